@@ -1,0 +1,5 @@
+"""`python -m riskmodel` is `vigie`."""
+
+from riskmodel.cli import main
+
+main()

@@ -1,0 +1,74 @@
+"""The one command, `vigie`, whose sub-commands each package brings through the entry-point group `vigie.commands`.
+
+An entry point is a list of click commands. What a command needs that is slow to import, it imports when it runs.
+"""
+
+import sys
+import traceback
+from datetime import UTC, datetime
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import click
+
+from riskmodel import __version__
+from riskmodel.errors import VigieError
+from riskmodel.home import Home, default_home
+
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="vigie")
+@click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=default_home,
+    help="The folder Vigie keeps everything in (default: VIGIE_HOME, or the platform's place for your data).",
+)
+@click.pass_context
+def vigie(context: click.Context, home: Path) -> None:
+    """Vigie, the look-out: conflict events in, calibrated country risk out, alerts when it matters."""
+    context.obj = Home(home.absolute())
+
+
+for entry_point in entry_points(group="vigie.commands"):
+    for command in entry_point.load():
+        vigie.add_command(command)
+
+
+def main() -> None:
+    """Run `vigie` and leave with 0 done, 2 wrong use, 3 bad input, 4 source unavailable, 5 internal."""
+    context: click.Context | None = None
+    try:
+        with vigie.make_context("vigie", sys.argv[1:]) as context:
+            vigie.invoke(context)
+        sys.exit(0)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.ClickException as wrong_use:
+        wrong_use.show()
+        sys.exit(wrong_use.exit_code)
+    except VigieError as failure:
+        click.echo(f"vigie: {failure}", err=True)
+        sys.exit(failure.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("vigie: interrupted; nothing is half-written", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.exit(0)
+    except Exception as fault:
+        click.echo(f"vigie: internal error: {type(fault).__name__}: {fault}{_kept(context)}", err=True)
+        sys.exit(VigieError.exit_code)
+
+
+def _kept(context: click.Context | None) -> str:
+    """Write the traceback to the home's log folder and say where, or say nothing if there is no writing there."""
+    home = context.obj if context and isinstance(context.obj, Home) else Home(default_home())
+    log = home.logs / f"fault-{datetime.now(UTC):%Y%m%dT%H%M%S}.txt"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(traceback.format_exc(), encoding="utf-8")
+    except OSError:
+        return ""
+    return f" (traceback kept in {log})"

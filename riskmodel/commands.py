@@ -1,0 +1,187 @@
+"""The sub-commands that the domain brings: taking files in, and looking into the archive."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from riskmodel.errors import BadInput
+from riskmodel.home import Home
+
+if TYPE_CHECKING:
+    from riskmodel.events.coverage import Coverage
+    from riskmodel.events.manifest import Ingest
+    from riskmodel.ingest import Receipt, Source
+
+TYPES = ("state_based", "non_state", "one_sided")
+
+FILE = click.Path(path_type=Path)
+RELEASE = click.option(
+    "--release", help="The release a file is from, where the file does not say: 25.1, 26.0.2, 26.01.26.06."
+)
+
+
+@click.group()
+def ingest() -> None:
+    """Take files into the archive. Good rows enter; unreadable ones are kept in quarantine and counted."""
+
+
+@ingest.command()
+@click.argument("files", type=FILE, nargs=-1, required=True)
+@click.option(
+    "--covers",
+    multiple=True,
+    metavar="SPAN",
+    help="What the files speak for: MLI:1990-01..2022-12, or *:1989-01..2025-12 for the world. May be repeated.",
+)
+@RELEASE
+@click.pass_obj
+def ucdp(home: Home, files: tuple[Path, ...], covers: tuple[str, ...], release: str | None) -> None:
+    """UCDP event files (CSV, .csv.gz or .zip; official, country download or HDX), told apart by their content."""
+    from riskmodel.events.coverage import Coverage
+    from riskmodel.sources.ucdp import GedFile
+
+    _take_in(home, GedFile, files, [Coverage.parse(text) for text in covers], release)
+
+
+@ingest.command()
+@click.argument("files", type=FILE, nargs=-1, required=True)
+@RELEASE
+@click.pass_obj
+def monthly(home: Home, files: tuple[Path, ...], release: str | None) -> None:
+    """Country-month tables (CSV, .csv.gz or Parquet): iso3, month, deaths_state_based, …"""
+    from riskmodel.sources.monthly import MonthlyFile
+
+    _take_in(home, MonthlyFile, files, [], release)
+
+
+@ingest.command()
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same archive.")
+@click.option("--until", metavar="YYYY-MM", help="The last month simulated (default: last month).")
+@click.pass_obj
+def simulated(home: Home, seed: int, until: str | None) -> None:
+    """The simulated archive: invented armed groups, to try Vigie without data. Real data retires it."""
+    import numpy as np
+
+    from riskmodel.events.archive import Archive
+    from riskmodel.events.coverage import WORLD, Coverage
+    from riskmodel.ingest import ingest as take_in
+    from riskmodel.months import month
+    from riskmodel.sources.simulated import FIRST, simulate
+    from riskmodel.sources.ucdp import GedFile
+
+    now = datetime.now(UTC)
+    last_month = np.datetime64(now.date(), "M") - 1
+    try:
+        last = month(until) if until else last_month
+    except ValueError as unreadable:
+        raise click.BadParameter(str(unreadable), param_hint="--until") from None
+    if not FIRST <= last <= last_month:
+        raise click.BadParameter(f"{last} is not between {FIRST} and {last_month}", param_hint="--until")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"SIMULATED-seed-{seed}-to-{last}.csv.gz"
+        simulate(path, seed=seed, last=last)
+        covers = [Coverage(WORLD, FIRST, last)]
+        _show(home, take_in(Archive(home.archive), GedFile(path), covers=covers, now=now))
+
+
+def _take_in(
+    home: Home,
+    reader: Callable[[Path], "Source"],
+    files: tuple[Path, ...],
+    covers: list["Coverage"],
+    release: str | None,
+) -> None:
+    """Take in file after file; one that cannot be read is reported and does not keep the others out."""
+    from riskmodel.events.archive import Archive
+    from riskmodel.events.releases import published
+    from riskmodel.ingest import ingest as take_in
+
+    if release is not None:
+        published(release)
+    failures: list[BadInput] = []
+    for path in files:
+        try:
+            now = datetime.now(UTC)
+            receipt = take_in(Archive(home.archive), reader(path), covers=covers, release=release, now=now)
+        except BadInput as failure:
+            if len(files) == 1:
+                raise
+            click.echo(f"vigie: {failure}", err=True)
+            failures.append(failure)
+        else:
+            _show(home, receipt)
+    if failures:
+        raise BadInput(f"{len(failures)} of {len(files)} files could not be taken in")
+
+
+def _show(home: Home, receipt: "Receipt") -> None:
+    """Print what became of a file: its countries, what was kept out and why, and what it makes known."""
+    from rich.table import Table
+
+    from riskmodel import terminal
+    from riskmodel.events.archive import Archive
+    from riskmodel.ingest import by_country, gaps
+
+    entered, console = receipt.ingest, terminal.console()
+    what = "events" if entered.kind == "events" else "country-months"
+    simulated = "SIMULATED " if entered.simulated else ""
+    if receipt.known:
+        console.print(f"{receipt.path.name}: already in the archive as ingest {entered.id}; nothing added")
+        return
+    release = f", release {entered.release}" if entered.release else ""
+    console.print(
+        f"{receipt.path.name}: {entered.rows:,} {simulated}{what} ({entered.flavour}{release}), ingest {entered.id}"
+    )
+
+    countries = by_country(Archive(home.archive), entered)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("country", what, "first", "last", "state-based", "non-state", "one-sided", "deaths"):
+        table.add_column(heading, justify="left" if heading == "country" else "right")
+    for iso3, row in (
+        countries.assign(deaths=countries[list(TYPES)].sum(axis=1))
+        .sort_values("deaths", ascending=False)
+        .head(_COUNTRIES)
+        .iterrows()
+    ):
+        shown = ["–" if row[name] != row[name] else f"{row[name]:,.0f}" for name in (*TYPES, "deaths")]
+        table.add_row(str(iso3), f"{row['rows']:,}", f"{row['first']:%Y-%m}", f"{row['last']:%Y-%m}", *shown)
+    console.print(table)
+    if len(countries) > _COUNTRIES:
+        console.print(f"… and {len(countries) - _COUNTRIES} countries more")
+    console.print(
+        f"{entered.deaths:,} deaths in all; {entered.flagged:,} rows flagged, {entered.quarantined:,} in quarantine"
+    )
+    for line in receipt.kept_out:
+        click.echo(f"  kept out: {line}", err=True)
+    if entered.quarantined:
+        click.echo(f"  all of them with their reasons: {home.archive / entered.quarantine}", err=True)
+    _show_coverage(entered, int(countries["outside"].sum()), gaps(entered))
+    if receipt.retires_simulation:
+        click.echo("The first real data is in: simulated events, models and snapshots are retired from service.")
+
+
+def _show_coverage(entered: "Ingest", outside: int, missing: list[str]) -> None:
+    if not entered.covers:
+        click.echo("It does not say what it covers, so it makes no history: declare that with --covers.", err=True)
+        return
+    countries_of = Counter(span.partition(":")[2] for span in entered.covers)
+    for months, count in countries_of.most_common(_COUNTRIES):
+        whose = [span.partition(":")[0] for span in entered.covers if span.endswith(f":{months}")]
+        names = f"{count} countries" if count > _COUNTRIES else ", ".join(whose).replace("*", "the world")
+        click.echo(f"covers {months} for {names}")
+    if len(countries_of) > _COUNTRIES:
+        click.echo(f"… and {len(countries_of) - _COUNTRIES} other spans")
+    if outside:
+        click.echo(f"{outside:,} rows lie outside of that: kept, but they make no history", err=True)
+    if missing:
+        click.echo(f"months missing (unknown, not zero): {', '.join(missing[:_COUNTRIES])}", err=True)
+
+
+_COUNTRIES = 12
+
+commands = [ingest]

@@ -1,0 +1,304 @@
+"""The append-only archive: one Parquet file per ingest, visible once the manifest lists it, never changed afterwards.
+
+Each ingest is a statement about the country-months it covers. For every country-month the statement of highest
+precedence speaks alone (newest release, then newest ingest), so nothing is counted twice and no row is overwritten.
+"""
+
+import contextlib
+import errno
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from riskmodel import geography
+from riskmodel.errors import Refused, VigieError
+from riskmodel.events import coverage, manifest
+from riskmodel.events.coverage import WORLD, Coverage
+from riskmodel.events.manifest import Ingest, Kind
+from riskmodel.events.table import QUARANTINE, SCHEMA, month_of
+from riskmodel.home import sync
+from riskmodel.months import Month, Months, span
+from riskmodel.outcomes import TYPES, CountryMonths
+
+LOCK_WAIT = 60
+"""How long a second ingest waits for the first [s]."""
+
+
+class Archive:
+    """The archive in one folder. Reading needs no lock: the manifest is always whole."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def ingests(self) -> tuple[Ingest, ...]:
+        """All ingests, oldest first."""
+        return manifest.read(self.root)
+
+    def view(self, as_of: datetime | None = None) -> "View":
+        """What the archive says, or would have said at a past moment."""
+        return View(self.root, manifest.in_service(self.ingests(), as_of))
+
+    @contextlib.contextmanager
+    def ingesting(self, kind: Kind, schema: pa.Schema) -> Iterator["Staging"]:
+        """Take a file in: write batches to the staging, then `commit`. Without a commit nothing remains.
+
+        Raises Refused if another ingest holds the archive for longer than `LOCK_WAIT`.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.root / "lock")
+        try:
+            lock.acquire(timeout=LOCK_WAIT)
+        except Timeout:
+            raise Refused(f"another ingest holds {self.root}; try again when it is done") from None
+        try:
+            self._clean()
+            known = self.ingests()
+            staging = Staging(self.root, kind, schema, f"{len(known) + 1:04d}", known)
+            with contextlib.closing(staging):
+                yield staging
+        except OSError as failure:
+            if failure.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                raise
+            raise VigieError(f"cannot write to {self.root}: {failure.strerror}; the archive is as it was") from failure
+        finally:
+            self._clean()
+            lock.release()
+
+    def _clean(self) -> None:
+        """Remove what an ingest that never became visible left behind."""
+        visible = {name for ingest in self.ingests() for name in (ingest.data, ingest.quarantine)}
+        for folder in ("events", "country_months", "quarantine"):
+            for path in (self.root / folder).glob("*"):
+                if f"{folder}/{path.name}" not in visible:
+                    path.unlink()
+        for path in self.root.glob(".*.part"):
+            path.unlink()
+
+
+class Staging:
+    """An ingest that is not visible yet."""
+
+    def __init__(self, root: Path, kind: Kind, schema: pa.Schema, number: str, known: tuple[Ingest, ...]) -> None:
+        self.number, self.known = number, known
+        self._root, self._kind = root, kind
+        self._data, self._quarantine = root / kind / f"{number}.parquet", root / "quarantine" / f"{number}.parquet"
+        for path in (self._data, self._quarantine):
+            path.parent.mkdir(exist_ok=True)
+        self._writers = {self._data: pq.ParquetWriter(self._data, schema, compression="zstd")}
+        self.rows = self.quarantined = 0
+
+    def write(self, good: pa.Table, quarantined: pa.Table) -> None:
+        """Add a batch."""
+        if good.num_rows:
+            self._writers[self._data].write_table(good)
+        if quarantined.num_rows:
+            if self._quarantine not in self._writers:
+                self._writers[self._quarantine] = pq.ParquetWriter(self._quarantine, QUARANTINE, compression="zstd")
+            self._writers[self._quarantine].write_table(quarantined)
+        self.rows += good.num_rows
+        self.quarantined += quarantined.num_rows
+
+    def commit(
+        self,
+        *,
+        source: str,
+        flavour: str,
+        file: str,
+        content_sha256: str,
+        release: str | None,
+        covers: Sequence[Coverage],
+        simulated: bool,
+        learned: datetime,
+        now: datetime,
+        deaths: int,
+        flagged: int,
+    ) -> Ingest:
+        """Make the ingest visible, for good."""
+        self.close()
+        for path in self._writers:
+            sync(path)
+            sync(path.parent)
+        ingest = Ingest(
+            id=self.number,
+            kind=self._kind,
+            source=source,
+            flavour=flavour,
+            file=file,
+            content_sha256=content_sha256,
+            release=release,
+            covers=tuple(map(str, covers)),
+            simulated=simulated,
+            learned=_iso(learned),
+            ingested_at=_iso(now),
+            rows=self.rows,
+            deaths=deaths,
+            flagged=flagged,
+            quarantined=self.quarantined,
+            data_sha256=digest_of(self._data),
+        )
+        manifest.write(self._root, (*self.known, ingest))
+        return ingest
+
+    def close(self) -> None:
+        for writer in self._writers.values():
+            writer.close()
+
+
+@dataclass(frozen=True)
+class View:
+    """What a set of ingests says together; `ingests` are in rising precedence."""
+
+    root: Path
+    ingests: tuple[Ingest, ...]
+
+    @property
+    def simulated(self) -> bool:
+        """Whether all of it is simulated."""
+        return any(ingest.simulated for ingest in self.ingests)
+
+    @property
+    def digest(self) -> str:
+        """One SHA-256 over everything the view is made from."""
+        return manifest.digest(self.ingests)
+
+    @cached_property
+    def _covers(self) -> list[list[Coverage]]:
+        return [[Coverage.parse(text) for text in ingest.covers] for ingest in self.ingests]
+
+    @cached_property
+    def _frame(self) -> tuple[tuple[str, ...], Months]:
+        """The countries and months that anything covers."""
+        parts = [part for covers in self._covers for part in covers]
+        if not parts:
+            return (), np.empty(0, dtype="datetime64[M]")
+        world = any(part.iso3 == WORLD for part in parts)
+        iso3 = sorted(geography.countries() if world else {part.iso3 for part in parts})
+        return tuple(iso3), span(min(part.first for part in parts), max(part.last for part in parts))
+
+    def _speaker(self, numbers: Iterable[int]) -> NDArray[np.int16]:
+        """Of some ingests, the place of the one that speaks for each country-month; -1 where none does."""
+        iso3, months = self._frame
+        speaker = np.full((len(iso3), months.size), -1, dtype=np.int16)
+        for number in sorted(numbers):
+            speaker[coverage.mask(self._covers[number], iso3, months)] = number
+        return speaker
+
+    def _of_kind(self, kind: Kind) -> list[int]:
+        return [number for number, ingest in enumerate(self.ingests) if ingest.kind == kind and ingest.covers]
+
+    def events(self, columns: Sequence[str]) -> pa.Table:
+        """The events in service, each once: `columns` of `events.table.SCHEMA`, in no particular order.
+
+        Only events of country-months that their ingest covers and for which no other has precedence; an id that speaks
+        from two places (an event that a later release moved) counts where the higher precedence puts it.
+        """
+        iso3, months = self._frame
+        numbers = self._of_kind("events")
+        speaker = self._speaker(numbers)
+        needed = list(dict.fromkeys([*columns, "event_id", "iso3", "date_start"]))
+        parts = [SCHEMA.empty_table().select(needed)]
+        for number in numbers:
+            table = pq.read_table(self.root / self.ingests[number].data, columns=needed)
+            cell, inside = _cells(table["iso3"], table["date_start"], iso3, months)
+            parts.append(table.filter(pa.array(inside & (speaker.flat[np.where(inside, cell, 0)] == number))))
+        together = pa.concat_tables(parts)
+        if len(numbers) > 1:
+            ids = together["event_id"].to_pandas()
+            together = together.filter(pa.array(~ids.duplicated(keep="last").to_numpy()))
+        return together.select(list(columns))
+
+    @cached_property
+    def _outcomes(self) -> CountryMonths:
+        iso3, months = self._frame
+        shape = (len(iso3), months.size)
+        events = self.events(["iso3", "date_start", "type_of_violence", "deaths"])
+        cell, _ = _cells(events["iso3"], events["date_start"], iso3, months)
+        kind, best = places(events["type_of_violence"], TYPES), events["deaths"].to_numpy()
+        of_events, of_months = self._of_kind("events"), self._of_kind("country_months")
+        tables = {number: pq.read_table(self.root / self.ingests[number].data) for number in of_months}
+        deaths = {}
+        for i, name in enumerate(TYPES):
+            saying = [number for number in of_months if f"deaths_{name}" in tables[number].column_names]
+            speaker = self._speaker([*of_events, *saying])
+            counted = np.bincount(cell[kind == i], best[kind == i], minlength=len(iso3) * months.size).reshape(shape)
+            deaths[name] = np.where(np.isin(speaker, of_events), counted, np.nan)
+            for number in saying:
+                at, inside = _cells(tables[number]["iso3"], tables[number]["month"], iso3, months)
+                said = np.full(shape, np.nan)
+                said.flat[at[inside]] = tables[number][f"deaths_{name}"].to_numpy()[inside]
+                deaths[name] = np.where(speaker == number, said, deaths[name])
+            if name == "state_based":
+                source = speaker
+        deaths["all"] = np.sum([deaths[name] for name in TYPES], axis=0)
+        return CountryMonths(iso3, months, deaths, source, tuple(ingest.id for ingest in self.ingests))
+
+    def outcomes(self) -> CountryMonths:
+        """Deaths by country-month and type. A cell that nothing covers is NaN."""
+        return self._outcomes
+
+    def origin(self, iso3: Sequence[str], outcome: str = "state_based") -> Month | None:
+        """The last month known for at least half of those countries that have a history, or None without any.
+
+        A history is an unbroken run of `coverage.HISTORY` months or more; a country's own origin is the end of its
+        latest. A straggler has no data at the common origin, and a forerunner's extra months wait for the others.
+        """
+        observed = self.outcomes()
+        here = [i for i, code in enumerate(observed.iso3) if code in set(iso3)]
+        runs = [coverage.history(~np.isnan(observed.deaths[outcome][i])) for i in here]
+        ends = sorted(observed.months[run.stop - 1] for run in runs if run)
+        return ends[len(ends) // 2] if ends else None
+
+    def sources(self, iso3: str) -> list[dict[str, str | None]]:
+        """Who speaks for a country's state-based deaths: ingest, source, release, first and last month of each span."""
+        observed = self.outcomes()
+        row = observed.source[observed.iso3.index(iso3)] if iso3 in observed.iso3 else np.empty(0, dtype=np.int16)
+        speaking = [
+            (part, self.ingests[number])
+            for number in np.unique(row[row >= 0])
+            for part in coverage.spans(iso3, observed.months[row == number])
+        ]
+        return [
+            {"ingest": i.id, "source": i.label, "release": i.release, "first": str(part.first), "last": str(part.last)}
+            for part, i in sorted(speaking, key=lambda pair: pair[0].first)
+        ]
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _cells(
+    names: pa.ChunkedArray, dates: pa.ChunkedArray, iso3: Sequence[str], months: Months
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The flat place of each row in the rectangle of country-months, and whether it is in it at all."""
+    row, when = places(names, iso3), month_of(dates)
+    if not months.size:
+        return np.zeros(row.size, dtype=np.int64), np.zeros(row.size, dtype=bool)
+    inside = (row >= 0) & (when >= months[0]) & (when <= months[-1])
+    return row * months.size + (when - months[0]).astype(np.int64), inside
+
+
+def places(names: pa.ChunkedArray, order: Sequence[str]) -> NDArray[np.int64]:
+    """The place of each name in `order`, -1 where it has none."""
+    encoded = names.dictionary_encode() if not pa.types.is_dictionary(names.type) else names.unify_dictionaries()
+    where = {name: i for i, name in enumerate(order)}
+    found = [np.empty(0, dtype=np.int64)]
+    for chunk in encoded.chunks:
+        lookup = np.array([*(where.get(name, -1) for name in chunk.dictionary.to_pylist()), -1], dtype=np.int64)
+        found.append(lookup[chunk.indices.fill_null(lookup.size - 1).to_numpy(zero_copy_only=False)])
+    return np.concatenate(found)
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

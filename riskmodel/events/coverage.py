@@ -1,0 +1,69 @@
+"""What a table speaks for: spans of months by country. Outside of them nothing is known, and nothing is zero."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from riskmodel import geography
+from riskmodel.errors import BadInput
+from riskmodel.months import Month, Months, month
+
+WORLD = "*"
+HISTORY = 24
+"""The fewest unbroken months that make a history [months]: a sample or a single month never does."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """One span: a country (ISO alpha-3) or the world (`*`), first and last month included."""
+
+    iso3: str
+    first: Month
+    last: Month
+
+    @classmethod
+    def parse(cls, text: str) -> "Coverage":
+        """Read `MLI:1990-01..2022-12`. Raises BadInput naming what is wrong."""
+        iso3, _, months = text.partition(":")
+        first, dots, last = months.partition("..")
+        try:
+            span = cls(iso3, month(first), month(last if dots else first))
+        except ValueError as unreadable:
+            raise BadInput(
+                f"coverage {text!r}: {unreadable}; write MLI:1990-01..2022-12, or *:… for the world"
+            ) from None
+        if iso3 != WORLD:
+            geography.country(iso3)
+        if span.first > span.last:
+            raise BadInput(f"coverage {text!r}: the first month comes after the last")
+        return span
+
+    def __str__(self) -> str:
+        return f"{self.iso3}:{self.first}..{self.last}"
+
+
+def spans(iso3: str, covered: Months) -> list[Coverage]:
+    """The unbroken spans in a country's sorted months."""
+    breaks = np.flatnonzero(np.diff(covered) > np.timedelta64(1, "M")) + 1
+    return [Coverage(iso3, part[0], part[-1]) for part in np.split(covered, breaks) if part.size]
+
+
+def mask(coverage: Iterable[Coverage], iso3: Sequence[str], months: Months) -> NDArray[np.bool_]:
+    """Which country-months are covered; shape (country, month)."""
+    place = {code: i for i, code in enumerate(iso3)}
+    covered = np.zeros((len(iso3), months.size), dtype=bool)
+    for span in coverage:
+        rows = slice(None) if span.iso3 == WORLD else place[span.iso3]
+        covered[rows, (months >= span.first) & (months <= span.last)] = True
+    return covered
+
+
+def history(known: NDArray[np.bool_]) -> slice | None:
+    """The latest unbroken run of at least `HISTORY` known months in one country's row, or None."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], known, [False])).astype(np.int8)))
+    for start, stop in zip(edges[-2::-2], edges[::-2], strict=True):
+        if stop - start >= HISTORY:
+            return slice(int(start), int(stop))
+    return None

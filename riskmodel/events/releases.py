@@ -1,0 +1,32 @@
+"""Which release a table comes from and when that was published: the order in which sources overrule each other.
+
+UCDP numbers a final release `YY.N` (25.1: the years to 2024), a monthly candidate `YY.0.M` and a consolidated candidate
+`YY.MM.YY.MM`. The day is not in the number: a final release is taken as published on 1 June, a candidate on the 20th of
+the month after the last it covers (Hegre et al. 2020, doi:10.1177/2053168020935257).
+"""
+
+import re
+from datetime import UTC, datetime
+
+from riskmodel.errors import BadInput
+
+_FINAL = re.compile(r"(\d{2})\.([1-9])")
+_MONTHLY = re.compile(r"(\d{2})\.0\.(\d{1,2})")
+_CONSOLIDATED = re.compile(r"(\d{2})\.(\d{2})\.(\d{2})\.(\d{2})")
+
+
+def published(release: str) -> datetime:
+    """When a release was published (UTC). Raises BadInput if the text is no release number."""
+    if final := _FINAL.fullmatch(release):
+        return datetime(2000 + int(final[1]), 6, 1, tzinfo=UTC)
+    if monthly := _MONTHLY.fullmatch(release):
+        return _candidate(release, int(monthly[1]), int(monthly[2]))
+    if consolidated := _CONSOLIDATED.fullmatch(release):
+        return _candidate(release, int(consolidated[3]), int(consolidated[4]))
+    raise BadInput(f"{release!r} is no release: write 25.1 (final), 26.0.2 (candidate) or 26.01.26.06 (consolidated)")
+
+
+def _candidate(release: str, year: int, month: int) -> datetime:
+    if not 1 <= month <= 12:
+        raise BadInput(f"{release!r} is no release: there is no month {month}")
+    return datetime(2000 + year + month // 12, month % 12 + 1, 20, tzinfo=UTC)

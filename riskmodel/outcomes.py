@@ -1,0 +1,43 @@
+"""Deaths per country-month, by outcome: what is forecast, and what history is made of. Unknown is NaN, never 0."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from riskmodel.months import Month, Months
+
+TYPES = ("state_based", "non_state", "one_sided")
+OUTCOMES = ("state_based", "all")
+
+
+@dataclass(frozen=True)
+class CountryMonths:
+    """A rectangle of country-months.
+
+    `deaths[kind]` is float64 of shape (country, month) [deaths]; kinds are the three types of violence and `all`, their
+    sum. A cell that no source covers is NaN. `source` is int16 of the same shape: the place in `sources` of the ingest
+    that speaks for the cell's state-based deaths, -1 where there is none.
+    """
+
+    iso3: tuple[str, ...]
+    months: Months
+    deaths: dict[str, NDArray[np.float64]]
+    source: NDArray[np.int16]
+    sources: tuple[str, ...] = field(default=())
+
+    def rows(self, iso3: tuple[str, ...]) -> NDArray[np.intp]:
+        """The places of these countries. Raises KeyError for one that is not there."""
+        place = {code: i for i, code in enumerate(self.iso3)}
+        return np.array([place[code] for code in iso3], dtype=np.intp)
+
+    def until(self, origin: Month) -> "CountryMonths":
+        """The same, cut after `origin`: nothing later can be seen through it."""
+        keep = int(np.searchsorted(self.months, origin, side="right"))
+        return CountryMonths(
+            self.iso3,
+            self.months[:keep],
+            {kind: values[:, :keep] for kind, values in self.deaths.items()},
+            self.source[:, :keep],
+            self.sources,
+        )

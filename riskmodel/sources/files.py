@@ -1,0 +1,217 @@
+"""How a published file is opened and split: plain, gzip or zip, told apart by its first bytes; digested as it is read.
+
+What the cells mean is not known here.
+"""
+
+import contextlib
+import csv
+import gzip
+import hashlib
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from riskmodel.errors import BadInput
+
+_PEEK = 1 << 20
+_BLOCK = 8 << 20
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows of a table: their numbers (records counted from 1, headers apart) and their cells as text by column."""
+
+    rows: NDArray[np.int64]
+    cells: Mapping[str, pa.Array]
+
+    def record(self, i: int) -> str:
+        """The i-th row as it came, as a JSON object."""
+        row = {name: column[i].as_py() for name, column in self.cells.items()}
+        return json.dumps({name: cell for name, cell in row.items() if cell is not None}, ensure_ascii=False)
+
+
+class Digesting(io.RawIOBase):
+    """A stream of bytes that keeps the SHA-256 of what has been read from it."""
+
+    def __init__(self, source: IO[bytes] | gzip.GzipFile) -> None:
+        self._source = source
+        self._digest = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._source.read(len(buffer))
+        buffer[: len(data)] = data
+        self._digest.update(data)
+        return len(data)
+
+    def sha256(self) -> str:
+        """The digest so far, as hexadecimal digits."""
+        return self._digest.hexdigest()
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Digesting]:
+    """The uncompressed content of a file. Raises BadInput if it is missing, unreadable, empty, cut off or broken."""
+    try:
+        with contextlib.ExitStack() as stack:
+            raw = stack.enter_context(path.open("rb"))
+            magic = raw.read(4)
+            raw.seek(0)
+            content: IO[bytes] | gzip.GzipFile = raw
+            if not magic:
+                raise BadInput(f"{path}: the file is empty")
+            if magic.startswith(b"\x1f\x8b"):
+                content = stack.enter_context(gzip.open(raw))
+            elif magic.startswith(b"PK\x03\x04"):
+                content = _only_table(path, stack.enter_context(zipfile.ZipFile(raw)), stack)
+            yield Digesting(content)
+    except FileNotFoundError:
+        raise BadInput(f"{path}: there is no such file") from None
+    except IsADirectoryError:
+        raise BadInput(f"{path}: this is a folder, not a file") from None
+    except PermissionError:
+        raise BadInput(f"{path}: you have no right to read it") from None
+    except EOFError:
+        raise BadInput(f"{path}: the file is cut off: its compressed content ends too early") from None
+    except (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error) as broken:
+        raise BadInput(f"{path}: the compressed file is broken: {broken}") from None
+
+
+def _only_table(path: Path, zipped: zipfile.ZipFile, stack: contextlib.ExitStack) -> IO[bytes]:
+    """The one CSV table in a zip."""
+    tables = [name for name in zipped.namelist() if name.lower().endswith(".csv") and not name.startswith("__MACOSX/")]
+    if len(tables) != 1:
+        raise BadInput(f"{path}: a zip must hold one CSV table; this one holds {len(tables)}")
+    return stack.enter_context(zipped.open(tables[0]))
+
+
+def together(batches: list[Batch]) -> Batch:
+    """Batches of one table as one."""
+    names = batches[0].cells if batches else ()
+    cells = {name: pa.concat_arrays([batch.cells[name] for batch in batches]) for name in names}
+    return Batch(np.concatenate([np.empty(0, dtype=np.int64), *(batch.rows for batch in batches)]), cells)
+
+
+def header(path: Path) -> tuple[list[str], list[str]]:
+    """The first two records of a CSV file. Raises BadInput as `opened` does."""
+    with opened(path) as content:
+        text = io.BufferedReader(content, _PEEK).read(_PEEK).decode("utf-8-sig", errors="replace")
+    records = csv.reader(io.StringIO(text))
+    return [name.strip() for name in next(records, [])], next(records, [])
+
+
+class CsvTable:
+    """A CSV file, split into batches of text.
+
+    `names` are the columns, `skip` the header lines before the rows. When all batches have been read, `content_sha256`
+    is the digest of the uncompressed file and `unsplit` holds (row, text) of rows with too few or too many fields.
+    """
+
+    def __init__(self, path: Path, names: list[str], skip: int = 1) -> None:
+        self.path, self.content_sha256 = path, ""
+        self.unsplit: dict[int, str] = {}
+        self._names, self._skip = names, skip
+
+    def batches(self) -> Iterator[Batch]:
+        """All rows in order. Raises BadInput if the file is cut off or cannot be split at all."""
+        read = 0
+        with opened(self.path) as content:
+            for raw in self._split(content):
+                between = [number for number in self.unsplit if number > read]
+                candidates = np.arange(read + 1, read + raw.num_rows + len(between) + 1)
+                rows = candidates[~np.isin(candidates, between)][: raw.num_rows]
+                read = int(rows[-1]) if rows.size else read
+                yield Batch(rows, {name: _text(raw[name]) for name in self._names})
+            self.content_sha256 = content.sha256()
+
+    def _split(self, content: Digesting) -> Iterator[pa.RecordBatch]:
+        def set_aside(row: pacsv.InvalidRow) -> str:
+            self.unsplit[row.number - self._skip] = row.text
+            return "skip"
+
+        try:
+            reader = pacsv.open_csv(
+                io.BufferedReader(content, _BLOCK),
+                read_options=pacsv.ReadOptions(
+                    column_names=self._names, skip_rows=self._skip, block_size=_BLOCK, use_threads=False
+                ),
+                parse_options=pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=set_aside),
+                convert_options=pacsv.ConvertOptions(
+                    column_types=dict.fromkeys(self._names, pa.binary()), strings_can_be_null=True, null_values=[""]
+                ),
+            )
+        except pa.ArrowInvalid as broken:
+            if "Empty CSV" in str(broken):
+                return
+            raise BadInput(f"{self.path}: cannot be split as CSV: {broken}") from broken
+        try:
+            with contextlib.closing(reader):
+                yield from reader
+        except pa.ArrowInvalid as broken:
+            raise BadInput(f"{self.path}: cannot be split as CSV: {broken}") from broken
+
+
+class ParquetTable:
+    """A Parquet file as one batch of text, in the manner of `CsvTable`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.content_sha256 = path, ""
+        self.unsplit: dict[int, str] = {}
+
+    def batches(self) -> Iterator[Batch]:
+        """All rows. Raises BadInput if the file is broken."""
+        with opened(self.path) as content:
+            data = io.BytesIO(content.read())
+            self.content_sha256 = content.sha256()
+        try:
+            table = pq.read_table(data)
+            cells = {
+                name: column.cast(pa.string()).combine_chunks()
+                for name, column in zip(table.column_names, table.columns, strict=True)
+            }
+        except pa.ArrowException as broken:
+            raise BadInput(f"{self.path}: the Parquet file is broken: {broken}") from broken
+        yield Batch(np.arange(1, table.num_rows + 1), cells)
+
+
+def table(path: Path) -> tuple[CsvTable | ParquetTable, list[str]]:
+    """A file of one header line or none, CSV or Parquet by its first bytes, and its column names."""
+    with opened(path) as content:
+        magic = content.read(4)
+    if magic != b"PAR1":
+        names, _ = header(path)
+        return CsvTable(path, names), names
+    try:
+        return ParquetTable(path), pq.read_schema(path).names
+    except pa.ArrowException as broken:
+        raise BadInput(f"{path}: the Parquet file is broken: {broken}") from broken
+
+
+def _text(cells: pa.Array) -> pa.Array:
+    """Bytes as text: UTF-8, or Latin-1 for the cells that are not."""
+    try:
+        return cells.cast(pa.string())
+    except pa.ArrowInvalid:
+        return pa.array([_decoded(cell) for cell in cells.to_pylist()], pa.string())
+
+
+def _decoded(cell: bytes | None) -> str | None:
+    if cell is None:
+        return None
+    try:
+        return cell.decode()
+    except UnicodeDecodeError:
+        return cell.decode("latin-1")
