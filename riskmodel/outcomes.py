@@ -41,3 +41,15 @@ class CountryMonths:
             self.source[:, :keep],
             self.sources,
         )
+
+    def including(self, iso3: tuple[str, ...]) -> "CountryMonths":
+        """The same with these countries in it; those that were not there are unknown throughout."""
+        more = tuple(code for code in iso3 if code not in self.iso3)
+        below = ((0, len(more)), (0, 0))
+        return CountryMonths(
+            (*self.iso3, *more),
+            self.months,
+            {kind: np.pad(values, below, constant_values=np.nan) for kind, values in self.deaths.items()},
+            np.pad(self.source, below, constant_values=-1),
+            self.sources,
+        )

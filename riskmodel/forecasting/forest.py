@@ -1,0 +1,140 @@
+"""The learned component: a forest that finds months like this one in the world's past, and says what followed.
+
+A draw is the path of deaths that followed such a month, brought to the country's own level: leads hang together by
+construction.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestRegressor
+
+from riskmodel.errors import BadInput
+from riskmodel.forecasting.baselines import systematic
+from riskmodel.forecasting.component import NEEDED, forecastable
+from riskmodel.forecasting.forecast import LEADS, Forecast
+from riskmodel.indicators import windows
+from riskmodel.indicators.panel import Panel
+from riskmodel.months import Month
+
+FEWEST_EXAMPLES = 200
+LEVEL_HALF_LIFE = 4.0
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a fitted forest keeps of its training months.
+
+    `paths` is float32 of shape (path, lead) [deaths], the paths that are not all zero; `levels` and `weights` are
+    float64 of shape (path,). In tree t the paths of leaf l are `members[t, starts[t, l] : starts[t, l + 1]]`; `mass` is
+    float64 of shape (tree, node), the weight of all training months in a leaf, quiet ones included.
+    """
+
+    trees: RandomForestRegressor
+    paths: NDArray[np.float32]
+    levels: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    members: NDArray[np.unsignedinteger[Any]]
+    starts: NDArray[np.int32]
+    mass: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Forest:
+    """A distributional random forest over the paths of the next months.
+
+    The trees split on log(1 + deaths) of all leads at once; a training month weighs half as much as one that is
+    `half_life` [months] later. A path is scaled by the ratio of the country's level to the level it started from, by a
+    factor of `stretch` at most either way. Forest weights as in Meinshausen (2006), JMLR 7: 983-999; joint draws as in
+    Ćevid et al. (2022), JMLR 23(333). `jobs` threads train it and change nothing in what is learned.
+    """
+
+    name: str = "forest"
+    trees: int = 100
+    leaf: int = 20
+    features: float = 0.33
+    sample: float = 0.3
+    half_life: float = 120.0
+    stretch: float = 10.0
+    draws: int = 1000
+    seed: int = 0
+    jobs: int = 2
+    learned: Learned | None = field(default=None, repr=False)
+
+    def fit(self, panel: Panel, origin: Month) -> Self:
+        """Learn from all months whose next 14 are known at the origin. Raises BadInput if they are too few."""
+        rows, paths, levels, age = _examples(panel.until(origin))
+        if len(rows) < FEWEST_EXAMPLES:
+            raise BadInput(
+                f"the history of {panel.outcome} deaths up to {origin} holds {len(rows)} country-months with {NEEDED} "
+                f"known months before and {LEADS} after them; a model needs {FEWEST_EXAMPLES}"
+            )
+        weights = 0.5 ** (age / self.half_life)
+        forest = RandomForestRegressor(
+            n_estimators=self.trees,
+            min_samples_leaf=self.leaf,
+            max_features=self.features,
+            max_samples=self.sample,
+            random_state=self.seed,
+            n_jobs=self.jobs,
+        ).fit(rows, np.log1p(paths), sample_weight=weights)
+        leaves = forest.apply(rows)
+        forest.set_params(n_jobs=None)  # whoever forecasts may be about to fork
+        nodes = int(leaves.max()) + 1
+        mass = np.stack([np.bincount(column, weights, nodes).astype(np.float64) for column in leaves.T])
+        kept = paths.any(axis=1)
+        inside = leaves[kept].T
+        learned = Learned(
+            trees=forest,
+            paths=paths[kept].astype(np.float32),
+            levels=levels[kept],
+            weights=weights[kept],
+            members=np.argsort(inside, axis=1, kind="stable").astype(np.min_scalar_type(inside.shape[1])),
+            starts=np.stack([np.searchsorted(np.sort(row), np.arange(nodes + 1)) for row in inside]).astype(np.int32),
+            mass=mass,
+        )
+        return replace(self, learned=learned)
+
+    def forecast(self, panel: Panel, origin: Month) -> Forecast:
+        """Draw paths from least to most deadly. Raises ValueError before `fit`."""
+        if self.learned is None:
+            raise ValueError("a forest must be fitted before it forecasts")
+        known = np.flatnonzero(forecastable(panel, origin))
+        draws = np.full((len(panel.iso3), LEADS, self.draws), np.nan, dtype=np.float32)
+        if len(known):
+            leaves = self.learned.trees.apply(panel.at(origin)[known])
+            levels = _level(panel.history(origin, NEEDED)[known])[:, -1]
+            for place, leaf, level in zip(known, leaves, levels, strict=True):
+                draws[place] = self._paths(self.learned, leaf, level)
+        return Forecast(origin, panel.iso3, panel.outcome, draws)
+
+    def _paths(self, learned: Learned, leaf: NDArray[np.intp], level: float) -> NDArray[np.float32]:
+        tree = np.arange(len(leaf))
+        alike = [learned.members[t, learned.starts[t, at] : learned.starts[t, at + 1]] for t, at in enumerate(leaf)]
+        share = np.repeat(1.0 / learned.mass[tree, leaf] / len(leaf), [len(paths) for paths in alike])
+        weights = np.bincount(np.concatenate(alike), share, len(learned.paths)) * learned.weights
+        seen = np.flatnonzero(weights)
+        scale = np.clip((1.0 + level) / (1.0 + learned.levels[seen]), 1.0 / self.stretch, self.stretch)
+        paths = np.rint(learned.paths[seen] * scale[:, None])
+        order = np.argsort(paths.sum(axis=1), kind="stable")
+        quiet = max(1.0 - weights.sum(), 0.0)
+        place = systematic(np.concatenate([[quiet], weights[seen][order]])[None], self.draws)[0]
+        drawn: NDArray[np.float64] = np.concatenate([np.zeros((1, LEADS)), paths[order]])[place]
+        return drawn.T.astype(np.float32)
+
+
+def _level(deaths: NDArray[np.float64]) -> NDArray[np.float64]:
+    return windows.decayed(deaths, LEVEL_HALF_LIFE, NEEDED)
+
+
+def _examples(panel: Panel) -> tuple[NDArray[Any], ...]:
+    """Indicators, paths of the next months, level and age [months] of every country-month that has them."""
+    end = panel.deaths.shape[1]
+    month = np.arange(end - LEADS)
+    paths = np.stack([panel.deaths[:, month + lead] for lead in range(1, LEADS + 1)], axis=-1)
+    levels = _level(panel.deaths)[:, month]
+    known = ~(np.isnan(paths).any(axis=-1) | np.isnan(levels))
+    age = np.broadcast_to(end - 1.0 - month, known.shape)
+    return panel.values[:, month][known], paths[known], levels[known], age[known]

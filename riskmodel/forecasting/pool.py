@@ -1,0 +1,55 @@
+"""The forecast that is served: a mixture of components, each with a round share of the draws."""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from riskmodel.forecasting.baselines import History
+from riskmodel.forecasting.component import Component
+from riskmodel.forecasting.forecast import Forecast
+from riskmodel.forecasting.forest import Forest
+from riskmodel.indicators.panel import Panel
+from riskmodel.months import Month
+
+SMOOTHER = History(name="ew4s", months=84, half_life=4.0, spread=0.5)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A component and how many of the pool's draws are its own."""
+
+    component: Component
+    draws: int
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A mixture of draws: each part's paths, evenly thinned to its share, side by side."""
+
+    parts: tuple[Part, ...]
+    name: str = "pool"
+
+    def fit(self, panel: Panel, origin: Month) -> Self:
+        """Fit each part."""
+        return replace(
+            self, parts=tuple(replace(part, component=part.component.fit(panel, origin)) for part in self.parts)
+        )
+
+    def forecast(self, panel: Panel, origin: Month) -> Forecast:
+        """Mix the parts' draws; a country that one of them cannot forecast is NaN."""
+        draws = np.concatenate(
+            [_thinned(part.component.forecast(panel, origin), part.draws) for part in self.parts], axis=-1
+        )
+        draws[np.isnan(draws).any(axis=(1, 2))] = np.nan
+        return Forecast(origin, panel.iso3, panel.outcome, draws)
+
+
+def served(seed: int) -> Pool:
+    """The pool that Vigie trains and serves: half forest, half exponentially weighted history; 1000 draws."""
+    return Pool((Part(Forest(seed=seed), 500), Part(SMOOTHER, 500)))
+
+
+def _thinned(forecast: Forecast, number: int) -> np.ndarray:
+    have = forecast.draws.shape[-1]
+    return forecast.draws[..., ((np.arange(number) + 0.5) * have / number).astype(np.intp)]

@@ -1,0 +1,137 @@
+"""How good a forecast was: proper scores, coverage and paired differences, from draws and what came.
+
+It knows numbers only: `draws` is (..., draw), n equiprobable draws along the last axis; `observed` is (...). Forecasts
+and observations that are unknown are the caller's to leave out. Definitions follow Hegre et al. (2024),
+doi:10.48550/arXiv.2407.11045.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+BIN_FLOORS = np.array([0, 1, 3, 6, 11, 26, 51, 101, 251, 501, 1001])  # [deaths]
+
+
+def crps(draws: NDArray[Any], observed: NDArray[Any]) -> Floats:
+    """Continuous ranked probability score, mean|x − y| − ½ mean|x − x′|, in the unit of the draws; shape (...).
+
+    The second mean is taken over the sorted draws, O(n log n). Gneiting & Raftery (2007),
+    doi:10.1198/016214506000001437.
+    """
+    ordered = np.sort(np.asarray(draws, dtype=np.float64), axis=-1)
+    number = ordered.shape[-1]
+    ranks = (2 * np.arange(number) - (number - 1)) / number**2
+    error = np.abs(ordered - np.asarray(observed)[..., None]).mean(axis=-1)
+    return np.asarray(error - ordered @ ranks)
+
+
+def log_crps(draws: NDArray[Any], observed: NDArray[Any]) -> Floats:
+    """CRPS of log(1 + deaths), so that a handful of wars does not decide the mean; shape (...)."""
+    return crps(np.log1p(np.asarray(draws, dtype=np.float64)), np.log1p(observed))
+
+
+def ignorance(draws: NDArray[Any], observed: NDArray[Any]) -> Floats:
+    """Ignorance score [bits] over eleven bins of deaths, −log₂((1000·share + 1) / 1011); shape (...)."""
+    same = _bin(draws) == _bin(observed)[..., None]
+    return np.asarray(-np.log2((1000.0 * same.mean(axis=-1) + 1.0) / (1000.0 + len(BIN_FLOORS))))
+
+
+def interval(draws: NDArray[Any], level: float) -> tuple[Floats, Floats]:
+    """Bounds of the central interval of a level (0.9: 5 % to 95 % quantile, linear); each of shape (...)."""
+    tail = (1.0 - level) / 2.0
+    lower, upper = np.quantile(np.asarray(draws, dtype=np.float64), [tail, 1.0 - tail], axis=-1)
+    return lower, upper
+
+
+def interval_score(draws: NDArray[Any], observed: NDArray[Any], level: float = 0.9) -> Floats:
+    """Interval score of the central interval, width plus 2/α for each unit outside; shape (...)."""
+    lower, upper = interval(draws, level)
+    penalty = 2.0 / (1.0 - level)
+    outside = np.maximum(lower - observed, 0.0) + np.maximum(observed - upper, 0.0)
+    return np.asarray(upper - lower + penalty * outside)
+
+
+def covered(draws: NDArray[Any], observed: NDArray[Any], level: float) -> NDArray[np.bool_]:
+    """Whether the central interval of a level holds the observation; shape (...)."""
+    lower, upper = interval(draws, level)
+    return np.asarray((lower <= observed) & (observed <= upper))
+
+
+def brier(probability: NDArray[Any], event: NDArray[np.bool_]) -> Floats:
+    """Squared error of probabilities; shape (...)."""
+    return np.asarray((np.asarray(probability, dtype=np.float64) - event) ** 2)
+
+
+def auroc(probability: NDArray[Any], event: NDArray[np.bool_]) -> float:
+    """Area under the ROC curve, ties counted half; NaN where all or no events came."""
+    if event.all() or not event.any():
+        return float("nan")
+    from sklearn.metrics import roc_auc_score  # slow to import, and not needed to serve
+
+    return float(roc_auc_score(event, probability))
+
+
+def average_precision(probability: NDArray[Any], event: NDArray[np.bool_]) -> float:
+    """Area under the precision-recall steps; NaN where no event came."""
+    if not event.any():
+        return float("nan")
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(event, probability))
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Forecast probability held against frequency, by class of probability; NaN in a class without forecasts."""
+
+    number: NDArray[np.int64]
+    probability: Floats
+    frequency: Floats
+
+
+def reliability(probability: NDArray[Any], event: NDArray[np.bool_], classes: int = 10) -> Reliability:
+    """The reliability table over equal classes of probability; each column has shape (classes,)."""
+    chance = np.asarray(probability, dtype=np.float64).ravel()
+    place = np.minimum((chance * classes).astype(np.intp), classes - 1)
+    number = np.bincount(place, minlength=classes)
+    filled = np.where(number > 0, number, np.nan)
+    return Reliability(
+        number,
+        np.bincount(place, weights=chance, minlength=classes) / filled,
+        np.bincount(place, weights=np.ravel(event).astype(np.float64), minlength=classes) / filled,
+    )
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A relative difference of mean losses (−0.05: five per cent better) and its 90 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def paired_difference(ours: Floats, theirs: Floats, rng: np.random.Generator, resamples: int = 2000) -> Difference:
+    """Compare two losses case by case, resampling countries; both of shape (country, ...).
+
+    NaN where the other's mean loss is 0.
+    """
+    ours = ours.reshape(len(ours), -1).sum(axis=1)
+    theirs = theirs.reshape(len(theirs), -1).sum(axis=1)
+    times = rng.multinomial(len(ours), np.full(len(ours), 1.0 / len(ours)), size=resamples)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratios = (times @ ours) / (times @ theirs) - 1.0
+        value = float(ours.sum() / theirs.sum() - 1.0)
+    known = ratios[np.isfinite(ratios)]
+    if not np.isfinite(value) or not known.size:
+        return Difference(float("nan"), float("nan"), float("nan"))
+    low, high = np.quantile(known, [0.05, 0.95])
+    return Difference(value, float(low), float(high))
+
+
+def _bin(deaths: NDArray[Any]) -> NDArray[np.intp]:
+    return np.asarray(np.searchsorted(BIN_FLOORS, deaths, side="right") - 1)

@@ -1,0 +1,235 @@
+"""Models on disk: whole or not there, as they were written or refused."""
+
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from histories import made, rectangle
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from riskmodel import bundle
+from riskmodel.bundle import Provenance, champion, load, save, set_champion
+from riskmodel.errors import Refused
+from riskmodel.forecasting.forest import Forest
+from riskmodel.forecasting.pool import SMOOTHER, Part, Pool
+from riskmodel.indicators.panel import INDICATORS, assemble
+
+PANEL = assemble(rectangle(made()), "state_based")
+ORIGIN = PANEL.months[-1]
+MODEL = Pool((Part(Forest(trees=5, draws=100), 50), Part(SMOOTHER, 50))).fit(PANEL, ORIGIN)
+FACTS = Provenance(
+    outcome="state_based",
+    origin=str(ORIGIN),
+    data_digest="0" * 64,
+    simulated=False,
+    seed=1,
+    features=PANEL.names,
+    scores={"pool": {"CRPS": 1.5}},
+    trained_at="2026-11-22T08:15:00Z",
+)
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    return tmp_path / "models"
+
+
+def test_a_loaded_model_forecasts_as_the_one_that_was_saved(models: Path) -> None:
+    name = save(MODEL, FACTS, models)
+    loaded = load(models / name)
+    assert (loaded.id, loaded.outcome, loaded.origin, loaded.trained_at) == (
+        name,
+        "state_based",
+        ORIGIN,
+        "2026-11-22T08:15:00Z",
+    )
+    assert loaded.provenance.scores == {"pool": {"CRPS": 1.5}}
+    ours, theirs = (model.forecast(PANEL, ORIGIN).draws for model in (MODEL, loaded.model))
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_manifest_says_what_the_model_is_made_of(models: Path) -> None:
+    name = save(MODEL, FACTS, models)
+    manifest = json.loads((models / name / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["files"] == {"model.joblib": load(models / name).digest}
+    assert manifest["features"] == [indicator.name for indicator in INDICATORS]
+    assert manifest["versions"].keys() == {"python", "numpy", "pandas", "scikit-learn", "joblib", "vigie"}
+    assert (manifest["seed"], manifest["simulated"], manifest["data_digest"]) == (1, False, "0" * 64)
+
+
+def test_the_same_model_of_the_same_data_is_kept_once(models: Path) -> None:
+    first = save(MODEL, FACTS, models)
+    assert save(MODEL, replace(FACTS, trained_at="2027-01-01T00:00:00Z"), models) == first
+    assert load(models / first).trained_at == FACTS.trained_at
+    other = save(MODEL, replace(FACTS, data_digest="1" * 64), models)
+    assert other != first
+    assert save(MODEL, replace(FACTS, simulated=True), models).startswith("simulated-")
+
+
+def test_training_again_mends_a_model_that_was_altered(models: Path) -> None:
+    name = save(MODEL, FACTS, models)
+    (models / name / "model.joblib").write_bytes(b"other")
+    assert save(MODEL, FACTS, models) == name
+    load(models / name)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(file=st.sampled_from(["model.joblib", "manifest.json"]), place=st.floats(0, 1), flip=st.integers(1, 255))
+def test_any_byte_altered_is_refused(file: str, place: float, flip: int, models: Path) -> None:
+    path = models / save(MODEL, FACTS, models)
+    content = bytearray((path / file).read_bytes())
+    content[int(place * (len(content) - 1))] ^= flip
+    (path / file).write_bytes(content)
+    with pytest.raises(Refused, match="altered"):
+        load(path)
+
+
+class Trap:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (os.environ["SPRUNG"],)
+
+
+def test_nothing_is_unpickled_before_its_digest_is_checked(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sprung = tmp_path / "sprung"
+    monkeypatch.setenv("SPRUNG", str(sprung))
+    path = models / save(MODEL, FACTS, models)
+    (path / "model.joblib").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(Refused, match=r"model\.joblib does not have the digest"):
+        load(path)
+    assert not sprung.exists()
+
+
+def test_missing_and_extra_files_are_refused(models: Path) -> None:
+    path = models / save(MODEL, FACTS, models)
+    (path / "more.joblib").write_bytes(b"")
+    with pytest.raises(Refused, match=r"extra file more\.joblib"):
+        load(path)
+    (path / "more.joblib").unlink()
+    (path / "model.joblib").rename(path.parent / "kept")
+    with pytest.raises(Refused, match=r"missing or extra file model\.joblib"):
+        load(path)
+    (path / "manifest.json").unlink()
+    with pytest.raises(Refused, match=r"no manifest\.json"):
+        load(path)
+    shutil.rmtree(path)
+    with pytest.raises(Refused, match="there is no model"):
+        load(path)
+
+
+def test_another_scikit_learn_is_refused(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = models / save(MODEL, FACTS, models)
+    monkeypatch.setattr(bundle, "version", lambda package: "0.0")
+    with pytest.raises(Refused, match=r"trained by scikit-learn .*; here is 0\.0"):
+        load(path)
+
+
+def test_a_part_of_another_scikit_learn_is_refused(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as older:
+        older.setattr("sklearn.base.__version__", "0.1")
+        path = models / save(MODEL, FACTS, models)
+    with pytest.raises(Refused, match="holds parts of another scikit-learn"):
+        load(path)
+
+
+def test_other_indicators_are_refused(models: Path) -> None:
+    path = models / save(MODEL, replace(FACTS, features=PANEL.names[:-1]), models)
+    with pytest.raises(Refused, match="other indicators"):
+        load(path)
+
+
+def test_another_format_is_refused(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as later:
+        later.setattr(bundle, "FORMAT", 99)
+        path = models / save(MODEL, FACTS, models)
+    with pytest.raises(Refused, match="has format 99; this Vigie reads 1"):
+        load(path)
+
+
+def test_code_that_is_gone_is_refused(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = models / save(MODEL, FACTS, models)
+    monkeypatch.delattr("riskmodel.forecasting.forest.Learned")
+    with pytest.raises(Refused, match="needs code that this Vigie has not"):
+        load(path)
+
+
+def test_champions_of_real_and_simulated_data_stand_apart(models: Path) -> None:
+    assert champion(models, simulated=False) is None
+    real, simulated = save(MODEL, FACTS, models), save(MODEL, replace(FACTS, simulated=True), models)
+    set_champion(models, simulated)
+    assert champion(models, simulated=False) is None
+    set_champion(models, real)
+    assert champion(models, simulated=True) == models / simulated
+    assert champion(models, simulated=False) == models / real
+
+
+def test_a_champion_must_be_whole_and_its_pointer_a_name(models: Path) -> None:
+    good = save(MODEL, FACTS, models)
+    set_champion(models, good)
+    other = save(MODEL, replace(FACTS, seed=2), models)
+    (models / other / "model.joblib").write_bytes(b"")
+    with pytest.raises(Refused):
+        set_champion(models, other)
+    assert champion(models, simulated=False) == models / good
+    (models / "champion").write_text("../elsewhere\n", encoding="utf-8")
+    with pytest.raises(Refused, match="does not name a model"):
+        champion(models, simulated=False)
+
+
+def test_a_kill_while_writing_leaves_the_old_champion_and_nothing_visible(models: Path) -> None:
+    good = save(MODEL, FACTS, models)
+    set_champion(models, good)
+    script = """
+        import os, signal, sys
+        from pathlib import Path
+        from riskmodel.bundle import Provenance, save
+
+        class Killing:
+            def __reduce__(self):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        facts = Provenance("state_based", "2009-12", "2" * 64, False, 1, (), {}, "2026-11-22T08:15:00Z")
+        save([b"x" * 10**6, Killing()], facts, Path(sys.argv[1]))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script), str(models)], timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert [path.name for path in models.glob(".*.part")] == [".new.part"]
+    assert sorted(path.name for path in models.iterdir() if not path.name.startswith(".")) == ["champion", good]
+    assert champion(models, simulated=False) == models / good
+    load(models / good)
+    save(MODEL, replace(FACTS, seed=3), models)
+    assert not list(models.glob(".*.part"))
+
+
+def test_same_data_code_and_seed_make_the_same_bytes_in_another_process(models: Path, tmp_path: Path) -> None:
+    script = """
+        import sys
+        from pathlib import Path
+        sys.path.insert(0, sys.argv[1])
+        from test_bundle import FACTS, MODEL, load, save
+        path = Path(sys.argv[2]) / save(MODEL, FACTS, Path(sys.argv[2]))
+        print(path.name, load(path).digest)
+    """
+    name = save(MODEL, FACTS, models)
+    said = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), str(Path(__file__).parent), str(tmp_path / "other")],
+        env={**os.environ, "PYTHONHASHSEED": "7"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    assert said.split() == [name, load(models / name).digest]

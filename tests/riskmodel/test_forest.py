@@ -1,0 +1,136 @@
+"""The learned component: what it may not see, what its draws are, and what it does with too little."""
+
+import multiprocessing
+import pickle
+from collections import Counter
+
+import numpy as np
+import pytest
+from histories import made, rectangle
+from numpy.typing import NDArray
+
+from riskmodel.errors import BadInput
+from riskmodel.forecasting.forecast import LEADS
+from riskmodel.forecasting.forest import Forest
+from riskmodel.indicators.panel import Panel, assemble
+
+SMALL = Forest(trees=10, leaf=5, draws=200)
+
+
+def panel_of(deaths: NDArray[np.float64]) -> Panel:
+    return assemble(rectangle(deaths), "state_based")
+
+
+@pytest.fixture(scope="module")
+def panel() -> Panel:
+    return panel_of(made())
+
+
+def test_nothing_after_the_origin_is_learned_or_used(panel: Panel) -> None:
+    origin = panel.months[99]
+    ours = SMALL.fit(panel, origin).forecast(panel, origin)
+    deaths = panel.deaths.copy()
+    deaths[:, 100:] = np.random.default_rng(1).integers(0, 10**6, deaths[:, 100:].shape)
+    other = panel_of(deaths)
+    np.testing.assert_array_equal(ours.draws, SMALL.fit(other, origin).forecast(other, origin).draws)
+    deaths[:, 99] += 1
+    changed = panel_of(deaths)
+    assert not np.array_equal(ours.draws, SMALL.fit(changed, origin).forecast(changed, origin).draws)
+
+
+def test_the_same_seed_gives_the_same_draws_on_any_number_of_threads(panel: Panel) -> None:
+    origin = panel.months[-1]
+    one, two = (Forest(trees=10, jobs=jobs).fit(panel, origin) for jobs in (1, 2))
+    assert pickle.dumps(one.learned) == pickle.dumps(two.learned)
+    other = Forest(trees=10, seed=9).fit(panel, origin).forecast(panel, origin).draws
+    assert not np.array_equal(one.forecast(panel, origin).draws, other)
+
+
+def test_a_path_is_drawn_as_often_as_it_shares_a_leaf_newer_months_more_often(panel: Panel) -> None:
+    origin = panel.months[-1]
+    fitted = Forest(trees=7, leaf=5, half_life=24.0, stretch=1.0, draws=20_000).fit(panel, origin)
+    assert fitted.learned is not None
+    trees, end = fitted.learned.trees, len(panel.months)
+    training = [(country, month) for country in range(8) for month in range(11, end - LEADS)]
+    paths = [tuple(panel.deaths[c, m + 1 : m + 1 + LEADS]) for c, m in training]
+    recency = np.array([0.5 ** ((end - 1 - month) / 24) for _, month in training])
+    rows = trees.apply(np.array([panel.values[place] for place in training]))
+    for country, leaves in enumerate(trees.apply(panel.at(origin))):
+        expected: Counter[tuple[float, ...]] = Counter()
+        for tree, leaf in enumerate(leaves):
+            inside = np.where(rows[:, tree] == leaf, recency, 0.0)
+            for path, weight in zip(paths, inside / inside.sum() / len(leaves), strict=True):
+                expected[path] += weight
+        drawn = Counter(tuple(map(float, path)) for path in fitted.forecast(panel, origin).draws[country].T)
+        for path, weight in expected.items():
+            assert drawn[path] / 20_000 == pytest.approx(weight, abs=2e-4)
+
+
+def test_a_draw_is_a_path_that_was_observed(panel: Panel) -> None:
+    origin = panel.months[-1]
+    draws = Forest(trees=10, stretch=1.0, draws=50).fit(panel, origin).forecast(panel, origin).draws
+    seen = {
+        tuple(country[start : start + LEADS])
+        for country in panel.deaths
+        for start in range(panel.deaths.shape[1] - LEADS + 1)
+    }
+    for country in draws:
+        assert {tuple(map(float, path)) for path in country.T} <= seen
+
+
+def test_paths_are_stretched_to_the_level_of_the_country_and_no_further() -> None:
+    quiet, violent = np.tile([0.0, 2.0], 60), np.tile([100.0, 120.0], 60)
+    panel = panel_of(np.stack([quiet, quiet, quiet, violent]))
+    origin = panel.months[-1]
+    fitted = Forest(trees=5, leaf=120, features=1.0, draws=100).fit(panel, origin)
+    draws = fitted.forecast(panel, origin).draws
+    assert draws[3].max() <= 120 * 10
+    assert draws[0].max() <= 40  # a violent path at a tenth of its size would be 12, a quiet one 2
+    assert draws[3].mean() > 5 * draws[0].mean()
+
+
+def test_draws_are_whole_and_ordered_from_least_to_most_deadly(panel: Panel) -> None:
+    origin = panel.months[-1]
+    draws = SMALL.fit(panel, origin).forecast(panel, origin).draws
+    assert (draws >= 0).all()
+    assert (draws == np.rint(draws)).all()
+    assert (np.diff(draws.sum(axis=1), axis=1) >= 0).all()
+
+
+def test_a_world_without_deaths_is_forecast_to_stay_so() -> None:
+    panel = panel_of(np.zeros((4, 120)))
+    assert (SMALL.fit(panel, panel.months[-1]).forecast(panel, panel.months[-1]).draws == 0).all()
+
+
+def test_unknown_indicators_and_countries_without_history() -> None:
+    deaths = made()
+    deaths[4, :] = np.nan  # a neighbour that nothing covers: the neighbours' indicators are unknown throughout
+    deaths[6, -3:] = np.nan
+    panel = panel_of(deaths)
+    draws = SMALL.fit(panel, panel.months[-1]).forecast(panel, panel.months[-1]).draws
+    assert np.isnan(draws[[4, 6]]).all()
+    assert not np.isnan(np.delete(draws, [4, 6], axis=0)).any()
+
+
+def test_too_short_a_history_is_refused_in_words() -> None:
+    panel = panel_of(made(months=30))
+    with pytest.raises(BadInput, match=r"state_based deaths up to 2002-06 holds 40 country-months .* needs 200"):
+        SMALL.fit(panel, panel.months[-1])
+    with pytest.raises(ValueError, match="fitted before"):
+        SMALL.forecast(panel, panel.months[-1])
+
+
+def test_a_fork_after_training_can_forecast(panel: Panel) -> None:
+    origin = panel.months[-1]
+    fitted = SMALL.fit(panel, origin)
+    expected = fitted.forecast(panel, origin).draws
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=lambda: sender.send(fitted.forecast(panel, origin).draws))
+    child.start()
+    try:
+        assert receiver.poll(30), "the forked child hangs"
+        np.testing.assert_array_equal(receiver.recv(), expected)
+    finally:
+        child.kill()
+        child.join()

@@ -1,0 +1,178 @@
+"""What is said of a country, from draws by hand, and what must agree whatever the draws."""
+
+import json
+
+import numpy as np
+import pytest
+from histories import rectangle
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import ArrayLike, NDArray
+
+from riskmodel.forecasting.forecast import LEADS, Forecast
+from riskmodel.scores import REASONS, RUNGS, country_scores
+
+BANDS = {"minimal": 0.0, "low": 10.0, "moderate": 30.0, "high": 50.0, "very high": 70.0, "extreme": 85.0}
+ORIGIN = np.datetime64("2004-12", "M")
+
+months = st.one_of(st.just(0), st.integers(0, 40), st.integers(0, 2000)).map(float)
+
+
+def forecast(draws: ArrayLike, origin: np.datetime64 = ORIGIN, *iso3: str) -> Forecast:
+    return Forecast(origin, iso3 or ("MLI",), "state_based", np.asarray(draws, dtype=np.float32))
+
+
+def steady(*monthly: float) -> NDArray[np.float32]:
+    """One draw for each value, the same in every month; shape (1, lead, draw)."""
+    return np.tile(np.array(monthly, dtype=np.float32), (1, LEADS, 1))
+
+
+def of(draws: ArrayLike, history: ArrayLike) -> dict[str, object]:
+    (said,) = country_scores(forecast(draws), rectangle(history), BANDS)
+    return said
+
+
+def test_quantities_by_hand() -> None:
+    history = np.zeros(60)
+    history[-3:] = [10, 0, 10]
+    said = of(steady(0, 2, 14, 40), history)  # three months: 0, 6, 42, 120
+    assert said["location_code"] == "MLI"
+    assert (said["reference_period_start"], said["reference_period_end"]) == ("2005-01-01", "2005-03-31")
+    assert said["rungs"] == [
+        {"deaths": 1, "probability": 0.75},
+        {"deaths": 5, "probability": 0.75},
+        {"deaths": 25, "probability": 0.5},
+        {"deaths": 100, "probability": 0.25},
+        {"deaths": 300, "probability": 0.0},
+        {"deaths": 1000, "probability": 0.0},
+    ]
+    assert said["risk_score"] == 37.5
+    assert said["band"] == "moderate"
+    assert said["escalation_probability"] == 0.5  # at least 40, twice the last three months
+    assert said["onset_probability"] == 0.25
+    assert said["expected_deaths"] == 42.0
+    assert said["reasons"] == {}
+    assert len(said["forecast"]) == 12
+    assert said["forecast"][11] == {
+        "lead": 12,
+        "month": "2005-12",
+        "expected": 14.0,
+        "p05": 0.3,
+        "p25": 1.5,
+        "p50": 8.0,
+        "p75": 20.5,
+        "p95": 36.1,
+        "probability_1": 0.75,
+        "probability_25": 0.25,
+        "probability_100": 0.0,
+    }
+
+
+def test_sums_are_taken_along_a_draw() -> None:
+    draws = np.zeros((1, LEADS, 3))
+    draws[0, [0, 1, 2], [0, 1, 2]] = 25  # each draw has one bad month, none has two
+    said = of(draws, np.zeros(60))
+    assert [rung["probability"] for rung in said["rungs"]] == [1, 1, 1, 0, 0, 0]
+    assert said["onset_probability"] == 1
+
+
+def test_escalation_needs_25_deaths_even_after_peace() -> None:
+    assert of(steady(8), np.zeros(60))["escalation_probability"] == 0
+    assert of(steady(9), np.zeros(60))["escalation_probability"] == 1
+    assert of(steady(9), [*[0.0] * 59, 14.0])["escalation_probability"] == 0
+
+
+def test_onset_looks_at_twelve_months() -> None:
+    late = np.zeros((1, LEADS, 1))
+    late[0, 12:] = 100
+    assert of(late, np.zeros(60))["onset_probability"] == 0
+    late[0, 11] = 25
+    assert of(late, np.zeros(60))["onset_probability"] == 1
+
+
+def test_onset_is_for_countries_quiet_for_sixty_months() -> None:
+    violent = np.zeros(60)
+    violent[0] = 25
+    assert of(steady(0), violent)["reasons"] == {"onset_probability": "not_quiet"}
+    assert of(steady(0), violent[1:])["reasons"] == {"onset_probability": "history_too_short"}
+    violent[0] = 24
+    assert of(steady(0), violent)["onset_probability"] == 0
+    violent[5] = np.nan
+    said = of(steady(0), violent)
+    assert (said["onset_probability"], said["reasons"]) == (None, {"onset_probability": "history_too_short"})
+
+
+@pytest.mark.parametrize(("score", "band"), [(0, "minimal"), (1 / 6, "low"), (0.5, "high"), (1, "extreme")])
+def test_bands_begin_at_their_floor(score: float, band: str) -> None:
+    draws = np.zeros((1, LEADS, 1))
+    draws[0, 0] = [0, *RUNGS][round(score * len(RUNGS))]
+    said = of(draws, np.zeros(60))
+    assert said["risk_score"] == round(100 * score, 1)
+    assert said["band"] == band
+
+
+def test_what_cannot_be_said_is_null_with_a_reason() -> None:
+    unknown = np.full((1, LEADS, 2), np.nan)
+    ended = np.full(60, 3.0)
+    ended[-1] = np.nan
+    reasons = {}
+    for name, history in {"none": np.full(60, np.nan), "short": [np.nan, 1.0, 2.0], "ended": ended}.items():
+        said = of(unknown, history)
+        assert {name for name, value in said.items() if not value} == set(said["reasons"])
+        assert said["risk_score"] is None
+        assert said["forecast"] == []
+        reasons[name] = set(said["reasons"].values())
+    assert reasons == {"none": {"no_history"}, "short": {"history_too_short"}, "ended": {"history_ends_early"}}
+    assert {code for codes in reasons.values() for code in codes} <= REASONS.keys()
+
+
+def test_a_country_the_history_does_not_hold() -> None:
+    both = forecast(np.concatenate([steady(1), steady(np.nan)]), ORIGIN, "MLI", "NER")
+    mali, niger = country_scores(both, rectangle(np.zeros(60)), BANDS)
+    assert mali["reasons"] == {}
+    assert set(niger["reasons"].values()) == {"no_history"}
+
+
+def test_months_after_the_origin_are_not_looked_at() -> None:
+    history = np.zeros(72)
+    history[60:] = 1000
+    assert of(steady(9), history)["onset_probability"] == 0
+    assert of(steady(9), history)["escalation_probability"] == 1
+
+
+def test_the_outcome_of_the_forecast_is_the_one_compared() -> None:
+    observed = rectangle(np.zeros(60))
+    observed.deaths["all"] = np.full((1, 60), 30.0)
+    everything = Forecast(ORIGIN, ("MLI",), "all", steady(9))
+    (said,) = country_scores(everything, observed, BANDS)
+    assert said["reasons"] == {"onset_probability": "not_quiet"}
+    assert said["escalation_probability"] == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    draws=arrays(np.float32, st.tuples(st.just(1), st.just(LEADS), st.integers(1, 12)), elements=months),
+    history=arrays(np.float64, st.integers(1, 70), elements=months),
+)
+def test_everything_said_agrees(draws: NDArray[np.float32], history: NDArray[np.float64]) -> None:
+    origin = np.datetime64("2000-01", "M") + len(history) - 1
+    (said,) = country_scores(forecast(draws, origin), rectangle(history), BANDS)
+    json.dumps(said, allow_nan=False)
+    chances = [rung["probability"] for rung in said["rungs"]]
+    assert chances == sorted(chances, reverse=True)
+    assert said["risk_score"] == pytest.approx(100 * np.mean(chances), abs=0.06)
+    assert (said["risk_score"] == 0) == (draws[0, :3].sum() == 0)
+    assert said["band"] == [name for name, floor in BANDS.items() if floor <= said["risk_score"]][-1]
+    monthly = said["forecast"]
+    assert said["expected_deaths"] == pytest.approx(sum(month["expected"] for month in monthly[:3]), abs=0.21)
+    for lead, month in enumerate(monthly, start=1):
+        assert month["lead"] == lead
+        assert month["p05"] <= month["p25"] <= month["p50"] <= month["p75"] <= month["p95"]
+        assert 1 >= month["probability_1"] >= month["probability_25"] >= month["probability_100"] >= 0
+        if said["onset_probability"] is not None:
+            assert said["onset_probability"] >= month["probability_25"]
+    if said["escalation_probability"] is not None:
+        assert said["escalation_probability"] <= chances[2]
+    assert (said["onset_probability"] is None) == ("onset_probability" in said["reasons"])
+    assert (said["escalation_probability"] is None) == ("escalation_probability" in said["reasons"])

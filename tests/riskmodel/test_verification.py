@@ -1,0 +1,158 @@
+"""Each score against a naive loop."""
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from riskmodel import verification
+
+counts = st.one_of(st.integers(0, 30), st.integers(0, 5000)).map(float)
+draws = arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(1, 2), st.integers(1, 25)), elements=counts)
+events = st.lists(st.tuples(st.integers(0, 10).map(lambda tenth: tenth / 10), st.booleans()), min_size=1, max_size=30)
+
+BINS = (
+    (0, 0),
+    (1, 2),
+    (3, 5),
+    (6, 10),
+    (11, 25),
+    (26, 50),
+    (51, 100),
+    (101, 250),
+    (251, 500),
+    (501, 1000),
+    (1001, 10**9),
+)
+
+
+def naive_crps(x: list[float], y: float) -> float:
+    n = len(x)
+    return sum(abs(a - y) for a in x) / n - sum(abs(a - b) for a, b in product(x, x)) / n**2 / 2
+
+
+def naive_bin(value: float) -> int:
+    return next(i for i, (low, high) in enumerate(BINS) if low <= value <= high)
+
+
+def naive_ignorance(x: list[float], y: float) -> float:
+    share = sum(naive_bin(a) == naive_bin(y) for a in x) / len(x)
+    return -math.log2((1000 * share + 1) / 1011)
+
+
+def naive_quantile(x: list[float], q: float) -> float:
+    ordered = sorted(x)
+    place = q * (len(x) - 1)
+    below = math.floor(place)
+    above = min(below + 1, len(x) - 1)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+
+
+def naive_interval_score(x: list[float], y: float) -> float:
+    lower, upper = naive_quantile(x, 0.05), naive_quantile(x, 0.95)
+    return (upper - lower) + 20 * max(lower - y, 0) + 20 * max(y - upper, 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(forecast=draws, data=st.data())
+def test_scores_of_draws_equal_a_naive_loop(forecast: np.ndarray, data: st.DataObject) -> None:
+    came = data.draw(arrays(np.float64, forecast.shape[:-1], elements=counts))
+    scores = {
+        naive_crps: verification.crps(forecast, came),
+        naive_ignorance: verification.ignorance(forecast, came),
+        naive_interval_score: verification.interval_score(forecast, came),
+        lambda x, y: naive_crps([math.log1p(a) for a in x], math.log1p(y)): verification.log_crps(forecast, came),
+    }
+    for naive, found in scores.items():
+        assert found.shape == came.shape
+        for place in np.ndindex(came.shape):
+            assert found[place] == pytest.approx(naive(forecast[place].tolist(), came[place]), rel=1e-6, abs=1e-6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(forecast=draws, data=st.data(), level=st.sampled_from([0.5, 0.9]))
+def test_coverage_equals_a_naive_loop(forecast: np.ndarray, data: st.DataObject, level: float) -> None:
+    came = data.draw(arrays(np.float64, forecast.shape[:-1], elements=counts))
+    held = verification.covered(forecast, came, level)
+    lower, upper = verification.interval(forecast, level)
+    for place in np.ndindex(came.shape):
+        x, tail = forecast[place].tolist(), (1 - level) / 2
+        assert lower[place] == pytest.approx(naive_quantile(x, tail))
+        assert upper[place] == pytest.approx(naive_quantile(x, 1 - tail))
+        assert held[place] == (lower[place] <= came[place] <= upper[place])
+
+
+@settings(max_examples=80, deadline=None)
+@given(cases=events)
+def test_scores_of_probabilities_equal_a_naive_loop(cases: list[tuple[float, bool]]) -> None:
+    chance, event = np.array([p for p, _ in cases]), np.array([e for _, e in cases])
+    for found, (p, e) in zip(verification.brier(chance, event), cases, strict=True):
+        assert found == pytest.approx((p - e) ** 2)
+
+    came, not_came = [p for p, e in cases if e], [p for p, e in cases if not e]
+    if came and not_came:
+        wins = sum((a > b) + (a == b) / 2 for a, b in product(came, not_came))
+        assert verification.auroc(chance, event) == pytest.approx(wins / len(came) / len(not_came))
+    else:
+        assert math.isnan(verification.auroc(chance, event))
+
+    if came:
+        precision, recalled = 0.0, 0.0
+        for threshold in sorted(set(chance), reverse=True):
+            alarmed = [e for p, e in cases if p >= threshold]
+            recall = sum(alarmed) / len(came)
+            precision += (recall - recalled) * sum(alarmed) / len(alarmed)
+            recalled = recall
+        assert verification.average_precision(chance, event) == pytest.approx(precision)
+    else:
+        assert math.isnan(verification.average_precision(chance, event))
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases=events)
+def test_reliability_equals_a_naive_loop(cases: list[tuple[float, bool]]) -> None:
+    table = verification.reliability(np.array([p for p, _ in cases]), np.array([e for _, e in cases]), classes=5)
+    for i in range(5):
+        inside = [(p, e) for p, e in cases if min(int(p * 5), 4) == i]
+        assert table.number[i] == len(inside)
+        if inside:
+            assert table.probability[i] == pytest.approx(sum(p for p, _ in inside) / len(inside))
+            assert table.frequency[i] == pytest.approx(sum(e for _, e in inside) / len(inside))
+        else:
+            assert math.isnan(table.probability[i])
+            assert math.isnan(table.frequency[i])
+
+
+def test_bins_of_the_ignorance_score() -> None:
+    edges = np.array([edge for low_high in BINS for edge in low_high], dtype=np.float64)
+    best = -math.log2(1001 / 1011)
+    for i, (low, high) in enumerate(BINS):
+        score = verification.ignorance(np.tile([low, high], (len(edges), 1)), edges)
+        np.testing.assert_allclose(np.flatnonzero(np.isclose(score, best)), [2 * i, 2 * i + 1])
+
+
+def test_no_difference_is_none_for_certain() -> None:
+    loss = np.random.default_rng(1).random((10, 3))
+    found = verification.paired_difference(loss, loss, np.random.default_rng(2))
+    assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)
+    better = verification.paired_difference(loss * 0.9, loss, np.random.default_rng(2))
+    assert (better.value, better.low, better.high) == pytest.approx((-0.1, -0.1, -0.1))
+
+
+def test_one_country_that_decides_widens_the_interval() -> None:
+    theirs = np.ones((20, 1))
+    ours = theirs * 0.9
+    ours[0] = 3.0
+    found = verification.paired_difference(ours, theirs, np.random.default_rng(1))
+    assert found.value == pytest.approx(0.005)
+    assert found.low == pytest.approx(-0.1)
+    assert found.high > 0.1
+
+
+def test_a_difference_from_nothing_is_unknown() -> None:
+    found = verification.paired_difference(np.ones((3, 2)), np.zeros((3, 2)), np.random.default_rng(1))
+    assert math.isnan(found.value)
