@@ -1,0 +1,156 @@
+"""The back-test: what it sees, what it leaves out, and the known figures of the public benchmark."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pytest
+from histories import SAHEL, made, monthly, rectangle
+
+from riskmodel import geography, verification
+from riskmodel.errors import BadInput
+from riskmodel.forecasting.baselines import Conflictology, History, Zero
+from riskmodel.forecasting.forecast import LEADS, Forecast
+from riskmodel.forecasting.pool import SMOOTHER, served
+from riskmodel.indicators.panel import Panel
+from riskmodel.months import Month
+from training import backtest
+from training.windows import Window, challenge, challenges
+
+KNOWN_WORLD = [14.075, 8.811, 21.368, 76.909, 124.590]
+KNOWN_REGION = [5.053, 7.865]
+
+
+@dataclass(frozen=True)
+class Spy:
+    """Says what conflictology says, and notes what it was shown."""
+
+    shown: list[tuple[str, str, int]] = field(default_factory=list)
+    name: str = "spy"
+
+    def fit(self, panel: Panel, origin: Month) -> Self:
+        self.shown.append((str(origin), str(panel.months[-1]), len(panel.iso3)))
+        return self
+
+    def forecast(self, panel: Panel, origin: Month) -> Forecast:
+        self.shown.append((str(origin), str(panel.months[-1]), len(panel.iso3)))
+        return Conflictology().forecast(panel, origin)
+
+
+def test_a_model_is_fitted_in_each_window_on_all_countries_and_sees_nothing_later() -> None:
+    spy = Spy()
+    judged = backtest.run(rectangle(made()), "state_based", challenges("2007:2008"), ["MLI", "NER", "FRA"], spy)
+    assert spy.shown == [("2006-10", "2006-10", 8)] * 2 + [("2007-10", "2007-10", 8)] * 2
+    assert judged.iso3 == ("MLI", "NER")
+    assert judged.components == ("spy", "ew4s", "conflictology12", "history60", "last", "zero")
+    spied, same = (judged.means("CRPS")[judged.components.index(name)] for name in ("spy", "conflictology12"))
+    np.testing.assert_array_equal(spied, same)
+    assert judged.means("CRPS").shape == (6, 3)
+
+
+@dataclass(frozen=True)
+class Leads:
+    """Says h for lead h."""
+
+    name: str = "leads"
+
+    def fit(self, panel: Panel, origin: Month) -> Self:
+        return self
+
+    def forecast(self, panel: Panel, origin: Month) -> Forecast:
+        draws = np.tile(np.arange(1, LEADS + 1, dtype=np.float32)[:, None], (len(panel.iso3), 1, 2))
+        return Forecast(origin, panel.iso3, panel.outcome, draws)
+
+
+def test_the_first_month_judged_is_lead_3() -> None:
+    judged = backtest.run(rectangle(np.zeros((8, 120))), "state_based", [challenge(2008)], SAHEL, Leads(), baselines=[])
+    np.testing.assert_array_equal(judged.cells["CRPS"][0, 0], np.tile(np.arange(3, 15), (8, 1)))
+
+
+def test_losses_are_those_of_leads_3_to_14() -> None:
+    observed = rectangle(made())
+    judged = backtest.run(observed, "state_based", [challenge(2008)], SAHEL, Conflictology(), baselines=[Zero()])
+    year = observed.deaths["state_based"][:, 96:108]
+    before = observed.deaths["state_based"][:, 82:94]
+    for month in range(12):
+        draws = before[:, (np.arange(12) + month + 3) % 12]
+        np.testing.assert_allclose(judged.cells["CRPS"][0, 0, :, month], verification.crps(draws, year[:, month]))
+    np.testing.assert_allclose(judged.cells["CRPS"][1, 0], year)
+    assert judged.means("CRPS")[1, 0] == pytest.approx(year.mean())
+    active = before.sum(axis=1) > 0
+    np.testing.assert_array_equal(np.isnan(judged.cells["90 %"][0, 0]).all(axis=1), ~active)
+
+
+def test_what_is_unknown_is_left_out_for_all_alike() -> None:
+    deaths = made()
+    deaths[0, 100] = np.nan  # an outcome
+    deaths[1, 90] = np.nan  # a month of the history
+    judged = backtest.run(
+        rectangle(deaths), "state_based", [challenge(2008)], SAHEL, Conflictology(), baselines=[Zero()]
+    )
+    unknown = np.isnan(judged.cells["IGN"])
+    np.testing.assert_array_equal(unknown[0], unknown[1])
+    assert unknown[0, 0].sum() == 13
+    assert unknown[0, 0, 0, 4]
+    assert unknown[0, 0, 1].all()
+
+
+def test_a_window_outside_the_data_or_without_outcomes_is_refused() -> None:
+    observed = rectangle(made())
+    for year in (2000, 2011):
+        with pytest.raises(BadInput, match=rf"window {year} needs .* the archive holds 2000-01 to 2009-12"):
+            backtest.run(observed, "state_based", [challenge(year)], SAHEL, Zero())
+    observed.deaths["all"][:] = np.nan
+    with pytest.raises(BadInput, match="nothing can be judged in the window 2008: no all deaths"):
+        backtest.run(observed, "all", [challenge(2008)], SAHEL, Zero())
+
+
+def test_differences_are_against_conflictology() -> None:
+    judged = backtest.run(rectangle(made()), "state_based", challenges("2006:2008"), SAHEL, History())
+    difference, won = judged.difference("IGN", "history60", np.random.default_rng(1))
+    means = judged.means("IGN")
+    ours, theirs = (means[judged.components.index(name)] for name in ("history60", "conflictology12"))
+    assert difference.value == pytest.approx(ours[-1] / theirs[-1] - 1)
+    assert difference.low <= difference.value <= difference.high
+    assert won == sum(ours[:3] < theirs[:3])
+    none, _ = judged.difference("IGN", "conflictology12", np.random.default_rng(1))
+    assert (none.value, none.low, none.high) == (0, 0, 0)
+
+
+def test_each_forecast_is_handed_out_as_it_is_made() -> None:
+    issued: list[tuple[Window, Forecast]] = []
+    windows = challenges("2007:2008")
+    backtest.run(
+        rectangle(made()),
+        "state_based",
+        windows,
+        ["MLI"],
+        Zero(),
+        issued=lambda window, forecast: issued.append((window, forecast)),
+    )
+    assert [window for window, _ in issued] == list(windows)
+    assert [str(forecast.origin) for _, forecast in issued] == ["2006-10", "2007-10"]
+
+
+def test_the_baselines_have_the_known_figures(shared: Path) -> None:
+    observed = monthly(shared)
+    judged = backtest.run(
+        observed, "state_based", challenges("2018:2022"), observed.iso3, SMOOTHER, baselines=[Conflictology()]
+    )
+    assert len(judged.iso3) == 191
+    assert judged.means("CRPS")[1, :5].round(3).tolist() == KNOWN_WORLD
+    region = observed.rows(geography.region("MLI").members)
+    assert judged.cells["CRPS"][1][:2, region].mean(axis=(1, 2)).round(3).tolist() == KNOWN_REGION
+
+
+def test_the_pool_beats_conflictology_where_it_was_chosen(shared: Path) -> None:
+    """By the scores that were better in each single window of 2000-2015, on one of those windows."""
+    observed = monthly(shared)
+    judged = backtest.run(
+        observed, "state_based", [challenge(2013)], observed.iso3, served(1), baselines=[Conflictology()]
+    )
+    for score in ("log-CRPS", "IGN"):
+        ours, theirs = judged.means(score)[:, 0]
+        assert ours < theirs, score
+    assert np.isfinite(judged.cells["CRPS"]).all()

@@ -1,0 +1,1 @@
+"""Offline work on the domain: windows, back-tests, fitting. It knows nothing of the service."""

@@ -1,0 +1,67 @@
+"""From outcomes to a trained model and what is to be said of it. It knows no archive and no files."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from riskmodel.bundle import Provenance
+from riskmodel.errors import BadInput
+from riskmodel.forecasting.baselines import Conflictology
+from riskmodel.forecasting.pool import Pool, served
+from riskmodel.indicators.panel import assemble
+from riskmodel.months import Month
+from riskmodel.outcomes import CountryMonths
+from training import backtest
+from training.windows import held_out
+
+
+def train(
+    observed: CountryMonths,
+    outcome: str,
+    origin: Month,
+    *,
+    seed: int,
+    data_digest: str,
+    simulated: bool,
+    trained_at: str,
+) -> tuple[Pool, Provenance]:
+    """Fit the served pool on all countries up to an origin.
+
+    Its scores are those of the same pool fitted 14 months earlier, on the twelve months up to the origin. Raises
+    BadInput where the origin lies outside the data or the history is too short to learn from.
+    """
+    if not observed.months.size or not observed.months[0] <= origin <= observed.months[-1]:
+        held = f"{observed.months[0]} to {observed.months[-1]}" if observed.months.size else "no months"
+        raise BadInput(f"the origin {origin} lies outside the data, which hold {held}")
+    panel = assemble(observed, outcome)
+    provenance = Provenance(
+        outcome=outcome,
+        origin=str(origin),
+        data_digest=data_digest,
+        simulated=simulated,
+        seed=seed,
+        features=panel.names,
+        scores=_scores(observed, outcome, origin, seed),
+        trained_at=trained_at,
+    )
+    return served(seed).fit(panel, origin), provenance
+
+
+def _scores(observed: CountryMonths, outcome: str, origin: Month, seed: int) -> Mapping[str, Any]:
+    window = held_out(origin)
+    try:
+        judged = backtest.run(observed, outcome, [window], observed.iso3, served(seed), baselines=[Conflictology()])
+    except BadInput as too_short:
+        return {"unscored": str(too_short)}
+    means = {score: judged.means(score)[:, -1] for score in judged.cells}
+    return {
+        "origin": str(window.origin),
+        "months": window.name,
+        "figures": "final",
+        **{name: {score: _number(means[score][i]) for score in means} for i, name in enumerate(judged.components)},
+    }
+
+
+def _number(value: np.float64) -> float | None:
+    return None if np.isnan(value) else round(float(value), 4)
