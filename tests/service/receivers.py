@@ -1,0 +1,213 @@
+"""Real receivers on loopback for what alerts send: an HTTP server that checks signatures, and an SMTP server."""
+
+import secrets
+import socket
+import ssl
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from pydantic import SecretStr
+from standardwebhooks import Webhook
+
+from service.settings import EmailRoute, WebhookRoute
+
+SECRET = f"whsec_{b64encode(secrets.token_bytes(24)).decode()}"
+PASSWORD = secrets.token_urlsafe(12)
+
+
+class HookReceiver:
+    """Answers each POST as its `script` says, one entry a request, and 204 when the script has run out.
+
+    An entry is a status, or `hang` (no answer), `cut` (closed in mid-answer), `drip` (an endless header).
+    `taken` holds the id and the verified payload of each request that was answered with a 2xx; `ids` those of all.
+    """
+
+    def __init__(self, *script: int | str, secret: str = SECRET) -> None:
+        self.script = list(script)
+        self.secret = secret
+        self.ids: list[str] = []
+        self.bodies: list[bytes] = []
+        self.taken: list[tuple[str, dict[str, Any]]] = []
+        self.paths: list[str] = []
+        self.came = threading.Event()
+        self.over = threading.Event()
+        self._lock = threading.Lock()
+
+    def route(self, path: str = "/hook") -> WebhookRoute:
+        """A route that leads here."""
+        return WebhookRoute(type="webhook", url=self.url(path), secret=SecretStr(SECRET))
+
+    def url(self, path: str) -> str:
+        """The address of a path here."""
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    @contextmanager
+    def listening(self) -> Iterator["HookReceiver"]:
+        """Serve on a free port of loopback."""
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                receiver._answer(self, self.rfile.read(int(self.headers["content-length"])))
+
+            def do_GET(self) -> None:
+                receiver._answer(self, b"")
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.daemon_threads = True
+        server.block_on_close = False
+        self.port = server.server_address[1]
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.over.set()
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+    def _answer(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
+        with self._lock:
+            answer = self.script.pop(0) if self.script else 204
+            self.paths.append(request.path)
+            self.bodies.append(body)
+            self.ids.append(request.headers.get("webhook-id", ""))
+        self.came.set()
+        if answer == "hang":
+            self.over.wait(60)
+        elif answer == "cut":
+            request.wfile.write(b"HTTP/1.1 2")
+            request.wfile.flush()
+            request.connection.shutdown(socket.SHUT_RDWR)
+        elif answer == "drip":
+            request.wfile.write(b"HTTP/1.1 200 OK\r\nx-drip: ")
+            while not self.over.is_set():
+                try:
+                    request.wfile.write(b"a")
+                    request.wfile.flush()
+                except OSError:
+                    return
+                time.sleep(0.05)
+        else:
+            assert isinstance(answer, int)
+            if 200 <= answer < 300 and body:
+                payload = Webhook(self.secret).verify(body, dict(request.headers))
+                with self._lock:
+                    self.taken.append((request.headers["webhook-id"], payload))
+            request.send_response(answer)
+            if 300 <= answer < 400:
+                request.send_header("location", self.url("/elsewhere"))
+            request.send_header("content-length", "0")
+            request.end_headers()
+
+
+class MailReceiver:
+    """Takes mail for all but those of `refused` (address → reply); `taken` holds each envelope."""
+
+    def __init__(self, *, refused: dict[str, str] | None = None, answer: str = "250 OK") -> None:
+        self.refused = refused or {}
+        self.answer = answer
+        self.taken: list[Envelope] = []
+        self.encrypted: list[bool] = []
+        self.logins: list[str] = []
+
+    async def handle_RCPT(  # noqa: N802 aiosmtpd calls it by this name
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        """Take or refuse one recipient."""
+        if address in self.refused:
+            return self.refused[address]
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(  # noqa: N802 aiosmtpd calls it by this name
+        self, server: SMTP, session: Session, envelope: Envelope
+    ) -> str:
+        """Take or reject the message."""
+        if self.answer.startswith("250"):
+            self.taken.append(envelope)
+            self.encrypted.append(session.ssl is not None or server.transport.get_extra_info("sslcontext") is not None)
+        return self.answer
+
+    def authenticate(self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
+        """Know one password."""
+        good = isinstance(data, LoginPassword) and data.password == PASSWORD.encode()
+        if good:
+            self.logins.append(data.login.decode())
+        return AuthResult(success=good, handled=False)
+
+    @contextmanager
+    def listening(
+        self, *, tls: ssl.SSLContext | None = None, starttls: ssl.SSLContext | None = None, auth: bool = False
+    ) -> Iterator["MailReceiver"]:
+        """Serve on a free port of loopback: plain, under TLS, or with STARTTLS required."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        controller = Controller(
+            self,
+            hostname="127.0.0.1",
+            port=self.port,
+            ssl_context=tls,
+            tls_context=starttls,
+            require_starttls=starttls is not None,
+            authenticator=self.authenticate if auth else None,
+            auth_require_tls=starttls is not None,
+        )
+        controller.start()
+        try:
+            yield self
+        finally:
+            controller.stop()
+
+    def route(self, to: list[str] | None = None, **changed: Any) -> EmailRoute:
+        """A route that leads here."""
+        return EmailRoute(
+            **{
+                "type": "email",
+                "to": to or ["duty@example.org"],
+                "sender": "Vigie <vigie@example.org>",
+                "host": "localhost",
+                "port": self.port,
+                "security": "none",
+                **changed,
+            }
+        )
+
+
+@contextmanager
+def silent_port(drip: bytes = b"") -> Iterator[int]:
+    """A port that accepts and says nothing, or the same bytes for ever, slowly."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.05)
+
+        def serve() -> None:
+            open_connections = []
+            while not over.is_set():
+                with suppress(TimeoutError):
+                    open_connections.append(server.accept()[0])
+                for connection in open_connections:
+                    with suppress(OSError):
+                        connection.send(drip)
+            for connection in open_connections:
+                connection.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            over.set()
+            thread.join()

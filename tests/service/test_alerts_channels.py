@@ -1,0 +1,261 @@
+"""The channels against real receivers: signatures, mail, deadlines, and what never stands in an error or a log."""
+
+import logging
+import os
+import shutil
+import ssl
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from receivers import PASSWORD, SECRET, HookReceiver, MailReceiver, silent_port
+
+from service.alerts import channels, words
+from service.alerts.channels import TransportError
+from service.settings import EmailRoute, WebhookRoute
+
+ID = "msg_0123456789abcdef"
+PAYLOAD = {"type": "alert.test", "timestamp": "2026-11-22T08:15:00Z", "data": words.test("duty")}
+SIMULATED = {
+    "type": "alert.firing",
+    "timestamp": "2026-11-22T08:15:00Z",
+    "data": {
+        "headline": {"en": "SIMULATED – ALERT\r\nBcc: all@example.org\u2028x", "fr": "SIMULATED – Escalade à Bamako"},
+        "text": {"en": "SIMULATED – in words.\n- Côte d’Ivoire", "fr": "SIMULATED – en mots.\n- Côte d’Ivoire"},
+    },
+}
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "STEP_SECONDS", 0.3)
+    monkeypatch.setattr(channels, "DEADLINE_SECONDS", 0.6)
+
+
+def test_a_webhook_is_signed_and_carries_its_id() -> None:
+    with HookReceiver().listening() as receiver:
+        channels.send(receiver.route(), ID, PAYLOAD, now())
+    assert receiver.taken == [(ID, PAYLOAD)]
+
+
+def test_the_signature_is_of_the_moment_in_whatever_zone_it_is_given() -> None:
+    with HookReceiver().listening() as receiver:
+        channels.send(receiver.route(), ID, PAYLOAD, now().astimezone(timezone(timedelta(hours=-9))))
+    assert receiver.taken == [(ID, PAYLOAD)]
+
+
+def test_the_same_payload_has_the_same_bytes_each_time() -> None:
+    with HookReceiver(500).listening() as receiver:
+        with pytest.raises(TransportError):
+            channels.send(receiver.route(), ID, PAYLOAD, now())
+        channels.send(receiver.route(), ID, dict(reversed(PAYLOAD.items())), now())
+    assert receiver.bodies[0] == receiver.bodies[1]
+    assert receiver.ids == [ID, ID]
+
+
+@pytest.mark.parametrize(
+    ("answer", "permanent"), [(500, False), (503, False), (400, False), (401, False), (404, False), (410, True)]
+)
+def test_only_gone_is_for_good(answer: int, permanent: bool) -> None:
+    with HookReceiver(answer).listening() as receiver, pytest.raises(TransportError, match=str(answer)) as failure:
+        channels.send(receiver.route(), ID, PAYLOAD, now())
+    assert failure.value.permanent is permanent
+
+
+def test_redirects_are_not_followed() -> None:
+    with HookReceiver(307).listening() as receiver, pytest.raises(TransportError, match="307"):
+        channels.send(receiver.route(), ID, PAYLOAD, now())
+    assert receiver.paths == ["/hook"]
+
+
+@pytest.mark.usefixtures("hurry")
+@pytest.mark.parametrize("fault", ["hang", "cut", "drip"])
+def test_a_receiver_that_fails_is_left_within_the_deadline(fault: str) -> None:
+    with HookReceiver(fault).listening() as receiver:
+        begun = monotonic()
+        with pytest.raises(TransportError) as failure:
+            channels.send(receiver.route(), ID, PAYLOAD, now())
+        assert monotonic() - begun < 2
+    assert not failure.value.permanent
+    assert receiver.taken == []
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/hook/token-in-path", "http://no-such-host.invalid/token-in-path"])
+def test_a_receiver_that_is_not_there_is_told_without_its_url(url: str) -> None:
+    route = WebhookRoute.model_validate({"type": "webhook", "url": url, "secret": SECRET})
+    with pytest.raises(TransportError) as failure:
+        channels.send(route, ID, PAYLOAD, now())
+    assert not failure.value.permanent
+    assert "token-in-path" not in str(failure.value)
+
+
+def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        with HookReceiver(204, 500, 500).listening() as receiver:
+            route = receiver.route("/token-in-path")
+            channels.send(route, ID, PAYLOAD, now())
+            with pytest.raises(TransportError):
+                channels.send(route, ID, PAYLOAD, now())
+            channels.heartbeat(receiver.url("/token-in-path"))
+        with MailReceiver().listening(auth=True) as mail, pytest.raises(TransportError) as refused:
+            channels.send(mail.route(username="vigie", password=SecretStr("wrong-password")), ID, PAYLOAD, now())
+    ours = "\n".join(r.getMessage() for r in caplog.records if not r.name.startswith(("mail", "asyncio")))
+    assert "heartbeat: the watcher answered 500" in ours
+    assert "token-in-path" not in ours
+    assert SECRET.removeprefix("whsec_") not in ours
+    assert "wrong-password" not in ours + str(refused.value)
+    assert SECRET not in repr(route)
+
+
+def test_a_heartbeat_is_one_get() -> None:
+    with HookReceiver().listening() as receiver:
+        channels.heartbeat(receiver.url("/ping/1"))
+    assert receiver.paths == ["/ping/1"]
+
+
+@pytest.mark.usefixtures("hurry")
+def test_a_heartbeat_that_fails_goes_no_further_than_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with HookReceiver("hang").listening() as receiver:
+        channels.heartbeat(receiver.url("/ping"))
+    channels.heartbeat("http://127.0.0.1:9/ping")
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+
+
+def mail_of(receiver: MailReceiver) -> EmailMessage:
+    (envelope,) = receiver.taken
+    assert isinstance(envelope.content, bytes)
+    message = message_from_bytes(envelope.content, policy=policy.default)
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+def test_a_mail_says_it_in_the_language_of_its_route() -> None:
+    with MailReceiver().listening() as receiver:
+        channels.send(receiver.route(["a@example.org", "b@example.org"], language="fr"), ID, SIMULATED, now())
+    message = mail_of(receiver)
+    assert message["Subject"] == "SIMULATED – Escalade à Bamako"
+    assert message.get_content().splitlines()[:2] == ["SIMULATED – en mots.", "- Côte d’Ivoire"]
+    assert message["Message-ID"] == f"<{ID}@example.org>"
+    assert message["Auto-Submitted"] == "auto-generated"
+    assert receiver.taken[0].rcpt_tos == ["a@example.org", "b@example.org"]
+    assert receiver.taken[0].mail_from == "vigie@example.org"
+
+
+def test_a_headline_cannot_add_a_header() -> None:
+    with MailReceiver().listening() as receiver:
+        channels.send(receiver.route(), ID, SIMULATED, now())
+    message = mail_of(receiver)
+    assert message["Bcc"] is None
+    assert message["Subject"] == "SIMULATED – ALERT Bcc: all@example.org x"
+
+
+@pytest.mark.parametrize(
+    "changed", [{"sender": "vigie@example.org\nBcc: all@example.org"}, {"to": ["a@example.org\r\nBcc: b@example.org"]}]
+)
+def test_an_address_cannot_add_a_header(changed: dict[str, Any]) -> None:
+    with MailReceiver().listening() as receiver, pytest.raises(TransportError, match="address"):
+        channels.send(receiver.route(**changed), ID, PAYLOAD, now())
+    assert receiver.taken == []
+
+
+def test_a_sender_without_an_address_is_told() -> None:
+    with MailReceiver().listening() as receiver, pytest.raises(TransportError, match="address"):
+        channels.send(receiver.route(sender=""), ID, PAYLOAD, now())
+
+
+@pytest.mark.parametrize(
+    ("refused", "answer", "permanent", "said"),
+    [
+        ({"a@example.org": "550 5.1.1 unknown", "b@example.org": "550 5.1.1 unknown"}, "250 OK", True, "2 of 2"),
+        ({"a@example.org": "451 4.7.1 greylisted", "b@example.org": "550 no"}, "250 OK", False, "2 of 2"),
+        ({"a@example.org": "550 5.1.1 unknown"}, "250 OK", True, "1 of 2 recipients refused: 550 5.1.1 unknown"),
+        ({}, "554 5.7.1 spam", True, "554 5.7.1 spam"),
+        ({}, "451 4.3.0 later", False, "451 4.3.0 later"),
+    ],
+)
+def test_what_a_mail_server_refuses(refused: dict[str, str], answer: str, permanent: bool, said: str) -> None:
+    server = MailReceiver(refused=refused, answer=answer)
+    with server.listening(), pytest.raises(TransportError) as failure:
+        channels.send(server.route(["a@example.org", "b@example.org"]), ID, PAYLOAD, now())
+    assert failure.value.permanent is permanent
+    assert said in str(failure.value)
+
+
+@pytest.mark.usefixtures("hurry")
+@pytest.mark.parametrize("drip", [b"", b"2", b"220-more to come\r\n"])
+def test_a_mail_server_that_hangs_is_left_within_the_deadline(drip: bytes) -> None:
+    with silent_port(drip) as port:
+        route = EmailRoute(
+            type="email", to=["a@example.org"], sender="v@example.org", host="127.0.0.1", port=port, security="none"
+        )
+        begun = monotonic()
+        with pytest.raises(TransportError) as failure:
+            channels.send(route, ID, PAYLOAD, now())
+        assert monotonic() - begun < 2
+    assert not failure.value.permanent
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A certificate of `localhost` and its key, in one file."""
+    if shutil.which("openssl") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("needs openssl")
+    folder = tmp_path_factory.mktemp("tls")
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "key.pem")
+    name = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+    subprocess.run(
+        ["openssl", "req", "-x509", *key, *name, "-days", "2", "-out", "certificate.pem"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+    both = folder / "both.pem"
+    both.write_text((folder / "certificate.pem").read_text() + (folder / "key.pem").read_text())
+    return both
+
+
+def server_side(certificate: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    return context
+
+
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+def test_mail_goes_encrypted_to_a_server_that_proves_its_name(
+    certificate: Path, security: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with MailReceiver().listening(**{security: server_side(certificate)}, auth=True) as receiver:
+        route = receiver.route(security=security, username="vigie", password=SecretStr(PASSWORD))
+        channels.send(route, ID, PAYLOAD, now())
+    assert receiver.encrypted == [True]
+    assert receiver.logins == ["vigie"]
+
+
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+def test_mail_does_not_go_to_a_server_that_cannot_prove_its_name(certificate: Path, security: str) -> None:
+    server = MailReceiver()
+    with (
+        server.listening(**{security: server_side(certificate)}),
+        pytest.raises(TransportError, match="CERTIFICATE_VERIFY_FAILED") as failure,
+    ):
+        channels.send(server.route(security=security), ID, PAYLOAD, now())
+    assert not failure.value.permanent
+    assert server.taken == []
+
+
+def test_mail_does_not_go_unencrypted_to_a_server_without_starttls() -> None:
+    with MailReceiver().listening() as receiver, pytest.raises(TransportError, match="STARTTLS"):
+        channels.send(receiver.route(security="starttls"), ID, PAYLOAD, now())
+    assert receiver.taken == []
