@@ -1,0 +1,122 @@
+"""What can be wrong with a request or with the service, told as RFC 9457 problem documents; one maker for all of them.
+
+Every kind has a heading in `docs/api.md`. A problem never shows a trace, a path or a secret: those go to the log.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Flask, Response, current_app
+from werkzeug.exceptions import HTTPException
+
+from riskmodel.errors import VigieError
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of problem. Title and detail are English and the keys of their translations."""
+
+    name: str
+    status: int
+    title: str
+    detail: str
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            "no-data",
+            503,
+            "There are no data yet",
+            "The archive holds no events, so there is nothing to compute from.",
+        ),
+        Kind(
+            "no-snapshot",
+            503,
+            "No scores yet",
+            "The first computation has not ended. Try again in a minute.",
+        ),
+        Kind(
+            "no-real-snapshot",
+            503,
+            "No scores from real data yet",
+            "Real data have come in and the simulated scores are retired; none are computed from real data yet.",
+        ),
+        Kind(
+            "late-snapshot",
+            503,
+            "The scores are not being renewed",
+            "No computation has ended well for longer than it should take.",
+        ),
+        Kind(
+            "unknown-country",
+            404,
+            "Not a country of this region",
+            "Scores are served for the countries of one region, by ISO alpha-3 code in capitals.",
+        ),
+        Kind("unknown-run", 404, "No such run", "No run has this number."),
+        Kind(
+            "unreadable-data",
+            503,
+            "The data cannot be read",
+            "The archive is damaged or not understood; the operator’s log says where.",
+        ),
+        Kind(
+            "unreadable-store",
+            503,
+            "The store cannot be read",
+            "The database does not answer; the operator’s log says why.",
+        ),
+    )
+}
+
+
+class Problem(Exception):
+    """Ends a request with a problem document; `members` are added to it."""
+
+    def __init__(self, name: str, **members: Any) -> None:
+        super().__init__(name)
+        self.kind = KINDS[name]
+        self.members = members
+
+
+def document(status: int, title: str, detail: str | None, *, name: str | None = None, **members: Any) -> Response:
+    """The one maker of problem documents."""
+    body = {"type": f"urn:vigie:problem:{name}" if name else "about:blank", "title": title, "status": status}
+    if detail:
+        body["detail"] = detail
+    return Response(
+        current_app.json.dumps({**body, **members}), status, content_type="application/problem+json; charset=utf-8"
+    )
+
+
+def answer(problem: Problem) -> Response:
+    """A problem as its document."""
+    kind = problem.kind
+    return document(kind.status, kind.title, kind.detail, name=kind.name, **problem.members)
+
+
+def register(app: Flask) -> None:
+    """Make every failure of the app a problem document."""
+
+    def of_http(error: HTTPException) -> Response:
+        response = document(error.code or 500, error.name, error.description if error.code != 500 else None)
+        for name, value in error.get_headers():
+            if name.lower() != "content-type":
+                response.headers[name] = value
+        return response
+
+    def of_store(error: sa.exc.OperationalError) -> Response:
+        app.logger.error("the store cannot be read: %s", error)
+        return answer(Problem("unreadable-store"))
+
+    def of_data(error: VigieError) -> Response:
+        app.logger.error("the data cannot be read: %s", error)
+        return answer(Problem("unreadable-data"))
+
+    app.register_error_handler(Problem, answer)
+    app.register_error_handler(HTTPException, of_http)
+    app.register_error_handler(sa.exc.OperationalError, of_store)
+    app.register_error_handler(VigieError, of_data)

@@ -1,0 +1,61 @@
+"""What one request reads: the store in one state, the realm of the archive, the settings, one moment of the clock."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+import sqlalchemy as sa
+from flask import current_app
+
+from riskmodel.events.manifest import realm
+from riskmodel.home import Home
+from service import payloads
+from service.api.problems import Problem
+from service.settings import Settings
+from service.store import Store
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the app is made of; the clock gives the present in UTC."""
+
+    home: Home
+    settings: Settings
+    store: Store
+    clock: Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One request's view. `simulated` says which realm is in service; None where the archive is empty."""
+
+    store: Store
+    connection: sa.Connection
+    settings: Settings
+    simulated: bool | None
+    now: datetime
+
+    def find(self) -> payloads.Served | None:
+        """The snapshot in service, if there is one: real data retire all that is simulated."""
+        if self.simulated is None:
+            return None
+        return payloads.served(self.connection, self.settings, simulated=self.simulated, now=self.now)
+
+    def served(self) -> payloads.Served:
+        """The snapshot in service; ends the request with the reason where there is none."""
+        if (found := self.find()) is not None:
+            return found
+        if self.simulated is None:
+            raise Problem("no-data")
+        raise Problem("no-snapshot" if self.simulated else "no-real-snapshot")
+
+
+@contextmanager
+def reading() -> Iterator[Reading]:
+    """Open one reading for the current request."""
+    parts = cast(Parts, current_app.extensions["vigie"])
+    held = realm(parts.home.archive)
+    with parts.store.reading() as connection:
+        yield Reading(parts.store, connection, parts.settings, held and held == "simulated", parts.clock())

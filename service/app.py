@@ -1,0 +1,83 @@
+"""The web application: the read API and the pages over one home. It serves snapshots and computes none of them.
+
+It must stay light: no scikit-learn, pandas or pyarrow, and no scheduler, which has a process of its own.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, request
+from flask.json.provider import JSONProvider
+
+from riskmodel.home import Home, default_home
+from service.api import alerts, health, problems, runs, scores
+from service.api.reading import Parts
+from service.processes import end_with_parent
+from service.settings import load
+from service.store import Store, instant
+from service.web import pages
+
+FRESH_FOR = 30
+"""How long a client may show an answer without asking again [seconds]."""
+
+SAFE = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class Json(JSONProvider):
+    """JSON as others read it: missing is null, moments are ISO 8601 with Z, and NaN is refused rather than written."""
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        """The text of an object. Raises ValueError for NaN."""
+        return json.dumps(obj, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=_text, **kwargs)
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        """The object of a text."""
+        return json.loads(s, **kwargs)
+
+
+def create_app(home: Home | None = None, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Flask:
+    """Make the application over a home (by default the one of `VIGIE_HOME`). Raises BadInput for wrong settings."""
+    home = home or Home(default_home())
+    settings = load(home)
+    app = Flask(__name__, static_folder="web/static", template_folder=None)
+    app.json = Json(app)
+    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 31_536_000  # pages name static files with a digest of their content
+    app.extensions["vigie"] = Parts(home, settings, Store.of(home, settings), clock)
+    problems.register(app)
+    for resource in (scores.resource, runs.resource, alerts.resource, health.resource, pages.resource):
+        app.register_blueprint(resource)
+    app.after_request(_finish)
+    return app
+
+
+def worker() -> Flask:
+    """The application in a worker of the web server, which ends with the process that started it."""
+    end_with_parent(os.getppid(), grace=0.5)
+    return create_app()
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, datetime):
+        return instant(value)
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def _finish(response: Response) -> Response:
+    """Add the headers every answer has; a reader who holds the same body already is told so (304)."""
+    response.headers.update(SAFE)
+    if request.path.startswith(("/healthz", "/readyz")) or response.status_code != HTTPStatus.OK:
+        response.headers.setdefault("Cache-Control", "no-store")
+    elif not response.direct_passthrough:
+        response.headers["Cache-Control"] = f"public, max-age={FRESH_FOR}"
+        response.add_etag(weak=True)
+        response.make_conditional(request)
+    return response

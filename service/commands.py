@@ -1,0 +1,179 @@
+"""The sub-commands that the service brings."""
+
+import logging
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from riskmodel import geography
+from riskmodel.home import Home
+from service.alerts.commands import alerts
+
+if TYPE_CHECKING:
+    from service.payloads import Served
+    from service.settings import Settings
+
+REGION = click.option("--region", metavar="ISO3", help="The focal country of the region (default: as set, MLI).")
+HOST = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+THREADS = 16
+"""How many requests the web server answers at once."""
+PORT = click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+
+
+def _settings(home: Home, region: str | None = None) -> "Settings":
+    """The settings of a home; a region chosen here is handed on to the processes that are started."""
+    import os
+
+    from service.settings import load
+
+    if region:
+        os.environ["VIGIE_REGION"] = region
+    return load(home)
+
+
+@click.command()
+@HOST
+@PORT
+@REGION
+@click.pass_obj
+def up(home: Home, host: str, port: int, region: str | None) -> None:
+    """Prepare the home if need be, then serve it and keep it up to date until Ctrl-C."""
+    from service.up import up as serve
+
+    settings = _settings(home, region)
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    home.root.mkdir(parents=True, exist_ok=True)
+    serve(home, settings, host, port, lambda text: click.echo(f"vigie: {text}"), ended.is_set)
+
+
+@click.command()
+@HOST
+@PORT
+@click.pass_obj
+def web(home: Home, host: str, port: int) -> None:
+    """Serve what the home holds: the web server alone, without the scheduler."""
+    import os
+
+    from granian import Granian
+    from granian.constants import Interfaces
+    from granian.log import LogLevels
+
+    from service import processes
+
+    _settings(home)
+    os.environ["VIGIE_HOME"] = str(home.root)
+    processes.end_with_parent()
+    server = Granian(
+        "service.app:worker",
+        factory=True,
+        interface=Interfaces.WSGI,
+        address=host,
+        port=port,
+        blocking_threads=THREADS,
+        respawn_failed_workers=True,
+        workers_kill_timeout=5,
+        log_level=LogLevels.error,
+    )
+    server.serve()
+
+
+@click.command()
+@click.pass_obj
+def scheduler(home: Home) -> None:
+    """Recompute and deliver on schedule, without the web server."""
+    from service.schedule import run
+
+    logging.basicConfig(level=logging.INFO, format="vigie: %(message)s")
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    run(home, _settings(home))
+
+
+@click.command()
+@REGION
+@click.pass_obj
+def recompute(home: Home, region: str | None) -> None:
+    """Compute the scores anew from what the archive holds, and issue a snapshot if anything has changed."""
+    from datetime import UTC, datetime
+
+    from service import processes
+    from service.alerts.channels import heartbeat
+    from service.alerts.rules import load
+    from service.recompute import recompute as run
+    from service.store import Store
+
+    processes.end_with_parent()
+    settings = _settings(home, region)
+    done = run(home, settings, Store.of(home, settings), load(home), lambda: datetime.now(UTC))
+    click.echo(done.said)
+    if settings.heartbeat_url:
+        heartbeat(str(settings.heartbeat_url))
+
+
+@click.command()
+@REGION
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.pass_obj
+def scores(home: Home, region: str | None, form: str) -> None:
+    """Print the scores in service, as a table, JSON or CSV."""
+    from datetime import UTC, datetime
+
+    from riskmodel.errors import BadInput
+    from riskmodel.events import manifest
+    from service import payloads
+    from service.store import Store
+
+    settings = _settings(home, region)
+    simulated = manifest.realm(home.archive) == "simulated"
+    with Store.of(home, settings).reading() as connection:
+        served = payloads.served(connection, settings, simulated=simulated, now=datetime.now(UTC))
+    if served is None:
+        raise BadInput(f"there is no snapshot of the region of {settings.region} yet: run vigie recompute")
+    if form == "table":
+        _print(served)
+    elif form == "json":
+        click.echo(payloads.json_text(served), nl=False)
+    else:
+        click.echo(payloads.csv_text(payloads.scores_payload(served)), nl=False)
+
+
+def _print(served: "Served") -> None:
+    """The table of scores, highest first, under what it is made from."""
+    from rich.table import Table
+
+    from riskmodel import terminal
+
+    said, console = served.document, terminal.console()
+    simulated = "SIMULATED  " if said["simulated"] else ""
+    console.print(
+        f"{simulated}{said['outcome']} deaths, data as of {said['data_as_of']} ({served.status}, "
+        f"{served.data_age_days:,} days old), from {said['source']}; snapshot {served.id}, model {said['model']['id']}"
+    )
+    table = Table(box=None, pad_edge=False)
+    for heading in ("country", "", "risk", "band", "escalation", "onset", "expected deaths, 3 months"):
+        table.add_column(heading, justify="left" if heading in ("country", "", "band") else "right")
+    for row in served.countries:
+        table.add_row(
+            row["location_code"],
+            geography.country(row["location_code"]).name(),
+            _shown(row, "risk_score", "{:.1f}"),
+            row["band"] or "–",
+            _shown(row, "escalation_probability", "{:.0%}"),
+            _shown(row, "onset_probability", "{:.0%}"),
+            _shown(row, "expected_deaths", "{:,.0f}"),
+        )
+    console.print(table)
+
+
+def _shown(row: dict[str, Any], field: str, form: str) -> str:
+    """A value as a person reads it, or the reason there is none."""
+    if row[field] is None:
+        return str(row["reasons"].get(field, "unknown")).replace("_", " ")
+    return form.format(row[field])
+
+
+commands = [up, web, scheduler, recompute, scores, alerts]

@@ -1,0 +1,199 @@
+"""What the service says, as plain objects: the snapshot in service as it stands at a moment, scores, runs, and CSV.
+
+Made for the API, the pages and the command line alike, from rows of the store and a given moment. It knows no web.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from riskmodel import geography
+from service.settings import Settings
+from service.store import instant, runs, snapshots
+
+GOOD = ("snapshot", "unchanged")
+"""The states of a run that looked at the data and went well."""
+
+LONG_LISTS = ("forecast", "observed", "indicators")
+
+COLUMNS = (
+    "location_code",
+    "location_name",
+    "reference_period_start",
+    "reference_period_end",
+    "risk_score",
+    "band",
+    "escalation_probability",
+    "onset_probability",
+    "expected_deaths",
+)
+SAID = ("outcome", "origin", "data_as_of", "issued_at", "status", "snapshot_id", "model_id", "source")
+
+Status = Literal["fresh", "late", "stale"]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A snapshot as it stands at the moment `now`; every payload is made from one."""
+
+    id: int
+    digest: str
+    document: dict[str, Any]
+    settings: Settings
+    now: datetime
+    next_run_at: datetime | None
+
+    @property
+    def countries(self) -> list[dict[str, Any]]:
+        """The countries' scores: highest risk first, unknown last, then by name."""
+        return sorted(
+            self.document["countries"],
+            key=lambda row: (row["risk_score"] is None, -(row["risk_score"] or 0.0), _name(row["location_code"])),
+        )
+
+    @property
+    def data_age_days(self) -> int:
+        """Days since the last day of the origin month [days]."""
+        return (self.now.astimezone(UTC).date() - date.fromisoformat(self.document["data_as_of"])).days
+
+    @property
+    def status(self) -> Status:
+        """How old the data are; the age of the snapshot is another question."""
+        if self.data_age_days > self.settings.stale_after_days:
+            return "stale"
+        return "late" if self.data_age_days > self.settings.late_after_days else "fresh"
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the next run should long have ended: nobody renews this snapshot any more."""
+        grace = timedelta(seconds=self.settings.recompute_deadline_seconds)
+        return self.next_run_at is not None and self.now > self.next_run_at + grace
+
+
+def served(connection: sa.Connection, settings: Settings, *, simulated: bool, now: datetime) -> Served | None:
+    """The newest snapshot of the settings' region in one realm, simulated or real; None where there is none."""
+    row = connection.execute(
+        sa.select(snapshots)
+        .where(snapshots.c.region == settings.region, snapshots.c.simulated == simulated)
+        .order_by(snapshots.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else standing(row, settings, now, next_run_at(connection, settings))
+
+
+def standing(row: sa.Row[Any], settings: Settings, now: datetime, then: datetime | None) -> Served:
+    """One row of `snapshots`, seen at `now`; `then` is when the next run is expected."""
+    return Served(row.id, row.digest, row.document, settings, now, then)
+
+
+def next_run_at(connection: sa.Connection, settings: Settings) -> datetime | None:
+    """When the next run is expected: an interval after the last one began. None before the first."""
+    last = connection.scalar(sa.select(sa.func.max(runs.c.started_at)).where(runs.c.region == settings.region))
+    return None if last is None else last + timedelta(minutes=settings.recompute_every_minutes)
+
+
+def last_good_run_at(connection: sa.Connection, settings: Settings) -> datetime | None:
+    """When a run last ended well, with a new snapshot or without."""
+    moment: datetime | None = connection.scalar(
+        sa.select(sa.func.max(runs.c.finished_at)).where(runs.c.region == settings.region, runs.c.status.in_(GOOD))
+    )
+    return moment
+
+
+def meta(now_served: Served) -> dict[str, Any]:
+    """What every payload carries: which snapshot, of what data, by which model, how old, real or simulated."""
+    document = now_served.document
+    return {
+        "region": document["region"],
+        "snapshot_id": now_served.id,
+        "digest": now_served.digest,
+        "issued_at": document["issued_at"],
+        "data_as_of": document["data_as_of"],
+        "origin": document["origin"],
+        "outcome": document["outcome"],
+        "source": document["source"],
+        "model_id": document["model"]["id"],
+        "status": now_served.status,
+        "data_age_days": now_served.data_age_days,
+        "simulated": document["simulated"],
+        "next_run_at": instant(now_served.next_run_at),
+    }
+
+
+def no_meta(settings: Settings, then: datetime | None, *, simulated: bool | None) -> dict[str, Any]:
+    """The same keys where there is no snapshot: null, not invented."""
+    keys = ("snapshot_id", "digest", "issued_at", "data_as_of", "origin", "outcome", "source", "model_id", "status")
+    return {
+        "region": settings.region,
+        **dict.fromkeys((*keys, "data_age_days")),
+        "simulated": simulated,
+        "next_run_at": instant(then),
+    }
+
+
+def scores_payload(now_served: Served) -> dict[str, Any]:
+    """All countries, highest risk first, without the months of history and forecast."""
+    rows = [_named({key: value for key, value in row.items() if key not in LONG_LISTS}) for row in now_served.countries]
+    return {"data": rows, "bands": now_served.document["bands"], **meta(now_served)}
+
+
+def country_payload(now_served: Served, iso3: str) -> dict[str, Any] | None:
+    """All that the snapshot says of one country; None if it says nothing."""
+    for row in now_served.document["countries"]:
+        if row["location_code"] == iso3:
+            return {"data": _named(row), "bands": now_served.document["bands"], **meta(now_served)}
+    return None
+
+
+def run_entry(run: sa.Row[Any]) -> dict[str, Any]:
+    """One run: when, how it ended, and the snapshot it found or made."""
+    return {
+        "id": run.id,
+        "region": run.region,
+        "started_at": instant(run.started_at),
+        "finished_at": instant(run.finished_at),
+        "status": run.status,
+        "input_digest": run.input_digest,
+        "snapshot_id": run.snapshot_id,
+        "error": run.error,
+    }
+
+
+def json_text(now_served: Served) -> str:
+    """The scores as JSON for people to read."""
+    return json.dumps(scores_payload(now_served), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def csv_text(payload: Mapping[str, Any]) -> str:
+    """A scores payload as CSV (RFC 4180): one row per country, flat; unknown is empty, its reason beside it."""
+    rungs = sorted({rung["deaths"] for row in payload["data"] for rung in row["rungs"]})
+    lines = io.StringIO()
+    writer = csv.writer(lines)
+    writer.writerow([*COLUMNS, *(f"rung_{deaths}" for deaths in rungs), "reasons", "sources", *SAID, "simulated"])
+    for row in payload["data"]:
+        probability = {rung["deaths"]: rung["probability"] for rung in row["rungs"]}
+        writer.writerow(
+            [
+                *(row[column] for column in COLUMNS),
+                *(probability.get(deaths) for deaths in rungs),
+                "; ".join(f"{field}={code}" for field, code in sorted(row["reasons"].items())),
+                "; ".join(dict.fromkeys(source["source"] for source in row["sources"])),
+                *(payload[key] for key in SAID),
+                "true" if payload["simulated"] else "false",
+            ]
+        )
+    return lines.getvalue()
+
+
+def _named(row: dict[str, Any]) -> dict[str, Any]:
+    return {"location_code": row["location_code"], "location_name": _name(row["location_code"]), **row}
+
+
+def _name(iso3: str) -> str:
+    return geography.country(iso3).name()

@@ -1,0 +1,248 @@
+"""One recompute: what the archive says becomes scores, and these a snapshot, in one transaction with the alerts.
+
+A run whose input has not changed makes no snapshot. A run that fails or is killed leaves the snapshot before it in
+service; the next run marks what a killed one left behind.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from filelock import FileLock, Timeout
+
+from riskmodel import __version__, geography
+from riskmodel.bundle import Bundle, champion, load
+from riskmodel.errors import BadInput, Refused, VigieError
+from riskmodel.events.archive import Archive, View
+from riskmodel.home import Home
+from riskmodel.indicators.panel import assemble
+from riskmodel.months import last_day
+from riskmodel.outcomes import CountryMonths
+from riskmodel.scores import country_scores
+from service.alerts import lifecycle
+from service.alerts.rules import Rule
+from service.settings import Settings
+from service.store import Store, canonical, instant, runs, snapshots
+
+OBSERVED = 36
+"""How many observed months a snapshot carries [months]."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a run came to: `snapshot_id` is the one in service; `issued` says whether this run made it."""
+
+    run_id: int
+    snapshot_id: int
+    issued: bool
+    transitions: int
+
+    @property
+    def said(self) -> str:
+        """In words."""
+        what = "issued" if self.issued else "still stands: nothing has changed"
+        return f"run {self.run_id}: snapshot {self.snapshot_id} {what}; {self.transitions} alert transitions"
+
+
+def recompute(
+    home: Home, settings: Settings, store: Store, rules: Sequence[Rule], clock: Callable[[], datetime]
+) -> Done:
+    """Run once; two at a time wait for each other.
+
+    Raises BadInput where there is nothing to score, and Refused for a model that does not fit the data or was altered;
+    the run is then kept as failed, with the reason.
+    """
+    home.root.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(home.root / "recompute.lock", timeout=settings.recompute_deadline_seconds):
+            abandon(store, clock(), "killed before it was done")
+            with store.writing() as connection:
+                started = {"region": settings.region, "started_at": clock(), "status": "running"}
+                run_id = connection.execute(sa.insert(runs).values(started).returning(runs.c.id)).scalar_one()
+            try:
+                return _issue(home, settings, store, rules, run_id, clock)
+            except Exception as failure:
+                with store.writing() as connection:
+                    _finish(connection, run_id, clock(), status="failed", error=_told(failure, home))
+                raise
+    except Timeout:
+        raise Refused("another recompute has been running for longer than its deadline") from None
+
+
+def _told(failure: Exception, home: Home) -> str:
+    """A failure as the public list of runs tells it: without where the home stands on this machine."""
+    if isinstance(failure, VigieError):
+        return str(failure).replace(str(home.root), "VIGIE_HOME")
+    return "a fault of Vigie's own; the traceback is in the logs of the home"
+
+
+def abandon(store: Store, now: datetime, why: str) -> None:
+    """Mark the runs that began and never ended as failed."""
+    with store.writing() as connection:
+        left = runs.c.status == "running"
+        connection.execute(sa.update(runs).where(left).values(status="failed", finished_at=now, error=why))
+
+
+def _issue(
+    home: Home, settings: Settings, store: Store, rules: Sequence[Rule], run_id: int, clock: Callable[[], datetime]
+) -> Done:
+    view, bundle = _read(home)
+    simulated = view.simulated
+    ingredients = [view.digest, bundle.digest, settings.region, settings.bands, __version__]
+    input_digest = hashlib.sha256(canonical({"input": ingredients}).encode()).hexdigest()
+    with store.reading() as connection:
+        before = _last(connection, settings.region, simulated)
+    changed = before is None or before.input_digest != input_digest
+    content = _content(view, bundle, settings) if changed else {}
+    with store.writing() as connection:
+        before = _last(connection, settings.region, simulated)
+        now = clock()
+        snapshot = _insert(connection, content, before, input_digest, now) if before is None or changed else before
+        document = snapshot.document
+        transitions = lifecycle.evaluate(
+            connection,
+            rules=rules,
+            document=document,
+            run_id=run_id,
+            snapshot_id=snapshot.id,
+            now=now,
+            data_age_days=(now.date() - date.fromisoformat(document["data_as_of"])).days,
+            causes=document["causes"] if changed else (),
+            first=changed and document["first"],
+        )
+        status = "snapshot" if changed else "unchanged"
+        _finish(connection, run_id, now, status=status, input_digest=input_digest, snapshot_id=snapshot.id)
+    return Done(run_id, snapshot.id, changed, len(transitions))
+
+
+def _read(home: Home) -> tuple[View, Bundle]:
+    """The archive as it is now, and the champion model that was trained on such data."""
+    view = Archive(home.archive).view()
+    if not view.ingests:
+        raise BadInput("the archive is empty: vigie ingest takes files in")
+    path = champion(home.models, simulated=view.simulated)
+    if path is None:
+        kind = "simulated" if view.simulated else "real"
+        raise BadInput(f"there is no model trained on {kind} data: vigie train makes one")
+    return view, load(path)
+
+
+def _content(view: View, bundle: Bundle, settings: Settings) -> dict[str, Any]:
+    """What a snapshot says, apart from its place in the chain."""
+    members, outcome = geography.region(settings.region).members, bundle.outcome
+    origin = view.origin(members, outcome)
+    if origin is None:
+        raise BadInput(
+            f"no country of the region of {settings.region} has 24 unbroken months of {outcome} deaths: "
+            "take in a history (vigie ingest monthly …, or vigie ingest ucdp … --covers …)"
+        )
+    observed = view.outcomes().including(members).until(origin)
+    panel = assemble(observed, outcome)
+    forecast = bundle.model.forecast(panel, origin)
+    scored = {row["location_code"]: row for row in country_scores(forecast, observed, settings.bands)}
+    indicators = dict(zip(panel.iso3, panel.at(origin).tolist(), strict=True))
+    sources = {iso3: view.sources(iso3) for iso3 in members}
+    return {
+        "region": settings.region,
+        "origin": str(origin),
+        "data_as_of": last_day(origin),
+        "outcome": outcome,
+        "simulated": view.simulated,
+        "source": ", ".join(sorted({str(source["source"]) for iso3 in members for source in sources[iso3][-1:]})),
+        "data": {
+            "digest": view.digest,
+            "ingests": [
+                {name: getattr(ingest, name) for name in ("id", "source", "release", "file", "learned", "simulated")}
+                for ingest in view.ingests
+            ],
+        },
+        "model": {
+            "id": bundle.id,
+            "digest": bundle.digest,
+            "origin": str(bundle.origin),
+            "trained_at": bundle.trained_at,
+            "vigie": __version__,
+        },
+        "bands": settings.bands,
+        "countries": [
+            {
+                **scored[iso3],
+                "observed": _observed(observed, iso3, outcome),
+                "sources": sources[iso3],
+                "indicators": {
+                    name: None if np.isnan(value) else round(value, 4)
+                    for name, value in zip(panel.names, indicators[iso3], strict=True)
+                },
+            }
+            for iso3 in members
+        ],
+    }
+
+
+def _observed(observed: CountryMonths, iso3: str, outcome: str) -> list[dict[str, Any]]:
+    """The last observed months of a country; unknown is null."""
+    deaths = observed.deaths[outcome][observed.iso3.index(iso3), -OBSERVED:]
+    return [
+        {"month": str(month), "deaths": None if np.isnan(value) else int(value)}
+        for month, value in zip(observed.months[-OBSERVED:], deaths, strict=True)
+    ]
+
+
+def _last(connection: sa.Connection, region: str, simulated: bool) -> sa.Row[Any] | None:
+    of_region = (snapshots.c.region == region) & (snapshots.c.simulated == simulated)
+    return connection.execute(sa.select(snapshots).where(of_region).order_by(snapshots.c.id.desc())).first()
+
+
+def _insert(
+    connection: sa.Connection, content: dict[str, Any], before: sa.Row[Any] | None, input_digest: str, now: datetime
+) -> sa.Row[Any]:
+    """Put a snapshot at the end of the chain."""
+    newest = connection.execute(sa.select(snapshots.c.id, snapshots.c.digest).order_by(snapshots.c.id.desc())).first()
+    document = {
+        **content,
+        "id": newest.id + 1 if newest else 1,
+        "previous_digest": newest.digest if newest else None,
+        "issued_at": instant(now),
+        "first": before is None,
+        "causes": ["first"] if before is None else causes(before.document, content),
+    }
+    row = {
+        "id": document["id"],
+        "region": content["region"],
+        "simulated": content["simulated"],
+        "issued_at": now,
+        "input_digest": input_digest,
+        "previous_digest": document["previous_digest"],
+        "digest": hashlib.sha256(canonical(document).encode()).hexdigest(),
+        "document": document,
+    }
+    connection.execute(sa.insert(snapshots).values(row))
+    return connection.execute(sa.select(snapshots).where(snapshots.c.id == row["id"])).one()
+
+
+def causes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Why a snapshot differs from the one before it: new_month, revision, model, settings; in that order.
+
+    A revision is a change of what is said of months that both snapshots show.
+    """
+    known = {(c["location_code"], o["month"]): o["deaths"] for c in before["countries"] for o in c["observed"]}
+    revised = any(
+        known.get((country["location_code"], seen["month"]), seen["deaths"]) != seen["deaths"]
+        for country in after["countries"]
+        for seen in country["observed"]
+    )
+    found = {
+        "new_month": after["origin"] != before["origin"],
+        "revision": revised,
+        "model": any(after["model"][part] != before["model"][part] for part in ("digest", "vigie")),
+        "settings": after["bands"] != before["bands"],
+    }
+    return [cause for cause, is_so in found.items() if is_so] or ["revision"]
+
+
+def _finish(connection: sa.Connection, run_id: int, now: datetime, **outcome: Any) -> None:
+    connection.execute(sa.update(runs).where(runs.c.id == run_id).values(finished_at=now, **outcome))

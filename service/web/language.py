@@ -1,0 +1,103 @@
+"""A language of the pages: its texts, and how it writes numbers, dates and names.
+
+English is the key of every text; the others are gettext files in `messages/`, compiled in memory when the app starts.
+"""
+
+import gettext
+import io
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cache
+from importlib.resources import files
+
+from babel import Locale
+from babel.dates import format_date, format_datetime, format_interval, format_skeleton
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.numbers import format_decimal, format_percent
+
+from riskmodel import geography
+
+LOCALES = {"en": "en_GB", "fr": "fr_FR"}
+DEFAULT = "en"
+
+
+@dataclass(frozen=True)
+class Language:
+    """One language: `code` as HTML and `?lang=` have it."""
+
+    code: str
+    locale: Locale
+    texts: gettext.NullTranslations
+
+    @property
+    def name(self) -> str:
+        """Its own name for itself, as a title begins."""
+        return (self.locale.get_language_name() or self.code).capitalize()
+
+    def country(self, iso3: str) -> str:
+        """A country's name."""
+        return geography.country(iso3).name(self.code)
+
+    def number(self, value: float, decimals: int = 0) -> str:
+        """A number with this many decimals."""
+        return format_decimal(value, format=f"#,##0.{'0' * decimals}" if decimals else "#,##0", locale=self.locale)
+
+    def short(self, value: float) -> str:
+        """A number with one decimal where it has one."""
+        return format_decimal(value, format="#,##0.#", locale=self.locale)
+
+    def deaths(self, value: float) -> str:
+        """A count, or an expected count to two figures below ten: what is little is not written as nothing."""
+        if value >= 10 or value == int(value):
+            return self.number(value)
+        return f"< {self.number(0.1, 1)}" if value < 0.05 else self.number(value, 1)
+
+    def percent(self, probability: float) -> str:
+        """A probability in per cent; draws never make it certain, so it is never written as none or all."""
+        if probability < 0.01:
+            return f"< {format_percent(0.01, locale=self.locale)}"
+        if probability > 0.99:
+            return f"> {format_percent(0.99, locale=self.locale)}"
+        return format_percent(probability, locale=self.locale)
+
+    def day(self, text: str) -> str:
+        """A day written `YYYY-MM-DD`, in full."""
+        return format_date(date.fromisoformat(text), "long", locale=self.locale)
+
+    def month(self, text: str) -> str:
+        """A month written `YYYY-MM`, in full."""
+        return format_skeleton("yMMMM", date.fromisoformat(f"{text}-01"), locale=self.locale)
+
+    def short_month(self, text: str) -> str:
+        """A month written `YYYY-MM`, without its year."""
+        return format_skeleton("MMM", date.fromisoformat(f"{text}-01"), locale=self.locale)
+
+    def period(self, first: str, last: str) -> str:
+        """The months from one day to another, both written `YYYY-MM-DD`."""
+        start, end = date.fromisoformat(first), date.fromisoformat(last)
+        return str(format_interval(start, end, "yMMMM", locale=self.locale))
+
+    def moment(self, when: datetime) -> str:
+        """A moment, to the minute, in UTC."""
+        return f"{format_date(when.astimezone(UTC), 'long', locale=self.locale)}, {self.time(when)}"
+
+    def time(self, when: datetime) -> str:
+        """The time of day, in UTC."""
+        return f"{format_datetime(when.astimezone(UTC), 'HH:mm', locale=self.locale)} UTC"
+
+
+@cache
+def language(code: str) -> Language:
+    """One of the languages that pages are written in."""
+    return Language(code, Locale.parse(LOCALES[code]), _texts(code))
+
+
+def _texts(code: str) -> gettext.NullTranslations:
+    if code == DEFAULT:
+        return gettext.NullTranslations()
+    written, compiled = files("service.web").joinpath(f"messages/{code}.po"), io.BytesIO()
+    with written.open("rb") as source:
+        write_mo(compiled, read_po(source, locale=code, abort_invalid=True))
+    compiled.seek(0)
+    return gettext.GNUTranslations(compiled)

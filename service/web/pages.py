@@ -1,0 +1,112 @@
+"""The pages themselves: the region at `/`, one country at `/country/{iso3}`. They read what the API reads."""
+
+import hashlib
+from datetime import datetime
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from flask import Blueprint, Response, request
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from service.alerts import lifecycle, outbox
+from service.api.problems import Problem
+from service.api.reading import Reading, reading
+from service.web import charts, words
+from service.web.language import DEFAULT, LOCALES, language
+
+resource = Blueprint("pages", __name__)
+
+SHADES = 6
+"""How many shades the style sheet has for bands."""
+
+
+@resource.get("/")
+def region() -> Response:
+    """The region: freshness, alerts, and the table of its countries."""
+    with reading() as sight:
+        served = sight.served()
+        highest = charts.top(served.countries)
+        rows = [(country, charts.chart(country, highest)) for country in served.countries]
+        return _page("region.html", served=served, rows=rows, rungs=rows[0][1].rungs, **_alerts(sight))
+
+
+@resource.get("/country/<iso3>")
+def country(iso3: str) -> Response:
+    """One country: its chart, what its score is made of, and its twelve months."""
+    with reading() as sight:
+        served = sight.served()
+        row = next((row for row in served.countries if row["location_code"] == iso3), None)
+        if row is None:
+            raise Problem("unknown-country", location_code=iso3)
+        drawn = charts.chart(row, charts.top([row]))
+        return _page("country.html", served=served, country=row, chart=drawn, **_alerts(sight, iso3))
+
+
+@resource.errorhandler(Problem)
+def problem(problem: Problem) -> Response:
+    """A problem, for a person to read."""
+    response = _page("problem.html", problem=problem.kind)
+    response.status_code = problem.kind.status
+    return response
+
+
+@resource.after_request
+def varies(response: Response) -> Response:
+    """One address, two languages."""
+    response.vary.add("Accept-Language")
+    return response
+
+
+def _alerts(sight: Reading, iso3: str | None = None) -> dict[str, Any]:
+    firing = lifecycle.firing(sight.connection, sight.settings.region, bool(sight.simulated))
+    shown = [alert for alert in firing if iso3 is None or alert["location_code"] in (iso3, "*")]
+    return {"alerts": shown, "undelivered": len(outbox.undelivered(sight.store))}
+
+
+def _page(template: str, **content: Any) -> Response:
+    asked = request.args.get("lang")
+    code = asked if asked in LOCALES else request.accept_languages.best_match(LOCALES, DEFAULT) or DEFAULT
+    html = environment(code).get_template(template).render(path=request.path, **content)
+    return Response(html, content_type="text/html; charset=utf-8", headers={"Content-Language": code})
+
+
+@cache
+def environment(code: str) -> Environment:
+    """Templates that speak one language."""
+    spoken = language(code)
+    made = Environment(
+        loader=PackageLoader("service.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    made.install_gettext_translations(spoken.texts, newstyle=True)  # type: ignore[attr-defined]  # the i18n extension adds it
+    made.filters["number"] = spoken.number
+    made.globals.update(
+        spoken=spoken,
+        languages=[language(other) for other in LOCALES],
+        words=words,
+        charts=charts,
+        static=static,
+        shade=shade,
+        parsed=datetime.fromisoformat,
+    )
+    return made
+
+
+@cache
+def static(name: str) -> str:
+    """The address of a static file, with a digest of its content so that it may be kept for ever."""
+    content = files("service.web").joinpath("static", name).read_bytes()
+    return f"/static/{name}?{hashlib.sha256(content).hexdigest()[:12]}"
+
+
+def shade(band: str | None, bands: dict[str, float]) -> str:
+    """The style class of a band: its rank spread over the shades there are."""
+    if band is None:
+        return "shade-none"
+    ranks = sorted(bands, key=lambda name: bands[name])
+    return f"shade-{round(ranks.index(band) * (SHADES - 1) / max(1, len(ranks) - 1))}"

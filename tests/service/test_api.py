@@ -1,0 +1,418 @@
+"""The read API, asked over HTTP as a client would, on homes that hold what recompute leaves behind."""
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask.testing import FlaskClient
+from issued import NOW, SCORES, Issuer
+
+from riskmodel import scores
+from riskmodel.home import Home
+from service import payloads
+from service.alerts import lifecycle, outbox, rules
+from service.api.problems import KINDS
+from service.app import create_app
+from service.store import deliveries
+from service.web import words
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "api.md"
+META = {
+    "region",
+    "snapshot_id",
+    "digest",
+    "issued_at",
+    "data_as_of",
+    "origin",
+    "outcome",
+    "source",
+    "model_id",
+    "status",
+    "data_age_days",
+    "simulated",
+    "next_run_at",
+}
+
+
+class Clock:
+    """A clock that stands until it is set."""
+
+    def __init__(self) -> None:
+        self.now = NOW + timedelta(minutes=20)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Issuer:
+    return Issuer(tmp_path / "home")
+
+
+@pytest.fixture
+def app(home: Issuer, clock: Clock) -> Flask:
+    return create_app(home.home, clock=clock)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def real(home: Issuer) -> Issuer:
+    home.hold("real")
+    home.issue()
+    return home
+
+
+def test_scores_are_sorted_by_risk_and_say_what_they_are(real: Issuer, client: FlaskClient) -> None:
+    said = client.get("/v1/scores").json
+    assert [row["location_code"] for row in said["data"]] == ["BFA", "MLI", "NER", "DZA", "CIV", "GIN", "SEN", "MRT"]
+    assert {key: said[key] for key in META - {"digest"}} == {
+        "region": "MLI",
+        "snapshot_id": 1,
+        "issued_at": "2023-01-10T08:30:00Z",
+        "data_as_of": "2022-12-31",
+        "origin": "2022-12",
+        "outcome": "state_based",
+        "source": "UCDP 24.1",
+        "model_id": "2022-12-state_based-ab12cd34",
+        "status": "fresh",
+        "data_age_days": 10,
+        "simulated": False,
+        "next_run_at": "2023-01-10T09:29:00Z",
+    }
+    assert re.fullmatch("[0-9a-f]{64}", said["digest"])
+
+
+def test_scores_leave_the_long_lists_to_the_country(real: Issuer, client: FlaskClient) -> None:
+    row, full = client.get("/v1/scores").json["data"][1], client.get("/v1/scores/MLI").json["data"]
+    assert full.keys() - row.keys() == {"forecast", "observed", "indicators"}
+    assert {key: full[key] for key in row} == row
+    assert row["location_name"] == "Mali"
+    assert len(full["observed"]) == 36
+    assert [month["lead"] for month in full["forecast"]] == list(range(1, 13))
+
+
+def test_what_is_unknown_is_null_with_its_reason(real: Issuer, client: FlaskClient) -> None:
+    row = client.get("/v1/scores/MRT").json["data"]
+    for field in ("risk_score", "escalation_probability", "onset_probability", "expected_deaths"):
+        assert row[field] is None
+        assert row["reasons"][field] == "no_history"
+    assert row["band"] is None
+    assert {month["deaths"] for month in row["observed"]} == {None}
+    assert client.get("/v1/scores/MLI").json["data"]["reasons"] == {"onset_probability": "not_quiet"}
+
+
+@pytest.mark.parametrize(
+    ("days", "status"), [(0, "fresh"), (55, "fresh"), (56, "late"), (100, "late"), (101, "stale"), (1400, "stale")]
+)
+def test_status_is_the_age_of_the_data_when_asked(
+    real: Issuer, client: FlaskClient, clock: Clock, days: int, status: str
+) -> None:
+    clock.now = datetime(2022, 12, 31, 12, tzinfo=UTC) + timedelta(days=days)
+    for path in ("/v1/scores", "/v1/scores/MLI", "/v1/runs", "/v1/runs/1", "/v1/alerts"):
+        said = client.get(path).json
+        assert (said["status"], said["data_age_days"]) == (status, days)
+
+
+def test_every_payload_carries_the_same_particulars(real: Issuer, client: FlaskClient) -> None:
+    for path in ("/v1/scores", "/v1/scores/SEN", "/v1/runs", "/v1/runs/1", "/v1/alerts", "/readyz"):
+        assert client.get(path).json.keys() >= META, path
+
+
+def test_csv_holds_the_same_table(real: Issuer, client: FlaskClient) -> None:
+    answer = client.get("/v1/scores.csv")
+    assert answer.content_type == "text/csv; charset=utf-8"
+    table = list(csv.DictReader(io.StringIO(answer.text)))
+    rows = client.get("/v1/scores").json["data"]
+    assert [row["location_code"] for row in table] == [row["location_code"] for row in rows]
+    for line, row in zip(table, rows, strict=True):
+        for field in ("risk_score", "escalation_probability", "onset_probability", "expected_deaths"):
+            assert line[field] == ("" if row[field] is None else str(row[field]))
+        for rung in row["rungs"]:
+            assert line[f"rung_{rung['deaths']}"] == str(rung["probability"])
+    assert {line["simulated"] for line in table} == {"false"}
+    assert {line["status"] for line in table} == {"fresh"}
+    assert table[1]["location_name"] == "Mali"
+    assert table[1]["sources"] == "UCDP 24.1"
+    assert table[1]["reasons"] == "onset_probability=not_quiet"
+    assert table[7]["rung_1"] == table[7]["band"] == table[7]["sources"] == ""
+
+
+@pytest.mark.parametrize(
+    ("accept", "given"),
+    [
+        ("text/csv", "text/csv"),
+        ("application/json", "application/json"),
+        ("*/*", "application/json"),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "application/json"),
+        ("application/json;q=0.5, text/csv", "text/csv"),
+    ],
+)
+def test_the_client_chooses_the_format(real: Issuer, client: FlaskClient, accept: str, given: str) -> None:
+    answer = client.get("/v1/scores", headers={"Accept": accept})
+    assert answer.mimetype == given
+    assert "Accept" in answer.headers["Vary"]
+
+
+def test_the_command_line_prints_what_the_api_says(real: Issuer, client: FlaskClient) -> None:
+    with real.store.reading() as connection:
+        now = NOW + timedelta(minutes=20)
+        served = payloads.served(connection, _settings(real), simulated=False, now=now)
+    assert served is not None
+    assert json.loads(payloads.json_text(served)) == client.get("/v1/scores").json
+    assert payloads.csv_text(payloads.scores_payload(served)) == client.get("/v1/scores.csv").text
+
+
+def test_simulated_scores_say_so_everywhere(home: Issuer, client: FlaskClient) -> None:
+    home.hold("simulated")
+    home.issue(simulated=True)
+    for path in ("/v1/scores", "/v1/scores/MLI", "/v1/runs", "/v1/runs/1", "/v1/alerts", "/readyz"):
+        said = client.get(path).json
+        assert said["simulated"] is True, path
+        assert said["source"] == "SIMULATED"
+    assert {line["simulated"] for line in csv.DictReader(io.StringIO(client.get("/v1/scores.csv").text))} == {"true"}
+
+
+def test_real_data_retire_simulated_scores_at_once(home: Issuer, client: FlaskClient) -> None:
+    home.hold("simulated")
+    home.issue(simulated=True)
+    assert client.get("/v1/scores").json["simulated"] is True
+    home.hold("simulated", "real")
+    for path in ("/v1/scores", "/v1/scores.csv", "/v1/scores/MLI", "/v1/alerts", "/readyz"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json["type"]) == (503, "urn:vigie:problem:no-real-snapshot"), path
+    run = client.get("/v1/runs/1").json
+    assert run["data"]["snapshot"] is None
+    assert run["data"]["reasons"] == {"snapshot": "retired_simulated"}
+    assert (run["snapshot_id"], run["simulated"]) == (None, False)
+
+
+def test_a_newer_simulated_snapshot_never_stands_before_a_real_one(real: Issuer, client: FlaskClient) -> None:
+    real.issue(simulated=True)
+    assert client.get("/v1/scores").json["snapshot_id"] == 1
+    real.issue()
+    assert client.get("/v1/scores").json["snapshot_id"] == 3
+
+
+def test_where_there_is_nothing_the_reason_is_given(home: Issuer, client: FlaskClient) -> None:
+    assert client.get("/v1/scores").json["type"] == "urn:vigie:problem:no-data"
+    assert client.get("/readyz").status_code == 503
+    home.hold("simulated")
+    assert client.get("/v1/scores").json["type"] == "urn:vigie:problem:no-snapshot"
+    runs = client.get("/v1/runs")
+    assert (runs.status_code, runs.json["data"], runs.json["snapshot_id"]) == (200, [], None)
+    assert runs.json.keys() >= META
+
+
+def test_runs_tell_what_happened(real: Issuer, client: FlaskClient) -> None:
+    real.run("unchanged", at=NOW + timedelta(hours=1), snapshot=1)
+    real.run("failed", at=NOW + timedelta(hours=2), error="the model is of other data")
+    said = client.get("/v1/runs").json
+    assert [(run["id"], run["status"], run["snapshot_id"], run["error"]) for run in said["data"]] == [
+        (3, "failed", None, "the model is of other data"),
+        (2, "unchanged", 1, None),
+        (1, "snapshot", 1, None),
+    ]
+    assert said["data"][2]["started_at"] == "2023-01-10T08:29:00Z"
+    assert said["data"][2]["finished_at"] == "2023-01-10T08:30:00Z"
+    assert said["next_run_at"] == "2023-01-10T11:29:00Z"
+    assert client.get("/v1/runs/2").json["data"]["snapshot"]["countries"][0]["location_code"] == "MLI"
+    failed = client.get("/v1/runs/3").json
+    assert (failed["data"]["snapshot"], failed["data"]["reasons"]) == (None, {"snapshot": "no_snapshot"})
+
+
+def test_ready_while_runs_end_well(real: Issuer, client: FlaskClient, clock: Clock) -> None:
+    assert client.get("/readyz").json["ready"] is True
+    clock.now = NOW + timedelta(minutes=181)
+    late = client.get("/readyz")
+    assert (late.status_code, late.json["type"]) == (503, "urn:vigie:problem:late-snapshot")
+    assert late.json["renewed_at"] == "2023-01-10T08:30:00Z"
+    real.run("failed", at=NOW + timedelta(minutes=180), error="no")
+    assert client.get("/readyz").status_code == 503
+    real.run("unchanged", at=NOW + timedelta(minutes=180), snapshot=1)
+    assert client.get("/readyz").status_code == 200
+
+
+def test_data_may_be_stale_while_the_service_is_ready(real: Issuer, client: FlaskClient, clock: Clock) -> None:
+    clock.now = NOW + timedelta(days=500)
+    real.run("unchanged", at=clock.now, snapshot=1)
+    ready = client.get("/readyz").json
+    assert (ready["ready"], ready["status"]) == (True, "stale")
+
+
+def test_alerts_that_fire_and_messages_that_did_not_arrive(real: Issuer, client: FlaskClient) -> None:
+    with real.store.writing() as connection:
+        document = payloads.served(connection, _settings(real), simulated=False, now=NOW)
+        assert document is not None
+        lifecycle.evaluate(
+            connection,
+            rules=rules.load(real.home),
+            document=document.document,
+            run_id=1,
+            snapshot_id=1,
+            now=NOW,
+            data_age_days=10,
+            causes=["new_month"],
+            first=False,
+        )
+        data = {"headline": {"en": "Alert", "fr": "Alerte"}}
+        lost = outbox.post(connection, route="duty", kind="firing", data=data, now=NOW)
+        given_up = sa.update(deliveries).where(deliveries.c.id == lost).values(status="failed", attempts=9, error="500")
+        connection.execute(given_up)
+    said = client.get("/v1/alerts").json
+    assert {"BFA", "MLI"} <= {alert["location_code"] for alert in said["data"]}
+    assert all(not alert["simulated"] for alert in said["data"])
+    assert [(message["id"], message["status"]) for message in said["undelivered"]] == [(lost, "failed")]
+    assert client.get("/readyz").json["undelivered"] == 1
+
+
+def _settings(home: Issuer) -> Any:
+    return create_app(home.home).extensions["vigie"].settings
+
+
+def test_an_unchanged_answer_is_not_sent_twice(real: Issuer, client: FlaskClient, clock: Clock) -> None:
+    for path in ("/v1/scores", "/v1/scores.csv", "/v1/scores/MLI", "/v1/runs", "/v1/runs/1", "/v1/alerts", "/"):
+        first = client.get(path)
+        assert first.headers["ETag"].startswith('W/"'), path
+        assert first.headers["Cache-Control"] == "public, max-age=30"
+        again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
+        assert (again.status_code, again.data) == (304, b""), path
+    clock.now += timedelta(days=90)
+    path = "/v1/scores"
+    assert client.get(path, headers={"If-None-Match": client.get(path).headers["ETag"]}).status_code == 304
+    assert client.get(path, headers={"If-None-Match": first.headers["ETag"]}).json["status"] == "late"
+
+
+def _problem(answer: Any, status: int) -> dict[str, Any]:
+    assert answer.status_code == status
+    assert answer.mimetype == "application/problem+json"
+    assert answer.headers["Cache-Control"] == "no-store"
+    said: dict[str, Any] = json.loads(answer.data)
+    assert said["status"] == status
+    assert said["title"]
+    return said
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/nowhere", "/v1/", "/v1/runs/first", "/v1/runs/99999999999", "/v1/scores/", "/static/../app.py", "/static/x"],
+)
+def test_a_wrong_address_is_a_problem(real: Issuer, client: FlaskClient, path: str) -> None:
+    assert _problem(client.get(path), 404)["type"] == "about:blank"
+
+
+def test_an_unknown_thing_is_a_problem_of_its_own(real: Issuer, client: FlaskClient) -> None:
+    unknown = _problem(client.get("/v1/scores/XYZ"), 404)
+    assert (unknown["type"], unknown["location_code"]) == ("urn:vigie:problem:unknown-country", "XYZ")
+    assert _problem(client.get("/v1/scores/mli"), 404)["type"] == "urn:vigie:problem:unknown-country"
+    assert _problem(client.get("/v1/runs/99"), 404)["type"] == "urn:vigie:problem:unknown-run"
+
+
+@pytest.mark.parametrize("path", ["/v1/scores", "/v1/runs/1", "/healthz", "/"])
+def test_a_wrong_method_is_a_problem_that_names_the_right_ones(real: Issuer, client: FlaskClient, path: str) -> None:
+    answer = client.post(path)
+    _problem(answer, 405)
+    assert "GET" in answer.headers["Allow"]
+
+
+def test_our_own_fault_shows_nothing_of_the_inside(
+    real: Issuer, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(_: object) -> None:
+        raise RuntimeError("the inside")
+
+    monkeypatch.setattr(payloads, "scores_payload", breaks)
+    answer = client.get("/v1/scores")
+    _problem(answer, 500)
+    assert b"inside" not in answer.data
+
+
+def test_a_database_that_cannot_be_read_is_said(real: Issuer, client: FlaskClient) -> None:
+    with real.store.writing() as connection:
+        connection.execute(sa.text("ALTER TABLE snapshots RENAME TO lost"))
+    for path in ("/v1/scores", "/readyz"):
+        assert _problem(client.get(path), 503)["type"] == "urn:vigie:problem:unreadable-store"
+    assert client.get("/healthz").json == {"alive": True}
+
+
+def test_a_damaged_archive_is_said_without_its_place(real: Issuer, client: FlaskClient) -> None:
+    (real.home.archive / "manifest.json").write_text("{")
+    answer = client.get("/v1/scores")
+    assert _problem(answer, 503)["type"] == "urn:vigie:problem:unreadable-data"
+    assert str(real.home.root) not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/scores", "/v1/scores.csv", "/healthz", "/nowhere", "/static/vigie.css"])
+def test_every_answer_is_armoured(real: Issuer, client: FlaskClient, path: str) -> None:
+    headers = client.get(path).headers
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert "unsafe" not in headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_json_has_moments_with_z_and_no_nan(app: Flask) -> None:
+    with app.app_context():
+        assert app.json.dumps({"at": NOW, "name": "Côte d’Ivoire"}) == (
+            '{"at":"2023-01-10T08:30:00Z","name":"Côte d’Ivoire"}'
+        )
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            app.json.dumps({"score": float("nan")})
+        with pytest.raises(TypeError, match="set has no form"):
+            app.json.dumps({"score": {1}})
+
+
+def test_the_region_is_the_one_that_is_set(real: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIGIE_REGION", "NER")
+    client = create_app(real.home, clock=lambda: NOW).test_client()
+    assert client.get("/v1/scores").json["type"] == "urn:vigie:problem:no-real-snapshot"
+    assert client.get("/v1/runs").json["data"] == []
+    assert client.get("/v1/runs/1").status_code == 404
+
+
+def test_the_home_is_found_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIGIE_HOME", str(tmp_path / "new"))
+    assert create_app().test_client().get("/healthz").status_code == 200
+    assert Home(tmp_path / "new").database.exists()
+
+
+def test_the_web_process_stays_light() -> None:
+    heavy = ("sklearn", "pandas", "pyarrow", "scipy", "apscheduler", "joblib", "training")
+    script = f"import sys, service.app; sys.exit(repr([m for m in {heavy!r} if m in sys.modules] or ''))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == "''"
+
+
+def test_the_page_of_the_api_names_every_address_and_problem(app: Flask) -> None:
+    told = "\n".join(re.findall(r"^#+ (`.*`)$", DOCS.read_text(encoding="utf-8"), re.MULTILINE))
+    addresses = {re.sub(r"<(?:[^<>]+:)?(\w+)>", r"{\1}", str(rule)) for rule in app.url_map.iter_rules()}
+    assert [a for a in sorted(addresses - {"/static/{filename}"}) if f"`{a}`" not in told] == []
+    assert [name for name in KINDS if f"`{name}`" not in told] == []
+
+
+def test_every_country_of_the_region_has_its_address(real: Issuer, client: FlaskClient) -> None:
+    for iso3, score in SCORES.items():
+        assert client.get(f"/v1/scores/{iso3}").json["data"]["risk_score"] == score
+
+
+def test_every_reason_has_words_and_a_place_in_the_guide() -> None:
+    assert words.REASONS.keys() == scores.REASONS.keys()
+    assert all(f"`{code}`" in DOCS.read_text(encoding="utf-8") for code in scores.REASONS)

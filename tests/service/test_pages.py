@@ -1,0 +1,446 @@
+"""The pages: what they say in both languages, how little they weigh, and how Chromium shows them."""
+
+import re
+import struct
+import subprocess
+import threading
+import zlib
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from babel.messages.pofile import read_po
+from flask import Flask
+from flask.testing import FlaskClient
+from hypothesis import given
+from hypothesis import strategies as st
+from issued import BANDS, NOW, SCORES, Issuer
+from jinja2.ext import babel_extract
+from werkzeug.serving import make_server
+
+import service
+from service.alerts import lifecycle, rules
+from service.api.problems import KINDS
+from service.app import create_app
+from service.store import snapshots
+from service.web import charts, words
+from service.web.language import DEFAULT, LOCALES, Language, language
+from service.web.pages import shade
+
+WEB = Path(service.__file__).parent / "web"
+OTHERS = sorted(set(LOCALES) - {DEFAULT})
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Issuer:
+    return Issuer(tmp_path / "home")
+
+
+@pytest.fixture
+def real(home: Issuer) -> Issuer:
+    home.hold("real")
+    home.issue()
+    return home
+
+
+def _app(home: Issuer, days: float = 0) -> Flask:
+    return create_app(home.home, clock=lambda: NOW + timedelta(minutes=20, days=days))
+
+
+@pytest.fixture
+def client(home: Issuer) -> FlaskClient:
+    return _app(home).test_client()
+
+
+class Page(HTMLParser):
+    """A page's visible text, its tags with their attributes, and the text of each row of tables."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[str] = []
+        self.words: list[str] = []
+        self.feed(html)
+        self.text = _plain(self.words)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.rows.append("")
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+        if self.rows:
+            self.rows[-1] = _plain([self.rows[-1], data])
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def _plain(parts: Sequence[str]) -> str:
+    return " ".join(" ".join(parts).split())
+
+
+def _page(client: FlaskClient, path: str = "/?lang=en", status: int = 200) -> Page:
+    answer = client.get(path)
+    assert answer.status_code == status
+    assert answer.content_type == "text/html; charset=utf-8"
+    return Page(answer.text)
+
+
+def test_the_table_is_sorted_by_risk_and_says_what_each_country_is(real: Issuer, client: FlaskClient) -> None:
+    rows = _page(client).rows[1:]
+    names = ["Burkina Faso", "Mali", "Niger", "Algeria", "Côte d’Ivoire", "Guinea", "Senegal", "Mauritania"]
+    assert [name for row, name in zip(rows, names, strict=True) if not row.startswith(name)] == []
+    assert "86.2 extreme" in rows[0]
+    assert "81.4 very high" in rows[1]
+    assert "27%" in rows[1]
+    assert "already violent" in rows[1]
+    assert "379 Jan 26–354 Feb 25–363 Mar 23–373" in rows[1]
+    assert "12%" in rows[5]
+
+
+def test_what_is_unknown_is_said_and_never_zero(real: Issuer, client: FlaskClient) -> None:
+    mauritania = _page(client).rows[8].split("All charts")[0]
+    assert mauritania.count("no known history") == 4
+    assert "no source" in mauritania
+    country = _page(client, "/country/MRT?lang=en").text
+    assert country.count("no known history") == 4
+    assert "Twelve months ahead" not in country
+
+
+@pytest.mark.parametrize(
+    ("query", "accepted", "given"),
+    [
+        ("", None, "en"),
+        ("", "fr", "fr"),
+        ("", "fr-CA,fr;q=0.9,en;q=0.5", "fr"),
+        ("", "de,en;q=0.5,fr;q=0.7", "fr"),
+        ("", "bm", "en"),
+        ("?lang=fr", "en", "fr"),
+        ("?lang=en", "fr", "en"),
+        ("?lang=xx", "fr", "fr"),
+    ],
+)
+def test_the_reader_chooses_the_language(
+    real: Issuer, client: FlaskClient, query: str, accepted: str | None, given: str
+) -> None:
+    answer = client.get(f"/{query}", headers={"Accept-Language": accepted} if accepted else {})
+    page = Page(answer.text)
+    assert page.named("html")[0]["lang"] == answer.headers["Content-Language"] == given
+    assert "Accept-Language" in answer.headers["Vary"]
+    current = [link["lang"] for link in page.named("a") if link.get("aria-current")]
+    assert current == [given]
+    assert {f"/?lang={code}" for code in LOCALES} <= {link["href"] for link in page.named("a")}
+
+
+def test_french_is_french_in_words_names_numbers_and_dates(real: Issuer, client: FlaskClient) -> None:
+    page = _page(client, "/?lang=fr")
+    for said in ("Mali et pays voisins", "janvier – mars 2023", "31 décembre 2022 (il y a 10 jours)", "À jour"):
+        assert said.lower() in page.text.lower()
+    assert "Algérie" in page.rows[4]
+    assert "31,5 modéré" in page.rows[4]
+    assert "81,4 très élevé" in page.rows[2]
+    assert "27 %" in page.rows[2]
+
+
+def _texts() -> set[str | tuple[str, ...]]:
+    found: set[str | tuple[str, ...]] = {text for table in words.TABLES for text in table.values()}
+    found |= {text for kind in KINDS.values() for text in (kind.title, kind.detail)}
+    for template in (WEB / "templates").glob("*.html"):
+        with template.open("rb") as lines:
+            for _, _, text, _ in babel_extract(lines, ("_", "gettext", "ngettext"), (), {}):
+                parts = tuple(part for part in (text if isinstance(text, tuple) else (text,)) if part)
+                if parts:
+                    found.add(parts if len(parts) > 1 else parts[0])
+    return found
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_every_text_is_translated_and_no_translation_is_left_over(code: str) -> None:
+    with (WEB / "messages" / f"{code}.po").open("rb") as source:
+        catalog = read_po(source, locale=code, abort_invalid=True)
+    told = {message.id: message for message in catalog if message.id}
+    texts = _texts()
+    assert len(texts) > 80
+    assert texts ^ told.keys() == set()
+    for message in told.values():
+        assert not message.fuzzy, message.id
+        strings = message.string if isinstance(message.string, tuple) else (message.string,)
+        ids = message.id if isinstance(message.id, tuple) else (message.id,)
+        for text in strings:
+            assert text, message.id
+            assert set(re.findall(r"%\(\w+\)s|%%", text)) == set(re.findall(r"%\(\w+\)s|%%", ids[-1])), message.id
+
+
+@pytest.mark.parametrize(("lang", "said"), [("en", "SIMULATED"), ("fr", "SIMULÉ · SIMULATED")])
+@pytest.mark.parametrize("path", ["/", "/country/SEN"])
+def test_simulated_pages_say_so_and_real_ones_do_not(home: Issuer, lang: str, said: str, path: str) -> None:
+    home.hold("simulated")
+    home.issue(simulated=True)
+    client = _app(home).test_client()
+    page = _page(client, f"{path}?lang={lang}").text
+    assert page.startswith(f"{said} – ")
+    assert page.count(said) >= 2
+    home.hold("simulated", "real")
+    assert said not in _page(client, f"{path}?lang={lang}", 503).text
+    home.issue()
+    assert said not in _page(client, f"{path}?lang={lang}").text
+
+
+def test_old_data_are_called_old(real: Issuer) -> None:
+    assert "Up to date" in _page(_app(real).test_client()).text.replace("up", "Up")
+    assert "late Data to 31 December 2022 (60 days ago)" in _page(_app(real, 50).test_client()).text
+    stale = _page(_app(real, 1400).test_client()).text
+    assert "The data end on 31 December 2022, 1,410 days ago: this page does not describe today." in stale
+
+
+def test_a_computation_that_does_not_come_is_told(real: Issuer) -> None:
+    assert "Next computation expected at 09:29 UTC" in _page(_app(real).test_client()).text
+    overdue = _page(_app(real, 0.1).test_client()).text
+    assert "The computation expected on 10 January 2023, 09:29 UTC has not come." in overdue
+
+
+def test_alerts_stand_on_the_page(real: Issuer) -> None:
+    assert "No alert is firing." in _page(_app(real).test_client()).text
+    _fire(real)
+    page = _page(_app(real).test_client()).text
+    assert "No alert is firing." not in page
+    with real.store.reading() as connection:
+        for alert in lifecycle.firing(connection, "MLI", simulated=False):
+            assert alert["title"]["en"] in page
+    assert "Risque" in _page(_app(real).test_client(), "/?lang=fr").text
+    assert "No alert is firing." in _page(_app(real).test_client(), "/country/SEN?lang=en").text
+
+
+def _fire(home: Issuer) -> None:
+    with home.store.writing() as connection:
+        document = connection.execute(sa.select(snapshots.c.document)).scalar_one()
+        lifecycle.evaluate(
+            connection,
+            rules=rules.load(home.home),
+            document=document,
+            run_id=1,
+            snapshot_id=1,
+            now=NOW,
+            data_age_days=10,
+            causes=["new_month"],
+            first=False,
+        )
+
+
+@pytest.mark.parametrize("lang", LOCALES)
+@pytest.mark.parametrize("iso3", SCORES)
+def test_each_country_has_its_page(real: Issuer, client: FlaskClient, iso3: str, lang: str) -> None:
+    page = _page(client, f"/country/{iso3}?lang={lang}")
+    assert language(lang).country(iso3) in page.text
+    assert len(page.rows) == (0 if SCORES[iso3] is None else 13)
+
+
+@pytest.mark.parametrize("lang", LOCALES)
+def test_an_unknown_country_is_told_in_words(real: Issuer, client: FlaskClient, lang: str) -> None:
+    said = {"en": "Not a country of this region", "fr": "Ce pays n’est pas de cette région"}
+    assert said[lang] in _page(client, f"/country/FRA?lang={lang}", 404).text
+
+
+def test_an_empty_home_has_a_page(home: Issuer, client: FlaskClient) -> None:
+    assert "There are no data yet" in _page(client, status=503).text
+
+
+@pytest.mark.parametrize("path", ["/", "/country/MLI"])
+def test_a_page_is_light_and_needs_nothing_from_elsewhere(real: Issuer, client: FlaskClient, path: str) -> None:
+    _fire(real)
+    answer = client.get(f"{path}?lang=fr")
+    page = Page(answer.text)
+    assert not page.named("script")
+    assert not page.named("style")
+    assert not [name for _, attributes in page.tags for name in attributes if name == "style" or name.startswith("on")]
+    linked = [link["href"] or "" for link in page.named("link") if link["rel"] != "alternate"]
+    assert all(href.startswith("/static/") for href in linked)
+    assert not re.search(r"(https?:)?//", " ".join(a.get("href") or a.get("src") or "" for _, a in page.tags))
+    files = [client.get(href) for href in linked]
+    assert all(file.status_code == 200 and "max-age=31536000" in file.headers["Cache-Control"] for file in files)
+    assert len(answer.data) + sum(len(file.data) for file in files) < 40_000
+
+
+@pytest.mark.parametrize("path", ["/", "/country/GIN"])
+def test_charts_speak_to_those_who_do_not_see_them(real: Issuer, client: FlaskClient, path: str) -> None:
+    page = _page(client, f"{path}?lang=en")
+    drawn = [svg for svg in page.named("svg") if svg.get("role") == "img"]
+    assert len(drawn) == (8 if path == "/" else 1)
+    labels = [svg["aria-label"] or "" for svg in drawn]
+    guinea = labels[5] if path == "/" else labels[0]
+    assert "6 months unknown." in guinea
+    assert "Forecast for January 2023: median 1, 90% interval 0 to 3." in guinea
+    assert all(svg.get("aria-hidden") or svg.get("role") == "img" for svg in page.named("svg") if svg.get("class"))
+
+
+def test_text_from_outside_cannot_become_markup(home: Issuer) -> None:
+    home.hold("real")
+    issued = home.issue()
+    issued["source"] = issued["countries"][0]["sources"][0]["source"] = "<script>alert(1)</script>"
+    with home.store.writing() as connection:
+        connection.execute(sa.update(snapshots).values(document=issued))
+    for path in ("/", "/country/MLI"):
+        html = _app(home).test_client().get(path).text
+        assert "<script" not in html
+        assert "&lt;script&gt;" in html
+
+
+def test_bands_of_the_operator_keep_their_words_and_get_a_shade(home: Issuer) -> None:
+    home.hold("real")
+    issued = home.issue()
+    issued["bands"] = {"calm": 0.0, "watch": 40.0, "act": 60.0}
+    for country in issued["countries"]:
+        country["band"] = country["band"] and "act"
+    with home.store.writing() as connection:
+        connection.execute(sa.update(snapshots).values(document=issued))
+    assert "81.4 act" in _page(_app(home).test_client()).rows[2]
+    assert [shade(band, issued["bands"]) for band in issued["bands"]] == ["shade-0", "shade-2", "shade-5"]
+    assert [shade(band, BANDS) for band in BANDS] == [f"shade-{rank}" for rank in range(6)]
+    assert shade(None, BANDS) == "shade-none"
+
+
+@pytest.mark.parametrize(
+    ("probability", "english", "french"),
+    [
+        (0.0, "< 1%", "< 1\xa0%"),
+        (0.009, "< 1%", "< 1\xa0%"),
+        (0.314, "31%", "31\xa0%"),
+        (0.995, "> 99%", "> 99\xa0%"),
+        (1.0, "> 99%", "> 99\xa0%"),
+    ],
+)
+def test_a_probability_is_never_written_as_certain(probability: float, english: str, french: str) -> None:
+    assert language("en").percent(probability) == english
+    assert language("fr").percent(probability) == french
+
+
+@pytest.mark.parametrize(
+    ("deaths", "english", "french"),
+    [
+        (0.0, "0", "0"),
+        (0.004, "< 0.1", "< 0,1"),
+        (0.44, "0.4", "0,4"),
+        (3.0, "3", "3"),
+        (9.96, "10.0", "10,0"),
+        (12.6, "13", "13"),
+        (12345.0, "12,345", "12\u202f345"),
+    ],
+)
+def test_deaths_are_written_for_their_size(deaths: float, english: str, french: str) -> None:
+    assert language("en").deaths(deaths) == english
+    assert language("fr").deaths(deaths) == french
+
+
+def test_languages_call_themselves_by_name() -> None:
+    assert [language(code).name for code in LOCALES] == ["English", "Français"]
+    assert isinstance(language("fr"), Language)
+
+
+DEATHS = st.lists(st.none() | st.integers(0, 50_000), min_size=1, max_size=36)
+
+
+def _months(deaths: Sequence[float | None]) -> dict[str, Any]:
+    return {"observed": [{"month": "2020-02", "deaths": value} for value in deaths], "forecast": []}
+
+
+@given(DEATHS)
+def test_a_chart_draws_every_known_month_and_only_those(deaths: list[int | None]) -> None:
+    country = _months(deaths)
+    drawn = charts.chart(country, charts.top([country]))
+    bars = {int(x) // charts.STEP: int(y) for x, y in re.findall(r"M(\d+) \d+V(\d+)", drawn.observed)}
+    gaps = {month for x, width in drawn.gaps for month in range(x // charts.STEP, (x + width) // charts.STEP)}
+    assert bars.keys() == {i for i, value in enumerate(deaths) if value is not None}
+    assert gaps == {i for i, value in enumerate(deaths) if value is None}
+    known = sorted((value, -bars[i]) for i, value in enumerate(deaths) if value is not None)
+    heights = [height for _, height in known]
+    assert heights == sorted(heights)
+    assert all(0 < y < charts.HEIGHT for y in bars.values())
+
+
+def test_a_chart_s_fan_holds_its_quantiles_in_order() -> None:
+    lead = {"month": "2023-01", "p05": 0.0, "p25": 2.0, "p50": 10.0, "p75": 30.0, "p95": 99.0}
+    country = {"observed": [{"month": "2022-12", "deaths": 4.0}], "forecast": [lead]}
+    drawn = charts.chart(country, charts.top([country]))
+    high, low = map(int, re.findall(r"V(\d+)", drawn.outer))
+    upper, lower = map(int, re.findall(r"V(\d+)", drawn.inner))
+    median = int(drawn.median.split()[1].split("h")[0])
+    assert high < upper < median < lower < low == charts.HEIGHT - charts.STUB
+    assert [year.year for year in drawn.years] == ["2023"]
+    assert [rung.deaths for rung in drawn.rungs] == [1, 10, 100]
+
+
+def _contrast(one: str, other: str) -> float:
+    """The contrast ratio of two colours (WCAG 2.2)."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_colours_can_be_read(theme: str) -> None:
+    day, night = (WEB / "static" / "vigie.css").read_text().split("prefers-color-scheme: dark", 1)
+    colour = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", day if theme == "light" else night))
+    for text in ("ink", "quiet", "link", "alarm", "caution", "calm"):
+        assert _contrast(colour[text], colour["paper"]) >= 4.5, text
+    for text in ("ink", "quiet", "alarm"):
+        assert _contrast(colour[text], colour["alarm-paper"]) >= 4.5, text
+    assert _contrast(colour["on-alarm"], colour["alarm"]) >= 4.5
+    for mark in ("bar", "median", *(f"shade-{rank}" for rank in range(6))):
+        assert _contrast(colour[mark], colour["paper"]) >= 3, mark
+
+
+@pytest.fixture
+def address(real: Issuer) -> Iterator[str]:
+    _fire(real)
+    server = make_server("127.0.0.1", 0, _app(real), threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}"
+    server.shutdown()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("lang", "width", "scheme", "paper"), [("en", 1280, 1, "fbf9f4"), ("fr", 390, 0, "14171a")], ids=["light", "dark"]
+)
+def test_chromium_shows_the_page(
+    chromium: str, address: str, tmp_path: Path, lang: str, width: int, scheme: int, paper: str
+) -> None:
+    picture = tmp_path / "page.png"
+    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    command += ["--disable-dev-shm-usage", "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}"]
+    command += [f"--blink-settings=preferredColorScheme={scheme}", f"--window-size={width},1400"]
+    shown = subprocess.run(
+        [*command, f"--screenshot={picture}", f"{address}/?lang={lang}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    image = picture.read_bytes()
+    assert struct.unpack(">II", image[16:24]) == (width, 1400)
+    assert _first_pixel(image) == paper, "the style sheet is not applied"
+    assert len(image) > 30_000, "the picture is all but blank"
+    assert "Content Security Policy" not in shown.stderr
+
+
+def _first_pixel(png: bytes) -> str:
+    """The colour of the top left corner, which is the same under each of PNG's filters."""
+    place, packed = 8, b""
+    while place < len(png):
+        (length,) = struct.unpack(">I", png[place : place + 4])
+        if png[place + 4 : place + 8] == b"IDAT":
+            packed += png[place + 8 : place + 8 + length]
+        place += length + 12
+    return zlib.decompress(packed)[1:4].hex()

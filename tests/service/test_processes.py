@@ -1,0 +1,73 @@
+"""Children end with their parent, on request, or at their deadline; none is left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from service import processes
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+
+def ended(pid: int, within: float = 10.0) -> bool:
+    """Whether a process that is not our child is gone, or a zombie, before the time is up."""
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        stat = Path(f"/proc/{pid}/stat")
+        if stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] == "Z":
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_the_exit_code_comes_back() -> None:
+    assert processes.run([sys.executable, "-c", "raise SystemExit(3)"]) == 3
+
+
+def test_a_child_is_stopped_at_its_deadline() -> None:
+    before = time.monotonic()
+    with pytest.raises(subprocess.TimeoutExpired):
+        processes.run(SLEEP, deadline=0.2)
+    assert time.monotonic() - before < 5
+
+
+def test_children_are_stopped_together() -> None:
+    children = [processes.start(SLEEP) for _ in range(2)]
+    processes.stop_children()
+    assert [child.poll() for child in children] == [-signal.SIGTERM] * 2
+
+
+def test_a_child_that_does_not_want_to_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "GRACE", 0.2)
+    script = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+    )
+    child = processes.start([sys.executable, "-c", script])
+    time.sleep(0.5)
+    processes.stop(child)
+    assert child.poll() == -signal.SIGKILL
+
+
+def test_a_child_does_not_outlive_a_parent_that_was_killed() -> None:
+    child = "from service import processes; processes.end_with_parent(); import time; time.sleep(60)"
+    parent = (
+        "import sys, time; from service import processes;"
+        f"print(processes.start([sys.executable, '-c', {child!r}]).pid, flush=True); time.sleep(60)"
+    )
+    started = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True)
+    assert started.stdout is not None
+    pid = int(started.stdout.readline())
+    time.sleep(1.0)
+    assert not ended(pid, within=0.1)
+    started.kill()
+    started.communicate()
+    assert ended(pid)

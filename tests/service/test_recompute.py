@@ -1,0 +1,259 @@
+"""Recompute: what a snapshot says, why it differs from the last, what an unchanged input makes, what a kill leaves."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from riskmodel import bundle, geography
+from riskmodel.errors import BadInput, Refused
+from riskmodel.events.archive import Archive
+from riskmodel.forecasting.baselines import Conflictology, History
+from riskmodel.home import Home
+from riskmodel.indicators.panel import INDICATORS
+from riskmodel.ingest import ingest
+from riskmodel.months import month
+from riskmodel.sources.monthly import MonthlyFile
+from service.alerts import rules as alert_rules
+from service.recompute import Done, causes, recompute
+from service.settings import Settings, load
+from service.store import Store, canonical, deliveries, runs, snapshots, transitions
+
+NOW = datetime(2022, 1, 20, 8, tzinfo=UTC)
+INGESTED = datetime(2023, 1, 1, tzinfo=UTC)
+COUNTRIES = ("MLI", "DZA", "BFA", "CIV", "GIN", "NER", "SEN")
+"""The region without Mauritania, of which the archive knows nothing."""
+
+
+class Vigil:
+    """A home with a history and a model without training, and runs of its recompute at given times."""
+
+    def __init__(self, home: Home) -> None:
+        self.home, self.settings = home, load(home)
+        self.store = Store.of(home, self.settings)
+
+    def take_in(self, folder: Path, last: str, **deaths: Sequence[int]) -> None:
+        """Five years of months up to `last`: 2 deaths each, the last ones as given by country."""
+        months = np.arange(month(last) - 59, month(last) + 1)
+        lines = []
+        for iso3 in COUNTRIES:
+            values = [2 if iso3 == "MLI" else 0] * 60
+            given = list(deaths.get(iso3, ()))
+            values[60 - len(given) :] = given
+            lines += [f"{iso3},{m},{d}\n" for m, d in zip(months, values, strict=True)]
+        path = folder / f"{last}-{hashlib.sha256(''.join(lines).encode()).hexdigest()[:8]}.csv"
+        path.write_text("iso3,month,deaths_state_based\n" + "".join(lines))
+        ingest(Archive(self.home.archive), MonthlyFile(path), now=INGESTED)
+
+    def train(self, model: Any = None, **changed: Any) -> None:
+        """Put a model into service."""
+        provenance = bundle.Provenance(
+            outcome="state_based",
+            origin="2021-12",
+            data_digest="d" * 64,
+            simulated=False,
+            seed=0,
+            features=tuple(indicator.name for indicator in INDICATORS),
+            scores={},
+            trained_at="2022-01-20T08:00:00Z",
+        )
+        name = bundle.save(model or Conflictology(), replace(provenance, **changed), self.home.models)
+        bundle.set_champion(self.home.models, name)
+
+    def run(self, now: datetime = NOW, settings: Settings | None = None) -> Done:
+        return recompute(self.home, settings or self.settings, self.store, alert_rules.load(self.home), lambda: now)
+
+    def rows(self, table: sa.Table, order: str = "id") -> Sequence[Any]:
+        with self.store.reading() as connection:
+            return connection.execute(sa.select(table).order_by(table.c[order])).all()
+
+    @property
+    def newest(self) -> dict[str, Any]:
+        document: dict[str, Any] = self.rows(snapshots)[-1].document
+        return document
+
+
+@pytest.fixture
+def vigil(home: Home, tmp_path: Path) -> Vigil:
+    """A vigil whose first run is still to come."""
+    made = Vigil(home)
+    made.take_in(tmp_path, "2021-12", MLI=[30] * 12)
+    made.train()
+    return made
+
+
+def test_a_snapshot_says_what_it_was_made_from(vigil: Vigil) -> None:
+    done = vigil.run()
+    assert (done.issued, done.snapshot_id) == (True, 1)
+    said = vigil.newest
+    assert (said["origin"], said["data_as_of"], said["outcome"]) == ("2021-12", "2021-12-31", "state_based")
+    assert (said["simulated"], said["first"], said["causes"], said["source"]) == (False, True, ["first"], "monthly")
+    assert said["data"]["digest"] == Archive(vigil.home.archive).view().digest
+    assert [ingest["id"] for ingest in said["data"]["ingests"]] == ["0001"]
+    assert tuple(country["location_code"] for country in said["countries"]) == geography.region("MLI").members
+    mali = said["countries"][0]
+    assert (mali["reference_period_start"], mali["reference_period_end"]) == ("2022-01-01", "2022-03-31")
+    assert mali["expected_deaths"] == 90
+    assert mali["risk_score"] == 50.0, "90 deaths for certain: the rungs 1, 5 and 25 of six"
+    assert [seen["deaths"] for seen in mali["observed"]] == [2] * 24 + [30] * 12
+    (source,) = mali["sources"]
+    assert source == {"ingest": "0001", "source": "monthly", "release": None, "first": "2017-01", "last": "2021-12"}
+
+
+def test_what_nothing_covers_is_null_with_a_reason(vigil: Vigil) -> None:
+    vigil.run()
+    (mauritania,) = (row for row in vigil.newest["countries"] if row["location_code"] == "MRT")
+    assert (mauritania["risk_score"], mauritania["band"], mauritania["expected_deaths"]) == (None, None, None)
+    assert mauritania["reasons"]["risk_score"] == "no_history"
+    assert {seen["deaths"] for seen in mauritania["observed"]} == {None}
+
+
+def test_snapshots_are_chained_by_digest(vigil: Vigil, tmp_path: Path) -> None:
+    vigil.run()
+    vigil.take_in(tmp_path, "2022-01", MLI=[30] * 13)
+    vigil.run(NOW + timedelta(days=31))
+    first, second = vigil.rows(snapshots)
+    for row in (first, second):
+        assert hashlib.sha256(canonical(row.document).encode()).hexdigest() == row.digest
+        assert row.document["id"] == row.id
+    assert (first.previous_digest, second.previous_digest) == (None, first.digest)
+    assert second.document["previous_digest"] == first.digest
+
+
+def test_an_unchanged_input_makes_a_run_and_no_snapshot(vigil: Vigil) -> None:
+    vigil.run()
+    done = vigil.run(NOW + timedelta(hours=1))
+    assert (done.issued, done.snapshot_id) == (False, 1)
+    assert [(run.status, run.snapshot_id) for run in vigil.rows(runs)] == [("snapshot", 1), ("unchanged", 1)]
+    assert len(vigil.rows(snapshots)) == 1
+
+
+def test_why_a_snapshot_differs(vigil: Vigil, tmp_path: Path) -> None:
+    vigil.run()
+    vigil.take_in(tmp_path, "2022-01", MLI=[30] * 13)
+    vigil.run()
+    assert vigil.newest["causes"] == ["new_month"]
+    vigil.take_in(tmp_path, "2022-01", MLI=[30] * 12 + [90])
+    vigil.run()
+    assert vigil.newest["causes"] == ["revision"]
+    vigil.train(History())
+    vigil.run()
+    assert vigil.newest["causes"] == ["model"]
+    vigil.take_in(tmp_path, "2022-02", MLI=[30] * 12 + [91, 5])
+    vigil.train(Conflictology())
+    vigil.run()
+    assert vigil.newest["causes"] == ["new_month", "revision", "model"]
+    vigil.run(settings=vigil.settings.model_copy(update={"bands": {"calm": 0.0, "grave": 40.0}}))
+    assert vigil.newest["causes"] == ["settings"]
+    assert vigil.newest["countries"][0]["band"] == "grave"
+
+
+def test_another_version_of_vigie_is_another_model(vigil: Vigil) -> None:
+    vigil.run()
+    before = vigil.newest
+    assert causes(before, {**before, "model": {**before["model"], "vigie": "99"}}) == ["model"]
+
+
+def test_transitions_stand_in_the_snapshots_transaction(
+    vigil: Vigil, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vigil.run()
+    vigil.take_in(tmp_path, "2022-01", MLI=[900] * 13)
+
+    def torn(*_: Any, **__: Any) -> None:
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("service.recompute.lifecycle.evaluate", torn)
+        with pytest.raises(OSError, match="full"):
+            vigil.run()
+    assert (len(vigil.rows(snapshots)), vigil.rows(runs)[-1].status) == (1, "failed")
+    told = len(vigil.rows(transitions))
+    assert vigil.run().transitions > 0
+    assert len(vigil.rows(snapshots)) == 2
+    assert len(vigil.rows(transitions)) > told
+
+
+def test_the_age_of_the_data_is_judged_at_every_run(vigil: Vigil) -> None:
+    vigil.run()
+    before = [row.rule for row in vigil.rows(transitions)]
+    done = vigil.run(NOW + timedelta(days=365))
+    assert not done.issued
+    new = [row for row in vigil.rows(transitions) if row.rule not in before]
+    assert [(row.to_state, row.document["causes"]) for row in new] == [("firing", ["clock"])]
+
+
+def test_a_run_without_a_model_is_kept_as_failed_with_its_reason(home: Home, tmp_path: Path) -> None:
+    vigil = Vigil(home)
+    with pytest.raises(BadInput, match="empty"):
+        vigil.run()
+    vigil.take_in(tmp_path, "2021-12")
+    with pytest.raises(BadInput, match="vigie train"):
+        vigil.run()
+    kept = vigil.rows(runs)
+    assert [run.status for run in kept] == ["failed", "failed"]
+    assert "vigie train" in kept[1].error
+    assert str(home.root) not in kept[1].error
+
+
+def test_an_altered_model_is_refused_and_the_last_snapshot_stays(vigil: Vigil, tmp_path: Path) -> None:
+    vigil.run()
+    file = next(vigil.home.models.glob("*/model.joblib"))
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    vigil.take_in(tmp_path, "2022-01")
+    with pytest.raises(Refused, match="digest"):
+        vigil.run()
+    assert [run.status for run in vigil.rows(runs)] == ["snapshot", "failed"]
+    assert len(vigil.rows(snapshots)) == 1
+
+
+def test_the_first_snapshot_sends_one_summary(vigil: Vigil, tmp_path: Path) -> None:
+    vigil.home.settings.write_text(
+        '[routes.duty]\ntype = "webhook"\nurl = "http://127.0.0.1:9/"\nsecret = "whsec_dGVzdC1rZXktYnl0ZXM="\n'
+    )
+    vigil.home.alert_rules.write_text(
+        '[[rule]]\nname = "grave"\nmetric = "risk_score"\nfire_at = 10\nclear_at = 5\nseverity = "warning"\n'
+        'route = "duty"\ntitle = {en = "Grave", fr = "Grave"}\n'
+    )
+    vigil.take_in(tmp_path, "2021-12", MLI=[30] * 12, NER=[40] * 12)
+    vigil.run()
+    assert [(row.kind, row.route) for row in vigil.rows(deliveries, "created_at")] == [("summary", "duty")]
+    vigil.take_in(tmp_path, "2022-01", MLI=[30] * 12, NER=[40] * 12, BFA=[90] * 12)
+    vigil.run()
+    kinds = [(row.kind, row.document["data"].get("location_code")) for row in vigil.rows(deliveries, "created_at")]
+    assert kinds[1:] == [("firing", "BFA")]
+
+
+def test_killed_at_any_moment_it_leaves_the_snapshot_before_or_after(vigil: Vigil, tmp_path: Path) -> None:
+    vigil.run()
+    command = [sys.executable, "-m", "riskmodel", "--home", str(vigil.home.root), "recompute"]
+    vigil.take_in(tmp_path, "2022-01", MLI=[30] * 12 + [400])
+    started = time.monotonic()
+    subprocess.run(command, check=True, capture_output=True)
+    whole = time.monotonic() - started
+    for step in range(1, 4):
+        vigil.take_in(tmp_path, "2022-01", MLI=[30] * 12 + [400 + step])
+        before = vigil.rows(snapshots)
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(whole * (0.4 + step / 6))
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        after = vigil.rows(snapshots)
+        assert after[: len(before)] == before
+        assert len(after) - len(before) in (0, 1)
+    done = vigil.run()
+    chain = vigil.rows(snapshots)
+    assert chain[-1].id == done.snapshot_id
+    assert [row.previous_digest for row in chain[1:]] == [row.digest for row in chain[:-1]]
+    assert {run.status for run in vigil.rows(runs)} <= {"snapshot", "unchanged", "failed"}

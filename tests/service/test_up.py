@@ -1,0 +1,187 @@
+"""`vigie up` as a user has it: real processes, first start to page, death and return of each, and a clean end."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from riskmodel import geography
+
+FIRST_START, LATER_START = 60.0, 5.0
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Up:
+    """A running `vigie up`."""
+
+    def __init__(self, home: Path, port: int) -> None:
+        self.url, self.log = f"http://127.0.0.1:{port}", home.parent / "up.log"
+        self.home = home
+        command = [sys.executable, "-m", "riskmodel", "--home", str(home), "up", "--port", str(port)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        """Status and body."""
+        answer = httpx.get(self.url + path, timeout=5)
+        return answer.status_code, answer.content
+
+    def json(self, path: str) -> Any:
+        return json.loads(self.get(path)[1])
+
+    def wait(self, path: str, status: int, within: float) -> float:
+        """The seconds until a path answers with a status."""
+        began = time.monotonic()
+        while (waited := time.monotonic() - began) < within:
+            try:
+                if self.get(path)[0] == status:
+                    return waited
+            except httpx.TransportError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError(f"{path} did not answer {status} within {within} s; log:\n{self.log.read_text()}")
+
+    def children(self) -> dict[str, int]:
+        """The process ids of web server and scheduler."""
+        found = {}
+        for stat in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                line = stat.read_bytes().decode().split("\0")
+                parent = int((stat.parent / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if parent == self.process.pid:
+                found.update({name: int(stat.parent.name) for name in ("web", "scheduler") if name in line})
+        return found
+
+    def end(self) -> int:
+        """Ask it to stop, as Ctrl-C in another place would."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)
+
+
+@contextmanager
+def up(home: Path) -> Iterator[Up]:
+    running = Up(home, free_port())
+    try:
+        yield running
+    finally:
+        running.process.kill()
+        running.process.wait()
+
+
+def gone(pid: int, within: float = 10.0) -> bool:
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that `vigie up` has prepared from nothing, within the time that a first start may take."""
+    home = tmp_path_factory.mktemp("up") / "home"
+    with up(home) as running:
+        running.wait("/", 200, FIRST_START)
+        assert running.end() == 0
+    return home
+
+
+def test_a_first_start_serves_simulated_scores_and_says_so(first: Path) -> None:
+    with up(first) as running:
+        assert running.wait("/", 200, LATER_START) < LATER_START
+        scores = running.json("/v1/scores")
+        assert scores["simulated"] is True
+        assert {row["location_code"] for row in scores["data"]} == set(geography.region("MLI").members)
+        assert all(0 <= row["risk_score"] <= 100 for row in scores["data"])
+        assert "SIMULATED" in running.get("/?lang=en")[1].decode()
+        assert "SIMUL" in running.get("/?lang=fr")[1].decode()
+        assert running.get("/readyz")[0] == 200
+    log = (first.parent / "up.log").read_text()
+    assert "preparing a SIMULATED archive" in log
+    assert "Vigie is looking out: http://127.0.0.1:" in log
+
+
+@pytest.mark.parametrize("name", ["web", "scheduler"])
+def test_a_process_that_is_killed_comes_back(first: Path, name: str) -> None:
+    with up(first) as running:
+        running.wait("/healthz", 200, LATER_START)
+        pid = running.children()[name]
+        os.kill(pid, signal.SIGKILL)
+        assert gone(pid)
+        until = time.monotonic() + 10
+        while running.children().get(name) in (None, pid) and time.monotonic() < until:
+            time.sleep(0.1)
+        assert running.children()[name] != pid
+        running.wait("/healthz", 200, 10)
+        assert running.end() == 0
+
+
+def test_killed_itself_it_takes_all_with_it_and_starts_again(first: Path) -> None:
+    with up(first) as running:
+        running.wait("/healthz", 200, LATER_START)
+        children = running.children()
+        assert set(children) == {"web", "scheduler"}
+        before = running.json("/v1/scores")["snapshot_id"]
+        running.process.kill()
+        running.process.wait()
+        assert all(gone(pid) for pid in children.values())
+    with up(first) as running:
+        assert running.wait("/v1/scores", 200, LATER_START) < LATER_START
+        assert running.json("/v1/scores")["snapshot_id"] == before
+        assert running.end() == 0
+
+
+def test_an_address_in_use_is_said(first: Path, vigie: Callable[..., Any]) -> None:
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        said = vigie("--home", first, "up", "--port", taken.getsockname()[1])
+    assert said.code == 4
+    assert "choose another --port" in said.err
+
+
+def test_real_data_retires_what_is_simulated(first: Path, tmp_path: Path) -> None:
+    """While it runs: a history comes in, simulated scores go at once, a model is trained, real scores are served."""
+    months = [f"{year}-{month:02d}" for year in range(2001, 2023) for month in range(1, 13)]
+    rows = [
+        f"{iso3},{month},{(5 + 7 * place + 3 * number) % 40 if place < 4 else 0}\n"
+        for place, iso3 in enumerate(("MLI", "BFA", "NER", "DZA", "CIV", "GIN", "MRT", "SEN"))
+        for number, month in enumerate(months)
+    ]
+    history = tmp_path / "history.csv"
+    history.write_text("iso3,month,deaths_state_based\n" + "".join(rows))
+    with up(first) as running:
+        running.wait("/readyz", 200, LATER_START)
+        command = [sys.executable, "-m", "riskmodel", "--home", str(first), "ingest", "monthly", str(history)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert "retired from service" in done.stdout
+        status, body = running.get("/v1/scores")
+        assert status in (200, 503)
+        assert status == 200 or json.loads(body)["type"] == "urn:vigie:problem:no-real-snapshot"
+        running.wait("/v1/scores", 200, 60)
+        scores = running.json("/v1/scores")
+        assert (scores["simulated"], scores["origin"], scores["status"]) == (False, "2022-12", "stale")
+        assert "SIMULATED" not in running.get("/?lang=en")[1].decode()
+        assert running.end() == 0
