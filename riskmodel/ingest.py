@@ -20,7 +20,13 @@ from riskmodel.events.manifest import Ingest, Kind, realm
 from riskmodel.events.releases import published
 from riskmodel.events.table import Checked, month_of
 from riskmodel.outcomes import TYPES
-from riskmodel.sources.files import CsvTable, ParquetTable
+
+
+class Content(Protocol):
+    """A file on disk; `content_sha256` is known when all of it has been read."""
+
+    path: Path
+    content_sha256: str
 
 
 class Source(Protocol):
@@ -33,7 +39,7 @@ class Source(Protocol):
     simulated: bool
 
     @property
-    def table(self) -> CsvTable | ParquetTable: ...
+    def table(self) -> Content: ...
     def read(self, today: date) -> Iterator[Checked]: ...
     def told(self) -> tuple[str | None, list[Coverage]]: ...
 

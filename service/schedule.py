@@ -14,6 +14,7 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MISSED, JobExecutionEv
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from riskmodel import bundle
+from riskmodel.errors import VigieError
 from riskmodel.events import manifest
 from riskmodel.home import Home
 from service import processes
@@ -84,7 +85,9 @@ def recompute(home: Home, settings: Settings, store: Store) -> None:
         abandon(store, datetime.now(UTC), f"stopped: not done after {late.timeout:.0f} s")
         log.error("stopped a command that was not done after %.0f s", late.timeout)
     else:
-        if code:
+        if code < 0:
+            log.warning("a command was stopped by signal %d; the snapshot before stays in service", -code)
+        elif code:
             log.error("a command ended with exit code %d; the snapshot before stays in service", code)
 
 
@@ -95,8 +98,11 @@ def deliver(store: Store, settings: Settings) -> None:
 
 def _inputs(home: Home) -> tuple[str, ...]:
     """What a recompute depends on, at a glance: the ingests and the models in service."""
-    pointers = (bundle.champion(home.models, simulated=simulated) for simulated in (True, False))
-    return (manifest.digest(manifest.read(home.archive)), *map(str, pointers))
+    try:
+        pointers = (bundle.champion(home.models, simulated=simulated) for simulated in (True, False))
+        return (manifest.digest(manifest.read(home.archive)), *map(str, pointers))
+    except VigieError as unreadable:
+        return (str(unreadable),)
 
 
 def _report(event: JobExecutionEvent) -> None:

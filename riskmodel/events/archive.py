@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -76,7 +77,7 @@ class Archive:
     def _clean(self) -> None:
         """Remove what an ingest that never became visible left behind."""
         visible = {name for ingest in self.ingests() for name in (ingest.data, ingest.quarantine)}
-        for folder in ("events", "country_months", "quarantine"):
+        for folder in (*get_args(Kind), "quarantine"):
             for path in (self.root / folder).glob("*"):
                 if f"{folder}/{path.name}" not in visible:
                     path.unlink()
@@ -194,6 +195,12 @@ class View:
 
     def _of_kind(self, kind: Kind) -> list[int]:
         return [number for number, ingest in enumerate(self.ingests) if ingest.kind == kind and ingest.covers]
+
+    def tables(self, kind: Kind) -> Iterator[tuple[Ingest, pa.Table]]:
+        """The ingests of a kind with their tables, in rising precedence."""
+        for ingest in self.ingests:
+            if ingest.kind == kind:
+                yield ingest, pq.read_table(self.root / ingest.data)
 
     def events(self, columns: Sequence[str]) -> pa.Table:
         """The events in service, each once: `columns` of `events.table.SCHEMA`, in no particular order.

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from riskmodel.errors import Refused
 from riskmodel.home import whole_file
 
-Kind = Literal["events", "country_months"]
+Kind = Literal["events", "country_months", "acled", "gdelt", "displacement"]
 Realm = Literal["simulated", "real"]
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from riskmodel.forecasting.baselines import History
 from riskmodel.forecasting.component import Component
@@ -50,6 +51,7 @@ def served(seed: int) -> Pool:
     return Pool((Part(Forest(seed=seed), 500), Part(SMOOTHER, 500)))
 
 
-def _thinned(forecast: Forecast, number: int) -> np.ndarray:
+def _thinned(forecast: Forecast, number: int) -> NDArray[np.float32]:
     have = forecast.draws.shape[-1]
-    return forecast.draws[..., ((np.arange(number) + 0.5) * have / number).astype(np.intp)]
+    draws: NDArray[np.float32] = forecast.draws[..., ((np.arange(number) + 0.5) * have / number).astype(np.intp)]
+    return draws

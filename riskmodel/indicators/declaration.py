@@ -23,6 +23,12 @@ class Citation:
     doi: str
 
 
+VIEWS = Citation(
+    "Hegre et al. (2019), ViEWS: A political Violence Early-Warning System, JPR 56(2): 155-174",
+    "10.1177/0022343319823860",
+)
+
+
 @dataclass(frozen=True)
 class Inputs:
     """What indicators are computed from.

@@ -1,21 +1,16 @@
 """The family `intensity`: how much violence a country has seen, how lately, and how unevenly."""
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
 from riskmodel.indicators import windows
-from riskmodel.indicators.declaration import Citation, Indicator, Inputs, Rectangle
+from riskmodel.indicators.declaration import VIEWS, Citation, Indicator, Inputs, Rectangle
 
 FAMILY = "intensity"
 MEMORY = 60
 LIMIT = 120
 
-VIEWS = Citation(
-    "Hegre et al. (2019), ViEWS: A political Violence Early-Warning System, JPR 56(2): 155-174",
-    "10.1177/0022343319823860",
-)
 VIEWS2020 = Citation(
     "Hegre et al. (2021), ViEWS2020: Revising and evaluating the ViEWS political Violence Early-Warning System, "
     "JPR 58(3): 599-611",
@@ -73,147 +68,132 @@ def _own_level(inputs: Inputs, *, months: int) -> Rectangle:
     return _deaths(inputs, months=months) - np.log1p(usual)
 
 
-def _declare(
-    name: str,
-    unit: str,
-    window: int,
-    direction: int,
-    meaning: tuple[str, str],
-    literature: tuple[Citation, ...],
-    compute: Callable[[Inputs], Rectangle],
-) -> Indicator:
-    english, french = meaning
-    return Indicator(
-        name=name,
-        family=FAMILY,
-        unit=unit,
-        window=window,
-        direction=direction,
-        meaning={"en": english, "fr": french},
-        missing=UNKNOWN,
-        literature=literature,
-        inputs=("deaths",),
-        compute=compute,
-    )
-
-
 def _months(number: int, language: str) -> str:
     if number == 1:
         return {"en": "the last month", "fr": "le dernier mois"}[language]
     return {"en": f"the last {number} months", "fr": f"les {number} derniers mois"}[language]
 
 
+def _dead(number: int) -> str:
+    return f"{number} mort{'s' * (number > 1)}"
+
+
+declare = partial(Indicator, family=FAMILY, missing=UNKNOWN, inputs=("deaths",))
+
 INDICATORS: tuple[Indicator, ...] = (
     *(
-        _declare(
-            f"deaths_{months}m",
-            "log(1 + deaths)",
-            months,
-            +1,
-            (f"Deaths over {_months(months, 'en')}", f"Morts sur {_months(months, 'fr')}"),
-            (VIEWS, VIEWS2020),
-            partial(_deaths, months=months),
+        declare(
+            name=f"deaths_{months}m",
+            unit="log(1 + deaths)",
+            window=months,
+            direction=+1,
+            meaning={"en": f"Deaths over {_months(months, 'en')}", "fr": f"Morts sur {_months(months, 'fr')}"},
+            literature=(VIEWS, VIEWS2020),
+            compute=partial(_deaths, months=months),
         )
         for months in (1, 3, 6, 12, 24, 60)
     ),
     *(
-        _declare(
-            f"deaths_half_life_{half_life}m",
-            "log(1 + deaths a month)",
-            MEMORY,
-            +1,
-            (
-                f"Mean monthly deaths, weight halving every {half_life} months",
-                f"Moyenne mensuelle des morts, au poids divisé par deux tous les {half_life} mois",
-            ),
-            (VIEWS2020, CHALLENGE),
-            partial(_decayed, half_life=half_life),
+        declare(
+            name=f"deaths_half_life_{half_life}m",
+            unit="log(1 + deaths a month)",
+            window=MEMORY,
+            direction=+1,
+            meaning={
+                "en": f"Mean monthly deaths, weight halving every {half_life} months",
+                "fr": f"Moyenne mensuelle des morts, au poids divisé par deux tous les {half_life} mois",
+            },
+            literature=(VIEWS2020, CHALLENGE),
+            compute=partial(_decayed, half_life=half_life),
         )
         for half_life in (2, 4, 9, 24)
     ),
     *(
-        _declare(
-            f"highest_{months}m",
-            "log(1 + deaths)",
-            months,
-            +1,
-            (f"Deadliest of {_months(months, 'en')}", f"Mois le plus meurtrier sur {_months(months, 'fr')}"),
-            (RECURRENCE,),
-            partial(_highest, months=months),
+        declare(
+            name=f"highest_{months}m",
+            unit="log(1 + deaths)",
+            window=months,
+            direction=+1,
+            meaning={
+                "en": f"Deadliest of {_months(months, 'en')}",
+                "fr": f"Mois le plus meurtrier sur {_months(months, 'fr')}",
+            },
+            literature=(RECURRENCE,),
+            compute=partial(_highest, months=months),
         )
         for months in (12, 60)
     ),
     *(
-        _declare(
-            f"share_{deaths}_{months}m",
-            "share of months",
-            months,
-            +1,
-            (
-                f"Share of {_months(months, 'en')} with at least {deaths} deaths",
-                f"Part des mois comptant au moins {deaths} morts sur {_months(months, 'fr')}",
-            ),
-            (VIEWS, RECURRENCE),
-            partial(_share, deaths=deaths, months=months),
+        declare(
+            name=f"share_{deaths}_{months}m",
+            unit="share of months",
+            window=months,
+            direction=+1,
+            meaning={
+                "en": f"Share of {_months(months, 'en')} with {deaths} or more deaths",
+                "fr": f"Part des mois comptant {_dead(deaths)} ou plus sur {_months(months, 'fr')}",
+            },
+            literature=(VIEWS, RECURRENCE),
+            compute=partial(_share, deaths=deaths, months=months),
         )
         for deaths in (1, 25)
         for months in (12, 60)
     ),
     *(
-        _declare(
-            f"since_{deaths}",
-            f"months, at most {LIMIT}",
-            LIMIT,
-            -1,
-            (
-                f"Months since one with at least {deaths} deaths",
-                f"Mois écoulés depuis un mois d'au moins {deaths} morts",
-            ),
-            (RECURRENCE, HARD_PROBLEM),
-            partial(_since, deaths=deaths),
+        declare(
+            name=f"since_{deaths}",
+            unit=f"months, at most {LIMIT}",
+            window=LIMIT,
+            direction=-1,
+            meaning={
+                "en": f"Months since one with {deaths} or more deaths",
+                "fr": f"Mois écoulés depuis un mois comptant {_dead(deaths)} ou plus",
+            },
+            literature=(RECURRENCE, HARD_PROBLEM),
+            compute=partial(_since, deaths=deaths),
         )
         for deaths in (1, 25)
     ),
     *(
-        _declare(
-            f"volatility_{months}m",
-            "standard deviation of log(1 + deaths)",
-            months,
-            +1,
-            (
-                f"Unevenness of monthly deaths over {_months(months, 'en')}",
-                f"Irrégularité des morts mensuelles sur {_months(months, 'fr')}",
-            ),
-            (VIEWS2020,),
-            partial(_volatility, months=months),
+        declare(
+            name=f"volatility_{months}m",
+            unit="standard deviation of log(1 + deaths)",
+            window=months,
+            direction=+1,
+            meaning={
+                "en": f"Unevenness of monthly deaths over {_months(months, 'en')}",
+                "fr": f"Irrégularité des morts mensuelles sur {_months(months, 'fr')}",
+            },
+            literature=(VIEWS2020,),
+            compute=partial(_volatility, months=months),
         )
         for months in (12, 60)
     ),
     *(
-        _declare(
-            f"trend_{months}m",
-            "difference of log(1 + deaths)",
-            2 * months,
-            0,
-            (
-                f"Deaths over {_months(months, 'en')} against the {months} before",
-                f"Morts sur {_months(months, 'fr')} comparées aux {months} précédents",
-            ),
-            (VIEWS2020,),
-            partial(_trend, months=months),
+        declare(
+            name=f"trend_{months}m",
+            unit="difference of log(1 + deaths)",
+            window=2 * months,
+            direction=0,
+            meaning={
+                "en": f"Deaths over {_months(months, 'en')} against the {months} before",
+                "fr": f"Morts sur {_months(months, 'fr')} comparés aux {months} précédents",
+            },
+            literature=(VIEWS2020,),
+            compute=partial(_trend, months=months),
         )
         for months in (3, 12)
     ),
-    _declare(
-        "level_3m",
-        "difference of log(1 + deaths)",
-        MEMORY,
-        0,
-        (
-            f"Deaths over the last 3 months against the country's own mean of {MEMORY} months",
-            f"Morts sur les 3 derniers mois comparées à la moyenne du pays sur {MEMORY} mois",
-        ),
-        (CHALLENGE,),
-        partial(_own_level, months=3),
+    declare(
+        name="level_3m",
+        unit="difference of log(1 + deaths)",
+        window=MEMORY,
+        direction=0,
+        meaning={
+            "en": f"Deaths over the last 3 months against the country's own mean of {MEMORY} months",
+            "fr": f"Morts sur les 3 derniers mois comparés à la moyenne du pays sur {MEMORY} mois",
+        },
+        literature=(CHALLENGE,),
+        compute=partial(_own_level, months=3),
     ),
 )

@@ -1,13 +1,12 @@
 """The family `spillover`: violence in the countries that share a land border."""
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from riskmodel.indicators import windows
-from riskmodel.indicators.declaration import Citation, Indicator, Inputs, Rectangle
+from riskmodel.indicators.declaration import VIEWS, Citation, Indicator, Inputs, Rectangle
 
 FAMILY = "spillover"
 MEMORY = 60
@@ -16,11 +15,6 @@ CONTAGION = Citation(
     "Buhaug & Gleditsch (2008), Contagion or Confusion? Why Conflicts Cluster in Space, ISQ 52(2): 215-233",
     "10.1111/j.1468-2478.2008.00499.x",
 )
-VIEWS = Citation(
-    "Hegre et al. (2019), ViEWS: A political Violence Early-Warning System, JPR 56(2): 155-174",
-    "10.1177/0022343319823860",
-)
-
 UNKNOWN = {
     "en": "no neighbour by land, or a month of a neighbour's window lies outside the coverage of every source",
     "fr": "pas de voisin terrestre, ou un mois de la fenêtre d'un voisin n'est couvert par aucune source",
@@ -74,89 +68,79 @@ def _trend(inputs: Inputs, *, months: int) -> Rectangle:
     return recent - windows.delayed(recent, months)
 
 
-def _declare(
-    name: str, unit: str, window: int, direction: int, meaning: tuple[str, str], compute: Callable[[Inputs], Rectangle]
-) -> Indicator:
-    english, french = meaning
-    return Indicator(
-        name=name,
-        family=FAMILY,
-        unit=unit,
-        window=window,
-        direction=direction,
-        meaning={"en": english, "fr": french},
-        missing=UNKNOWN,
-        literature=(CONTAGION, VIEWS),
-        inputs=("deaths",),
-        compute=compute,
-    )
-
+declare = partial(Indicator, family=FAMILY, missing=UNKNOWN, inputs=("deaths",), literature=(CONTAGION, VIEWS))
 
 INDICATORS: tuple[Indicator, ...] = (
     *(
-        _declare(
-            f"neighbours_deaths_{months}m",
-            "log(1 + deaths)",
-            months,
-            +1,
-            (f"Deaths in the neighbouring countries, {months} months", f"Morts dans les pays voisins, {months} mois"),
-            partial(_deaths, months=months),
+        declare(
+            name=f"neighbours_deaths_{months}m",
+            unit="log(1 + deaths)",
+            window=months,
+            direction=+1,
+            meaning={
+                "en": f"Deaths in the neighbouring countries, {months} month{'s' * (months > 1)}",
+                "fr": f"Morts dans les pays voisins, {months} mois",
+            },
+            compute=partial(_deaths, months=months),
         )
         for months in (1, 3, 12, 60)
     ),
-    _declare(
-        "neighbours_mean_12m",
-        "log(1 + deaths)",
-        12,
-        +1,
-        ("Mean deaths of a neighbouring country, 12 months", "Moyenne des morts par pays voisin, 12 mois"),
-        partial(_mean, months=12),
+    declare(
+        name="neighbours_mean_12m",
+        unit="log(1 + deaths)",
+        window=12,
+        direction=+1,
+        meaning={
+            "en": "Mean deaths of a neighbouring country, 12 months",
+            "fr": "Moyenne des morts par pays voisin, 12 mois",
+        },
+        compute=partial(_mean, months=12),
     ),
     *(
-        _declare(
-            f"neighbours_worst_{months}m",
-            "log(1 + deaths)",
-            months,
-            +1,
-            (
-                f"Deaths in the worst-hit neighbour, {months} months",
-                f"Morts chez le voisin le plus touché, {months} mois",
-            ),
-            partial(_worst, months=months),
+        declare(
+            name=f"neighbours_worst_{months}m",
+            unit="log(1 + deaths)",
+            window=months,
+            direction=+1,
+            meaning={
+                "en": f"Deaths in the worst-hit neighbour, {months} months",
+                "fr": f"Morts chez le voisin le plus touché, {months} mois",
+            },
+            compute=partial(_worst, months=months),
         )
         for months in (3, 12, 60)
     ),
-    _declare(
-        "neighbours_at_war_12m",
-        "share of neighbours",
-        12,
-        +1,
-        (
-            "Share of the neighbours with at least 25 deaths in the last 12 months",
-            "Part des voisins comptant au moins 25 morts sur les 12 derniers mois",
-        ),
-        partial(_at_war, deaths=25, months=12),
+    declare(
+        name="neighbours_at_war_12m",
+        unit="share of neighbours",
+        window=12,
+        direction=+1,
+        meaning={
+            "en": "Share of the neighbours with at least 25 deaths in the last 12 months",
+            "fr": "Part des voisins comptant au moins 25 morts sur les 12 derniers mois",
+        },
+        compute=partial(_at_war, deaths=25, months=12),
     ),
-    _declare(
-        "neighbours_half_life_4m",
-        "log(1 + deaths a month)",
-        MEMORY,
-        +1,
-        (
-            "Mean monthly deaths in the neighbouring countries, weight halving every 4 months",
-            "Moyenne mensuelle des morts dans les pays voisins, au poids divisé par deux tous les 4 mois",
-        ),
-        partial(_decayed, half_life=4),
+    declare(
+        name="neighbours_half_life_4m",
+        unit="log(1 + deaths a month)",
+        window=MEMORY,
+        direction=+1,
+        meaning={
+            "en": "Mean monthly deaths in the neighbouring countries, weight halving every 4 months",
+            "fr": "Moyenne mensuelle des morts dans les pays voisins, au poids divisé par deux tous les 4 mois",
+        },
+        compute=partial(_decayed, half_life=4),
     ),
-    _declare(
-        "neighbours_trend_3m",
-        "difference of log(1 + deaths)",
-        6,
-        0,
-        (
-            "Deaths in the neighbouring countries over the last 3 months against the 3 before",
-            "Morts dans les pays voisins sur les 3 derniers mois comparées aux 3 précédents",
-        ),
-        partial(_trend, months=3),
+    declare(
+        name="neighbours_trend_3m",
+        unit="difference of log(1 + deaths)",
+        window=6,
+        direction=0,
+        meaning={
+            "en": "Deaths in the neighbouring countries over the last 3 months against the 3 before",
+            "fr": "Morts dans les pays voisins sur les 3 derniers mois comparés aux 3 précédents",
+        },
+        compute=partial(_trend, months=3),
     ),
 )
