@@ -142,7 +142,7 @@ def _content(view: View, bundle: Bundle, settings: Settings) -> dict[str, Any]:
         )
     observed = view.outcomes().including(members).until(origin)
     panel = assemble(observed, outcome)
-    forecast = bundle.model.forecast(panel, origin)
+    forecast = bundle.model.forecast(panel.only(members), origin)
     scored = {row["location_code"]: row for row in country_scores(forecast, observed, settings.bands)}
     indicators = dict(zip(panel.iso3, panel.at(origin).tolist(), strict=True))
     sources = {iso3: view.sources(iso3) for iso3 in members}
