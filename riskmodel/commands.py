@@ -184,4 +184,87 @@ def _show_coverage(entered: "Ingest", outside: int, missing: list[str]) -> None:
 
 _COUNTRIES = 12
 
-commands = [ingest]
+
+@click.group()
+def archive() -> None:
+    """Look into the archive of what has been taken in, and take a wrong file out of what counts."""
+
+
+@archive.command()
+@click.pass_obj
+def check(home: Home) -> None:
+    """Read every file anew and hold it against its digest; exit code 3 if one is missing or altered."""
+    from riskmodel.errors import Refused
+    from riskmodel.events.archive import Archive
+
+    results = list(Archive(home.archive).check())
+    wrong = [why for _, why in results if why]
+    for why in wrong:
+        click.echo(why, err=True)
+    if wrong:
+        raise Refused(f"{len(wrong)} of {len(results)} ingests are not as they were taken in")
+    click.echo(f"{len(results)} ingests, every byte as it was taken in")
+
+
+@archive.command()
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.pass_obj
+def log(home: Home, form: str) -> None:
+    """All ingests, oldest first: rows, deaths, and what each changed of what the archive said before."""
+    import json
+    from dataclasses import asdict
+
+    from rich.table import Table
+
+    from riskmodel import terminal
+    from riskmodel.events.archive import Archive
+
+    entries = Archive(home.archive).log()
+    if form == "json":
+        click.echo(json.dumps([asdict(i) | {"changed": asdict(c)} for i, c in entries], indent=1, ensure_ascii=False))
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in (
+        "ingest",
+        "taken in",
+        "known since",
+        "source",
+        "file",
+        "rows",
+        "deaths",
+        "kept out",
+        "of what counts",
+    ):
+        table.add_column(heading, justify="right" if heading in ("rows", "deaths", "kept out") else "left")
+    for entered, changed in entries:
+        table.add_row(
+            entered.id,
+            entered.ingested_at[:16].replace("T", " "),
+            entered.learned[:10],
+            entered.label,
+            entered.file,
+            f"{entered.rows:,}",
+            f"{entered.deaths:,}",
+            f"{entered.quarantined:,}",
+            f"withdrawn on {entered.withdrawn_at[:10]}: {entered.withdrawn_why}"
+            if entered.withdrawn_at
+            else changed.said,
+        )
+    terminal.console().print(table)
+
+
+@archive.command()
+@click.argument("number", metavar="INGEST")
+@click.option("--why", required=True, help="The reason, kept with the ingest.")
+@click.pass_obj
+def withdraw(home: Home, number: str, why: str) -> None:
+    """Take a wrong file out of what counts, without erasing it: what was known in the past stays answerable."""
+    from riskmodel.events.archive import Archive
+
+    taken_out = Archive(home.archive).withdraw(number, why, datetime.now(UTC))
+    click.echo(
+        f"ingest {taken_out.id} ({taken_out.file}) counts no more; it is kept in {home.archive / taken_out.data}"
+    )
+
+
+commands = [ingest, archive]

@@ -61,9 +61,13 @@ def ingest(
     *,
     covers: Sequence[Coverage] = (),
     release: str | None = None,
+    stated: datetime | None = None,
+    private: bool = False,
     now: datetime,
 ) -> Receipt:
     """Take in one file; a file that the archive already has, said to cover the same, adds nothing.
+
+    `stated` is when the source says that this very file was published. `private` rows never leave the home.
 
     Raises BadInput if no row of it can be read, and Refused for simulated data beside real; the archive is as it was.
     """
@@ -92,7 +96,8 @@ def ingest(
             release, covers = release or told_release, covers or told_covers
         content = source.table.content_sha256
         for old in staging.known:
-            if (old.content_sha256, old.release, old.covers) == (content, release, tuple(map(str, covers))):
+            same = (old.content_sha256, old.release, old.covers) == (content, release, tuple(map(str, covers)))
+            if same and old.withdrawn_at is None:
                 return Receipt(path, old, True, False, tuple(kept_out))
         entered = staging.commit(
             source=source.source,
@@ -102,15 +107,38 @@ def ingest(
             release=release,
             covers=covers,
             simulated=source.simulated,
-            learned=min(published(release), now) if release else now,
+            learned=_learned(staging.known, source.source, release, covers, stated, now),
             now=now,
             deaths=int(deaths),
             flagged=flagged,
+            private=private,
         )
     return Receipt(path, entered, False, before == "simulated" and not source.simulated, tuple(kept_out))
 
 
 _SHOWN = 5
+
+
+def _learned(
+    known: Sequence[Ingest],
+    source: str,
+    release: str | None,
+    covers: Sequence[Coverage],
+    stated: datetime | None,
+    now: datetime,
+) -> datetime:
+    """When the content became known: its release's day, unless it revises what was already had of that release."""
+    revises = any(
+        old.source == source and old.release == release and any(a.meets(b) for a in covers for b in _spans(old))
+        for old in known
+    )
+    if stated is not None and (revises or release is None):
+        return min(stated, now)
+    return now if release is None or revises else min(published(release), now)
+
+
+def _spans(ingest: Ingest) -> list[Coverage]:
+    return [Coverage.parse(text) for text in ingest.covers]
 
 
 def _counted(schema: pa.Schema) -> list[str]:

@@ -7,10 +7,11 @@ precedence speaks alone (newest release, then newest ingest), so nothing is coun
 import contextlib
 import errno
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import get_args
 
@@ -21,7 +22,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from riskmodel import geography
-from riskmodel.errors import Refused, VigieError
+from riskmodel.errors import BadInput, Refused, VigieError
 from riskmodel.events import coverage, manifest
 from riskmodel.events.coverage import WORLD, Coverage
 from riskmodel.events.manifest import Ingest, Kind
@@ -29,6 +30,8 @@ from riskmodel.events.table import QUARANTINE, SCHEMA, month_of
 from riskmodel.home import sync
 from riskmodel.months import Month, Months, span
 from riskmodel.outcomes import TYPES, CountryMonths
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 LOCK_WAIT = 60
 """How long a second ingest waits for the first [s]."""
@@ -48,31 +51,73 @@ class Archive:
         """What the archive says, or would have said at a past moment."""
         return View(self.root, manifest.in_service(self.ingests(), as_of))
 
+    def check(self) -> Iterator[tuple[Ingest, str | None]]:
+        """Every ingest, with what is wrong with its files, or None; every byte is read anew."""
+        _digest_seen.cache_clear()
+        for ingest in self.ingests():
+            try:
+                _verify(self.root / ingest.data, ingest.data_sha256)
+                if ingest.quarantine_sha256:
+                    _verify(self.root / ingest.quarantine, ingest.quarantine_sha256)
+            except Refused as wrong:
+                yield ingest, str(wrong)
+            else:
+                yield ingest, None
+
+    def log(self) -> list[tuple[Ingest, "Change"]]:
+        """Every ingest with what it changed of what the archive said before it, oldest first."""
+        known = [replace(ingest, withdrawn_at=None) for ingest in self.ingests()]
+        entries, before = [], View(self.root, ())
+        for number, ingest in enumerate(self.ingests(), start=1):
+            after = View(self.root, manifest.in_service(tuple(known[:number])))
+            entries.append((ingest, Change.between(before, after)))
+            before = after
+        return entries
+
+    def withdraw(self, number: str, why: str, now: datetime) -> Ingest:
+        """Take an ingest out of what counts from now on; it is kept, and as-of questions about the past still see it.
+
+        Raises BadInput if there is no such ingest, or it was withdrawn before.
+        """
+        with self._locked():
+            known = {ingest.id: ingest for ingest in self.ingests()}
+            if number not in known:
+                raise BadInput(f"there is no ingest {number} in {self.root}: vigie archive log lists them")
+            if known[number].withdrawn_at:
+                raise BadInput(f"ingest {number} was withdrawn on {known[number].withdrawn_at}")
+            known[number] = replace(known[number], withdrawn_at=_iso(now), withdrawn_why=why)
+            manifest.write(self.root, tuple(known.values()))
+            return known[number]
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the archive. Raises Refused if another holds it for longer than `LOCK_WAIT`."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.root / "lock", timeout=LOCK_WAIT):
+                yield
+        except Timeout:
+            raise Refused(f"another ingest holds {self.root}; try again when it is done") from None
+
     @contextlib.contextmanager
     def ingesting(self, kind: Kind, schema: pa.Schema) -> Iterator["Staging"]:
         """Take a file in: write batches to the staging, then `commit`. Without a commit nothing remains.
 
         Raises Refused if another ingest holds the archive for longer than `LOCK_WAIT`.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.root / "lock")
-        try:
-            lock.acquire(timeout=LOCK_WAIT)
-        except Timeout:
-            raise Refused(f"another ingest holds {self.root}; try again when it is done") from None
-        try:
+        with self._locked():
             self._clean()
             known = self.ingests()
-            staging = Staging(self.root, kind, schema, f"{len(known) + 1:04d}", known)
-            with contextlib.closing(staging):
-                yield staging
-        except OSError as failure:
-            if failure.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-                raise
-            raise VigieError(f"cannot write to {self.root}: {failure.strerror}; the archive is as it was") from failure
-        finally:
-            self._clean()
-            lock.release()
+            try:
+                with contextlib.closing(Staging(self.root, kind, schema, f"{len(known) + 1:04d}", known)) as staging:
+                    yield staging
+            except OSError as failure:
+                if failure.errno not in _NO_ROOM:
+                    raise
+                why = f"cannot write to {self.root} ({os.strerror(failure.errno)}); the archive is as it was"
+                raise VigieError(why) from failure
+            finally:
+                self._clean()
 
     def _clean(self) -> None:
         """Remove what an ingest that never became visible left behind."""
@@ -122,6 +167,7 @@ class Staging:
         now: datetime,
         deaths: int,
         flagged: int,
+        private: bool = False,
     ) -> Ingest:
         """Make the ingest visible, for good."""
         self.close()
@@ -145,6 +191,8 @@ class Staging:
             flagged=flagged,
             quarantined=self.quarantined,
             data_sha256=digest_of(self._data),
+            quarantine_sha256=digest_of(self._quarantine) if self.quarantined else None,
+            private=private,
         )
         manifest.write(self._root, (*self.known, ingest))
         return ingest
@@ -170,6 +218,11 @@ class View:
     def digest(self) -> str:
         """One SHA-256 over everything the view is made from."""
         return manifest.digest(self.ingests)
+
+    def _read(self, ingest: Ingest, columns: list[str] | None = None) -> pa.Table:
+        """The table of an ingest. Raises Refused if the file is not the one that was taken in."""
+        _verify(self.root / ingest.data, ingest.data_sha256)
+        return pq.read_table(self.root / ingest.data, columns=columns)
 
     @cached_property
     def _covers(self) -> list[list[Coverage]]:
@@ -200,23 +253,28 @@ class View:
         """The ingests of a kind with their tables, in rising precedence."""
         for ingest in self.ingests:
             if ingest.kind == kind:
-                yield ingest, pq.read_table(self.root / ingest.data)
+                yield ingest, self._read(ingest)
 
     def events(self, columns: Sequence[str]) -> pa.Table:
         """The events in service, each once: `columns` of `events.table.SCHEMA`, in no particular order.
 
-        Only events of country-months that their ingest covers and for which no other has precedence; an id that speaks
-        from two places (an event that a later release moved) counts where the higher precedence puts it.
+        Those of country-months that their ingest covers and for which no other has precedence; and, of a candidate
+        release, late events of months for which an older candidate speaks. An id that comes from two places (an event
+        that a later release moved or revised) counts as the higher precedence has it.
         """
         iso3, months = self._frame
         numbers = self._of_kind("events")
         speaker = self._speaker(numbers)
+        of_candidates = np.isin(speaker, [number for number in numbers if self.ingests[number].candidate])
         needed = list(dict.fromkeys([*columns, "event_id", "iso3", "date_start"]))
         parts = [SCHEMA.empty_table().select(needed)]
         for number in numbers:
-            table = pq.read_table(self.root / self.ingests[number].data, columns=needed)
+            table = self._read(self.ingests[number], needed)
             cell, inside = _cells(table["iso3"], table["date_start"], iso3, months)
-            parts.append(table.filter(pa.array(inside & (speaker.flat[np.where(inside, cell, 0)] == number))))
+            counts = speaker == number
+            if self.ingests[number].candidate:
+                counts |= of_candidates & (speaker < number) & ~coverage.mask(self._covers[number], iso3, months)
+            parts.append(table.filter(pa.array(inside & counts.flat[np.where(inside, cell, 0)])))
         together = pa.concat_tables(parts)
         if len(numbers) > 1:
             ids = together["event_id"].to_pandas()
@@ -231,7 +289,7 @@ class View:
         cell, _ = _cells(events["iso3"], events["date_start"], iso3, months)
         kind, best = places(events["type_of_violence"], TYPES), events["deaths"].to_numpy()
         of_events, of_months = self._of_kind("events"), self._of_kind("country_months")
-        tables = {number: pq.read_table(self.root / self.ingests[number].data) for number in of_months}
+        tables = {number: self._read(self.ingests[number]) for number in of_months}
         deaths = {}
         for i, name in enumerate(TYPES):
             saying = [number for number in of_months if f"deaths_{name}" in tables[number].column_names]
@@ -277,6 +335,69 @@ class View:
             {"ingest": i.id, "source": i.label, "release": i.release, "first": str(part.first), "last": str(part.last)}
             for part, i in sorted(speaking, key=lambda pair: pair[0].first)
         ]
+
+
+@dataclass(frozen=True)
+class Change:
+    """How what counts differs between two views: country-months that became known, events, deaths [deaths]."""
+
+    country_months: int
+    events_added: int
+    events_revised: int
+    events_gone: int
+    deaths: int
+
+    @classmethod
+    def between(cls, before: View, after: View) -> "Change":
+        """The change from one view to another. An event is revised if its country, day, type or deaths changed."""
+        compared = ["event_id", "iso3", "date_start", "type_of_violence", "deaths"]
+        old, new = (
+            view.events(compared).to_pandas().astype({"iso3": str, "type_of_violence": str}).set_index("event_id")
+            for view in (before, after)
+        )
+        both = old.index.intersection(new.index)
+        revised = (old.loc[both].astype(str) != new.loc[both].astype(str)).any(axis=1)
+        known, total = zip(*(_known(view) for view in (before, after)), strict=True)
+        return cls(
+            country_months=known[1] - known[0],
+            events_added=len(new.index.difference(old.index)),
+            events_revised=int(revised.sum()),
+            events_gone=len(old.index.difference(new.index)),
+            deaths=total[1] - total[0],
+        )
+
+    @property
+    def said(self) -> str:
+        """In words."""
+        parts = [
+            f"{self.country_months:+,} country-months" if self.country_months else "",
+            f"{self.events_added:,} events added" if self.events_added else "",
+            f"{self.events_revised:,} revised" if self.events_revised else "",
+            f"{self.events_gone:,} gone" if self.events_gone else "",
+            f"{self.deaths:+,} deaths" if self.deaths else "",
+        ]
+        return ", ".join(part for part in parts if part) or "nothing changed"
+
+
+def _known(view: View) -> tuple[int, int]:
+    """How many country-months a view knows, and all the deaths in them."""
+    deaths = view.outcomes().deaths
+    return int((~np.isnan(deaths["state_based"])).sum()), int(sum(np.nansum(deaths[kind]) for kind in TYPES))
+
+
+def _verify(path: Path, sha256: str) -> None:
+    """Raises Refused unless a file has its digest; a file that has not been touched since is not read again."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        raise Refused(f"{path} is missing; restore it from a copy, or withdraw its ingest") from None
+    if _digest_seen(path, stat.st_ino, stat.st_size, stat.st_mtime_ns) != sha256:
+        raise Refused(f"{path} was altered: its digest is not the manifest's; restore it, or withdraw its ingest")
+
+
+@lru_cache(maxsize=4096)
+def _digest_seen(path: Path, *_: int) -> str:
+    return digest_of(path)
 
 
 def digest_of(path: Path) -> str:

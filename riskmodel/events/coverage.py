@@ -40,6 +40,11 @@ class Coverage:
             raise BadInput(f"coverage {text!r}: the first month comes after the last")
         return span
 
+    def meets(self, other: "Coverage") -> bool:
+        """Whether the two have a country-month in common."""
+        same = self.iso3 == other.iso3 or WORLD in (self.iso3, other.iso3)
+        return bool(same and self.first <= other.last and other.first <= self.last)
+
     def __str__(self) -> str:
         return f"{self.iso3}:{self.first}..{self.last}"
 

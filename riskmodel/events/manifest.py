@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from riskmodel.errors import Refused
+from riskmodel.events.releases import published
 from riskmodel.home import whole_file
 
 Kind = Literal["events", "country_months", "acled", "gdelt", "displacement"]
@@ -20,7 +21,11 @@ Realm = Literal["simulated", "real"]
 
 @dataclass(frozen=True)
 class Ingest:
-    """One file taken in. Times are ISO 8601, UTC; `covers` are spans as `Coverage` writes them; `deaths` [deaths]."""
+    """One file taken in. Times are ISO 8601, UTC; `covers` are spans as `Coverage` writes them; `deaths` [deaths].
+
+    `learned` is when its content was published, where that is known, else when it came in. `private` rows never leave
+    the home. A withdrawn ingest is kept, and counts no more from `withdrawn_at` on.
+    """
 
     id: str
     kind: Kind
@@ -38,6 +43,10 @@ class Ingest:
     flagged: int
     quarantined: int
     data_sha256: str
+    quarantine_sha256: str | None = None
+    private: bool = False
+    withdrawn_at: str | None = None
+    withdrawn_why: str | None = None
 
     @property
     def label(self) -> str:
@@ -58,7 +67,19 @@ class Ingest:
     @property
     def rank(self) -> tuple[str, str]:
         """The order of precedence: the newest release wins, then the newest ingest; unstated ranks oldest."""
-        return (self.learned if self.release else "", self.id)
+        return (published(self.release).isoformat() if self.release else "", self.id)
+
+    @property
+    def candidate(self) -> bool:
+        """Whether its release is a candidate (26.0.2, 26.01.26.06), which a final one (26.1) supersedes."""
+        return self.release is not None and self.release.count(".") > 1
+
+    def known(self, when: datetime | None) -> bool:
+        """Whether it counted at a moment; None is now."""
+        if when is None:
+            return self.withdrawn_at is None
+        out = self.withdrawn_at is not None and datetime.fromisoformat(self.withdrawn_at) <= when
+        return datetime.fromisoformat(self.learned) <= when and not out
 
 
 def read(archive: Path) -> tuple[Ingest, ...]:
@@ -91,15 +112,15 @@ def write(archive: Path, ingests: tuple[Ingest, ...]) -> None:
 
 def realm(archive: Path) -> Realm | None:
     """Whether the archive holds real data (which retires all that is simulated), only simulated, or nothing."""
-    ingests = read(archive)
+    ingests = [ingest for ingest in read(archive) if ingest.known(None)]
     if not ingests:
         return None
     return "simulated" if all(ingest.simulated for ingest in ingests) else "real"
 
 
 def in_service(ingests: tuple[Ingest, ...], as_of: datetime | None = None) -> tuple[Ingest, ...]:
-    """The ingests that count: learned by `as_of`, and never simulated beside real; lowest precedence first."""
-    known = [ingest for ingest in ingests if as_of is None or datetime.fromisoformat(ingest.learned) <= as_of]
+    """The ingests that counted as of a moment, and never simulated beside real; lowest precedence first."""
+    known = [ingest for ingest in ingests if ingest.known(as_of)]
     real = [ingest for ingest in known if not ingest.simulated]
     return tuple(sorted(real or known, key=lambda ingest: ingest.rank))
 

@@ -1,6 +1,7 @@
 """The archive: who speaks for a country-month, what stays unknown, what was known when, and what survives."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -213,42 +214,168 @@ def test_what_is_no_release(text: str) -> None:
         published(text)
 
 
-Statement = tuple[int, int, str | None, list[tuple[int, int]]]
+def test_late_events_of_a_candidate_add_to_an_older_candidate_and_never_to_a_final(
+    archive: Archive, tmp_path: Path
+) -> None:
+    january = ged.write(
+        tmp_path / "jan.csv", {"id": 1, "date": "2026-01-05", "best": 3}, {"id": 2, "date": "2026-01-06"}
+    )
+    late = {"id": 3, "date": "2026-01-30", "best": 10}, {"id": 1, "date": "2026-01-05", "best": 5}
+    february = ged.write(tmp_path / "feb.csv", {"id": 4, "date": "2026-02-05", "best": 7}, *late)
+    take_in(archive, january, "*:2026-01..2026-01", release="26.0.1")
+    take_in(archive, february, "*:2026-02..2026-02", release="26.0.2")
+    assert [said(archive, "MLI", m) for m in ("2026-01", "2026-02")] == [5 + 3 + 10, 7]
+    assert said(archive, "NER", "2026-01") == 0
+    final = ged.write(tmp_path / "final.csv", {"id": 91, "date": "2026-01-05", "best": 4})
+    take_in(archive, final, "*:2025-01..2026-12", release="27.1", now=NOW + timedelta(days=400))
+    assert [said(archive, "MLI", m) for m in ("2026-01", "2026-02")] == [4, 0]
+
+
+def test_a_withdrawn_ingest_counts_no_more_and_is_not_erased(archive: Archive, tmp_path: Path) -> None:
+    good, wrong = (ged.write(tmp_path / f"{best}.csv", {"best": best}) for best in (3, 999))
+    take_in(archive, good, "MLI:2020-01..2020-12", now=NOW)
+    take_in(archive, wrong, "MLI:2020-01..2020-12", now=NOW + timedelta(days=1))
+    archive.withdraw("0002", "the wrong file", NOW + timedelta(days=3))
+    assert said(archive, "MLI", "2020-01") == 3
+    for day, known in ((0, 3), (2, 999), (4, 3)):
+        assert archive.view(NOW + timedelta(days=day, hours=1)).outcomes().deaths["all"][0, 0] == known
+    assert (archive.ingests()[1].withdrawn_why, (archive.root / archive.ingests()[1].data).exists()) == (
+        "the wrong file",
+        True,
+    )
+    with pytest.raises(BadInput, match="was withdrawn"):
+        archive.withdraw("0002", "again", NOW)
+    with pytest.raises(BadInput, match="no ingest 0009"):
+        archive.withdraw("0009", "why", NOW)
+    assert not take_in(archive, wrong, "MLI:2020-01..2020-12", now=NOW + timedelta(days=5)).known
+    assert said(archive, "MLI", "2020-01") == 999
+
+
+def test_without_its_real_ingests_the_simulation_is_back(archive: Archive, tmp_path: Path) -> None:
+    take_in(archive, ged.write(tmp_path / "s.csv", {"side_a": "SIMULATED front"}), "MLI:2020-01..2020-12")
+    take_in(archive, ged.write(tmp_path / "a.csv", {}), "MLI:2020-01..2020-12")
+    archive.withdraw("0002", "a mistake", NOW)
+    assert (manifest.realm(archive.root), archive.view().simulated) == ("simulated", True)
+
+
+def test_a_revised_release_is_known_from_the_day_it_was_revised(archive: Archive, tmp_path: Path) -> None:
+    first, second = (ged.write(tmp_path / f"{best}.csv", {"best": best}) for best in (3, 30))
+    take_in(archive, first, "MLI:2020-01..2020-12", release="24.1")
+    take_in(archive, second, "MLI:2020-06..2020-12", release="24.1")
+    take_in(archive, second, "MLI:2020-01..2020-12", release="24.1")
+    assert [ingest.learned[:10] for ingest in archive.ingests()] == ["2024-06-01", "2026-11-22", "2026-11-22"]
+    assert archive.view(NOW - timedelta(days=1)).outcomes().deaths["all"][0, 0] == 3
+    assert archive.view().outcomes().deaths["all"][0, 0] == 30
+
+
+def test_an_altered_or_missing_file_is_refused_by_name(archive: Archive, tmp_path: Path) -> None:
+    take_in(archive, ged.write(tmp_path / "a.csv", {}, {"best": "x"}), "MLI:2020-01..2020-12")
+    take_in(archive, ged.write(tmp_path / "b.csv", {"best": 9}), "MLI:2020-01..2020-12")
+    assert [wrong for _, wrong in archive.check()] == [None, None]
+    file = archive.root / archive.ingests()[0].data
+    content = file.read_bytes()
+    file.write_bytes(content[:50] + bytes([content[50] ^ 1]) + content[51:])
+    with pytest.raises(Refused, match=r"0001\.parquet was altered"):
+        archive.view().outcomes()
+    assert ["altered" in (wrong or "") for _, wrong in archive.check()] == [True, False]
+    archive.withdraw("0001", "altered on disk", NOW)
+    assert archive.view().outcomes().deaths["all"][0, 0] == 9
+    (archive.root / archive.ingests()[1].data).unlink()
+    with pytest.raises(Refused, match=r"0002\.parquet is missing"):
+        archive.view().outcomes()
+
+
+RELEASES = [None, "23.1", "24.1", "24.0.9", "24.0.10", "24.01.24.06"]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One ingest of a random history: what it covers of a year, its release, its events, when it was withdrawn."""
+
+    first: int
+    last: int
+    release: str | None
+    events: tuple[tuple[int, int, int], ...]  # id, month, deaths
+    withdrawn_after: int | None
+
+    def learned(self, number: int, before: "list[Statement]") -> datetime:
+        revises = any(
+            old.release == self.release and old.first <= self.last and self.first <= old.last for old in before
+        )
+        came_in = NOW + timedelta(days=number)
+        return came_in if self.release is None or revises else min(published(self.release), came_in)
+
+    @property
+    def candidate(self) -> bool:
+        return self.release is not None and len(self.release) > 4
+
+
+MONTHS = st.integers(0, 11)
 STATEMENTS = st.lists(
-    st.tuples(
-        st.integers(0, 11),
-        st.integers(0, 11),
-        st.sampled_from([None, "23.1", "24.1", "25.1"]),
-        st.lists(st.tuples(st.integers(0, 11), st.integers(0, 9)), min_size=1, max_size=6),
+    st.builds(
+        lambda a, b, release, events, out: Statement(min(a, b), max(a, b), release, tuple(events), out),
+        MONTHS,
+        MONTHS,
+        st.sampled_from(RELEASES),
+        st.lists(
+            st.tuples(st.integers(1, 12), MONTHS, st.integers(0, 9)), min_size=1, max_size=6, unique_by=lambda e: e[0]
+        ),
+        st.none() | st.integers(1, 10),
     ),
     min_size=1,
     max_size=5,
 )
 
 
-@settings(max_examples=40, deadline=None)
-@given(statements=STATEMENTS)
+def plainly(statements: list[Statement], when: datetime | None) -> list[int | None]:
+    """Deaths by month as of a moment, worked out row by row."""
+    alive = []
+    for number, one in enumerate(statements):
+        out = None if one.withdrawn_after is None else NOW + timedelta(days=20 + one.withdrawn_after)
+        came = one.learned(number, statements[:number])
+        if (out is None) if when is None else (came <= when and (out is None or when < out)):
+            alive.append(((published(one.release).isoformat() if one.release else "", number), one))
+    alive.sort(key=lambda pair: pair[0])
+    counted: dict[int, tuple[int, int]] = {}
+    speakers = []
+    for month_number in range(12):
+        able = [(rank, one) for rank, one in alive if one.first <= month_number <= one.last]
+        speakers.append(able[-1] if able else None)
+    for rank, one in alive:
+        for event_id, at, deaths in one.events:
+            speaker = speakers[at]
+            if speaker is None:
+                continue
+            late = one.candidate and speaker[1].candidate and rank > speaker[0] and not one.first <= at <= one.last
+            if speaker[0] == rank or late:
+                counted[event_id] = (at, deaths)
+    return [
+        None if speakers[m] is None else sum(deaths for at, deaths in counted.values() if at == m) for m in range(12)
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(statements=STATEMENTS, moments=st.lists(st.integers(-1200, 40), max_size=3))
 def test_any_history_of_ingests_agrees_with_a_plain_model(
-    tmp_path_factory: pytest.TempPathFactory, statements: list[Statement]
+    tmp_path_factory: pytest.TempPathFactory, statements: list[Statement], moments: list[int]
 ) -> None:
-    """Every statement covers an interval of one year; the plain model asks month by month who may speak."""
+    """Revisions, candidates, late events, withdrawals, in any order, now and as of any past moment."""
     folder = tmp_path_factory.mktemp("history")
     archive = Archive(folder / "archive")
-    year = [month("2020-01") + i for i in range(12)]
-    for number, (a, b, release, events) in enumerate(statements):
-        path = ged.write(
-            folder / f"{number}.csv",
-            *({"id": 1000 * number + i, "date": f"{year[m]}-03", "best": d} for i, (m, d) in enumerate(events)),
-        )
-        covers = f"MLI:{year[min(a, b)]}..{year[max(a, b)]}"
-        take_in(archive, path, covers, release=release, now=NOW + timedelta(seconds=number))
-    for m in range(12):
-        able = [
-            (release or "", number)
-            for number, (a, b, release, _) in enumerate(statements)
-            if min(a, b) <= m <= max(a, b)
-        ]
-        if not able:
-            assert said(archive, "MLI", str(year[m])) is None
-        else:
-            assert said(archive, "MLI", str(year[m])) == sum(d for at, d in statements[max(able)[1]][3] if at == m)
+    year = [month("2024-01") + i for i in range(12)]
+    for number, one in enumerate(statements):
+        events = ({"id": i, "date": f"{year[at]}-03", "best": deaths} for i, at, deaths in one.events)
+        path = ged.write(folder / f"{number}.csv", *events)
+        path.write_text(path.read_text().replace("Invented side A", f"Invented side {number}"))
+        covers = f"MLI:{year[one.first]}..{year[one.last]}"
+        take_in(archive, path, covers, release=one.release, now=NOW + timedelta(days=number))
+    for number, one in enumerate(statements, start=1):
+        if one.withdrawn_after is not None:
+            archive.withdraw(f"{number:04d}", "by chance", NOW + timedelta(days=20 + one.withdrawn_after))
+    for when in (None, *(NOW + timedelta(days=days, hours=1) for days in moments)):
+        observed = archive.view(when).outcomes()
+        ours: list[int | None] = [None] * 12
+        for place, at in enumerate(observed.months.tolist() if observed.iso3 else []):
+            value = observed.deaths["all"][0, place]
+            ours[at.month - 1] = None if np.isnan(value) else int(value)
+        assert ours == plainly(statements, when), when
