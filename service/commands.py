@@ -1,6 +1,8 @@
 """The sub-commands that the service brings."""
 
+import json
 import logging
+import os
 import signal
 import threading
 from typing import TYPE_CHECKING, Any
@@ -24,8 +26,6 @@ PORT = click.option("--port", type=click.IntRange(1, 65535), default=8000, show_
 
 def _settings(home: Home, region: str | None = None) -> "Settings":
     """The settings of a home; a region chosen here is handed on to the processes that are started."""
-    import os
-
     from service.settings import load
 
     if region:
@@ -37,11 +37,19 @@ def _settings(home: Home, region: str | None = None) -> "Settings":
 @HOST
 @PORT
 @REGION
+@click.option(
+    "--pull",
+    multiple=True,
+    type=click.Choice(["ucdp", "acled", "gdelt"]),
+    help="Ask this provider for real data, now and regularly. May be repeated.",
+)
 @click.pass_obj
-def up(home: Home, host: str, port: int, region: str | None) -> None:
+def up(home: Home, host: str, port: int, region: str | None, pull: tuple[str, ...]) -> None:
     """Prepare the home if need be, then serve it and keep it up to date until Ctrl-C."""
     from service.up import up as serve
 
+    if pull:
+        os.environ["VIGIE_PULL"] = json.dumps(pull)
     settings = _settings(home, region)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -56,8 +64,6 @@ def up(home: Home, host: str, port: int, region: str | None) -> None:
 @click.pass_obj
 def web(home: Home, host: str, port: int) -> None:
     """Serve what the home holds: the web server alone, without the scheduler."""
-    import os
-
     from granian import Granian
     from granian.constants import Interfaces
     from granian.log import LogLevels

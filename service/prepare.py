@@ -3,6 +3,7 @@
 The service imports nothing of training; it asks the command line for it.
 """
 
+import subprocess
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
@@ -46,6 +47,19 @@ def prepare(home: Home, settings: Settings, now: datetime, say: Callable[[str], 
     say(f"recomputing the scores of the region of {settings.region}")
     line = processes.command(home, "recompute", "--region", settings.region)
     return processes.run(line, settings.recompute_deadline_seconds)
+
+
+def pull(home: Home, settings: Settings, say: Callable[[str], None]) -> None:
+    """Ask each provider that the settings name for what is new; one that does not answer is said and left for later."""
+    for source in settings.pull:
+        say(f"asking {source} for what is new")
+        try:
+            code = processes.run(processes.command(home, "pull", source), settings.pull_deadline_seconds)
+        except subprocess.TimeoutExpired as late:
+            say(f"{source} was not done after {late.timeout:.0f} s; what was fetched is kept for the next time")
+        else:
+            if code:
+                say(f"nothing new from {source} (exit code {code}); going on with what is here")
 
 
 def _last_month(home: Home) -> Month:

@@ -19,7 +19,7 @@ from riskmodel.events import manifest
 from riskmodel.home import Home
 from service import processes
 from service.alerts.outbox import deliver_due
-from service.prepare import prepare
+from service.prepare import prepare, pull
 from service.recompute import abandon
 from service.settings import Settings
 from service.store import Store
@@ -50,6 +50,15 @@ def run(home: Home, settings: Settings) -> None:
         next_run_time=now,
         id="recompute",
     )
+    if settings.pull:
+        scheduler.add_job(
+            pull,
+            "interval",
+            (home, settings, log.info),
+            minutes=settings.pull_every_minutes,
+            next_run_time=now,
+            id="pull",
+        )
     scheduler.add_job(
         deliver,
         "interval",

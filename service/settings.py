@@ -103,6 +103,9 @@ class Settings(BaseSettings):
     snapshot_late_after_minutes: Annotated[int, Field(ge=1)] = 180
     bands: dict[str, float] = DEFAULT_BANDS
     heartbeat_url: HttpUrl | None = None
+    pull: list[Literal["ucdp", "acled", "gdelt"]] = []
+    pull_every_minutes: Annotated[int, Field(ge=1)] = 720
+    pull_deadline_seconds: Annotated[int, Field(ge=10)] = 7200
     simulated_seed: int = 1
     routes: dict[str, Route] = {}
 

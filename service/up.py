@@ -12,7 +12,7 @@ from riskmodel.errors import SourceUnavailable, VigieError
 from riskmodel.events import manifest
 from riskmodel.home import Home
 from service import payloads, processes
-from service.prepare import prepare
+from service.prepare import prepare, pull
 from service.settings import Settings
 from service.store import Store
 
@@ -63,6 +63,8 @@ def up(home: Home, settings: Settings, host: str, port: int, say: Say, ended: Ca
     _free(host, port)
     say(f"home: {home.root}")
     store = Store.of(home, settings)
+    if settings.pull and manifest.realm(home.archive) != "real":
+        pull(home, settings, say)
     if not _has_snapshot(home, settings, store) and prepare(home, settings, datetime.now(UTC), say):
         say("there is nothing to serve yet; the page says why, and the scheduler tries again")
     if manifest.realm(home.archive) == "simulated":
