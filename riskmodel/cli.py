@@ -3,19 +3,24 @@
 An entry point is a list of click commands. What a command needs that is slow to import, it imports when it runs.
 """
 
+import errno
+import logging
 import sys
 import traceback
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from riskmodel import __version__
-from riskmodel.errors import VigieError
+from riskmodel.errors import BadInput, VigieError
 from riskmodel.home import Home, default_home
 
 INTERRUPTED = 130
+_NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ENOSPC)
+"""What is wrong with a path that the user gave, or with the disk, and not with Vigie."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -40,6 +45,7 @@ for entry_point in entry_points(group="vigie.commands"):
 def main() -> None:
     """Run `vigie` and leave with 0 done, 2 wrong use, 3 bad input, 4 source unavailable, 5 internal."""
     context: click.Context | None = None
+    logging.basicConfig(handlers=[logging.NullHandler()])  # commands print what they have to say
     try:
         with vigie.make_context("vigie", sys.argv[1:]) as context:
             vigie.invoke(context)
@@ -57,9 +63,18 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.exit(0)
+    except OSError as failure:
+        if failure.errno not in _NOT_OURS:
+            _fault(failure, context)
+        click.echo(f"vigie: {failure.filename or 'a file'}: {failure.strerror}", err=True)
+        sys.exit(BadInput.exit_code)
     except Exception as fault:
-        click.echo(f"vigie: internal error: {type(fault).__name__}: {fault}{_kept(context)}", err=True)
-        sys.exit(VigieError.exit_code)
+        _fault(fault, context)
+
+
+def _fault(fault: Exception, context: click.Context | None) -> NoReturn:
+    click.echo(f"vigie: internal error: {type(fault).__name__}: {fault}{_kept(context)}", err=True)
+    sys.exit(VigieError.exit_code)
 
 
 def _kept(context: click.Context | None) -> str:

@@ -9,19 +9,26 @@ from typing import TYPE_CHECKING
 
 import click
 
+from riskmodel import options
 from riskmodel.errors import BadInput
 from riskmodel.home import Home
+from riskmodel.pulling import pull
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from riskmodel.events.coverage import Coverage
     from riskmodel.events.manifest import Ingest
     from riskmodel.ingest import Receipt, Source
+    from riskmodel.months import Month
 
 TYPES = ("state_based", "non_state", "one_sided")
 
 FILE = click.Path(path_type=Path)
 RELEASE = click.option(
-    "--release", help="The release a file is from, where the file does not say: 25.1, 26.0.2, 26.01.26.06."
+    "--release",
+    type=options.RELEASE,
+    help="The release a file is from, where the file does not say: 25.1, 26.0.2, 26.01.26.06.",
 )
 
 
@@ -35,17 +42,16 @@ def ingest() -> None:
 @click.option(
     "--covers",
     multiple=True,
-    metavar="SPAN",
+    type=options.SPAN,
     help="What the files speak for: MLI:1990-01..2022-12, or *:1989-01..2025-12 for the world. May be repeated.",
 )
 @RELEASE
 @click.pass_obj
-def ucdp(home: Home, files: tuple[Path, ...], covers: tuple[str, ...], release: str | None) -> None:
+def ucdp(home: Home, files: tuple[Path, ...], covers: tuple["Coverage", ...], release: str | None) -> None:
     """UCDP event files (CSV, .csv.gz or .zip; official, country download or HDX), told apart by their content."""
-    from riskmodel.events.coverage import Coverage
     from riskmodel.sources.ucdp import GedFile
 
-    _take_in(home, GedFile, files, [Coverage.parse(text) for text in covers], release)
+    _take_in(home, GedFile, files, list(covers), release)
 
 
 @ingest.command()
@@ -60,33 +66,39 @@ def monthly(home: Home, files: tuple[Path, ...], release: str | None) -> None:
 
 
 @ingest.command()
-@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same archive.")
-@click.option("--until", metavar="YYYY-MM", help="The last month simulated (default: last month).")
+@click.argument("files", type=FILE, nargs=-1, required=True)
 @click.pass_obj
-def simulated(home: Home, seed: int, until: str | None) -> None:
+def displacement(home: Home, files: tuple[Path, ...]) -> None:
+    """Displaced people by country and year: UNHCR's or IDMC's table (CSV, .csv.gz or .zip)."""
+    from riskmodel.sources.displacement import DisplacementFile
+
+    _take_in(home, DisplacementFile, files, [], None)
+
+
+@ingest.command()
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same archive.")
+@click.option("--until", type=options.MONTH, help="The last month simulated (default: last month).")
+@click.pass_obj
+def simulated(home: Home, seed: int, until: "Month | None") -> None:
     """The simulated archive: invented armed groups, to try Vigie without data. Real data retires it."""
     import numpy as np
 
     from riskmodel.events.archive import Archive
     from riskmodel.events.coverage import WORLD, Coverage
     from riskmodel.ingest import ingest as take_in
-    from riskmodel.months import month
     from riskmodel.sources.simulated import FIRST, simulate
     from riskmodel.sources.ucdp import GedFile
 
     now = datetime.now(UTC)
     last_month = np.datetime64(now.date(), "M") - 1
-    try:
-        last = month(until) if until else last_month
-    except ValueError as unreadable:
-        raise click.BadParameter(str(unreadable), param_hint="--until") from None
+    last = until or last_month
     if not FIRST <= last <= last_month:
         raise click.BadParameter(f"{last} is not between {FIRST} and {last_month}", param_hint="--until")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"SIMULATED-seed-{seed}-to-{last}.csv.gz"
         simulate(path, seed=seed, last=last)
         covers = [Coverage(WORLD, FIRST, last)]
-        _show(home, take_in(Archive(home.archive), GedFile(path), covers=covers, now=now))
+        show(home, take_in(Archive(home.archive), GedFile(path), covers=covers, now=now))
 
 
 def _take_in(
@@ -98,11 +110,8 @@ def _take_in(
 ) -> None:
     """Take in file after file; one that cannot be read is reported and does not keep the others out."""
     from riskmodel.events.archive import Archive
-    from riskmodel.events.releases import published
     from riskmodel.ingest import ingest as take_in
 
-    if release is not None:
-        published(release)
     failures: list[BadInput] = []
     for path in files:
         try:
@@ -114,58 +123,83 @@ def _take_in(
             click.echo(f"vigie: {failure}", err=True)
             failures.append(failure)
         else:
-            _show(home, receipt)
+            show(home, receipt)
     if failures:
         raise BadInput(f"{len(failures)} of {len(files)} files could not be taken in")
 
 
-def _show(home: Home, receipt: "Receipt") -> None:
-    """Print what became of a file: its countries, what was kept out and why, and what it makes known."""
-    from rich.table import Table
+_WHAT = {
+    "events": "events",
+    "country_months": "country-months",
+    "acled": "events and deletions",
+    "gdelt": "counts of a country and a day",
+    "displacement": "country-years",
+}
 
-    from riskmodel import terminal
+
+def show(home: Home, receipt: "Receipt") -> None:
+    """Print what became of a file: what it holds, what was kept out and why, and what it makes known."""
     from riskmodel.events.archive import Archive
+    from riskmodel.events.manifest import OUTCOME_KINDS
     from riskmodel.ingest import by_country, gaps
 
-    entered, console = receipt.ingest, terminal.console()
-    what = "events" if entered.kind == "events" else "country-months"
-    simulated = "SIMULATED " if entered.simulated else ""
+    entered = receipt.ingest
     if receipt.known:
-        console.print(f"{receipt.path.name}: already in the archive as ingest {entered.id}; nothing added")
+        click.echo(f"{receipt.path.name}: already in the archive as ingest {entered.id}; nothing added")
         return
-    release = f", release {entered.release}" if entered.release else ""
-    console.print(
-        f"{receipt.path.name}: {entered.rows:,} {simulated}{what} ({entered.flavour}{release}), ingest {entered.id}"
+    said = [
+        entered.flavour,
+        f"release {entered.release}" if entered.release else "",
+        "private" if entered.private else "",
+    ]
+    simulated = "SIMULATED " if entered.simulated else ""
+    click.echo(
+        f"{receipt.path.name}: {entered.rows:,} {simulated}{_WHAT[entered.kind]} ({', '.join(filter(None, said))}), "
+        f"ingest {entered.id}"
     )
-
-    countries = by_country(Archive(home.archive), entered)
-    table = Table(box=None, pad_edge=False)
-    for heading in ("country", what, "first", "last", "state-based", "non-state", "one-sided", "deaths"):
-        table.add_column(heading, justify="left" if heading == "country" else "right")
-    for iso3, row in (
-        countries.assign(deaths=countries[list(TYPES)].sum(axis=1))
-        .sort_values("deaths", ascending=False)
-        .head(_COUNTRIES)
-        .iterrows()
-    ):
-        shown = ["–" if row[name] != row[name] else f"{row[name]:,.0f}" for name in (*TYPES, "deaths")]
-        table.add_row(str(iso3), f"{row['rows']:,}", f"{row['first']:%Y-%m}", f"{row['last']:%Y-%m}", *shown)
-    console.print(table)
-    if len(countries) > _COUNTRIES:
-        console.print(f"… and {len(countries) - _COUNTRIES} countries more")
-    console.print(
-        f"{entered.deaths:,} deaths in all; {entered.flagged:,} rows flagged, {entered.quarantined:,} in quarantine"
-    )
+    if entered.kind in OUTCOME_KINDS:
+        countries = by_country(Archive(home.archive), entered)
+        _show_countries(entered, countries)
+        _show_coverage(entered, int(countries["outside"].sum()), gaps(entered), countries["last"].max())
+    if receipt.flags:
+        named = (f"{name.replace('_', ' ')} {count:,}" for name, count in receipt.flags.items())
+        click.echo(f"{entered.flagged:,} rows flagged: {', '.join(named)}")
     for line in receipt.kept_out:
         click.echo(f"  kept out: {line}", err=True)
     if entered.quarantined:
-        click.echo(f"  all of them with their reasons: {home.archive / entered.quarantine}", err=True)
-    _show_coverage(entered, int(countries["outside"].sum()), gaps(entered))
+        where = home.archive / entered.quarantine
+        click.echo(f"{entered.quarantined:,} rows in quarantine, with their reasons: {where}", err=True)
     if receipt.retires_simulation:
         click.echo("The first real data is in: simulated events, models and snapshots are retired from service.")
 
 
-def _show_coverage(entered: "Ingest", outside: int, missing: list[str]) -> None:
+def _show_countries(entered: "Ingest", countries: "pd.DataFrame") -> None:
+    """The countries with most deaths."""
+    from rich.table import Table
+
+    from riskmodel import terminal
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("country", _WHAT[entered.kind], "first", "last", "state-based", "non-state", "one-sided", "deaths"):
+        table.add_column(heading, justify="left" if heading == "country" else "right")
+    totals = countries.assign(deaths=countries[list(TYPES)].sum(axis=1)).sort_values("deaths", ascending=False)
+    for iso3, row in totals.head(_COUNTRIES).iterrows():
+        shown = ["–" if row[name] != row[name] else f"{row[name]:,.0f}" for name in (*TYPES, "deaths")]
+        table.add_row(str(iso3), f"{row['rows']:,}", f"{row['first']:%Y-%m}", f"{row['last']:%Y-%m}", *shown)
+    terminal.console().print(table)
+    if len(countries) > _COUNTRIES:
+        click.echo(f"… and {len(countries) - _COUNTRIES} countries more")
+    click.echo(f"{entered.deaths:,} deaths in all")
+
+
+def _beyond(entered: "Ingest", last: datetime) -> str | None:
+    """The last month an event file is declared to cover, where that is more than a year after its last event."""
+    covered = max(span.rpartition("..")[2] for span in entered.covers)
+    months = 12 * (int(covered[:4]) - last.year) + int(covered[5:]) - last.month
+    return covered if entered.kind == "events" and months > 12 else None
+
+
+def _show_coverage(entered: "Ingest", outside: int, missing: list[str], last: datetime) -> None:
     if not entered.covers:
         click.echo("It does not say what it covers, so it makes no history: declare that with --covers.", err=True)
         return
@@ -176,6 +210,8 @@ def _show_coverage(entered: "Ingest", outside: int, missing: list[str]) -> None:
         click.echo(f"covers {months} for {names}")
     if len(countries_of) > _COUNTRIES:
         click.echo(f"… and {len(countries_of) - _COUNTRIES} other spans")
+    if declared_beyond := _beyond(entered, last):
+        click.echo(f"no events after {last:%Y-%m}: none happened up to {declared_beyond}, as declared", err=True)
     if outside:
         click.echo(f"{outside:,} rows lie outside of that: kept, but they make no history", err=True)
     if missing:
@@ -267,4 +303,4 @@ def withdraw(home: Home, number: str, why: str) -> None:
     )
 
 
-commands = [ingest, archive]
+commands = [ingest, archive, pull]

@@ -16,10 +16,11 @@ from riskmodel.errors import BadInput
 
 @dataclass(frozen=True)
 class Country:
-    """One country. `latitude` and `longitude` [degrees, WGS 84] are its capital's."""
+    """One country. `latitude` and `longitude` [degrees, WGS 84] are its capital's; `fips` is its FIPS 10-4 code."""
 
     iso3: str
     gw: tuple[int, ...]
+    fips: str
     continent: str
     capital: str
     latitude: float
@@ -55,6 +56,7 @@ def countries() -> dict[str, Country]:
         row["iso3"]: Country(
             iso3=row["iso3"],
             gw=tuple(int(number) for number in row["gw"].split()),
+            fips=row["fips"],
             continent=row["continent"],
             capital=row["capital"],
             latitude=float(row["latitude"]),
@@ -69,6 +71,12 @@ def countries() -> dict[str, Country]:
 def iso3_by_gw() -> dict[int, str]:
     """ISO alpha-3 by Gleditsch-Ward number, former numbers included."""
     return {number: country.iso3 for country in countries().values() for number in country.gw}
+
+
+@cache
+def iso3_by_fips() -> dict[str, str]:
+    """ISO alpha-3 by FIPS 10-4 code, in which GDELT writes countries."""
+    return {country.fips: country.iso3 for country in countries().values()}
 
 
 def country(iso3: str) -> Country:

@@ -1,7 +1,8 @@
 """Taking files in: a source reads them, the archive keeps them, and a receipt says what became of every row."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -12,9 +13,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from riskmodel.errors import BadInput, Refused
-from riskmodel.events.archive import Archive
+from riskmodel.events.archive import Archive, places
 from riskmodel.events.coverage import WORLD, Coverage
 from riskmodel.events.manifest import Ingest, Kind, realm
 from riskmodel.events.releases import published
@@ -46,13 +48,14 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of one file: the ingest, whether the archive had it before, and the first rows that were kept out."""
+    """What became of one file: whether the archive had it before, the first rows kept out, rows by flag."""
 
     path: Path
     ingest: Ingest
     known: bool
     retires_simulation: bool
     kept_out: tuple[str, ...]
+    flags: Mapping[str, int]
 
 
 def ingest(
@@ -72,7 +75,7 @@ def ingest(
     Raises BadInput if no row of it can be read, and Refused for simulated data beside real; the archive is as it was.
     """
     path = source.table.path
-    deaths = flagged = 0
+    deaths, combinations = 0, Counter[str]()
     kept_out: list[str] = []
     before = realm(archive.root)
     if source.simulated and before == "real":
@@ -82,9 +85,7 @@ def ingest(
             staging.write(checked.good, checked.quarantined)
             deaths += sum(pc.sum(checked.good[name]).as_py() or 0 for name in _counted(source.schema))
             if "flags" in checked.good.column_names:
-                flagged += checked.good.num_rows - (
-                    pc.sum(pc.equal(checked.good["flags"].cast(pa.string()), "")).as_py() or 0
-                )
+                combinations.update(_combinations(checked.good["flags"]))
             kept_out += [_line(path, row) for row in checked.quarantined.slice(0, _SHOWN - len(kept_out)).to_pylist()]
         if not staging.rows:
             why = (
@@ -92,13 +93,16 @@ def ingest(
             )
             raise BadInput(f"{path}: {why}")
         told_release, told_covers = source.told()
+        _agree(path, told_release, release)
         if not source.simulated:
             release, covers = release or told_release, covers or told_covers
+        if early := [str(part) for part in covers if part.last >= np.datetime64(now.date(), "M")]:
+            raise BadInput(f"{path}: nothing can cover a month that is not over: {', '.join(early)}")
         content = source.table.content_sha256
         for old in staging.known:
             same = (old.content_sha256, old.release, old.covers) == (content, release, tuple(map(str, covers)))
             if same and old.withdrawn_at is None:
-                return Receipt(path, old, True, False, tuple(kept_out))
+                return Receipt(path, old, True, False, tuple(kept_out), {})
         entered = staging.commit(
             source=source.source,
             flavour=source.flavour,
@@ -110,13 +114,29 @@ def ingest(
             learned=_learned(staging.known, source.source, release, covers, stated, now),
             now=now,
             deaths=int(deaths),
-            flagged=flagged,
+            flagged=combinations.total(),
             private=private,
         )
-    return Receipt(path, entered, False, before == "simulated" and not source.simulated, tuple(kept_out))
+    flags = Counter[str]()
+    for raised, rows in combinations.items():
+        flags.update(dict.fromkeys(raised.split(), rows))
+    retires = before == "simulated" and realm(archive.root) == "real"
+    return Receipt(path, entered, False, retires, tuple(kept_out), dict(flags.most_common()))
 
 
 _SHOWN = 5
+
+
+def _combinations(flags: pa.ChunkedArray) -> dict[str, int]:
+    """How many rows bear each combination of flags; those without any apart."""
+    counted = flags.cast(pa.string()).value_counts().to_pylist()
+    return {entry["values"]: entry["counts"] for entry in counted if entry["values"]}
+
+
+def _agree(path: Path, told: str | None, given: str | None) -> None:
+    """Raises BadInput if a file is said to be of another year's release, or another kind, than its content shows."""
+    if told and given and (told.split(".")[0], told.count(".") > 1) != (given.split(".")[0], given.count(".") > 1):
+        raise BadInput(f"{path}: its content is that of release {told}, not {given}; leave --release out")
 
 
 def _learned(
@@ -153,27 +173,38 @@ def _line(path: Path, row: dict[str, object]) -> str:
 
 def by_country(archive: Archive, entered: Ingest) -> pd.DataFrame:
     """What an ingest holds, one row a country: rows, first and last month, deaths by type, rows it does not cover."""
-    table = pq.read_table(archive.root / entered.data)
-    months = month_of(table["date_start" if entered.kind == "events" else "month"])
-    iso3 = table["iso3"].cast(pa.string()).to_pandas()
-    frame = pd.DataFrame({"iso3": iso3, "rows": 1, "first": months.astype("datetime64[s]")})
-    frame["last"] = frame["first"]
-    if entered.kind == "events":
-        kinds, deaths = table["type_of_violence"].cast(pa.string()).to_pandas(), table["deaths"].to_numpy()
-        for kind in TYPES:
-            frame[kind] = np.where(kinds == kind, deaths, 0)
-    else:
-        for kind in TYPES:
-            frame[kind] = table[f"deaths_{kind}"].to_numpy() if f"deaths_{kind}" in table.column_names else np.nan
-    covered = np.zeros(len(frame), dtype=bool)
+    events = entered.kind == "events"
+    path = archive.root / entered.data
+    day = "date_start" if events else "month"
+    counts = ["type_of_violence", "deaths"] if events else _counted(pq.read_schema(path))
+    table = pq.read_table(path, columns=["iso3", day, *counts])
+    iso3 = sorted(pc.unique(table["iso3"].cast(pa.string())).to_pylist())
+    country, months = places(table["iso3"], iso3), month_of(table[day])
+    first = np.full(len(iso3), np.datetime64("9999-12", "M"))
+    last = np.full(len(iso3), np.datetime64("0000-01", "M"))
+    np.minimum.at(first, country, months)
+    np.maximum.at(last, country, months)
+
+    def total(rows: NDArray[np.bool_], deaths: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+        weights = None if deaths is None else deaths[rows]
+        return np.bincount(country[rows], weights, minlength=len(iso3)).astype(np.float64)
+
+    all_rows = np.ones(country.size, dtype=bool)
+    columns: dict[str, NDArray[np.int64] | NDArray[np.float64]] = {"rows": total(all_rows).astype(np.int64)}
+    for i, kind in enumerate(TYPES):
+        if events:
+            columns[kind] = total(places(table["type_of_violence"], TYPES) == i, table["deaths"].to_numpy())
+        elif f"deaths_{kind}" in counts:
+            columns[kind] = total(all_rows, table[f"deaths_{kind}"].to_numpy())
+        else:
+            columns[kind] = np.full(len(iso3), np.nan)
+    covered = np.zeros(country.size, dtype=bool)
     for part in map(Coverage.parse, entered.covers):
-        covered |= (
-            (months >= part.first) & (months <= part.last) & ((part.iso3 == WORLD) | (iso3 == part.iso3).to_numpy())
-        )
-    frame["outside"] = ~covered
-    groups = frame.groupby("iso3")
-    sums = groups[["rows", *TYPES, "outside"]].sum(min_count=1)
-    return sums.assign(first=groups["first"].min(), last=groups["last"].max())
+        here = True if part.iso3 == WORLD else country == iso3.index(part.iso3) if part.iso3 in iso3 else False
+        covered |= (months >= part.first) & (months <= part.last) & here
+    columns["outside"] = total(~covered).astype(np.int64)
+    frame = pd.DataFrame(columns, index=pd.Index(iso3, name="iso3"))
+    return frame.assign(first=first.astype("datetime64[s]"), last=last.astype("datetime64[s]"))
 
 
 def gaps(entered: Ingest) -> list[str]:

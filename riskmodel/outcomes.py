@@ -10,6 +10,9 @@ from riskmodel.months import Month, Months
 TYPES = ("state_based", "non_state", "one_sided")
 OUTCOMES = ("state_based", "all")
 
+HISTORY = 24
+"""The fewest unbroken months that make a history [months]: a sample or a single month never does."""
+
 
 @dataclass(frozen=True)
 class CountryMonths:
@@ -53,3 +56,23 @@ class CountryMonths:
             np.pad(self.source, below, constant_values=-1),
             self.sources,
         )
+
+    def histories(self, outcome: str, origin: Month) -> "CountryMonths":
+        """The same with only those countries that have a history (`HISTORY`) up to the origin."""
+        known = ~np.isnan(self.until(origin).deaths[outcome])
+        return self.only(tuple(code for code, row in zip(self.iso3, known, strict=True) if history(row)))
+
+    def only(self, iso3: tuple[str, ...]) -> "CountryMonths":
+        """The same with these countries alone. Raises KeyError for one that is not there."""
+        rows = self.rows(iso3)
+        deaths = {kind: values[rows] for kind, values in self.deaths.items()}
+        return CountryMonths(iso3, self.months, deaths, self.source[rows], self.sources)
+
+
+def history(known: NDArray[np.bool_]) -> slice | None:
+    """The latest unbroken run of at least `HISTORY` known months in one country's row, or None."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], known, [False])).astype(np.int8)))
+    for start, stop in zip(edges[-2::-2], edges[::-2], strict=True):
+        if stop - start >= HISTORY:
+            return slice(int(start), int(stop))
+    return None

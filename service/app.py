@@ -51,7 +51,7 @@ def create_app(home: Home | None = None, *, clock: Callable[[], datetime] = lamb
     app = Flask(__name__, static_folder="web/static", template_folder=None)
     app.json = Json(app)
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 31_536_000  # pages name static files with a digest of their content
-    app.extensions["vigie"] = Parts(home, settings, Store.of(home, settings), clock)
+    app.extensions["vigie"] = Parts(home, settings, Store.of(home), clock)
     problems.register(app)
     for resource in (scores.resource, runs.resource, alerts.resource, health.resource, pages.resource):
         app.register_blueprint(resource)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from riskmodel import geography
+from riskmodel import geography, options
 from riskmodel.home import Home
 from service.alerts.commands import alerts
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from service.payloads import Served
     from service.settings import Settings
 
-REGION = click.option("--region", metavar="ISO3", help="The focal country of the region (default: as set, MLI).")
+REGION = click.option("--region", type=options.ISO3, help="The focal country of the region (default: as set, MLI).")
 HOST = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 THREADS = 16
 """How many requests the web server answers at once."""
@@ -69,8 +69,10 @@ def web(home: Home, host: str, port: int) -> None:
     from granian.log import LogLevels
 
     from service import processes
+    from service.up import free
 
     _settings(home)
+    free(host, port)
     os.environ["VIGIE_HOME"] = str(home.root)
     processes.end_with_parent()
     server = Granian(
@@ -93,7 +95,7 @@ def scheduler(home: Home) -> None:
     """Recompute and deliver on schedule, without the web server."""
     from service.schedule import run
 
-    logging.basicConfig(level=logging.INFO, format="vigie: %(message)s")
+    logging.basicConfig(level=logging.INFO, format="vigie: %(message)s", force=True)
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     run(home, _settings(home))
@@ -114,7 +116,7 @@ def recompute(home: Home, region: str | None) -> None:
 
     processes.end_with_parent()
     settings = _settings(home, region)
-    done = run(home, settings, Store.of(home, settings), load(home), lambda: datetime.now(UTC))
+    done = run(home, settings, Store.of(home), load(home), lambda: datetime.now(UTC))
     click.echo(done.said)
     if settings.heartbeat_url:
         heartbeat(str(settings.heartbeat_url))
@@ -135,10 +137,14 @@ def scores(home: Home, region: str | None, form: str) -> None:
 
     settings = _settings(home, region)
     simulated = manifest.realm(home.archive) == "simulated"
-    with Store.of(home, settings).reading() as connection:
+    with Store.of(home).reading() as connection:
         served = payloads.served(connection, settings, simulated=simulated, now=datetime.now(UTC))
     if served is None:
-        raise BadInput(f"there is no snapshot of the region of {settings.region} yet: run vigie recompute")
+        kind = "SIMULATED" if simulated else "real"
+        raise BadInput(
+            f"there is no snapshot from {kind} data of the region of {settings.region} yet: "
+            f"run vigie recompute --region {settings.region}"
+        )
     if form == "table":
         _print(served)
     elif form == "json":
@@ -182,4 +188,27 @@ def _shown(row: dict[str, Any], field: str, form: str) -> str:
     return form.format(row[field])
 
 
-commands = [up, web, scheduler, recompute, scores, alerts]
+@click.group("runs")
+def runs_() -> None:
+    """Look at what has been issued, and take a wrong snapshot back."""
+
+
+@runs_.command()
+@click.argument("snapshot", type=int)
+@click.option("--why", required=True, help="The reason: it is kept, and told to whoever was sent an alert from it.")
+@click.pass_obj
+def withdraw(home: Home, snapshot: int, why: str) -> None:
+    """Take back a wrong snapshot: it is kept and marked, and a correction goes to whoever was told."""
+    from datetime import UTC, datetime
+
+    from service.alerts.rules import load
+    from service.store import Store
+    from service.withdrawal import withdraw as take_back
+
+    done = take_back(Store.of(home), load(home), snapshot, why, datetime.now(UTC))
+    click.echo(f"snapshot {snapshot} is withdrawn: {done.held_back} messages held back, {done.messages} corrected")
+    if done.routes:
+        click.echo(f"the correction goes to {', '.join(done.routes)}")
+
+
+commands = [up, web, scheduler, recompute, scores, runs_, alerts]

@@ -20,7 +20,7 @@ from service.store import instant, runs, snapshots
 GOOD = ("snapshot", "unchanged")
 """The states of a run that looked at the data and went well."""
 
-LONG_LISTS = ("forecast", "observed", "indicators")
+LONG_LISTS = ("forecast", "observed", "nowcast", "indicators")
 
 COLUMNS = (
     "location_code",
@@ -80,7 +80,11 @@ def served(connection: sa.Connection, settings: Settings, *, simulated: bool, no
     """The newest snapshot of the settings' region in one realm, simulated or real; None where there is none."""
     row = connection.execute(
         sa.select(snapshots)
-        .where(snapshots.c.region == settings.region, snapshots.c.simulated == simulated)
+        .where(
+            snapshots.c.region == settings.region,
+            snapshots.c.simulated == simulated,
+            snapshots.c.withdrawn_at.is_(None),
+        )
         .order_by(snapshots.c.id.desc())
         .limit(1)
     ).one_or_none()
@@ -140,15 +144,21 @@ def no_meta(settings: Settings, then: datetime | None, *, simulated: bool | None
 def scores_payload(now_served: Served) -> dict[str, Any]:
     """All countries, highest risk first, without the months of history and forecast."""
     rows = [_named({key: value for key, value in row.items() if key not in LONG_LISTS}) for row in now_served.countries]
-    return {"data": rows, "bands": now_served.document["bands"], **meta(now_served)}
+    return {"data": rows, **_of_region(now_served)}
 
 
 def country_payload(now_served: Served, iso3: str) -> dict[str, Any] | None:
     """All that the snapshot says of one country; None if it says nothing."""
     for row in now_served.document["countries"]:
         if row["location_code"] == iso3:
-            return {"data": _named(row), "bands": now_served.document["bands"], **meta(now_served)}
+            return {"data": _named(row), **_of_region(now_served)}
     return None
+
+
+def _of_region(now_served: Served) -> dict[str, Any]:
+    """What is said of the region as a whole; a snapshot of an older Vigie knows no warnings about its data."""
+    document = now_served.document
+    return {"bands": document["bands"], "data_quality": document.get("data_quality", []), **meta(now_served)}
 
 
 def run_entry(run: sa.Row[Any]) -> dict[str, Any]:
@@ -175,13 +185,17 @@ def csv_text(payload: Mapping[str, Any]) -> str:
     rungs = sorted({rung["deaths"] for row in payload["data"] for rung in row["rungs"]})
     lines = io.StringIO()
     writer = csv.writer(lines)
-    writer.writerow([*COLUMNS, *(f"rung_{deaths}" for deaths in rungs), "reasons", "sources", *SAID, "simulated"])
+    quality = ("completeness", "data_quality")
+    rung_columns = [f"rung_{deaths}" for deaths in rungs]
+    writer.writerow([*COLUMNS, *rung_columns, *quality, "reasons", "sources", *SAID, "simulated"])
     for row in payload["data"]:
         probability = {rung["deaths"]: rung["probability"] for rung in row["rungs"]}
         writer.writerow(
             [
                 *(row[column] for column in COLUMNS),
                 *(probability.get(deaths) for deaths in rungs),
+                (row.get("completeness") or {}).get("value"),
+                "; ".join(warning["code"] for warning in row.get("data_quality", [])),
                 "; ".join(f"{field}={code}" for field, code in sorted(row["reasons"].items())),
                 "; ".join(dict.fromkeys(source["source"] for source in row["sources"])),
                 *(payload[key] for key in SAID),

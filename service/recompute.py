@@ -20,8 +20,11 @@ from riskmodel.errors import BadInput, Refused, VigieError
 from riskmodel.events.archive import Archive, View
 from riskmodel.home import Home
 from riskmodel.indicators.panel import assemble
-from riskmodel.months import last_day
+from riskmodel.months import Month, last_day
 from riskmodel.outcomes import CountryMonths
+from riskmodel.reporting import counts, precision
+from riskmodel.reporting.completeness import MATURE, Completeness, Share, assess, nowcast
+from riskmodel.reporting.silence import few_reports, few_reports_together
 from riskmodel.scores import country_scores
 from service.alerts import lifecycle
 from service.alerts.rules import Rule
@@ -30,6 +33,9 @@ from service.store import Store, canonical, instant, runs, snapshots
 
 OBSERVED = 36
 """How many observed months a snapshot carries [months]."""
+
+REGION = "*"
+"""Stands for all countries of the region together."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,7 @@ def _read(home: Home) -> tuple[View, Bundle]:
     view = Archive(home.archive).view()
     if not view.ingests:
         raise BadInput("the archive is empty: vigie ingest takes files in")
+    view.verify()
     path = champion(home.models, simulated=view.simulated)
     if path is None:
         kind = "simulated" if view.simulated else "real"
@@ -140,19 +147,25 @@ def _content(view: View, bundle: Bundle, settings: Settings) -> dict[str, Any]:
             f"no country of the region of {settings.region} has 24 unbroken months of {outcome} deaths: "
             "take in a history (vigie ingest monthly …, or vigie ingest ucdp … --covers …)"
         )
-    observed = view.outcomes().including(members).until(origin)
-    panel = assemble(observed, outcome)
+    told, completeness = view.outcomes().histories(outcome, origin), assess(view, outcome)
+    observed = told.including(members).until(origin)
+    expected = nowcast(observed, completeness)
+    spread = nowcast(precision.spread(view).only(told.iso3).including(members).until(origin), completeness)
+    panel = assemble(expected, outcome, indicator_deaths=spread)
     forecast = bundle.model.forecast(panel.only(members), origin)
-    scored = {row["location_code"]: row for row in country_scores(forecast, observed, settings.bands)}
+    scored = {row["location_code"]: row for row in country_scores(forecast, expected, settings.bands)}
+    warnings = _data_quality(view, observed, completeness, members)
     indicators = dict(zip(panel.iso3, panel.at(origin).tolist(), strict=True))
-    sources = {iso3: view.sources(iso3) for iso3 in members}
+    sources = {iso3: view.sources(iso3, origin) for iso3 in members}
     return {
         "region": settings.region,
         "origin": str(origin),
         "data_as_of": last_day(origin),
         "outcome": outcome,
         "simulated": view.simulated,
-        "source": ", ".join(sorted({str(source["source"]) for iso3 in members for source in sources[iso3][-1:]})),
+        "source": ", ".join(
+            sorted({str(part["source"]) for parts in sources.values() for part in parts if part["last"] == str(origin)})
+        ),
         "data": {
             "digest": view.digest,
             "ingests": [
@@ -168,10 +181,13 @@ def _content(view: View, bundle: Bundle, settings: Settings) -> dict[str, Any]:
             "vigie": __version__,
         },
         "bands": settings.bands,
+        "data_quality": warnings[REGION],
         "countries": [
             {
-                **scored[iso3],
+                **_with_completeness(scored[iso3], completeness, origin),
+                "data_quality": warnings[iso3],
                 "observed": _observed(observed, iso3, outcome),
+                "nowcast": _nowcast(observed, expected, completeness, iso3),
                 "sources": sources[iso3],
                 "indicators": {
                     name: None if np.isnan(value) else round(value, 4)
@@ -190,6 +206,55 @@ def _observed(observed: CountryMonths, iso3: str, outcome: str) -> list[dict[str
         {"month": str(month), "deaths": None if np.isnan(value) else int(value)}
         for month, value in zip(observed.months[-OBSERVED:], deaths, strict=True)
     ]
+
+
+def _with_completeness(scored: dict[str, Any], completeness: Completeness, origin: Month) -> dict[str, Any]:
+    """A country's scores with how much of the origin's deaths is reported, or why that is not known."""
+    share = completeness.of(scored["location_code"], origin)
+    if share is not None:
+        return {**scored, "completeness": {"month": str(origin), **_rounded(share)}}
+    why = {"no_history", "history_ends_early"} & {scored["reasons"].get("risk_score")}
+    return {
+        **scored,
+        "completeness": None,
+        "reasons": {**scored["reasons"], "completeness": why.pop() if why else "no_vintages"},
+    }
+
+
+def _nowcast(
+    observed: CountryMonths, expected: CountryMonths, completeness: Completeness, iso3: str
+) -> list[dict[str, Any]]:
+    """The newest months of a country that are known to be reported in part, and what is expected of them in the end."""
+    row, outcome = observed.iso3.index(iso3), completeness.outcome
+    months = []
+    for place in range(max(len(observed.months) - MATURE, 0), len(observed.months)):
+        share = completeness.of(iso3, observed.months[place])
+        if share is not None and share.low < 1:
+            said = {"reported": observed.deaths[outcome][row, place], "expected": expected.deaths[outcome][row, place]}
+            month = {"month": str(observed.months[place]), **{name: int(deaths) for name, deaths in said.items()}}
+            months.append({**month, **_rounded(share)})
+    return months
+
+
+def _rounded(share: Share) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in share._asdict().items()}
+
+
+def _data_quality(
+    view: View, observed: CountryMonths, completeness: Completeness, members: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """The warnings about the data of each member, and about the region's as a whole under `REGION`."""
+    whole, outcome = view.outcomes(), completeness.outcome
+    until = int(np.searchsorted(whole.months, observed.months[-1], side="right"))
+    known = [iso3 for iso3 in members if iso3 in whole.iso3]
+    rows = whole.rows(tuple(known))
+    events, deaths, share = (
+        table[rows, :until] for table in (counts.events(view, "all"), whole.deaths[outcome], completeness.events)
+    )
+    vague = precision.shares(view, members, observed.months[-1])
+    silent = {iso3: few_reports(events[i], deaths[i], share[i]) for i, iso3 in enumerate(known)}
+    whole_region = few_reports_together(events, deaths, share)
+    return {REGION: whole_region, **{iso3: silent.get(iso3, []) + vague[iso3] for iso3 in members}}
 
 
 def _last(connection: sa.Connection, region: str, simulated: bool) -> sa.Row[Any] | None:

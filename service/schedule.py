@@ -36,7 +36,7 @@ _recomputing = threading.Lock()
 def run(home: Home, settings: Settings) -> None:
     """Run the jobs until SIGTERM or Ctrl-C; the job under way is finished or rolled back first."""
     processes.end_with_parent()
-    store = Store.of(home, settings)
+    store = Store.of(home)
     scheduler = BackgroundScheduler(
         timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 6 * 3600}
     )

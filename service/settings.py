@@ -94,7 +94,6 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="VIGIE_", env_nested_delimiter="__", extra="forbid")
 
     region: str = "MLI"
-    database_url: SecretStr | None = None
     recompute_every_minutes: Annotated[int, Field(ge=1)] = 60
     recompute_deadline_seconds: Annotated[int, Field(ge=10)] = 600
     deliver_every_seconds: Annotated[int, Field(ge=1)] = 15
@@ -117,6 +116,12 @@ class Settings(BaseSettings):
         except BadInput as unknown:
             raise ValueError(str(unknown)) from unknown
         return region
+
+    @model_validator(mode="after")
+    def _stale_is_later(self) -> Self:
+        if self.stale_after_days < self.late_after_days:
+            raise ValueError("stale_after_days is not before late_after_days")
+        return self
 
     @field_validator("bands")
     @classmethod

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from riskmodel.errors import Refused
 from riskmodel.home import Home
-from service.settings import Settings
 
 
 class UtcTime(sa.TypeDecorator[datetime]):
@@ -67,7 +67,7 @@ runs = sa.Table(
     sa.Column("region", sa.String(3), nullable=False),
     sa.Column("started_at", UtcTime, nullable=False),
     sa.Column("finished_at", UtcTime),
-    sa.Column("status", sa.String(16), nullable=False),  # running | snapshot | unchanged | failed
+    sa.Column("status", sa.String(16), nullable=False),  # running | snapshot | unchanged | failed | withdrawal
     sa.Column("input_digest", sa.String(64)),
     sa.Column("snapshot_id", sa.Integer, sa.ForeignKey("snapshots.id")),
     sa.Column("error", sa.Text),
@@ -85,6 +85,8 @@ snapshots = sa.Table(
     sa.Column("previous_digest", sa.String(64)),
     sa.Column("digest", sa.String(64), nullable=False, unique=True),
     sa.Column("document", Document, nullable=False),
+    sa.Column("withdrawn_at", UtcTime),  # the document stays as it was issued; it is only served no more
+    sa.Column("withdrawn_why", sa.Text),
     sqlite_autoincrement=True,
 )
 
@@ -127,7 +129,7 @@ deliveries = sa.Table(
     sa.Column("id", sa.String(40), primary_key=True),  # the stable id every attempt carries
     sa.Column("run_id", sa.Integer, sa.ForeignKey("runs.id")),
     sa.Column("route", sa.String(64), nullable=False),
-    sa.Column("kind", sa.String(16), nullable=False),  # firing | resolved | summary | test
+    sa.Column("kind", sa.String(16), nullable=False),  # firing | resolved | summary | correction | test
     sa.Column("document", Document, nullable=False),  # the whole payload: every attempt sends the same bytes
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("status", sa.String(16), nullable=False),  # waiting | sent | failed | dismissed
@@ -143,17 +145,20 @@ class Store:
     """The service's database. Opening it makes what tables are missing."""
 
     @classmethod
-    def of(cls, home: Home, settings: Settings) -> "Store":
-        """The database of a home: the one the settings name, or an SQLite file in the home."""
+    def of(cls, home: Home) -> "Store":
+        """The database of a home, a file in it. Raises Refused if it cannot be used."""
         home.root.mkdir(parents=True, exist_ok=True)
-        return cls(settings.database_url.get_secret_value() if settings.database_url else f"sqlite:///{home.database}")
+        return cls(f"sqlite:///{home.database}")
 
     def __init__(self, url: str) -> None:
         self.engine = sa.create_engine(url)
         if self.engine.dialect.name == "sqlite":
             sa.event.listen(self.engine, "connect", _sqlite_pragmas)
             sa.event.listen(self.engine, "begin", _sqlite_begin)
-        metadata.create_all(self.engine)
+        try:
+            metadata.create_all(self.engine)
+        except sa.exc.DatabaseError as unusable:
+            raise Refused(f"the database {self.engine.url.database} cannot be used: {unusable.orig}") from unusable
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:

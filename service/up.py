@@ -60,9 +60,9 @@ def up(home: Home, settings: Settings, host: str, port: int, say: Say, ended: Ca
     A home without a snapshot is prepared first; otherwise the last one is served at once and the scheduler catches up.
     Raises SourceUnavailable if the address is taken or the web server does not come up.
     """
-    _free(host, port)
+    free(host, port)
     say(f"home: {home.root}")
-    store = Store.of(home, settings)
+    store = Store.of(home)
     if settings.pull and manifest.realm(home.archive) != "real":
         pull(home, settings, say)
     if not _has_snapshot(home, settings, store) and prepare(home, settings, datetime.now(UTC), say):
@@ -84,7 +84,7 @@ def up(home: Home, settings: Settings, host: str, port: int, say: Say, ended: Ca
         processes.stop_children()
 
 
-def _free(host: str, port: int) -> None:
+def free(host: str, port: int) -> None:
     """Raises SourceUnavailable if the address cannot be listened on."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with closing(socket.socket(family)) as probe:

@@ -69,3 +69,9 @@ def vigie(home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
         return Said(int(code or 0), *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def openssl() -> str:
+    """The path of an OpenSSL, to make certificates with."""
+    return shutil.which("openssl") or absent("openssl")

@@ -71,14 +71,16 @@ def run(
     model: Component,
     *,
     baselines: Sequence[Component] = BASELINES,
+    indicator_deaths: CountryMonths | None = None,
     issued: Callable[[Window, Forecast], None] = lambda window, forecast: None,
 ) -> Judged:
     """Fit, forecast and judge a model and the baselines in each window.
 
     Trained on all countries that `observed` holds, judged on those of `scope`; `issued` is told each of the model's
-    forecasts. Raises BadInput where a window lies outside the data or nothing in it can be judged.
+    forecasts; `indicator_deaths` as `assemble` has them. Raises BadInput where a window lies outside the data or
+    nothing in it can be judged.
     """
-    panel = assemble(observed, outcome)
+    panel = assemble(observed, outcome, indicator_deaths=indicator_deaths)
     components = (model, *baselines)
     inside = tuple(code for code in observed.iso3 if code in set(scope))
     judged = []

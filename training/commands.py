@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from riskmodel import options
 from riskmodel.home import Home
 from riskmodel.outcomes import OUTCOMES
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from riskmodel.events.archive import View
     from riskmodel.forecasting.forecast import Forecast
+    from riskmodel.months import Month
     from training.backtest import Judged
     from training.windows import Window
 
@@ -26,7 +28,7 @@ OUTCOME = click.option(
     help="The deaths that are forecast.",
 )
 REGION = click.option(
-    "--region", default="MLI", show_default=True, metavar="ISO3", help="The focal country of the region served."
+    "--region", type=options.ISO3, default="MLI", show_default=True, help="The focal country of the region served."
 )
 SEED = click.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="The same seed gives the same model."
@@ -34,32 +36,29 @@ SEED = click.option(
 
 
 @click.command()
-@click.option("--origin", metavar="YYYY-MM", help="The last month to learn from (default: the region's origin).")
+@click.option("--origin", type=options.MONTH, help="The last month to learn from (default: the region's origin).")
 @OUTCOME
 @REGION
 @SEED
 @click.pass_obj
-def train(home: Home, origin: str | None, outcome: str, region: str, seed: int) -> None:
+def train(home: Home, origin: "Month | None", outcome: str, region: str, seed: int) -> None:
     """Fit a model on all countries of the archive and put it into service."""
     import time
     from datetime import UTC, datetime
 
     from riskmodel import bundle, geography, terminal
     from riskmodel.errors import BadInput
-    from riskmodel.months import month
+    from riskmodel.reporting.precision import spread
     from training import fit
 
     view, members = _view(home), geography.region(region).members
-    try:
-        last = month(origin) if origin else view.origin(members, outcome)
-    except ValueError as unreadable:
-        raise click.BadParameter(str(unreadable), param_hint="--origin") from None
+    last = origin or view.origin(members, outcome)
     if last is None:
         raise BadInput(
             f"no country of the region of {region} has a history of {outcome} deaths: "
             "take one in (vigie ingest …), or name another --region or --outcome"
         )
-    began, observed, console = time.monotonic(), view.outcomes(), terminal.console()
+    began, observed, console = time.monotonic(), view.outcomes().histories(outcome, last), terminal.console()
     with terminal.console(stderr=True).status(f"training on {len(observed.iso3)} countries to {last}"):
         model, provenance = fit.train(
             observed,
@@ -69,6 +68,7 @@ def train(home: Home, origin: str | None, outcome: str, region: str, seed: int) 
             data_digest=view.digest,
             simulated=view.simulated,
             trained_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            indicator_deaths=spread(view).only(observed.iso3),
         )
         name = bundle.save(model, provenance, home.models)
         bundle.set_champion(home.models, name)
@@ -81,11 +81,12 @@ def train(home: Home, origin: str | None, outcome: str, region: str, seed: int) 
         console.print(f"not scored: {why}")
     else:
         ours, theirs = provenance.scores["pool"], provenance.scores["conflictology12"]
+        scores = ", ".join(f"{_heading(score)} {ours[score]:.4g} ({theirs[score]:.4g})" for score in ours)
         console.print(
             f"the same, fitted to {provenance.scores['origin']} and judged on {provenance.scores['months']} "
-            f"({_realm(view)}{outcome} deaths, all countries, final figures; conflictology12 in brackets): "
-            + ", ".join(f"{score} {ours[score]} ({theirs[score]})" for score in ours)
+            f"({_realm(view)}{outcome} deaths, all countries, final figures; the last twelve months again in brackets):"
         )
+        console.print(f"  {scores}")
 
 
 @click.command()
@@ -113,6 +114,7 @@ def backtest(
 
     from riskmodel import geography, terminal
     from riskmodel.forecasting.pool import served
+    from riskmodel.reporting.precision import spread
     from training import export
     from training.backtest import run
     from training.windows import challenges
@@ -122,7 +124,7 @@ def backtest(
     except ValueError as unreadable:
         raise click.BadParameter(str(unreadable), param_hint="--windows") from None
     view = _view(home)
-    observed = view.outcomes()
+    observed = view.outcomes().histories(outcome, windows[-1].origin)
     inside = {
         "region": lambda: geography.region(region).members,
         "africa": lambda: geography.continent("Africa"),
@@ -136,7 +138,15 @@ def backtest(
                 write(forecast.only([code for code in forecast.iso3 if code in inside]), window)
             bars.advance(bar)
 
-        judged = run(observed, outcome, windows, inside, served(seed), issued=issued)
+        judged = run(
+            observed,
+            outcome,
+            windows,
+            inside,
+            served(seed),
+            indicator_deaths=spread(view).only(observed.iso3),
+            issued=issued,
+        )
     console = terminal.console()
     where = f"the region of {region}" if scope == "region" else scope.capitalize()
     console.print(
@@ -163,6 +173,10 @@ def _realm(view: "View") -> str:
     return "SIMULATED " if view.simulated else ""
 
 
+def _heading(score: str) -> str:
+    return {"Brier": "Brier ≥ 25", "50 %": "in 50 %", "90 %": "in 90 %"}.get(score, score)
+
+
 def _show_means(judged: "Judged", console: "Console") -> None:
     from rich.table import Table
 
@@ -170,7 +184,7 @@ def _show_means(judged: "Judged", console: "Console") -> None:
 
     table = Table("window", "forecast", box=None, pad_edge=False)
     for score in (*LOSSES, *COVERAGES):
-        table.add_column({"Brier": "Brier ≥ 25"}.get(score, score), justify="right")
+        table.add_column(_heading(score), justify="right")
     means = {score: judged.means(score) for score in judged.cells}
     shown: dict[str, Callable[[float], str]] = {
         "CRPS": "{:.3f}".format,
@@ -187,7 +201,9 @@ def _show_means(judged: "Judged", console: "Console") -> None:
             table.add_row(window if c == 0 else "", component, *values, end_section=c == len(judged.components) - 1)
     console.print(table)
     console.print(
-        "50 % and 90 %: share of outcomes inside the interval, where the country had deaths in the year before\n"
+        "in 50 %, in 90 %: share of outcomes inside the interval, where the country had deaths in the year before\n"
+        "ew4s: the last 84 months, weight halving every 4, smoothed; conflictology12: the last twelve months again;\n"
+        "history60: the last 60, weight halving every 9; last: Poisson around the last month; zero: certain peace\n"
     )
 
 

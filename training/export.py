@@ -14,9 +14,9 @@ from training.windows import FIRST_LEAD, Window
 
 SCHEMA = pa.schema(
     [
-        ("origin", pa.date32()),
+        ("origin", pa.timestamp("ms")),
         ("iso3", pa.string()),
-        ("month", pa.date32()),
+        ("month", pa.timestamp("ms")),
         ("draw", pa.int32()),
         ("deaths", pa.int32()),
     ]
@@ -41,9 +41,9 @@ def _rows(forecast: Forecast, window: Window) -> pa.Table:
     iso3 = np.array(forecast.iso3)[known]
     return pa.table(
         {
-            "origin": pa.array(np.full(draws.size, window.origin.astype("datetime64[D]"))),
+            "origin": pa.array(np.full(draws.size, window.origin.astype("datetime64[ms]"))),
             "iso3": pa.DictionaryArray.from_arrays(country, iso3.tolist()).cast(pa.string()),
-            "month": pa.array(window.months.astype("datetime64[D]")[month]),
+            "month": pa.array(window.months.astype("datetime64[ms]")[month]),
             "draw": draw.astype(np.int32),
             "deaths": draws.ravel().astype(np.int32),
         },

@@ -25,8 +25,9 @@ def train(
     data_digest: str,
     simulated: bool,
     trained_at: str,
+    indicator_deaths: CountryMonths | None = None,
 ) -> tuple[Pool, Provenance]:
-    """Fit the served pool on all countries up to an origin.
+    """Fit the served pool on all countries up to an origin; `indicator_deaths` as `assemble` has them.
 
     Its scores are those of the same pool fitted 14 months earlier, on the twelve months up to the origin. Raises
     BadInput where the origin lies outside the data or the history is too short to learn from.
@@ -34,7 +35,7 @@ def train(
     if not observed.months.size or not observed.months[0] <= origin <= observed.months[-1]:
         held = f"{observed.months[0]} to {observed.months[-1]}" if observed.months.size else "no months"
         raise BadInput(f"the origin {origin} lies outside the data, which hold {held}")
-    panel = assemble(observed, outcome)
+    panel = assemble(observed, outcome, indicator_deaths=indicator_deaths)
     provenance = Provenance(
         outcome=outcome,
         origin=str(origin),
@@ -42,16 +43,26 @@ def train(
         simulated=simulated,
         seed=seed,
         features=panel.names,
-        scores=_scores(observed, outcome, origin, seed),
+        scores=_scores(observed, outcome, origin, seed, indicator_deaths),
         trained_at=trained_at,
     )
     return served(seed).fit(panel, origin), provenance
 
 
-def _scores(observed: CountryMonths, outcome: str, origin: Month, seed: int) -> Mapping[str, Any]:
+def _scores(
+    observed: CountryMonths, outcome: str, origin: Month, seed: int, indicator_deaths: CountryMonths | None
+) -> Mapping[str, Any]:
     window = held_out(origin)
     try:
-        judged = backtest.run(observed, outcome, [window], observed.iso3, served(seed), baselines=[Conflictology()])
+        judged = backtest.run(
+            observed,
+            outcome,
+            [window],
+            observed.iso3,
+            served(seed),
+            baselines=[Conflictology()],
+            indicator_deaths=indicator_deaths,
+        )
     except BadInput as too_short:
         return {"unscored": str(too_short)}
     means = {score: judged.means(score)[:, -1] for score in judged.cells}

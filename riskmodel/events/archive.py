@@ -29,12 +29,15 @@ from riskmodel.events.manifest import Ingest, Kind
 from riskmodel.events.table import QUARANTINE, SCHEMA, month_of
 from riskmodel.home import sync
 from riskmodel.months import Month, Months, span
-from riskmodel.outcomes import TYPES, CountryMonths
+from riskmodel.outcomes import TYPES, CountryMonths, history
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 LOCK_WAIT = 60
 """How long a second ingest waits for the first [s]."""
+
+ROW_GROUP = 1 << 17
+"""Rows that are written together."""
 
 
 class Archive:
@@ -106,8 +109,10 @@ class Archive:
         Raises Refused if another ingest holds the archive for longer than `LOCK_WAIT`.
         """
         with self._locked():
-            self._clean()
             known = self.ingests()
+            if not known:
+                manifest.write(self.root, ())  # from now on, data without a manifest is damage and no first ingest
+            self._clean()
             try:
                 with contextlib.closing(Staging(self.root, kind, schema, f"{len(known) + 1:04d}", known)) as staging:
                     yield staging
@@ -140,12 +145,14 @@ class Staging:
         for path in (self._data, self._quarantine):
             path.parent.mkdir(exist_ok=True)
         self._writers = {self._data: pq.ParquetWriter(self._data, schema, compression="zstd")}
+        self._waiting: list[pa.Table] = []
         self.rows = self.quarantined = 0
 
     def write(self, good: pa.Table, quarantined: pa.Table) -> None:
         """Add a batch."""
-        if good.num_rows:
-            self._writers[self._data].write_table(good)
+        self._waiting.append(good)
+        if sum(table.num_rows for table in self._waiting) >= ROW_GROUP:
+            self._flush()
         if quarantined.num_rows:
             if self._quarantine not in self._writers:
                 self._writers[self._quarantine] = pq.ParquetWriter(self._quarantine, QUARANTINE, compression="zstd")
@@ -170,6 +177,7 @@ class Staging:
         private: bool = False,
     ) -> Ingest:
         """Make the ingest visible, for good."""
+        self._flush()
         self.close()
         for path in self._writers:
             sync(path)
@@ -197,7 +205,14 @@ class Staging:
         manifest.write(self._root, (*self.known, ingest))
         return ingest
 
+    def _flush(self) -> None:
+        """Write what waits, as one row group: small ones make the file larger, and slower to read."""
+        if together := [table for table in self._waiting if table.num_rows]:
+            self._writers[self._data].write_table(pa.concat_tables(together).unify_dictionaries())
+        self._waiting.clear()
+
     def close(self) -> None:
+        """Let go of the files; what waits is not written."""
         for writer in self._writers.values():
             writer.close()
 
@@ -226,7 +241,10 @@ class View:
 
     @cached_property
     def _covers(self) -> list[list[Coverage]]:
-        return [[Coverage.parse(text) for text in ingest.covers] for ingest in self.ingests]
+        return [
+            [Coverage.parse(text) for text in ingest.covers] if ingest.kind in manifest.OUTCOME_KINDS else []
+            for ingest in self.ingests
+        ]
 
     @cached_property
     def _frame(self) -> tuple[tuple[str, ...], Months]:
@@ -303,7 +321,8 @@ class View:
                 deaths[name] = np.where(speaker == number, said, deaths[name])
             if name == "state_based":
                 source = speaker
-        deaths["all"] = np.sum([deaths[name] for name in TYPES], axis=0)
+        untyped = np.bincount(cell[kind < 0], best[kind < 0], minlength=len(iso3) * months.size).reshape(shape)
+        deaths["all"] = np.sum([*(deaths[name] for name in TYPES), untyped], axis=0)
         return CountryMonths(iso3, months, deaths, source, tuple(ingest.id for ingest in self.ingests))
 
     def outcomes(self) -> CountryMonths:
@@ -313,18 +332,26 @@ class View:
     def origin(self, iso3: Sequence[str], outcome: str = "state_based") -> Month | None:
         """The last month known for at least half of those countries that have a history, or None without any.
 
-        A history is an unbroken run of `coverage.HISTORY` months or more; a country's own origin is the end of its
+        A history is an unbroken run of `HISTORY` months or more; a country's own origin is the end of its
         latest. A straggler has no data at the common origin, and a forerunner's extra months wait for the others.
         """
         observed = self.outcomes()
         here = [i for i, code in enumerate(observed.iso3) if code in set(iso3)]
-        runs = [coverage.history(~np.isnan(observed.deaths[outcome][i])) for i in here]
+        runs = [history(~np.isnan(observed.deaths[outcome][i])) for i in here]
         ends = sorted(observed.months[run.stop - 1] for run in runs if run)
         return ends[len(ends) // 2] if ends else None
 
-    def sources(self, iso3: str) -> list[dict[str, str | None]]:
-        """Who speaks for a country's state-based deaths: ingest, source, release, first and last month of each span."""
-        observed = self.outcomes()
+    def verify(self) -> None:
+        """Raises Refused unless every file is the one that was taken in."""
+        for ingest in self.ingests:
+            _verify(self.root / ingest.data, ingest.data_sha256)
+
+    def sources(self, iso3: str, until: Month) -> list[dict[str, str | None]]:
+        """Who speaks for a country's state-based deaths up to a month: ingest, source, release, first and last month.
+
+        In the order of the months.
+        """
+        observed = self.outcomes().until(until)
         row = observed.source[observed.iso3.index(iso3)] if iso3 in observed.iso3 else np.empty(0, dtype=np.int16)
         speaking = [
             (part, self.ingests[number])

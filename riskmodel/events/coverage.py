@@ -11,8 +11,6 @@ from riskmodel.errors import BadInput
 from riskmodel.months import Month, Months, month
 
 WORLD = "*"
-HISTORY = 24
-"""The fewest unbroken months that make a history [months]: a sample or a single month never does."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +61,3 @@ def mask(coverage: Iterable[Coverage], iso3: Sequence[str], months: Months) -> N
         rows = slice(None) if span.iso3 == WORLD else place[span.iso3]
         covered[rows, (months >= span.first) & (months <= span.last)] = True
     return covered
-
-
-def history(known: NDArray[np.bool_]) -> slice | None:
-    """The latest unbroken run of at least `HISTORY` known months in one country's row, or None."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], known, [False])).astype(np.int8)))
-    for start, stop in zip(edges[-2::-2], edges[::-2], strict=True):
-        if stop - start >= HISTORY:
-            return slice(int(start), int(stop))
-    return None

@@ -18,6 +18,11 @@ from riskmodel.home import whole_file
 Kind = Literal["events", "country_months", "acled", "gdelt", "displacement"]
 Realm = Literal["simulated", "real"]
 
+OUTCOME_KINDS = ("events", "country_months")
+"""The kinds that outcomes are made of. Only they retire what is simulated, and only they change a score."""
+
+_NAMES = {"ucdp": "UCDP", "acled": "ACLED", "gdelt": "GDELT", "monthly": "country-month table"}
+
 
 @dataclass(frozen=True)
 class Ingest:
@@ -51,7 +56,7 @@ class Ingest:
     @property
     def label(self) -> str:
         """The source in words: `UCDP 24.1`."""
-        name = "SIMULATED" if self.simulated else self.source.upper() if self.source == "ucdp" else self.source
+        name = "SIMULATED" if self.simulated else _NAMES.get(self.source, self.source)
         return f"{name} {self.release}" if self.release else name
 
     @property
@@ -88,6 +93,8 @@ def read(archive: Path) -> tuple[Ingest, ...]:
     try:
         stat = path.stat()
     except FileNotFoundError:
+        if any(archive.glob("*/*.parquet")):
+            raise Refused(f"{path} is missing, and there is data beside it: restore it from a copy") from None
         return ()
     return _read(path, stat.st_mtime_ns, stat.st_ino, stat.st_size)
 
@@ -112,7 +119,7 @@ def write(archive: Path, ingests: tuple[Ingest, ...]) -> None:
 
 def realm(archive: Path) -> Realm | None:
     """Whether the archive holds real data (which retires all that is simulated), only simulated, or nothing."""
-    ingests = [ingest for ingest in read(archive) if ingest.known(None)]
+    ingests = [ingest for ingest in read(archive) if ingest.known(None) and ingest.kind in OUTCOME_KINDS]
     if not ingests:
         return None
     return "simulated" if all(ingest.simulated for ingest in ingests) else "real"
@@ -121,11 +128,13 @@ def realm(archive: Path) -> Realm | None:
 def in_service(ingests: tuple[Ingest, ...], as_of: datetime | None = None) -> tuple[Ingest, ...]:
     """The ingests that counted as of a moment, and never simulated beside real; lowest precedence first."""
     known = [ingest for ingest in ingests if ingest.known(as_of)]
-    real = [ingest for ingest in known if not ingest.simulated]
-    return tuple(sorted(real or known, key=lambda ingest: ingest.rank))
+    if any(not ingest.simulated and ingest.kind in OUTCOME_KINDS for ingest in known):
+        known = [ingest for ingest in known if not ingest.simulated]
+    return tuple(sorted(known, key=lambda ingest: ingest.rank))
 
 
 def digest(ingests: tuple[Ingest, ...]) -> str:
-    """One SHA-256 over everything that these ingests say: the data, what it covers and its precedence."""
-    said = [[i.kind, i.source, i.release, i.covers, i.simulated, i.learned, i.data_sha256] for i in ingests]
+    """One SHA-256 over everything that outcomes are made of: data, coverage and, by the order, precedence."""
+    speaking = [i for i in ingests if i.covers and i.kind in OUTCOME_KINDS]
+    said = [[i.kind, i.source, i.release, i.covers, i.simulated, i.data_sha256] for i in speaking]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Which release a table comes from and when that was published: the order in which sources overrule each other.
+"""What a release number says: what it covers, when it was published, and so which source overrules which.
 
 UCDP numbers a final release `YY.N` (25.1: the years to 2024), a monthly candidate `YY.0.M` and a consolidated candidate
 `YY.MM.YY.MM`. The day is not in the number: a final release is taken as published on 1 June, a candidate on the 20th of
@@ -24,6 +24,17 @@ def published(release: str) -> datetime:
     if consolidated := _CONSOLIDATED.fullmatch(release):
         return _candidate(release, int(consolidated[3]), int(consolidated[4]))
     raise BadInput(f"{release!r} is no release: write 25.1 (final), 26.0.2 (candidate) or 26.01.26.06 (consolidated)")
+
+
+def covers(release: str) -> str:
+    """What a whole release speaks for, as `Coverage` writes it. Raises BadInput if the text is no release number."""
+    published(release)
+    if final := _FINAL.fullmatch(release):
+        return f"*:1989-01..{1999 + int(final[1])}-12"
+    if monthly := _MONTHLY.fullmatch(release):
+        return f"*:20{monthly[1]}-{int(monthly[2]):02d}..20{monthly[1]}-{int(monthly[2]):02d}"
+    yy, first, until, last = release.split(".")
+    return f"*:20{yy}-{first}..20{until}-{last}"
 
 
 def _candidate(release: str, year: int, month: int) -> datetime:

@@ -62,7 +62,7 @@ class EventRules:
 
     def __init__(self, today: date) -> None:
         self._tomorrow = np.datetime64(today, "D") + 1
-        self._seen: NDArray[np.float64] = np.empty(0)
+        self._seen = _Seen()
         by_gw = geography.iso3_by_gw()
         self._gw = np.array(sorted(by_gw))
         self._iso3 = np.array([by_gw[number] for number in sorted(by_gw)], dtype=object)
@@ -128,11 +128,34 @@ class EventRules:
         """Which readable rows bear an id that a readable row bore before, in this batch or an earlier one."""
         repeated = np.zeros(ids.size, dtype=bool)
         places = np.flatnonzero(readable)
-        first = np.zeros(places.size, dtype=bool)
-        first[np.unique(ids[places], return_index=True)[1]] = True
-        repeated[places] = ~first | np.isin(ids[places], self._seen)
-        self._seen = np.concatenate((self._seen, ids[places][~repeated[places]]))
+        new, first = np.unique(ids[places].astype(np.int32), return_index=True)
+        fresh = ~self._seen.holds(new)
+        repeated[places] = True
+        repeated[places[first[fresh]]] = False
+        self._seen.add(new[fresh])
         return repeated
+
+
+class _Seen:
+    """Ids as sorted runs, each more than twice as long as the next: little memory, and no batch pays for all before."""
+
+    def __init__(self) -> None:
+        self._runs: list[NDArray[np.int32]] = []
+
+    def holds(self, ids: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which of these sorted ids have been added."""
+        found = np.zeros(ids.size, dtype=bool)
+        for run in self._runs:
+            found |= run[np.minimum(np.searchsorted(run, ids), run.size - 1)] == ids
+        return found
+
+    def add(self, ids: NDArray[np.int32]) -> None:
+        """Add sorted ids that are not there yet."""
+        if ids.size:
+            self._runs.append(ids)
+        while len(self._runs) > 1 and self._runs[-2].size <= 2 * self._runs[-1].size:
+            shorter, longer = self._runs.pop(), self._runs.pop()
+            self._runs.append(np.sort(np.concatenate((longer, shorter)), kind="stable"))
 
 
 class Quarantine:

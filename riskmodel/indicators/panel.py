@@ -69,16 +69,23 @@ def assemble(
     observed: CountryMonths,
     outcome: str,
     *,
+    indicator_deaths: CountryMonths | None = None,
     indicators: Sequence[Indicator] = INDICATORS,
     tables: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> Panel:
     """Compute indicators of an outcome.
 
+    `indicator_deaths`, of the same countries and months, are the deaths that indicators are computed from where they
+    are not the outcome's: those of vaguely dated events spread over their span. Raises ValueError if they do not fit.
     `tables` are inputs beside deaths, float64 of shape (country, month), by name. Neighbours are those of
     `riskmodel.geography` that the rectangle holds. An indicator one of whose inputs is not there is NaN throughout.
     """
     deaths = observed.deaths[outcome]
-    inputs = Inputs(observed.iso3, observed.months, {**(tables or {}), "deaths": deaths}, _neighbours(observed.iso3))
+    spread = indicator_deaths or observed
+    if spread.iso3 != observed.iso3 or not np.array_equal(spread.months, observed.months):
+        raise ValueError("the deaths for the indicators are not of the outcome's countries and months")
+    given = {**(tables or {}), "deaths": spread.deaths[outcome]}
+    inputs = Inputs(observed.iso3, observed.months, given, _neighbours(observed.iso3))
     values = np.full((*deaths.shape, len(indicators)), np.nan, dtype=np.float32)
     absent = []
     for place, indicator in enumerate(indicators):

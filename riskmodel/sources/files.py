@@ -24,8 +24,16 @@ from numpy.typing import NDArray
 
 from riskmodel.errors import BadInput
 
+LARGEST = 16 << 30
+"""The largest content that is read [bytes]."""
+
+DENSEST, ANYWAY = 200, 64 << 20
+"""How many times its size on disk a content may have; one of at most `ANYWAY` bytes may have more. Tables reach 30."""
+
 _PEEK = 1 << 20
-_BLOCK = 8 << 20
+_BLOCK = 1 << 20
+_ROWS = 1 << 15
+"""Bytes are split in small blocks, which is fast and takes little memory; rows are handed on in large batches."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +50,10 @@ class Batch:
 
 
 class Digesting(io.RawIOBase):
-    """A stream of bytes that keeps the SHA-256 of what has been read from it."""
+    """A stream of at most `limit` bytes that keeps the SHA-256 of what has been read; BadInput if there are more."""
 
-    def __init__(self, source: IO[bytes] | gzip.GzipFile) -> None:
-        self._source = source
+    def __init__(self, path: Path, source: IO[bytes] | gzip.GzipFile, limit: int) -> None:
+        self._path, self._source, self._left = path, source, limit
         self._digest = hashlib.sha256()
 
     def readable(self) -> bool:
@@ -53,6 +61,9 @@ class Digesting(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         data = self._source.read(len(buffer))
+        self._left -= len(data)
+        if self._left < 0:
+            raise BadInput(f"{self._path}: it unpacks to far more than a table of its size would; not read further")
         buffer[: len(data)] = data
         self._digest.update(data)
         return len(data)
@@ -77,7 +88,8 @@ def opened(path: Path) -> Iterator[Digesting]:
                 content = stack.enter_context(gzip.open(raw))
             elif magic.startswith(b"PK\x03\x04"):
                 content = _only_table(path, stack.enter_context(zipfile.ZipFile(raw)), stack)
-            yield Digesting(content)
+            likely = max(ANYWAY, DENSEST * path.stat().st_size)
+            yield Digesting(path, content, LARGEST if content is raw else min(LARGEST, likely))
     except FileNotFoundError:
         raise BadInput(f"{path}: there is no such file") from None
     except IsADirectoryError:
@@ -95,7 +107,10 @@ def _only_table(path: Path, zipped: zipfile.ZipFile, stack: contextlib.ExitStack
     tables = [name for name in zipped.namelist() if name.lower().endswith(".csv") and not name.startswith("__MACOSX/")]
     if len(tables) != 1:
         raise BadInput(f"{path}: a zip must hold one CSV table; this one holds {len(tables)}")
-    return stack.enter_context(zipped.open(tables[0]))
+    try:
+        return stack.enter_context(zipped.open(tables[0]))
+    except (RuntimeError, NotImplementedError) as locked:
+        raise BadInput(f"{path}: the zip cannot be unpacked: {locked}") from None
 
 
 def together(batches: list[Batch]) -> Batch:
@@ -109,33 +124,39 @@ def header(path: Path) -> tuple[list[str], list[str]]:
     """The first two records of a CSV file. Raises BadInput as `opened` does."""
     with opened(path) as content:
         text = io.BufferedReader(content, _PEEK).read(_PEEK).decode("utf-8-sig", errors="replace")
-    records = csv.reader(io.StringIO(text))
-    return [name.strip() for name in next(records, [])], next(records, [])
+    records = csv.reader(io.StringIO(text, newline=None))
+    try:
+        return [name.strip() for name in next(records, [])], next(records, [])
+    except csv.Error as unreadable:
+        raise BadInput(f"{path}: this is no CSV table: {unreadable}") from None
 
 
 class CsvTable:
     """A CSV file, split into batches of text.
 
     `names` are the columns, `skip` the header lines before the rows. When all batches have been read, `content_sha256`
-    is the digest of the uncompressed file and `unsplit` holds (row, text) of rows with too few or too many fields.
+    is the digest of the uncompressed file and `unsplit` holds (row, text) of rows with too few or too many fields;
+    `cut_off` tells whether the very last row is one of them.
     """
 
     def __init__(self, path: Path, names: list[str], skip: int = 1) -> None:
         self.path, self.content_sha256 = path, ""
         self.unsplit: dict[int, str] = {}
+        self.cut_off = False
         self._names, self._skip = names, skip
 
     def batches(self) -> Iterator[Batch]:
         """All rows in order. Raises BadInput if the file is cut off or cannot be split at all."""
         read = 0
         with opened(self.path) as content:
-            for raw in self._split(content):
+            for raw in _joined(self._split(content)):
                 between = [number for number in self.unsplit if number > read]
                 candidates = np.arange(read + 1, read + raw.num_rows + len(between) + 1)
                 rows = candidates[~np.isin(candidates, between)][: raw.num_rows]
                 read = int(rows[-1]) if rows.size else read
-                yield Batch(rows, {name: _text(raw[name]) for name in self._names})
+                yield Batch(rows, _Texts(raw))
             self.content_sha256 = content.sha256()
+            self.cut_off = max(self.unsplit, default=0) > read
 
     def _split(self, content: Digesting) -> Iterator[pa.RecordBatch]:
         def set_aside(row: pacsv.InvalidRow) -> str:
@@ -198,6 +219,38 @@ def table(path: Path) -> tuple[CsvTable | ParquetTable, list[str]]:
         return ParquetTable(path), pq.read_schema(path).names
     except pa.ArrowException as broken:
         raise BadInput(f"{path}: the Parquet file is broken: {broken}") from broken
+
+
+def _joined(blocks: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Blocks put together to some `_ROWS` rows each."""
+    waiting: list[pa.RecordBatch] = []
+    for block in blocks:
+        waiting.append(block)
+        if sum(part.num_rows for part in waiting) >= _ROWS:
+            yield pa.Table.from_batches(waiting)
+            waiting = []
+    if waiting:
+        yield pa.Table.from_batches(waiting)
+
+
+class _Texts(Mapping[str, pa.Array]):
+    """The columns of a batch of bytes as text, turned when first looked at: most of them nobody reads."""
+
+    def __init__(self, raw: pa.Table) -> None:
+        self._raw = raw
+        self._names = raw.column_names
+        self._made: dict[str, pa.Array] = {}
+
+    def __getitem__(self, name: str) -> pa.Array:
+        if name not in self._made:
+            self._made[name] = _text(self._raw[name].combine_chunks())
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def _text(cells: pa.Array) -> pa.Array:

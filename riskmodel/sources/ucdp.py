@@ -1,8 +1,9 @@
 """UCDP GED event files in every flavour in which people hold them, told apart by content and never by name.
 
-`official`: the 49 columns as published, final or candidate. `website`: the country download of ucdp.uu.se (`best_est`,
-American dates, one field more than its header names). `hdx`: the Humanitarian Data Exchange's (a line of HXL tags,
-numbers such as 475.0). Sundberg & Melander (2013), doi:10.1177/0022343313484347.
+`official`: the 49 columns as published, final or candidate, with their header or without (24.0.1). `website`: the
+country download of ucdp.uu.se (`best_est`, American dates, one field more than its header names). `hdx`: the
+Humanitarian Data Exchange's (a line of HXL tags, numbers such as 475.0).
+Sundberg & Melander (2013), doi:10.1177/0022343313484347.
 """
 
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from riskmodel.events.manifest import Kind
 from riskmodel.events.table import SCHEMA, Checked, EventRules, month_of, unsplit_rows
 from riskmodel.months import month, span
 from riskmodel.sources import files
+from riskmodel.sources.ucdp_layout import GED_COLUMNS
 
 VARIABLE_MAP = {
     "event_id": "id",
@@ -98,6 +100,10 @@ class GedFile:
 
     def __init__(self, path: Path) -> None:
         names, first = files.header(path)
+        simulated = any(cell.startswith("SIMULATED") for cell in (*names, *first))
+        headless = len(names) == len(GED_COLUMNS) and names[0].isdecimal()
+        if headless:
+            names = list(GED_COLUMNS)
         if "best_est" in names:
             self.flavour = "website"
         elif "iso3" in names:
@@ -110,9 +116,9 @@ class GedFile:
             raise BadInput(f"{path}: header: no column {', '.join(missing)}; this is no UCDP event file")
         if self.flavour == "website" and len(first) == len(names) + 1:
             names.append("(trailing)")
-        self.simulated = any(cell.startswith("SIMULATED") for cell in first)
+        self.simulated = simulated
         hxl = any(cell.startswith("#") for cell in first) and not first[0]
-        self.table = files.CsvTable(path, names, skip=2 if hxl else 1)
+        self.table = files.CsvTable(path, names, skip=0 if headless else 2 if hxl else 1)
         self._cells: list[pd.DataFrame] = []
 
     def read(self, today: date) -> Iterator[Checked]:
@@ -135,6 +141,14 @@ class GedFile:
 
 
 def _counted(good: pa.Table) -> pd.DataFrame:
-    months = month_of(good["date_start"]).astype("datetime64[s]")
-    cells = pd.DataFrame({"iso3": good["iso3"].cast(pa.string()).to_pandas(), "month": months})
-    return cells.assign(events=1).groupby(["iso3", "month"], as_index=False)[["events"]].sum()
+    grouped = pa.table(
+        {"iso3": good["iso3"], "month": pa.chunked_array([month_of(good["date_start"]).astype("int32")])}
+    )
+    cells = grouped.group_by(["iso3", "month"]).aggregate([([], "count_all")])
+    return pd.DataFrame(
+        {
+            "iso3": cells["iso3"].cast(pa.string()).to_pandas(),
+            "month": cells["month"].to_numpy().astype("datetime64[M]").astype("datetime64[s]"),
+            "events": cells["count_all"].to_numpy(),
+        }
+    )

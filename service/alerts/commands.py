@@ -119,7 +119,7 @@ def _open(home: Home) -> "tuple[Settings, Store]":
     from service.store import Store
 
     settings = load(home)
-    return settings, Store.of(home, settings)
+    return settings, Store.of(home)
 
 
 def _now() -> datetime:

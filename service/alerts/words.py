@@ -18,11 +18,12 @@ REGION = "*"
 
 CAUSES: dict[str, Both] = {
     "first": {"en": "the first snapshot", "fr": "du premier bulletin"},
-    "new_month": {"en": "a new month of data", "fr": "d'un nouveau mois de données"},
+    "new_month": {"en": "a new month of data", "fr": "d’un nouveau mois de données"},
     "revision": {"en": "revised data", "fr": "de données révisées"},
-    "model": {"en": "a new model", "fr": "d'un nouveau modèle"},
+    "model": {"en": "a new model", "fr": "d’un nouveau modèle"},
     "settings": {"en": "changed settings", "fr": "de réglages modifiés"},
-    "rules": {"en": "a changed alert rule", "fr": "d'une règle d'alerte modifiée"},
+    "withdrawal": {"en": "a withdrawn snapshot", "fr": "du retrait d’un bulletin"},
+    "rules": {"en": "a changed alert rule", "fr": "d’une règle d’alerte modifiée"},
     "clock": {"en": "time that passed without newer data", "fr": "du temps écoulé sans données plus récentes"},
 }
 """Why a state changed."""
@@ -31,11 +32,12 @@ NEWS = frozenset({"first", "new_month", "revision"})
 """The causes that can bring news of events. A change for any other says that it is none."""
 
 _KINDS = {
-    "ok": {"en": "NO ALERT", "fr": "PAS D'ALERTE"},
+    "ok": {"en": "NO ALERT", "fr": "PAS D’ALERTE"},
     "pending": {"en": "PENDING", "fr": "EN ATTENTE"},
     "firing": {"en": "ALERT", "fr": "ALERTE"},
-    "resolved": {"en": "RESOLVED", "fr": "FIN D'ALERTE"},
+    "resolved": {"en": "RESOLVED", "fr": "FIN D’ALERTE"},
     "summary": {"en": "SUMMARY", "fr": "RÉCAPITULATIF"},
+    "correction": {"en": "CORRECTION", "fr": "RECTIFICATIF"},
     "test": {"en": "TEST", "fr": "ESSAI"},
 }
 
@@ -43,11 +45,11 @@ _METRICS = {
     "risk_score": {"en": "Risk score, 0 to 100: {}", "fr": "Score de risque, de 0 à 100\xa0: {}"},
     "escalation_probability": {
         "en": "Probability of escalation within 3 months: {}",
-        "fr": "Probabilité d'escalade d'ici 3 mois\xa0: {}",
+        "fr": "Probabilité d’escalade d’ici 3 mois\xa0: {}",
     },
     "onset_probability": {
         "en": "Probability of a month with 25 deaths or more within 12 months: {}",
-        "fr": "Probabilité d'un mois à 25 morts ou plus d'ici 12 mois\xa0: {}",
+        "fr": "Probabilité d’un mois à 25 morts ou plus d’ici 12 mois\xa0: {}",
     },
     "expected_deaths": {
         "en": "Expected deaths in the next 3 months: {}",
@@ -112,11 +114,28 @@ def summary(data: Mapping[str, Any]) -> dict[str, Both]:
     return {"headline": headline, "text": _both(text)}
 
 
+def correction(data: Mapping[str, Any]) -> dict[str, Both]:
+    """Headline and text of the message that takes back a snapshot, and with it the messages in `data["alerts"]`."""
+    number, count = data["snapshot_id"], len(data["alerts"])
+    what = {
+        "en": f"{data['name']['en']} – snapshot {number} is withdrawn, and {count} messages sent from it with it",
+        "fr": f"{data['name']['fr']} – le bulletin {number} est retiré, et avec lui {count} messages envoyés",
+    }
+    headline = _both(lambda language: _headline("correction", data, language, what[language]))
+
+    def text(language: str) -> str:
+        why = {"en": f"Reason given: {data['why']}", "fr": f"Motif donné\xa0: {data['why']}"}[language]
+        told = (f"- {alert['headline'][language]}" for alert in data["alerts"])
+        return "\n".join([_sentences(headline[language], why, _data(data, language)), *told])
+
+    return {"headline": headline, "text": _both(text)}
+
+
 def test(route: str) -> dict[str, Both]:
     """Headline and text of a message that tries a route."""
     what = {"en": f"Vigie reaches the route “{route}”", "fr": f"Vigie atteint la voie «\xa0{route}\xa0»"}
     headline = _both(lambda language: _headline("test", {}, language, what[language]))
-    none = {"en": "This is no alert: nothing has happened", "fr": "Ceci n'est pas une alerte\xa0: rien n'est arrivé"}
+    none = {"en": "This is no alert: nothing has happened", "fr": "Ceci n’est pas une alerte\xa0: rien n’est arrivé"}
     return {"headline": headline, "text": _both(lambda language: _sentences(headline[language], none[language]))}
 
 

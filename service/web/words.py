@@ -25,6 +25,7 @@ REASONS = {
     "no_history": "no known history",
     "history_ends_early": "no recent data",
     "history_too_short": "known history too short",
-    "not_quiet": "already violent",
+    "not_quiet": "violent within five years",
+    "no_vintages": "too few earlier versions of the figures",
 }
 TABLES = (BANDS, STATUS, OUTCOMES, OUTCOME_MEANINGS, SEVERITIES, REASONS)

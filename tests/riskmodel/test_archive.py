@@ -91,7 +91,7 @@ def test_the_newest_release_wins_then_the_newest_ingest(archive: Archive, tmp_pa
     ]:
         take_in(archive, one(name, best), "MLI:2020-01..2020-02", release=release)
         assert said(archive, "MLI", "2020-01") == wins
-    (source,) = archive.view().sources("MLI")
+    (source,) = archive.view().sources("MLI", month("2020-12"))
     assert source == {"ingest": "0005", "source": "UCDP 25.1", "release": "25.1", "first": "2020-01", "last": "2020-02"}
 
 
@@ -100,7 +100,7 @@ def test_a_country_month_table_and_events_share_out_by_precedence(archive: Archi
     take_in(archive, ged.write(tmp_path / "a.csv", {"date": "2020-02-05", "best": 7}), "MLI:2020-02..2020-02")
     assert [said(archive, "MLI", m) for m in ("2020-01", "2020-02", "2020-03")] == [10, 7, 30]
     assert [said(archive, "MLI", m, "all") for m in ("2020-01", "2020-02")] == [None, 7]
-    assert [(s["first"], s["last"]) for s in archive.view().sources("MLI")] == [
+    assert [(s["first"], s["last"]) for s in archive.view().sources("MLI", month("2020-12"))] == [
         ("2020-01", "2020-01"), ("2020-02", "2020-02"), ("2020-03", "2020-03"),
     ]  # fmt: skip
 
@@ -193,6 +193,57 @@ def test_what_a_killed_ingest_left_is_cleaned_and_never_seen(archive: Archive, t
     }
 
 
+def test_a_lost_manifest_is_damage_and_nothing_is_deleted(archive: Archive, tmp_path: Path) -> None:
+    take_in(archive, ged.write(tmp_path / "a.csv", {}), "MLI:2020-01..2020-12")
+    (archive.root / "manifest.json").unlink()
+    for attempt in (archive.ingests, archive.view, lambda: manifest.realm(archive.root)):
+        with pytest.raises(Refused, match="is missing, and there is data beside it"):
+            attempt()
+    with pytest.raises(Refused, match="is missing"):
+        take_in(archive, ged.write(tmp_path / "b.csv", {}), "MLI:2020-01..2020-12")
+    assert (archive.root / "events" / "0001.parquet").exists()
+
+
+def test_nothing_can_cover_a_month_that_is_not_over(archive: Archive, tmp_path: Path) -> None:
+    path = ged.write(tmp_path / "a.csv", {})
+    with pytest.raises(BadInput, match=r"not over: MLI:2020-01\.\.2026-11"):
+        take_in(archive, path, "MLI:2020-01..2026-11")
+    assert archive.ingests() == ()
+    take_in(archive, path, "MLI:2020-01..2026-10")
+
+
+def test_a_file_is_not_said_to_be_another_release_than_it_shows(archive: Archive, tmp_path: Path) -> None:
+    places = (432, 436, 439, 437, 433, 615, 438, 435, 475, 461, 434, 625, 482, 490, 530, 500)
+    candidate = ged.write(tmp_path / "a.csv", *({"country_id": gw, "date": "2026-02-03"} for gw in places))
+    with pytest.raises(BadInput, match=r"is that of release 26\.0\.2, not 25\.1"):
+        take_in(archive, candidate, release="25.1")
+    assert take_in(archive, candidate).ingest.release == "26.0.2"
+
+
+def test_deaths_of_an_unknown_type_count_in_all(archive: Archive, tmp_path: Path) -> None:
+    take_in(
+        archive, ged.write(tmp_path / "a.csv", {"best": 3}, {"best": 5, "type_of_violence": 9}), "MLI:2020-01..2020-02"
+    )
+    assert [said(archive, "MLI", "2020-01", kind) for kind in ("state_based", "all")] == [3, 8]
+
+
+def test_what_covers_nothing_changes_nothing(archive: Archive, tmp_path: Path) -> None:
+    take_in(archive, ged.write(tmp_path / "a.csv", {}), "MLI:2020-01..2020-12")
+    digest = archive.view().digest
+    take_in(archive, ged.write(tmp_path / "sample.csv", {"best": 9}))
+    assert archive.view().digest == digest
+
+
+def test_the_same_data_has_the_same_digest_in_any_home(tmp_path: Path) -> None:
+    path = ged.write(tmp_path / "a.csv", {})
+    digests = set()
+    for day in (0, 1):
+        archive = Archive(tmp_path / f"archive-{day}")
+        take_in(archive, path, "MLI:2020-01..2020-12", now=NOW + timedelta(days=day))
+        digests.add(archive.view().digest)
+    assert len(digests) == 1
+
+
 def test_a_damaged_manifest_is_refused(archive: Archive) -> None:
     archive.root.mkdir()
     (archive.root / "manifest.json").write_text('{"ingests": [{"id"')
@@ -227,7 +278,7 @@ def test_late_events_of_a_candidate_add_to_an_older_candidate_and_never_to_a_fin
     assert [said(archive, "MLI", m) for m in ("2026-01", "2026-02")] == [5 + 3 + 10, 7]
     assert said(archive, "NER", "2026-01") == 0
     final = ged.write(tmp_path / "final.csv", {"id": 91, "date": "2026-01-05", "best": 4})
-    take_in(archive, final, "*:2025-01..2026-12", release="27.1", now=NOW + timedelta(days=400))
+    take_in(archive, final, "*:2025-01..2026-10", release="27.1", now=NOW + timedelta(days=400))
     assert [said(archive, "MLI", m) for m in ("2026-01", "2026-02")] == [4, 0]
 
 

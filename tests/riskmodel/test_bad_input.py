@@ -1,6 +1,7 @@
 """Input that breaks a rule: a clear message with file, row and rule, the right exit code, and nothing lost."""
 
 import gzip
+import random
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -34,8 +35,25 @@ def rejected(home: Home) -> list[dict[str, object]]:
         (lambda path: path.write_bytes(b"\x1f\x8bnonsense"), "broken"),
         (lambda path: path.write_bytes(b"PK\x03\x04nonsense"), "broken"),
         (lambda path: zipfile.ZipFile(path, "w").writestr("a.txt", "no table"), "must hold one CSV table"),
+        (lambda path: path.write_bytes(random.Random(1).randbytes(5000)), ""),
+        (lambda path: path.write_bytes(gzip.compress(random.Random(2).randbytes(5000))), ""),
+        (lambda path: path.write_bytes(b"a,b\r1,2\r"), "header: no column"),
+        (lambda path: path.write_bytes(b"PAR1 and no more"), ""),
     ],
-    ids=["missing", "folder", "empty", "wrong header", "cut gzip", "broken gzip", "broken zip", "zip without a table"],
+    ids=[
+        "missing",
+        "folder",
+        "empty",
+        "wrong header",
+        "cut gzip",
+        "broken gzip",
+        "broken zip",
+        "zip without a table",
+        "rubbish",
+        "zipped rubbish",
+        "old line ends",
+        "broken Parquet",
+    ],
 )
 def test_a_file_that_cannot_be_read(
     vigie: Vigie, home: Home, tmp_path: Path, source: str, make: Callable[[Path], object], rule: str
@@ -216,6 +234,29 @@ def test_an_option_that_cannot_be_read(
     vigie: Vigie, home: Home, tmp_path: Path, option: str, value: str, rule: str
 ) -> None:
     said = vigie("ingest", "ucdp", ged.write(tmp_path / "events.csv", {}), option, value)
-    assert said.code == 3
-    assert rule in said.err
+    assert said.code == 2
+    assert rule in " ".join(said.err.split())
     assert manifest.read(home.archive) == ()
+
+
+def test_a_home_that_cannot_be_used_is_said(vigie: Vigie, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for arguments in (("ingest", "ucdp", ged.write(tmp_path / "a.csv", {})), ("scores",), ("recompute",)):
+        said = vigie("--home", tmp_path / "file" / "home", *arguments)
+        assert (said.code, "Traceback" in said.err, "internal" in said.err) == (3, False, False)
+        assert "Not a directory" in said.err
+
+
+def test_a_database_that_is_none_is_said(vigie: Vigie, home: Home) -> None:
+    home.root.mkdir()
+    home.database.write_bytes(random.Random(1).randbytes(9000))
+    said = vigie("scores")
+    assert (said.code, "vigie.db cannot be used" in said.err) == (3, True)
+
+
+def test_flags_are_counted_by_name(vigie: Vigie, tmp_path: Path) -> None:
+    rows = {"adm_1": "", "where_prec": ""}, {"adm_1": ""}, {}
+    assert (
+        "2 rows flagged: no adm 1 2, no where prec 1"
+        in vigie("ingest", "ucdp", ged.write(tmp_path / "a.csv", *rows)).out
+    )

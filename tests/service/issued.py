@@ -29,6 +29,16 @@ SCORES = {
 }
 
 
+QUALITY = {
+    "NER": [{"code": "few_reports", "probability": 0.0004, "months": 3}],
+    "DZA": [
+        {"code": "imprecise_dates", "events": 0.02, "deaths": 0.31, "months": 12},
+        {"code": "imprecise_places", "events": 0.25, "deaths": None, "months": 12},
+    ],
+}
+"""Warnings about the data by country: Niger has gone silent, Algeria's events are vague."""
+
+
 def document(
     *, origin: str = "2022-12", simulated: bool = False, number: int = 1, issued_at: datetime = NOW
 ) -> dict[str, Any]:
@@ -49,6 +59,7 @@ def document(
         "data": {"digest": "d" * 64, "ingests": []},
         "model": {"id": "2022-12-state_based-ab12cd34", "digest": "e" * 64, "origin": origin, "trained_at": None},
         "bands": BANDS,
+        "data_quality": [],
         "countries": [country(iso3, origin, source) for iso3 in geography.region("MLI").members],
     }
 
@@ -70,6 +81,9 @@ def country(iso3: str, origin: str, source: dict[str, Any]) -> dict[str, Any]:
         "escalation_probability": None if score is None else round(score / 300, 3),
         "onset_probability": None if score is None or score > 30 else round(score / 100, 3),
         "expected_deaths": None if score is None else round(level * 3.3, 1),
+        "completeness": {"month": origin, "value": 0.62, "low": 0.41, "high": 0.83},
+        "data_quality": QUALITY.get(iso3, []),
+        "nowcast": [{"month": origin, "reported": 31, "expected": 50, "value": 0.62, "low": 0.41, "high": 0.83}],
         "reasons": {"onset_probability": "not_quiet"} if score and score > 30 else {},
         "forecast": [],
         "observed": [{"month": str(end - 35 + i), "deaths": deaths} for i, deaths in enumerate(observed)],
@@ -77,9 +91,9 @@ def country(iso3: str, origin: str, source: dict[str, Any]) -> dict[str, Any]:
         "indicators": {"deaths_12m": level, "deaths_60m": None},
     }
     if score is None:
-        fields = ("risk_score", "escalation_probability", "onset_probability", "expected_deaths")
-        months = [{**month, "deaths": None} for month in shown["observed"]]
-        return {**shown, "observed": months, "sources": [], "reasons": dict.fromkeys(fields, "no_history")}
+        fields = ("risk_score", "escalation_probability", "onset_probability", "expected_deaths", "completeness")
+        nothing = {"observed": [{**month, "deaths": None} for month in shown["observed"]], "sources": [], "nowcast": []}
+        return {**shown, **nothing, "completeness": None, "reasons": dict.fromkeys(fields, "no_history")}
     shown["rungs"] = [
         {"deaths": rung, "probability": round(1 / (1 + (rung / (3 * level)) ** 1.4), 3)}
         for rung in (1, 5, 25, 100, 300, 1000)

@@ -85,7 +85,7 @@ def test_an_empty_home_has_no_snapshot_to_speak_of(home: Home, vigie: Vigie) -> 
 
 def test_undelivered_messages_are_listed_and_settled(home: Home, vigie: Vigie) -> None:
     settings = set_route(home, "http://127.0.0.1:9/")
-    store = Store.of(home, settings)
+    store = Store.of(home)
     with store.writing() as connection:
         data = {"headline": {"en": "ALERT – Mali", "fr": "ALERTE – Mali"}}
         ids = [

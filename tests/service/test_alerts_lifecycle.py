@@ -274,7 +274,7 @@ def test_a_crossing_is_a_state_a_transition_and_a_delivery(desk: Desk) -> None:
     )
     assert data["text"]["fr"] == (
         "ALERTE – Mali – Le risque est très élevé. Score de risque, de 0 à 100\xa0: 78,1 "
-        "(se déclenche à 70, cesse en dessous de 65). En raison d'un nouveau mois de données. "
+        "(se déclenche à 70, cesse en dessous de 65). En raison d’un nouveau mois de données. "
         "Violence impliquant un État, données au 2022-12-28, bulletin 1."
     )
 
@@ -330,14 +330,14 @@ def test_unknown_neither_clears_nor_fires_and_is_shown_with_its_reason(desk: Des
         (
             ["model"],
             "Because of a new model, not of new events.",
-            "d'un nouveau modèle, et non de nouveaux événements.",
+            "d’un nouveau modèle, et non de nouveaux événements.",
         ),
         (["settings"], "Because of changed settings, not of new events.", "de réglages modifiés, et non de nouveaux"),
-        ([], "Because of a changed alert rule, not of new events.", "d'une règle d'alerte modifiée, et non de"),
+        ([], "Because of a changed alert rule, not of new events.", "d’une règle d’alerte modifiée, et non de"),
         (
             ["new_month", "model"],
             "Because of a new month of data and a new model.",
-            "de données et d'un nouveau modèle.",
+            "de données et d’un nouveau modèle.",
         ),
     ],
 )

@@ -18,11 +18,12 @@ from issued import NOW, SCORES, Issuer
 
 from riskmodel import scores
 from riskmodel.home import Home
+from riskmodel.reporting import completeness
 from service import payloads
 from service.alerts import lifecycle, outbox, rules
 from service.api.problems import KINDS
 from service.app import create_app
-from service.store import deliveries
+from service.store import deliveries, snapshots
 from service.web import words
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "api.md"
@@ -102,7 +103,7 @@ def test_scores_are_sorted_by_risk_and_say_what_they_are(real: Issuer, client: F
 
 def test_scores_leave_the_long_lists_to_the_country(real: Issuer, client: FlaskClient) -> None:
     row, full = client.get("/v1/scores").json["data"][1], client.get("/v1/scores/MLI").json["data"]
-    assert full.keys() - row.keys() == {"forecast", "observed", "indicators"}
+    assert full.keys() - row.keys() == {"forecast", "observed", "nowcast", "indicators"}
     assert {key: full[key] for key in row} == row
     assert row["location_name"] == "Mali"
     assert len(full["observed"]) == 36
@@ -134,6 +135,35 @@ def test_status_is_the_age_of_the_data_when_asked(
 def test_every_payload_carries_the_same_particulars(real: Issuer, client: FlaskClient) -> None:
     for path in ("/v1/scores", "/v1/scores/SEN", "/v1/runs", "/v1/runs/1", "/v1/alerts", "/readyz"):
         assert client.get(path).json.keys() >= META, path
+
+
+def test_how_complete_and_how_good_the_data_are_is_said(real: Issuer, client: FlaskClient) -> None:
+    said = client.get("/v1/scores").json
+    rows = {row["location_code"]: row for row in said["data"]}
+    assert said["data_quality"] == []
+    assert rows["MLI"]["completeness"] == {"month": "2022-12", "value": 0.62, "low": 0.41, "high": 0.83}
+    assert (rows["MRT"]["completeness"], rows["MRT"]["reasons"]["completeness"]) == (None, "no_history")
+    assert rows["NER"]["data_quality"] == [{"code": "few_reports", "probability": 0.0004, "months": 3}]
+    (month,) = client.get("/v1/scores/MLI").json["data"]["nowcast"]
+    assert (month["month"], month["reported"], month["expected"]) == ("2022-12", 31, 50)
+    lines = {line["location_code"]: line for line in csv.DictReader(io.StringIO(client.get("/v1/scores.csv").text))}
+    assert (lines["MLI"]["completeness"], lines["MRT"]["completeness"]) == ("0.62", "")
+    assert lines["DZA"]["data_quality"] == "imprecise_dates; imprecise_places"
+
+
+def test_a_snapshot_of_before_completeness_is_still_served(home: Issuer, client: FlaskClient) -> None:
+    home.hold("real")
+    issued = home.issue()
+    del issued["data_quality"]
+    for country in issued["countries"]:
+        for key in ("completeness", "data_quality", "nowcast"):
+            del country[key]
+    with home.store.writing() as connection:
+        connection.execute(sa.update(snapshots).values(document=issued))
+    assert client.get("/v1/scores").json["data_quality"] == []
+    assert "completeness" not in client.get("/v1/scores/MLI").json["data"]
+    for path in ("/v1/scores.csv", "/", "/country/MLI"):
+        assert client.get(path).status_code == 200
 
 
 def test_csv_holds_the_same_table(real: Issuer, client: FlaskClient) -> None:
@@ -414,5 +444,6 @@ def test_every_country_of_the_region_has_its_address(real: Issuer, client: Flask
 
 
 def test_every_reason_has_words_and_a_place_in_the_guide() -> None:
-    assert words.REASONS.keys() == scores.REASONS.keys()
-    assert all(f"`{code}`" in DOCS.read_text(encoding="utf-8") for code in scores.REASONS)
+    codes = scores.REASONS | completeness.REASONS
+    assert words.REASONS.keys() == codes.keys()
+    assert all(f"`{code}`" in DOCS.read_text(encoding="utf-8") for code in codes)

@@ -99,7 +99,7 @@ def test_the_table_is_sorted_by_risk_and_says_what_each_country_is(real: Issuer,
     assert "86.2 extreme" in rows[0]
     assert "81.4 very high" in rows[1]
     assert "27%" in rows[1]
-    assert "already violent" in rows[1]
+    assert "violent within five years" in rows[1]
     assert "379 Jan 26–354 Feb 25–363 Mar 23–373" in rows[1]
     assert "12%" in rows[5]
 
@@ -109,7 +109,7 @@ def test_what_is_unknown_is_said_and_never_zero(real: Issuer, client: FlaskClien
     assert mauritania.count("no known history") == 4
     assert "no source" in mauritania
     country = _page(client, "/country/MRT?lang=en").text
-    assert country.count("no known history") == 4
+    assert country.count("no known history") == 5
     assert "Twelve months ahead" not in country
 
 
@@ -203,6 +203,36 @@ def test_a_computation_that_does_not_come_is_told(real: Issuer) -> None:
     assert "Next computation expected at 09:29 UTC" in _page(_app(real).test_client()).text
     overdue = _page(_app(real, 0.1).test_client()).text
     assert "The computation expected on 10 January 2023, 09:29 UTC has not come." in overdue
+
+
+def test_how_good_the_data_are_stands_on_the_page(real: Issuer, client: FlaskClient) -> None:
+    rows = _page(client).rows
+    assert "few or no reports lately" in rows[3]
+    assert "December 2022: some 62% reported" in rows[3]
+    assert not [row for row in (*rows[1:3], *rows[4:]) if "few or no reports" in row]
+    niger = _page(client, "/country/NER?lang=en").text
+    assert "Few or no reports for 3 months: by its own history so few have a probability of < 1%." in niger
+    assert "Some 62% of the deaths of December 2022 are reported by now (90% interval: 41% to 83%)." in niger
+    algeria = _page(client, "/country/DZA?lang=fr").text
+    assert "2 % des événements ne sont datés d’aucun mois précis (31 % des morts)." in algeria
+    assert "25 % des événements ne sont situés dans aucun district précis." in algeria
+    assert "not known: no known history" in _page(client, "/country/MRT?lang=en").text
+    assert "still unreported is not known" not in _page(client).text
+
+
+def test_what_nothing_is_known_of_is_not_called_complete(home: Issuer) -> None:
+    home.hold("real")
+    issued = home.issue()
+    issued["data_quality"] = [{"code": "few_reports", "probability": 0.002, "months": 1}]
+    for country in issued["countries"]:
+        country["completeness"], country["reasons"]["completeness"] = None, "no_vintages"
+    with home.store.writing() as connection:
+        connection.execute(sa.update(snapshots).values(document=issued))
+    page = _page(_app(home).test_client()).text
+    assert "How much of the newest month is still unreported is not known." in page
+    assert "Whole region: Few or no reports for 1 month" in page
+    country = _page(_app(home).test_client(), "/country/MLI?lang=fr").text
+    assert "reste à signaler : trop peu de versions antérieures des chiffres" in country
 
 
 def test_alerts_stand_on_the_page(real: Issuer) -> None:

@@ -6,25 +6,29 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import ged
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from receivers import HookReceiver
 
 from riskmodel import bundle, geography
 from riskmodel.errors import BadInput, Refused
 from riskmodel.events.archive import Archive
+from riskmodel.events.coverage import Coverage
 from riskmodel.forecasting.baselines import Conflictology, History
 from riskmodel.home import Home
 from riskmodel.indicators.panel import INDICATORS
 from riskmodel.ingest import ingest
 from riskmodel.months import month
 from riskmodel.sources.monthly import MonthlyFile
+from riskmodel.sources.ucdp import GedFile
 from service.alerts import rules as alert_rules
 from service.recompute import Done, causes, recompute
 from service.settings import Settings, load
@@ -41,7 +45,7 @@ class Vigil:
 
     def __init__(self, home: Home) -> None:
         self.home, self.settings = home, load(home)
-        self.store = Store.of(home, self.settings)
+        self.store = Store.of(home)
 
     def take_in(self, folder: Path, last: str, **deaths: Sequence[int]) -> None:
         """Five years of months up to `last`: 2 deaths each, the last ones as given by country."""
@@ -98,7 +102,12 @@ def test_a_snapshot_says_what_it_was_made_from(vigil: Vigil) -> None:
     assert (done.issued, done.snapshot_id) == (True, 1)
     said = vigil.newest
     assert (said["origin"], said["data_as_of"], said["outcome"]) == ("2021-12", "2021-12-31", "state_based")
-    assert (said["simulated"], said["first"], said["causes"], said["source"]) == (False, True, ["first"], "monthly")
+    assert (said["simulated"], said["first"], said["causes"], said["source"]) == (
+        False,
+        True,
+        ["first"],
+        "country-month table",
+    )
     assert said["data"]["digest"] == Archive(vigil.home.archive).view().digest
     assert [ingest["id"] for ingest in said["data"]["ingests"]] == ["0001"]
     assert tuple(country["location_code"] for country in said["countries"]) == geography.region("MLI").members
@@ -108,7 +117,13 @@ def test_a_snapshot_says_what_it_was_made_from(vigil: Vigil) -> None:
     assert mali["risk_score"] == 50.0, "90 deaths for certain: the rungs 1, 5 and 25 of six"
     assert [seen["deaths"] for seen in mali["observed"]] == [2] * 24 + [30] * 12
     (source,) = mali["sources"]
-    assert source == {"ingest": "0001", "source": "monthly", "release": None, "first": "2017-01", "last": "2021-12"}
+    assert source == {
+        "ingest": "0001",
+        "source": "country-month table",
+        "release": None,
+        "first": "2017-01",
+        "last": "2021-12",
+    }
 
 
 def test_what_nothing_covers_is_null_with_a_reason(vigil: Vigil) -> None:
@@ -117,6 +132,61 @@ def test_what_nothing_covers_is_null_with_a_reason(vigil: Vigil) -> None:
     assert (mauritania["risk_score"], mauritania["band"], mauritania["expected_deaths"]) == (None, None, None)
     assert mauritania["reasons"]["risk_score"] == "no_history"
     assert {seen["deaths"] for seen in mauritania["observed"]} == {None}
+
+
+def test_without_vintages_completeness_is_unknown_and_figures_stay(vigil: Vigil) -> None:
+    vigil.run()
+    mali, mauritania = (vigil.newest["countries"][i] for i in (0, 5))
+    assert (mali["completeness"], mali["reasons"]["completeness"], mali["nowcast"]) == (None, "no_vintages", [])
+    assert (mauritania["completeness"], mauritania["reasons"]["completeness"]) == (None, "no_history")
+    assert mali["expected_deaths"] == 90
+    assert (mali["data_quality"], vigil.newest["data_quality"]) == ([], [])
+
+
+def test_the_forecast_starts_from_what_is_expected_and_the_chart_from_what_is_reported(
+    home: Home, tmp_path: Path
+) -> None:
+    """Each month one event, half of whose deaths the candidate release knows."""
+    vigil, countries = Vigil(home), {"MLI": ged.MALI, "NER": ged.NIGER, "BFA": ged.BURKINA_FASO}
+
+    def release(number: str, first: str, last: str, best: int) -> None:
+        months = np.arange(month(first), month(last) + 1)
+        rows = [
+            {"id": 1000 * code + int(m.astype(int)), "date": f"{m}-05", "country_id": code, "best": best, "high": best}
+            for code in countries.values()
+            for m in months
+        ]
+        covers = [Coverage(iso3, months[0], months[-1]) for iso3 in countries]
+        source = GedFile(ged.write(tmp_path / f"{number}.csv", *rows))
+        ingest(Archive(home.archive), source, covers=covers, release=number, now=INGESTED)
+
+    for m in range(1, 13):
+        release(f"20.0.{m}", f"2020-{m:02}", f"2020-{m:02}", 50)
+    release("21.1", "2016-01", "2020-12", 100)
+    release("21.0.1", "2021-01", "2021-01", 50)
+    vigil.train()
+    vigil.run()
+    assert vigil.newest["origin"] == "2021-01"
+    mali = vigil.newest["countries"][0]
+    share = mali["completeness"]
+    assert (share["month"], share["value"]) == ("2021-01", 0.5)
+    assert share["low"] <= 0.5 <= share["high"]
+    (newest,) = mali["nowcast"]
+    assert (newest["month"], newest["reported"], newest["expected"]) == ("2021-01", 50, 100)
+    assert [seen["deaths"] for seen in mali["observed"]] == [100] * 35 + [50]
+    assert np.expm1(mali["indicators"]["deaths_1m"]) == pytest.approx(100, rel=1e-3)
+    assert mali["expected_deaths"] == 300
+
+
+def test_a_country_that_falls_silent_is_warned_of_and_not_called_peaceful(vigil: Vigil, tmp_path: Path) -> None:
+    vigil.take_in(tmp_path, "2022-03", MLI=[30] * 12 + [0] * 3)
+    vigil.run()
+    mali, niger = (vigil.newest["countries"][i] for i in (0, 6))
+    ((warning,), nothing) = mali["data_quality"], niger["data_quality"]
+    assert (warning["code"], warning["months"]) == ("few_reports", 3)
+    assert 0 < warning["probability"] < 0.01
+    assert (niger["location_code"], nothing) == ("NER", [])
+    assert vigil.newest["data_quality"] == [warning], "Mali is all that this source tells of"
 
 
 def test_snapshots_are_chained_by_digest(vigil: Vigil, tmp_path: Path) -> None:
@@ -257,3 +327,34 @@ def test_killed_at_any_moment_it_leaves_the_snapshot_before_or_after(vigil: Vigi
     assert chain[-1].id == done.snapshot_id
     assert [row.previous_digest for row in chain[1:]] == [row.digest for row in chain[:-1]]
     assert {run.status for run in vigil.rows(runs)} <= {"snapshot", "unchanged", "failed"}
+
+
+def test_a_good_run_calls_the_heartbeat_and_a_failed_one_does_not(
+    vigil: Vigil, vigie: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with HookReceiver().listening() as receiver:
+        monkeypatch.setenv("VIGIE_HEARTBEAT_URL", receiver.url("/alive"))
+        assert vigie("recompute").code == 0
+        assert receiver.paths == ["/alive"]
+        next(vigil.home.models.glob("*/model.joblib")).unlink()
+        assert vigie("recompute").code == 3
+        assert receiver.paths == ["/alive"]
+
+
+def test_a_damaged_archive_is_said_though_nothing_else_has_changed(vigil: Vigil) -> None:
+    vigil.run()
+    file = vigil.home.archive / "country_months" / "0001.parquet"
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(Refused, match=r"0001\.parquet was altered"):
+        vigil.run()
+    assert vigil.rows(runs)[-1].status == "failed"
+
+
+def test_the_source_is_the_one_that_speaks_for_the_origin(vigil: Vigil, tmp_path: Path) -> None:
+    """A later month beyond a gap is not the source of anything."""
+    path = tmp_path / "late.csv"
+    path.write_text("iso3,month,deaths_state_based\nMLI,2022-09,5\n")
+    ingest(Archive(vigil.home.archive), MonthlyFile(path), release="24.1", now=INGESTED)
+    vigil.run()
+    assert vigil.newest["source"] == "country-month table"
+    assert [source["ingest"] for source in vigil.newest["countries"][0]["sources"]] == ["0001"]

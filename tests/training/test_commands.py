@@ -63,8 +63,8 @@ def test_train_twice_makes_one_model(home: Home, vigie: Vigie, history: Path) ->
     ("arguments", "code", "said"),
     [
         (["train"], 3, "the archive is empty"),
-        (["train", "--region", "XYZ"], 3, "the archive is empty"),
-        (["train", "--origin", "soon"], 3, "the archive is empty"),
+        (["train", "--region", "XYZ"], 2, "'XYZ' is not the ISO alpha-3 code"),
+        (["train", "--origin", "soon"], 2, "not a month written YYYY-MM"),
         (["backtest", "--windows", "2008"], 3, "the archive is empty"),
         (["backtest", "--windows", "last"], 2, "neither a year nor two years"),
         (["backtest"], 2, "--windows"),
@@ -80,7 +80,7 @@ def test_wrong_use_and_an_empty_archive(vigie: Vigie, arguments: list[str], code
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["train", "--region", "XYZ"], 3, "'XYZ' is not the ISO alpha-3 code"),
+        (["train", "--region", "XYZ"], 2, "'XYZ' is not the ISO alpha-3 code"),
         (["train", "--region", "JPN"], 3, "no country of the region of JPN has a history"),
         (["train", "--outcome", "all"], 3, "history of all deaths"),
         (["train", "--origin", "soon"], 2, "not a month written YYYY-MM"),

@@ -23,4 +23,4 @@ def test_each_draw_of_leads_3_to_14_has_a_row(tmp_path: Path) -> None:
     for row in rows.itertuples():
         country, month = ("MLI", "NER", "SEN").index(row.iso3), row.month.month
         assert row.deaths == draws[country, month + 1, row.draw]
-        assert (str(row.origin), row.month.year, row.month.day) == ("2017-10-01", 2018, 1)
+        assert (f"{row.origin:%Y-%m-%d}", row.month.year, row.month.day) == ("2017-10-01", 2018, 1)

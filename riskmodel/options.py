@@ -1,0 +1,54 @@
+"""What can be written on the command line of any package: codes, months, spans, releases. A mistake is wrong use."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from riskmodel import geography
+from riskmodel.errors import BadInput
+
+if TYPE_CHECKING:
+    from riskmodel.events.coverage import Coverage
+
+
+class Written(click.ParamType[Any]):
+    """A value that a function reads from text, and which it may refuse with BadInput or ValueError."""
+
+    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
+        self.name, self._read = name, read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._read(value)
+        except (BadInput, ValueError) as refused:
+            self.fail(str(refused), param, ctx)
+
+
+def _iso3(text: str) -> str:
+    return geography.country(text).iso3
+
+
+def _span(text: str) -> "Coverage":
+    from riskmodel.events.coverage import Coverage
+
+    return Coverage.parse(text)
+
+
+def _release(text: str) -> str:
+    from riskmodel.events.releases import published
+
+    published(text)
+    return text
+
+
+def _month(text: str) -> Any:
+    from riskmodel.months import month
+
+    return month(text)
+
+
+ISO3, SPAN = Written("ISO3", _iso3), Written("SPAN", _span)
+RELEASE, MONTH = Written("RELEASE", _release), Written("YYYY-MM", _month)

@@ -1,0 +1,109 @@
+"""A wrong snapshot taken back: kept, marked, served no more, and corrected where it was told."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from issued import NOW, Issuer
+
+from riskmodel.errors import BadInput
+from service import payloads
+from service.alerts import lifecycle, rules
+from service.settings import load
+from service.store import deliveries, runs, snapshots
+from service.withdrawal import Withdrawn, withdraw
+
+RULES = rules.parse(
+    '[[rule]]\nname = "grave"\nmetric = "risk_score"\nfire_at = 60\nclear_at = 55\nseverity = "warning"\n'
+    'route = "duty"\ntitle = {en = "Grave", fr = "Grave"}\n',
+    "rules",
+)
+LATER = NOW + timedelta(days=1)
+
+
+@pytest.fixture
+def wrong(tmp_path: Path) -> Issuer:
+    """Two snapshots: a calm one, then a wrong one by which three countries fire; two of the messages have gone out."""
+    issuer = Issuer(tmp_path / "home")
+    issuer.hold("real")
+    for number, calm in ((1, True), (2, False)):
+        document = issuer.issue(at=NOW + timedelta(hours=number))
+        if calm:
+            for country in document["countries"]:
+                country["risk_score"] = 5.0 if country["risk_score"] is not None else None
+        with issuer.store.writing() as connection:
+            connection.execute(sa.update(snapshots).where(snapshots.c.id == number).values(document=document))
+            lifecycle.evaluate(
+                connection,
+                rules=RULES,
+                document=document,
+                run_id=number,
+                snapshot_id=number,
+                now=NOW + timedelta(hours=number),
+                data_age_days=10,
+                causes=["revision"],
+                first=False,
+            )
+    with issuer.store.writing() as connection:
+        (first, second, _) = connection.execute(sa.select(deliveries.c.id).order_by(deliveries.c.created_at)).scalars()
+        gone = deliveries.c.id.in_((first, second))
+        connection.execute(sa.update(deliveries).where(gone).values(status="sent", attempts=1, sent_at=NOW))
+    return issuer
+
+
+def rows(issuer: Issuer, table: sa.Table) -> list[Any]:
+    with issuer.store.reading() as connection:
+        return list(connection.execute(sa.select(table)).all())
+
+
+def served(issuer: Issuer) -> payloads.Served | None:
+    with issuer.store.reading() as connection:
+        return payloads.served(connection, load(issuer.home), simulated=False, now=LATER)
+
+
+def firing(issuer: Issuer) -> list[str]:
+    with issuer.store.reading() as connection:
+        return [alert["location_code"] for alert in lifecycle.firing(connection, "MLI", simulated=False)]
+
+
+def test_the_one_before_is_in_service_again_and_alerts_stand_as_it_says(wrong: Issuer) -> None:
+    before = rows(wrong, snapshots)[1]
+    assert sorted(firing(wrong)) == ["BFA", "MLI", "NER"]
+    assert withdraw(wrong.store, RULES, 2, "a file of another country", LATER) == Withdrawn(("duty",), 2, 1)
+    now_served = served(wrong)
+    assert now_served is not None
+    assert now_served.id == 1
+    assert firing(wrong) == []
+    kept = rows(wrong, snapshots)[1]
+    assert (kept.withdrawn_at, kept.withdrawn_why) == (LATER, "a file of another country")
+    assert (kept.document, kept.digest) == (before.document, before.digest)
+    assert rows(wrong, runs)[-1].status == "withdrawal"
+
+
+def test_a_correction_goes_to_whoever_was_told_and_the_rest_is_held_back(wrong: Issuer) -> None:
+    told = [row.id for row in rows(wrong, deliveries) if row.status == "sent"]
+    withdraw(wrong.store, RULES, 2, "a file of another country", LATER)
+    after = rows(wrong, deliveries)
+    assert [row.status for row in after if row.kind == "firing"].count("dismissed") == 1
+    (correction,) = (row for row in after if row.kind == "correction")
+    data = correction.document["data"]
+    assert (correction.route, correction.status, data["snapshot_id"]) == ("duty", "waiting", 2)
+    assert sorted(alert["delivery_id"] for alert in data["alerts"]) == sorted(told)
+    assert "a file of another country" in data["text"]["en"]
+    assert data["headline"]["fr"].startswith("RECTIFICATIF")
+
+
+def test_without_another_snapshot_nothing_is_served_and_nothing_fires(wrong: Issuer) -> None:
+    withdraw(wrong.store, RULES, 1, "wrong", LATER)
+    withdraw(wrong.store, RULES, 2, "wrong", LATER)
+    assert served(wrong) is None
+    assert firing(wrong) == []
+
+
+@pytest.mark.parametrize(("number", "rule"), [(9, "no snapshot 9"), (2, "was withdrawn on 2023-01-11")])
+def test_what_cannot_be_withdrawn(wrong: Issuer, number: int, rule: str) -> None:
+    withdraw(wrong.store, RULES, 2, "wrong", LATER)
+    with pytest.raises(BadInput, match=rule):
+        withdraw(wrong.store, RULES, number, "again", LATER)
