@@ -132,7 +132,7 @@ def measure(folder: Path, rows: int, repeats: int) -> Run:
     for turn in range(repeats):
         reading.append(run(sys.executable, "-c", READ, path))
         home = folder / f"home-{rows}-{turn}"
-        taking.append(vigie(home, "ingest", "ucdp", path, "--covers", SPAN, "--release", "25.1"))
+        taking.append(vigie(home, "ingest", "ucdp", path, "--covers", SPAN, "--release", "26.1"))
     plain, ingest = min(reading), min(taking)
     show("pandas.read_csv of 17 columns", plain)
     show("vigie ingest ucdp", ingest, f"{ingest.seconds / plain.seconds:.2f} x the clock of pandas")

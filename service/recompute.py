@@ -101,6 +101,7 @@ def _issue(
     ingredients = [view.digest, bundle.digest, settings.region, settings.bands, __version__]
     input_digest = hashlib.sha256(canonical({"input": ingredients}).encode()).hexdigest()
     with store.reading() as connection:
+        _not_withdrawn(connection, settings.region, input_digest)
         before = _last(connection, settings.region, simulated)
     changed = before is None or before.input_digest != input_digest
     content = _content(view, bundle, settings) if changed else {}
@@ -258,8 +259,21 @@ def _data_quality(
 
 
 def _last(connection: sa.Connection, region: str, simulated: bool) -> sa.Row[Any] | None:
+    """The snapshot in service."""
     of_region = (snapshots.c.region == region) & (snapshots.c.simulated == simulated)
-    return connection.execute(sa.select(snapshots).where(of_region).order_by(snapshots.c.id.desc())).first()
+    standing = sa.select(snapshots).where(of_region, snapshots.c.withdrawn_at.is_(None))
+    return connection.execute(standing.order_by(snapshots.c.id.desc())).first()
+
+
+def _not_withdrawn(connection: sa.Connection, region: str, input_digest: str) -> None:
+    """Raises Refused for an input whose snapshot was withdrawn: computing it again would say the same wrong things."""
+    same = (snapshots.c.region == region) & (snapshots.c.input_digest == input_digest)
+    withdrawn = sa.select(snapshots).where(same, snapshots.c.withdrawn_at.is_not(None))
+    if row := connection.execute(withdrawn.order_by(snapshots.c.id.desc())).first():
+        raise Refused(
+            f"the data and the model are those of snapshot {row.id}, which was withdrawn ({row.withdrawn_why}): "
+            "take in what is right, or vigie archive withdraw what is wrong"
+        )
 
 
 def _insert(

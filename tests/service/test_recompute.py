@@ -1,6 +1,7 @@
 """Recompute: what a snapshot says, why it differs from the last, what an unchanged input makes, what a kill leaves."""
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -358,3 +359,19 @@ def test_the_source_is_the_one_that_speaks_for_the_origin(vigil: Vigil, tmp_path
     vigil.run()
     assert vigil.newest["source"] == "country-month table"
     assert [source["ingest"] for source in vigil.newest["countries"][0]["sources"]] == ["0001"]
+
+
+def test_a_withdrawn_snapshot_is_not_issued_again(vigil: Vigil, vigie: Callable[..., Any], tmp_path: Path) -> None:
+    vigil.run()
+    vigil.take_in(tmp_path, "2021-12", MLI=[3000] * 12)
+    assert vigil.run().snapshot_id == 2
+    said = vigie("runs", "withdraw", "2", "--why", "a file of another country")
+    assert (said.code, "snapshot 2 is withdrawn" in said.out) == (0, True)
+    assert json.loads(vigie("scores", "--format", "json").out)["snapshot_id"] == 1
+    with pytest.raises(Refused, match="those of snapshot 2, which was withdrawn"):
+        vigil.run()
+    Archive(vigil.home.archive).withdraw("0002", "a file of another country", NOW)
+    done = vigil.run()
+    assert (done.issued, done.snapshot_id) == (False, 1)
+    assert vigie("runs", "withdraw", "2", "--why", "again").code == 3
+    assert [row.withdrawn_why for row in vigil.rows(snapshots)] == [None, "a file of another country"]

@@ -29,12 +29,12 @@ def free_port() -> int:
 class Up:
     """A running `vigie up`."""
 
-    def __init__(self, home: Path, port: int) -> None:
+    def __init__(self, home: Path, port: int, *options: str, **environment: str) -> None:
         self.url, self.log = f"http://127.0.0.1:{port}", home.parent / "up.log"
         self.home = home
-        command = [sys.executable, "-m", "riskmodel", "--home", str(home), "up", "--port", str(port)]
+        command = [sys.executable, "-m", "riskmodel", "--home", str(home), "up", "--port", str(port), *options]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **environment})
 
     def get(self, path: str) -> tuple[int, bytes]:
         """Status and body."""
@@ -76,8 +76,8 @@ class Up:
 
 
 @contextmanager
-def up(home: Path) -> Iterator[Up]:
-    running = Up(home, free_port())
+def up(home: Path, *options: str, **environment: str) -> Iterator[Up]:
+    running = Up(home, free_port(), *options, **environment)
     try:
         yield running
     finally:
@@ -160,6 +160,17 @@ def test_an_address_in_use_is_said(first: Path, vigie: Callable[..., Any]) -> No
         said = vigie("--home", first, "up", "--port", taken.getsockname()[1])
     assert said.code == 4
     assert "choose another --port" in said.err
+
+
+def test_where_there_is_no_internet_it_says_so_and_goes_on(first: Path) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    with up(first, "--pull", "ucdp", VIGIE_UCDP_URL=nowhere) as running:
+        running.wait("/v1/scores", 200, 60)
+        assert running.json("/v1/scores")["simulated"] is True
+        assert running.end() == 0
+    log = (first.parent / "up.log").read_text()
+    assert "asking ucdp for what is new" in log
+    assert "nothing new from ucdp (exit code 4); going on with what is here" in log
 
 
 def test_real_data_retires_what_is_simulated(first: Path, tmp_path: Path) -> None:
