@@ -12,6 +12,7 @@ import click
 from riskmodel import options
 from riskmodel.errors import BadInput
 from riskmodel.home import Home
+from riskmodel.receipts import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,8 +136,6 @@ def gdelt(home: Home, since: datetime | None, base: str | None) -> None:
 
 
 def _show(home: Home, receipts: "Sequence[Receipt]") -> None:
-    from riskmodel.commands import show
-
     for receipt in receipts:
         show(home, receipt)
     if not receipts:
