@@ -1,17 +1,26 @@
-"""Countries by ISO alpha-3 (number, names, capital, neighbours) and regions: a focal country with its neighbours.
+"""Countries by ISO alpha-3 (number, names, capital, neighbours), regions, borders, sites, and distances on the sphere.
 
-Names come from pycountry and CLDR (Babel); numbers, capitals and neighbours from `data/countries.csv`, which cites its
-sources. Country numbers are Gleditsch & Ward's (1999, doi:10.1080/03050629908434958) as UCDP uses them.
+A region is a focal country with its neighbours. Names come from pycountry and CLDR (Babel); numbers, capitals and
+neighbours from `data/countries.csv`, borders from `data/borders.csv`, airports and towns from `data/sites.csv`, which
+cite their sources. Country numbers are Gleditsch & Ward's (1999, doi:10.1080/03050629908434958) as UCDP uses them. The
+web process imports this module: it knows neither events nor indicators, and of libraries for arrays NumPy alone.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cache
+from io import StringIO
+from typing import Any
 
+import numpy as np
 import pycountry
 from babel import Locale
+from numpy.typing import ArrayLike, NDArray
 
 from riskmodel import reference
 from riskmodel.errors import BadInput
+
+EARTH_RADIUS = 6371.0088  # [km], the mean radius of the WGS 84 ellipsoid
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,17 @@ class Country:
             code = known.alpha_2
         return str(_locale(language).territories[code])
 
+    def border(self, neighbour: str) -> NDArray[np.float64]:
+        """Points along the land border with a neighbour, about every 20 km.
+
+        Shape (point, 2), latitude and longitude [degrees, WGS 84], read-only; no points where the source of
+        `data/borders.csv` has no common border. Raises BadInput for a country that is no neighbour.
+        """
+        try:
+            return borders()[self.iso3, neighbour]
+        except KeyError:
+            raise BadInput(f"{self.iso3} and {neighbour} do not share a land border") from None
+
 
 @dataclass(frozen=True)
 class Region:
@@ -42,6 +62,20 @@ class Region:
 
     focal: str
     members: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Sites:
+    """Strategic sites as columns, all of shape (site,): airports and larger towns.
+
+    `kind` is "airport" or "town"; `latitude` and `longitude` [degrees, WGS 84].
+    """
+
+    kind: NDArray[np.str_]
+    iso3: NDArray[np.str_]
+    name: NDArray[np.str_]
+    latitude: NDArray[np.float64]
+    longitude: NDArray[np.float64]
 
 
 @cache
@@ -95,3 +129,87 @@ def region(focal: str) -> Region:
 def continent(name: str) -> tuple[str, ...]:
     """ISO alpha-3 of all countries of a continent ("Africa", …)."""
     return tuple(sorted(c.iso3 for c in countries().values() if c.continent == name))
+
+
+@cache
+def borders() -> dict[tuple[str, str], NDArray[np.float64]]:
+    """Points along the border of each two neighbours, in either order; see `Country.border`."""
+    iso3, neighbour, latitude, longitude = _columns("borders.csv", np.str_, np.str_, np.float64, np.float64)
+    points = np.stack([latitude, longitude], axis=-1)
+    starts = np.flatnonzero(np.r_[True, (iso3[1:] != iso3[:-1]) | (neighbour[1:] != neighbour[:-1])])
+    lines = np.split(points, starts[1:])
+    drawn = dict(zip(zip(iso3[starts].tolist(), neighbour[starts].tolist(), strict=True), lines, strict=True))
+    none = np.empty((0, 2))
+    both = {}
+    for here, known in countries().items():
+        for there in known.neighbours:
+            both[here, there] = drawn.get((min(here, there), max(here, there)), none)
+            both[here, there].setflags(write=False)
+    return both
+
+
+@cache
+def sites() -> Sites:
+    """Airports and towns of 50,000 inhabitants or more, of all countries; read-only columns."""
+    columns = _columns("sites.csv", np.str_, np.str_, np.str_, np.float64, np.float64)
+    for column in columns:
+        column.setflags(write=False)
+    return Sites(*columns)
+
+
+def _columns(name: str, *types: type[np.generic]) -> tuple[NDArray[Any], ...]:
+    """The first columns of a long table, by NumPy's own reader, which makes no dict of each row."""
+    # As objects at first: of a width given beforehand, longer texts would be cut in silence.
+    rows = np.loadtxt(
+        StringIO(reference.text(name)),
+        dtype=[(str(place), object if kind is np.str_ else kind) for place, kind in enumerate(types)],
+        delimiter=",",
+        quotechar='"',
+        comments=None,
+        skiprows=1,
+        usecols=range(len(types)),
+    )
+    return tuple(rows[str(place)].astype(kind) for place, kind in enumerate(types))
+
+
+def unit_vectors(latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.float64]:
+    """Places [degrees] as unit vectors from the centre of the Earth, shape (…, 3).
+
+    The nearest by straight line are the nearest on the sphere, so that a k-d tree of them knows no date line or pole.
+    """
+    north, east = np.radians(latitude), np.radians(longitude)
+    return np.stack([np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north) + 0 * east], axis=-1)
+
+
+def chord(distance: float) -> float:
+    """The straight line between unit vectors whose great-circle distance [km] is this; at most 2, the antipodes."""
+    return 2 * math.sin(min(distance / (2 * EARTH_RADIUS), math.pi / 2))
+
+
+def distance(
+    latitude: ArrayLike, longitude: ArrayLike, other_latitude: ArrayLike, other_longitude: ArrayLike
+) -> NDArray[np.float64]:
+    """Great-circle distance between places [degrees], broadcast [km]: haversine, within 0.6 % of the ellipsoid's."""
+    north, east, other_north, other_east = _radians(latitude, longitude, other_latitude, other_longitude)
+    across = np.sin((other_north - north) / 2) ** 2
+    along = np.cos(north) * np.cos(other_north) * np.sin((other_east - east) / 2) ** 2
+    return np.asarray(2 * EARTH_RADIUS * np.arcsin(np.sqrt(np.minimum(across + along, 1))))
+
+
+def bearing(
+    latitude: ArrayLike, longitude: ArrayLike, other_latitude: ArrayLike, other_longitude: ArrayLike
+) -> NDArray[np.float64]:
+    """Direction in which the great circle leaves the first place for the other, broadcast [degrees, 0 <= b < 360].
+
+    Clockwise from north. NaN where both are the same place, to which there is no direction.
+    """
+    north, east, other_north, other_east = _radians(latitude, longitude, other_latitude, other_longitude)
+    eastward = np.sin(other_east - east) * np.cos(other_north)
+    northward = np.cos(north) * np.sin(other_north) - np.sin(north) * np.cos(other_north) * np.cos(other_east - east)
+    turned = np.degrees(np.arctan2(eastward, northward)) % 360
+    # A hair west of north is 360 - 1e-15, which floats round to 360.
+    return np.where((eastward == 0) & (northward == 0), np.nan, np.where(turned == 360, 0.0, turned))
+
+
+def _radians(*degrees: ArrayLike) -> tuple[NDArray[np.float64], ...]:
+    return tuple(np.radians(np.asarray(angle, dtype=np.float64)) for angle in degrees)
