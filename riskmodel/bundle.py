@@ -24,7 +24,7 @@ from riskmodel.home import sync, whole_file
 from riskmodel.months import Month, month
 
 if TYPE_CHECKING:
-    from riskmodel.forecasting.component import Component
+    from riskmodel.forecasting.component import Explainable
 
 FORMAT = 1
 MODEL, MANIFEST = "model.joblib", "manifest.json"
@@ -52,7 +52,7 @@ class Bundle:
 
     id: str
     digest: str
-    model: "Component"
+    model: "Explainable"
     provenance: Provenance
 
     @property
@@ -68,7 +68,7 @@ class Bundle:
         return self.provenance.trained_at
 
 
-def save(model: "Component", provenance: Provenance, models: Path) -> str:
+def save(model: "Explainable", provenance: Provenance, models: Path) -> str:
     """Write a bundle, whole or not at all; returns its id. The same model of the same data is kept once."""
     import joblib
 
@@ -172,14 +172,14 @@ def _verified(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     return manifest, held
 
 
-def _unpickled(path: Path, content: bytes) -> "Component":
+def _unpickled(path: Path, content: bytes) -> "Explainable":
     import joblib
     from sklearn.exceptions import InconsistentVersionWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", InconsistentVersionWarning)
         try:
-            model: Component = joblib.load(io.BytesIO(content))
+            model: Explainable = joblib.load(io.BytesIO(content))
         except InconsistentVersionWarning as skew:
             raise Refused(f"the model {path.name} holds parts of another scikit-learn: {skew}") from None
         except (ImportError, AttributeError) as gone:

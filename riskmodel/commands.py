@@ -10,6 +10,7 @@ import click
 
 from riskmodel import options, receipts
 from riskmodel.errors import BadInput
+from riskmodel.explanation import commands as explanation
 from riskmodel.home import Home
 from riskmodel.pulling import pull
 
@@ -204,4 +205,4 @@ def withdraw(home: Home, number: str, why: str) -> None:
     )
 
 
-commands = [ingest, archive, pull]
+commands = [ingest, archive, pull, *explanation.commands]

@@ -50,5 +50,16 @@ def _month(text: str) -> Any:
     return month(text)
 
 
+def _factor(text: str) -> float:
+    try:
+        factor = float(text.removeprefix("x"))
+    except ValueError:
+        factor = -1.0
+    if not 0 <= factor <= 1000:
+        raise ValueError(f"{text!r} is no factor: write x2, or x0.5; from x0 to x1000")
+    return factor
+
+
 ISO3, SPAN = Written("ISO3", _iso3), Written("SPAN", _span)
 RELEASE, MONTH = Written("RELEASE", _release), Written("YYYY-MM", _month)
+FACTOR = Written("FACTOR", _factor)

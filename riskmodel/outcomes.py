@@ -1,6 +1,6 @@
 """Deaths per country-month, by outcome: what is forecast, and what history is made of. Unknown is NaN, never 0."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,21 @@ class CountryMonths:
             self.source[:, :keep],
             self.sources,
         )
+
+    def since(self, first: Month) -> "CountryMonths":
+        """The same, without the months before `first`."""
+        cut = int(np.searchsorted(self.months, first))
+        return CountryMonths(
+            self.iso3,
+            self.months[cut:],
+            {kind: values[:, cut:] for kind, values in self.deaths.items()},
+            self.source[:, cut:],
+            self.sources,
+        )
+
+    def saying(self, outcome: str, deaths: NDArray[np.float64]) -> "CountryMonths":
+        """The same with other deaths of one outcome, float64 of shape (country, month) [deaths]."""
+        return replace(self, deaths={**self.deaths, outcome: deaths})
 
     def including(self, iso3: tuple[str, ...]) -> "CountryMonths":
         """The same with these countries in it; those that were not there are unknown throughout."""

@@ -3,6 +3,7 @@
 It must stay light: no scikit-learn, pandas or pyarrow, and no scheduler, which has a process of its own.
 """
 
+import gzip
 import json
 import os
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from flask import Flask, Response, request
 from flask.json.provider import JSONProvider
 
 from riskmodel.home import Home, default_home
-from service.api import alerts, health, problems, runs, scores
+from service.api import alerts, drivers, health, indicators, problems, runs, scores
 from service.api.reading import Parts
 from service.processes import end_with_parent
 from service.settings import load
@@ -23,6 +24,9 @@ from service.web import pages
 
 FRESH_FOR = 30
 """How long a client may show an answer without asking again [seconds]."""
+
+THIN = ("text/html", "text/css", "text/csv", "application/json")
+"""What is sent compressed to those who take it so: the rest is small, or compressed as it is."""
 
 SAFE = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; "
@@ -53,8 +57,8 @@ def create_app(home: Home | None = None, *, clock: Callable[[], datetime] = lamb
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 31_536_000  # pages name static files with a digest of their content
     app.extensions["vigie"] = Parts(home, settings, Store.of(home), clock)
     problems.register(app)
-    for resource in (scores.resource, runs.resource, alerts.resource, health.resource, pages.resource):
-        app.register_blueprint(resource)
+    for part in (scores, indicators, drivers, runs, alerts, health, pages):
+        app.register_blueprint(part.resource)
     app.after_request(_finish)
     return app
 
@@ -80,4 +84,19 @@ def _finish(response: Response) -> Response:
         response.headers["Cache-Control"] = f"public, max-age={FRESH_FOR}"
         response.add_etag(weak=True)
         response.make_conditional(request)
+    return _thin(response)
+
+
+def _thin(response: Response) -> Response:
+    """Compress an answer for a thin connection; its tag is weak from then on, for the bytes are others."""
+    if response.mimetype not in THIN or response.status_code != HTTPStatus.OK:
+        return response
+    response.vary.add("Accept-Encoding")
+    if request.accept_encodings["gzip"] > 0:
+        response.direct_passthrough = False
+        response.set_data(gzip.compress(response.get_data(), compresslevel=6, mtime=0))
+        response.headers["Content-Encoding"] = "gzip"
+        tag, _ = response.get_etag()
+        if tag:
+            response.set_etag(tag, weak=True)
     return response

@@ -211,4 +211,63 @@ def withdraw(home: Home, snapshot: int, why: str) -> None:
         click.echo(f"the correction goes to {', '.join(done.routes)}")
 
 
-commands = [up, web, scheduler, recompute, scores, runs_, alerts]
+@click.command()
+@click.argument("before", metavar="A", type=int)
+@click.argument("after", metavar="B", type=int)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, unrounded, the escalation probability beside it.")
+@click.pass_obj
+def changed(home: Home, before: int, after: int, as_json: bool) -> None:
+    """Say why the scores of snapshot B differ from those of snapshot A: the change split by cause."""
+    from service.comparison import between
+    from service.store import Store
+
+    said = between(home, Store.of(home), before, after)
+    if as_json:
+        click.echo(json.dumps(said, indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        _print_change(said)
+
+
+def _print_change(said: dict[str, Any]) -> None:
+    """The change of each country's risk score, what each cause adds to it, and what the causes mean."""
+    from rich.table import Table
+
+    from riskmodel import terminal
+
+    console = terminal.console()
+    one, other = said["before"], said["after"]
+    console.print(
+        f"{'SIMULATED  ' if said['simulated'] else ''}risk score of {said['outcome']} deaths, in points: from snapshot "
+        f"{one['snapshot_id']} (data as of {one['data_as_of']}) to {other['snapshot_id']} ({other['data_as_of']})"
+    )
+    for note in said["notes"]:
+        console.print(f"NOTE: {note['text']['en']}")
+    named = [(cause["name"], cause["meaning"]["en"]) for cause in said["causes"]]
+    if any(country["risk_score"]["not_reproduced"] for country in said["countries"]):
+        named.append(("not_reproduced", said["not_reproduced"]["meaning"]["en"]))
+    table = Table(box=None, pad_edge=False)
+    for heading in ("country", "", "before", "after", "change", *(name.replace("_", " ") for name, _ in named)):
+        table.add_column(heading, justify="left" if heading in ("country", "") else "right")
+    for country in said["countries"]:
+        score = country["risk_score"]
+        table.add_row(
+            country["location_code"],
+            geography.country(country["location_code"]).name(),
+            *("–" if score[side] is None else f"{score[side]:.1f}" for side in ("before", "after")),
+            *(
+                [f"{score['after'] - score['before']:+.1f}", *(_points(score, name) for name, _ in named)]
+                if score["causes"] is not None
+                else [country["reasons"]["risk_score"].replace("_", " ")]
+            ),
+        )
+    console.print(table)
+    console.print("; ".join(f"{name.replace('_', ' ')}: {meaning}" for name, meaning in named))
+
+
+def _points(score: dict[str, Any], cause: str) -> str:
+    """What a cause adds, signed; nothing is a dot, so that the eye finds what is not."""
+    part = score["not_reproduced"] if cause == "not_reproduced" else score["causes"][cause]
+    return f"{part:+.1f}" if part else "·"
+
+
+commands = [up, web, scheduler, recompute, scores, changed, runs_, alerts]

@@ -1,4 +1,5 @@
-"""What the service says, as plain objects: the snapshot in service as it stands at a moment, scores, runs, and CSV.
+"""What the service says, as plain objects: the snapshot in service as it stands at a moment, scores, what explains
+them, runs, and CSV.
 
 Made for the API, the pages and the command line alike, from rows of the store and a given moment. It knows no web.
 """
@@ -20,7 +21,10 @@ from service.store import instant, runs, snapshots
 GOOD = ("snapshot", "unchanged")
 """The states of a run that looked at the data and went well."""
 
-LONG_LISTS = ("forecast", "observed", "nowcast", "indicators")
+LONG_LISTS = ("forecast", "observed", "nowcast", "indicators", "indicators_before", "drivers")
+
+NOT_IN_SNAPSHOT = "not_in_snapshot"
+"""The reason of what an older Vigie did not put into its snapshots."""
 
 COLUMNS = (
     "location_code",
@@ -149,10 +153,79 @@ def scores_payload(now_served: Served) -> dict[str, Any]:
 
 def country_payload(now_served: Served, iso3: str) -> dict[str, Any] | None:
     """All that the snapshot says of one country; None if it says nothing."""
-    for row in now_served.document["countries"]:
-        if row["location_code"] == iso3:
-            return {"data": _named(row), **_of_region(now_served)}
-    return None
+    row = _row(now_served, iso3)
+    return None if row is None else {"data": _named(row), **_of_region(now_served)}
+
+
+def declarations_payload(now_served: Served) -> dict[str, Any]:
+    """The indicators of the snapshot as they are declared, by family."""
+    declared = now_served.document.get("indicator_families")
+    reasons = {} if declared else {"data": NOT_IN_SNAPSHOT}
+    return {"data": declared or [], "reasons": reasons, **meta(now_served)}
+
+
+def indicators_payload(now_served: Served, iso3: str) -> dict[str, Any] | None:
+    """One country's indicators now and 12 months earlier, by family; None for a country it says nothing of."""
+    row = _row(now_served, iso3)
+    if row is None:
+        return None
+    families = indicators(now_served.document, row)
+    reasons = {} if families else {"families": NOT_IN_SNAPSHOT}
+    return {"data": {**_called(iso3), "families": families, "reasons": reasons}, **meta(now_served)}
+
+
+def indicators(document: Mapping[str, Any], row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The values of one country's row, by family and in the order of the declarations."""
+    now, before = row.get("indicators") or {}, row.get("indicators_before") or {}
+    return [
+        {
+            "name": family["name"],
+            "title": family["title"],
+            "indicators": [_value(declared, now, before) for declared in family["indicators"]],
+        }
+        for family in document.get("indicator_families") or []
+    ]
+
+
+def _value(declared: Mapping[str, Any], now: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """One indicator's two values; an unknown one has its reason, and what the declaration says of absent values."""
+    name, absent = declared["name"], declared.get("absent", False)
+    values = {"value": now.get(name), "before": before.get(name)}
+    unknown = [field for field, value in values.items() if value is None]
+    return {
+        "name": name,
+        **values,
+        "reasons": dict.fromkeys(unknown, "input_missing" if absent else "unknown"),
+        "missing": declared["missing"] if unknown and not absent else None,
+    }
+
+
+def drivers_payload(now_served: Served, iso3: str) -> dict[str, Any] | None:
+    """What drives one country's score, and its part in the domino matrix; None for a country it says nothing of."""
+    row, document = _row(now_served, iso3), now_served.document
+    if row is None:
+        return None
+    drivers, matrix = row.get("drivers"), document.get("domino")
+    reasons = {} if drivers else {"drivers": row["reasons"].get("drivers", NOT_IN_SNAPSHOT)}
+    if not matrix:
+        reasons["domino"] = "not_asked" if "domino" in document else NOT_IN_SNAPSHOT
+    data = {"drivers": drivers, "domino": domino(matrix, iso3) if matrix else None, "reasons": reasons}
+    return {"data": {**_called(iso3), **data}, **meta(now_served)}
+
+
+def domino(matrix: Mapping[str, Any], iso3: str) -> dict[str, Any]:
+    """What the matrix says of one country: of its neighbours' violence and its own score, and the other way round."""
+    pairs = matrix["pairs"]
+    return {
+        "note": matrix["note"],
+        "from_neighbours": [pair for pair in pairs if pair["to"] == iso3],
+        "to_neighbours": [pair for pair in pairs if pair["from"] == iso3],
+        "all": next((told for told in matrix["all"] if told["to"] == iso3), None),
+    }
+
+
+def _row(now_served: Served, iso3: str) -> dict[str, Any] | None:
+    return next((row for row in now_served.document["countries"] if row["location_code"] == iso3), None)
 
 
 def _of_region(now_served: Served) -> dict[str, Any]:
@@ -206,7 +279,11 @@ def csv_text(payload: Mapping[str, Any]) -> str:
 
 
 def _named(row: dict[str, Any]) -> dict[str, Any]:
-    return {"location_code": row["location_code"], "location_name": _name(row["location_code"]), **row}
+    return {**_called(row["location_code"]), **row}
+
+
+def _called(iso3: str) -> dict[str, str]:
+    return {"location_code": iso3, "location_name": _name(iso3)}
 
 
 def _name(iso3: str) -> str:

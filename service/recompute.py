@@ -14,16 +14,18 @@ import numpy as np
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
 
-from riskmodel import __version__, geography
+from riskmodel import __version__, assessment, geography
+from riskmodel.assessment import Assessment
 from riskmodel.bundle import Bundle, champion, load
 from riskmodel.errors import BadInput, Refused, VigieError
 from riskmodel.events.archive import Archive, View
+from riskmodel.explanation import domino, drivers, telling
 from riskmodel.home import Home
-from riskmodel.indicators.panel import assemble
+from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month, last_day
 from riskmodel.outcomes import CountryMonths
 from riskmodel.reporting import counts, precision
-from riskmodel.reporting.completeness import MATURE, Completeness, Share, assess, nowcast
+from riskmodel.reporting.completeness import MATURE, Completeness, Share
 from riskmodel.reporting.silence import few_reports, few_reports_together
 from riskmodel.scores import country_scores
 from service.alerts import lifecycle
@@ -96,19 +98,19 @@ def abandon(store: Store, now: datetime, why: str) -> None:
 def _issue(
     home: Home, settings: Settings, store: Store, rules: Sequence[Rule], run_id: int, clock: Callable[[], datetime]
 ) -> Done:
-    view, bundle = _read(home)
+    view, bundle = read(home)
     simulated = view.simulated
-    ingredients = [view.digest, bundle.digest, settings.region, settings.bands, __version__]
+    ingredients = [view.digest, bundle.digest, settings.region, settings.bands, settings.drivers, __version__]
     input_digest = hashlib.sha256(canonical({"input": ingredients}).encode()).hexdigest()
     with store.reading() as connection:
         _not_withdrawn(connection, settings.region, input_digest)
         before = _last(connection, settings.region, simulated)
     changed = before is None or before.input_digest != input_digest
-    content = _content(view, bundle, settings) if changed else {}
+    said = content(view, bundle, settings) if changed else {}
     with store.writing() as connection:
         before = _last(connection, settings.region, simulated)
         now = clock()
-        snapshot = _insert(connection, content, before, input_digest, now) if before is None or changed else before
+        snapshot = _insert(connection, said, before, input_digest, now) if before is None or changed else before
         document = snapshot.document
         transitions = lifecycle.evaluate(
             connection,
@@ -126,7 +128,7 @@ def _issue(
     return Done(run_id, snapshot.id, changed, len(transitions))
 
 
-def _read(home: Home) -> tuple[View, Bundle]:
+def read(home: Home) -> tuple[View, Bundle]:
     """The archive as it is now, and the champion model that was trained on such data."""
     view = Archive(home.archive).view()
     if not view.ingests:
@@ -139,24 +141,16 @@ def _read(home: Home) -> tuple[View, Bundle]:
     return view, load(path)
 
 
-def _content(view: View, bundle: Bundle, settings: Settings) -> dict[str, Any]:
+def content(view: View, bundle: Bundle, settings: Settings) -> dict[str, Any]:
     """What a snapshot says, apart from its place in the chain."""
     members, outcome = geography.region(settings.region).members, bundle.outcome
-    origin = view.origin(members, outcome)
-    if origin is None:
-        raise BadInput(
-            f"no country of the region of {settings.region} has 24 unbroken months of {outcome} deaths: "
-            "take in a history (vigie ingest monthly …, or vigie ingest ucdp … --covers …)"
-        )
-    told, completeness = view.outcomes().histories(outcome, origin), assess(view, outcome)
-    observed = told.including(members).until(origin)
-    expected = nowcast(observed, completeness)
-    spread = nowcast(precision.spread(view).only(told.iso3).including(members).until(origin), completeness)
-    panel = assemble(expected, outcome, indicator_deaths=spread)
-    forecast = bundle.model.forecast(panel.only(members), origin)
+    origin = assessment.origin_of(view, members, outcome)
+    seen = assessment.look(view, members, outcome, origin)
+    observed, expected, completeness, panel = seen.observed, seen.expected, seen.completeness, seen.panel
+    forecast = bundle.model.forecast(panel, origin)
     scored = {row["location_code"]: row for row in country_scores(forecast, expected, settings.bands)}
+    driven = drivers.drivers(bundle.model, seen) if settings.drivers else {}
     warnings = _data_quality(view, observed, completeness, members)
-    indicators = dict(zip(panel.iso3, panel.at(origin).tolist(), strict=True))
     sources = {iso3: view.sources(iso3, origin) for iso3 in members}
     return {
         "region": settings.region,
@@ -183,17 +177,17 @@ def _content(view: View, bundle: Bundle, settings: Settings) -> dict[str, Any]:
         },
         "bands": settings.bands,
         "data_quality": warnings[REGION],
+        "indicator_families": _declared(panel),
+        "domino": telling.domino_told(domino.domino(bundle.model, seen)) if settings.drivers else None,
         "countries": [
             {
-                **_with_completeness(scored[iso3], completeness, origin),
+                **_with_drivers(_with_completeness(scored[iso3], completeness, origin), driven, seen),
                 "data_quality": warnings[iso3],
                 "observed": _observed(observed, iso3, outcome),
                 "nowcast": _nowcast(observed, expected, completeness, iso3),
                 "sources": sources[iso3],
-                "indicators": {
-                    name: None if np.isnan(value) else round(value, 4)
-                    for name, value in zip(panel.names, indicators[iso3], strict=True)
-                },
+                "indicators": _indicators(panel, iso3, 0),
+                "indicators_before": _indicators(panel, iso3, assessment.EARLIER),
             }
             for iso3 in members
         ],
@@ -220,6 +214,35 @@ def _with_completeness(scored: dict[str, Any], completeness: Completeness, origi
         "completeness": None,
         "reasons": {**scored["reasons"], "completeness": why.pop() if why else "no_vintages"},
     }
+
+
+def _declared(panel: Panel) -> list[dict[str, Any]]:
+    """What the indicators are, and which of them lack an input."""
+    families = telling.declared()
+    for family in families:
+        for indicator in family["indicators"]:
+            indicator["absent"] = indicator["name"] in panel.absent
+    return families
+
+
+def _indicators(panel: Panel, iso3: str, earlier: int) -> dict[str, float | None]:
+    """A country's indicators so many months before the origin [months]; unknown is null."""
+    values = panel.values[panel.iso3.index(iso3)]
+    if earlier >= len(values):
+        return dict.fromkeys(panel.names)
+    return {
+        name: None if np.isnan(value) else round(value, 4)
+        for name, value in zip(panel.names, values[-1 - earlier].tolist(), strict=True)
+    }
+
+
+def _with_drivers(scored: dict[str, Any], driven: Mapping[str, Any], seen: Assessment) -> dict[str, Any]:
+    """A country's scores with what drives them, or why that cannot be said."""
+    iso3 = scored["location_code"]
+    if not driven.get(iso3):
+        why = scored["reasons"].get("risk_score", "not_asked")
+        return {**scored, "drivers": None, "reasons": {**scored["reasons"], "drivers": why}}
+    return {**scored, "drivers": telling.drivers_told(driven[iso3], seen, iso3, scored["risk_score"])}
 
 
 def _nowcast(

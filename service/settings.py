@@ -101,6 +101,7 @@ class Settings(BaseSettings):
     stale_after_days: Annotated[int, Field(ge=1)] = 100
     snapshot_late_after_minutes: Annotated[int, Field(ge=1)] = 180
     bands: dict[str, float] = DEFAULT_BANDS
+    drivers: bool = True
     heartbeat_url: HttpUrl | None = None
     pull: list[Literal["ucdp", "acled", "gdelt"]] = []
     pull_every_minutes: Annotated[int, Field(ge=1)] = 720

@@ -16,6 +16,7 @@ from riskmodel.forecasting.baselines import Conflictology, History, Last, Zero
 from riskmodel.forecasting.component import Component
 from riskmodel.forecasting.forecast import Forecast
 from riskmodel.forecasting.pool import SMOOTHER
+from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import assemble
 from riskmodel.outcomes import CountryMonths
 from riskmodel.verification import Difference
@@ -71,16 +72,16 @@ def run(
     model: Component,
     *,
     baselines: Sequence[Component] = BASELINES,
-    indicator_deaths: CountryMonths | None = None,
+    inputs: Inputs | None = None,
     issued: Callable[[Window, Forecast], None] = lambda window, forecast: None,
 ) -> Judged:
     """Fit, forecast and judge a model and the baselines in each window.
 
     Trained on all countries that `observed` holds, judged on those of `scope`; `issued` is told each of the model's
-    forecasts; `indicator_deaths` as `assemble` has them. Raises BadInput where a window lies outside the data or
+    forecasts; `inputs` as `assemble` has them. Raises BadInput where a window lies outside the data or
     nothing in it can be judged.
     """
-    panel = assemble(observed, outcome, indicator_deaths=indicator_deaths)
+    panel = assemble(observed, outcome, inputs)
     components = (model, *baselines)
     inside = tuple(code for code in observed.iso3 if code in set(scope))
     judged = []

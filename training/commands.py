@@ -48,6 +48,7 @@ def train(home: Home, origin: "Month | None", outcome: str, region: str, seed: i
 
     from riskmodel import bundle, geography, terminal
     from riskmodel.errors import BadInput
+    from riskmodel.indicators.gathering import gather
     from riskmodel.reporting.precision import spread
     from training import fit
 
@@ -68,7 +69,7 @@ def train(home: Home, origin: "Month | None", outcome: str, region: str, seed: i
             data_digest=view.digest,
             simulated=view.simulated,
             trained_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            indicator_deaths=spread(view).only(observed.iso3),
+            inputs=gather(view, observed, spread(view).only(observed.iso3).deaths[outcome]),
         )
         name = bundle.save(model, provenance, home.models)
         bundle.set_champion(home.models, name)
@@ -114,6 +115,7 @@ def backtest(
 
     from riskmodel import geography, terminal
     from riskmodel.forecasting.pool import served
+    from riskmodel.indicators.gathering import gather
     from riskmodel.reporting.precision import spread
     from training import export
     from training.backtest import run
@@ -144,7 +146,7 @@ def backtest(
             windows,
             inside,
             served(seed),
-            indicator_deaths=spread(view).only(observed.iso3),
+            inputs=gather(view, observed, spread(view).only(observed.iso3).deaths[outcome]),
             issued=issued,
         )
     console = terminal.console()

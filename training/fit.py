@@ -9,6 +9,7 @@ from riskmodel.bundle import Provenance
 from riskmodel.errors import BadInput
 from riskmodel.forecasting.baselines import Conflictology
 from riskmodel.forecasting.pool import Pool, served
+from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import assemble
 from riskmodel.months import Month
 from riskmodel.outcomes import CountryMonths
@@ -25,9 +26,9 @@ def train(
     data_digest: str,
     simulated: bool,
     trained_at: str,
-    indicator_deaths: CountryMonths | None = None,
+    inputs: Inputs | None = None,
 ) -> tuple[Pool, Provenance]:
-    """Fit the served pool on all countries up to an origin; `indicator_deaths` as `assemble` has them.
+    """Fit the served pool on all countries up to an origin; `inputs` as `assemble` has them.
 
     Its scores are those of the same pool fitted 14 months earlier, on the twelve months up to the origin. Raises
     BadInput where the origin lies outside the data or the history is too short to learn from.
@@ -35,7 +36,7 @@ def train(
     if not observed.months.size or not observed.months[0] <= origin <= observed.months[-1]:
         held = f"{observed.months[0]} to {observed.months[-1]}" if observed.months.size else "no months"
         raise BadInput(f"the origin {origin} lies outside the data, which hold {held}")
-    panel = assemble(observed, outcome, indicator_deaths=indicator_deaths)
+    panel = assemble(observed, outcome, inputs)
     provenance = Provenance(
         outcome=outcome,
         origin=str(origin),
@@ -43,14 +44,14 @@ def train(
         simulated=simulated,
         seed=seed,
         features=panel.names,
-        scores=_scores(observed, outcome, origin, seed, indicator_deaths),
+        scores=_scores(observed, outcome, origin, seed, inputs),
         trained_at=trained_at,
     )
     return served(seed).fit(panel, origin), provenance
 
 
 def _scores(
-    observed: CountryMonths, outcome: str, origin: Month, seed: int, indicator_deaths: CountryMonths | None
+    observed: CountryMonths, outcome: str, origin: Month, seed: int, inputs: Inputs | None
 ) -> Mapping[str, Any]:
     window = held_out(origin)
     try:
@@ -61,7 +62,7 @@ def _scores(
             observed.iso3,
             served(seed),
             baselines=[Conflictology()],
-            indicator_deaths=indicator_deaths,
+            inputs=inputs,
         )
     except BadInput as too_short:
         return {"unscored": str(too_short)}

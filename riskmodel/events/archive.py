@@ -299,6 +299,11 @@ class View:
             together = together.filter(pa.array(~ids.duplicated(keep="last").to_numpy()))
         return together.select(list(columns))
 
+    def told(self, frame: CountryMonths) -> NDArray[np.bool_]:
+        """Which country-months of a frame some event file covers, shape (country, month)."""
+        spans = (part for number in self._of_kind("events") for part in self._covers[number])
+        return coverage.mask((part for part in spans if part.iso3 in (WORLD, *frame.iso3)), frame.iso3, frame.months)
+
     @cached_property
     def _outcomes(self) -> CountryMonths:
         iso3, months = self._frame

@@ -19,7 +19,7 @@ Kind = Literal["events", "country_months", "acled", "gdelt", "displacement"]
 Realm = Literal["simulated", "real"]
 
 OUTCOME_KINDS = ("events", "country_months")
-"""The kinds that outcomes are made of. Only they retire what is simulated, and only they change a score."""
+"""The kinds that outcomes are made of. Only they retire what is simulated."""
 
 _NAMES = {"ucdp": "UCDP", "acled": "ACLED", "gdelt": "GDELT", "monthly": "country-month table"}
 
@@ -134,7 +134,7 @@ def in_service(ingests: tuple[Ingest, ...], as_of: datetime | None = None) -> tu
 
 
 def digest(ingests: tuple[Ingest, ...]) -> str:
-    """One SHA-256 over everything that outcomes are made of: data, coverage and, by the order, precedence."""
-    speaking = [i for i in ingests if i.covers and i.kind in OUTCOME_KINDS]
+    """One SHA-256 over everything that counts: data, coverage and, by the order, precedence."""
+    speaking = [i for i in ingests if i.covers or i.kind not in OUTCOME_KINDS]
     said = [[i.kind, i.source, i.release, i.covers, i.simulated, i.data_sha256] for i in speaking]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()

@@ -3,14 +3,16 @@
 All are deterministic; the same country has the same draws whichever others stand in the panel.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cache
 from statistics import NormalDist
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from riskmodel.forecasting.component import NEEDED, forecastable
+from riskmodel.forecasting.component import NEEDED, Supposed, forecastable
 from riskmodel.forecasting.forecast import LEADS, Forecast
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month
@@ -30,13 +32,38 @@ class Untrained:
 
 
 @dataclass(frozen=True)
-class Zero(Untrained):
+class OfHistory(Untrained, ABC):
+    """What components share that need nothing but a country's last `months`."""
+
+    months: int = NEEDED
+
+    @abstractmethod
+    def paths(self, history: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Draws from histories of shape (history, month), shape (history, lead, draw) [deaths]."""
+
+    def forecast(self, panel: Panel, origin: Month) -> Forecast:
+        return _forecast(panel, origin, self.paths(panel.history(origin, self.months)))
+
+    @property
+    def reads(self) -> frozenset[int]:
+        return frozenset()
+
+    def votes(self, supposed: Supposed) -> NDArray[np.float32]:
+        """The share of the draws that reach each threshold: one voter."""
+        asked, place = np.unique(supposed.history, return_inverse=True)
+        near = self.paths(supposed.histories[asked, -self.months :])[:, : supposed.leads].sum(axis=1)
+        reached = (near[:, None, None] >= supposed.thresholds[asked][..., None]).mean(axis=(-2, -1))
+        return np.asarray(reached[place][None], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Zero(OfHistory):
     """Exactly zero: certain peace; one draw."""
 
     name: str = "zero"
 
-    def forecast(self, panel: Panel, origin: Month) -> Forecast:
-        return _forecast(panel, origin, np.zeros((len(panel.iso3), LEADS, 1)))
+    def paths(self, history: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.zeros((len(history), LEADS, 1))
 
 
 @dataclass(frozen=True)
@@ -62,7 +89,7 @@ class Last(Untrained):
 
 
 @dataclass(frozen=True)
-class Conflictology(Untrained):
+class Conflictology(OfHistory):
     """The country's last twelve months as twelve draws; jointly, draw i at lead h is the month (i + h) mod 12 of them.
 
     Hegre et al. (2024), doi:10.48550/arXiv.2407.11045.
@@ -70,13 +97,13 @@ class Conflictology(Untrained):
 
     name: str = "conflictology12"
 
-    def forecast(self, panel: Panel, origin: Month) -> Forecast:
+    def paths(self, history: NDArray[np.float64]) -> NDArray[np.float64]:
         month = (np.arange(NEEDED) + np.arange(1, LEADS + 1)[:, None]) % NEEDED
-        return _forecast(panel, origin, panel.history(origin, NEEDED)[:, month])
+        return history[:, month]
 
 
 @dataclass(frozen=True)
-class History(Untrained):
+class History(OfHistory):
     """The country's last months, a month weighing half as much as one that is `half_life` [months] later.
 
     With a `spread`, a month with deaths stands for a normal of that standard deviation around its log(1 + deaths).
@@ -90,16 +117,15 @@ class History(Untrained):
     spread: float = 0.0
     draws: int = 1000
 
-    def forecast(self, panel: Panel, origin: Month) -> Forecast:
-        history = panel.history(origin, self.months)
-        weights = np.where(np.isnan(history), 0.0, 0.5 ** (np.arange(self.months)[::-1] / self.half_life))
+    def paths(self, history: NDArray[np.float64]) -> NDArray[np.float64]:
+        weights = np.where(np.isnan(history), 0.0, 0.5 ** (np.arange(history.shape[1])[::-1] / self.half_life))
         month = systematic(weights, self.draws)
         deaths = np.take_along_axis(history, month, axis=1)
         step = self.draws // STEPS
         paths = np.stack([np.roll(deaths, -lead * step, axis=1) for lead in range(1, LEADS + 1)], axis=1)
         if self.spread:
             paths = np.where(paths > 0, np.rint(np.expm1(np.log1p(paths) + self.spread * _normals(self.draws))), paths)
-        return _forecast(panel, origin, np.maximum(paths, 0.0))
+        return np.asarray(np.maximum(paths, 0.0))
 
 
 def systematic(weights: NDArray[np.float64], number: int) -> NDArray[np.intp]:
@@ -113,6 +139,7 @@ def systematic(weights: NDArray[np.float64], number: int) -> NDArray[np.intp]:
     return np.asarray(np.minimum(drawn, weights.shape[1] - 1))
 
 
+@cache
 def _normals(number: int) -> NDArray[np.float64]:
     """Standard normal values, shape (lead, number): any run along the last axis covers the whole range evenly."""
     uniform = (np.arange(number) * GOLDEN + np.arange(LEADS)[:, None] * GOLDEN**2 + 0.5) % 1.0

@@ -1,5 +1,6 @@
 """What every forecasting component is to the others: something that learns from a panel and answers with a forecast."""
 
+from dataclasses import dataclass
 from typing import Protocol, Self
 
 import numpy as np
@@ -10,6 +11,23 @@ from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month
 
 NEEDED = 12
+
+
+@dataclass(frozen=True)
+class Supposed:
+    """Months as they might have been, to be asked what would have followed.
+
+    `values` is float32 of shape (case, indicator), in the panel's order; `history` of shape (case,) is the place of
+    each case in `histories`, float64 of shape (history, month) [deaths], the months up to the supposed origin.
+    `thresholds`, float64 of shape (history, target, threshold) [deaths], are what the sum of the first `leads` months
+    is held against: what is asked of a target is the mean over its thresholds of P(sum ≥ threshold).
+    """
+
+    values: NDArray[np.float32]
+    history: NDArray[np.intp]
+    histories: NDArray[np.float64]
+    thresholds: NDArray[np.float64]
+    leads: int
 
 
 class Component(Protocol):
@@ -24,6 +42,20 @@ class Component(Protocol):
 
     def forecast(self, panel: Panel, origin: Month) -> Forecast:
         """Answer for every country of the panel that is `forecastable`; NaN for the rest."""
+
+
+class Explainable(Component, Protocol):
+    """A component that can also be asked what it would have said."""
+
+    @property
+    def reads(self) -> frozenset[int]:
+        """The places of the indicators it reads beside a country's own deaths."""
+
+    def votes(self, supposed: Supposed) -> NDArray[np.float32]:
+        """What is asked as each member of an ensemble has it, before any drawing, shape (voter, case, target).
+
+        Their mean is what the component says.
+        """
 
 
 def forecastable(panel: Panel, origin: Month) -> NDArray[np.bool_]:

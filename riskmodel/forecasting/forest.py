@@ -13,7 +13,7 @@ from sklearn.ensemble import RandomForestRegressor
 
 from riskmodel.errors import BadInput
 from riskmodel.forecasting.baselines import systematic
-from riskmodel.forecasting.component import NEEDED, forecastable
+from riskmodel.forecasting.component import NEEDED, Supposed, forecastable
 from riskmodel.forecasting.forecast import LEADS, Forecast
 from riskmodel.indicators import windows
 from riskmodel.indicators.panel import Panel
@@ -21,18 +21,25 @@ from riskmodel.months import Month
 
 FEWEST_EXAMPLES = 200
 LEVEL_HALF_LIFE = 4.0
+NEAR = 3
+"""Paths are drawn at even steps in the order of the deaths of their first months [months]: scores are made of these."""
+KNOWN = 0.5
+"""The least share of training months in which an indicator has to be known: else whether it is known would be read as
+a sign of where the month was."""
 
 
 @dataclass(frozen=True)
 class Learned:
     """What a fitted forest keeps of its training months.
 
-    `paths` is float32 of shape (path, lead) [deaths], the paths that are not all zero; `levels` and `weights` are
+    `columns` are the indicators it reads: those known in at least half of its training months. `paths` is float32 of
+    shape (path, lead) [deaths], the paths that are not all zero; `levels` and `weights` are
     float64 of shape (path,). In tree t the paths of leaf l are `members[t, starts[t, l] : starts[t, l + 1]]`; `mass` is
     float64 of shape (tree, node), the weight of all training months in a leaf, quiet ones included.
     """
 
     trees: RandomForestRegressor
+    columns: NDArray[np.intp]
     paths: NDArray[np.float32]
     levels: NDArray[np.float64]
     weights: NDArray[np.float64]
@@ -47,14 +54,15 @@ class Forest:
 
     The trees split on log(1 + deaths) of all leads at once; a training month weighs half as much as one that is
     `half_life` [months] later. A path is scaled by the ratio of the country's level to the level it started from, by a
-    factor of `stretch` at most either way. Forest weights as in Meinshausen (2006), JMLR 7: 983-999; joint draws as in
-    Ćevid et al. (2022), JMLR 23(333). `jobs` threads train it and change nothing in what is learned.
+    factor of `stretch` at most either way. A split looks at `features` indicators. Forest weights as in Meinshausen
+    (2006), JMLR 7: 983-999; joint draws as in Ćevid et al. (2022), JMLR 23(333). `jobs` threads train it and change
+    nothing in what is learned.
     """
 
     name: str = "forest"
     trees: int = 100
     leaf: int = 20
-    features: float = 0.33
+    features: int = 16
     sample: float = 0.3
     half_life: float = 120.0
     stretch: float = 10.0
@@ -72,15 +80,16 @@ class Forest:
                 f"known months before and {LEADS} after them; a model needs {FEWEST_EXAMPLES}"
             )
         weights = 0.5 ** (age / self.half_life)
+        columns = np.flatnonzero((~np.isnan(rows)).mean(axis=0) >= KNOWN)
         forest = RandomForestRegressor(
             n_estimators=self.trees,
             min_samples_leaf=self.leaf,
-            max_features=self.features,
+            max_features=min(self.features, columns.size),
             max_samples=self.sample,
             random_state=self.seed,
             n_jobs=self.jobs,
-        ).fit(rows, np.log1p(paths), sample_weight=weights)
-        leaves = forest.apply(rows)
+        ).fit(rows[:, columns], np.log1p(paths), sample_weight=weights)
+        leaves = forest.apply(rows[:, columns])
         forest.set_params(n_jobs=None)  # whoever forecasts may be about to fork
         nodes = int(leaves.max()) + 1
         mass = np.stack([np.bincount(column, weights, nodes).astype(np.float64) for column in leaves.T])
@@ -88,6 +97,7 @@ class Forest:
         inside = leaves[kept].T
         learned = Learned(
             trees=forest,
+            columns=columns,
             paths=paths[kept].astype(np.float32),
             levels=levels[kept],
             weights=weights[kept],
@@ -98,13 +108,13 @@ class Forest:
         return replace(self, learned=learned)
 
     def forecast(self, panel: Panel, origin: Month) -> Forecast:
-        """Draw paths from least to most deadly. Raises ValueError before `fit`."""
+        """Draw paths from least to most deadly in the first months. Raises ValueError before `fit`."""
         if self.learned is None:
             raise ValueError("a forest must be fitted before it forecasts")
         known = np.flatnonzero(forecastable(panel, origin))
         draws = np.full((len(panel.iso3), LEADS, self.draws), np.nan, dtype=np.float32)
         if len(known):
-            leaves = self.learned.trees.apply(panel.at(origin)[known])
+            leaves = self.learned.trees.apply(panel.at(origin)[known][:, self.learned.columns])
             levels = _level(panel.history(origin, NEEDED)[known])[:, -1]
             for place, leaf, level in zip(known, leaves, levels, strict=True):
                 draws[place] = self._paths(self.learned, leaf, level)
@@ -116,13 +126,49 @@ class Forest:
         share = np.repeat(1.0 / learned.mass[tree, leaf] / len(leaf), [len(paths) for paths in alike])
         weights = np.bincount(np.concatenate(alike), share, len(learned.paths)) * learned.weights
         seen = np.flatnonzero(weights)
-        scale = np.clip((1.0 + level) / (1.0 + learned.levels[seen]), 1.0 / self.stretch, self.stretch)
-        paths = np.rint(learned.paths[seen] * scale[:, None])
-        order = np.argsort(paths.sum(axis=1), kind="stable")
+        paths = self._scaled(learned, seen, level)
+        order = np.lexsort((paths.sum(axis=1), paths[:, :NEAR].sum(axis=1)))
         quiet = max(1.0 - weights.sum(), 0.0)
         place = systematic(np.concatenate([[quiet], weights[seen][order]])[None], self.draws)[0]
         drawn: NDArray[np.float64] = np.concatenate([np.zeros((1, LEADS)), paths[order]])[place]
         return drawn.T.astype(np.float32)
+
+    @property
+    def reads(self) -> frozenset[int]:
+        """The indicators it was fitted on."""
+        return frozenset() if self.learned is None else frozenset(self.learned.columns.tolist())
+
+    def votes(self, supposed: Supposed) -> NDArray[np.float32]:
+        """What each tree holds likely, without drawing paths from it. Raises ValueError before `fit`."""
+        if self.learned is None:
+            raise ValueError("a forest must be fitted before it forecasts")
+        learned, trees = self.learned, self.trees
+        leaves = learned.trees.apply(supposed.values[:, learned.columns])
+        levels = _level(supposed.histories[:, -NEEDED:])[:, -1]
+        votes = np.empty((trees, len(leaves), supposed.thresholds.shape[1]), dtype=np.float32)
+        for place in np.unique(supposed.history):
+            cases = np.flatnonzero(supposed.history == place)
+            near = self._scaled(learned, slice(None), levels[place], supposed.leads).sum(axis=1)
+            rungs = np.sort(supposed.thresholds[place], axis=-1)
+            reached = np.stack([np.searchsorted(row, near, side="right") for row in rungs], axis=1) / rungs.shape[1]
+            reached *= learned.weights[:, None]
+            met, which = np.unique(leaves[cases] * trees + np.arange(trees), return_inverse=True)
+            tree, leaf = met % trees, met // trees
+            start, size = learned.starts[tree, leaf], learned.starts[tree, leaf + 1] - learned.starts[tree, leaf]
+            first = np.cumsum(size) - size
+            inside = np.repeat(start - first, size) + np.arange(size.sum())
+            paths = reached[learned.members[np.repeat(tree, size), inside]]
+            summed = np.zeros((len(met), paths.shape[1]))
+            summed[size > 0] = np.add.reduceat(paths, first[size > 0], axis=0)
+            summed /= learned.mass[tree, leaf][:, None]
+            votes[:, cases] = summed[which.reshape(len(cases), trees).T]
+        return votes
+
+    def _scaled(
+        self, learned: Learned, seen: NDArray[np.intp] | slice, level: float, leads: int = LEADS
+    ) -> NDArray[np.float64]:
+        scale = np.clip((1.0 + level) / (1.0 + learned.levels[seen]), 1.0 / self.stretch, self.stretch)
+        return np.asarray(np.rint(learned.paths[seen, :leads] * scale[:, None]))
 
 
 def _level(deaths: NDArray[np.float64]) -> NDArray[np.float64]:

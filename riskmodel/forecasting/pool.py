@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from riskmodel.forecasting.baselines import History
-from riskmodel.forecasting.component import Component
+from riskmodel.forecasting.component import Explainable, Supposed
 from riskmodel.forecasting.forecast import Forecast
 from riskmodel.forecasting.forest import Forest
 from riskmodel.indicators.panel import Panel
@@ -20,7 +20,7 @@ SMOOTHER = History(name="ew4s", months=84, half_life=4.0, spread=0.5)
 class Part:
     """A component and how many of the pool's draws are its own."""
 
-    component: Component
+    component: Explainable
     draws: int
 
 
@@ -45,10 +45,24 @@ class Pool:
         draws[np.isnan(draws).any(axis=(1, 2))] = np.nan
         return Forecast(origin, panel.iso3, panel.outcome, draws)
 
+    @property
+    def reads(self) -> frozenset[int]:
+        """What any part reads."""
+        return frozenset().union(*(part.component.reads for part in self.parts))
+
+    def votes(self, supposed: Supposed) -> NDArray[np.float32]:
+        """The parts' votes, each with its share of the draws; a part of one voter votes alike beside each of another's.
+
+        Raises ValueError where two parts have several voters and not as many.
+        """
+        shares = [part.draws / sum(part.draws for part in self.parts) for part in self.parts]
+        votes = [part.component.votes(supposed) for part in self.parts]
+        return np.asarray(sum(share * cast for share, cast in zip(shares, votes, strict=True)), dtype=np.float32)
+
 
 def served(seed: int) -> Pool:
     """The pool that Vigie trains and serves: half forest, half exponentially weighted history; 1000 draws."""
-    return Pool((Part(Forest(seed=seed), 500), Part(SMOOTHER, 500)))
+    return Pool((Part(Forest(seed=seed, draws=500), 500), Part(SMOOTHER, 500)))
 
 
 def _thinned(forecast: Forecast, number: int) -> NDArray[np.float32]:

@@ -5,9 +5,10 @@ from functools import partial
 import numpy as np
 
 from riskmodel.indicators import windows
-from riskmodel.indicators.declaration import VIEWS, Citation, Indicator, Inputs, Rectangle
+from riskmodel.indicators.declaration import GED, VIEWS, Citation, Family, Indicator
+from riskmodel.indicators.inputs import Inputs, Places, Rectangle
 
-FAMILY = "intensity"
+NAME = "intensity"
 MEMORY = 60
 LIMIT = 120
 
@@ -30,7 +31,11 @@ HARD_PROBLEM = Citation(
 
 UNKNOWN = {
     "en": "a month of the window lies outside the coverage of every source",
-    "fr": "un mois de la fenêtre n'est couvert par aucune source",
+    "fr": "un mois de la fenêtre n’est couvert par aucune source",
+}
+UNTOLD = {
+    "en": "a month of the window lies outside the coverage of every event file",
+    "fr": "un mois de la fenêtre n’est couvert par aucun fichier d’événements",
 }
 
 
@@ -63,9 +68,32 @@ def _trend(inputs: Inputs, *, months: int) -> Rectangle:
     return recent - windows.delayed(recent, months)
 
 
+def _acceleration(inputs: Inputs, *, months: int) -> Rectangle:
+    trend = _trend(inputs, months=months)
+    return trend - windows.delayed(trend, months)
+
+
+def _rank(inputs: Inputs, *, months: int) -> Rectangle:
+    return windows.rank(windows.total(inputs.tables["deaths"], months), LIMIT - months + 1)
+
+
+def _events(inputs: Inputs, *, months: int) -> Rectangle:
+    return np.log1p(windows.total(inputs.reported.count(), months))
+
+
+def _events_decayed(inputs: Inputs, *, half_life: float) -> Rectangle:
+    return np.log1p(windows.decayed(inputs.reported.count(), half_life, MEMORY))
+
+
 def _own_level(inputs: Inputs, *, months: int) -> Rectangle:
     usual = windows.total(inputs.tables["deaths"], MEMORY) * (months / MEMORY)
     return _deaths(inputs, months=months) - np.log1p(usual)
+
+
+def _deadliest(inputs: Inputs, row: int, column: int) -> Places:
+    events = inputs.reported
+    recent = np.flatnonzero(events.recent(row, column, 12))
+    return recent[np.lexsort((-events.day[recent], -events.deaths[recent]))][:5]
 
 
 def _months(number: int, language: str) -> str:
@@ -78,7 +106,8 @@ def _dead(number: int) -> str:
     return f"{number} mort{'s' * (number > 1)}"
 
 
-declare = partial(Indicator, family=FAMILY, missing=UNKNOWN, inputs=("deaths",))
+declare = partial(Indicator, family=NAME, missing=UNKNOWN, inputs=("deaths",))
+declare_events = partial(Indicator, family=NAME, missing=UNTOLD, inputs=("events",), direction=+1, scale="log1p")
 
 INDICATORS: tuple[Indicator, ...] = (
     *(
@@ -90,6 +119,7 @@ INDICATORS: tuple[Indicator, ...] = (
             meaning={"en": f"Deaths over {_months(months, 'en')}", "fr": f"Morts sur {_months(months, 'fr')}"},
             literature=(VIEWS, VIEWS2020),
             compute=partial(_deaths, months=months),
+            scale="log1p",
         )
         for months in (1, 3, 6, 12, 24, 60)
     ),
@@ -105,6 +135,7 @@ INDICATORS: tuple[Indicator, ...] = (
             },
             literature=(VIEWS2020, CHALLENGE),
             compute=partial(_decayed, half_life=half_life),
+            scale="log1p",
         )
         for half_life in (2, 4, 9, 24)
     ),
@@ -120,6 +151,7 @@ INDICATORS: tuple[Indicator, ...] = (
             },
             literature=(RECURRENCE,),
             compute=partial(_highest, months=months),
+            scale="log1p",
         )
         for months in (12, 60)
     ),
@@ -135,6 +167,7 @@ INDICATORS: tuple[Indicator, ...] = (
             },
             literature=(VIEWS, RECURRENCE),
             compute=partial(_share, deaths=deaths, months=months),
+            scale="share",
         )
         for deaths in (1, 25)
         for months in (12, 60)
@@ -185,6 +218,33 @@ INDICATORS: tuple[Indicator, ...] = (
         for months in (3, 12)
     ),
     declare(
+        name="acceleration_3m",
+        unit="difference of differences of log(1 + deaths)",
+        window=9,
+        direction=0,
+        meaning={
+            "en": "Acceleration of deaths: their 3-month trend against that of 3 months before",
+            "fr": "Accélération des morts : leur tendance sur 3 mois comparée à celle de 3 mois plus tôt",
+        },
+        literature=(VIEWS2020,),
+        compute=partial(_acceleration, months=3),
+    ),
+    declare(
+        name="rank_3m",
+        unit="share of the earlier 3-month sums",
+        window=LIMIT,
+        direction=0,
+        meaning={
+            "en": f"Share of the country's earlier 3-month sums of deaths, within {LIMIT} months, that are below the "
+            "newest one (equal ones count half)",
+            "fr": f"Part des sommes de morts sur 3 mois antérieures du pays, en {LIMIT} mois, inférieures à la plus "
+            "récente (les sommes égales comptent pour moitié)",
+        },
+        literature=(HARD_PROBLEM,),
+        compute=partial(_rank, months=3),
+        scale="share",
+    ),
+    declare(
         name="level_3m",
         unit="difference of log(1 + deaths)",
         window=MEMORY,
@@ -196,4 +256,41 @@ INDICATORS: tuple[Indicator, ...] = (
         literature=(CHALLENGE,),
         compute=partial(_own_level, months=3),
     ),
+    *(
+        declare_events(
+            name=f"events_{months}m",
+            unit="log(1 + events)",
+            window=months,
+            meaning={
+                "en": f"Violent events over {_months(months, 'en')}",
+                "fr": f"Événements violents sur {_months(months, 'fr')}",
+            },
+            literature=(GED, VIEWS),
+            compute=partial(_events, months=months),
+        )
+        for months in (1, 3, 6, 12, 24, 60)
+    ),
+    declare_events(
+        name="events_half_life_4m",
+        unit="log(1 + events a month)",
+        window=MEMORY,
+        meaning={
+            "en": "Mean monthly violent events, weight halving every 4 months",
+            "fr": "Moyenne mensuelle des événements violents, au poids divisé par deux tous les 4 mois",
+        },
+        literature=(GED, VIEWS2020),
+        compute=partial(_events_decayed, half_life=4),
+    ),
+)
+
+FAMILY = Family(
+    name=NAME,
+    title={"en": "Intensity", "fr": "Intensité"},
+    theme={
+        "en": "How much violence the country has seen, how lately, and how unevenly",
+        "fr": "L’ampleur de la violence dans le pays, sa proximité dans le temps et son irrégularité",
+    },
+    headline=("deaths_3m", "deaths_12m"),
+    indicators=INDICATORS,
+    behind=_deadliest,
 )

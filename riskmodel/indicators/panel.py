@@ -3,20 +3,42 @@
 Row t of a panel uses nothing after month t. It knows the families by their declarations only, and no model.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from riskmodel import geography
-from riskmodel.indicators import intensity, spillover
-from riskmodel.indicators.declaration import Indicator, Inputs
+from riskmodel.indicators import (
+    actors,
+    capital,
+    composition,
+    intensity,
+    people,
+    regime,
+    reporting,
+    spillover,
+    spread,
+    unrest,
+)
+from riskmodel.indicators.declaration import Family, Indicator
+from riskmodel.indicators.inputs import Inputs
 from riskmodel.months import Month, Months
 from riskmodel.outcomes import CountryMonths
 
-FAMILIES: tuple[tuple[Indicator, ...], ...] = (intensity.INDICATORS, spillover.INDICATORS)
-INDICATORS: tuple[Indicator, ...] = tuple(indicator for family in FAMILIES for indicator in family)
+FAMILIES: tuple[Family, ...] = (
+    intensity.FAMILY,
+    composition.FAMILY,
+    actors.FAMILY,
+    capital.FAMILY,
+    spread.FAMILY,
+    spillover.FAMILY,
+    regime.FAMILY,
+    people.FAMILY,
+    unrest.FAMILY,
+    reporting.FAMILY,
+)
+INDICATORS: tuple[Indicator, ...] = tuple(indicator for family in FAMILIES for indicator in family.indicators)
 
 
 @dataclass(frozen=True)
@@ -68,34 +90,25 @@ class Panel:
 def assemble(
     observed: CountryMonths,
     outcome: str,
+    inputs: Inputs | None = None,
     *,
-    indicator_deaths: CountryMonths | None = None,
     indicators: Sequence[Indicator] = INDICATORS,
-    tables: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> Panel:
     """Compute indicators of an outcome.
 
-    `indicator_deaths`, of the same countries and months, are the deaths that indicators are computed from where they
-    are not the outcome's: those of vaguely dated events spread over their span. Raises ValueError if they do not fit.
-    `tables` are inputs beside deaths, float64 of shape (country, month), by name. Neighbours are those of
-    `riskmodel.geography` that the rectangle holds. An indicator one of whose inputs is not there is NaN throughout.
+    `inputs` are of the same countries and months; without them, indicators are computed from the outcome's deaths
+    alone. Raises ValueError if they do not fit. An indicator one of whose inputs is not there is NaN throughout.
     """
     deaths = observed.deaths[outcome]
-    spread = indicator_deaths or observed
-    if spread.iso3 != observed.iso3 or not np.array_equal(spread.months, observed.months):
-        raise ValueError("the deaths for the indicators are not of the outcome's countries and months")
-    given = {**(tables or {}), "deaths": spread.deaths[outcome]}
-    inputs = Inputs(observed.iso3, observed.months, given, _neighbours(observed.iso3))
+    inputs = inputs or Inputs(observed.iso3, observed.months, {"deaths": deaths})
+    if inputs.iso3 != observed.iso3 or not np.array_equal(inputs.months, observed.months):
+        raise ValueError("what the indicators are computed from is not of the outcome's countries and months")
     values = np.full((*deaths.shape, len(indicators)), np.nan, dtype=np.float32)
     absent = []
     for place, indicator in enumerate(indicators):
-        if set(indicator.inputs) <= inputs.tables.keys():
+        if inputs.known.issuperset(indicator.inputs):
             values[:, :, place] = indicator.compute(inputs)
         else:
             absent.append(indicator.name)
     names = tuple(indicator.name for indicator in indicators)
     return Panel(observed.iso3, observed.months, names, values, outcome, deaths, tuple(absent))
-
-
-def _neighbours(iso3: tuple[str, ...]) -> NDArray[np.bool_]:
-    return np.array([np.isin(iso3, geography.country(code).neighbours) for code in iso3]).reshape(len(iso3), len(iso3))

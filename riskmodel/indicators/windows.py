@@ -1,4 +1,4 @@
-"""Sums, maxima, decays and waiting times over the months up to each month, for a whole rectangle at once.
+"""Sums, maxima, ranks, decays and waiting times over the months up to each month, for a whole rectangle at once.
 
 Each takes float64 of shape (country, month) and gives the same shape. Column t uses columns up to t only, and is NaN
 where its window reaches before the first month or over an unknown cell.
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from riskmodel.indicators.declaration import Rectangle
+from riskmodel.indicators.inputs import Rectangle
 
 
 def delayed(values: Rectangle, months: int) -> Rectangle:
@@ -37,6 +37,15 @@ def spread(values: Rectangle, months: int) -> Rectangle:
 def highest(values: Rectangle, months: int) -> Rectangle:
     """The maximum over the last months."""
     return np.asarray(_last(values, months).max(axis=-1))
+
+
+def rank(values: Rectangle, months: int) -> Rectangle:
+    """The share of the last months before each one whose value is below its own; an equal one counts half."""
+    below = np.zeros(values.shape)
+    for age in range(1, months):
+        earlier = delayed(values, age)
+        below += np.where(np.isnan(earlier), np.nan, (earlier < values) + 0.5 * (earlier == values))
+    return np.where(np.isnan(values), np.nan, below / (months - 1))
 
 
 def decayed(values: Rectangle, half_life: float, months: int) -> Rectangle:

@@ -78,6 +78,17 @@ class Completeness:
     events: Rectangle
     curve: Curve
 
+    def on(self, frame: CountryMonths) -> Rectangle:
+        """The shares of the deaths of a frame's country-months, of its shape; NaN where unknown."""
+        share = np.full(frame.source.shape, np.nan)
+        place = {code: i for i, code in enumerate(self.iso3)}
+        ours = np.flatnonzero([code in place for code in frame.iso3])
+        theirs = np.array([place[frame.iso3[i]] for i in ours], dtype=np.intp)
+        months, here, there = np.intersect1d(frame.months, self.months, return_indices=True)
+        if months.size and ours.size:
+            share[np.ix_(ours, here)] = self.deaths[np.ix_(theirs, there)]
+        return share
+
     def of(self, iso3: str, month: Month) -> Share | None:
         """The share of a month's deaths that is reported, with its interval; None where unknown.
 
@@ -129,17 +140,10 @@ def nowcast(observed: CountryMonths, completeness: Completeness) -> CountryMonth
 
     Of the completeness's outcome only. What is reported as none stays none.
     """
-    share = np.ones(observed.source.shape)
-    place = {code: i for i, code in enumerate(completeness.iso3)}
-    ours = np.flatnonzero([code in place for code in observed.iso3])
-    theirs = np.array([place[observed.iso3[i]] for i in ours], dtype=np.intp)
-    months, here, there = np.intersect1d(observed.months, completeness.months, return_indices=True)
-    if months.size and ours.size:
-        share[np.ix_(ours, here)] = completeness.deaths[np.ix_(theirs, there)]
+    share = completeness.on(observed)
     reported = observed.deaths[completeness.outcome]
     expected = np.where(share < 1, np.rint(reported / share), reported)
-    deaths = {**observed.deaths, completeness.outcome: expected}
-    return CountryMonths(observed.iso3, observed.months, deaths, observed.source, observed.sources)
+    return observed.saying(completeness.outcome, expected)
 
 
 def _final(ingest: Ingest) -> bool:

@@ -4,11 +4,11 @@ Few reports may mean peace, a cut line, or a source that has stopped. This modul
 it knows no scores.
 """
 
-from math import lgamma, log, log1p
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import betaincc, gammaincc
 
 WINDOWS = (1, 3)
 """The newest months that are judged [months]."""
@@ -85,19 +85,15 @@ def _of_events(events: NDArray[np.float64], share: NDArray[np.float64], months: 
         return 1.0
     reported = float(np.mean(np.where(np.isnan(share[-months:]), 1.0, share[-months:])))
     size = mean**2 / (variance - mean) if variance > mean else float("inf")
-    return _at_most(int(newest.sum()), mean * reported, size)
+    return float(at_most(newest.sum(), mean * reported, size))
 
 
-def _at_most(count: int, mean: float, size: float) -> float:
-    """P(X ≤ count) for a negative binomial; infinite size is Poisson's."""
-    k = np.arange(count + 1)
-    factorial = np.concatenate([[0.0], np.cumsum(np.log(np.maximum(k, 1))[1:])])
-    if np.isinf(size):
-        logs = k * log(mean) - mean - factorial
-    else:
-        rising = np.array([lgamma(size + i) for i in k]) - lgamma(size)
-        logs = rising - factorial - size * log1p(mean / size) + k * log(mean / (mean + size))
-    return min(float(np.exp(logs).sum()), 1.0)
+def at_most(count: ArrayLike, mean: ArrayLike, size: ArrayLike) -> NDArray[np.float64]:
+    """P(X ≤ count) for negative binomials; infinite size is Poisson's."""
+    count, mean, size = (np.asarray(given, dtype=np.float64) for given in (count, mean, size))
+    with np.errstate(invalid="ignore"):
+        finite = betaincc(count + 1, size, mean / (size + mean))
+    return np.asarray(np.where(np.isinf(size), gammaincc(count + 1, mean), finite))
 
 
 def _of_months(deaths: NDArray[np.float64], months: int) -> float:

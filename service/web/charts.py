@@ -1,4 +1,5 @@
-"""From a country's months to the strokes of a chart. Numbers in, SVG path data out: no colours, no words.
+"""From a country's months to the strokes of a chart, and from contributions to bars. Numbers in, lengths and SVG path
+data out: no colours, no words.
 
 Deaths stand on a log1p scale that all charts of a page share. A month that nobody knows is a gap; a month without
 deaths is a stub on the base line.
@@ -15,6 +16,8 @@ HEIGHT = 250
 STUB = 5
 LOWEST_TOP = 100.0
 SERVED_LEADS = 12
+SHORTEST = 1.0
+"""The least that the width of bars stands for, so that next to nothing does not look like much [points]."""
 RUNGS = (1, 10, 100, 1_000, 10_000, 100_000)
 
 
@@ -90,6 +93,31 @@ def chart(country: Mapping[str, Any], highest: float) -> Chart:
             if month["month"].endswith("-01")
         ),
     )
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar from the axis, to the right for what adds and to the left for what takes away; in per cent of the width."""
+
+    x: float
+    width: float
+    adds: bool
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Bars on one scale; `axis` is where zero stands, in per cent from the left."""
+
+    axis: float
+    bars: tuple[Bar, ...]
+
+
+def bars(values: Sequence[float]) -> Bars:
+    """Draw values of either sign [points] on one scale that holds zero and all of them."""
+    low, high = min([0.0, *values]), max([0.0, *values])
+    unit = 100 / max(high - low, SHORTEST)
+    axis = -low * unit
+    return Bars(axis, tuple(Bar(axis + min(value, 0.0) * unit, abs(value) * unit, value > 0) for value in values))
 
 
 def _gaps(observed: Sequence[float | None]) -> Iterable[tuple[int, int]]:

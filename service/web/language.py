@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
 from importlib.resources import files
+from math import expm1
 
 from babel import Locale
 from babel.dates import format_date, format_datetime, format_interval, format_skeleton
@@ -17,6 +18,9 @@ from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, format_percent
 
 from riskmodel import geography
+
+LOG_ROUNDING = 1e-4
+"""How far the log of a count may be off: snapshots round to four decimals."""
 
 LOCALES = {"en": "en_GB", "fr": "fr_FR"}
 DEFAULT = "en"
@@ -46,6 +50,33 @@ class Language:
     def short(self, value: float) -> str:
         """A number with one decimal where it has one."""
         return format_decimal(value, format="#,##0.#", locale=self.locale)
+
+    def signed(self, value: float, decimals: int = 1) -> str:
+        """A number with its sign; what rounds to nothing has none."""
+        rounded = round(value, decimals)
+        sign = "+" if rounded > 0 else "−" if rounded < 0 else ""
+        return sign + self.number(abs(rounded), decimals)
+
+    def measured(self, value: float, scale: str) -> str:
+        """An indicator's value as a person reads it: a count for the log of one, per cent for a share."""
+        if scale == "share":
+            return self.share(value)
+        if scale != "log1p" or value < 0:
+            digits = "#,##0.##" if abs(value) < 10 else "#,##0.#"
+            return format_decimal(round(value, 2) + 0.0, format=f"{digits};−{digits}", locale=self.locale)
+        count, blur = expm1(value), LOG_ROUNDING * (1 + expm1(value))
+        return self.deaths(round(count) if abs(count - round(count)) <= blur else count)
+
+    def share(self, value: float) -> str:
+        """A share in per cent, to one decimal; unlike a probability it may be none or all."""
+        pattern = self.locale.percent_formats[None].pattern
+        if 0 < value < 0.0005:
+            return f"< {self.share(0.001)}"
+        return format_percent(value, format=pattern.replace("##0", "##0.#"), locale=self.locale)
+
+    def whole_percent(self, value: float) -> str:
+        """A part of something that may be less than nothing, in whole per cent."""
+        return str(format_percent(round(value, 2) + 0.0, locale=self.locale)).replace("-", "−")
 
     def deaths(self, value: float) -> str:
         """A count, or an expected count to two figures below ten: what is little is not written as nothing."""

@@ -9,10 +9,11 @@ from typing import Any
 from flask import Blueprint, Response, request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from service import payloads
 from service.alerts import lifecycle, outbox
 from service.api.problems import Problem
 from service.api.reading import Reading, reading
-from service.web import charts, words
+from service.web import charts, explained, words
 from service.web.language import DEFAULT, LOCALES, language
 
 resource = Blueprint("pages", __name__)
@@ -23,24 +24,34 @@ SHADES = 6
 
 @resource.get("/")
 def region() -> Response:
-    """The region: freshness, alerts, and the table of its countries."""
+    """The region: freshness, alerts, the table of its countries, and what goes with their neighbours' violence."""
     with reading() as sight:
         served = sight.served()
         highest = charts.top(served.countries)
         rows = [(country, charts.chart(country, highest)) for country in served.countries]
-        return _page("region.html", served=served, rows=rows, rungs=rows[0][1].rungs, **_alerts(sight))
+        told = {
+            "leading": {row["location_code"]: explained.leading(row) for row in served.countries},
+            "titles": explained.titles(served.document),
+            "matrix": explained.matrix(served.document),
+        }
+        return _page("region.html", served=served, rows=rows, rungs=rows[0][1].rungs, **told, **_alerts(sight))
 
 
 @resource.get("/country/<iso3>")
 def country(iso3: str) -> Response:
-    """One country: its chart, what its score is made of, and its twelve months."""
+    """One country: its chart, what its score is made of and driven by, its twelve months, and its indicators."""
     with reading() as sight:
         served = sight.served()
         row = next((row for row in served.countries if row["location_code"] == iso3), None)
         if row is None:
             raise Problem("unknown-country", location_code=iso3)
         drawn = charts.chart(row, charts.top([row]))
-        return _page("country.html", served=served, country=row, chart=drawn, **_alerts(sight, iso3))
+        told = {
+            "titles": explained.titles(served.document),
+            "declared": explained.declared(served.document),
+            "families": payloads.indicators(served.document, row),
+        }
+        return _page("country.html", served=served, country=row, chart=drawn, **told, **_alerts(sight, iso3))
 
 
 @resource.errorhandler(Problem)
@@ -90,6 +101,7 @@ def environment(code: str) -> Environment:
         languages=[language(other) for other in LOCALES],
         words=words,
         charts=charts,
+        explained=explained,
         static=static,
         shade=shade,
         parsed=datetime.fromisoformat,

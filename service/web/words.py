@@ -1,4 +1,5 @@
-"""The words for codes: bands, states of the data, outcomes, reasons, severities. English, and the keys of translations.
+"""The words for codes: bands, states of the data, outcomes, reasons, severities, units. English, and the keys of
+translations.
 
 A code that is not here is shown as it is: a band that an operator named is that operator's word.
 """
@@ -27,5 +28,37 @@ REASONS = {
     "history_too_short": "known history too short",
     "not_quiet": "violent within five years",
     "no_vintages": "too few earlier versions of the figures",
+    "not_asked": "not computed: the settings switch it off",
+    "not_forecast": "not forecast",
+    "no_neighbour": "no common border within the region",
+    "not_in_snapshot": "not computed by the version that made this snapshot",
+    "input_missing": "the data it needs are not in the archive",
+    "unknown": "unknown",
 }
-TABLES = (BANDS, STATUS, OUTCOMES, OUTCOME_MEANINGS, SEVERITIES, REASONS)
+DIRECTIONS = {1: "goes with more violence", -1: "goes with less violence", 0: "no direction claimed"}
+ARROWS = {1: "↑", -1: "↓", 0: "·"}
+UNDECLARED = {"own_deaths": "The country’s own deaths, month by month"}
+"""What a model reads beside the declared indicators."""
+
+UNITS = {
+    "1 or 0": "1 or 0",
+    "armed actors": "armed actors",
+    "coups": "coups",
+    "coups and attempts": "coups and attempts",
+    "difference of differences of log(1 + deaths)": "difference of differences of log(1 + deaths)",
+    "difference of log(1 + deaths)": "difference of log(1 + deaths)",
+    "difference of log(1 + events)": "difference of log(1 + events)",
+    "difference of log(1 + persons)": "difference of log(1 + persons)",
+    "difference of tone": "difference of tone",
+    "directions, of 8": "directions, of 8",
+    "first-order units": "first-order units",
+    "km": "km",
+    "km a year": "km a year",
+    "months, at most 120": "months, at most 120",
+    "sources per event": "sources per event",
+    "standard deviation of log(1 + deaths)": "standard deviation of log(1 + deaths)",
+    "tone, from -100 to 100": "tone, from -100 to 100",
+}
+"""Units of indicators that are neither counts nor shares."""
+
+TABLES = (BANDS, STATUS, OUTCOMES, OUTCOME_MEANINGS, SEVERITIES, REASONS, DIRECTIONS, UNDECLARED, UNITS)

@@ -3,6 +3,7 @@
 import multiprocessing
 import pickle
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,8 +55,9 @@ def test_a_path_is_drawn_as_often_as_it_shares_a_leaf_newer_months_more_often(pa
     training = [(country, month) for country in range(8) for month in range(11, end - LEADS)]
     paths = [tuple(panel.deaths[c, m + 1 : m + 1 + LEADS]) for c, m in training]
     recency = np.array([0.5 ** ((end - 1 - month) / 24) for _, month in training])
-    rows = trees.apply(np.array([panel.values[place] for place in training]))
-    for country, leaves in enumerate(trees.apply(panel.at(origin))):
+    columns = fitted.learned.columns
+    rows = trees.apply(np.array([panel.values[place][columns] for place in training]))
+    for country, leaves in enumerate(trees.apply(panel.at(origin)[:, columns])):
         expected: Counter[tuple[float, ...]] = Counter()
         for tree, leaf in enumerate(leaves):
             inside = np.where(rows[:, tree] == leaf, recency, 0.0)
@@ -89,12 +91,26 @@ def test_paths_are_stretched_to_the_level_of_the_country_and_no_further() -> Non
     assert draws[3].mean() > 5 * draws[0].mean()
 
 
-def test_draws_are_whole_and_ordered_from_least_to_most_deadly(panel: Panel) -> None:
+def test_an_indicator_is_read_if_at_least_half_of_the_training_months_know_it(panel: Panel) -> None:
+    origin, values = panel.months[-1], panel.values.copy()
+    values[:, :, 0], values[:, :, 1] = 1.0, np.nan
+    values[:5, :, 1] = 2.0
+    values[5:, :, 0] = np.nan
+    values[:2, :, 0] = np.nan
+    learned = SMALL.fit(replace(panel, values=values), origin).learned
+    assert learned is not None
+    assert 1 in learned.columns, "known of five countries of eight"
+    assert 0 not in learned.columns, "known of three of eight"
+    known = (~np.isnan(panel.values[:, 11:-LEADS])).mean(axis=(0, 1))
+    assert SMALL.fit(panel, origin).reads == set(np.flatnonzero(known >= 0.5))
+
+
+def test_draws_are_whole_and_ordered_from_least_to_most_deadly_in_the_next_three_months(panel: Panel) -> None:
     origin = panel.months[-1]
     draws = SMALL.fit(panel, origin).forecast(panel, origin).draws
     assert (draws >= 0).all()
     assert (draws == np.rint(draws)).all()
-    assert (np.diff(draws.sum(axis=1), axis=1) >= 0).all()
+    assert (np.diff(draws[:, :3].sum(axis=1), axis=1) >= 0).all()
 
 
 def test_a_world_without_deaths_is_forecast_to_stay_so() -> None:

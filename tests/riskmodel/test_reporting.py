@@ -21,10 +21,11 @@ from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
 from riskmodel.events.releases import published
 from riskmodel.events.table import month_of
+from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import assemble
 from riskmodel.ingest import ingest
 from riskmodel.months import month
-from riskmodel.outcomes import TYPES
+from riskmodel.outcomes import TYPES, CountryMonths
 from riskmodel.reporting import counts
 from riskmodel.reporting.completeness import FEWEST, PRIOR, Completeness, assess, nowcast
 from riskmodel.reporting.precision import shares, spread
@@ -430,17 +431,22 @@ def test_a_table_s_months_are_not_spread_into_or_out_of(tmp_path: Path) -> None:
     np.testing.assert_array_equal(moved.deaths["state_based"][1], said.deaths["state_based"][1])
 
 
+def inputs_of(observed: CountryMonths) -> Inputs:
+    """Inputs whose deaths are these."""
+    return Inputs(observed.iso3, observed.months, {"deaths": observed.deaths["state_based"]})
+
+
 def test_indicators_see_the_spread_and_outcomes_do_not(tmp_path: Path) -> None:
     archive = Archive(tmp_path / "archive")
     summary = {"date_start": "2020-01-01", "date_end": "2020-12-31", "date_prec": 5, "best": 366, "high": 366}
     take_in(archive, ged.write(tmp_path / "a.csv", summary), "MLI:2019-01..2020-12")
     view = archive.view()
-    panel = assemble(view.outcomes(), "state_based", indicator_deaths=spread(view))
+    panel = assemble(view.outcomes(), "state_based", inputs_of(spread(view)))
     assert panel.deaths[0, 12:].tolist() == [366] + [0] * 11
     seen = np.expm1(panel.values[0, 12:, panel.names.index("deaths_1m")])
     np.testing.assert_allclose(seen, [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], rtol=1e-5)
     with pytest.raises(ValueError, match="countries and months"):
-        assemble(view.outcomes(), "state_based", indicator_deaths=spread(view).until(month("2020-06")))
+        assemble(view.outcomes(), "state_based", inputs_of(spread(view).until(month("2020-06"))))
 
 
 def test_the_shares_of_vague_dates_and_places(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import random
 from datetime import UTC, datetime, timedelta
-from math import exp
+from math import exp, log1p
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,137 @@ QUALITY = {
 }
 """Warnings about the data by country: Niger has gone silent, Algeria's events are vague."""
 
+FAMILIES = {
+    "intensity": ("Intensity", "Intensité"),
+    "capital": ("Capital and sites", "Capitale et sites"),
+    "spillover": ("Spill-over", "Voisinage"),
+    "people": ("People", "Populations"),
+}
+CONTRIBUTIONS = {"intensity": 4.02, "capital": 0.0, "spillover": -0.94, "people": 0.0}
+VALUES = {
+    "deaths_12m": (log1p(153), log1p(80)),
+    "share_25_12m": (0.4167, 0.0),
+    "events_near_12m": (log1p(19), None),
+    "median_distance_12m": (516.25, 781.0),
+    "neighbours_12m": (0.0, log1p(3)),
+    "displaced": (None, None),
+}
+"""Invented values now and 12 months earlier. Nobody was displaced that a table tells of: there is none."""
+
+
+def families() -> list[dict[str, Any]]:
+    """Four families of invented indicators; the last one lacks its input."""
+    declared = {
+        "intensity": [
+            indicator("deaths_12m", "log1p", ("Deaths over 12 months", "Morts sur 12 mois")),
+            indicator("share_25_12m", "share", ("Months with 25 deaths", "Mois comptant 25 morts"), direction=0),
+        ],
+        "capital": [
+            indicator("events_near_12m", "log1p", ("Events near the capital", "Événements près de la capitale")),
+            indicator(
+                "median_distance_12m", "number", ("Distance of the deaths", "Éloignement des morts"), "km", direction=-1
+            ),
+        ],
+        "spillover": [indicator("neighbours_12m", "log1p", ("Deaths next door", "Morts chez les voisins"))],
+        "people": [indicator("displaced", "log1p", ("Displaced persons", "Personnes déplacées"), absent=True)],
+    }
+    return [
+        {
+            "name": name,
+            "title": {"en": english, "fr": french},
+            "theme": {"en": "An invented theme", "fr": "Un thème inventé"},
+            "indicators": declared[name],
+        }
+        for name, (english, french) in FAMILIES.items()
+    ]
+
+
+def indicator(
+    name: str,
+    scale: str,
+    meaning: tuple[str, str],
+    unit: str = "log(1 + count)",
+    *,
+    direction: int = 1,
+    absent: bool = False,
+) -> dict[str, Any]:
+    """One declaration, as recompute writes it."""
+    return {
+        "name": name,
+        "unit": unit,
+        "window": 12,
+        "direction": direction,
+        "scale": scale,
+        "meaning": dict(zip(("en", "fr"), meaning, strict=True)),
+        "missing": {"en": "a month is not covered", "fr": "un mois n'est pas couvert"},
+        "literature": [{"reference": "Nobody (1999), An invented work", "doi": "10.0000/invented"}],
+        "inputs": ["displaced"] if absent else ["events"],
+        "absent": absent,
+    }
+
+
+def drivers(score: float, escalation: float) -> dict[str, Any]:
+    """An invented split of a score [points] and of an escalation probability [percentage points]."""
+
+    def split(value: float, than: tuple[str, str]) -> dict[str, Any]:
+        difference = sum(CONTRIBUTIONS.values())
+        return {
+            "value": value,
+            "average": round(value - difference, 2),
+            "difference": round(difference, 2),
+            "rounding": 0.0,
+            "sentence": {"en": f"{value} against {than[0]}.", "fr": f"{value} par rapport à {than[1]}."},
+            "families": [
+                {
+                    "family": family,
+                    "contribution": contribution,
+                    "sentence": {
+                        "en": f"{FAMILIES[family][0]}: {contribution} points.",
+                        "fr": f"{FAMILIES[family][1]} : {contribution} points.",
+                    },
+                    "indicators": [
+                        {"name": "own_deaths", "contribution": 1.42, "standard_error": 0.0},
+                        {"name": "deaths_12m", "contribution": 2.6, "standard_error": 0.05},
+                    ]
+                    if family == "intensity"
+                    else [],
+                }
+                for family, contribution in CONTRIBUTIONS.items()
+            ],
+        }
+
+    own, region = ("its own year", "sa propre année"), ("the region", "la région")
+    return {
+        "risk_score": {"own_year": split(score, own), "region": split(score, region)},
+        "escalation_probability": {
+            "own_year": split(round(100 * escalation, 1), own),
+            "region": split(round(100 * escalation, 1), region),
+        },
+        "events": {
+            "intensity": [{"event_id": "424242", "date": "2022-07-22", "iso3": "MLI", "deaths": 7, "where": "Kati"}],
+            "spillover": [{"event_id": "17", "date": "2022-12-01", "iso3": "BFA", "deaths": 1, "where": None}],
+        },
+        "method": {"en": "An invented method.", "fr": "Une méthode inventée."},
+    }
+
+
+def domino() -> dict[str, Any]:
+    """Invented points between land neighbours; what goes with Mauritania is unknown, for its score is."""
+    pairs = [(one, to) for one in SCORES for to in SCORES if to in geography.country(one).neighbours]
+    return {
+        "note": {"en": "An association, not a cause.", "fr": "Une association, et non une cause."},
+        "pairs": [{"from": one, "to": to, **_points(one, to)} for one, to in pairs],
+        "all": [{"to": to, **_points("all", to)} for to in SCORES],
+    }
+
+
+def _points(one: str, to: str) -> dict[str, Any]:
+    score = SCORES[to]
+    if score is None:
+        return {"points": None, "share": None, "reason": "not_forecast"}
+    points = round(random.Random(one + to).uniform(-0.5, 3), 2)
+    return {"points": points, "share": round(points / score, 4)}
+
 
 def document(
     *, origin: str = "2022-12", simulated: bool = False, number: int = 1, issued_at: datetime = NOW
@@ -60,6 +191,8 @@ def document(
         "model": {"id": "2022-12-state_based-ab12cd34", "digest": "e" * 64, "origin": origin, "trained_at": None},
         "bands": BANDS,
         "data_quality": [],
+        "indicator_families": families(),
+        "domino": domino(),
         "countries": [country(iso3, origin, source) for iso3 in geography.region("MLI").members],
     }
 
@@ -88,12 +221,16 @@ def country(iso3: str, origin: str, source: dict[str, Any]) -> dict[str, Any]:
         "forecast": [],
         "observed": [{"month": str(end - 35 + i), "deaths": deaths} for i, deaths in enumerate(observed)],
         "sources": [{"ingest": "i1", **source, "first": "1989-01", "last": origin}],
-        "indicators": {"deaths_12m": level, "deaths_60m": None},
+        "indicators": {name: now for name, (now, _) in VALUES.items()},
+        "indicators_before": {name: before for name, (_, before) in VALUES.items()},
+        "drivers": None if score is None else drivers(score, score / 300),
     }
     if score is None:
-        fields = ("risk_score", "escalation_probability", "onset_probability", "expected_deaths", "completeness")
+        fields = ("risk_score", "escalation_probability", "onset_probability", "expected_deaths")
         nothing = {"observed": [{**month, "deaths": None} for month in shown["observed"]], "sources": [], "nowcast": []}
-        return {**shown, **nothing, "completeness": None, "reasons": dict.fromkeys(fields, "no_history")}
+        unknown = {key: dict.fromkeys(VALUES) for key in ("indicators", "indicators_before")}
+        reasons = dict.fromkeys((*fields, "completeness", "drivers"), "no_history")
+        return {**shown, **nothing, **unknown, "completeness": None, "reasons": reasons}
     shown["rungs"] = [
         {"deaths": rung, "probability": round(1 / (1 + (rung / (3 * level)) ** 1.4), 3)}
         for rung in (1, 5, 25, 100, 300, 1000)
@@ -142,6 +279,18 @@ def ingest(*, simulated: bool) -> manifest.Ingest:
     )
 
 
+def without_explanations(issued: dict[str, Any]) -> dict[str, Any]:
+    """The same, as a Vigie from before explanations would have issued it."""
+    countries = [
+        {key: value for key, value in country.items() if key not in ("drivers", "indicators_before")}
+        for country in issued["countries"]
+    ]
+    for country in countries:
+        country["reasons"] = {field: why for field, why in country["reasons"].items() if field != "drivers"}
+    kept = {key: value for key, value in issued.items() if key not in ("indicator_families", "domino")}
+    return {**kept, "countries": countries}
+
+
 class Issuer:
     """A home, and what a scheduler would do to it."""
 
@@ -173,6 +322,11 @@ class Issuer:
             )
             self._run(connection, at, "snapshot", number, None)
         return issued
+
+    def replace(self, issued: dict[str, Any]) -> None:
+        """Let the last snapshot say something else."""
+        with self.store.writing() as connection:
+            connection.execute(sa.update(snapshots).where(snapshots.c.id == issued["id"]).values(document=issued))
 
     def run(self, status: str, *, at: datetime = NOW, snapshot: int | None = None, error: str | None = None) -> None:
         """Make a run that made no snapshot."""

@@ -1,6 +1,7 @@
 """The read API, asked over HTTP as a client would, on homes that hold what recompute leaves behind."""
 
 import csv
+import gzip
 import io
 import json
 import re
@@ -14,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
-from issued import NOW, SCORES, Issuer
+from issued import NOW, SCORES, Issuer, without_explanations
 
 from riskmodel import scores
 from riskmodel.home import Home
@@ -26,7 +27,11 @@ from service.app import create_app
 from service.store import deliveries, snapshots
 from service.web import words
 
+EXPLAINED = ("/v1/indicators", "/v1/indicators/SEN", "/v1/drivers/SEN")
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "api.md"
+EXPLAINING = ("input_missing", "unknown", "not_asked", "not_forecast", "no_neighbour", "not_in_snapshot")
+"""Why an explanation is null, beside the reasons that scores have."""
+
 META = {
     "region",
     "snapshot_id",
@@ -103,7 +108,8 @@ def test_scores_are_sorted_by_risk_and_say_what_they_are(real: Issuer, client: F
 
 def test_scores_leave_the_long_lists_to_the_country(real: Issuer, client: FlaskClient) -> None:
     row, full = client.get("/v1/scores").json["data"][1], client.get("/v1/scores/MLI").json["data"]
-    assert full.keys() - row.keys() == {"forecast", "observed", "nowcast", "indicators"}
+    long = {"forecast", "observed", "nowcast", "indicators", "indicators_before", "drivers"}
+    assert full.keys() - row.keys() == long
     assert {key: full[key] for key in row} == row
     assert row["location_name"] == "Mali"
     assert len(full["observed"]) == 36
@@ -133,7 +139,7 @@ def test_status_is_the_age_of_the_data_when_asked(
 
 
 def test_every_payload_carries_the_same_particulars(real: Issuer, client: FlaskClient) -> None:
-    for path in ("/v1/scores", "/v1/scores/SEN", "/v1/runs", "/v1/runs/1", "/v1/alerts", "/readyz"):
+    for path in (*EXPLAINED, "/v1/scores", "/v1/scores/SEN", "/v1/runs", "/v1/runs/1", "/v1/alerts", "/readyz"):
         assert client.get(path).json.keys() >= META, path
 
 
@@ -213,7 +219,7 @@ def test_the_command_line_prints_what_the_api_says(real: Issuer, client: FlaskCl
 def test_simulated_scores_say_so_everywhere(home: Issuer, client: FlaskClient) -> None:
     home.hold("simulated")
     home.issue(simulated=True)
-    for path in ("/v1/scores", "/v1/scores/MLI", "/v1/runs", "/v1/runs/1", "/v1/alerts", "/readyz"):
+    for path in (*EXPLAINED, "/v1/scores", "/v1/scores/MLI", "/v1/runs", "/v1/runs/1", "/v1/alerts", "/readyz"):
         said = client.get(path).json
         assert said["simulated"] is True, path
         assert said["source"] == "SIMULATED"
@@ -225,7 +231,7 @@ def test_real_data_retire_simulated_scores_at_once(home: Issuer, client: FlaskCl
     home.issue(simulated=True)
     assert client.get("/v1/scores").json["simulated"] is True
     home.hold("simulated", "real")
-    for path in ("/v1/scores", "/v1/scores.csv", "/v1/scores/MLI", "/v1/alerts", "/readyz"):
+    for path in (*EXPLAINED, "/v1/scores", "/v1/scores.csv", "/v1/scores/MLI", "/v1/alerts", "/readyz"):
         answer = client.get(path)
         assert (answer.status_code, answer.json["type"]) == (503, "urn:vigie:problem:no-real-snapshot"), path
     run = client.get("/v1/runs/1").json
@@ -351,6 +357,8 @@ def test_a_wrong_address_is_a_problem(real: Issuer, client: FlaskClient, path: s
 def test_an_unknown_thing_is_a_problem_of_its_own(real: Issuer, client: FlaskClient) -> None:
     unknown = _problem(client.get("/v1/scores/XYZ"), 404)
     assert (unknown["type"], unknown["location_code"]) == ("urn:vigie:problem:unknown-country", "XYZ")
+    for path in ("/v1/indicators/XYZ", "/v1/drivers/XYZ"):
+        assert _problem(client.get(path), 404)["location_code"] == "XYZ"
     assert _problem(client.get("/v1/scores/mli"), 404)["type"] == "urn:vigie:problem:unknown-country"
     assert _problem(client.get("/v1/runs/99"), 404)["type"] == "urn:vigie:problem:unknown-run"
 
@@ -399,6 +407,111 @@ def test_every_answer_is_armoured(real: Issuer, client: FlaskClient, path: str) 
     assert headers["Referrer-Policy"] == "no-referrer"
 
 
+def test_indicators_are_declared_by_family(real: Issuer, client: FlaskClient) -> None:
+    said = client.get("/v1/indicators").json
+    assert [family["name"] for family in said["data"]] == ["intensity", "capital", "spillover", "people"]
+    declared = {indicator["name"]: indicator for family in said["data"] for indicator in family["indicators"]}
+    assert [name for name, indicator in declared.items() if indicator["absent"]] == ["displaced"]
+    assert declared["median_distance_12m"]["direction"] == -1
+    assert declared["deaths_12m"]["meaning"] == {"en": "Deaths over 12 months", "fr": "Morts sur 12 mois"}
+    assert declared["deaths_12m"]["literature"][0]["doi"] == "10.0000/invented"
+    assert said["reasons"] == {}
+
+
+def test_indicators_of_a_country_are_given_with_the_reason_of_what_is_null(real: Issuer, client: FlaskClient) -> None:
+    data = client.get("/v1/indicators/MLI").json["data"]
+    assert (data["location_code"], data["location_name"], data["reasons"]) == ("MLI", "Mali", {})
+    values = {entry["name"]: entry for family in data["families"] for entry in family["indicators"]}
+    assert values["neighbours_12m"] == {
+        "name": "neighbours_12m",
+        "value": 0.0,
+        "before": pytest.approx(1.386294),
+        "reasons": {},
+        "missing": None,
+    }
+    assert (values["events_near_12m"]["before"], values["events_near_12m"]["reasons"]) == (None, {"before": "unknown"})
+    assert values["events_near_12m"]["missing"]["en"] == "a month is not covered"
+    assert values["displaced"]["reasons"] == {"value": "input_missing", "before": "input_missing"}
+    assert values["displaced"]["missing"] is None
+    unknown = client.get("/v1/indicators/MRT").json["data"]["families"]
+    assert {entry["value"] for family in unknown for entry in family["indicators"]} == {None}
+
+
+def test_drivers_tell_of_every_family_and_of_the_neighbours(real: Issuer, client: FlaskClient) -> None:
+    data = client.get("/v1/drivers/MLI").json["data"]
+    for target in ("risk_score", "escalation_probability"):
+        for split in data["drivers"][target].values():
+            contributions = [family["contribution"] for family in split["families"]]
+            assert len(contributions) == 4
+            assert sum(contributions) == pytest.approx(split["difference"])
+    assert data["drivers"]["events"]["intensity"][0]["event_id"] == "424242"
+    assert {pair["to"] for pair in data["domino"]["from_neighbours"]} == {"MLI"} == {data["domino"]["all"]["to"]}
+    assert [pair["from"] for pair in data["domino"]["from_neighbours"]] == [iso3 for iso3 in SCORES if iso3 != "MLI"]
+    assert {pair["from"] for pair in data["domino"]["to_neighbours"]} == {"MLI"}
+    (unknown,) = [pair for pair in data["domino"]["to_neighbours"] if pair["points"] is None]
+    assert (unknown["to"], unknown["reason"]) == ("MRT", "not_forecast")
+    assert data["reasons"] == {}
+    without = client.get("/v1/drivers/MRT").json["data"]
+    assert (without["drivers"], without["reasons"]) == (None, {"drivers": "no_history"})
+
+
+def test_a_snapshot_of_before_explanations_says_that_it_has_none(home: Issuer, client: FlaskClient) -> None:
+    home.hold("real")
+    home.replace(without_explanations(home.issue()))
+    assert client.get("/v1/indicators").json["data"] == []
+    assert client.get("/v1/indicators").json["reasons"] == {"data": "not_in_snapshot"}
+    values = client.get("/v1/indicators/MLI").json["data"]
+    assert (values["families"], values["reasons"]) == ([], {"families": "not_in_snapshot"})
+    drivers = client.get("/v1/drivers/MLI").json["data"]
+    assert (drivers["drivers"], drivers["domino"]) == (None, None)
+    assert drivers["reasons"] == {"drivers": "not_in_snapshot", "domino": "not_in_snapshot"}
+    assert "drivers" not in client.get("/v1/scores/MLI").json["data"]
+
+
+def test_what_the_settings_switch_off_is_called_so(home: Issuer, client: FlaskClient) -> None:
+    home.hold("real")
+    issued = home.issue()
+    issued["domino"] = None
+    for country in issued["countries"]:
+        country["drivers"] = None
+        country["reasons"].setdefault("drivers", "not_asked")
+    home.replace(issued)
+    data = client.get("/v1/drivers/MLI").json["data"]
+    assert data["reasons"] == {"drivers": "not_asked", "domino": "not_asked"}
+
+
+def test_explanations_have_every_key_in_the_guide(real: Issuer, client: FlaskClient) -> None:
+    told = DOCS.read_text(encoding="utf-8").split("## `/v1/indicators`")[1].split("## `/v1/alerts`")[0]
+
+    def keys(said: Any) -> set[str]:
+        if isinstance(said, list):
+            return set().union(*map(keys, said))
+        if not isinstance(said, dict) or said.keys() == {"en", "fr"}:
+            return set()
+        return said.keys() | set().union(*map(keys, said.values()))
+
+    payloads_of = [
+        client.get(path).json["data"] for path in ("/v1/indicators", "/v1/indicators/MLI", "/v1/drivers/MLI")
+    ]
+    families = {family["name"] for family in payloads_of[0]}
+    assert {key for key in keys(payloads_of) - families if f"`{key}`" not in told} == set()
+
+
+@pytest.mark.parametrize("path", ["/", "/country/MLI", "/v1/scores", "/v1/scores.csv", "/static/vigie.css"])
+def test_an_answer_is_compressed_for_those_who_take_it_so(real: Issuer, client: FlaskClient, path: str) -> None:
+    plain, thin = client.get(path), client.get(path, headers={"Accept-Encoding": "gzip, br"})
+    assert "Content-Encoding" not in plain.headers
+    assert thin.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(thin.data) == plain.data
+    assert int(thin.headers["Content-Length"]) == len(thin.data) < len(plain.data)
+    assert thin.headers["ETag"].startswith('W/"')
+    assert all("Accept-Encoding" in answer.headers["Vary"] for answer in (plain, thin))
+    refused = client.get(path, headers={"Accept-Encoding": "gzip;q=0"})
+    assert refused.data == plain.data
+    again = client.get(path, headers={"Accept-Encoding": "gzip", "If-None-Match": thin.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+
+
 def test_json_has_moments_with_z_and_no_nan(app: Flask) -> None:
     with app.app_context():
         assert app.json.dumps({"at": NOW, "name": "Côte d’Ivoire"}) == (
@@ -444,6 +557,6 @@ def test_every_country_of_the_region_has_its_address(real: Issuer, client: Flask
 
 
 def test_every_reason_has_words_and_a_place_in_the_guide() -> None:
-    codes = scores.REASONS | completeness.REASONS
-    assert words.REASONS.keys() == codes.keys()
+    codes = {*scores.REASONS, *completeness.REASONS, *EXPLAINING}
+    assert words.REASONS.keys() == codes
     assert all(f"`{code}`" in DOCS.read_text(encoding="utf-8") for code in codes)

@@ -1,0 +1,549 @@
+"""The family `capital`: how near violence comes to the capital, to airports and larger towns, and to untouched ground.
+
+An event stands where its coordinate says and counts by its first day. One that is placed less precisely than its
+second-order unit is nowhere here: it would stand at the centre of a province. Which airports and towns there are is
+`riskmodel.geography`'s to say.
+"""
+
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from riskmodel import geography
+from riskmodel.indicators import windows
+from riskmodel.indicators.declaration import GED, VIEWS, Citation, Family, Indicator
+from riskmodel.indicators.inputs import Events, Inputs, Places, Rectangle
+
+NAME = "capital"
+
+RINGS = (25, 50, 100, 250)  # [km] from the capital
+NEAR = RINGS[-1]
+SECTORS = 8
+AT_SITE = 10  # [km] from an airport or the centre of a town
+APART = 25  # [km] between two sites, more than one event can touch at once
+AROUND, QUIET = 100, 24  # ground is new where nothing was so near [km] for so long [months]
+YEAR = 12
+SHOWN = 5
+
+_CELL = 0.5  # [degrees]: two places in one cell lie less than AROUND apart
+_SLACK = 1e-6
+"""Beyond a ring's bounding box, so that rounding leaves none of it out [degrees]."""
+_GRAIN = 2.0**-28  # of the Earth's radius, 2 cm: sums of whole grains are exact in any order
+_EXACT_DAY = 1  # UCDP's date_prec
+
+GEOGRAPHY = Citation(
+    "Buhaug & Gates (2002), The Geography of Civil War, JPR 39(4): 417-433", "10.1177/0022343302039004003"
+)
+TOWNS = Citation(
+    "Raleigh & Hegre (2009), Population size, concentration, and civil war: A geographically disaggregated analysis, "
+    "Political Geography 28(4): 224-238",
+    "10.1016/j.polgeo.2009.05.007",
+)
+DIFFUSION = Citation(
+    "Schutte & Weidmann (2011), Diffusion patterns of violence in civil wars, Political Geography 30(3): 143-152",
+    "10.1016/j.polgeo.2011.03.005",
+)
+
+UNKNOWN = {
+    "en": "no event file covers a month of the window; only located events count (UCDP's where_prec 3 or better), each "
+    "on its first day",
+    "fr": "aucun fichier d’événements ne couvre un mois de la fenêtre ; seuls comptent les événements localisés "
+    "(where_prec d’UCDP de 3 ou moins), chacun à son premier jour",
+}
+
+
+def _or(reason: dict[str, str]) -> dict[str, str]:
+    return {language: f"{text}, {_OR[language]} {UNKNOWN[language]}" for language, text in reason.items()}
+
+
+_OR = {"en": "or", "fr": "ou"}
+NONE_LOCATED = _or({"en": "no located event in the window", "fr": "aucun événement localisé dans la fenêtre"})
+NONE_BEFORE = _or(
+    {"en": "no located event in one of the two years", "fr": "aucun événement localisé dans l’une des deux années"}
+)
+NO_DEATHS = _or(
+    {
+        "en": "no deaths in located events of the window",
+        "fr": "aucun mort dans les événements localisés de la fenêtre",
+    }
+)
+NO_DEATHS_BEFORE = _or(
+    {
+        "en": "no deaths in located events of one of the two years",
+        "fr": "aucun mort dans les événements localisés de l’une des deux années",
+    }
+)
+NO_AIRPORT = _or({"en": "no airport of the country is known", "fr": "aucun aéroport connu dans le pays"})
+NO_TOWN = _or(
+    {
+        "en": "no town of 50,000 or more is known in the country",
+        "fr": "aucune ville connue d’au moins 50 000 habitants dans le pays",
+    }
+)
+NO_SITE = _or({"en": "no such site of the country is known", "fr": "aucun site de ce genre connu dans le pays"})
+
+
+def _capitals(iso3: tuple[str, ...]) -> NDArray[np.float64]:
+    """Latitude and longitude of the capitals [degrees], shape (country, 2)."""
+    known = [geography.country(code) for code in iso3]
+    return np.array([(one.latitude, one.longitude) for one in known]).reshape(-1, 2)
+
+
+def _distance(inputs: Inputs, of: Places | slice = slice(None)) -> NDArray[np.float64]:
+    """How far events are from their country's capital [km]; NaN where they are not located."""
+    events = inputs.reported
+    capital = _capitals(inputs.iso3)[events.row[of]]
+    km = geography.distance(events.latitude[of], events.longitude[of], capital[:, 0], capital[:, 1])
+    return np.where(events.located[of], km, np.nan)
+
+
+def _ringed(inputs: Inputs) -> tuple[Places, NDArray[np.float64]]:
+    """The located events within the widest ring, and how far each is from the capital [km]."""
+    events, capitals = inputs.reported, _capitals(inputs.iso3)
+    widest = max(RINGS) / geography.EARTH_RADIUS
+    north = np.degrees(widest) + _SLACK
+    east = np.degrees(np.arcsin(np.minimum(np.sin(widest) / np.cos(np.radians(capitals[:, 0])), 1.0))) + _SLACK
+    capital = capitals[events.row]
+    boxed = events.located & (np.abs(events.latitude - capital[:, 0]) <= north)
+    boxed &= np.abs((events.longitude - capital[:, 1] + 180) % 360 - 180) <= east[events.row]
+    places = np.flatnonzero(boxed)
+    km = _distance(inputs, places)
+    inside = km <= max(RINGS)
+    return places[inside], km[inside]
+
+
+def _within(inputs: Inputs, ring: int) -> Places:
+    places, km = inputs.once(_ringed)
+    return places[km <= ring]
+
+
+def _events(inputs: Inputs, *, within: int, months: int) -> Rectangle:
+    return np.log1p(windows.total(inputs.reported.count(_within(inputs, within)), months))
+
+
+def _deaths(inputs: Inputs, *, within: int, months: int) -> Rectangle:
+    events = inputs.reported
+    return np.log1p(windows.total(events.count(_within(inputs, within), events.deaths), months))
+
+
+def _share(inputs: Inputs, *, within: int, months: int) -> Rectangle:
+    events = inputs.reported
+    near = windows.total(events.count(_within(inputs, within)), months)
+    return _ratio(near, windows.total(events.count(events.located), months))
+
+
+def _ratio(part: Rectangle, whole: Rectangle) -> Rectangle:
+    return np.asarray(np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0))
+
+
+def _median(inputs: Inputs) -> Rectangle:
+    """The median distance from the capital, of the events of each window of a year [km]."""
+    events = inputs.reported
+    km, span = inputs.once(_distance), events.told.shape[1]
+    order = np.argsort(km, kind="stable")[: np.count_nonzero(events.located)]
+    if not order.size:
+        return np.full(events.told.shape, np.nan)
+    row, column, rank = events.row[order], events.column[order], np.arange(order.size)
+    # An event is listed in every window that it belongs to, by window and then by rank: what lies in the middle of a
+    # window's stretch is its median.
+    lists = [((row * span + column + age) * order.size + rank)[column + age < span] for age in range(YEAR)]
+    listed = np.sort(np.concatenate(lists))
+    size = np.bincount(listed // order.size, minlength=events.told.size)
+    start, filled = np.cumsum(size) - size, np.flatnonzero(size)
+    middle = [km[order[listed[(start + (size - 1 + more) // 2)[filled]] % order.size]] for more in (0, 1)]
+    median = np.full(events.told.size, np.nan)
+    median[filled] = (middle[0] + middle[1]) / 2
+    known = windows.total(events.count(), YEAR)
+    return np.where(np.isnan(known), np.nan, median.reshape(events.told.shape))
+
+
+def _centre(inputs: Inputs, *, months: int) -> Rectangle:
+    """How far from the capital the deaths' centre is, the mean of their places as unit vectors [km]."""
+    events = inputs.reported
+    places = np.rint(geography.unit_vectors(events.latitude, events.longitude) / _GRAIN) * _GRAIN
+    x, y, z = (windows.total(events.count(events.located, events.deaths * axis), months) for axis in places.T)
+    latitude, longitude = np.degrees(np.arctan2(z, np.hypot(x, y))), np.degrees(np.arctan2(y, x))
+    capital = _capitals(inputs.iso3)
+    km = geography.distance(latitude, longitude, capital[:, :1], capital[:, 1:])
+    return np.where(windows.total(events.count(events.located, events.deaths), months) > 0, km, np.nan)
+
+
+def _over_a_year(of: Rectangle) -> Rectangle:
+    return of - windows.delayed(of, YEAR)
+
+
+def _median_change(inputs: Inputs) -> Rectangle:
+    return _over_a_year(inputs.once(_median))
+
+
+def _centre_change(inputs: Inputs) -> Rectangle:
+    return _over_a_year(_centre(inputs, months=YEAR))
+
+
+def _sectors(inputs: Inputs, *, months: int) -> Rectangle:
+    """In how many of eight directions from the capital there were events; the first is centred on north."""
+    events, near = inputs.reported, _within(inputs, NEAR)
+    capital = _capitals(inputs.iso3)[events.row[near]]
+    bearing = geography.bearing(capital[:, 0], capital[:, 1], events.latitude[near], events.longitude[near])
+    sector = (bearing + 180 / SECTORS) % 360 // (360 / SECTORS)  # an event at the very capital lies in no direction
+    monthly = [events.count(near[sector == direction]) for direction in range(SECTORS)]
+    known = windows.total(events.count(), months)
+    return np.where(np.isnan(known), np.nan, sum(windows.total(seen, months) > 0 for seen in monthly))
+
+
+def _own_sites(inputs: Inputs) -> tuple[geography.Sites, Places]:
+    """All sites, and the row of each one's country; -1 where it is none of these."""
+    sites = geography.sites()
+    row = {code: place for place, code in enumerate(inputs.iso3)}
+    return sites, np.array([row.get(code, -1) for code in sites.iso3.tolist()], dtype=np.intp)
+
+
+def _apart_by_country(
+    latitude: NDArray[np.float64], longitude: NDArray[np.float64], row: Places
+) -> NDArray[np.float64]:
+    """Places with a fourth coordinate, in which countries are further apart than the Earth is wide."""
+    return np.column_stack([geography.unit_vectors(latitude, longitude), 4.0 * row])
+
+
+def _touching(inputs: Inputs, of: Places) -> tuple[Places, Places]:
+    """Pairs of an event, among some that are located, and a site of its country that it was at or near."""
+    events = inputs.reported
+    sites, row = inputs.once(_own_sites)
+    own = np.flatnonzero(row >= 0)
+    if not (own.size and of.size):
+        return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
+    here = cKDTree(_apart_by_country(sites.latitude[own], sites.longitude[own], row[own]))
+    places = _apart_by_country(events.latitude[of], events.longitude[of], events.row[of])
+    near = np.isfinite(here.query(places, distance_upper_bound=geography.chord(AT_SITE))[0])
+    # Events pile up on few places, and a balanced tree of like points takes for ever.
+    there = cKDTree(places[near], balanced_tree=False)
+    pairs = there.sparse_distance_matrix(here, geography.chord(AT_SITE), output_type="ndarray")
+    return of[near][pairs["i"]], own[pairs["j"]]
+
+
+def _touched(inputs: Inputs) -> tuple[Places, Places]:
+    """Pairs of a located event and a site that it was at or near."""
+    return _touching(inputs, np.flatnonzero(inputs.reported.located))
+
+
+def _known_for(inputs: Inputs, kinds: tuple[str, ...], months: int) -> NDArray[np.bool_]:
+    """Where the events of a window are known, and the country has a site of some kind."""
+    sites, row = inputs.once(_own_sites)
+    has = np.isin(np.arange(len(inputs.iso3)), row[np.isin(sites.kind, kinds)])
+    return has[:, None] & ~np.isnan(windows.total(inputs.reported.count(), months))
+
+
+def _at_sites(inputs: Inputs, *, kind: str, months: int) -> Rectangle:
+    events = inputs.reported
+    event, site = inputs.once(_touched)
+    at_one = np.zeros(events.row.size, dtype=bool)
+    at_one[event[geography.sites().kind[site] == kind]] = True
+    summed = np.log1p(windows.total(events.count(at_one), months))
+    return np.where(_known_for(inputs, (kind,), months), summed, np.nan)
+
+
+def _sites_touched(inputs: Inputs, *, months: int) -> Rectangle:
+    events = inputs.reported
+    event, site = inputs.once(_touched)
+    touched, place = np.unique(site, return_inverse=True)
+    seen = np.zeros((touched.size, events.told.shape[1]))
+    seen[place, events.column[event]] = 1
+    summed = np.zeros(events.told.shape)
+    np.add.at(summed, inputs.once(_own_sites)[1][touched], windows.total(seen, months) > 0)
+    return np.where(_known_for(inputs, ("airport", "town"), months), np.log1p(summed), np.nan)
+
+
+def _several_at_once(inputs: Inputs, *, months: int) -> Rectangle:
+    events = inputs.reported
+    event, site = (pair[events.date_prec[inputs.once(_touched)[0]] == _EXACT_DAY] for pair in inputs.once(_touched))
+    touches = np.column_stack([events.row[event], events.column[event], events.day[event], site])
+    row, column, day, site = np.unique(touches, axis=0).T
+    sites = geography.sites()
+    several = np.zeros(day.size, dtype=bool)
+    step = 1
+    while (same := (row[step:] == row[:-step]) & (day[step:] == day[:-step])).any():
+        one, other = site[step:][same], site[:-step][same]
+        km = geography.distance(
+            sites.latitude[one], sites.longitude[one], sites.latitude[other], sites.longitude[other]
+        )
+        several[step:][same] |= km >= APART
+        step += 1
+    days = np.unique(np.column_stack([row, column, day])[several], axis=0)
+    monthly = np.zeros(events.told.shape)
+    np.add.at(monthly, (days[:, 0], days[:, 1]), 1)
+    summed = np.log1p(windows.total(np.where(events.told, monthly, np.nan), months))
+    return np.where(_known_for(inputs, ("airport", "town"), months), summed, np.nan)
+
+
+def _on_new_ground(inputs: Inputs, *, months: int) -> Rectangle:
+    return np.log1p(windows.total(inputs.once(_new_ground), months))
+
+
+def _new_ground(inputs: Inputs) -> Rectangle:
+    events = inputs.reported
+    known = windows.total(np.where(events.told, 1.0, np.nan), QUIET + 1)
+    return np.where(np.isnan(known), np.nan, events.count(_first_around(inputs, ~np.isnan(known))))
+
+
+def _first_around(inputs: Inputs, cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether an event of some country-months is the first within `AROUND` km for `QUIET` months in its country.
+
+    Nothing located happened so near on an earlier day, from the first day of the month `QUIET` months before on.
+    """
+    events = inputs.reported
+    located = np.flatnonzero(events.located)
+    by_country = located[np.argsort(events.row[located], kind="stable")]  # and by day, as events are
+    row, column, day = (each[by_country] for each in (events.row, events.column, events.day))
+    since = (inputs.months[column] - QUIET).astype("datetime64[D]").astype(np.int64)
+    candidates = cells[row, column] & _first_in_cell(events, by_country, since)
+
+    vectors = geography.unit_vectors(events.latitude[by_country], events.longitude[by_country])
+    nearest = 1 - geography.chord(AROUND) ** 2 / 2  # the cosine of the angle
+    calendar = day.max(initial=0) - day.min(initial=0) + 40 * QUIET
+    clock = row * calendar + day  # rises along `by_country`
+    places = np.flatnonzero(candidates)
+    starts = np.searchsorted(clock, row[places] * calendar + since[places])
+    ends = np.searchsorted(clock, clock[places])  # a day's own events are no earlier ones
+    first = np.zeros(events.row.size, dtype=bool)
+    for month in np.split(np.arange(places.size), np.flatnonzero(np.diff(starts)) + 1):
+        if month.size:
+            before = slice(starts[month[0]], ends[month[-1]])
+            near = vectors[places[month]] @ vectors[before].T >= nearest
+            near &= np.arange(before.start, before.stop) < ends[month, None]
+            first[by_country[places[month]]] = ~near.any(axis=1)
+    return first
+
+
+def _first_in_cell(events: Events, order: Places, since: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether no earlier event since a day lies in the same cell of a grid: few do not, and only they can be first."""
+    north, east = (np.floor(degrees[order] / _CELL).astype(np.int64) for degrees in (events.latitude, events.longitude))
+    cell, day = (events.row[order] * 1024 + north) * 1024 + east, events.day[order]
+    sorting = np.lexsort((day, cell))
+    cell, day = cell[sorting], day[sorting]
+    new_day = np.r_[True, (cell[1:] != cell[:-1]) | (day[1:] != day[:-1])][: cell.size]
+    opening = np.maximum.accumulate(np.where(new_day, np.arange(cell.size), 0))  # the first event of that cell and day
+    last = opening - 1
+    visited = (opening > 0) & (cell[last] == cell) & (day[last] >= since[sorting])
+    free = np.empty(cell.size, dtype=bool)
+    free[sorting] = ~visited
+    return free
+
+
+def behind(inputs: Inputs, row: int, column: int) -> Places:
+    """The located events of the last 12 months: nearest ring first, then those at sites, then others; newest first."""
+    events = inputs.reported
+    chosen = np.flatnonzero(events.recent(row, column, YEAR) & events.located)
+    ring = np.searchsorted(RINGS, _distance(inputs, chosen))
+    at_site = np.isin(chosen, _touching(inputs, chosen)[0])
+    rank = np.where(ring < len(RINGS), ring, np.where(at_site, len(RINGS), len(RINGS) + 1))
+    return chosen[np.lexsort((-events.deaths[chosen], -events.day[chosen], rank))][:SHOWN]
+
+
+def _span(months: int, language: str) -> str:
+    return {"en": f"over the last {months} months", "fr": f"sur les {months} derniers mois"}[language]
+
+
+declare = partial(Indicator, family=NAME, missing=UNKNOWN, inputs=("events",), literature=(GEOGRAPHY, GED))
+
+_SITES = {
+    "airport": ("an airport", "d’un aéroport", NO_AIRPORT),
+    "town": (
+        "the centre of a town of 50,000 or more inhabitants",
+        "du centre d’une ville d’au moins 50 000 habitants",
+        NO_TOWN,
+    ),
+}
+
+INDICATORS: tuple[Indicator, ...] = (
+    *(
+        declare(
+            name=f"capital_events_{within}km_{months}m",
+            unit="log(1 + events)",
+            window=months,
+            direction=+1,
+            meaning={
+                "en": f"Located events within {within} km of the capital {_span(months, 'en')}",
+                "fr": f"Événements localisés dans un rayon de {within} km autour de la capitale {_span(months, 'fr')}",
+            },
+            scale="log1p",
+            compute=partial(_events, within=within, months=months),
+        )
+        for within, months in ((NEAR, 12), (NEAR, 3), (100, 12), (50, 12), (25, 12))
+    ),
+    *(
+        declare(
+            name=f"capital_deaths_{within}km_12m",
+            unit="log(1 + deaths)",
+            window=12,
+            direction=+1,
+            meaning={
+                "en": f"Deaths in located events within {within} km of the capital {_span(12, 'en')}",
+                "fr": f"Morts lors d’événements localisés dans un rayon de {within} km autour de la capitale "
+                f"{_span(12, 'fr')}",
+            },
+            scale="log1p",
+            compute=partial(_deaths, within=within, months=12),
+        )
+        for within in reversed(RINGS)
+    ),
+    declare(
+        name="capital_share_12m",
+        unit="share of located events",
+        window=12,
+        direction=+1,
+        meaning={
+            "en": f"Share of located events that lie within {NEAR} km of the capital {_span(12, 'en')}",
+            "fr": f"Part des événements localisés situés dans un rayon de {NEAR} km autour de la capitale "
+            f"{_span(12, 'fr')}",
+        },
+        missing=NONE_LOCATED,
+        scale="share",
+        compute=partial(_share, within=NEAR, months=12),
+    ),
+    declare(
+        name="capital_median_12m",
+        unit="km",
+        window=12,
+        direction=-1,
+        meaning={
+            "en": f"Median distance of located events from the capital {_span(12, 'en')}",
+            "fr": f"Distance médiane entre les événements localisés et la capitale {_span(12, 'fr')}",
+        },
+        missing=NONE_LOCATED,
+        compute=lambda inputs: inputs.once(_median),
+    ),
+    declare(
+        name="capital_median_change_12m",
+        unit="km",
+        window=24,
+        direction=-1,
+        meaning={
+            "en": "Median distance of located events from the capital over the last 12 months against the 12 before",
+            "fr": "Distance médiane entre les événements localisés et la capitale sur les 12 derniers mois, comparée "
+            "aux 12 précédents",
+        },
+        missing=NONE_BEFORE,
+        compute=_median_change,
+    ),
+    declare(
+        name="capital_centre_12m",
+        unit="km",
+        window=12,
+        direction=-1,
+        meaning={
+            "en": f"Distance from the capital to the centre of deaths in located events {_span(12, 'en')}",
+            "fr": f"Distance entre la capitale et le centre de gravité des morts lors d’événements localisés "
+            f"{_span(12, 'fr')}",
+        },
+        missing=NO_DEATHS,
+        compute=partial(_centre, months=12),
+    ),
+    declare(
+        name="capital_centre_change_12m",
+        unit="km a year",
+        window=24,
+        direction=-1,
+        meaning={
+            "en": "Distance from the capital to the centre of deaths in located events over the last 12 months against "
+            "the 12 before",
+            "fr": "Distance entre la capitale et le centre de gravité des morts lors d’événements localisés sur les 12 "
+            "derniers mois, comparée aux 12 précédents",
+        },
+        missing=NO_DEATHS_BEFORE,
+        compute=_centre_change,
+    ),
+    declare(
+        name="capital_sectors_12m",
+        unit=f"directions, of {SECTORS}",
+        window=12,
+        direction=+1,
+        meaning={
+            "en": f"Directions (of {SECTORS}) from the capital with located events within {NEAR} km {_span(12, 'en')}",
+            "fr": f"Directions (sur {SECTORS}) autour de la capitale où des événements sont localisés dans un rayon de "
+            f"{NEAR} km {_span(12, 'fr')}",
+        },
+        compute=partial(_sectors, months=12),
+    ),
+    *(
+        declare(
+            name=f"{kind}_events_{months}m",
+            unit="log(1 + events)",
+            window=months,
+            direction=+1,
+            meaning={
+                "en": f"Located events within {AT_SITE} km of {english} {_span(months, 'en')}",
+                "fr": f"Événements localisés à {AT_SITE} km au plus {french} {_span(months, 'fr')}",
+            },
+            missing=missing,
+            literature=(TOWNS, GED),
+            scale="log1p",
+            compute=partial(_at_sites, kind=kind, months=months),
+        )
+        for kind, (english, french, missing) in _SITES.items()
+        for months in (3, 12)
+    ),
+    declare(
+        name="sites_touched_12m",
+        unit="log(1 + sites)",
+        window=12,
+        direction=+1,
+        meaning={
+            "en": f"Airports and towns of 50,000 or more with a located event within {AT_SITE} km {_span(12, 'en')}",
+            "fr": f"Aéroports et villes d’au moins 50 000 habitants ayant connu un événement localisé à {AT_SITE} km "
+            f"au plus {_span(12, 'fr')}",
+        },
+        missing=NO_SITE,
+        literature=(TOWNS, GED),
+        scale="log1p",
+        compute=partial(_sites_touched, months=12),
+    ),
+    declare(
+        name="sites_at_once_12m",
+        unit="log(1 + days)",
+        window=12,
+        direction=+1,
+        meaning={
+            "en": f"Days with located events at airports or larger towns {APART} km or more apart, exact days only, "
+            f"{_span(12, 'en')}",
+            "fr": f"Jours comptant des événements localisés près d’aéroports ou de grandes villes distants d’au moins "
+            f"{APART} km, dates exactes seulement, {_span(12, 'fr')}",
+        },
+        missing=NO_SITE,
+        literature=(TOWNS, GED),
+        scale="log1p",
+        compute=partial(_several_at_once, months=12),
+    ),
+    *(
+        declare(
+            name=f"new_ground_{months}m",
+            unit="log(1 + events)",
+            window=QUIET + months,
+            direction=+1,
+            meaning={
+                "en": f"Located events that were the first within {AROUND} km for {QUIET} months, "
+                f"{_span(months, 'en')}",
+                "fr": f"Événements localisés qui étaient les premiers depuis {QUIET} mois dans un rayon de {AROUND} "
+                f"km, {_span(months, 'fr')}",
+            },
+            literature=(DIFFUSION, VIEWS),
+            scale="log1p",
+            compute=partial(_on_new_ground, months=months),
+        )
+        for months in (3, 12)
+    ),
+)
+
+FAMILY = Family(
+    name=NAME,
+    title={"en": "Capital and sites", "fr": "Capitale et sites"},
+    theme={
+        "en": "Violence nearing the capital, airports and larger towns, or ground that it had not touched",
+        "fr": "La violence qui s’approche de la capitale, des aéroports et des grandes villes, ou gagne des zones "
+        "jusque-là épargnées",
+    },
+    headline=("capital_events_250km_12m", "capital_share_12m", "capital_events_25km_12m", "capital_median_12m"),
+    indicators=INDICATORS,
+    behind=behind,
+)

@@ -1,0 +1,189 @@
+"""Spec tests that read as documentation: a small table of events, and what each indicator says of it.
+
+A case is a section of `tests/spec/<family>.md`: what the events cover, the events (columns as the canonical table names
+them; what a row does not say is ordinary), monthly tables where an indicator needs them, and the values as a person
+reads them: counts where an indicator is the log of one, `?` where the value is unknown.
+
+    python tests/riskmodel/spec.py > docs/indicators.md
+
+renders the declarations with these cases.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import ged
+import numpy as np
+
+from riskmodel import geography
+from riskmodel.events.archive import Archive
+from riskmodel.events.coverage import Coverage
+from riskmodel.indicators.declaration import Family
+from riskmodel.indicators.gathering import gather
+from riskmodel.indicators.inputs import Inputs
+from riskmodel.indicators.panel import FAMILIES, INDICATORS, Panel, assemble
+from riskmodel.ingest import ingest
+from riskmodel.months import month
+from riskmodel.outcomes import TYPES
+from riskmodel.sources.ucdp import GedFile
+
+FOLDER = Path(__file__).parents[1] / "spec"
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+SCALE = {indicator.name: indicator.scale for indicator in INDICATORS}
+
+_WRITTEN = {
+    "date": "date_start",
+    "deaths": "best",
+    "dyad": "dyad_name",
+    "sources": "number_of_sources",
+}
+_TABLE = re.compile(r"Table (\w+), elsewhere (\?|0):")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One section: its title, what is covered, events, monthly tables and expected values."""
+
+    title: str
+    covers: tuple[str, ...]
+    events: tuple[dict[str, str], ...]
+    tables: dict[str, tuple[float, tuple[dict[str, str], ...]]]
+    expected: tuple[dict[str, str], ...]
+
+    def panel(self, folder: Path) -> Panel:
+        """The panel of the events, which go in through the real door."""
+        archive = Archive(folder / "archive")
+        covers = [Coverage.parse(text) for text in self.covers]
+        ingest(archive, GedFile(ged.write(folder / "events.csv", *map(_row, self._rows()))), covers=covers, now=NOW)
+        view = archive.view()
+        frame = view.outcomes()
+        inputs = gather(view, frame, frame.deaths["state_based"])
+        shape = frame.source.shape
+        tables = dict(inputs.tables)
+        for name, (elsewhere, rows) in self.tables.items():
+            tables[name] = np.full(shape, elsewhere)
+            for row in rows:
+                at = frame.iso3.index(row["iso3"]), int((month(row["month"]) - frame.months[0]).astype(int))
+                tables[name][at] = float(row["value"])
+        return assemble(frame, "state_based", Inputs(frame.iso3, frame.months, tables, inputs.events))
+
+    def values(self, folder: Path) -> Iterator[tuple[str, float, float]]:
+        """What each expected row is about, the value as a person reads it, and what is expected of it."""
+        panel = self.panel(folder)
+        for row in self.expected:
+            name, iso3, when = row["indicator"], row["country"], month(row["month"])
+            value = float(panel.at(when)[panel.iso3.index(iso3), panel.names.index(name)])
+            said = float(np.expm1(value)) if SCALE[name] == "log1p" else value
+            yield f"{name} {iso3} {when}", said, float("nan") if row["value"] == "?" else float(row["value"])
+
+    def _rows(self) -> tuple[dict[str, str], ...]:
+        """The events; where a case has none, one outside of what is covered, since an empty file is refused."""
+        return self.events or ({"date": "1989-01-01", "iso3": "MLI", "deaths": "0"},)
+
+
+def cases(family: str) -> list[Case]:
+    """The cases of a family's page."""
+    sections = re.split(r"^### ", (FOLDER / f"{family}.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return [_case(section) for section in sections[1:]]
+
+
+def _case(section: str) -> Case:
+    title = section.splitlines()[0]
+    covered = re.search(r"Covered: (.+)", section)
+    assert covered, f"{title}: nothing is covered"
+    events: tuple[dict[str, str], ...] = ()
+    expected: tuple[dict[str, str], ...] = ()
+    tables: dict[str, tuple[float, tuple[dict[str, str], ...]]] = {}
+    before = ""
+    for part in re.split(r"\n\s*\n", section):
+        rows = _rows_of(part)
+        if rows and "indicator" in rows[0]:
+            expected += rows
+        elif rows and (named := _TABLE.search(before)):
+            tables[named[1]] = (float("nan") if named[2] == "?" else 0.0, rows)
+        elif rows:
+            events += rows
+        elif named := _TABLE.search(part):
+            tables[named[1]] = (float("nan") if named[2] == "?" else 0.0, ())
+        before = part
+    assert expected, f"{title}: nothing is expected"
+    return Case(title, tuple(covered[1].split(", ")), events, tables, expected)
+
+
+def _rows_of(part: str) -> tuple[dict[str, str], ...]:
+    """The rows of a Markdown table; none where the part is no table."""
+    lines = [line for line in part.strip().splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return tuple(dict(zip(cells[0], row, strict=True)) for row in cells[2:]) if len(cells) > 2 else ()
+
+
+def _row(event: dict[str, str]) -> dict[str, object]:
+    """An event as UCDP writes it."""
+    row: dict[str, object] = {_WRITTEN.get(name, name): cell for name, cell in event.items() if cell}
+    if "iso3" in event:
+        row["country_id"] = geography.country(event["iso3"]).gw[0]
+    if "type_of_violence" in event:
+        row["type_of_violence"] = TYPES.index(event["type_of_violence"]) + 1
+    row.setdefault("date_end", row["date_start"])
+    row.setdefault("high", row.get("best", 3))
+    row["low"] = 0
+    if "side_a" in event or "side_b" in event:
+        row.setdefault(
+            "dyad_name", f"{event.get('side_a', 'Invented side A')} - {event.get('side_b', 'Invented side B')}"
+        )
+    return row
+
+
+HEAD = """# Indicators
+
+What Vigie reads from events and tables, family by family: rendered from the declarations and the spec tests by
+`python tests/riskmodel/spec.py`, and held to them by a test. `vigie indicators` lists the same, and `/v1/indicators`
+serves it.
+
+- **Months**: how much of the past a value needs, the month itself included. Nothing after a month is used for it.
+- **Sign**: `+` where more of it goes with more violence, `−` with less, blank where no sign is claimed. An association,
+  not a cause.
+- **Read as**: a count for an indicator that is the log of 1 + a count; per cent for a share.
+- Located events are those with a coordinate and `where_prec` 3 or less.
+- Values below are as a person reads them; `?` is unknown, which is never 0.
+"""
+
+_SIGN = {1: "+", -1: "−", 0: ""}
+_READ = {"log1p": "count", "share": "per cent", "number": "number"}
+
+
+def page() -> str:
+    """The whole page, in Markdown."""
+    return "\n".join([HEAD, *map(_section, FAMILIES)])
+
+
+def _section(family: Family) -> str:
+    lines = [f"## {family.title['en']} (`{family.name}`)", "", f"{family.theme['en']}. *{family.theme['fr']}.*", ""]
+    lines += ["| indicator | meaning | *sens* | unit | read as | months | sign | needs |", "|" + " --- |" * 8]
+    for one in family.indicators:
+        cells = (
+            f"`{one.name}`",
+            one.meaning["en"],
+            f"*{one.meaning['fr']}*",
+            one.unit,
+            _READ[one.scale],
+            str(one.window),
+            _SIGN[one.direction],
+            ", ".join(one.inputs),
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", "Unknown:", ""]
+    for missing in dict.fromkeys(one.missing["en"] for one in family.indicators):
+        names = ", ".join(f"`{one.name}`" for one in family.indicators if one.missing["en"] == missing)
+        lines.append(f"- {missing}: {names}")
+    lines += ["", "Literature:", ""]
+    works = dict.fromkeys(work for one in family.indicators for work in one.literature)
+    lines += [f"- {work.reference}, doi:{work.doi}" for work in works]
+    return "\n".join(lines) + "\n\n" + (FOLDER / f"{family.name}.md").read_text(encoding="utf-8")
+
+
+if __name__ == "__main__":
+    print(page(), end="")

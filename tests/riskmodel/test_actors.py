@@ -1,0 +1,176 @@
+"""Armed actors: each indicator against plain loops, and Mali in 2012 and the Liptako in 2019 by hand."""
+
+import csv
+import gzip
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import worlds
+
+from riskmodel.events.archive import Archive
+from riskmodel.events.coverage import Coverage
+from riskmodel.indicators.actors import FAMILY, INDICATORS
+from riskmodel.indicators.gathering import gather
+from riskmodel.indicators.inputs import Inputs
+from riskmodel.ingest import ingest
+from riskmodel.months import month
+from riskmodel.sources.ucdp import GedFile
+
+COMPUTE = {indicator.name: indicator.compute for indicator in INDICATORS}
+FILES = {"MLI": "mali", "BFA": "burkina_faso", "NER": "niger"}
+
+
+class Plain:
+    """The events of some inputs by country, one at a time: month, the armed sides and the dyad."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs, events = inputs, inputs.reported
+        self.events: list[list[tuple[int, set[str], int]]] = [[] for _ in inputs.iso3]
+        for i in range(events.day.size):
+            sides = {events.actors[side] for side in (events.side_a[i], events.side_b[i]) if side >= 0}
+            self.events[events.row[i]].append((int(events.column[i]), sides - {"Civilians"}, int(events.dyad[i])))
+
+    def told(self, row: int, column: int, months: int) -> bool:
+        known = self.inputs.reported.told[row, max(column - months + 1, 0) : column + 1]
+        return column >= months - 1 and bool(known.all())
+
+    def window(self, row: int, column: int, months: int) -> Iterator[tuple[set[str], int]]:
+        return ((sides, dyad) for when, sides, dyad in self.events[row] if column - months < when <= column)
+
+    def taking_part(self, row: int, column: int, months: int) -> Counter[str]:
+        return Counter(actor for sides, _ in self.window(row, column, months) for actor in sides)
+
+    def groups(self, row: int, column: int, months: int) -> Counter[str]:
+        parts = self.taking_part(row, column, months)
+        return Counter({actor: n for actor, n in parts.items() if not actor.startswith("Government of")})
+
+    def dyads(self, row: int, column: int, months: int) -> set[int]:
+        return {dyad for sides, dyad in self.window(row, column, months) if len(sides) == 2 and dyad >= 0}
+
+    def across(self, row: int, column: int) -> set[str] | None:
+        """The groups that are also active next door; None where no neighbour's events are known."""
+        around = [i for i in np.flatnonzero(self.inputs.neighbours[row]) if self.told(i, column, 12)]
+        if not around or not self.told(row, column, 12):
+            return None
+        return set(self.groups(row, column, 12)) & {name for i in around for name in self.groups(i, column, 12)}
+
+    def said(self, row: int, column: int) -> dict[str, float]:
+        said = dict.fromkeys(COMPUTE, float("nan"))
+        if self.told(row, column, 12):
+            parts, groups = self.taking_part(row, column, 12), self.groups(row, column, 12)
+            said["actors_12m"] = np.log1p(len(parts))
+            said["dyads_12m"] = np.log1p(len(self.dyads(row, column, 12)))
+            if groups:
+                said["dominance_12m"] = max(groups.values()) / sum(groups.values())
+        for months in (12, 36):
+            if self.told(row, column, months) and (parts := self.taking_part(row, column, months)):
+                shares = [number / sum(parts.values()) for number in parts.values()]
+                said[f"effective_actors_{months}m"] = 1 / sum(share**2 for share in shares)
+        if self.told(row, column, 72):
+            before = self.taking_part(row, column - 12, 60)
+            said["new_actors_12m"] = np.log1p(len(set(self.taking_part(row, column, 12)) - set(before)))
+            fresh = self.dyads(row, column, 12) - self.dyads(row, column - 12, 60)
+            said["new_dyads_12m"] = np.log1p(len(fresh))
+        if (across := self.across(row, column)) is not None:
+            said["cross_border_actors_12m"] = np.log1p(len(across))
+            if crossed := [bool(sides & across) for sides, _ in self.window(row, column, 12)]:
+                said["cross_border_share_12m"] = sum(crossed) / len(crossed)
+        return said
+
+
+def test_every_indicator_equals_a_plain_loop() -> None:
+    inputs = worlds.world(5, months=100, events=900)
+    ours = {name: compute(inputs) for name, compute in COMPUTE.items()}
+    plain = Plain(inputs)
+    for row in range(len(inputs.iso3)):
+        for column in (5, 11, 20, 40, 71, 80, 99):
+            for name, value in plain.said(row, column).items():
+                np.testing.assert_allclose(ours[name][row, column], value, err_msg=f"{name} {row} {column}")
+    assert all(np.nanmax(values) > 0 for values in ours.values())
+    assert np.isnan(ours["cross_border_actors_12m"][inputs.iso3.index(worlds.ISLAND)]).all()
+
+
+def test_behind_it_stands_one_event_of_each_dyad_the_new_ones_first() -> None:
+    inputs = worlds.world(5, months=100, events=900)
+    events = inputs.reported
+    assert FAMILY.behind
+    for row in range(len(inputs.iso3)):
+        places = FAMILY.behind(inputs, row, 99)
+        dyads = events.dyad[places]
+        assert len(set(dyads.tolist())) == places.size <= 5
+        before = set(events.dyad[(events.row == row) & (events.column >= 28) & (events.column < 88)].tolist())
+        lately = [i for i in np.flatnonzero(events.recent(row, 99, 12)) if events.dyad[i] >= 0]
+        newest = {int(events.dyad[i]) for i in lately} - before
+        assert set(dyads[: len(newest)].tolist()) <= newest
+        for place in places:
+            assert place in lately
+            assert events.deaths[place] == max(events.deaths[i] for i in lately if events.dyad[i] == events.dyad[place])
+
+
+def real(shared: Path, folder: Path, *iso3: str) -> Inputs:
+    archive = Archive(folder / "archive")
+    for code in iso3:
+        file = GedFile(shared / f"gedevents_{FILES[code]}_to_2022.csv.gz")
+        covers = [Coverage.parse(f"{code}:1989-01..2022-12")]
+        ingest(archive, file, covers=covers, now=datetime(2026, 11, 22, tzinfo=UTC))
+    view = archive.view()
+    frame = view.outcomes()
+    return gather(view, frame, frame.deaths["state_based"])
+
+
+def rows(shared: Path, iso3: str) -> list[dict[str, str]]:
+    """A country's events as they stand in the file; its rows have one field more than the header names."""
+    path = shared / f"gedevents_{FILES[iso3]}_to_2022.csv.gz"
+    with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as file:
+        head, *body = csv.reader(file)
+    return [dict(zip(head, row, strict=False)) for row in body]
+
+
+def years(events: list[dict[str, str]], first: int, last: int) -> list[dict[str, str]]:
+    return [row for row in events if first <= int(row["date_start"].split("/")[2][:4]) <= last]
+
+
+def value(inputs: Inputs, name: str, iso3: str, when: str) -> float:
+    column = int((month(when) - inputs.months[0]).astype(int))
+    return float(COMPUTE[name](inputs)[inputs.iso3.index(iso3), column])
+
+
+def test_the_armed_actors_of_mali_in_2012(shared: Path, tmp_path: Path) -> None:
+    """The year of the rebellion in the north and of the coup: nine of ten armed actors were new in five years."""
+    inputs = real(shared, tmp_path, "MLI")
+    mali = rows(shared, "MLI")
+    year, before = years(mali, 2012, 2012), years(mali, 2007, 2011)
+    sides = [side for row in year for side in (row["side_a"], row["side_b"]) if side != "Civilians"]
+    parts = Counter(sides)
+    seen = {side for row in before for side in (row["side_a"], row["side_b"])}
+    fights = {row["dyad_name"] for row in year if row["side_b"] != "Civilians"}
+    groups = Counter(side for side in sides if not side.startswith("Government of"))
+    expected = {
+        "actors_12m": np.log1p(len(parts)),
+        "effective_actors_12m": len(sides) ** 2 / sum(number**2 for number in parts.values()),
+        "dominance_12m": max(groups.values()) / sum(groups.values()),
+        "new_actors_12m": np.log1p(len(set(parts) - seen)),
+        "dyads_12m": np.log1p(len(fights)),
+        "new_dyads_12m": np.log1p(len(fights - {row["dyad_name"] for row in before})),
+    }
+    for name, said in expected.items():
+        assert value(inputs, name, "MLI", "2012-12") == pytest.approx(said), name
+    assert (len(parts), len(set(parts) - seen)) == (10, 9)
+
+
+def test_the_armed_groups_on_both_sides_of_nigers_borders_in_2019(shared: Path, tmp_path: Path) -> None:
+    inputs = real(shared, tmp_path, *FILES)
+    active = {}
+    for code in FILES:
+        sides = {side for row in years(rows(shared, code), 2019, 2019) for side in (row["side_a"], row["side_b"])}
+        active[code] = {side for side in sides if side != "Civilians" and not side.startswith("Government of")}
+    across = active["NER"] & (active["MLI"] | active["BFA"])
+    niger = years(rows(shared, "NER"), 2019, 2019)
+    crossed = sum(row["side_a"] in across or row["side_b"] in across for row in niger)
+    assert {"IS", "JNIM"} == across
+    assert value(inputs, "cross_border_actors_12m", "NER", "2019-12") == pytest.approx(np.log1p(len(across)))
+    assert value(inputs, "cross_border_share_12m", "NER", "2019-12") == pytest.approx(crossed / len(niger))

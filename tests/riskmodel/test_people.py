@@ -1,0 +1,131 @@
+"""People who fled: what year's figure stands in which month, which source speaks, and Mali's real figures by hand."""
+
+import csv
+import gzip
+from collections.abc import Callable
+from datetime import UTC, datetime
+from math import log
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from riskmodel.events.archive import Archive
+from riskmodel.indicators import tables
+from riskmodel.indicators.inputs import Inputs, Rectangle
+from riskmodel.indicators.people import INDICATORS
+from riskmodel.ingest import ingest
+from riskmodel.months import month, span
+from riskmodel.sources.displacement import DisplacementFile
+from riskmodel.sources.monthly import MonthlyFile
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+MONTHS = span(month("2010-01"), month("2022-12"))
+UNHCR = "role,iso3,year,refugees,asylum_seekers,idps\n"
+IDMC = "ISO3,Name,Year,Conflict Stock Displacement\n"
+
+Given = Callable[..., dict[str, Rectangle]]
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> Given:
+    """The tables that some displacement files give, taken in one after another."""
+    archive = Archive(tmp_path / "archive")
+
+    def take_in(*texts: str, iso3: tuple[str, ...] = ("MLI",)) -> dict[str, Rectangle]:
+        for number, text in enumerate(texts):
+            path = tmp_path / f"{number}.csv"
+            path.write_text(text, encoding="utf-8")
+            ingest(archive, DisplacementFile(path), now=NOW)
+        return tables.monthly(archive.view(), iso3, MONTHS)
+
+    return take_in
+
+
+def at(table: Rectangle, when: str, row: int = 0) -> float:
+    return float(table[row, int(np.searchsorted(MONTHS, month(when)))])
+
+
+def test_a_year_s_figure_stands_from_the_next_july_for_twelve_months(given: Given) -> None:
+    found = given(f"{UNHCR}origin,MLI,2012,100,20,3000\n")
+    for name, figure in (("refugees", 120), ("displaced", 3000)):
+        known = MONTHS[~np.isnan(found[name][0])]
+        assert [str(known[0]), str(known[-1]), len(known)] == ["2013-07", "2014-06", 12], (
+            "nothing before it was published"
+        )
+        assert set(found[name][0][~np.isnan(found[name][0])]) == {figure}
+
+
+def test_each_country_has_its_own_and_asylum_given_elsewhere_is_no_flight_from_here(given: Given) -> None:
+    text = f"{UNHCR}origin,NER,2012,7,0,1\nasylum,MLI,2012,999,0,\norigin,MLI,2012,5,0,2\n"
+    found = given(text, iso3=("MLI", "SEN", "NER"))
+    assert [at(found["refugees"], "2013-07", row) for row in (0, 2)] == [5, 7]
+    assert np.isnan(found["refugees"][1]).all()
+
+
+def test_what_is_missing_is_unknown_and_not_none(given: Given) -> None:
+    found = given(f"{UNHCR}origin,MLI,2011,100,,\norigin,MLI,2012,,5,\norigin,MLI,2013,0,0,0\n")
+    assert np.isnan(at(found["refugees"], "2012-07"))
+    assert np.isnan(at(found["refugees"], "2013-07"))
+    assert np.isnan(at(found["displaced"], "2013-07"))
+    assert (at(found["refugees"], "2014-07"), at(found["displaced"], "2014-07")) == (0, 0)
+
+
+def test_idmc_speaks_where_unhcr_has_no_figure_or_looks_after_none(given: Given) -> None:
+    unhcr = f"{UNHCR}origin,MLI,2011,1,0,\norigin,MLI,2012,1,0,0\norigin,MLI,2013,1,0,40\n"
+    idmc = f"{IDMC}MLI,Mali,2011,11\nMLI,Mali,2012,12\nMLI,Mali,2013,13\nMLI,Mali,2014,14\n"
+    found = given(unhcr, idmc)
+    assert [at(found["displaced"], f"{year}-07") for year in (2012, 2013, 2014, 2015)] == [11, 12, 40, 14]
+    assert np.isnan(at(found["refugees"], "2015-07"))
+
+
+def test_idmc_alone_gives_no_refugees_and_no_table_gives_nothing(given: Given) -> None:
+    assert not {"refugees", "displaced"} & set(given())
+    found = given(f"{IDMC}MLI,Mali,2011,11\n")
+    assert at(found["displaced"], "2012-07") == 11
+    assert np.isnan(found["refugees"]).all()
+
+
+def test_the_newest_file_counts_whatever_came_first(given: Given) -> None:
+    found = given(f"{UNHCR}origin,MLI,2012,1,0,1\n", f"{UNHCR}origin,MLI,2012,2,0,2\n")
+    assert (at(found["refugees"], "2013-07"), at(found["displaced"], "2013-07")) == (2, 2)
+
+
+@pytest.mark.parametrize("when", ["2013-06", "2013-07", "2021-06", "2022-12"])
+def test_mali_by_hand(shared: Path, tmp_path: Path, when: str) -> None:
+    """Mali's figures read from the shared files in plain Python, against the indicators through the archive."""
+    archive = Archive(tmp_path / "archive")
+    ingest(archive, DisplacementFile(shared / "unhcr_country_year_africa.csv.gz"), now=NOW)
+    ingest(archive, MonthlyFile(shared / "monthly_state_based_1989_2022.csv.gz"), now=NOW)
+    observed = archive.view().outcomes()
+    row, column = observed.iso3.index("MLI"), int(np.searchsorted(observed.months, month(when)))
+    given = tables.monthly(archive.view(), observed.iso3, observed.months)
+    inputs = Inputs(observed.iso3, observed.months, {"deaths": observed.deaths["state_based"], **given})
+    found = {indicator.name: indicator.compute(inputs)[row, column] for indicator in INDICATORS}
+
+    year, number = int(when[:4]), int(when[5:])
+    newest = year - 1 if number >= 7 else year - 2
+    with gzip.open(shared / "unhcr_country_year_africa.csv.gz", "rt", encoding="utf-8") as lines:
+        rows = {int(r["year"]): r for r in csv.DictReader(lines) if (r["role"], r["iso3"]) == ("origin", "MLI")}
+    with gzip.open(shared / "monthly_state_based_1989_2022.csv.gz", "rt", encoding="utf-8") as lines:
+        before = f"{year - 1}-{number:02d}"
+        deaths = sum(
+            float(r["deaths_state_based"])
+            for r in csv.DictReader(lines)
+            if r["iso3"] == "MLI" and before < r["month"][:7] <= when
+        )
+    abroad, inside = (
+        [sum(float(rows[y][name]) for name in names) for y in (newest, newest - 1)]
+        for names in (("refugees", "asylum_seekers"), ("idps",))
+    )
+    expected = {
+        "displaced_inside": log(1 + inside[0]),
+        "refugees_abroad": log(1 + abroad[0]),
+        "displaced_inside_change_12m": log(1 + inside[0]) - log(1 + inside[1]),
+        "refugees_abroad_change_12m": log(1 + abroad[0]) - log(1 + abroad[1]),
+        "fled_per_death_12m": log(1 + (abroad[0] + inside[0]) / deaths),
+    }
+    assert found == pytest.approx(expected)
+    assert deaths > 0
+    if when == "2013-07":
+        assert (abroad, inside) == ([151_779, 4_678], [227_930, 0]), "the flight of 2012 is known a year later"

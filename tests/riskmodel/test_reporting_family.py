@@ -1,0 +1,216 @@
+"""The family `reporting`: its silence is the one that warns, and Mali at the end of 2022 by hand."""
+
+import csv
+import gzip
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from math import comb, exp, factorial
+from pathlib import Path
+from statistics import mean, variance
+
+import ged
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from riskmodel.events.archive import Archive
+from riskmodel.events.coverage import Coverage
+from riskmodel.indicators.gathering import gather
+from riskmodel.indicators.inputs import Events, Inputs, Rectangle
+from riskmodel.indicators.reporting import FAMILY, INDICATORS
+from riskmodel.ingest import ingest
+from riskmodel.months import month
+from riskmodel.reporting import silence
+from riskmodel.sources.ucdp import GedFile
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+COMPUTE = {indicator.name: indicator.compute for indicator in INDICATORS}
+
+Made = Callable[..., Inputs]
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+    """Two countries with one event, to make others from."""
+    folder = tmp_path_factory.mktemp("one")
+    return taken_in(
+        folder, ged.write(folder / "events.csv", {"date": "2000-01-05"}), "MLI:2000-01..2011-12", "NER:2000-01..2011-12"
+    )
+
+
+def taken_in(folder: Path, path: Path, *covers: str) -> Inputs:
+    archive = Archive(folder / "archive")
+    ingest(archive, GedFile(path), covers=[Coverage.parse(text) for text in covers], now=NOW)
+    view = archive.view()
+    frame = view.outcomes()
+    return gather(view, frame, frame.deaths["state_based"])
+
+
+def repeated(inputs: Inputs, counts: NDArray[np.int64], told: NDArray[np.bool_]) -> Inputs:
+    """The same with so many events by country and month, shape (country, month)."""
+    events = inputs.reported
+    row, column = np.nonzero(counts)
+    times = counts[row, column]
+    row, column = np.repeat(row, times), np.repeat(column, times)
+    kept = told[row, column]
+    arrays = {
+        name: np.repeat(getattr(events, name)[:1], int(kept.sum()))
+        for name in Events.__dataclass_fields__
+        if name not in ("row", "column", "told", "dyads", "actors", "units")
+    }
+    return replace(inputs, events=replace(events, **arrays, row=row[kept], column=column[kept], told=told))
+
+
+histories = st.tuples(st.integers(0, 10**6), st.sampled_from([0.03, 0.3, 2.0, 20.0]), st.integers(0, 20))
+
+
+@settings(max_examples=40, deadline=None)
+@given(made=histories, hole=st.none() | st.integers(0, 143), share=st.none() | st.floats(0.05, 1))
+def test_the_silence_is_that_of_the_warning(
+    one: Inputs, made: tuple[int, float, int], hole: int | None, share: float | None
+) -> None:
+    seed, level, quiet = made
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(level * rng.gamma(0.7, 1 / 0.7, (2, 144)))
+    counts[1, 144 - quiet :] = 0
+    told = np.ones((2, 144), dtype=bool)
+    if hole is not None:
+        told[1, hole] = False
+    inputs = repeated(one, counts, told)
+    reported = np.full((2, 144), np.nan)
+    if share is not None:
+        reported[:, 70:] = share
+        inputs = replace(inputs, tables={**inputs.tables, "completeness": reported})
+    events = np.where(told, counts, np.nan).astype(np.float64)
+    for months in silence.WINDOWS:
+        found = COMPUTE[f"silence_{months}m"](inputs)
+        for row in range(2):
+            for end in (3, 20, 40, 80, 120, 140, 144):
+                expected = silence._of_events(events[row, :end], reported[row, :end], months)
+                np.testing.assert_allclose(found[row, end - 1], expected, rtol=1e-6, atol=1e-9)
+
+
+def test_where_events_scatter_as_poisson_s_do_the_silence_is_poisson_s(one: Inputs) -> None:
+    """A history whose variance is its mean exactly, which rounding puts on either side of it."""
+    counts = np.zeros((2, 144), dtype=np.int64)
+    counts[:, 83:143] = _scattered(60)
+    history = counts[0, 83:143]
+    assert variance(history.tolist()) == pytest.approx(mean(history.tolist()), rel=1e-12)
+    counts[:, 143] = 1
+    found = COMPUTE["silence_1m"](repeated(one, counts, np.ones((2, 144), dtype=bool)))
+    average = float(history.mean())
+    np.testing.assert_allclose(found[:, -1], exp(-average) * (1 + average), rtol=1e-9)
+
+
+def _scattered(months: int) -> NDArray[np.int64]:
+    """Whole counts whose sample variance is their mean: some ones, twos and noughts, found by trying."""
+    for ones in range(1, months):
+        for twos in range(1, months - ones):
+            total, squares = ones + 2 * twos, ones + 4 * twos
+            if months * squares - total**2 == total * (months - 1):
+                return np.array([1] * ones + [2] * twos + [0] * (months - ones - twos))
+    raise AssertionError("there are none")
+
+
+def test_a_busy_country_that_falls_silent_is_improbable(one: Inputs) -> None:
+    counts = np.full((2, 144), 8)
+    counts[0, ::2] = 12
+    counts[0, -3:] = 0
+    found = COMPUTE["silence_3m"](repeated(one, counts, np.ones((2, 144), dtype=bool)))
+    assert found[0, -1] < 1e-9
+    assert found[0, -4] > 0.3
+    assert found[1, -1] > 0.3
+
+
+def test_completeness_excuses_what_is_not_reported_yet(one: Inputs) -> None:
+    counts = np.full((2, 144), 8)
+    counts[:, -1] = 2
+    inputs = repeated(one, counts, np.ones((2, 144), dtype=bool))
+    share = np.ones((2, 144))
+    share[0, -1] = 0.25
+    found = COMPUTE["silence_1m"](replace(inputs, tables={**inputs.tables, "completeness": share}))
+    assert found[0, -1] > 0.5
+    assert found[1, -1] < 0.02
+
+
+def test_what_stands_behind_are_the_deadliest_vague_events_of_the_year(tmp_path: Path) -> None:
+    rows = [
+        {"id": 1, "date": "2019-01-05", "best": 900, "high": 900, "date_prec": 5},
+        {"id": 2, "date": "2020-01-05", "best": 50, "high": 50},
+        {"id": 3, "date": "2020-02-05", "best": 7, "high": 7, "date_prec": 5},
+        {"id": 4, "date": "2020-03-05", "best": 9, "high": 9, "where_prec": 6},
+        {"id": 5, "date": "2020-04-05", "best": 7, "high": 7, "where_prec": 4},
+        {"id": 6, "date": "2020-04-05", "best": 80, "high": 80, "where_prec": 4, "country_id": ged.NIGER},
+        {"id": 7, "date": "2020-09-05", "best": 80, "high": 80, "where_prec": 4},
+    ]
+    path = ged.write(tmp_path / "events.csv", *rows)
+    inputs = taken_in(tmp_path, path, "MLI:2019-01..2020-12", "NER:2019-01..2020-12")
+    assert FAMILY.behind is not None
+    column = int(np.searchsorted(inputs.months, month("2020-06")))
+    behind = FAMILY.behind(inputs, inputs.iso3.index("MLI"), column)
+    assert inputs.reported.event_id[behind].tolist() == ["4", "5", "3"]
+    assert FAMILY.behind(inputs, inputs.iso3.index("NER"), column - 3).size == 0
+
+
+def _at_most(count: int, average: float, spread: float) -> float:
+    """P(X <= count), a negative binomial of whole size by its definition, or Poisson's."""
+    if spread <= average:
+        return sum(exp(-average) * average**k / factorial(k) for k in range(count + 1))
+    size = average**2 / (spread - average)
+    term = (size / (size + average)) ** size
+    total = term
+    for k in range(count):
+        term *= (size + k) / (k + 1) * average / (size + average)
+        total += term
+    return total
+
+
+def test_the_hand_count_s_own_distribution() -> None:
+    assert _at_most(2, 4.0, 8.0) == pytest.approx(sum(comb(k + 3, k) * 0.5**4 * 0.5**k for k in range(3)))
+
+
+def test_mali_at_the_end_of_2022_by_hand(shared: Path, tmp_path: Path) -> None:
+    """Mali's events read from the shared file in plain Python, against the indicators through the archive."""
+    path = shared / "gedevents_mali_to_2022.csv.gz"
+    inputs = taken_in(tmp_path, path, "MLI:1989-01..2022-12")
+    column = int(np.searchsorted(inputs.months, month("2022-12")))
+    found: dict[str, float] = {
+        name: float(compute(inputs)[0, column]) for name, compute in COMPUTE.items() if not name.startswith("complete")
+    }
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as lines:
+        reader = csv.reader(lines)
+        header = next(reader)
+        rows = [dict(zip(header, row, strict=False)) for row in reader]
+    assert len(rows) == 1801
+    by_month = [0] * (12 * 34)
+    for row in rows:
+        number, _, year = row["date_start"][:10].split("/")
+        by_month[(int(year) - 1989) * 12 + int(number) - 1] += 1
+    year = [row for row in rows if row["date_start"][6:10] == "2022"]
+    sources = [int(row["number_of_sources"]) for row in year if int(row["number_of_sources"]) >= 0]
+    expected = {
+        "vague_dates_12m": mean(int(row["date_prec"]) == 5 for row in year),
+        "vague_deaths_12m": sum(int(row["best_est"]) for row in year if int(row["date_prec"]) == 5)
+        / sum(int(row["best_est"]) for row in year),
+        "vague_places_12m": mean(int(row["where_prec"]) > 3 for row in year),
+        "sources_per_event_12m": mean(sources),
+        "single_source_12m": mean(number == 1 for number in sources),
+    }
+    for months in (1, 3):
+        history = by_month[-months - 60 : -months]
+        sums = [sum(history[i : i + months]) for i in range(60 - months + 1)]
+        expected[f"silence_{months}m"] = _at_most(sum(by_month[-months:]), mean(sums), variance(sums))
+    assert by_month[-1] > 0, "no silence at the end"
+    assert found == pytest.approx(expected)
+
+
+def test_mali_s_record_of_2022_is_uncertain_in_places(shared: Path, tmp_path: Path) -> None:
+    """The shares differ from none and from all, so that the check above is one."""
+    inputs = taken_in(tmp_path, shared / "gedevents_mali_to_2022.csv.gz", "MLI:1989-01..2022-12")
+    last: dict[str, Rectangle] = {
+        name: COMPUTE[name](inputs)[0, -1] for name in ("vague_places_12m", "single_source_12m")
+    }
+    assert all(0 < value < 1 for value in last.values())

@@ -1,0 +1,165 @@
+"""What comes over the borders: weights and distances against naive loops, and Mali's borders in 2022 by hand."""
+
+import csv
+import gzip
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import worlds
+from histories import SAHEL
+
+from riskmodel import geography, reference
+from riskmodel.events.archive import Archive
+from riskmodel.events.coverage import Coverage
+from riskmodel.indicators import spillover
+from riskmodel.indicators.gathering import gather
+from riskmodel.indicators.inputs import Inputs
+from riskmodel.indicators.panel import assemble
+from riskmodel.ingest import ingest
+from riskmodel.months import month
+from riskmodel.sources.ucdp import GedFile
+
+COMPUTE = {indicator.name: indicator.compute for indicator in spillover.INDICATORS}
+FILES = {"BFA": "burkina_faso", "NER": "niger", "CIV": "cote_divoire", "SEN": "senegal", "MLI": "mali"}
+
+
+def haversine(one: tuple[float, float], other: tuple[float, float]) -> float:
+    """The great-circle distance of two places (latitude, longitude [degrees]) [km]."""
+    (north, east), (to_north, to_east) = (tuple(map(math.radians, place)) for place in (one, other))
+    half = math.sin((to_north - north) / 2) ** 2
+    half += math.cos(north) * math.cos(to_north) * math.sin((to_east - east) / 2) ** 2
+    return 2 * 6371.0088 * math.asin(math.sqrt(half))
+
+
+def border(one: str, other: str) -> list[tuple[float, float]]:
+    """The points of a common border, as the table has them."""
+    return [
+        (float(row["latitude"]), float(row["longitude"]))
+        for row in reference.rows("borders.csv")
+        if {row["iso3"], row["neighbour"]} == {one, other}
+    ]
+
+
+def naive_beyond(inputs: Inputs, row: int, column: int, months: int, deadly: bool) -> float:
+    """Events across the border of one country, one event and one border point at a time."""
+    events, summed, known = inputs.reported, 0.0, False
+    for there, neighbour in enumerate(inputs.iso3):
+        told = column >= months - 1 and events.told[there, column - months + 1 : column + 1].all()
+        if not (told and neighbour in geography.country(inputs.iso3[row]).neighbours):
+            continue
+        line, known = border(inputs.iso3[row], neighbour), True
+        for event in np.flatnonzero(events.recent(there, column, months) & events.located):
+            place = float(events.latitude[event]), float(events.longitude[event])
+            if min(haversine(place, point) for point in line) <= 100:
+                summed += float(events.deaths[event]) if deadly else 1.0
+    return math.log1p(summed) if known else math.nan
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_events_beyond_the_border_are_those_that_a_loop_finds(seed: int) -> None:
+    inputs = worlds.world(seed, events=400)
+    for what in ("deaths", "events"):
+        for months in (3, 12):
+            ours = COMPUTE[f"beyond_border_{what}_{months}m"](inputs)
+            for row, column in ((0, 139), (2, 60), (6, 100), (7, 11), (8, 139)):
+                expected = naive_beyond(inputs, row, column, months, what == "deaths")
+                np.testing.assert_allclose(ours[row, column], expected, err_msg=f"{what} {row} {column}")
+
+
+def test_deaths_by_distance_are_those_that_a_loop_weighs() -> None:
+    inputs = worlds.world(5)
+    ours = COMPUTE["deaths_by_distance_12m"](inputs)
+    deaths = inputs.tables["deaths"]
+    for row, column in ((0, 139), (3, 60), (8, 139)):
+        here, parts = geography.country(inputs.iso3[row]), []
+        for there, iso3 in enumerate(inputs.iso3):
+            other = geography.country(iso3)
+            away = haversine((here.latitude, here.longitude), (other.latitude, other.longitude))
+            sum_there = deaths[there, column - 11 : column + 1].sum()
+            if there != row and away <= 1500 and not np.isnan(sum_there):
+                parts.append(sum_there * min(1.0, 100 / away))
+        expected = math.log1p(sum(parts)) if parts else math.nan
+        np.testing.assert_allclose(ours[row, column], expected, rtol=2e-4)
+
+
+def test_weights_by_border_are_shares_of_its_length() -> None:
+    """Mali's borders in km are those that atlases give; the table draws rivers straighter than they run."""
+    inputs = Inputs(SAHEL, np.array(["2020-01"], dtype="datetime64[M]"), {"deaths": np.zeros((8, 1))})
+    lengths = dict(zip(SAHEL, spillover._lengths(inputs)[0], strict=True))
+    known = {"DZA": 1359, "BFA": 1325, "CIV": 599, "GIN": 1062, "MRT": 2236, "NER": 838, "SEN": 489}
+    assert lengths["MLI"] == 0
+    for code, kilometres in known.items():
+        share, expected = lengths[code] / sum(lengths.values()), kilometres / sum(known.values())
+        assert share == pytest.approx(expected, abs=0.04), code
+
+
+def test_one_country_alone_and_no_event_at_all() -> None:
+    inputs = worlds.world(1, iso3=("MLI",), events=50)
+    for name, compute in COMPUTE.items():
+        assert np.isnan(compute(inputs)).all() == (name != "border_events_12m"), name
+    nothing = worlds.chosen(inputs.reported, np.empty(0, dtype=np.intp))
+    quiet = Inputs(inputs.iso3, inputs.months, inputs.tables, worlds.named_anew(nothing))
+    assert np.nanmax(COMPUTE["border_events_12m"](quiet)) == 0
+    assert spillover.FAMILY.behind is not None
+    assert spillover.FAMILY.behind(inputs, 0, 139).size == 0
+
+
+def test_behind_stand_the_neighbours_events_near_the_border_then_the_deadliest() -> None:
+    inputs = worlds.world(2)
+    events, row, column = inputs.reported, 0, 139
+    assert spillover.FAMILY.behind is not None
+    places = spillover.FAMILY.behind(inputs, row, column)
+    recent = [
+        i for there in np.flatnonzero(inputs.neighbours[row]) for i in np.flatnonzero(events.recent(there, column, 12))
+    ]
+    by_pair = {code: border("MLI", code) for code in geography.country("MLI").neighbours}
+
+    def far(i: int) -> bool:
+        place = float(events.latitude[i]), float(events.longitude[i])
+        points = by_pair[inputs.iso3[events.row[i]]]
+        return not (events.located[i] and min(haversine(place, point) for point in points) <= 100)
+
+    expected = sorted(recent, key=lambda i: (far(i), -events.deaths[i], -events.day[i]))[:5]
+    assert places.tolist() == expected
+    assert len(places) == 5
+
+
+def by_hand(shared: Path, iso3: str) -> list[tuple[str, int]]:
+    """Month and deaths of a country's located events within 100 km of Mali, read without the code under test."""
+    with gzip.open(shared / f"gedevents_{FILES[iso3]}_to_2022.csv.gz", "rt", encoding="utf-8-sig", newline="") as file:
+        head, *rows = csv.reader(file)
+    at = {name: head.index(name) for name in ("latitude", "longitude", "where_prec", "date_start", "best_est")}
+    line, found = border("MLI", iso3), []
+    for row in rows:
+        if row[at["where_prec"]] not in ("1", "2", "3"):
+            continue
+        place = float(row[at["latitude"]]), float(row[at["longitude"]])
+        if min(haversine(place, point) for point in line) <= 100:
+            when = row[at["date_start"]]
+            found.append((f"{when[6:10]}-{when[0:2]}", int(row[at["best_est"]])))
+    return found
+
+
+def test_malis_borders_in_2022_by_hand(shared: Path, tmp_path: Path) -> None:
+    """Algeria, Guinea and Mauritania have no event file here: they are left out, and so the text of `missing` says."""
+    archive = Archive(tmp_path / "archive")
+    for iso3, name in FILES.items():
+        file = GedFile(shared / f"gedevents_{name}_to_2022.csv.gz")
+        covers = [Coverage.parse(f"{iso3}:1989-01..2022-12")]
+        ingest(archive, file, covers=covers, now=datetime(2026, 11, 22, tzinfo=UTC))
+    view = archive.view()
+    frame = view.outcomes()
+    panel = assemble(frame, "state_based", gather(view, frame, frame.deaths["state_based"]))
+    near = [event for iso3 in ("BFA", "NER", "CIV", "SEN") for event in by_hand(shared, iso3)]
+    counted = {}
+    for year in range(2014, 2023):
+        of_year = [deaths for when, deaths in near if when.startswith(str(year))]
+        counted[year] = len(of_year), sum(of_year)
+        at = panel.at(month(f"{year}-12"))[panel.iso3.index("MLI")]
+        for name, expected in zip(("events", "deaths"), counted[year], strict=True):
+            said = np.expm1(at[panel.names.index(f"beyond_border_{name}_12m")])
+            assert said == pytest.approx(expected, rel=1e-5), (year, name)
+    assert counted[2014][0] < 10 < 100 < counted[2022][0]
