@@ -16,9 +16,7 @@ from riskmodel.forecasting.baselines import Conflictology, History, Last, Zero
 from riskmodel.forecasting.component import Component
 from riskmodel.forecasting.forecast import Forecast
 from riskmodel.forecasting.pool import SMOOTHER
-from riskmodel.indicators.inputs import Inputs
-from riskmodel.indicators.panel import assemble
-from riskmodel.outcomes import CountryMonths
+from riskmodel.indicators.panel import Panel
 from riskmodel.verification import Difference
 from training.windows import FIRST_LEAD, Window
 
@@ -65,25 +63,21 @@ class Judged:
 
 
 def run(
-    observed: CountryMonths,
-    outcome: str,
+    panel: Panel,
     windows: Sequence[Window],
     scope: Sequence[str],
     model: Component,
     *,
     baselines: Sequence[Component] = BASELINES,
-    inputs: Inputs | None = None,
     issued: Callable[[Window, Forecast], None] = lambda window, forecast: None,
 ) -> Judged:
     """Fit, forecast and judge a model and the baselines in each window.
 
-    Trained on all countries that `observed` holds, judged on those of `scope`; `issued` is told each of the model's
-    forecasts; `inputs` as `assemble` has them. Raises BadInput where a window lies outside the data or
-    nothing in it can be judged.
+    Trained on all countries that the panel holds, judged on those of `scope`; `issued` is told each of the model's
+    forecasts. Raises BadInput where a window lies outside the data or nothing in it can be judged.
     """
-    panel = assemble(observed, outcome, inputs)
     components = (model, *baselines)
-    inside = tuple(code for code in observed.iso3 if code in set(scope))
+    inside = tuple(code for code in panel.iso3 if code in set(scope))
     judged = []
     for window in windows:
         if window.origin < panel.months[0] or window.months[-1] > panel.months[-1]:
@@ -100,12 +94,14 @@ def run(
         active = np.nan_to_num(rows.history(window.origin, ACTIVE)).sum(axis=1) > 0
         judged.append([_cells(forecast.only(inside), came, active) for forecast in forecasts])
         if np.isnan(judged[-1][0]["CRPS"]).all():
-            raise BadInput(f"nothing can be judged in the window {window.name}: no {outcome} deaths are known in it")
+            raise BadInput(
+                f"nothing can be judged in the window {window.name}: no {panel.outcome} deaths are known in it"
+            )
     cells = {
         score: np.stack([[window[i][score] for window in judged] for i in range(len(components))])
         for score in (*LOSSES, *COVERAGES)
     }
-    return Judged(outcome, tuple(windows), inside, tuple(component.name for component in components), cells)
+    return Judged(panel.outcome, tuple(windows), inside, tuple(component.name for component in components), cells)
 
 
 def _cells(forecast: Forecast, came: Cells, active: NDArray[np.bool_]) -> dict[str, Cells]:

@@ -116,6 +116,7 @@ def backtest(
     from riskmodel import geography, terminal
     from riskmodel.forecasting.pool import served
     from riskmodel.indicators.gathering import gather
+    from riskmodel.indicators.panel import assemble
     from riskmodel.reporting.precision import spread
     from training import export
     from training.backtest import run
@@ -132,6 +133,7 @@ def backtest(
         "africa": lambda: geography.continent("Africa"),
         "world": lambda: observed.iso3,
     }[scope]()
+    panel = assemble(observed, outcome, gather(view, observed, spread(view).only(observed.iso3).deaths[outcome]))
     with terminal.progress() as bars, export.writing(forecasts_out) if forecasts_out else nullcontext() as write:
         bar = bars.add_task("windows", total=len(windows))
 
@@ -140,15 +142,7 @@ def backtest(
                 write(forecast.only([code for code in forecast.iso3 if code in inside]), window)
             bars.advance(bar)
 
-        judged = run(
-            observed,
-            outcome,
-            windows,
-            inside,
-            served(seed),
-            inputs=gather(view, observed, spread(view).only(observed.iso3).deaths[outcome]),
-            issued=issued,
-        )
+        judged = run(panel, windows, inside, served(seed), issued=issued)
     console = terminal.console()
     where = f"the region of {region}" if scope == "region" else scope.capitalize()
     console.print(

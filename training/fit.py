@@ -10,7 +10,7 @@ from riskmodel.errors import BadInput
 from riskmodel.forecasting.baselines import Conflictology
 from riskmodel.forecasting.pool import Pool, served
 from riskmodel.indicators.inputs import Inputs
-from riskmodel.indicators.panel import assemble
+from riskmodel.indicators.panel import Panel, assemble
 from riskmodel.months import Month
 from riskmodel.outcomes import CountryMonths
 from training import backtest
@@ -44,26 +44,16 @@ def train(
         simulated=simulated,
         seed=seed,
         features=panel.names,
-        scores=_scores(observed, outcome, origin, seed, inputs),
+        scores=_scores(panel, origin, seed),
         trained_at=trained_at,
     )
     return served(seed).fit(panel, origin), provenance
 
 
-def _scores(
-    observed: CountryMonths, outcome: str, origin: Month, seed: int, inputs: Inputs | None
-) -> Mapping[str, Any]:
+def _scores(panel: Panel, origin: Month, seed: int) -> Mapping[str, Any]:
     window = held_out(origin)
     try:
-        judged = backtest.run(
-            observed,
-            outcome,
-            [window],
-            observed.iso3,
-            served(seed),
-            baselines=[Conflictology()],
-            inputs=inputs,
-        )
+        judged = backtest.run(panel, [window], panel.iso3, served(seed), baselines=[Conflictology()])
     except BadInput as too_short:
         return {"unscored": str(too_short)}
     means = {score: judged.means(score)[:, -1] for score in judged.cells}

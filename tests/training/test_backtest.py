@@ -13,7 +13,7 @@ from riskmodel.errors import BadInput
 from riskmodel.forecasting.baselines import Conflictology, History, Zero
 from riskmodel.forecasting.forecast import LEADS, Forecast
 from riskmodel.forecasting.pool import SMOOTHER, served
-from riskmodel.indicators.panel import Panel
+from riskmodel.indicators.panel import Panel, assemble
 from riskmodel.months import Month
 from training import backtest
 from training.windows import Window, challenge, challenges
@@ -40,7 +40,9 @@ class Spy:
 
 def test_a_model_is_fitted_in_each_window_on_all_countries_and_sees_nothing_later() -> None:
     spy = Spy()
-    judged = backtest.run(rectangle(made()), "state_based", challenges("2007:2008"), ["MLI", "NER", "FRA"], spy)
+    judged = backtest.run(
+        assemble(rectangle(made()), "state_based"), challenges("2007:2008"), ["MLI", "NER", "FRA"], spy
+    )
     assert spy.shown == [("2006-10", "2006-10", 8)] * 2 + [("2007-10", "2007-10", 8)] * 2
     assert judged.iso3 == ("MLI", "NER")
     assert judged.components == ("spy", "ew4s", "conflictology12", "history60", "last", "zero")
@@ -64,13 +66,17 @@ class Leads:
 
 
 def test_the_first_month_judged_is_lead_3() -> None:
-    judged = backtest.run(rectangle(np.zeros((8, 120))), "state_based", [challenge(2008)], SAHEL, Leads(), baselines=[])
+    judged = backtest.run(
+        assemble(rectangle(np.zeros((8, 120))), "state_based"), [challenge(2008)], SAHEL, Leads(), baselines=[]
+    )
     np.testing.assert_array_equal(judged.cells["CRPS"][0, 0], np.tile(np.arange(3, 15), (8, 1)))
 
 
 def test_losses_are_those_of_leads_3_to_14() -> None:
     observed = rectangle(made())
-    judged = backtest.run(observed, "state_based", [challenge(2008)], SAHEL, Conflictology(), baselines=[Zero()])
+    judged = backtest.run(
+        assemble(observed, "state_based"), [challenge(2008)], SAHEL, Conflictology(), baselines=[Zero()]
+    )
     year = observed.deaths["state_based"][:, 96:108]
     before = observed.deaths["state_based"][:, 82:94]
     for month in range(12):
@@ -87,7 +93,7 @@ def test_what_is_unknown_is_left_out_for_all_alike() -> None:
     deaths[0, 100] = np.nan  # an outcome
     deaths[1, 90] = np.nan  # a month of the history
     judged = backtest.run(
-        rectangle(deaths), "state_based", [challenge(2008)], SAHEL, Conflictology(), baselines=[Zero()]
+        assemble(rectangle(deaths), "state_based"), [challenge(2008)], SAHEL, Conflictology(), baselines=[Zero()]
     )
     unknown = np.isnan(judged.cells["IGN"])
     np.testing.assert_array_equal(unknown[0], unknown[1])
@@ -100,14 +106,14 @@ def test_a_window_outside_the_data_or_without_outcomes_is_refused() -> None:
     observed = rectangle(made())
     for year in (2000, 2011):
         with pytest.raises(BadInput, match=rf"window {year} needs .* the archive holds 2000-01 to 2009-12"):
-            backtest.run(observed, "state_based", [challenge(year)], SAHEL, Zero())
+            backtest.run(assemble(observed, "state_based"), [challenge(year)], SAHEL, Zero())
     observed.deaths["all"][:] = np.nan
     with pytest.raises(BadInput, match="nothing can be judged in the window 2008: no all deaths"):
-        backtest.run(observed, "all", [challenge(2008)], SAHEL, Zero())
+        backtest.run(assemble(observed, "all"), [challenge(2008)], SAHEL, Zero())
 
 
 def test_differences_are_against_conflictology() -> None:
-    judged = backtest.run(rectangle(made()), "state_based", challenges("2006:2008"), SAHEL, History())
+    judged = backtest.run(assemble(rectangle(made()), "state_based"), challenges("2006:2008"), SAHEL, History())
     difference, won = judged.difference("IGN", "history60", np.random.default_rng(1))
     means = judged.means("IGN")
     ours, theirs = (means[judged.components.index(name)] for name in ("history60", "conflictology12"))
@@ -122,8 +128,7 @@ def test_each_forecast_is_handed_out_as_it_is_made() -> None:
     issued: list[tuple[Window, Forecast]] = []
     windows = challenges("2007:2008")
     backtest.run(
-        rectangle(made()),
-        "state_based",
+        assemble(rectangle(made()), "state_based"),
         windows,
         ["MLI"],
         Zero(),
@@ -136,7 +141,7 @@ def test_each_forecast_is_handed_out_as_it_is_made() -> None:
 def test_the_baselines_have_the_known_figures(shared: Path) -> None:
     observed = monthly(shared)
     judged = backtest.run(
-        observed, "state_based", challenges("2018:2022"), observed.iso3, SMOOTHER, baselines=[Conflictology()]
+        assemble(observed, "state_based"), challenges("2018:2022"), observed.iso3, SMOOTHER, baselines=[Conflictology()]
     )
     assert len(judged.iso3) == 191
     assert judged.means("CRPS")[1, :5].round(3).tolist() == KNOWN_WORLD
@@ -148,7 +153,7 @@ def test_the_pool_beats_conflictology_where_it_was_chosen(shared: Path) -> None:
     """By the scores that were better in each single window of 2000-2015, on one of those windows."""
     observed = monthly(shared)
     judged = backtest.run(
-        observed, "state_based", [challenge(2013)], observed.iso3, served(1), baselines=[Conflictology()]
+        assemble(observed, "state_based"), [challenge(2013)], observed.iso3, served(1), baselines=[Conflictology()]
     )
     for score in ("log-CRPS", "IGN"):
         ours, theirs = judged.means(score)[:, 0]
