@@ -104,18 +104,25 @@ def save(model: "Explainable", provenance: Provenance, models: Path) -> str:
 def load(path: Path) -> Bundle:
     """Read a bundle. Raises Refused, with the reason, for one that was altered or that this Vigie cannot use."""
     manifest, files = _verified(path)
-    if (trained := manifest["versions"]["scikit-learn"]) != (here := version("scikit-learn")):
-        raise Refused(
-            f"the model {path.name} was trained by scikit-learn {trained}; here is {here}: run vigie train again"
-        )
-    from riskmodel.indicators.panel import INDICATORS
-
-    if manifest["features"] != [indicator.name for indicator in INDICATORS]:
-        raise Refused(
-            f"the model {path.name} was trained on other indicators than this Vigie has: run vigie train again"
-        )
+    if why := _outgrown(manifest):
+        raise Refused(f"the model {path.name} {why}: run vigie train again")
     provenance = Provenance(**{name: manifest[name] for name in Provenance.__dataclass_fields__})
     return Bundle(manifest["id"], manifest["files"][MODEL], _unpickled(path, files[MODEL]), provenance)
+
+
+def outgrown(path: Path) -> str | None:
+    """Why a bundle that is whole is none for this Vigie any more, or None. Raises Refused if it is not whole."""
+    return _outgrown(_verified(path)[0])
+
+
+def _outgrown(manifest: Mapping[str, Any]) -> str | None:
+    from riskmodel.indicators.panel import INDICATORS
+
+    if (trained := manifest["versions"]["scikit-learn"]) != (here := version("scikit-learn")):
+        return f"was trained by scikit-learn {trained}, and here is {here}"
+    if manifest["features"] != [indicator.name for indicator in INDICATORS]:
+        return "was trained on other indicators than this Vigie has"
+    return None
 
 
 def set_champion(models: Path, name: str) -> None:

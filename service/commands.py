@@ -214,15 +214,22 @@ def withdraw(home: Home, snapshot: int, why: str) -> None:
 @click.command()
 @click.argument("before", metavar="A", type=int)
 @click.argument("after", metavar="B", type=int)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, unrounded, the escalation probability beside it.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="JSON is unrounded and tells the escalation probability too.",
+)
 @click.pass_obj
-def changed(home: Home, before: int, after: int, as_json: bool) -> None:
+def changed(home: Home, before: int, after: int, form: str) -> None:
     """Say why the scores of snapshot B differ from those of snapshot A: the change split by cause."""
     from service.comparison import between
     from service.store import Store
 
     said = between(home, Store.of(home), before, after)
-    if as_json:
+    if form == "json":
         click.echo(json.dumps(said, indent=2, ensure_ascii=False, allow_nan=False))
     else:
         _print_change(said)
@@ -242,6 +249,8 @@ def _print_change(said: dict[str, Any]) -> None:
     )
     for note in said["notes"]:
         console.print(f"NOTE: {note['text']['en']}")
+    if one["snapshot_id"] > other["snapshot_id"]:
+        console.print("NOTE: the first is the later one: this tells the change backwards")
     named = [(cause["name"], cause["meaning"]["en"]) for cause in said["causes"]]
     if any(country["risk_score"]["not_reproduced"] for country in said["countries"]):
         named.append(("not_reproduced", said["not_reproduced"]["meaning"]["en"]))
@@ -261,7 +270,11 @@ def _print_change(said: dict[str, Any]) -> None:
             ),
         )
     console.print(table)
-    console.print("; ".join(f"{name.replace('_', ' ')}: {meaning}" for name, meaning in named))
+    scores = [country["risk_score"] for country in said["countries"]]
+    if not any(cause["present"] for cause in said["causes"]) and all(s["before"] == s["after"] for s in scores):
+        console.print("nothing that these scores are made from differs between the two")
+    for name, meaning in named:
+        console.print(f"{name.replace('_', ' ')}: {meaning}")
 
 
 def _points(score: dict[str, Any], cause: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from riskmodel import __version__
-from riskmodel.bundle import Bundle, load
+from riskmodel.bundle import Bundle, load, outgrown
 from riskmodel.errors import BadInput, Refused
 from riskmodel.events.archive import Archive, View
 from riskmodel.explanation.change import CAUSES, MEANING, METRICS, Changed, Split, Stand, changed
@@ -23,21 +23,23 @@ DIGITS = {"risk_score": 1, "escalation_probability": 4}
 """To how many digits a snapshot gives a score."""
 
 NOT_REPRODUCED = "not_reproduced"
+GREATEST = 2**63 - 1
+"""The greatest number that a database keeps."""
 
 NOTES: Mapping[str, Mapping[str, str]] = {
     "other_vigie": {
         "en": "snapshot {id} was made by Vigie {vigie}; this is Vigie {here}, which may compute otherwise",
-        "fr": "l'instantané {id} vient de Vigie {vigie} ; voici Vigie {here}, qui peut calculer autrement",
+        "fr": "l’instantané {id} vient de Vigie {vigie} ; voici Vigie {here}, qui peut calculer autrement",
     },
     NOT_REPRODUCED: {
         "en": "computed again, snapshot {id} does not say what was issued for {countries}: "
         "the difference stands apart as not reproduced",
-        "fr": "recalculé, l'instantané {id} ne dit pas ce qui a été publié pour {countries} : "
-        "l'écart figure à part, comme non reproduit",
+        "fr": "recalculé, l’instantané {id} ne dit pas ce qui a été publié pour {countries} : "
+        "l’écart figure à part, comme non reproduit",
     },
     "withdrawn": {
         "en": "snapshot {id} was withdrawn: {why}",
-        "fr": "l'instantané {id} a été retiré : {why}",
+        "fr": "l’instantané {id} a été retiré : {why}",
     },
 }
 MEANING_OF_NOT_REPRODUCED = {
@@ -97,6 +99,8 @@ def between(home: Home, store: Store, a: int, b: int) -> dict[str, Any]:
 
 
 def _row(store: Store, number: int) -> sa.Row[Any]:
+    if number > GREATEST:
+        raise BadInput(f"there is no snapshot {number}")
     with store.reading() as connection:
         row = connection.execute(sa.select(snapshots).where(snapshots.c.id == number)).one_or_none()
     if row is None:
@@ -131,6 +135,8 @@ def _taken(home: Home, row: sa.Row[Any]) -> _Taken:
         raise Refused(f"{lost}: its ingests in {home.archive} are not what they were")
     model = row.document["model"]
     try:
+        if why := outgrown(home.models / model["id"]):
+            raise Refused(f"its model {why}")
         bundle = load(home.models / model["id"])
     except Refused as refused:
         raise Refused(f"{lost}: {refused}") from None

@@ -10,6 +10,7 @@ from datetime import datetime
 import numpy as np
 
 from riskmodel import bundle
+from riskmodel.errors import Refused
 from riskmodel.events import manifest
 from riskmodel.events.coverage import Coverage
 from riskmodel.home import Home
@@ -31,8 +32,8 @@ def lacking(home: Home, settings: Settings, now: datetime) -> Iterator[tuple[str
         yield "a SIMULATED archive, there being no data yet", _simulate(settings)
     elif manifest.realm(home.archive) == "simulated" and _last_month(home) < last_month:
         yield "the newest month of the SIMULATED archive", _simulate(settings)
-    if bundle.champion(home.models, simulated=manifest.realm(home.archive) == "simulated") is None:
-        yield "a model trained on the archive", ["train", "--region", settings.region]
+    if why := _no_model(home):
+        yield f"a model trained on the archive: {why}", ["train", "--region", settings.region]
 
 
 def prepare(home: Home, settings: Settings, now: datetime, say: Callable[[str], None]) -> int:
@@ -65,6 +66,18 @@ def pull(home: Home, settings: Settings, say: Callable[[str], None]) -> None:
 def _last_month(home: Home) -> Month:
     """The last month that the archive covers."""
     return max(Coverage.parse(span).last for ingest in manifest.read(home.archive) for span in ingest.covers)
+
+
+def _no_model(home: Home) -> str | None:
+    """Why the archive needs a model; None where it has one, or one that was altered: somebody has to look at that."""
+    path = bundle.champion(home.models, simulated=manifest.realm(home.archive) == "simulated")
+    if path is None:
+        return "there is none yet"
+    try:
+        why = bundle.outgrown(path)
+    except Refused:
+        return None
+    return f"the one in service {why}" if why else None
 
 
 def _simulate(settings: Settings) -> list[str]:

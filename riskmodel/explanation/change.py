@@ -8,6 +8,7 @@ comes as two stands.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import permutations
 from types import MappingProxyType
 from typing import Literal, TypeAlias
@@ -19,13 +20,13 @@ from riskmodel import scores
 from riskmodel.assessment import Assessment, look
 from riskmodel.errors import BadInput
 from riskmodel.events.archive import View
-from riskmodel.explanation.mixture import OF_DATA, Difference
+from riskmodel.explanation.mixture import OF_DATA, Difference, OfData
 from riskmodel.forecasting.component import Explainable
 from riskmodel.months import Month
 
-Cause: TypeAlias = Literal["new_events", "revised_events", "moving_window", "new_source", "model"]
-CAUSES: tuple[Cause, ...] = ("new_events", "revised_events", "moving_window", "new_source", "model")
-MODEL = CAUSES[-1]
+Cause: TypeAlias = OfData | Literal["model"]
+MODEL: Cause = "model"
+CAUSES: tuple[Cause, ...] = (*OF_DATA, MODEL)
 
 MEANING: Mapping[Cause, Mapping[str, str]] = {
     "new_events": {
@@ -99,13 +100,11 @@ def changed(before: Stand, after: Stand) -> Changed:
     then, now = (look(stand.view, stand.members, stand.outcome, stand.origin) for stand in (before, after))
     difference = Difference.between((before.view, then), (after.view, now))
     of_data = difference.causes
-    present: tuple[Cause, ...] = tuple(
-        cause for cause in CAUSES if cause in of_data or (cause == MODEL and before.model is not after.model)
-    )
+    present: tuple[Cause, ...] = of_data if before.model is after.model else (*of_data, MODEL)
     seen: dict[frozenset[str], Assessment] = {frozenset(): then, frozenset(of_data): now}
 
     def value(causes: frozenset[str]) -> Values:
-        known = causes.intersection(OF_DATA)
+        known = causes - {MODEL}
         if known not in seen:
             seen[known] = mixed(difference, before, after, known)
         return _scores(seen[known], (after if MODEL in causes else before).model)
@@ -143,29 +142,17 @@ def shapley(
 ) -> dict[str, Values]:
     """What each player adds to the value of a set of players, averaged over all orders in which they may come.
 
-    `first` names the players that have to come before one. The parts sum to the value of all less the value of none.
+    `first` names the players that have to come before one, where they are among them. The parts sum to the value of all
+    less the value of none.
     """
-    worth: dict[frozenset[str], Values] = {}
-
-    def of(some: Iterable[str]) -> Values:
-        known = frozenset(some)
-        if known not in worth:
-            worth[known] = value(known)
-        return worth[known]
-
-    orders = [
-        order
-        for order in permutations(players)
-        if not any(other in order[place:] for place, player in enumerate(order) for other in first.get(player, ()))
-    ]
-
-    def turns(player: str) -> list[tuple[tuple[str, ...], int]]:
-        return [(order, order.index(player)) for order in orders]
-
-    return {
-        player: np.mean([of(order[: place + 1]) - of(order[:place]) for order, place in turns(player)], axis=0)
-        for player in players
-    }
+    worth = cache(value)
+    added: dict[str, list[Values]] = {player: [] for player in players}
+    for order in permutations(players):
+        if any({*first.get(player, ())}.intersection(order[place:]) for place, player in enumerate(order)):
+            continue
+        for place, player in enumerate(order):
+            added[player].append(worth(frozenset(order[: place + 1])) - worth(frozenset(order[:place])))
+    return {player: np.mean(values, axis=0) for player, values in added.items()}
 
 
 def _comparable(before: Stand, after: Stand) -> None:

@@ -111,6 +111,7 @@ def _show(told: dict[str, Any]) -> None:
 
     from riskmodel import geography, terminal
     from riskmodel.explanation.domino import CAVEAT
+    from riskmodel.indicators.declaration import last
 
     table = Table("country", box=None, pad_edge=False)
     for heading in ("risk score", "then", "difference", "90 % interval", "escalation %", "then", "difference"):
@@ -133,7 +134,7 @@ def _show(told: dict[str, Any]) -> None:
     supposed, console = told["supposed"], terminal.console()
     name = geography.country(supposed["location_code"]).name()
     console.print(
-        f"{_realm(told['simulated'])}{told['outcome']} deaths of {name} in the last {supposed['months']} months to "
+        f"{_realm(told['simulated'])}{told['outcome']} deaths of {name} in {last(supposed['months'], 'en')} to "
         f"{told['origin']} times {supposed['deaths']:g}, those of its events included:"
     )
     console.print(table)

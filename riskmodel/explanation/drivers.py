@@ -11,6 +11,7 @@ what the model associates with a score, never what caused it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import factorial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,13 @@ from riskmodel.scores import BATTLE, HORIZON, RUNGS
 BACKGROUNDS = ("own_year", "region")
 TARGETS = ("risk_score", "escalation_probability")
 FAMILY_OF = np.repeat(np.arange(len(FAMILIES)), [len(family.indicators) for family in FAMILIES])
-HISTORY = next(i for i, family in enumerate(FAMILIES) if family.name == intensity.NAME)
+"""The place of each indicator's family."""
+INTENSITY = FAMILIES.index(intensity.FAMILY)
+"""The family that a country's own deaths belong to, where a model reads them as such."""
+OWN_DEATHS = -1
+"""Stands where the place of an indicator stands, for a country's own deaths."""
 MEMORY = 84
-"""How many months of its own deaths a country is judged by [months]."""
+"""How many months of its own deaths a model is shown of a country; no component reads more [months]."""
 PRECISION = 0.1
 """The standard error up to which contributions of indicators are sampled [points]."""
 FEWEST, MOST = 24, 192
@@ -37,32 +42,46 @@ NOTEWORTHY = 0.5
 Points = NDArray[np.float64]
 
 
+class Contribution(NamedTuple):
+    """What an indicator adds, by its place (`OWN_DEATHS` for those), with the standard error of it [points]."""
+
+    indicator: int
+    points: float
+    error: float
+
+
 @dataclass(frozen=True)
 class Split:
     """One country against one background, in points of the target (its probability in per cent).
 
-    `families` has one contribution for each of `FAMILIES`; they sum to `value` - `average`. `indicators` gives, for the
-    families looked into, the place of an indicator with its contribution and the standard error of it; place -1 is the
-    country's own deaths, read as such. `read` are the families that the model reads.
+    `families` has one contribution for each of `FAMILIES`; they sum to `value` - `average`. `indicators` are those of
+    the families that were looked into, by the place of the family. `read` are the families that the model reads.
     """
 
     value: float
     average: float
     families: tuple[float, ...]
-    indicators: dict[int, list[tuple[int, float, float]]]
+    indicators: dict[int, list[Contribution]]
     read: frozenset[int]
 
 
 @dataclass(frozen=True)
-class Past:
-    """The months that are compared: indicators and own deaths, and where they stand in `Supposed`."""
+class Cases:
+    """Months that are compared: `values`, float32 of shape (case, indicator), and each one's place in the histories."""
 
     values: NDArray[np.float32]
     history: NDArray[np.intp]
 
+    def repeated(self, times: int) -> "Cases":
+        """All of them so many times."""
+        return Cases(np.tile(self.values, (times, 1)), np.tile(self.history, times))
 
-class Court:
-    """A model to be asked, and the months it is asked about; `histories` are all own deaths that may be supposed."""
+
+class Questioned:
+    """A model to be asked about months that might have been.
+
+    `histories` are all own deaths that may be supposed, shape (history, month) [deaths].
+    """
 
     def __init__(self, model: Explainable, histories: Points) -> None:
         self.model, self.histories = model, histories
@@ -71,7 +90,7 @@ class Court:
         self.thresholds = np.stack([rungs, np.broadcast_to(escalated[:, None], rungs.shape)], axis=1)
 
     def votes(self, values: NDArray[np.float32], history: NDArray[np.intp]) -> Points:
-        """Risk score and escalation [points] as each voter has them, shape (voter, case, target)."""
+        """The targets as each voter of the model has them, shape (voter, case, target) [points]."""
         votes = self.model.votes(Supposed(values, history, self.histories, self.thresholds, HORIZON))
         return 100.0 * votes.astype(np.float64)
 
@@ -81,7 +100,7 @@ class Court:
 
 
 def drivers(model: Explainable, seen: Assessment) -> dict[str, dict[str, dict[str, Split]] | None]:
-    """What drives each member's score: by target and background; None for a member that cannot be forecast.
+    """What drives each member's score: by background and target; None for a member that cannot be forecast.
 
     The background `own_year` is the country's previous 12 origins with the data of today; without a full one before the
     origin it is those there are. `region` is the present rows of all members.
@@ -94,55 +113,50 @@ def drivers(model: Explainable, seen: Assessment) -> dict[str, dict[str, dict[st
     past = np.stack([panel.history(origin, MEMORY) for origin in origins], axis=1)
     place = np.full(usable.shape, -1)
     place[row, column] = np.arange(row.size)
-    court, values = Court(model, past[row, column]), panel.values[:, -len(origins) :]
-    today = Past(values[known, -1], place[known, -1])
+    asked, values = Questioned(model, past[row, column]), panel.values[:, -len(origins) :]
+    today = Cases(values[known, -1], place[known, -1])
     found: dict[str, dict[str, dict[str, Split]] | None] = dict.fromkeys(panel.iso3)
     for country in known:
         earlier = np.flatnonzero(usable[country, :-1])
-        backgrounds = {"own_year": Past(values[country, earlier], place[country, earlier]), "region": today}
-        now = Past(values[country, -1:], place[country, -1:])
+        backgrounds = {"own_year": Cases(values[country, earlier], place[country, earlier]), "region": today}
+        now = Cases(values[country, -1:], place[country, -1:])
         found[panel.iso3[country]] = {
-            name: _splits(court, now, background, panel.iso3[country])
+            name: _splits(asked, now, background, panel.iso3[country])
             for name, background in backgrounds.items()
             if len(background.history)
         }
     return found
 
 
-def _splits(court: Court, now: Past, background: Past, iso3: str) -> dict[str, Split]:
+def _splits(asked: Questioned, now: Cases, background: Cases, iso3: str) -> dict[str, Split]:
     """One country against one background, by target."""
-    players = sorted({HISTORY, *FAMILY_OF[list(court.model.reads)].tolist()})
-    worth = _worth(court, now, background, players)
-    number, own, block = len(players), 1 << len(players), 1 << players.index(HISTORY)
-    coalitions = np.arange(own)
-    together = worth[np.where(coalitions & block, coalitions | own, coalitions)]
+    players = sorted({INTENSITY, *FAMILY_OF[list(asked.model.reads)].tolist()})
+    worth = _worth(asked, now, background, players)
     families = np.zeros((len(FAMILIES), len(TARGETS)))
-    for bit, player in enumerate(players):
-        without = coalitions[(coalitions >> bit & 1) == 0]
-        families[player] = _mean(without, number) @ (together[without | 1 << bit] - together[without])
-    without = coalitions[coalitions & block == 0]
-    alone, added = (worth[c | own] - worth[c] for c in (without, without | block))
-    of_own = _mean(without, number) @ (alone + added) / 2
+    families[players] = _of_families(worth, players)
     rng = np.random.default_rng(list(iso3.encode()))
     inside = {
-        family: _sampled(court, now, background, family, rng)
+        family: _of_indicators(asked, now, background, family, rng)
         for family in np.flatnonzero((np.abs(families) >= NOTEWORTHY).any(axis=1)).tolist()
     }
-    if HISTORY in inside:
-        inside[HISTORY].append((-1, of_own, np.zeros(len(TARGETS))))
+    if INTENSITY in inside:
+        inside[INTENSITY].append((OWN_DEATHS, _of_own_deaths(worth, players), np.zeros(len(TARGETS))))
     return {
         target: Split(
             value=float(worth[-1, t]),
             average=float(worth[0, t]),
             families=tuple(families[:, t].tolist()),
-            indicators={family: [(i, float(m[t]), float(e[t])) for i, m, e in rows] for family, rows in inside.items()},
+            indicators={
+                family: [Contribution(place, float(points[t]), float(error[t])) for place, points, error in rows]
+                for family, rows in inside.items()
+            },
             read=frozenset(players),
         )
         for t, target in enumerate(TARGETS)
     }
 
 
-def _worth(court: Court, now: Past, background: Past, players: Sequence[int]) -> Points:
+def _worth(asked: Questioned, now: Cases, background: Cases, players: Sequence[int]) -> Points:
     """What each coalition is worth, shape (coalition, target).
 
     Bit b of a coalition's number stands for the indicators of player b, the highest bit for a country's own deaths.
@@ -153,39 +167,57 @@ def _worth(court: Court, now: Past, background: Past, players: Sequence[int]) ->
     inside[:, list(players)] = member[:, :-1]
     values = np.where(inside[:, None, FAMILY_OF], now.values, background.values)
     history = np.where(member[:, -1:], now.history, background.history)
-    answers = court.answers(values.reshape(coalitions * cases, -1), history.ravel())
+    answers = asked.answers(values.reshape(coalitions * cases, -1), history.ravel())
     return np.asarray(answers.reshape(coalitions, cases, -1).mean(axis=1))
 
 
-def _mean(without: NDArray[np.intp], players: int) -> Points:
+def _of_families(worth: Points, players: Sequence[int]) -> Points:
+    """Each player's Shapley value, shape (player, target): own deaths come and go with `INTENSITY`."""
+    coalitions = np.arange(1 << len(players))
+    intensive = coalitions >> players.index(INTENSITY) & 1
+    together = worth[coalitions | intensive << len(players)]
+    parts = []
+    for bit in range(len(players)):
+        without = coalitions[coalitions >> bit & 1 == 0]
+        parts.append(_weights(without, len(players)) @ (together[without | 1 << bit] - together[without]))
+    return np.stack(parts)
+
+
+def _of_own_deaths(worth: Points, players: Sequence[int]) -> Points:
+    """What own deaths add, shape (target,): before the family's indicators in half of the orders, else after them."""
+    coalitions, own, family = np.arange(1 << len(players)), 1 << len(players), 1 << players.index(INTENSITY)
+    without = coalitions[coalitions & family == 0]
+    before, after = (worth[there | own] - worth[there] for there in (without, without | family))
+    return np.asarray(_weights(without, len(players)) @ (before + after) / 2)
+
+
+def _weights(without: NDArray[np.intp], players: int) -> Points:
     """The weights of coalitions without a player in the mean over all orders."""
     weights = [factorial(size) * factorial(players - 1 - size) / factorial(players) for size in range(players)]
     return np.array([weights[int(coalition).bit_count()] for coalition in without])
 
 
-def _sampled(
-    court: Court, now: Past, background: Past, family: int, rng: np.random.Generator
+def _of_indicators(
+    asked: Questioned, now: Cases, background: Cases, family: int, rng: np.random.Generator
 ) -> list[tuple[int, Points, Points]]:
     """A family's indicators with their contributions and standard errors, from random orders, alike for each case."""
-    own = sorted(i for i in court.model.reads if FAMILY_OF[i] == family)
+    own = sorted(i for i in asked.model.reads if FAMILY_OF[i] == family)
     cases = len(background.history)
     samples = np.empty((0, cases, len(own), len(TARGETS)))
     error = np.full((len(own), len(TARGETS)), np.inf)
     rounds = max(-(-FEWEST // cases), 2)
     while not len(samples) or (error.max(initial=0.0) > PRECISION and len(samples) * cases < MOST):
-        some = _walked(court, now, _repeated(background, rounds), family, own, rng)
+        some = _in_random_orders(asked, now, background.repeated(rounds), family, own, rng)
         samples = np.concatenate([samples, some.reshape(rounds, cases, len(own), len(TARGETS))])
         error = np.sqrt(samples.var(axis=0, ddof=1).mean(axis=0) / (cases * len(samples)))
         rounds = len(samples)
     return list(zip(own, samples.mean(axis=(0, 1)), error, strict=True))
 
 
-def _repeated(background: Past, times: int) -> Past:
-    return Past(np.tile(background.values, (times, 1)), np.tile(background.history, times))
-
-
-def _walked(court: Court, now: Past, background: Past, family: int, own: list[int], rng: np.random.Generator) -> Points:
-    """Each indicator's marginal contribution in one random order for each case, shape (case, indicator, target)."""
+def _in_random_orders(
+    asked: Questioned, now: Cases, background: Cases, family: int, own: list[int], rng: np.random.Generator
+) -> Points:
+    """What each indicator adds in one random order for each case, shape (case, indicator, target)."""
     cases = len(background.history)
     others = np.delete(np.arange(len(FAMILIES)), family)
     values = np.repeat(background.values[:, None], len(own) + 1, axis=1)
@@ -195,10 +227,10 @@ def _walked(court: Court, now: Past, background: Past, family: int, own: list[in
         before = rng.permutation(others)[: rng.integers(len(FAMILIES))]
         there = np.isin(FAMILY_OF, before)
         values[case][:, there] = now.values[0, there]
-        if HISTORY in before or (family == HISTORY and rng.random() < 0.5):
+        if INTENSITY in before or (family == INTENSITY and rng.random() < 0.5):
             history[case] = now.history[0]
         for step, indicator in enumerate(order, start=1):
             values[case, step:, own[indicator]] = now.values[0, own[indicator]]
-    answers = court.answers(values.reshape(history.size, -1), history.ravel())
-    marginal = np.diff(answers.reshape(cases, len(own) + 1, -1), axis=1)
-    return np.asarray(np.take_along_axis(marginal, np.argsort(orders, axis=1)[..., None], axis=1))
+    answers = asked.answers(values.reshape(history.size, -1), history.ravel())
+    added = np.diff(answers.reshape(cases, len(own) + 1, -1), axis=1)
+    return np.asarray(np.take_along_axis(added, np.argsort(orders, axis=1)[..., None], axis=1))

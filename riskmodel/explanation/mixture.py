@@ -7,7 +7,7 @@ of what its causes brought, and the earlier state of the rest. It knows no model
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -24,16 +24,19 @@ from riskmodel.months import Months, span
 from riskmodel.outcomes import TYPES, CountryMonths
 from riskmodel.reporting.completeness import MATURE, Completeness, Curve
 
-OF_DATA = ("new_events", "revised_events", "moving_window", "new_source")
+OfData: TypeAlias = Literal["new_events", "revised_events", "moving_window", "new_source"]
 """The causes that lie in what is known and when; a model is another."""
+OF_DATA: tuple[OfData, ...] = get_args(OfData)
+NEW, REVISED, MOVING, SOURCE = range(len(OF_DATA))
+NONE = -1
 
-NONE, NEW, REVISED, MOVING, SOURCE = range(-1, 4)
-
-Cells = NDArray[np.bool_]
-Codes = NDArray[np.int8]
-Numbers = NDArray[np.int16]
-Rectangle = NDArray[np.float64]
-Axes = tuple[Sequence[str], NDArray[Any]]
+Cells: TypeAlias = NDArray[np.bool_]
+Codes: TypeAlias = NDArray[np.int8]
+"""Causes by their place in `OF_DATA`; `NONE` where there is none."""
+Numbers: TypeAlias = NDArray[np.int16]
+Rectangle: TypeAlias = NDArray[np.float64]
+Axes: TypeAlias = tuple[Sequence[str], NDArray[Any]]
+"""Countries, and their months or ages."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +82,30 @@ class _Side(NamedTuple):
         return np.asarray(np.any([self.told, *(~np.isnan(said) for said in self.said.values())], axis=0))
 
 
+class _Events(NamedTuple):
+    """The events of either of two views: their flat places in a rectangle, and the causes that bring and take them.
+
+    `enters` is `NONE` for one that was always there, `leaves` for one that stays.
+    """
+
+    table: pa.Table
+    cell: NDArray[np.int64]
+    enters: Codes
+    leaves: Codes
+
+    def moved(self, cause: int, shape: tuple[int, ...]) -> Rectangle:
+        """How far those of one cause move each country-month [deaths]."""
+        sign = (self.enters == cause).astype(np.float64) - (self.leaves == cause)
+        return np.abs(_summed(self.cell, sign * self.table["deaths"].to_numpy(), shape))
+
+
 @dataclass(frozen=True)
 class Difference:
     """What lies between two views, on the countries and months that either of two assessments looked at.
 
-    `cause` (country, month) is the place in `OF_DATA` of what changed a country-month as a whole, `NONE` where nothing
-    did; `of_share` the same of its completeness. `quiet` marks months that passed since the earlier origin: without
-    their cause they count as known and without deaths. `enters` and `leaves` (event,) are the causes that bring an
-    event and take it away; `NONE` if it was always there, and if it stays. `others` are tables with the same two.
+    `cause`, of shape (country, month), is what changed a country-month as a whole; `of_share` the same of its
+    completeness. `quiet` marks months that passed since the earlier origin: without their cause they count as known and
+    without deaths. `others` are the tables beside the outcomes, each with what brings it and what takes it away.
     """
 
     root: Path
@@ -98,11 +117,8 @@ class Difference:
     cause: Codes
     of_share: Codes
     quiet: Cells
-    events: pa.Table
-    cell: NDArray[np.int64]
-    enters: Codes
-    leaves: Codes
-    moved: bool
+    events: _Events
+    origin_moved: bool
 
     @classmethod
     def between(cls, before: tuple[View, Assessment], after: tuple[View, Assessment]) -> "Difference":
@@ -114,8 +130,8 @@ class Difference:
         a, b = (_side(view, seen.completeness, ingests, iso3, months) for view, seen in (before, after))
         cause = _of_cells(a, b, ingests)
         together = np.where((cause == SOURCE) | (a.told != b.told), cause, NONE).astype(np.int8).ravel()
-        events, cell, enters, leaves = _of_events(old, new, iso3, months, together)
-        moved = {code: _moved(events, cell, enters, leaves, code, cause.shape) for code in (NEW, REVISED)}
+        events = _of_events(old, new, iso3, months, together)
+        mostly_new = events.moved(NEW, cause.shape) > events.moved(REVISED, cause.shape)
         return cls(
             root=old.root,
             ingests=ingests,
@@ -124,22 +140,19 @@ class Difference:
             months=months,
             sides=(a, b),
             cause=cause,
-            of_share=_of_shares(a, b, cause, moved[NEW] > moved[REVISED], months <= then.origin),
+            of_share=_of_shares(a, b, cause, mostly_new, months <= then.origin),
             quiet=~a.known & b.known & (months > then.origin),
             events=events,
-            cell=cell,
-            enters=enters,
-            leaves=leaves,
-            moved=bool(then.origin != now.origin),
+            origin_moved=bool(then.origin != now.origin),
         )
 
     @property
-    def causes(self) -> tuple[str, ...]:
+    def causes(self) -> tuple[OfData, ...]:
         """The causes that anything is put down to."""
         tables = np.array([code for _, *codes in self.others for code in codes], dtype=np.int8)
-        parts = (self.cause, self.of_share, self.enters, self.leaves, tables)
-        found = {MOVING} if self.moved else set()
-        found |= {int(code) for part in parts for code in np.unique(part)}
+        parts = (self.cause, self.of_share, self.events.enters, self.events.leaves, tables)
+        found = {MOVING} if self.origin_moved else set()
+        found.update(*(np.unique(part).tolist() for part in parts))
         return tuple(name for code, name in enumerate(OF_DATA) if code in found)
 
     def view(self, causes: Iterable[str]) -> Mixed:
@@ -149,17 +162,18 @@ class Difference:
         passed = self.quiet & ~here & on[MOVING]
         later = here | passed
         told = np.where(later, b.told, a.told)
-        there = (on[self.enters] | (self.enters == NONE)) & ~on[self.leaves] & told.ravel()[self.cell]
-        table, cell = self.events.filter(pa.array(there)), self.cell[there]
+        events = self.events
+        there = (on[events.enters] | (events.enters == NONE)) & ~on[events.leaves] & told.ravel()[events.cell]
+        table, cell = events.table.filter(pa.array(there)), events.cell[there]
         kind, best = places(table["type_of_violence"], TYPES), table["deaths"].to_numpy()
         deaths = {}
         for i, name in enumerate(TYPES):
             said = np.where(here, b.said[name], a.said[name])
             said = np.where(passed & ~np.isnan(b.said[name]), 0.0, said)
             by_table = np.where(later, b.table_by[name], a.table_by[name]) >= 0
-            counted = np.where(told, self._summed(cell[kind == i], best[kind == i]), np.nan)
+            counted = np.where(told, _summed(cell[kind == i], best[kind == i], told.shape), np.nan)
             deaths[name] = np.where(by_table, said, counted)
-        untyped = self._summed(cell[kind < 0], best[kind < 0])
+        untyped = _summed(cell[kind < 0], best[kind < 0], told.shape)
         deaths["all"] = np.sum([*(deaths[name] for name in TYPES), untyped], axis=0)
         source = np.where(later, b.source, a.source)
         frame = CountryMonths(self.iso3, self.months, deaths, source, tuple(ingest.id for ingest in self.ingests))
@@ -183,10 +197,10 @@ class Difference:
         )
         return Completeness(a.outcome, self.iso3, self.months, age, deaths, events, curve)
 
-    def _summed(self, cell: NDArray[np.int64], deaths: NDArray[np.float64]) -> Rectangle:
-        return np.asarray(
-            np.bincount(cell, deaths, minlength=self.cause.size).reshape(self.cause.shape), dtype=np.float64
-        )
+
+def _summed(cell: NDArray[np.int64], deaths: NDArray[np.float64], shape: tuple[int, ...]) -> Rectangle:
+    summed = np.bincount(cell, deaths, minlength=shape[0] * shape[1]).reshape(shape)
+    return np.asarray(summed, dtype=np.float64)  # whole numbers where there is no event at all
 
 
 def _among(causes: Iterable[str]) -> Cells:
@@ -243,10 +257,8 @@ def _of_cells(a: _Side, b: _Side, ingests: Sequence[Ingest]) -> Codes:
     return np.where(differs, cause, NONE).astype(np.int8)
 
 
-def _of_events(
-    before: View, after: View, iso3: tuple[str, ...], months: Months, of_cell: Codes
-) -> tuple[pa.Table, NDArray[np.int64], Codes, Codes]:
-    """The events of either view, their cells, and what brings and takes them.
+def _of_events(before: View, after: View, iso3: tuple[str, ...], months: Months, of_cell: Codes) -> _Events:
+    """The events of either view, each with what brings and what takes it.
 
     `of_cell`, of shape (cell,), is the cause that the events of a cell share, `NONE` where each has its own.
     """
@@ -265,7 +277,7 @@ def _of_events(
     leaves[match[same]] = NONE
     brought = np.flatnonzero(~same)
     always, ever = np.full(old.num_rows, NONE), np.full(brought.size, NONE)
-    return (
+    return _Events(
         pa.concat_tables([old, new.take(pa.array(brought))]).unify_dictionaries(),
         np.concatenate([cell_a, cell_b[brought]]),
         np.concatenate([always, enters[brought]]).astype(np.int8),
@@ -297,15 +309,6 @@ def _alike(old: pa.Table, new: pa.Table) -> Cells:
     return alike
 
 
-def _moved(
-    events: pa.Table, cell: NDArray[np.int64], enters: Codes, leaves: Codes, cause: int, shape: tuple[int, ...]
-) -> Rectangle:
-    """How far the events of one cause move each country-month [deaths]."""
-    sign = (enters == cause).astype(np.float64) - (leaves == cause)
-    moved = np.bincount(cell, sign * events["deaths"].to_numpy(), minlength=shape[0] * shape[1])
-    return np.abs(moved).reshape(shape)
-
-
 def _of_shares(a: _Side, b: _Side, cause: Codes, mostly_new: Cells, before: Cells) -> Codes:
     """The cause of a change in how complete a country-month is held to be; `before` are the months of both origins.
 
@@ -322,13 +325,14 @@ def _of_tables(old: View, new: View) -> tuple[tuple[Ingest, int, int], ...]:
     """The tables beside the outcomes, each with what brings it and what takes it away."""
     before, after = ({ingest.id for ingest in view.ingests} for view in (old, new))
     kinds = {ingest.kind for ingest in old.ingests}
-    brings = {
-        ingest.id: NONE if ingest.id in before else NEW if ingest.kind in kinds else SOURCE for ingest in new.ingests
-    }
-    return tuple(
-        (ingest, brings.get(ingest.id, NONE), NONE if ingest.id in after else REVISED)
-        for ingest in _both(old, new, outcomes=False)
-    )
+
+    def enters(ingest: Ingest) -> int:
+        if ingest.id in before:
+            return NONE
+        return NEW if ingest.kind in kinds else SOURCE
+
+    found = _both(old, new, outcomes=False)
+    return tuple((ingest, enters(ingest), NONE if ingest.id in after else REVISED) for ingest in found)
 
 
 def _unlike(one: Rectangle, other: Rectangle) -> Cells:

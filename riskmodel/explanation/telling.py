@@ -1,10 +1,11 @@
 """Explanations as they are told: ready for JSON, with one plain sentence each in English and French.
 
-It words what `drivers` and `domino` have computed, and computes nothing itself. Numbers are written as the language
-writes them.
+It words what `drivers` and `domino` have computed, and computes nothing itself. Numbers, plurals and the spaces before
+French punctuation are as the language has them.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from babel.numbers import format_decimal, format_percent
 from riskmodel import geography
 from riskmodel.assessment import EARLIER, Assessment
 from riskmodel.explanation.domino import CAVEAT, Domino
-from riskmodel.explanation.drivers import BACKGROUNDS, TARGETS, Split
-from riskmodel.indicators.declaration import Family, Indicator
+from riskmodel.explanation.drivers import BACKGROUNDS, OWN_DEATHS, TARGETS, Split
+from riskmodel.indicators.declaration import Family, Indicator, Text
 from riskmodel.indicators.panel import FAMILIES, INDICATORS
 
 LANGUAGES = ("en", "fr")
@@ -34,14 +35,25 @@ _TARGET = {
     "risk_score": {"en": "risk score", "fr": "score de risque"},
     "escalation_probability": {"en": "escalation probability", "fr": "probabilité d’escalade"},
 }
+_POINTS = {
+    "risk_score": {"en": ("point", "points"), "fr": ("point", "points")},
+    "escalation_probability": {
+        "en": ("percentage point", "percentage points"),
+        "fr": ("point de pourcentage", "points de pourcentage"),
+    },
+}
 _UNREAD = {
-    "en": " (this model does not read it: too few of the months that it learned from have it)",
-    "fr": " (ce modèle ne la lit pas : trop peu des mois dont il a appris la connaissent)",
+    "en": " (this model does not read it: it is known for too few of the months that the model was trained on)",
+    "fr": " (ce modèle ne la lit pas : elle n’est connue que pour trop peu des mois sur lesquels il a été entraîné)",
 }
 _AVERAGE = {
     "own_year": {"en": "its own average of the 12 months before", "fr": "sa propre moyenne des 12 mois précédents"},
     "region": {"en": "the region's average", "fr": "la moyenne de la région"},
 }
+_SIDE = {"en": ("above", "below"), "fr": ("au-dessus de", "au-dessous de")}
+_COLON = {"en": ": ", "fr": " : "}
+_SEMICOLON = {"en": "; ", "fr": " ; "}
+_BOUND = re.compile(r" (?=[:;!?%»])|(?<=«) |(?<=\d) (?=\d)")
 
 
 def declared() -> list[dict[str, Any]]:
@@ -49,8 +61,8 @@ def declared() -> list[dict[str, Any]]:
     return [
         {
             "name": family.name,
-            "title": dict(family.title),
-            "theme": dict(family.theme),
+            "title": _set(family.title),
+            "theme": _set(family.theme),
             "indicators": [
                 {
                     "name": indicator.name,
@@ -58,8 +70,8 @@ def declared() -> list[dict[str, Any]]:
                     "window": indicator.window,
                     "direction": indicator.direction,
                     "scale": indicator.scale,
-                    "meaning": dict(indicator.meaning),
-                    "missing": dict(indicator.missing),
+                    "meaning": _set(indicator.meaning),
+                    "missing": _set(indicator.missing),
                     "literature": [{"reference": work.reference, "doi": work.doi} for work in indicator.literature],
                     "inputs": list(indicator.inputs),
                 }
@@ -85,7 +97,7 @@ def drivers_told(found: Mapping[str, Mapping[str, Split]], seen: Assessment, iso
             for target in TARGETS
         },
         "events": _events(seen, iso3),
-        "method": METHOD,
+        "method": _set(METHOD),
     }
 
 
@@ -121,8 +133,13 @@ def value(indicator: Indicator, said: float, language: str) -> str:
         count = float(np.expm1(said))
         return number(count, language, digits=0 if abs(count - round(count)) < 0.01 or count >= 100 else 1)
     if indicator.scale == "share":
-        return str(format_percent(round(said, 4), format="0.#%" if language == "en" else "0.# %", locale=language))
+        return str(format_percent(round(said, 4), format="0.#%" if language == "en" else "0.#\xa0%", locale=language))
     return number(said, language, digits=0 if abs(said - round(said)) < 1e-6 or abs(said) >= 100 else 1)
+
+
+def _set(text: Text) -> dict[str, str]:
+    """The text with spaces in French that no line breaks at: before : ; ! ? % », after «, and within numbers."""
+    return {language: _BOUND.sub("\xa0", said) if language == "fr" else said for language, said in text.items()}
 
 
 def _points(points: float, score: float) -> dict[str, Any]:
@@ -133,79 +150,78 @@ def _points(points: float, score: float) -> dict[str, Any]:
 
 def _split(split: Split, seen: Assessment, iso3: str, target: str, background: str, score: float) -> dict[str, Any]:
     served = score if target == "risk_score" else split.value
-    families = [
-        {
-            "family": family.name,
-            "contribution": round(split.families[place], 2) + 0.0,
-            "sentence": _of_family(family, place, split, seen, iso3),
-            "indicators": [
-                {
-                    "name": INDICATORS[at].name if at >= 0 else "own_deaths",
-                    "contribution": round(points, 2) + 0.0,
-                    "standard_error": round(error, 3),
-                }
-                for at, points, error in _top(split, place)
-            ],
-        }
-        for place, family in enumerate(FAMILIES)
-    ]
     return {
         "value": round(served, 2),
         "average": round(split.average, 2),
         "difference": round(served - split.average, 2),
         "rounding": round(served - split.value, 3) + 0.0,
-        "sentence": {language: _summary(split, iso3, target, background, served, language) for language in LANGUAGES},
-        "families": families,
+        "sentence": _in_each(lambda language: _summary(split, iso3, target, background, served, language)),
+        "families": [_family(family, place, split, seen, iso3, target) for place, family in enumerate(FAMILIES)],
     }
 
 
-def _top(split: Split, family: int) -> list[tuple[int, float, float]]:
-    """The indicators that contribute most to a family, the greatest first."""
-    return sorted(split.indicators.get(family, ()), key=lambda entry: -abs(entry[1]))[:TOLD]
+def _family(family: Family, place: int, split: Split, seen: Assessment, iso3: str, target: str) -> dict[str, Any]:
+    """A family's contribution, the indicators that contribute most to it, and one sentence.
+
+    The sentence tells the headline indicators, and those that contribute most.
+    """
+    points = split.families[place]
+    top = sorted(split.indicators.get(place, ()), key=lambda one: -abs(one.points))[:TOLD]
+    shown = {indicator.name: indicator for indicator in family.indicators if indicator.name in family.headline}
+    shown |= {INDICATORS[one.indicator].name: INDICATORS[one.indicator] for one in top if one.indicator != OWN_DEATHS}
+
+    def sentence(language: str) -> str:
+        said = f"{number(points, language, signed=True)} {_unit(points, target, language)}"
+        unread = "" if place in split.read else _UNREAD[language]
+        first, *more = (_now_and_then(indicator, seen, iso3, language) for indicator in shown.values())
+        told = _SEMICOLON[language].join([first, *(one[0].lower() + one[1:] for one in more)])
+        return f"{family.title[language]}{_COLON[language]}{said}{unread}. {told}."
+
+    return {
+        "family": family.name,
+        "contribution": round(points, 2) + 0.0,
+        "sentence": _in_each(sentence),
+        "indicators": [
+            {
+                "name": "own_deaths" if one.indicator == OWN_DEATHS else INDICATORS[one.indicator].name,
+                "contribution": round(one.points, 2) + 0.0,
+                "standard_error": round(one.error, 3),
+            }
+            for one in top
+        ],
+    }
+
+
+def _in_each(sentence: Callable[[str], str]) -> dict[str, str]:
+    return _set({language: sentence(language) for language in LANGUAGES})
 
 
 def _summary(split: Split, iso3: str, target: str, background: str, served: float, language: str) -> str:
     """One sentence: how far from the average, and what of it goes with which family."""
     country = geography.country(iso3).name(language)
-    difference = served - split.average
-    titles = [family.title[language].lower() for family in FAMILIES]
-    told = sorted(zip(split.families, titles, strict=True), key=lambda part: -abs(part[0]))
-    some = ", ".join(f"{title} {number(points, language, signed=True)}" for points, title in told if round(points, 1))
-    none = ", ".join(title for points, title in told if not round(points, 1))
-    away = number(abs(difference), language)
+    families = sorted(zip(split.families, FAMILIES, strict=True), key=lambda part: -abs(part[0]))
+    titled = [(points, family.title[language].lower()) for points, family in families]
+    some = ", ".join(f"{title} {number(points, language, signed=True)}" for points, title in titled if round(points, 1))
+    none = ", ".join(title for points, title in titled if not round(points, 1))
     per_cent = "" if target == "risk_score" else {"en": "%", "fr": " %"}[language]
     now, usual = (number(points, language) + per_cent for points in (served, split.average))
+    difference = served - split.average
+    side, average = _SIDE[language][difference < 0], _AVERAGE[background][language]
+    away = f"{number(abs(difference), language)} {_unit(difference, target, language)} {side} {average} ({usual})"
+    what, points = _TARGET[target][language], _POINTS[target][language][1]
     if language == "fr":
-        side = "au-dessus de" if difference >= 0 else "au-dessous de"
-        parts = [f"points associés à : {some}" if some else "", f"aucun point pour : {none}" if none else ""]
-        said = (
-            f"{country} : {_TARGET[target]['fr']} de {now}, {away} points {side} {_AVERAGE[background]['fr']} ({usual})"
-        )
-        return " ; ".join([said, *filter(None, parts)]) + "."
-    side = "above" if difference >= 0 else "below"
-    parts = [f"points associated with: {some}" if some else "", f"none with: {none}" if none else ""]
-    said = f"{country}: {_TARGET[target]['en']} {now}, {away} points {side} {_AVERAGE[background]['en']} ({usual})"
-    return "; ".join([said, *filter(None, parts)]) + "."
+        said = [f"{country} : {what} de {now}, {away}"]
+        said += [f"{points} associés à : {some}"] * bool(some) + [f"aucun point pour : {none}"] * bool(none)
+    else:
+        said = [f"{country}: {what} {now}, {away}"]
+        said += [f"{points} associated with: {some}"] * bool(some) + [f"none with: {none}"] * bool(none)
+    return _SEMICOLON[language].join(said) + "."
 
 
-def _of_family(family: Family, place: int, split: Split, seen: Assessment, iso3: str) -> dict[str, str]:
-    """One sentence: the family's contribution, and its indicators that contribute most, or else its first."""
-    top = [INDICATORS[at] for at, _, _ in _top(split, place) if at >= 0]
-    headline = [indicator for indicator in family.indicators if indicator.name in family.headline]
-    shown = [*headline, *(indicator for indicator in top if indicator not in headline)]
-    return {language: _sentence(family, place, split, shown, seen, iso3, language) for language in LANGUAGES}
-
-
-def _sentence(
-    family: Family, place: int, split: Split, shown: Sequence[Indicator], seen: Assessment, iso3: str, language: str
-) -> str:
-    points = split.families[place]
-    said = number(points, language, signed=True)
-    told = ("; " if language == "en" else " ; ").join(_now_and_then(one, seen, iso3, language) for one in shown)
-    unread = "" if place in split.read else _UNREAD[language]
-    if language == "fr":
-        return f"{family.title['fr']} : {said} point{'s' * (abs(points) >= 2)}{unread}. {told}."
-    return f"{family.title['en']}: {said} point{'s' * (round(abs(points), 1) != 1)}{unread}. {told}."
+def _unit(points: float, target: str, language: str) -> str:
+    """The word for so many points as they are written: in English only 1.0 is singular, in French all below 2."""
+    written = abs(round(points, 1))
+    return _POINTS[target][language][written >= 2 if language == "fr" else written != 1]
 
 
 def _now_and_then(indicator: Indicator, seen: Assessment, iso3: str, language: str) -> str:
@@ -213,13 +229,12 @@ def _now_and_then(indicator: Indicator, seen: Assessment, iso3: str, language: s
     series = seen.panel.values[row, :, at]
     values = (float(series[-1 - back]) if back < len(series) else np.nan for back in (0, EARLIER))
     now, then = (value(indicator, said, language) for said in values)
-    if language == "fr":
-        return f"{indicator.meaning['fr']} : {now} (12 mois plus tôt : {then})"
-    return f"{indicator.meaning['en']}: {now} (12 months earlier: {then})"
+    earlier = {"en": f"12 months earlier: {then}", "fr": f"12 mois plus tôt : {then}"}[language]
+    return f"{indicator.meaning[language]}{_COLON[language]}{now} ({earlier})"
 
 
 def _events(seen: Assessment, iso3: str) -> dict[str, list[dict[str, Any]]]:
-    """The events behind each family's values, by family; none where events are not known."""
+    """The events behind each family's values of the origin, by family; no family where events are not known."""
     events = seen.inputs.events
     if events is None:
         return {}

@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from riskmodel.indicators import windows
-from riskmodel.indicators.declaration import GED, Citation, Family, Indicator
+from riskmodel.indicators import parts, windows
+from riskmodel.indicators.declaration import GED, UNTOLD, Citation, Family, Indicator, either
 from riskmodel.indicators.inputs import Events, Inputs, Places, Rectangle
-from riskmodel.indicators.spread import EFFECTIVE, MEMORY, UNTOLD, Parts, count, one_each, ratio, told, untold_or
+from riskmodel.indicators.parts import EFFECTIVE, MEMORY, Parts
 
 NAME = "actors"
 
@@ -34,67 +34,53 @@ def _sides(events: Events, counted: NDArray[np.bool_]) -> tuple[Places, Places]:
     return side_a, np.where(side_b == side_a, -1, side_b)
 
 
-def _parties(events: Events, counted: NDArray[np.bool_]) -> Parts:
-    """The events in which each actor took part."""
+def _taking_part(events: Events, counted: NDArray[np.bool_]) -> Parts:
     actor = np.concatenate(_sides(events, counted))
     row, column = np.tile(events.row, 2), np.tile(events.column, 2)
     return Parts.of(row[actor >= 0], column[actor >= 0], actor[actor >= 0], events.told.shape)
 
 
-def _pairs(events: Events) -> Parts:
+def _actors(inputs: Inputs) -> Parts:
+    """The events in which each armed actor took part."""
+    return _taking_part(inputs.reported, inputs.reported.armed)
+
+
+def _groups(inputs: Inputs) -> Parts:
+    """The events in which each armed group took part, governments left out."""
+    return _taking_part(inputs.reported, inputs.reported.groups)
+
+
+def _dyads(inputs: Inputs) -> Parts:
     """The events of each dyad of which both sides are armed."""
+    events = inputs.reported
     side_a, side_b = _sides(events, events.armed)
     there = (side_a >= 0) & (side_b >= 0) & (events.dyad >= 0)
     return Parts.of(events.row[there], events.column[there], events.dyad[there], events.told.shape)
 
 
-def _actors(inputs: Inputs, *, months: int) -> Rectangle:
-    parties = _parties(inputs.reported, inputs.reported.armed)
-    return count(parties, parties.recent(months) > 0, told(inputs.reported, months))
-
-
-def _new_actors(inputs: Inputs, *, months: int) -> Rectangle:
-    parties = _parties(inputs.reported, inputs.reported.armed)
-    return count(parties, parties.new(months, MEMORY), told(inputs.reported, months + MEMORY))
-
-
-def _dyads(inputs: Inputs, *, months: int) -> Rectangle:
-    pairs = _pairs(inputs.reported)
-    return count(pairs, pairs.recent(months) > 0, told(inputs.reported, months))
-
-
-def _new_dyads(inputs: Inputs, *, months: int) -> Rectangle:
-    pairs = _pairs(inputs.reported)
-    return count(pairs, pairs.new(months, MEMORY), told(inputs.reported, months + MEMORY))
-
-
-def _effective(inputs: Inputs, *, months: int) -> Rectangle:
-    parties = _parties(inputs.reported, inputs.reported.armed)
-    return np.where(told(inputs.reported, months), parties.effective(months), np.nan)
-
-
 def _dominance(inputs: Inputs, *, months: int) -> Rectangle:
-    groups = _parties(inputs.reported, inputs.reported.groups)
+    groups = inputs.once(_groups)
     lately = groups.recent(months)
-    return np.where(told(inputs.reported, months), ratio(groups.highest(lately), groups.total(lately)), np.nan)
+    share = windows.ratio(groups.highest(lately), groups.total(lately))
+    return np.where(windows.throughout(inputs.reported.told, months), share, np.nan)
 
 
-def _crossing(inputs: Inputs, months: int) -> tuple[Parts, NDArray[np.bool_]]:
-    """The armed groups, and whether each was also active next door in the last months, shape (pair + 1, month).
+def _crossing(inputs: Inputs, months: int) -> NDArray[np.bool_]:
+    """Whether each armed group was also active next door in the last months, shape (pair + 1, month).
 
     The last row is of no group. A neighbour counts where its events are known in all of those months.
     """
-    events = inputs.reported
-    groups = _parties(events, events.groups)
+    events, groups = inputs.reported, inputs.once(_groups)
     nobody = np.zeros((1, events.told.shape[1]), dtype=bool)
-    active = np.append((groups.recent(months) > 0) & told(events, months)[groups.row], nobody, axis=0)
+    known = windows.throughout(events.told, months)
+    active = np.append((groups.recent(months) > 0) & known[groups.row], nobody, axis=0)
     place = _places(groups, events)
     both = np.zeros(active.shape, dtype=bool)
     for row, around in enumerate(inputs.neighbours):
         here = np.flatnonzero(groups.row == row)
         next_door = active[place[around][:, groups.part[here]]].any(axis=0)
         both[here] = active[here] & next_door
-    return groups, both
+    return both
 
 
 def _places(groups: Parts, events: Events) -> Places:
@@ -105,19 +91,17 @@ def _places(groups: Parts, events: Events) -> Places:
 
 
 def _next_door_told(inputs: Inputs, months: int) -> NDArray[np.bool_]:
-    known = told(inputs.reported, months)
+    known = windows.throughout(inputs.reported.told, months)
     return known & (inputs.neighbours.astype(np.float64) @ known.astype(np.float64) > 0)
 
 
 def _across(inputs: Inputs, *, months: int) -> Rectangle:
-    groups, both = _crossing(inputs, months)
-    return count(groups, both[:-1], _next_door_told(inputs, months))
+    return parts.logged(inputs.once(_groups), _crossing(inputs, months)[:-1], _next_door_told(inputs, months))
 
 
 def _across_share(inputs: Inputs, *, months: int) -> Rectangle:
-    events = inputs.reported
-    groups, both = _crossing(inputs, months)
-    place = _places(groups, events)
+    events, both = inputs.reported, _crossing(inputs, months)
+    place = _places(inputs.once(_groups), events)
     one, other = (place[events.row, side] for side in _sides(events, events.groups))
     number = np.zeros(events.told.size)
     for age in range(months):  # an event counts in so many months, and in each its groups are asked anew
@@ -126,29 +110,26 @@ def _across_share(inputs: Inputs, *, months: int) -> Rectangle:
         column = column[there]
         crosses = both[one[there], column] | both[other[there], column]
         number += np.bincount((events.row[there] * events.told.shape[1] + column)[crosses], minlength=number.size)
-    share = ratio(number.reshape(events.told.shape), windows.total(events.count(), months))
+    share = windows.ratio(number.reshape(events.told.shape), windows.total(events.count(), months))
     return np.where(_next_door_told(inputs, months), share, np.nan)
 
 
 def _behind(inputs: Inputs, row: int, column: int) -> Places:
-    return one_each(inputs.reported, inputs.reported.dyad, row, column)
+    return parts.one_each(inputs.reported, inputs.reported.dyad, row, column)
 
 
-NOBODY = untold_or(
-    "no event of the window names an armed actor",
-    "aucun événement de la fenêtre ne nomme d’acteur armé",
+NOBODY = either(
+    UNTOLD, "no event of the window names an armed actor", "aucun événement de la fenêtre ne nomme d’acteur armé"
 )
-NO_GROUP = untold_or(
+NO_GROUP = either(
+    UNTOLD,
     "no event of the window names an armed group other than a government",
     "aucun événement de la fenêtre ne nomme de groupe armé autre qu’un gouvernement",
 )
-NO_NEIGHBOUR = untold_or(
+NO_NEIGHBOUR = either(
+    UNTOLD,
     "no neighbour by land has events known in all of it",
     "aucun voisin terrestre n’a d’événements connus sur toute la fenêtre",
-)
-NO_NEIGHBOUR_OR_EVENT = untold_or(
-    "no neighbour by land has events known in all of it, or the country had no event",
-    "aucun voisin terrestre n’a d’événements connus sur toute la fenêtre, ou le pays n’a connu aucun événement",
 )
 
 declare = partial(Indicator, family=NAME, literature=(DYADS, GED), inputs=("events",))
@@ -165,7 +146,7 @@ INDICATORS: tuple[Indicator, ...] = (
             "fr": "Acteurs armés actifs ces 12 derniers mois",
         },
         missing=UNTOLD,
-        compute=partial(_actors, months=12),
+        compute=partial(parts.active, of=_actors, months=12),
     ),
     *(
         declare(
@@ -179,7 +160,7 @@ INDICATORS: tuple[Indicator, ...] = (
             },
             missing=NOBODY,
             literature=(EFFECTIVE, DYADS),
-            compute=partial(_effective, months=months),
+            compute=partial(parts.effective, of=_actors, months=months),
         )
         for months in (12, 36)
     ),
@@ -207,7 +188,7 @@ INDICATORS: tuple[Indicator, ...] = (
             "fr": f"Acteurs armés actifs ces 12 derniers mois, mais absents du pays durant les {MEMORY} précédents",
         },
         missing=UNTOLD,
-        compute=partial(_new_actors, months=12),
+        compute=partial(parts.new, of=_actors, months=12),
     ),
     declare(
         name="dyads_12m",
@@ -220,7 +201,7 @@ INDICATORS: tuple[Indicator, ...] = (
             "fr": "Paires d’acteurs armés qui se sont affrontés ces 12 derniers mois",
         },
         missing=UNTOLD,
-        compute=partial(_dyads, months=12),
+        compute=partial(parts.active, of=_dyads, months=12),
     ),
     declare(
         name="new_dyads_12m",
@@ -233,7 +214,7 @@ INDICATORS: tuple[Indicator, ...] = (
             "fr": f"Paires d’acteurs armés aux prises ces 12 derniers mois, mais pas durant les {MEMORY} précédents",
         },
         missing=UNTOLD,
-        compute=partial(_new_dyads, months=12),
+        compute=partial(parts.new, of=_dyads, months=12),
     ),
     declare(
         name="cross_border_actors_12m",
@@ -259,7 +240,7 @@ INDICATORS: tuple[Indicator, ...] = (
             "en": "Share of the events of the last 12 months with an armed group that is also active next door",
             "fr": "Part des événements des 12 derniers mois impliquant un groupe armé actif aussi dans un pays voisin",
         },
-        missing=NO_NEIGHBOUR_OR_EVENT,
+        missing=either(NO_NEIGHBOUR, "the country had no event", "le pays n’a connu aucun événement"),
         literature=(TRANSNATIONAL, GED),
         compute=partial(_across_share, months=12),
     ),
@@ -275,4 +256,5 @@ FAMILY = Family(
     headline=("actors_12m", "new_actors_12m"),
     indicators=INDICATORS,
     behind=_behind,
+    abroad=True,
 )

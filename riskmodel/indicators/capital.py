@@ -13,8 +13,21 @@ from scipy.spatial import cKDTree
 
 from riskmodel import geography
 from riskmodel.indicators import windows
-from riskmodel.indicators.declaration import GED, VIEWS, Citation, Family, Indicator
+from riskmodel.indicators.declaration import (
+    DIFFUSION,
+    GED,
+    SHOWN,
+    UNTOLD,
+    VIEWS,
+    Citation,
+    Family,
+    Indicator,
+    Text,
+    either,
+    last,
+)
 from riskmodel.indicators.inputs import Events, Inputs, Places, Rectangle
+from riskmodel.indicators.windows import YEAR
 
 NAME = "capital"
 
@@ -24,8 +37,6 @@ SECTORS = 8
 AT_SITE = 10  # [km] from an airport or the centre of a town
 APART = 25  # [km] between two sites, more than one event can touch at once
 AROUND, QUIET = 100, 24  # ground is new where nothing was so near [km] for so long [months]
-YEAR = 12
-SHOWN = 5
 
 _CELL = 0.5  # [degrees]: two places in one cell lie less than AROUND apart
 _SLACK = 1e-6
@@ -41,67 +52,47 @@ TOWNS = Citation(
     "Political Geography 28(4): 224-238",
     "10.1016/j.polgeo.2009.05.007",
 )
-DIFFUSION = Citation(
-    "Schutte & Weidmann (2011), Diffusion patterns of violence in civil wars, Political Geography 30(3): 143-152",
-    "10.1016/j.polgeo.2011.03.005",
-)
-
-UNKNOWN = {
-    "en": "no event file covers a month of the window; only located events count (UCDP's where_prec 3 or better), each "
-    "on its first day",
-    "fr": "aucun fichier d’événements ne couvre un mois de la fenêtre ; seuls comptent les événements localisés "
-    "(where_prec d’UCDP de 3 ou moins), chacun à son premier jour",
-}
 
 
-def _or(reason: dict[str, str]) -> dict[str, str]:
-    return {language: f"{text}, {_OR[language]} {UNKNOWN[language]}" for language, text in reason.items()}
-
-
-_OR = {"en": "or", "fr": "ou"}
-NONE_LOCATED = _or({"en": "no located event in the window", "fr": "aucun événement localisé dans la fenêtre"})
-NONE_BEFORE = _or(
-    {"en": "no located event in one of the two years", "fr": "aucun événement localisé dans l’une des deux années"}
-)
-NO_DEATHS = _or(
-    {
-        "en": "no deaths in located events of the window",
-        "fr": "aucun mort dans les événements localisés de la fenêtre",
+def _located(reason: Text) -> Text:
+    """The reason, with which events are looked at in any case."""
+    return {
+        "en": f"{reason['en']}; only located events count (UCDP's where_prec 3 or better), each on its first day",
+        "fr": f"{reason['fr']} ; seuls comptent les événements localisés (where_prec d’UCDP de 3 ou moins), chacun à "
+        "son premier jour",
     }
-)
+
+
+def _or(en: str, fr: str) -> Text:
+    return _located(either(UNTOLD, en, fr))
+
+
+UNKNOWN = _located(UNTOLD)
+NONE_LOCATED = _or("no located event in the window", "aucun événement localisé dans la fenêtre")
+NONE_BEFORE = _or("no located event in one of the two years", "aucun événement localisé dans l’une des deux années")
+NO_DEATHS = _or("no deaths in located events of the window", "aucun mort dans les événements localisés de la fenêtre")
 NO_DEATHS_BEFORE = _or(
-    {
-        "en": "no deaths in located events of one of the two years",
-        "fr": "aucun mort dans les événements localisés de l’une des deux années",
-    }
+    "no deaths in located events of one of the two years",
+    "aucun mort dans les événements localisés de l’une des deux années",
 )
-NO_AIRPORT = _or({"en": "no airport of the country is known", "fr": "aucun aéroport connu dans le pays"})
+NO_AIRPORT = _or("no airport of the country is known", "aucun aéroport connu dans le pays")
 NO_TOWN = _or(
-    {
-        "en": "no town of 50,000 or more is known in the country",
-        "fr": "aucune ville connue d’au moins 50 000 habitants dans le pays",
-    }
+    "no town of 50,000 or more is known in the country", "aucune ville connue d’au moins 50 000 habitants dans le pays"
 )
-NO_SITE = _or({"en": "no such site of the country is known", "fr": "aucun site de ce genre connu dans le pays"})
-
-
-def _capitals(iso3: tuple[str, ...]) -> NDArray[np.float64]:
-    """Latitude and longitude of the capitals [degrees], shape (country, 2)."""
-    known = [geography.country(code) for code in iso3]
-    return np.array([(one.latitude, one.longitude) for one in known]).reshape(-1, 2)
+NO_SITE = _or("no such site of the country is known", "aucun site de ce genre connu dans le pays")
 
 
 def _distance(inputs: Inputs, of: Places | slice = slice(None)) -> NDArray[np.float64]:
     """How far events are from their country's capital [km]; NaN where they are not located."""
     events = inputs.reported
-    capital = _capitals(inputs.iso3)[events.row[of]]
+    capital = inputs.capitals[events.row[of]]
     km = geography.distance(events.latitude[of], events.longitude[of], capital[:, 0], capital[:, 1])
     return np.where(events.located[of], km, np.nan)
 
 
 def _ringed(inputs: Inputs) -> tuple[Places, NDArray[np.float64]]:
     """The located events within the widest ring, and how far each is from the capital [km]."""
-    events, capitals = inputs.reported, _capitals(inputs.iso3)
+    events, capitals = inputs.reported, inputs.capitals
     widest = max(RINGS) / geography.EARTH_RADIUS
     north = np.degrees(widest) + _SLACK
     east = np.degrees(np.arcsin(np.minimum(np.sin(widest) / np.cos(np.radians(capitals[:, 0])), 1.0))) + _SLACK
@@ -131,11 +122,7 @@ def _deaths(inputs: Inputs, *, within: int, months: int) -> Rectangle:
 def _share(inputs: Inputs, *, within: int, months: int) -> Rectangle:
     events = inputs.reported
     near = windows.total(events.count(_within(inputs, within)), months)
-    return _ratio(near, windows.total(events.count(events.located), months))
-
-
-def _ratio(part: Rectangle, whole: Rectangle) -> Rectangle:
-    return np.asarray(np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0))
+    return windows.ratio(near, windows.total(events.count(events.located), months))
 
 
 def _median(inputs: Inputs) -> Rectangle:
@@ -155,8 +142,7 @@ def _median(inputs: Inputs) -> Rectangle:
     middle = [km[order[listed[(start + (size - 1 + more) // 2)[filled]] % order.size]] for more in (0, 1)]
     median = np.full(events.told.size, np.nan)
     median[filled] = (middle[0] + middle[1]) / 2
-    known = windows.total(events.count(), YEAR)
-    return np.where(np.isnan(known), np.nan, median.reshape(events.told.shape))
+    return np.where(windows.throughout(events.told, YEAR), median.reshape(events.told.shape), np.nan)
 
 
 def _centre(inputs: Inputs, *, months: int) -> Rectangle:
@@ -165,32 +151,28 @@ def _centre(inputs: Inputs, *, months: int) -> Rectangle:
     places = np.rint(geography.unit_vectors(events.latitude, events.longitude) / _GRAIN) * _GRAIN
     x, y, z = (windows.total(events.count(events.located, events.deaths * axis), months) for axis in places.T)
     latitude, longitude = np.degrees(np.arctan2(z, np.hypot(x, y))), np.degrees(np.arctan2(y, x))
-    capital = _capitals(inputs.iso3)
+    capital = inputs.capitals
     km = geography.distance(latitude, longitude, capital[:, :1], capital[:, 1:])
     return np.where(windows.total(events.count(events.located, events.deaths), months) > 0, km, np.nan)
 
 
-def _over_a_year(of: Rectangle) -> Rectangle:
-    return of - windows.delayed(of, YEAR)
-
-
 def _median_change(inputs: Inputs) -> Rectangle:
-    return _over_a_year(inputs.once(_median))
+    return windows.change(inputs.once(_median), YEAR)
 
 
 def _centre_change(inputs: Inputs) -> Rectangle:
-    return _over_a_year(_centre(inputs, months=YEAR))
+    return windows.change(_centre(inputs, months=YEAR), YEAR)
 
 
 def _sectors(inputs: Inputs, *, months: int) -> Rectangle:
     """In how many of eight directions from the capital there were events; the first is centred on north."""
     events, near = inputs.reported, _within(inputs, NEAR)
-    capital = _capitals(inputs.iso3)[events.row[near]]
+    capital = inputs.capitals[events.row[near]]
     bearing = geography.bearing(capital[:, 0], capital[:, 1], events.latitude[near], events.longitude[near])
     sector = (bearing + 180 / SECTORS) % 360 // (360 / SECTORS)  # an event at the very capital lies in no direction
     monthly = [events.count(near[sector == direction]) for direction in range(SECTORS)]
-    known = windows.total(events.count(), months)
-    return np.where(np.isnan(known), np.nan, sum(windows.total(seen, months) > 0 for seen in monthly))
+    hit = sum((windows.total(seen, months) > 0).astype(np.float64) for seen in monthly)
+    return np.where(windows.throughout(events.told, months), hit, np.nan)
 
 
 def _own_sites(inputs: Inputs) -> tuple[geography.Sites, Places]:
@@ -232,7 +214,7 @@ def _known_for(inputs: Inputs, kinds: tuple[str, ...], months: int) -> NDArray[n
     """Where the events of a window are known, and the country has a site of some kind."""
     sites, row = inputs.once(_own_sites)
     has = np.isin(np.arange(len(inputs.iso3)), row[np.isin(sites.kind, kinds)])
-    return has[:, None] & ~np.isnan(windows.total(inputs.reported.count(), months))
+    return has[:, None] & windows.throughout(inputs.reported.told, months)
 
 
 def _at_sites(inputs: Inputs, *, kind: str, months: int) -> Rectangle:
@@ -283,8 +265,8 @@ def _on_new_ground(inputs: Inputs, *, months: int) -> Rectangle:
 
 def _new_ground(inputs: Inputs) -> Rectangle:
     events = inputs.reported
-    known = windows.total(np.where(events.told, 1.0, np.nan), QUIET + 1)
-    return np.where(np.isnan(known), np.nan, events.count(_first_around(inputs, ~np.isnan(known))))
+    known = windows.throughout(events.told, QUIET + 1)
+    return np.where(known, events.count(_first_around(inputs, known)), np.nan)
 
 
 def _first_around(inputs: Inputs, cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -341,10 +323,6 @@ def behind(inputs: Inputs, row: int, column: int) -> Places:
     return chosen[np.lexsort((-events.deaths[chosen], -events.day[chosen], rank))][:SHOWN]
 
 
-def _span(months: int, language: str) -> str:
-    return {"en": f"over the last {months} months", "fr": f"sur les {months} derniers mois"}[language]
-
-
 declare = partial(Indicator, family=NAME, missing=UNKNOWN, inputs=("events",), literature=(GEOGRAPHY, GED))
 
 _SITES = {
@@ -364,8 +342,9 @@ INDICATORS: tuple[Indicator, ...] = (
             window=months,
             direction=+1,
             meaning={
-                "en": f"Located events within {within} km of the capital {_span(months, 'en')}",
-                "fr": f"Événements localisés dans un rayon de {within} km autour de la capitale {_span(months, 'fr')}",
+                "en": f"Located events within {within} km of the capital over {last(months, 'en')}",
+                "fr": f"Événements localisés dans un rayon de {within} km autour de la capitale "
+                f"sur {last(months, 'fr')}",
             },
             scale="log1p",
             compute=partial(_events, within=within, months=months),
@@ -379,9 +358,9 @@ INDICATORS: tuple[Indicator, ...] = (
             window=12,
             direction=+1,
             meaning={
-                "en": f"Deaths in located events within {within} km of the capital {_span(12, 'en')}",
+                "en": f"Deaths in located events within {within} km of the capital over the last 12 months",
                 "fr": f"Morts lors d’événements localisés dans un rayon de {within} km autour de la capitale "
-                f"{_span(12, 'fr')}",
+                "sur les 12 derniers mois",
             },
             scale="log1p",
             compute=partial(_deaths, within=within, months=12),
@@ -394,9 +373,9 @@ INDICATORS: tuple[Indicator, ...] = (
         window=12,
         direction=+1,
         meaning={
-            "en": f"Share of located events that lie within {NEAR} km of the capital {_span(12, 'en')}",
+            "en": f"Share of located events that lie within {NEAR} km of the capital over the last 12 months",
             "fr": f"Part des événements localisés situés dans un rayon de {NEAR} km autour de la capitale "
-            f"{_span(12, 'fr')}",
+            "sur les 12 derniers mois",
         },
         missing=NONE_LOCATED,
         scale="share",
@@ -408,8 +387,8 @@ INDICATORS: tuple[Indicator, ...] = (
         window=12,
         direction=-1,
         meaning={
-            "en": f"Median distance of located events from the capital {_span(12, 'en')}",
-            "fr": f"Distance médiane entre les événements localisés et la capitale {_span(12, 'fr')}",
+            "en": "Median distance of located events from the capital over the last 12 months",
+            "fr": "Distance médiane entre les événements localisés et la capitale sur les 12 derniers mois",
         },
         missing=NONE_LOCATED,
         compute=lambda inputs: inputs.once(_median),
@@ -433,9 +412,9 @@ INDICATORS: tuple[Indicator, ...] = (
         window=12,
         direction=-1,
         meaning={
-            "en": f"Distance from the capital to the centre of deaths in located events {_span(12, 'en')}",
-            "fr": f"Distance entre la capitale et le centre de gravité des morts lors d’événements localisés "
-            f"{_span(12, 'fr')}",
+            "en": "Distance from the capital to the centre of deaths in located events over the last 12 months",
+            "fr": "Distance entre la capitale et le centre de gravité des morts lors d’événements localisés "
+            "sur les 12 derniers mois",
         },
         missing=NO_DEATHS,
         compute=partial(_centre, months=12),
@@ -460,9 +439,10 @@ INDICATORS: tuple[Indicator, ...] = (
         window=12,
         direction=+1,
         meaning={
-            "en": f"Directions (of {SECTORS}) from the capital with located events within {NEAR} km {_span(12, 'en')}",
+            "en": f"Directions (of {SECTORS}) from the capital with located events within {NEAR} km over the last 12 "
+            "months",
             "fr": f"Directions (sur {SECTORS}) autour de la capitale où des événements sont localisés dans un rayon de "
-            f"{NEAR} km {_span(12, 'fr')}",
+            f"{NEAR} km sur les 12 derniers mois",
         },
         compute=partial(_sectors, months=12),
     ),
@@ -473,8 +453,8 @@ INDICATORS: tuple[Indicator, ...] = (
             window=months,
             direction=+1,
             meaning={
-                "en": f"Located events within {AT_SITE} km of {english} {_span(months, 'en')}",
-                "fr": f"Événements localisés à {AT_SITE} km au plus {french} {_span(months, 'fr')}",
+                "en": f"Located events within {AT_SITE} km of {english} over {last(months, 'en')}",
+                "fr": f"Événements localisés à {AT_SITE} km au plus {french} sur {last(months, 'fr')}",
             },
             missing=missing,
             literature=(TOWNS, GED),
@@ -490,9 +470,10 @@ INDICATORS: tuple[Indicator, ...] = (
         window=12,
         direction=+1,
         meaning={
-            "en": f"Airports and towns of 50,000 or more with a located event within {AT_SITE} km {_span(12, 'en')}",
+            "en": f"Airports and towns of 50,000 or more with a located event within {AT_SITE} km over the last 12 "
+            "months",
             "fr": f"Aéroports et villes d’au moins 50 000 habitants ayant connu un événement localisé à {AT_SITE} km "
-            f"au plus {_span(12, 'fr')}",
+            f"au plus sur les 12 derniers mois",
         },
         missing=NO_SITE,
         literature=(TOWNS, GED),
@@ -506,9 +487,9 @@ INDICATORS: tuple[Indicator, ...] = (
         direction=+1,
         meaning={
             "en": f"Days with located events at airports or larger towns {APART} km or more apart, exact days only, "
-            f"{_span(12, 'en')}",
+            f"over the last 12 months",
             "fr": f"Jours comptant des événements localisés près d’aéroports ou de grandes villes distants d’au moins "
-            f"{APART} km, dates exactes seulement, {_span(12, 'fr')}",
+            f"{APART} km, dates exactes seulement, sur les 12 derniers mois",
         },
         missing=NO_SITE,
         literature=(TOWNS, GED),
@@ -523,9 +504,9 @@ INDICATORS: tuple[Indicator, ...] = (
             direction=+1,
             meaning={
                 "en": f"Located events that were the first within {AROUND} km for {QUIET} months, "
-                f"{_span(months, 'en')}",
+                f"over {last(months, 'en')}",
                 "fr": f"Événements localisés qui étaient les premiers depuis {QUIET} mois dans un rayon de {AROUND} "
-                f"km, {_span(months, 'fr')}",
+                f"km, sur {last(months, 'fr')}",
             },
             literature=(DIFFUSION, VIEWS),
             scale="log1p",

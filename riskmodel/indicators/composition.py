@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from riskmodel.indicators import windows
-from riskmodel.indicators.declaration import GED, Citation, Family, Indicator
+from riskmodel.indicators.declaration import GED, SHOWN, UNTOLD, Citation, Family, Indicator, either
 from riskmodel.indicators.inputs import Events, Inputs, Places, Rectangle
-from riskmodel.indicators.spread import UNTOLD, ratio, untold_or
 from riskmodel.outcomes import TYPES
 
 NAME = "composition"
@@ -37,14 +36,14 @@ def _by_state(events: Events) -> NDArray[np.bool_]:
 
 def _kind_share(inputs: Inputs, *, kind: int, months: int) -> Rectangle:
     events = inputs.reported
-    return ratio(_deaths(events, months, events.kind == kind), _deaths(events, months, events.kind >= 0))
+    return windows.ratio(_deaths(events, months, events.kind == kind), _deaths(events, months, events.kind >= 0))
 
 
 def _civilian_share(inputs: Inputs, *, months: int) -> Rectangle:
     events = inputs.reported
     said = ~np.isnan(events.civilians)
     civilians = events.count(said, np.minimum(events.civilians, events.deaths))
-    return ratio(windows.total(civilians, months), _deaths(events, months, said))
+    return windows.ratio(windows.total(civilians, months), _deaths(events, months, said))
 
 
 def _one_sided(inputs: Inputs, *, months: int) -> Rectangle:
@@ -57,7 +56,7 @@ def _state_one_sided(inputs: Inputs, *, months: int) -> Rectangle:
 
 def _state_share(inputs: Inputs, *, months: int) -> Rectangle:
     events = inputs.reported
-    return ratio(_deaths(events, months, _by_state(events)), _deaths(events, months, events.kind == ONE_SIDED))
+    return windows.ratio(_deaths(events, months, _by_state(events)), _deaths(events, months, events.kind == ONE_SIDED))
 
 
 def _largest(inputs: Inputs, *, months: int) -> Rectangle:
@@ -95,13 +94,13 @@ def _converging(inputs: Inputs) -> Rectangle:
 def _behind(inputs: Inputs, row: int, column: int) -> Places:
     """The deadliest event of each kind in the last 12 months, then the second deadliest of each, and so on."""
     events = inputs.reported
-    lately = np.flatnonzero(events.recent(row, column, 12) & (events.kind >= 0) & (events.deaths > 0))
+    lately = np.flatnonzero(events.recent(row, column, windows.YEAR) & (events.kind >= 0) & (events.deaths > 0))
     deadliest = lately[np.lexsort((-lately, -events.deaths[lately]))]
     kind = events.kind[deadliest]
     rank = np.zeros(deadliest.size, dtype=np.intp)
     for each in range(len(TYPES)):
         rank[kind == each] = np.arange((kind == each).sum())
-    return np.asarray(deadliest[np.argsort(rank, kind="stable")][:5])
+    return np.asarray(deadliest[np.argsort(rank, kind="stable")][:SHOWN])
 
 
 KINDS = {
@@ -124,7 +123,8 @@ INDICATORS: tuple[Indicator, ...] = (
                 "en": f"Share of deaths in {KINDS[kind]['en']}, {months} months",
                 "fr": f"Part des morts dans la {KINDS[kind]['fr']}, {months} mois",
             },
-            missing=untold_or(
+            missing=either(
+                UNTOLD,
                 "nobody died in an event whose kind is known",
                 "personne n’est mort dans un événement dont la forme est connue",
             ),
@@ -145,7 +145,8 @@ INDICATORS: tuple[Indicator, ...] = (
                 "en": f"Share of civilians among the dead, {months} months",
                 "fr": f"Part des civils parmi les morts, {months} mois",
             },
-            missing=untold_or(
+            missing=either(
+                UNTOLD,
                 "nobody died in an event whose source counts civilians",
                 "personne n’est mort dans un événement dont la source compte les civils",
             ),
@@ -192,7 +193,8 @@ INDICATORS: tuple[Indicator, ...] = (
             "en": "Share of the deaths in violence against civilians that a government inflicted, 12 months",
             "fr": "Part des morts de la violence contre des civils infligées par un gouvernement, 12 mois",
         },
-        missing=untold_or(
+        missing=either(
+            UNTOLD,
             "nobody died in violence against civilians",
             "personne n’est mort dans une violence exercée contre des civils",
         ),

@@ -1,14 +1,20 @@
 """What an indicator is: one declaration, as data, that carries its own computation; and a family of them.
 
-A family is declared in a module of its own. Nothing here knows which families there are, where the tables come from, or
-what is forecast from them.
+A family is declared in a module of its own; the works and words that several of them use stand here. Nothing here knows
+which families there are, where the tables come from, or what is forecast from them.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from riskmodel.indicators.inputs import Inputs, Places, Rectangle
+
+Text: TypeAlias = Mapping[str, str]
+"""What is said, by language."""
+
+SHOWN = 5
+"""How many events are shown of those behind a family's values, at the most."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +33,39 @@ GED = Citation(
     "Sundberg & Melander (2013), Introducing the UCDP Georeferenced Event Dataset, JPR 50(4): 523-532",
     "10.1177/0022343313484347",
 )
+DIFFUSION = Citation(
+    "Schutte & Weidmann (2011), Diffusion patterns of violence in civil wars, Political Geography 30(3): 143-152",
+    "10.1016/j.polgeo.2011.03.005",
+)
+
+UNCOVERED: Text = {
+    "en": "a month of the window lies outside the coverage of every source",
+    "fr": "un mois de la fenêtre n’est couvert par aucune source",
+}
+UNTOLD: Text = {
+    "en": "a month of the window lies outside the coverage of every event file",
+    "fr": "un mois de la fenêtre n’est couvert par aucun fichier d’événements",
+}
+
+
+def either(reason: Text, en: str, fr: str) -> Text:
+    """A reason for an absent value, with one more."""
+    return {"en": f"{reason['en']}, or {en}", "fr": f"{reason['fr']}, ou {fr}"}
+
+
+def last(months: int, language: str) -> str:
+    """The words for the last months: `the last month`, `the last 3 months`."""
+    if months == 1:
+        return {"en": "the last month", "fr": "le dernier mois"}[language]
+    return {"en": f"the last {months} months", "fr": f"les {months} derniers mois"}[language]
 
 
 @dataclass(frozen=True)
 class Indicator:
     """One declared indicator.
 
-    `window` [months] is how much of the past a value needs, the month itself included. `meaning` and `missing` (what an
-    absent value says) are texts by language. `direction` is +1 where more of it goes with more violence, -1 with less,
+    `window` [months] is how much of the past a value needs, the month itself included. `missing` is what an absent
+    value says. `direction` is +1 where more of it goes with more violence, -1 with less,
     0 where no sign is claimed; it is an association, not a cause. `scale` is how a person reads the value: `log1p`
     values are told as the count they are the log of, `share` as per cent. `inputs` are the tables it needs: names of
     `Inputs.tables`, or `events`. `compute` gives float64 of shape (country, month), whose column t uses nothing after
@@ -46,8 +77,8 @@ class Indicator:
     unit: str
     window: int
     direction: int
-    meaning: Mapping[str, str]
-    missing: Mapping[str, str]
+    meaning: Text
+    missing: Text
     literature: tuple[Citation, ...]
     inputs: tuple[str, ...]
     compute: Callable[[Inputs], Rectangle]
@@ -58,14 +89,15 @@ class Indicator:
 class Family:
     """Indicators of one theme.
 
-    `title` and `theme` are texts by language; `headline` names the indicators that a sentence about the family always
-    tells. `behind` gives the places of the events that stand behind a country's
-    values in a month, the most telling first; None for a family that is not made from events.
+    `headline` names the indicators that a sentence about the family always tells. `behind` gives, for the places of a
+    country and a month, those of the events that stand behind its values, at most `SHOWN`, the most telling first; None
+    for a family that is not made from events. `abroad` says whether it reads what happens in other countries.
     """
 
     name: str
-    title: Mapping[str, str]
-    theme: Mapping[str, str]
+    title: Text
+    theme: Text
     headline: tuple[str, ...]
     indicators: tuple[Indicator, ...]
     behind: Callable[[Inputs, int, int], Places] | None = None
+    abroad: bool = False

@@ -54,19 +54,19 @@ def events_of(view: View, frame: CountryMonths) -> Events | None:
         row=row,
         column=column[order],
         day=when[order].astype(np.int64),
-        deaths=_numbers(table["deaths"]),
-        civilians=_numbers(table["deaths_civilians"]),
+        deaths=tables.numbers(table["deaths"]),
+        civilians=tables.numbers(table["deaths_civilians"]),
         kind=places(table["type_of_violence"], TYPES),
         dyad=dyad,
         side_a=side_a,
         side_b=side_b,
         adm_1=adm_1,
         state_a=np.append(governments(actors), False)[side_a],
-        latitude=_numbers(table["latitude"]),
-        longitude=_numbers(table["longitude"]),
-        where_prec=_numbers(table["where_prec"]),
-        date_prec=_numbers(table["date_prec"]),
-        sources=_numbers(table["source_count"]),
+        latitude=tables.numbers(table["latitude"]),
+        longitude=tables.numbers(table["longitude"]),
+        where_prec=tables.numbers(table["where_prec"]),
+        date_prec=tables.numbers(table["date_prec"]),
+        sources=tables.numbers(table["source_count"]),
         told=told,
         dyads=dyads,
         actors=actors,
@@ -76,10 +76,6 @@ def events_of(view: View, frame: CountryMonths) -> Events | None:
 
 def _days(column: pa.ChunkedArray) -> NDArray[np.datetime64]:
     return np.asarray(column.to_numpy()).astype("datetime64[D]")
-
-
-def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def _numbered(*columns: pa.ChunkedArray) -> tuple[tuple[str, ...], list[Places]]:

@@ -127,6 +127,12 @@ class Inputs:
         rows = [np.isin(self.iso3, geography.country(code).neighbours) for code in self.iso3]
         return np.array(rows, dtype=bool).reshape(len(self.iso3), len(self.iso3))
 
+    @cached_property
+    def capitals(self) -> NDArray[np.float64]:
+        """Latitude and longitude of the capitals [degrees], shape (country, 2)."""
+        known = map(geography.country, self.iso3)
+        return np.array([(country.latitude, country.longitude) for country in known]).reshape(-1, 2)
+
     def once(self, part: Callable[["Inputs"], T]) -> T:
         """What several indicators are made from, computed once for these inputs."""
         if part not in self._found:

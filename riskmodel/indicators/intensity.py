@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from riskmodel.indicators import windows
-from riskmodel.indicators.declaration import GED, VIEWS, Citation, Family, Indicator
+from riskmodel.indicators.declaration import GED, SHOWN, UNCOVERED, UNTOLD, VIEWS, Citation, Family, Indicator, last
 from riskmodel.indicators.inputs import Inputs, Places, Rectangle
 
 NAME = "intensity"
@@ -28,15 +28,6 @@ HARD_PROBLEM = Citation(
     "Mueller & Rauh (2022), The Hard Problem of Prediction for Conflict Prevention, JEEA 20(6): 2440-2467",
     "10.1093/jeea/jvac025",
 )
-
-UNKNOWN = {
-    "en": "a month of the window lies outside the coverage of every source",
-    "fr": "un mois de la fenêtre n’est couvert par aucune source",
-}
-UNTOLD = {
-    "en": "a month of the window lies outside the coverage of every event file",
-    "fr": "un mois de la fenêtre n’est couvert par aucun fichier d’événements",
-}
 
 
 def _deaths(inputs: Inputs, *, months: int) -> Rectangle:
@@ -64,13 +55,11 @@ def _volatility(inputs: Inputs, *, months: int) -> Rectangle:
 
 
 def _trend(inputs: Inputs, *, months: int) -> Rectangle:
-    recent = _deaths(inputs, months=months)
-    return recent - windows.delayed(recent, months)
+    return windows.change(_deaths(inputs, months=months), months)
 
 
 def _acceleration(inputs: Inputs, *, months: int) -> Rectangle:
-    trend = _trend(inputs, months=months)
-    return trend - windows.delayed(trend, months)
+    return windows.change(_trend(inputs, months=months), months)
 
 
 def _rank(inputs: Inputs, *, months: int) -> Rectangle:
@@ -92,21 +81,15 @@ def _own_level(inputs: Inputs, *, months: int) -> Rectangle:
 
 def _deadliest(inputs: Inputs, row: int, column: int) -> Places:
     events = inputs.reported
-    recent = np.flatnonzero(events.recent(row, column, 12))
-    return recent[np.lexsort((-events.day[recent], -events.deaths[recent]))][:5]
-
-
-def _months(number: int, language: str) -> str:
-    if number == 1:
-        return {"en": "the last month", "fr": "le dernier mois"}[language]
-    return {"en": f"the last {number} months", "fr": f"les {number} derniers mois"}[language]
+    recent = np.flatnonzero(events.recent(row, column, windows.YEAR))
+    return recent[np.lexsort((-events.day[recent], -events.deaths[recent]))][:SHOWN]
 
 
 def _dead(number: int) -> str:
     return f"{number} mort{'s' * (number > 1)}"
 
 
-declare = partial(Indicator, family=NAME, missing=UNKNOWN, inputs=("deaths",))
+declare = partial(Indicator, family=NAME, missing=UNCOVERED, inputs=("deaths",))
 declare_events = partial(Indicator, family=NAME, missing=UNTOLD, inputs=("events",), direction=+1, scale="log1p")
 
 INDICATORS: tuple[Indicator, ...] = (
@@ -116,7 +99,7 @@ INDICATORS: tuple[Indicator, ...] = (
             unit="log(1 + deaths)",
             window=months,
             direction=+1,
-            meaning={"en": f"Deaths over {_months(months, 'en')}", "fr": f"Morts sur {_months(months, 'fr')}"},
+            meaning={"en": f"Deaths over {last(months, 'en')}", "fr": f"Morts sur {last(months, 'fr')}"},
             literature=(VIEWS, VIEWS2020),
             compute=partial(_deaths, months=months),
             scale="log1p",
@@ -146,8 +129,8 @@ INDICATORS: tuple[Indicator, ...] = (
             window=months,
             direction=+1,
             meaning={
-                "en": f"Deadliest of {_months(months, 'en')}",
-                "fr": f"Mois le plus meurtrier sur {_months(months, 'fr')}",
+                "en": f"Deadliest of {last(months, 'en')}",
+                "fr": f"Mois le plus meurtrier sur {last(months, 'fr')}",
             },
             literature=(RECURRENCE,),
             compute=partial(_highest, months=months),
@@ -162,8 +145,8 @@ INDICATORS: tuple[Indicator, ...] = (
             window=months,
             direction=+1,
             meaning={
-                "en": f"Share of {_months(months, 'en')} with {deaths} or more deaths",
-                "fr": f"Part des mois comptant {_dead(deaths)} ou plus sur {_months(months, 'fr')}",
+                "en": f"Share of {last(months, 'en')} with {deaths} or more deaths",
+                "fr": f"Part des mois comptant {_dead(deaths)} ou plus sur {last(months, 'fr')}",
             },
             literature=(VIEWS, RECURRENCE),
             compute=partial(_share, deaths=deaths, months=months),
@@ -194,8 +177,8 @@ INDICATORS: tuple[Indicator, ...] = (
             window=months,
             direction=+1,
             meaning={
-                "en": f"Unevenness of monthly deaths over {_months(months, 'en')}",
-                "fr": f"Irrégularité des morts mensuelles sur {_months(months, 'fr')}",
+                "en": f"Unevenness of monthly deaths over {last(months, 'en')}",
+                "fr": f"Irrégularité des morts mensuelles sur {last(months, 'fr')}",
             },
             literature=(VIEWS2020,),
             compute=partial(_volatility, months=months),
@@ -209,8 +192,8 @@ INDICATORS: tuple[Indicator, ...] = (
             window=2 * months,
             direction=0,
             meaning={
-                "en": f"Deaths over {_months(months, 'en')} against the {months} before",
-                "fr": f"Morts sur {_months(months, 'fr')} comparés aux {months} précédents",
+                "en": f"Deaths over {last(months, 'en')} against the {months} before",
+                "fr": f"Morts sur {last(months, 'fr')} comparés aux {months} précédents",
             },
             literature=(VIEWS2020,),
             compute=partial(_trend, months=months),
@@ -262,8 +245,8 @@ INDICATORS: tuple[Indicator, ...] = (
             unit="log(1 + events)",
             window=months,
             meaning={
-                "en": f"Violent events over {_months(months, 'en')}",
-                "fr": f"Événements violents sur {_months(months, 'fr')}",
+                "en": f"Violent events over {last(months, 'en')}",
+                "fr": f"Événements violents sur {last(months, 'fr')}",
             },
             literature=(GED, VIEWS),
             compute=partial(_events, months=months),

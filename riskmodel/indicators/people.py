@@ -5,11 +5,11 @@ from functools import partial
 import numpy as np
 
 from riskmodel.indicators import windows
-from riskmodel.indicators.declaration import Citation, Family, Indicator
+from riskmodel.indicators.declaration import UNCOVERED, Citation, Family, Indicator, either
 from riskmodel.indicators.inputs import Inputs, Rectangle
+from riskmodel.indicators.windows import YEAR
 
 NAME = "people"
-YEAR = 12
 
 FLIGHT = Citation(
     "Moore & Shellman (2006), Refugee or Internally Displaced Person? To Where Should One Flee?, CPS 39(5): 599-622",
@@ -20,12 +20,10 @@ SPREAD = Citation(
     "10.1017/S0020818306060103",
 )
 
-
-def _missing(en: str, fr: str) -> dict[str, str]:
-    return {
-        "en": f"no table of displacement is given or none has a figure for the country and year{en}",
-        "fr": f"aucune table de déplacements n’est fournie ou aucune n’a de chiffre pour ce pays et cette année{fr}",
-    }
+NO_FIGURE = {
+    "en": "no table of displacement is given or none has a figure for the country and year",
+    "fr": "aucune table de déplacements n’est fournie ou aucune n’a de chiffre pour ce pays et cette année",
+}
 
 
 def _level(inputs: Inputs, *, table: str) -> Rectangle:
@@ -33,14 +31,13 @@ def _level(inputs: Inputs, *, table: str) -> Rectangle:
 
 
 def _change(inputs: Inputs, *, table: str) -> Rectangle:
-    level = _level(inputs, table=table)
-    return level - windows.delayed(level, YEAR)
+    return windows.change(_level(inputs, table=table), YEAR)
 
 
 def _per_death(inputs: Inputs) -> Rectangle:
     deaths = windows.total(inputs.tables["deaths"], YEAR)
     fled = inputs.tables["refugees"] + inputs.tables["displaced"]
-    return np.log1p(fled / np.where(deaths == 0, np.nan, deaths))
+    return np.log1p(windows.ratio(fled, deaths))
 
 
 declare = partial(Indicator, family=NAME, literature=(FLIGHT, SPREAD))
@@ -72,7 +69,7 @@ INDICATORS: tuple[Indicator, ...] = (
                 "en": f"{who['en']}, last figure published",
                 "fr": f"{who['fr']}, dernier chiffre publié",
             },
-            missing=_missing("", ""),
+            missing=NO_FIGURE,
             inputs=(table,),
             compute=partial(_level, table=table),
             scale="log1p",
@@ -89,7 +86,7 @@ INDICATORS: tuple[Indicator, ...] = (
                 "en": f"{who['en']}, last figure published against that of a year before",
                 "fr": f"{who['fr']}, dernier chiffre publié comparé à celui de l’année précédente",
             },
-            missing=_missing(", or for the year before", ", ou pour l’année précédente"),
+            missing=either(NO_FIGURE, "for the year before", "pour l’année précédente"),
             inputs=(table,),
             compute=partial(_change, table=table),
         )
@@ -104,10 +101,10 @@ INDICATORS: tuple[Indicator, ...] = (
             "en": f"People forced to flee, within the country or abroad, per death of the last {YEAR} months",
             "fr": f"Personnes contraintes de fuir, dans le pays ou à l’étranger, par mort des {YEAR} derniers mois",
         },
-        missing=_missing(
-            ", nobody was killed, or a month of the window lies outside the coverage of every source",
-            ", il n’y a eu aucun mort, ou un mois de la fenêtre n’est couvert par aucune source",
-        ),
+        missing={
+            "en": f"{NO_FIGURE['en']}, nobody was killed, or {UNCOVERED['en']}",
+            "fr": f"{NO_FIGURE['fr']}, il n’y a eu aucun mort, ou {UNCOVERED['fr']}",
+        },
         inputs=("refugees", "displaced", "deaths"),
         compute=_per_death,
         scale="log1p",

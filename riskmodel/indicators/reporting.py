@@ -5,21 +5,19 @@ None of it measures violence: it says how far the other families can be trusted.
 """
 
 from functools import partial
-from math import inf
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from riskmodel.indicators import windows
-from riskmodel.indicators.declaration import GED, Citation, Family, Indicator
+from riskmodel.indicators.declaration import GED, SHOWN, Citation, Family, Indicator, Text, either, last
 from riskmodel.indicators.inputs import LOCATED, Events, Inputs, Places, Rectangle
+from riskmodel.indicators.windows import YEAR
 from riskmodel.reporting.precision import VAGUE_DATE
 from riskmodel.reporting.silence import HISTORY, SHORTEST, SILENCE, at_most
 
 NAME = "reporting"
-YEAR = 12
-SHOWN = 5
 KNOWN = 0.5
 """The least share of events that must say how they are known: UCDP counts sources from 2013 on."""
 
@@ -43,7 +41,7 @@ NO_HISTORY = {
 
 
 def _completeness(inputs: Inputs, *, months: int) -> Rectangle:
-    return windows.decayed(inputs.tables["completeness"], inf, months)  # weights that never halve: the mean
+    return windows.mean(inputs.tables["completeness"], months)
 
 
 class _History(NamedTuple):
@@ -104,53 +102,48 @@ def _reported(inputs: Inputs, months: int) -> Rectangle:
     share = inputs.tables.get("completeness")
     if share is None:
         share = np.ones(inputs.reported.told.shape)
-    return np.nan_to_num(windows.decayed(np.where(np.isnan(share), 1.0, share), inf, months), nan=1.0)
+    return np.nan_to_num(windows.mean(np.where(np.isnan(share), 1.0, share), months), nan=1.0)
 
 
-def _share(events: Events, value: NDArray[np.float64], part: NDArray[np.float64], of: NDArray[np.float64]) -> Rectangle:
-    """The sum of `part` in that of `of`, over the last year's events whose `value` is known, if that is half of them.
+def _mean(
+    events: Events, known: NDArray[np.bool_], of: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+) -> Rectangle:
+    """The mean of what the last year's events say, over those of which it is known, if that is half of them.
 
-    All three are of shape (event,); `part` and `of` are whole numbers.
+    All are of shape (event,); `of` and `weights` (1 unless given) are whole numbers.
     """
-    known = ~np.isnan(value)
-    said, all_events = (windows.total(events.count(where), YEAR) for where in (known, None))
-    in_all = windows.total(events.count(known, of), YEAR)
-    shared = windows.total(events.count(known, part), YEAR) / np.where(in_all == 0, np.nan, in_all)
-    return np.where(said >= KNOWN * all_events, shared, np.nan)
+    said, in_all = (windows.total(events.count(where), YEAR) for where in (known, None))
+    part = windows.total(events.count(known, of if weights is None else of * weights), YEAR)
+    whole = said if weights is None else windows.total(events.count(known, weights), YEAR)
+    return np.where(said >= KNOWN * in_all, windows.ratio(part, whole), np.nan)
 
 
-def _vague_dates(inputs: Inputs) -> Rectangle:
+def _vague_dates(inputs: Inputs, *, deadly: bool) -> Rectangle:
+    """The share of events that are vaguely dated, or of deaths in such events."""
     events = inputs.reported
     vague = (events.date_prec >= VAGUE_DATE).astype(np.float64)
-    return _share(events, events.date_prec, vague, np.ones(vague.size))
-
-
-def _vague_deaths(inputs: Inputs) -> Rectangle:
-    events = inputs.reported
-    vague = events.date_prec >= VAGUE_DATE
-    return _share(events, events.date_prec, vague * events.deaths, events.deaths)
+    return _mean(events, ~np.isnan(events.date_prec), vague, events.deaths if deadly else None)
 
 
 def _vague_places(inputs: Inputs) -> Rectangle:
     events = inputs.reported
     vague = (events.where_prec > LOCATED).astype(np.float64)
-    return _share(events, events.where_prec, vague, np.ones(vague.size))
+    return _mean(events, ~np.isnan(events.where_prec), vague)
 
 
 def _sources(inputs: Inputs) -> Rectangle:
     events = inputs.reported
-    return _share(events, events.sources, events.sources, np.ones(events.sources.size))
+    return _mean(events, ~np.isnan(events.sources), events.sources)
 
 
 def _single_source(inputs: Inputs) -> Rectangle:
     events = inputs.reported
-    single = (events.sources <= 1).astype(np.float64)
-    return _share(events, events.sources, single, np.ones(single.size))
+    return _mean(events, ~np.isnan(events.sources), (events.sources <= 1).astype(np.float64))
 
 
 def _behind(inputs: Inputs, row: int, column: int) -> Places:
     """The deadliest events of the year that are vaguely dated or placed, then the newest."""
-    events: Events = inputs.reported
+    events = inputs.reported
     vague = (events.date_prec >= VAGUE_DATE) | (events.where_prec > LOCATED)
     found = np.flatnonzero(events.recent(row, column, YEAR) & vague)
     return found[np.lexsort((-found, -events.deaths[found]))][:SHOWN]
@@ -159,7 +152,7 @@ def _behind(inputs: Inputs, row: int, column: int) -> Places:
 declare = partial(Indicator, family=NAME, direction=0)
 
 
-def _unknown(en: str, fr: str) -> dict[str, str]:
+def _unknown(en: str, fr: str) -> Text:
     return {
         "en": f"no event file covers a month of the window, there are no events, or less than half of them say {en}",
         "fr": f"aucun fichier d’événements ne couvre un mois de la fenêtre, il n’y a pas d’événements, ou moins de la "
@@ -168,10 +161,7 @@ def _unknown(en: str, fr: str) -> dict[str, str]:
 
 
 NO_DATES = _unknown("how precisely they are dated", "la précision de leur date")
-NO_DEATHS = {
-    "en": f"{NO_DATES['en']}, or nobody was killed in those",
-    "fr": f"{NO_DATES['fr']}, ou ces derniers n’ont fait aucun mort",
-}
+NO_DEATHS = either(NO_DATES, "nobody was killed in those", "ces derniers n’ont fait aucun mort")
 NO_PLACES = _unknown("how precisely they are placed", "la précision de leur lieu")
 NO_SOURCES = _unknown("how many sources tell of them", "le nombre de leurs sources")
 
@@ -211,8 +201,8 @@ INDICATORS: tuple[Indicator, ...] = (
             unit="probability",
             window=HISTORY + SILENCE,
             meaning={
-                "en": f"Chance of so few events in {en}, by the country's own record",
-                "fr": f"Probabilité d’aussi peu d’événements {fr}, au vu de l’historique du pays",
+                "en": f"Chance of so few events in {last(months, 'en')}, by the country's own record",
+                "fr": f"Probabilité d’aussi peu d’événements sur {last(months, 'fr')}, au vu de l’historique du pays",
             },
             missing=NO_HISTORY,
             literature=(BIAS, CANDIDATE),
@@ -220,10 +210,7 @@ INDICATORS: tuple[Indicator, ...] = (
             compute=partial(_silence, months=months),
             scale="share",
         )
-        for months, en, fr in (
-            (1, "the last month", "le dernier mois"),
-            (3, "the last 3 months", "sur les 3 derniers mois"),
-        )
+        for months in (1, 3)
     ),
     declare(
         name="vague_dates_12m",
@@ -236,7 +223,7 @@ INDICATORS: tuple[Indicator, ...] = (
         missing=NO_DATES,
         literature=(GED,),
         inputs=("events",),
-        compute=_vague_dates,
+        compute=partial(_vague_dates, deadly=False),
         scale="share",
     ),
     declare(
@@ -250,7 +237,7 @@ INDICATORS: tuple[Indicator, ...] = (
         missing=NO_DEATHS,
         literature=(GED,),
         inputs=("events",),
-        compute=_vague_deaths,
+        compute=partial(_vague_dates, deadly=True),
         scale="share",
     ),
     declare(

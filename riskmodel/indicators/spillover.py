@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from riskmodel import geography
 from riskmodel.indicators import windows
-from riskmodel.indicators.declaration import GED, VIEWS, Citation, Family, Indicator
+from riskmodel.indicators.declaration import GED, SHOWN, UNTOLD, VIEWS, Citation, Family, Indicator, either
 from riskmodel.indicators.inputs import Events, Inputs, Places, Rectangle
 
 NAME = "spillover"
@@ -56,10 +56,7 @@ NONE_TOLD = {
     "fr": "aucun voisin dont la frontière soit tracée et dont les événements soient connus pour tous les mois de la "
     "fenêtre ; un voisin dont les événements ne sont pas connus est laissé hors de la somme",
 }
-UNTOLD = {
-    "en": "no land border that is drawn, or a month of the window lies outside the coverage of every event file",
-    "fr": "aucune frontière terrestre tracée, ou un mois de la fenêtre n’est couvert par aucun fichier d’événements",
-}
+NO_BORDER = either(UNTOLD, "no land border of the country is drawn", "aucune frontière terrestre du pays n’est tracée")
 
 
 def _sum(values: Rectangle, weights: NDArray[np.bool_] | Rectangle) -> Rectangle:
@@ -105,8 +102,7 @@ def _decayed(inputs: Inputs, *, half_life: float) -> Rectangle:
 
 
 def _trend(inputs: Inputs, *, months: int) -> Rectangle:
-    recent = _deaths(inputs, months=months)
-    return recent - windows.delayed(recent, months)
+    return windows.change(_deaths(inputs, months=months), months)
 
 
 def _by_border(inputs: Inputs, *, months: int) -> Rectangle:
@@ -124,15 +120,14 @@ def _lengths(inputs: Inputs) -> Rectangle:
 
 
 def _by_distance(inputs: Inputs, *, months: int) -> Rectangle:
-    deaths, weights = windows.total(inputs.tables["deaths"], months), _nearness(inputs.iso3)
+    deaths, weights = windows.total(inputs.tables["deaths"], months), inputs.once(_nearness)
     known = (weights > 0) @ (~np.isnan(deaths)).astype(np.float64) > 0
     return np.log1p(np.where(known, weights @ np.nan_to_num(deaths), np.nan))
 
 
-def _nearness(iso3: tuple[str, ...]) -> Rectangle:
+def _nearness(inputs: Inputs) -> Rectangle:
     """The weight of each other country for each country by the distance of their capitals, 0 beyond `REACH`."""
-    capitals = np.array([(c.latitude, c.longitude) for c in map(geography.country, iso3)]).reshape(-1, 2)
-    latitude, longitude = capitals[:, 0], capitals[:, 1]
+    latitude, longitude = inputs.capitals.T
     away = geography.distance(latitude[:, None], longitude[:, None], latitude, longitude)
     weights = np.where(away <= REACH, np.rint(FINENESS * NEAR / np.maximum(away, NEAR)) / FINENESS, 0.0)
     np.fill_diagonal(weights, 0.0)
@@ -198,13 +193,13 @@ def _around_the_border(inputs: Inputs, row: int, column: int) -> Places:
     """The neighbours' events of the last 12 months: those near the common border first, then the deadliest."""
     events = inputs.reported
     here, there, lines = inputs.once(_drawn)
-    last = (events.column <= column) & (events.column > column - 12)
+    last = (events.column <= column) & (events.column > column - windows.YEAR)
     recent = np.flatnonzero(last & inputs.neighbours[row][events.row])
     chosen = np.flatnonzero(here == row)
     placed = recent[events.located[recent]]
     near = list(_near(events, placed, there[chosen], [lines[pair] for pair in chosen], BEYOND))
     far = ~np.isin(recent, np.concatenate([*near, NO_EVENTS]))
-    return recent[np.lexsort((-events.day[recent], -events.deaths[recent], far))][:5]
+    return recent[np.lexsort((-events.day[recent], -events.deaths[recent], far))][:SHOWN]
 
 
 declare = partial(Indicator, family=NAME, missing=UNKNOWN, inputs=("deaths",), literature=(CONTAGION, VIEWS))
@@ -354,7 +349,7 @@ INDICATORS: tuple[Indicator, ...] = (
             "en": f"Located events within {WITHIN} km of a land border, on the country's own side, 12 months",
             "fr": f"Événements localisés à moins de {WITHIN} km d’une frontière terrestre, côté pays, 12 mois",
         },
-        missing=UNTOLD,
+        missing=NO_BORDER,
         compute=partial(_at_border, months=12),
     ),
 )
@@ -369,4 +364,5 @@ FAMILY = Family(
     headline=("neighbours_deaths_12m", "beyond_border_deaths_12m"),
     indicators=INDICATORS,
     behind=_around_the_border,
+    abroad=True,
 )

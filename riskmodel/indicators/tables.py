@@ -15,6 +15,7 @@ from riskmodel.events import coverage
 from riskmodel.events.archive import View, places
 from riskmodel.events.coverage import WORLD, Coverage
 from riskmodel.events.table import month_of
+from riskmodel.indicators import windows
 from riskmodel.indicators.inputs import Rectangle
 from riskmodel.months import Months
 from riskmodel.sources import acled, displacement, gdelt, regimes
@@ -107,19 +108,18 @@ def _news(view: View, iso3: Sequence[str], months: Months) -> dict[str, Rectangl
     def summed(weights: NDArray[np.float64]) -> Rectangle:
         return np.where(whole, _summed(table["iso3"], when, weights, iso3, months), np.nan)
 
-    mentions, tone = _numbers(table["mentions"]), _numbers(table["tone"])
+    mentions, tone = numbers(table["mentions"]), numbers(table["tone"])
     toned = summed(np.where(np.isnan(tone), 0, mentions))
-    with np.errstate(invalid="ignore"):
-        mean_tone = summed(mentions * np.nan_to_num(tone)) / np.where(toned == 0, np.nan, toned)
     return {
-        "news_events": summed(np.sum([_numbers(table[name]) for name in gdelt.QUAD_CLASSES], axis=0)),
-        "news_protests": summed(_numbers(table["protests"])),
-        "news_conflict": summed(_numbers(table["material_conflict"])),
-        "news_tone": mean_tone,
+        "news_events": summed(np.sum([numbers(table[name]) for name in gdelt.QUAD_CLASSES], axis=0)),
+        "news_protests": summed(numbers(table["protests"])),
+        "news_conflict": summed(numbers(table["material_conflict"])),
+        "news_tone": windows.ratio(summed(mentions * np.nan_to_num(tone)), toned),
     }
 
 
-def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
+def numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """A column as float64; NaN where it is empty."""
     return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 

@@ -1,16 +1,15 @@
 """The family `unrest`: protests and riots, and what the news writes of and in what tone."""
 
 from functools import partial
-from math import inf
 
 import numpy as np
 
 from riskmodel.indicators import windows
-from riskmodel.indicators.declaration import VIEWS, Citation, Family, Indicator
+from riskmodel.indicators.declaration import VIEWS, Citation, Family, Indicator, last
 from riskmodel.indicators.inputs import Inputs, Rectangle
+from riskmodel.indicators.windows import YEAR
 
 NAME = "unrest"
-YEAR = 12
 RECENT = 3
 
 ACLED = Citation(
@@ -42,27 +41,20 @@ def _number(inputs: Inputs, *, table: str, months: int) -> Rectangle:
 
 
 def _trend(inputs: Inputs, *, months: int) -> Rectangle:
-    recent = _number(inputs, table="protests", months=months)
-    return recent - windows.delayed(recent, months)
+    return windows.change(_number(inputs, table="protests", months=months), months)
 
 
 def _share(inputs: Inputs, *, table: str, months: int) -> Rectangle:
-    written = windows.total(inputs.tables["news_events"], months)
-    return windows.total(inputs.tables[table], months) / np.where(written == 0, np.nan, written)
+    part, whole = (windows.total(inputs.tables[name], months) for name in (table, "news_events"))
+    return windows.ratio(part, whole)
 
 
 def _tone(inputs: Inputs, *, months: int) -> Rectangle:
-    return windows.decayed(inputs.tables["news_tone"], inf, months)  # weights that never halve: the mean
+    return windows.mean(inputs.tables["news_tone"], months)
 
 
 def _tone_change(inputs: Inputs, *, months: int) -> Rectangle:
     return _tone(inputs, months=months) - windows.delayed(_tone(inputs, months=YEAR), months)
-
-
-def _last(months: int, language: str) -> str:
-    if months == 1:
-        return {"en": "the last month", "fr": "le dernier mois"}[language]
-    return {"en": f"the last {months} months", "fr": f"les {months} derniers mois"}[language]
 
 
 declare = partial(Indicator, family=NAME)
@@ -74,7 +66,7 @@ INDICATORS: tuple[Indicator, ...] = (
             unit="log(1 + events)",
             window=months,
             direction=+1,
-            meaning={"en": f"{en} over {_last(months, 'en')}", "fr": f"{fr} sur {_last(months, 'fr')}"},
+            meaning={"en": f"{en} over {last(months, 'en')}", "fr": f"{fr} sur {last(months, 'fr')}"},
             missing=NOT_ASKED,
             literature=(ACLED, VIEWS),
             inputs=(table,),
@@ -93,8 +85,8 @@ INDICATORS: tuple[Indicator, ...] = (
         window=2 * YEAR,
         direction=+1,
         meaning={
-            "en": f"Protests over {_last(YEAR, 'en')} against the {YEAR} before",
-            "fr": f"Manifestations sur {_last(YEAR, 'fr')} comparées aux {YEAR} précédents",
+            "en": f"Protests over {last(YEAR, 'en')} against the {YEAR} before",
+            "fr": f"Manifestations sur {last(YEAR, 'fr')} comparées aux {YEAR} précédents",
         },
         missing=NOT_ASKED,
         literature=(ACLED, VIEWS),
@@ -119,16 +111,16 @@ INDICATORS: tuple[Indicator, ...] = (
                 "news_protest_share",
                 "news_protests",
                 {
-                    "en": f"Share of protests among the events in the news of {_last(RECENT, 'en')}",
-                    "fr": f"Part des manifestations parmi les événements de l’actualité sur {_last(RECENT, 'fr')}",
+                    "en": f"Share of protests among the events in the news of {last(RECENT, 'en')}",
+                    "fr": f"Part des manifestations parmi les événements de l’actualité sur {last(RECENT, 'fr')}",
                 },
             ),
             (
                 "news_conflict_share",
                 "news_conflict",
                 {
-                    "en": f"Share of material conflict among the events in the news of {_last(RECENT, 'en')}",
-                    "fr": f"Part des conflits matériels parmi les événements de l’actualité sur {_last(RECENT, 'fr')}",
+                    "en": f"Share of material conflict among the events in the news of {last(RECENT, 'en')}",
+                    "fr": f"Part des conflits matériels parmi les événements de l’actualité sur {last(RECENT, 'fr')}",
                 },
             ),
         )
@@ -139,8 +131,8 @@ INDICATORS: tuple[Indicator, ...] = (
         window=RECENT,
         direction=-1,
         meaning={
-            "en": f"Mean tone of the news over {_last(RECENT, 'en')} (negative: bad news)",
-            "fr": f"Ton moyen de l’actualité sur {_last(RECENT, 'fr')} (négatif : mauvaises nouvelles)",
+            "en": f"Mean tone of the news over {last(RECENT, 'en')} (negative: bad news)",
+            "fr": f"Ton moyen de l’actualité sur {last(RECENT, 'fr')} (négatif : mauvaises nouvelles)",
         },
         missing=NOT_COUNTED,
         literature=(NEWS, TEXT),
@@ -153,8 +145,8 @@ INDICATORS: tuple[Indicator, ...] = (
         window=RECENT + YEAR,
         direction=-1,
         meaning={
-            "en": f"Mean tone of the news over {_last(RECENT, 'en')} against the {YEAR} months before",
-            "fr": f"Ton moyen de l’actualité sur {_last(RECENT, 'fr')} comparé aux {YEAR} mois précédents",
+            "en": f"Mean tone of the news over {last(RECENT, 'en')} against the {YEAR} months before",
+            "fr": f"Ton moyen de l’actualité sur {last(RECENT, 'fr')} comparé aux {YEAR} mois précédents",
         },
         missing=NOT_COUNTED,
         literature=(NEWS, TEXT),

@@ -1,14 +1,18 @@
-"""Sums, maxima, ranks, decays and waiting times over the months up to each month, for a whole rectangle at once.
+"""Sums, means, maxima, ranks and waiting times over the months up to each month, for a whole rectangle at once.
 
 Each takes float64 of shape (country, month) and gives the same shape. Column t uses columns up to t only, and is NaN
 where its window reaches before the first month or over an unknown cell.
 """
+
+from math import inf
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from riskmodel.indicators.inputs import Rectangle
+
+YEAR = 12  # [months]
 
 
 def delayed(values: Rectangle, months: int) -> Rectangle:
@@ -18,10 +22,24 @@ def delayed(values: Rectangle, months: int) -> Rectangle:
     return late
 
 
+def change(values: Rectangle, months: int) -> Rectangle:
+    """The value less that of some months earlier."""
+    return values - delayed(values, months)
+
+
+def throughout(holds: NDArray[np.bool_], months: int) -> NDArray[np.bool_]:
+    """Whether a condition holds in all of the last months; it does not before the first one."""
+    return np.asarray(_rolling(holds.astype(np.float64), months) == months)
+
+
 def total(counts: Rectangle, months: int) -> Rectangle:
     """The sum over the last months of whole numbers (for which differences of running sums are exact)."""
-    known = _rolling((~np.isnan(counts)).astype(np.float64), months)
-    return np.where(known == months, _rolling(np.nan_to_num(counts), months), np.nan)
+    return np.where(throughout(~np.isnan(counts), months), _rolling(np.nan_to_num(counts), months), np.nan)
+
+
+def ratio(part: Rectangle, whole: Rectangle) -> Rectangle:
+    """A part of a whole; NaN where the whole is nothing or unknown."""
+    return np.asarray(np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0))
 
 
 def share(holds: NDArray[np.bool_], values: Rectangle, months: int) -> Rectangle:
@@ -52,10 +70,15 @@ def decayed(values: Rectangle, half_life: float, months: int) -> Rectangle:
     """The mean over the last months, a month weighing half as much as one that is `half_life` [months] later."""
     weights = 0.5 ** (np.arange(months) / half_life)
     weights /= weights.sum()
-    mean = np.zeros(values.shape)
+    weighed = np.zeros(values.shape)
     for age, weight in enumerate(weights):  # a recursion would leave rounding where nothing has happened for long
-        mean += weight * delayed(values, age)
-    return mean
+        weighed += weight * delayed(values, age)
+    return weighed
+
+
+def mean(values: Rectangle, months: int) -> Rectangle:
+    """The mean over the last months."""
+    return decayed(values, inf, months)  # weights that never halve
 
 
 def since(holds: NDArray[np.bool_], values: Rectangle, limit: int) -> Rectangle:

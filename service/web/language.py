@@ -94,7 +94,7 @@ class Language:
 
     def day(self, text: str) -> str:
         """A day written `YYYY-MM-DD`, in full."""
-        return format_date(date.fromisoformat(text), "long", locale=self.locale)
+        return self._long(date.fromisoformat(text))
 
     def month(self, text: str) -> str:
         """A month written `YYYY-MM`, in full."""
@@ -111,7 +111,12 @@ class Language:
 
     def moment(self, when: datetime) -> str:
         """A moment, to the minute, in UTC."""
-        return f"{format_date(when.astimezone(UTC), 'long', locale=self.locale)}, {self.time(when)}"
+        return f"{self._long(when.astimezone(UTC))}, {self.time(when)}"
+
+    def _long(self, day: date) -> str:
+        """A day in full; French counts the first of a month, which CLDR does not know."""
+        written = str(format_date(day, "long", locale=self.locale))
+        return f"1er {written[2:]}" if self.code == "fr" and day.day == 1 else written
 
     def time(self, when: datetime) -> str:
         """The time of day, in UTC."""

@@ -11,27 +11,20 @@ renders the declarations with these cases.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ged
 import numpy as np
+import worlds
 
 from riskmodel import geography
-from riskmodel.events.archive import Archive
-from riskmodel.events.coverage import Coverage
 from riskmodel.indicators.declaration import Family
-from riskmodel.indicators.gathering import gather
-from riskmodel.indicators.inputs import Inputs
-from riskmodel.indicators.panel import FAMILIES, INDICATORS, Panel, assemble
-from riskmodel.ingest import ingest
+from riskmodel.indicators.panel import FAMILIES, INDICATORS, Panel
 from riskmodel.months import month
 from riskmodel.outcomes import TYPES
-from riskmodel.sources.ucdp import GedFile
 
 FOLDER = Path(__file__).parents[1] / "spec"
-NOW = datetime(2026, 11, 22, tzinfo=UTC)
 SCALE = {indicator.name: indicator.scale for indicator in INDICATORS}
 
 _WRITTEN = {
@@ -55,20 +48,14 @@ class Case:
 
     def panel(self, folder: Path) -> Panel:
         """The panel of the events, which go in through the real door."""
-        archive = Archive(folder / "archive")
-        covers = [Coverage.parse(text) for text in self.covers]
-        ingest(archive, GedFile(ged.write(folder / "events.csv", *map(_row, self._rows()))), covers=covers, now=NOW)
-        view = archive.view()
-        frame = view.outcomes()
-        inputs = gather(view, frame, frame.deaths["state_based"])
-        shape = frame.source.shape
+        events = ged.write(folder / "events.csv", *map(_row, self._rows()))
+        inputs = ged.inputs(folder, {", ".join(self.covers): events})
         tables = dict(inputs.tables)
         for name, (elsewhere, rows) in self.tables.items():
-            tables[name] = np.full(shape, elsewhere)
+            tables[name] = np.full(tables["deaths"].shape, elsewhere)
             for row in rows:
-                at = frame.iso3.index(row["iso3"]), int((month(row["month"]) - frame.months[0]).astype(int))
-                tables[name][at] = float(row["value"])
-        return assemble(frame, "state_based", Inputs(frame.iso3, frame.months, tables, inputs.events))
+                tables[name][inputs.iso3.index(row["iso3"]), worlds.column(inputs, row["month"])] = float(row["value"])
+        return worlds.panel(replace(inputs, tables=tables))
 
     def values(self, folder: Path) -> Iterator[tuple[str, float, float]]:
         """What each expected row is about, the value as a person reads it, and what is expected of it."""

@@ -1,24 +1,16 @@
 """Armed actors: each indicator against plain loops, and Mali in 2012 and the Liptako in 2019 by hand."""
 
-import csv
-import gzip
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
+import ged
 import numpy as np
 import pytest
 import worlds
 
-from riskmodel.events.archive import Archive
-from riskmodel.events.coverage import Coverage
-from riskmodel.indicators.actors import FAMILY, INDICATORS
-from riskmodel.indicators.gathering import gather
+from riskmodel.indicators.actors import INDICATORS
 from riskmodel.indicators.inputs import Inputs
-from riskmodel.ingest import ingest
-from riskmodel.months import month
-from riskmodel.sources.ucdp import GedFile
 
 COMPUTE = {indicator.name: indicator.compute for indicator in INDICATORS}
 FILES = {"MLI": "mali", "BFA": "burkina_faso", "NER": "niger"}
@@ -94,55 +86,23 @@ def test_every_indicator_equals_a_plain_loop() -> None:
     assert np.isnan(ours["cross_border_actors_12m"][inputs.iso3.index(worlds.ISLAND)]).all()
 
 
-def test_behind_it_stands_one_event_of_each_dyad_the_new_ones_first() -> None:
-    inputs = worlds.world(5, months=100, events=900)
-    events = inputs.reported
-    assert FAMILY.behind
-    for row in range(len(inputs.iso3)):
-        places = FAMILY.behind(inputs, row, 99)
-        dyads = events.dyad[places]
-        assert len(set(dyads.tolist())) == places.size <= 5
-        before = set(events.dyad[(events.row == row) & (events.column >= 28) & (events.column < 88)].tolist())
-        lately = [i for i in np.flatnonzero(events.recent(row, 99, 12)) if events.dyad[i] >= 0]
-        newest = {int(events.dyad[i]) for i in lately} - before
-        assert set(dyads[: len(newest)].tolist()) <= newest
-        for place in places:
-            assert place in lately
-            assert events.deaths[place] == max(events.deaths[i] for i in lately if events.dyad[i] == events.dyad[place])
-
-
-def real(shared: Path, folder: Path, *iso3: str) -> Inputs:
-    archive = Archive(folder / "archive")
-    for code in iso3:
-        file = GedFile(shared / f"gedevents_{FILES[code]}_to_2022.csv.gz")
-        covers = [Coverage.parse(f"{code}:1989-01..2022-12")]
-        ingest(archive, file, covers=covers, now=datetime(2026, 11, 22, tzinfo=UTC))
-    view = archive.view()
-    frame = view.outcomes()
-    return gather(view, frame, frame.deaths["state_based"])
-
-
-def rows(shared: Path, iso3: str) -> list[dict[str, str]]:
-    """A country's events as they stand in the file; its rows have one field more than the header names."""
-    path = shared / f"gedevents_{FILES[iso3]}_to_2022.csv.gz"
-    with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as file:
-        head, *body = csv.reader(file)
-    return [dict(zip(head, row, strict=False)) for row in body]
-
-
 def years(events: list[dict[str, str]], first: int, last: int) -> list[dict[str, str]]:
     return [row for row in events if first <= int(row["date_start"].split("/")[2][:4]) <= last]
 
 
 def value(inputs: Inputs, name: str, iso3: str, when: str) -> float:
-    column = int((month(when) - inputs.months[0]).astype(int))
-    return float(COMPUTE[name](inputs)[inputs.iso3.index(iso3), column])
+    return float(COMPUTE[name](inputs)[inputs.iso3.index(iso3), worlds.column(inputs, when)])
+
+
+def real(shared: Path, *iso3: str) -> dict[str, Path]:
+    """Countries' event files by what they cover."""
+    return {f"{code}:1989-01..2022-12": shared / f"gedevents_{FILES[code]}_to_2022.csv.gz" for code in iso3}
 
 
 def test_the_armed_actors_of_mali_in_2012(shared: Path, tmp_path: Path) -> None:
     """The year of the rebellion in the north and of the coup: nine of ten armed actors were new in five years."""
-    inputs = real(shared, tmp_path, "MLI")
-    mali = rows(shared, "MLI")
+    files = real(shared, "MLI")
+    inputs, (mali,) = ged.inputs(tmp_path, files), map(ged.rows, files.values())
     year, before = years(mali, 2012, 2012), years(mali, 2007, 2011)
     sides = [side for row in year for side in (row["side_a"], row["side_b"]) if side != "Civilians"]
     parts = Counter(sides)
@@ -163,13 +123,15 @@ def test_the_armed_actors_of_mali_in_2012(shared: Path, tmp_path: Path) -> None:
 
 
 def test_the_armed_groups_on_both_sides_of_nigers_borders_in_2019(shared: Path, tmp_path: Path) -> None:
-    inputs = real(shared, tmp_path, *FILES)
+    files = real(shared, *FILES)
+    inputs = ged.inputs(tmp_path, files)
+    year = {code: years(ged.rows(path), 2019, 2019) for code, path in zip(FILES, files.values(), strict=True)}
     active = {}
     for code in FILES:
-        sides = {side for row in years(rows(shared, code), 2019, 2019) for side in (row["side_a"], row["side_b"])}
+        sides = {side for row in year[code] for side in (row["side_a"], row["side_b"])}
         active[code] = {side for side in sides if side != "Civilians" and not side.startswith("Government of")}
     across = active["NER"] & (active["MLI"] | active["BFA"])
-    niger = years(rows(shared, "NER"), 2019, 2019)
+    niger = year["NER"]
     crossed = sum(row["side_a"] in across or row["side_b"] in across for row in niger)
     assert {"IS", "JNIM"} == across
     assert value(inputs, "cross_border_actors_12m", "NER", "2019-12") == pytest.approx(np.log1p(len(across)))

@@ -2,7 +2,6 @@
 
 import csv
 import gzip
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import worlds
 from numpy.typing import NDArray
 
 from riskmodel import geography, reference
@@ -34,13 +34,6 @@ RINGS = (25, 50, 100, 250)
 COMPUTE = {indicator.name: indicator.compute for indicator in capital.INDICATORS}
 
 
-def km(latitude: float, longitude: float, other_latitude: float, other_longitude: float) -> float:
-    """Great-circle distance by the haversine formula [km]."""
-    a, b, c, d = map(math.radians, (latitude, longitude, other_latitude, other_longitude))
-    square = math.sin((c - a) / 2) ** 2 + math.cos(a) * math.cos(c) * math.sin((d - b) / 2) ** 2
-    return 2 * 6371.0088 * math.asin(math.sqrt(square))
-
-
 def distances(path: Path, latitude: float, longitude: float) -> dict[int, list[float]]:
     """By year, how far from a point the events of a file lie that are located [km]."""
     found: dict[int, list[float]] = {year: [] for year in YEARS}
@@ -49,7 +42,7 @@ def distances(path: Path, latitude: float, longitude: float) -> dict[int, list[f
             day = row["date_start"]
             year = int(day[6:10] if "/" in day else day[:4])
             if year in found and row["where_prec"] in ("1", "2", "3"):
-                found[year].append(km(latitude, longitude, float(row["latitude"]), float(row["longitude"])))
+                found[year].append(worlds.km(latitude, longitude, float(row["latitude"]), float(row["longitude"])))
     return found
 
 
@@ -99,7 +92,10 @@ def test_violence_neared_bamako(vigie: Vigie, home: Home, shared: Path) -> None:
     assert np.datetime64(int(events.day[behind[0]]), "D") == np.datetime64("2022-07-22"), "Kati"
     assert len(behind) == 5
     bamako = geography.country("MLI")
-    away = [km(bamako.latitude, bamako.longitude, events.latitude[place], events.longitude[place]) for place in behind]
+    away = [
+        worlds.km(bamako.latitude, bamako.longitude, events.latitude[place], events.longitude[place])
+        for place in behind
+    ]
     assert all(one <= 250 for one in away)
 
 
@@ -116,9 +112,10 @@ def made(seed: int, events: int = 400, months: int = 40) -> Inputs:
     spread = np.where(at_site, 0.08, 2.0)
     capitals = np.array([(c.latitude, c.longitude) for c in map(geography.country, iso3)])
     nowhere = np.zeros(events, dtype=np.intp)
-    inputs = Inputs(iso3, when, {"deaths": np.zeros((2, months))})
-    return replace_events(
-        inputs,
+    return Inputs(
+        iso3,
+        when,
+        {"deaths": np.zeros((2, months))},
         Events(
             event_id=np.arange(events).astype(str),
             row=row,
@@ -143,10 +140,6 @@ def made(seed: int, events: int = 400, months: int = 40) -> Inputs:
             units=(("MLI", "Invented region"),),
         ),
     )
-
-
-def replace_events(inputs: Inputs, events: Events) -> Inputs:
-    return Inputs(inputs.iso3, inputs.months, inputs.tables, events)
 
 
 def located(inputs: Inputs) -> list[tuple[int, int, int, float, float, int]]:
@@ -174,7 +167,9 @@ def test_new_ground_is_what_comparing_all_pairs_says(seed: int) -> None:
     for row, column, day, latitude, longitude, _ in there:
         since = (inputs.months[column] - 24).astype("datetime64[D]").astype(int)
         earlier = (
-            km(latitude, longitude, one[3], one[4]) <= 100 for one in there if one[0] == row and since <= one[2] < day
+            worlds.km(latitude, longitude, one[3], one[4]) <= 100
+            for one in there
+            if one[0] == row and since <= one[2] < day
         )
         expected[row, column] += not any(earlier)
     for months in (3, 12):
@@ -195,7 +190,7 @@ def test_sites_are_those_that_comparing_all_pairs_finds(seed: int) -> None:
         at[event] = [
             int(site)
             for site in np.flatnonzero(sites.iso3 == inputs.iso3[row])
-            if km(latitude, longitude, sites.latitude[site], sites.longitude[site]) <= 10
+            if worlds.km(latitude, longitude, sites.latitude[site], sites.longitude[site]) <= 10
         ]
     events, last = inputs.reported, len(inputs.months) - 1
     for row in range(2):
@@ -211,7 +206,7 @@ def test_sites_are_those_that_comparing_all_pairs_finds(seed: int) -> None:
                 by_day.setdefault(int(events.day[event]), set()).update(at[event])
         several = sum(
             any(
-                km(sites.latitude[a], sites.longitude[a], sites.latitude[b], sites.longitude[b]) >= 25
+                worlds.km(sites.latitude[a], sites.longitude[a], sites.latitude[b], sites.longitude[b]) >= 25
                 for a in here
                 for b in here
             )
@@ -230,7 +225,7 @@ def test_the_order_of_like_days_changes_no_bit() -> None:
         for name, value in vars(events).items()
         if isinstance(value, np.ndarray) and value.shape == order.shape and name != "armed"
     }
-    shuffled = replace_events(inputs, replace(events, **arrays))
+    shuffled = replace(inputs, events=replace(events, **arrays))
     for name, compute in COMPUTE.items():
         np.testing.assert_array_equal(compute(shuffled), compute(inputs), err_msg=name)
 
@@ -238,7 +233,7 @@ def test_the_order_of_like_days_changes_no_bit() -> None:
 def test_a_country_where_nothing_is_located_has_counts_and_no_distances() -> None:
     inputs = made(1)
     events = inputs.reported
-    vague = replace_events(inputs, replace(events, where_prec=np.full(events.row.size, 4.0)))
+    vague = replace(inputs, events=replace(events, where_prec=np.full(events.row.size, 4.0)))
     for name, compute in COMPUTE.items():
         last = compute(vague)[:, -1]
         if "share" in name or "median" in name or "centre" in name:
@@ -258,7 +253,10 @@ def test_behind_are_the_last_years_nearest_and_newest() -> None:
         assert (events.row[shown] == 1).all()
         assert ((events.column[shown] <= column) & (events.column[shown] > column - 12)).all()
         rings = [
-            sum(km(here.latitude, here.longitude, events.latitude[i], events.longitude[i]) > ring for ring in RINGS)
+            sum(
+                worlds.km(here.latitude, here.longitude, events.latitude[i], events.longitude[i]) > ring
+                for ring in RINGS
+            )
             for i in shown
         ]
         newest = [(ring, -int(events.day[i])) for ring, i in zip(rings, shown, strict=True)]

@@ -1,23 +1,15 @@
 """Who kills whom: each indicator against plain loops, and the Central African Republic in December 2013 by hand."""
 
-import csv
-import gzip
-from datetime import UTC, datetime
 from pathlib import Path
 
+import ged
 import numpy as np
 import pytest
 import worlds
 
-from riskmodel.events.archive import Archive
-from riskmodel.events.coverage import Coverage
 from riskmodel.indicators.composition import FAMILY, INDICATORS
-from riskmodel.indicators.gathering import gather
 from riskmodel.indicators.inputs import Inputs
-from riskmodel.ingest import ingest
-from riskmodel.months import month
 from riskmodel.outcomes import TYPES
-from riskmodel.sources.ucdp import GedFile
 
 COMPUTE = {indicator.name: indicator.compute for indicator in INDICATORS}
 UNKNOWN = -1
@@ -101,8 +93,7 @@ def test_nothing_stands_behind_it_where_nothing_happened() -> None:
 def test_who_killed_whom_in_the_central_african_republic_in_2013(shared: Path, tmp_path: Path) -> None:
     """The year in which the Séléka took Bangui: a government inflicted half of the deaths in one-sided violence."""
     path = shared / "GEDEvent_v23_1_CAF.csv.gz"
-    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
-        year = [row for row in csv.DictReader(file) if row["date_start"].startswith("2013-")]
+    year = [row for row in ged.rows(path) if row["date_start"].startswith("2013-")]
     dead = {kind: sum(int(row["best"]) for row in year if row["type_of_violence"] == kind) for kind in "123"}
     one_sided = [row for row in year if row["type_of_violence"] == "3"]
     by_state = sum(int(row["best"]) for row in one_sided if row["side_a"].startswith("Government of"))
@@ -122,13 +113,8 @@ def test_who_killed_whom_in_the_central_african_republic_in_2013(shared: Path, t
         "largest_massacre_12m": np.log1p(max(int(row["best"]) for row in one_sided)),
         "convergence_12m": np.log1p(sum(len(kinds) > 1 for kinds in seen.values())),
     }
-    archive = Archive(tmp_path / "archive")
-    covers = [Coverage.parse("CAF:1989-01..2022-12")]
-    ingest(archive, GedFile(path), covers=covers, now=datetime(2026, 11, 22, tzinfo=UTC))
-    view = archive.view()
-    frame = view.outcomes()
-    inputs = gather(view, frame, frame.deaths["state_based"])
-    column = int((month("2013-12") - frame.months[0]).astype(int))
+    inputs = ged.inputs(tmp_path, {"CAF:1989-01..2022-12": path})
+    column = worlds.column(inputs, "2013-12")
     for name, value in expected.items():
         np.testing.assert_allclose(COMPUTE[name](inputs)[0, column], value, err_msg=name)
     assert 0.5 < expected["state_one_sided_share_12m"] < 0.6

@@ -1,5 +1,6 @@
 """What drives a score: contributions that sum, that are fair, and that are told as they are."""
 
+import re
 from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import Self
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from riskmodel.assessment import Assessment
 from riskmodel.explanation import domino, drivers, telling
-from riskmodel.explanation.drivers import FAMILY_OF, Court
+from riskmodel.explanation.drivers import FAMILY_OF, Questioned
 from riskmodel.forecasting.baselines import Conflictology
 from riskmodel.forecasting.component import Supposed
 from riskmodel.forecasting.forecast import Forecast
@@ -74,6 +75,10 @@ class Linear:
         return np.stack([summed, 2 * summed], axis=-1)[None].astype(np.float32)
 
 
+def test_a_model_is_shown_as_many_months_as_any_component_reads() -> None:
+    assert max(part.months for part in (SMOOTHER, Conflictology())) <= drivers.MEMORY
+
+
 def test_contributions_sum_to_the_difference_from_each_average(model: Pool, seen: Assessment) -> None:
     found = drivers.drivers(model, seen)
     for iso3 in SAHEL:
@@ -99,8 +104,8 @@ def test_the_average_is_that_of_the_twelve_origins_before(model: Pool, seen: Ass
     split = drivers.drivers(model, seen)["NER"]["own_year"]["risk_score"]
     row = SAHEL.index("NER")
     past = [seen.panel.history(origin, 84)[row] for origin in seen.panel.months[-13:-1]]
-    court = Court(model, np.stack(past))
-    answers = court.answers(seen.panel.values[row, -13:-1], np.arange(12))
+    asked = Questioned(model, np.stack(past))
+    answers = asked.answers(seen.panel.values[row, -13:-1], np.arange(12))
     assert split.average == pytest.approx(float(answers[:, 0].mean()), abs=1e-4)
 
 
@@ -124,14 +129,14 @@ def test_a_sum_is_split_into_its_terms(seen: Assessment) -> None:
 def test_families_get_the_mean_of_their_marginal_contributions_over_all_orders(model: Pool, seen: Assessment) -> None:
     row = SAHEL.index("MLI")
     panel, months = seen.panel, seen.panel.months[-13:]
-    court = Court(model, np.stack([panel.history(origin, 84)[row] for origin in months]))
+    asked = Questioned(model, np.stack([panel.history(origin, 84)[row] for origin in months]))
     values = panel.values[row, -13:]
     players = sorted({INTENSITY, *FAMILY_OF[list(model.reads)].tolist()})
 
     def worth(inside: set[int]) -> float:
         mixed = np.where(np.isin(FAMILY_OF, list(inside)), values[-1], values[:-1])
         history = np.full(12, 12) if INTENSITY in inside else np.arange(12)
-        return float(court.answers(mixed, history)[:, 0].mean())
+        return float(asked.answers(mixed, history)[:, 0].mean())
 
     orders = list(permutations(players))
     naive = dict.fromkeys(players, 0.0)
@@ -183,8 +188,8 @@ def test_a_model_of_history_alone_is_all_intensity(seen: Assessment) -> None:
 
 
 def test_voters_of_a_pool_say_together_what_it_says(model: Pool, seen: Assessment) -> None:
-    court = Court(model, seen.panel.history(seen.origin, 84))
-    votes = court.votes(seen.panel.at(seen.origin), np.arange(len(SAHEL)))
+    asked = Questioned(model, seen.panel.history(seen.origin, 84))
+    votes = asked.votes(seen.panel.at(seen.origin), np.arange(len(SAHEL)))
     assert votes.shape == (10, len(SAHEL), 2)
     near = model.forecast(seen.panel, seen.origin).draws[:, :3].sum(axis=1)
     drawn = 100 * np.mean([(near >= rung).mean(axis=1) for rung in (1, 5, 25, 100, 300, 1000)], axis=0)
@@ -209,8 +214,8 @@ def test_a_pair_of_the_matrix_is_the_score_less_that_with_the_neighbour_at_peace
     source, to = SAHEL.index("BFA"), SAHEL.index("MLI")
     deaths[source] = 0
     peaceful = assemble(seen.expected, "state_based", Inputs(SAHEL, seen.inputs.months, {"deaths": deaths}))
-    court = Court(model, seen.panel.history(seen.origin, 84))
-    then = court.answers(peaceful.at(seen.origin), np.arange(len(SAHEL)))[to, 0]
+    asked = Questioned(model, seen.panel.history(seen.origin, 84))
+    then = asked.answers(peaceful.at(seen.origin), np.arange(len(SAHEL)))[to, 0]
     assert matrix.pairs[source, to] == pytest.approx(matrix.score[to] - then, abs=1e-4)
 
 
@@ -237,13 +242,28 @@ def test_what_is_told_is_what_was_computed_in_both_languages(model: Pool, seen: 
     assert split["rounding"] == 0
     assert split["sentence"]["en"].startswith("Mali: risk score ")
     assert "points associated with: " in split["sentence"]["en"]
-    assert split["sentence"]["fr"].startswith("Mali : score de risque de ")
+    assert split["sentence"]["fr"].startswith("Mali\xa0: score de risque de ")
     capital = next(family for family in split["families"] if family["family"] == "capital")
     assert capital["contribution"] == 0
     assert capital["sentence"]["en"].startswith("Capital and sites: 0.0 points (this model does not read it")
     assert "unknown" in capital["sentence"]["en"]
     assert "inconnu" in capital["sentence"]["fr"]
     assert told["events"] == {}
+
+
+def test_points_are_counted_and_french_punctuation_is_bound_to_what_it_follows(model: Pool, seen: Assessment) -> None:
+    split = drivers.drivers(model, seen)["MLI"]["own_year"]
+    one = {target: replace(split[target], value=1.0, average=2.0) for target in drivers.TARGETS}
+    told = telling.drivers_told({"own_year": one}, seen, "MLI", 1.0)
+    risk, escalation = (told[target]["own_year"]["sentence"] for target in drivers.TARGETS)
+    assert "1.0 point below" in risk["en"]
+    assert "1,0 point au-dessous" in risk["fr"]
+    assert "1.0 percentage point below" in escalation["en"]
+    assert "de 1,0\xa0%, 1,0 point de pourcentage au-dessous" in escalation["fr"]
+    texts = [risk["fr"], told["method"]["fr"]]
+    texts += [one["missing"]["fr"] for family in telling.declared() for one in family["indicators"]]
+    texts += [family["sentence"]["fr"] for family in told["risk_score"]["own_year"]["families"]]
+    assert not [text for text in texts if re.search(" [:;%?!]|\\d \\d", text)]
 
 
 def test_numbers_are_written_as_the_language_writes_them() -> None:

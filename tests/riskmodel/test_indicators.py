@@ -1,7 +1,5 @@
 """What each indicator says of a small history, and what holds for all of them whatever the history."""
 
-import csv
-import gzip
 import math
 import re
 from dataclasses import replace
@@ -47,11 +45,6 @@ def same(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> None:
     if ours.ndim == 3:
         assert not differ.any(), [INDICATORS[i].name for i in np.flatnonzero(differ.any(axis=(0, 1)))]
     assert not differ.any()
-
-
-def replace_events(inputs: Inputs, events: Events) -> Inputs:
-    """The inputs with other events."""
-    return Inputs(inputs.iso3, inputs.months, inputs.tables, events)
 
 
 def renamed(events: Events, rng: np.random.Generator) -> Events:
@@ -285,7 +278,7 @@ def test_the_order_of_countries_does_not_matter(seed: int, order: list[int]) -> 
 @given(seed=seeds, shuffle=st.integers(0, 1000))
 def test_names_of_actors_dyads_and_units_do_not_matter(seed: int, shuffle: int) -> None:
     ours, rng = worlds.world(seed), np.random.default_rng(shuffle)
-    same(worlds.panel(ours).values, worlds.panel(replace_events(ours, renamed(ours.reported, rng))).values)
+    same(worlds.panel(ours).values, worlds.panel(replace(ours, events=renamed(ours.reported, rng))).values)
 
 
 @settings(max_examples=8, deadline=None)
@@ -296,7 +289,7 @@ def test_ids_do_not_matter(seed: int, shuffle: int) -> None:
     numbers = rng.permutation(ours.reported.day.size)
     events = worlds.chosen(replace(ours.reported, event_id=numbers.astype(str)), np.arange(numbers.size))
     np.testing.assert_allclose(
-        worlds.panel(ours).values, worlds.panel(replace_events(ours, events)).values, rtol=2e-6, atol=1e-7
+        worlds.panel(ours).values, worlds.panel(replace(ours, events=events)).values, rtol=2e-6, atol=1e-7
     )
 
 
@@ -365,6 +358,18 @@ def test_an_indicator_tells_countries_and_months_apart(indicator: Indicator, who
         assert known.max() <= 1
     if indicator.scale == "log1p":
         assert known.min() >= 0
+
+
+def test_only_a_family_that_looks_abroad_reads_what_happens_there(whole: tuple[Inputs, Panel]) -> None:
+    inputs, panel = whole
+    row = inputs.iso3.index("MLI")
+    there = np.arange(len(inputs.iso3))[:, None] != row
+    tables = {name: np.where(there, table * 3 + 1, table) for name, table in inputs.tables.items()}
+    events = worlds.named_anew(worlds.chosen(inputs.reported, inputs.reported.row == row))
+    moved = worlds.panel(replace(inputs, tables=tables, events=events)).values[row] != panel.values[row]
+    moved &= ~np.isnan(panel.values[row])
+    found = {INDICATORS[i].family for i in np.flatnonzero(moved.any(axis=0))}
+    assert found == {family.name for family in FAMILIES if family.abroad}
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
@@ -483,24 +488,16 @@ def test_every_country_can_stand_in_a_panel() -> None:
 
 def test_malis_intensity_at_the_end_of_2022_by_hand(shared: Path, tmp_path: Path) -> None:
     path = shared / "gedevents_mali_to_2022.csv.gz"
-    with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as file:
-        head, *rows = csv.reader(file)
-    start, best, kind = (head.index(name) for name in ("date_start", "best_est", "type_of_violence"))
     events, deaths = [0] * 408, [0] * 408
-    for row in rows:
-        number = (int(row[start][6:10]) - 1989) * 12 + int(row[start][:2]) - 1
+    for row in ged.rows(path):
+        number = (int(row["date_start"][6:10]) - 1989) * 12 + int(row["date_start"][:2]) - 1
         events[number] += 1
-        deaths[number] += int(row[best]) * (row[kind] == "1")
+        deaths[number] += int(row["best_est"]) * (row["type_of_violence"] == "1")
     sums = [sum(deaths[end - 3 : end]) for end in range(291, 409)]
     below = sum((one < sums[-1]) + 0.5 * (one == sums[-1]) for one in sums[:-1])
     logs = [math.log1p(sum(deaths[end - 3 : end])) for end in (408, 405, 402)]
 
-    archive = Archive(tmp_path / "archive")
-    covers = [Coverage.parse("MLI:1989-01..2022-12")]
-    ingest(archive, GedFile(path), covers=covers, now=datetime(2026, 11, 22, tzinfo=UTC))
-    view = archive.view()
-    frame = view.outcomes()
-    panel = assemble(frame, "state_based", gather(view, frame, frame.deaths["state_based"]))
+    panel = worlds.panel(ged.inputs(tmp_path, {"MLI:1989-01..2022-12": path}))
     last = dict(zip(panel.names, panel.values[0, -1].tolist(), strict=True))
     for months in (1, 3, 6, 12, 24, 60):
         assert np.expm1(last[f"events_{months}m"]) == pytest.approx(sum(events[-months:]), rel=1e-5)

@@ -1,10 +1,7 @@
 """The family `reporting`: its silence is the one that warns, and Mali at the end of 2022 by hand."""
 
-import csv
-import gzip
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from math import comb, exp, factorial
 from pathlib import Path
 from statistics import mean, variance
@@ -12,21 +9,15 @@ from statistics import mean, variance
 import ged
 import numpy as np
 import pytest
+import worlds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from riskmodel.events.archive import Archive
-from riskmodel.events.coverage import Coverage
-from riskmodel.indicators.gathering import gather
 from riskmodel.indicators.inputs import Events, Inputs, Rectangle
 from riskmodel.indicators.reporting import FAMILY, INDICATORS
-from riskmodel.ingest import ingest
-from riskmodel.months import month
 from riskmodel.reporting import silence
-from riskmodel.sources.ucdp import GedFile
 
-NOW = datetime(2026, 11, 22, tzinfo=UTC)
 COMPUTE = {indicator.name: indicator.compute for indicator in INDICATORS}
 
 Made = Callable[..., Inputs]
@@ -36,17 +27,8 @@ Made = Callable[..., Inputs]
 def one(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
     """Two countries with one event, to make others from."""
     folder = tmp_path_factory.mktemp("one")
-    return taken_in(
-        folder, ged.write(folder / "events.csv", {"date": "2000-01-05"}), "MLI:2000-01..2011-12", "NER:2000-01..2011-12"
-    )
-
-
-def taken_in(folder: Path, path: Path, *covers: str) -> Inputs:
-    archive = Archive(folder / "archive")
-    ingest(archive, GedFile(path), covers=[Coverage.parse(text) for text in covers], now=NOW)
-    view = archive.view()
-    frame = view.outcomes()
-    return gather(view, frame, frame.deaths["state_based"])
+    path = ged.write(folder / "events.csv", {"date": "2000-01-05"})
+    return ged.inputs(folder, {"MLI:2000-01..2011-12, NER:2000-01..2011-12": path})
 
 
 def repeated(inputs: Inputs, counts: NDArray[np.int64], told: NDArray[np.bool_]) -> Inputs:
@@ -147,9 +129,9 @@ def test_what_stands_behind_are_the_deadliest_vague_events_of_the_year(tmp_path:
         {"id": 7, "date": "2020-09-05", "best": 80, "high": 80, "where_prec": 4},
     ]
     path = ged.write(tmp_path / "events.csv", *rows)
-    inputs = taken_in(tmp_path, path, "MLI:2019-01..2020-12", "NER:2019-01..2020-12")
+    inputs = ged.inputs(tmp_path, {"MLI:2019-01..2020-12, NER:2019-01..2020-12": path})
     assert FAMILY.behind is not None
-    column = int(np.searchsorted(inputs.months, month("2020-06")))
+    column = worlds.column(inputs, "2020-06")
     behind = FAMILY.behind(inputs, inputs.iso3.index("MLI"), column)
     assert inputs.reported.event_id[behind].tolist() == ["4", "5", "3"]
     assert FAMILY.behind(inputs, inputs.iso3.index("NER"), column - 3).size == 0
@@ -175,15 +157,12 @@ def test_the_hand_count_s_own_distribution() -> None:
 def test_mali_at_the_end_of_2022_by_hand(shared: Path, tmp_path: Path) -> None:
     """Mali's events read from the shared file in plain Python, against the indicators through the archive."""
     path = shared / "gedevents_mali_to_2022.csv.gz"
-    inputs = taken_in(tmp_path, path, "MLI:1989-01..2022-12")
-    column = int(np.searchsorted(inputs.months, month("2022-12")))
+    inputs = ged.inputs(tmp_path, {"MLI:1989-01..2022-12": path})
+    column = worlds.column(inputs, "2022-12")
     found: dict[str, float] = {
         name: float(compute(inputs)[0, column]) for name, compute in COMPUTE.items() if not name.startswith("complete")
     }
-    with gzip.open(path, "rt", encoding="utf-8", newline="") as lines:
-        reader = csv.reader(lines)
-        header = next(reader)
-        rows = [dict(zip(header, row, strict=False)) for row in reader]
+    rows = ged.rows(path)
     assert len(rows) == 1801
     by_month = [0] * (12 * 34)
     for row in rows:
@@ -209,7 +188,7 @@ def test_mali_at_the_end_of_2022_by_hand(shared: Path, tmp_path: Path) -> None:
 
 def test_mali_s_record_of_2022_is_uncertain_in_places(shared: Path, tmp_path: Path) -> None:
     """The shares differ from none and from all, so that the check above is one."""
-    inputs = taken_in(tmp_path, shared / "gedevents_mali_to_2022.csv.gz", "MLI:1989-01..2022-12")
+    inputs = ged.inputs(tmp_path, {"MLI:1989-01..2022-12": shared / "gedevents_mali_to_2022.csv.gz"})
     last: dict[str, Rectangle] = {
         name: COMPUTE[name](inputs)[0, -1] for name in ("vague_places_12m", "single_source_12m")
     }

@@ -1,37 +1,21 @@
 """What comes over the borders: weights and distances against naive loops, and Mali's borders in 2022 by hand."""
 
-import csv
-import gzip
 import math
-from datetime import UTC, datetime
 from pathlib import Path
 
+import ged
 import numpy as np
 import pytest
 import worlds
 from histories import SAHEL
 
 from riskmodel import geography, reference
-from riskmodel.events.archive import Archive
-from riskmodel.events.coverage import Coverage
 from riskmodel.indicators import spillover
-from riskmodel.indicators.gathering import gather
 from riskmodel.indicators.inputs import Inputs
-from riskmodel.indicators.panel import assemble
-from riskmodel.ingest import ingest
 from riskmodel.months import month
-from riskmodel.sources.ucdp import GedFile
 
 COMPUTE = {indicator.name: indicator.compute for indicator in spillover.INDICATORS}
 FILES = {"BFA": "burkina_faso", "NER": "niger", "CIV": "cote_divoire", "SEN": "senegal", "MLI": "mali"}
-
-
-def haversine(one: tuple[float, float], other: tuple[float, float]) -> float:
-    """The great-circle distance of two places (latitude, longitude [degrees]) [km]."""
-    (north, east), (to_north, to_east) = (tuple(map(math.radians, place)) for place in (one, other))
-    half = math.sin((to_north - north) / 2) ** 2
-    half += math.cos(north) * math.cos(to_north) * math.sin((to_east - east) / 2) ** 2
-    return 2 * 6371.0088 * math.asin(math.sqrt(half))
 
 
 def border(one: str, other: str) -> list[tuple[float, float]]:
@@ -53,7 +37,7 @@ def naive_beyond(inputs: Inputs, row: int, column: int, months: int, deadly: boo
         line, known = border(inputs.iso3[row], neighbour), True
         for event in np.flatnonzero(events.recent(there, column, months) & events.located):
             place = float(events.latitude[event]), float(events.longitude[event])
-            if min(haversine(place, point) for point in line) <= 100:
+            if min(worlds.km(*place, *point) for point in line) <= 100:
                 summed += float(events.deaths[event]) if deadly else 1.0
     return math.log1p(summed) if known else math.nan
 
@@ -77,7 +61,7 @@ def test_deaths_by_distance_are_those_that_a_loop_weighs() -> None:
         here, parts = geography.country(inputs.iso3[row]), []
         for there, iso3 in enumerate(inputs.iso3):
             other = geography.country(iso3)
-            away = haversine((here.latitude, here.longitude), (other.latitude, other.longitude))
+            away = worlds.km(here.latitude, here.longitude, other.latitude, other.longitude)
             sum_there = deaths[there, column - 11 : column + 1].sum()
             if there != row and away <= 1500 and not np.isnan(sum_there):
                 parts.append(sum_there * min(1.0, 100 / away))
@@ -120,7 +104,7 @@ def test_behind_stand_the_neighbours_events_near_the_border_then_the_deadliest()
     def far(i: int) -> bool:
         place = float(events.latitude[i]), float(events.longitude[i])
         points = by_pair[inputs.iso3[events.row[i]]]
-        return not (events.located[i] and min(haversine(place, point) for point in points) <= 100)
+        return not (events.located[i] and min(worlds.km(*place, *point) for point in points) <= 100)
 
     expected = sorted(recent, key=lambda i: (far(i), -events.deaths[i], -events.day[i]))[:5]
     assert places.tolist() == expected
@@ -129,30 +113,21 @@ def test_behind_stand_the_neighbours_events_near_the_border_then_the_deadliest()
 
 def by_hand(shared: Path, iso3: str) -> list[tuple[str, int]]:
     """Month and deaths of a country's located events within 100 km of Mali, read without the code under test."""
-    with gzip.open(shared / f"gedevents_{FILES[iso3]}_to_2022.csv.gz", "rt", encoding="utf-8-sig", newline="") as file:
-        head, *rows = csv.reader(file)
-    at = {name: head.index(name) for name in ("latitude", "longitude", "where_prec", "date_start", "best_est")}
     line, found = border("MLI", iso3), []
-    for row in rows:
-        if row[at["where_prec"]] not in ("1", "2", "3"):
+    for row in ged.rows(shared / f"gedevents_{FILES[iso3]}_to_2022.csv.gz"):
+        if row["where_prec"] not in ("1", "2", "3"):
             continue
-        place = float(row[at["latitude"]]), float(row[at["longitude"]])
-        if min(haversine(place, point) for point in line) <= 100:
-            when = row[at["date_start"]]
-            found.append((f"{when[6:10]}-{when[0:2]}", int(row[at["best_est"]])))
+        place = float(row["latitude"]), float(row["longitude"])
+        if min(worlds.km(*place, *point) for point in line) <= 100:
+            when = row["date_start"]
+            found.append((f"{when[6:10]}-{when[0:2]}", int(row["best_est"])))
     return found
 
 
 def test_malis_borders_in_2022_by_hand(shared: Path, tmp_path: Path) -> None:
     """Algeria, Guinea and Mauritania have no event file here: they are left out, and so the text of `missing` says."""
-    archive = Archive(tmp_path / "archive")
-    for iso3, name in FILES.items():
-        file = GedFile(shared / f"gedevents_{name}_to_2022.csv.gz")
-        covers = [Coverage.parse(f"{iso3}:1989-01..2022-12")]
-        ingest(archive, file, covers=covers, now=datetime(2026, 11, 22, tzinfo=UTC))
-    view = archive.view()
-    frame = view.outcomes()
-    panel = assemble(frame, "state_based", gather(view, frame, frame.deaths["state_based"]))
+    files = {f"{iso3}:1989-01..2022-12": shared / f"gedevents_{name}_to_2022.csv.gz" for iso3, name in FILES.items()}
+    panel = worlds.panel(ged.inputs(tmp_path, files))
     near = [event for iso3 in ("BFA", "NER", "CIV", "SEN") for event in by_hand(shared, iso3)]
     counted = {}
     for year in range(2014, 2023):

@@ -1,40 +1,24 @@
 """Where violence reaches: each indicator against plain loops, and Burkina Faso in 2019 by hand."""
 
-import csv
-import gzip
 import math
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 
+import ged
 import numpy as np
 import pytest
 import worlds
 
 from riskmodel import geography
-from riskmodel.events.archive import Archive
-from riskmodel.events.coverage import Coverage
-from riskmodel.indicators.gathering import gather
 from riskmodel.indicators.inputs import Inputs
-from riskmodel.indicators.spread import FAMILY, INDICATORS
-from riskmodel.ingest import ingest
-from riskmodel.months import month
-from riskmodel.sources.ucdp import GedFile
+from riskmodel.indicators.spread import INDICATORS
 
 COMPUTE = {indicator.name: indicator.compute for indicator in INDICATORS}
 
 
-def haversine(one: tuple[float, float], other: tuple[float, float]) -> float:
-    """The great-circle distance of two places (latitude, longitude [degrees]) [km]."""
-    (north, east), (to_north, to_east) = (tuple(map(math.radians, place)) for place in (one, other))
-    half = math.sin((to_north - north) / 2) ** 2
-    half += math.cos(north) * math.cos(to_north) * math.sin((to_east - east) / 2) ** 2
-    return 2 * 6371.0088 * math.asin(math.sqrt(half))
-
-
 def dispersion(places: list[tuple[float, float]]) -> float:
     """The root-mean-square distance from the centre, which is that of all pairs divided by the root of two [km]."""
-    squares = [haversine(one, other) ** 2 for one in places for other in places]
+    squares = [worlds.km(*one, *other) ** 2 for one in places for other in places]
     return math.sqrt(sum(squares) / 2) / len(places)
 
 
@@ -106,31 +90,10 @@ def test_dispersion_knows_no_date_line() -> None:
     )
 
 
-def test_behind_it_stands_one_event_of_each_unit_the_new_ones_first() -> None:
-    inputs = worlds.world(8, months=100, events=900)
-    events = inputs.reported
-    assert FAMILY.behind
-    for row in range(len(inputs.iso3)):
-        places = FAMILY.behind(inputs, row, 99)
-        units = events.adm_1[places]
-        lately = [i for i in np.flatnonzero(events.recent(row, 99, 12)) if events.adm_1[i] >= 0]
-        before = set(events.adm_1[(events.row == row) & (events.column >= 28) & (events.column < 88)].tolist())
-        touched = {int(events.adm_1[i]) for i in lately}
-        assert len(set(units.tolist())) == places.size == min(len(touched), 5)
-        assert set(units[: len(touched - before)].tolist()) <= touched - before
-        for place in places:
-            assert place in lately
-            assert events.deaths[place] == max(
-                events.deaths[i] for i in lately if events.adm_1[i] == events.adm_1[place]
-            )
-
-
 def test_how_far_violence_reached_in_burkina_faso_in_2019(shared: Path, tmp_path: Path) -> None:
     """It touched nine of the thirteen regions; five of them had been spared in the five years before."""
     path = shared / "gedevents_burkina_faso_to_2022.csv.gz"
-    with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as file:
-        head, *body = csv.reader(file)  # a row has one field more than the header names
-    rows = [dict(zip(head, row, strict=False)) for row in body]
+    rows = ged.rows(path)
 
     def units(first: int, last: int) -> Counter[str]:
         years = range(first, last + 1)
@@ -149,13 +112,8 @@ def test_how_far_violence_reached_in_burkina_faso_in_2019(shared: Path, tmp_path
         "effective_units_12m": sum(touched.values()) ** 2 / sum(n**2 for n in touched.values()),
         "dispersion_12m": dispersion(located),
     }
-    archive = Archive(tmp_path / "archive")
-    covers = [Coverage.parse("BFA:1989-01..2022-12")]
-    ingest(archive, GedFile(path), covers=covers, now=datetime(2026, 11, 22, tzinfo=UTC))
-    view = archive.view()
-    frame = view.outcomes()
-    inputs = gather(view, frame, frame.deaths["state_based"])
-    column = int((month("2019-12") - frame.months[0]).astype(int))
+    inputs = ged.inputs(tmp_path, {"BFA:1989-01..2022-12": path})
+    column = worlds.column(inputs, "2019-12")
     for name, value in expected.items():
         assert COMPUTE[name](inputs)[0, column] == pytest.approx(value, rel=1e-3), name
     assert (len(touched), len(set(touched) - set(units(2014, 2018)))) == (9, 5)

@@ -3,6 +3,7 @@
 Nothing here means anything: actors, units and tables are noise with holes, placed where indicators look.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import TypeVar
@@ -15,6 +16,7 @@ from riskmodel import geography
 from riskmodel.indicators.declaration import Indicator
 from riskmodel.indicators.inputs import Events, Inputs, Rectangle
 from riskmodel.indicators.panel import INDICATORS, Panel, assemble
+from riskmodel.months import month
 from riskmodel.outcomes import CountryMonths
 
 T = TypeVar("T")
@@ -56,6 +58,18 @@ def panel(inputs: Inputs, indicators: Sequence[Indicator] = INDICATORS) -> Panel
 def observed(inputs: Inputs) -> CountryMonths:
     """The outcome of some inputs."""
     return rectangle(inputs.tables["deaths"], inputs.iso3, str(inputs.months[0]))
+
+
+def column(inputs: Inputs, when: str) -> int:
+    """The place of a month, `2020-01`."""
+    return int((month(when) - inputs.months[0]).astype(int))
+
+
+def km(latitude: float, longitude: float, other_latitude: float, other_longitude: float) -> float:
+    """Great-circle distance by the haversine formula, without the code under test [km]."""
+    a, b, c, d = map(math.radians, (latitude, longitude, other_latitude, other_longitude))
+    square = math.sin((c - a) / 2) ** 2 + math.cos(a) * math.cos(c) * math.sin((d - b) / 2) ** 2
+    return 2 * 6371.0088 * math.asin(math.sqrt(square))
 
 
 def cut(inputs: Inputs, first: int, stop: int) -> Inputs:

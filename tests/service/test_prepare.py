@@ -1,0 +1,73 @@
+"""What a home lacks before it can be scored, judged step by step."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from riskmodel import bundle
+from riskmodel.bundle import Provenance
+from riskmodel.events.archive import Archive
+from riskmodel.forecasting.baselines import Conflictology
+from riskmodel.home import Home
+from riskmodel.indicators.panel import INDICATORS
+from riskmodel.ingest import ingest
+from riskmodel.sources.monthly import MonthlyFile
+from service.prepare import lacking
+from service.settings import load
+
+NOW = datetime(2022, 1, 20, tzinfo=UTC)
+FEATURES = tuple(indicator.name for indicator in INDICATORS)
+
+
+@pytest.fixture
+def real(home: Home, tmp_path: Path) -> Home:
+    """A home with a real table and no model."""
+    path = tmp_path / "history.csv"
+    path.write_text("iso3,month,deaths_state_based\nMLI,2020-01,3\n")
+    ingest(Archive(home.archive), MonthlyFile(path), now=NOW)
+    return home
+
+
+def put(home: Home, features: tuple[str, ...] = FEATURES) -> Path:
+    """Put a model of some indicators into service."""
+    made = Provenance("state_based", "2021-12", "d" * 64, False, 0, features, {}, "2022-01-20T08:00:00Z")
+    name = bundle.save(Conflictology(), made, home.models)
+    bundle.set_champion(home.models, name)
+    return home.models / name
+
+
+def needed(home: Home) -> list[tuple[str, str]]:
+    return [(what, arguments[0]) for what, arguments in lacking(home, load(home), NOW)]
+
+
+def test_an_archive_without_a_model_needs_one(real: Home) -> None:
+    assert needed(real) == [("a model trained on the archive: there is none yet", "train")]
+
+
+def test_a_model_of_this_vigie_is_all_that_is_needed(real: Home) -> None:
+    put(real)
+    assert needed(real) == []
+
+
+def test_a_model_of_an_older_vigie_is_replaced(real: Home) -> None:
+    put(real, FEATURES[:30])
+    ((what, command),) = needed(real)
+    assert command == "train"
+    assert "was trained on other indicators than this Vigie has" in what
+
+
+def test_a_model_of_another_scikit_learn_is_replaced(real: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(real)
+    known: Callable[[str], Any] = bundle.version
+    monkeypatch.setattr(bundle, "version", lambda name: "0.1" if name == "scikit-learn" else known(name))
+    ((what, _),) = needed(real)
+    assert "here is 0.1" in what
+
+
+def test_a_model_that_was_altered_is_left_for_somebody_to_look_at(real: Home) -> None:
+    model = put(real, FEATURES[:30]) / "model.joblib"
+    model.write_bytes(model.read_bytes() + b"x")
+    assert needed(real) == []
