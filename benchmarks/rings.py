@@ -101,7 +101,7 @@ def view_of(root: Path, sources: Iterable[tuple[Source, list[Coverage]]]) -> Vie
 def panel_of(view: View, outcome: str) -> Panel:
     """All indicators of all that a view knows."""
     frame = view.outcomes()
-    return assemble(frame, outcome, gather(view, frame, spread(view).only(frame.iso3).deaths[outcome]))
+    return assemble(frame, outcome, gather(view, frame, outcome, spread(view).only(frame.iso3).deaths[outcome]))
 
 
 def read(panel: Panel, name: str, part: Coverage) -> NDArray[np.float64]:

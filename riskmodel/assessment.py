@@ -65,7 +65,7 @@ def look(
     observed = told.only(around).including(members).until(origin).since(origin - MEMORY + 1)
     spread = precision.spread(view).only(around).including(members).until(origin).since(origin - MEMORY + 1)
     expected = nowcast(observed, completeness)
-    inputs = gather(view, observed, nowcast(spread, completeness).deaths[outcome], completeness.on(observed))
+    inputs = gather(view, observed, outcome, nowcast(spread, completeness).deaths[outcome], completeness.on(observed))
     panel = assemble(expected, outcome, inputs).only(members)
     return Assessment(members, outcome, origin, observed, expected, completeness, inputs, panel)
 

@@ -36,6 +36,9 @@ from service.store import Store, canonical, instant, runs, snapshots
 OBSERVED = 36
 """How many observed months a snapshot carries [months]."""
 
+COUPS = "Powell & Thyne (2011), doi:10.1177/0022343310397436, and later press"
+"""Whose coups the shipped list tells."""
+
 REGION = "*"
 """Stands for all countries of the region together."""
 
@@ -178,6 +181,7 @@ def content(view: View, bundle: Bundle, settings: Settings) -> dict[str, Any]:
         "bands": settings.bands,
         "data_quality": warnings[REGION],
         "indicator_families": _declared(panel),
+        "indicator_sources": _beside(view, seen),
         "domino": telling.domino_told(domino.domino(bundle.model, seen)) if settings.drivers else None,
         "countries": [
             {
@@ -216,9 +220,17 @@ def _with_completeness(scored: dict[str, Any], completeness: Completeness, origi
     }
 
 
+def _beside(view: View, seen: Assessment) -> list[dict[str, str]]:
+    """What indicators are computed from beside the deaths of the outcome: which kind of data, from whom."""
+    told = [{"kind": i.kind, "source": i.label} for i in view.ingests if i.kind != "country_months"]
+    if "coups" in seen.inputs.known:
+        told.append({"kind": "coups", "source": COUPS})
+    return [part for place, part in enumerate(told) if part not in told[:place]]
+
+
 def _declared(panel: Panel) -> list[dict[str, Any]]:
     """What the indicators are, and which of them lack an input."""
-    families = telling.declared()
+    families = telling.declared(panel.outcome)
     for family in families:
         for indicator in family["indicators"]:
             indicator["absent"] = indicator["name"] in panel.absent

@@ -69,7 +69,7 @@ def train(home: Home, origin: "Month | None", outcome: str, region: str, seed: i
             data_digest=view.digest,
             simulated=view.simulated,
             trained_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            inputs=gather(view, observed, spread(view).only(observed.iso3).deaths[outcome]),
+            inputs=gather(view, observed, outcome, spread(view).only(observed.iso3).deaths[outcome]),
         )
         name = bundle.save(model, provenance, home.models)
         bundle.set_champion(home.models, name)
@@ -133,7 +133,7 @@ def backtest(
         "africa": lambda: geography.continent("Africa"),
         "world": lambda: observed.iso3,
     }[scope]()
-    panel = assemble(observed, outcome, gather(view, observed, spread(view).only(observed.iso3).deaths[outcome]))
+    panel = assemble(observed, outcome, gather(view, observed, outcome, spread(view).only(observed.iso3).deaths[outcome]))
     with terminal.progress() as bars, export.writing(forecasts_out) if forecasts_out else nullcontext() as write:
         bar = bars.add_task("windows", total=len(windows))
 

@@ -42,8 +42,8 @@ MEANING: Mapping[Cause, Mapping[str, str]] = {
         "fr": "le temps qui passe, comme si les nouveaux mois avaient été calmes, et des signalements plus complets",
     },
     "new_source": {
-        "en": "a source that was not used before",
-        "fr": "une source qui n’était pas encore utilisée",
+        "en": "a source that was not used for the country before",
+        "fr": "une source qui n’était pas encore utilisée pour le pays",
     },
     "model": {"en": "another trained model", "fr": "un autre modèle entraîné"},
 }

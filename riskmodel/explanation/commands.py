@@ -8,8 +8,10 @@ import click
 from riskmodel import options
 from riskmodel.errors import BadInput
 from riskmodel.home import Home
+from riskmodel.outcomes import OUTCOMES
 
 if TYPE_CHECKING:
+    from riskmodel.assessment import Assessment
     from riskmodel.explanation.domino import Supposition
 
 FORM = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
@@ -17,16 +19,22 @@ LANGUAGE = click.option("--lang", "language", type=click.Choice(["en", "fr"]), d
 
 
 @click.command()
+@click.argument("names", metavar="[FAMILY]…", nargs=-1)
+@click.option("--outcome", type=click.Choice(OUTCOMES), default="state_based", show_default=True)
 @LANGUAGE
 @FORM
-def indicators(language: str, form: str) -> None:
-    """What the indicators are: name, window, meaning, and what they need."""
+def indicators(names: tuple[str, ...], outcome: str, language: str, form: str) -> None:
+    """What the indicators are, of all families or some: name, window, meaning, and what they need."""
     from rich.table import Table
 
     from riskmodel import terminal
     from riskmodel.explanation.telling import declared
 
-    families = declared()
+    families = declared(outcome)
+    if unknown := set(names) - {family["name"] for family in families}:
+        known = ", ".join(family["name"] for family in families)
+        raise click.BadParameter(f"there is no family {', '.join(sorted(unknown))}; there are {known}")
+    families = [family for family in families if not names or family["name"] in names]
     if form == "json":
         click.echo(json.dumps(families, indent=1, ensure_ascii=False))
         return
@@ -71,6 +79,7 @@ def whatif(home: Home, iso3: str, factor: float, months: int, region: str, form:
         "outcome": seen.outcome,
         "model_id": model.id,
         "simulated": view.simulated,
+        "deaths": _deaths(seen, iso3, months),
         "data": _rows(said),
     }
     if form == "json":
@@ -79,6 +88,12 @@ def whatif(home: Home, iso3: str, factor: float, months: int, region: str, form:
         click.echo(json.dumps({**told, "note": CAVEAT}, indent=1, ensure_ascii=False))
     else:
         _show(told)
+
+
+def _deaths(seen: "Assessment", iso3: str, months: int) -> int | None:
+    """The deaths that are multiplied [deaths]; None where a month of them is unknown."""
+    deaths = seen.expected.deaths[seen.outcome][seen.expected.iso3.index(iso3), -months:].sum()
+    return None if deaths != deaths else int(deaths)
 
 
 def _rows(said: "Supposition") -> list[dict[str, Any]]:
@@ -112,6 +127,7 @@ def _show(told: dict[str, Any]) -> None:
     from riskmodel import geography, terminal
     from riskmodel.explanation.domino import CAVEAT
     from riskmodel.indicators.declaration import last
+    from riskmodel.scores import BATTLE, HORIZON
 
     table = Table("country", box=None, pad_edge=False)
     for heading in ("risk score", "then", "difference", "90 % interval", "escalation %", "then", "difference"):
@@ -137,8 +153,15 @@ def _show(told: dict[str, Any]) -> None:
         f"{_realm(told['simulated'])}{told['outcome']} deaths of {name} in {last(supposed['months'], 'en')} to "
         f"{told['origin']} times {supposed['deaths']:g}, those of its events included:"
     )
+    if not told["deaths"]:
+        what = "are not all known" if told["deaths"] is None else "are none"
+        console.print(f"NOTE: the deaths of {name} in these months {what}; there is nothing to multiply")
     console.print(table)
     console.print(f"{CAVEAT['en']} The interval is that of the model's ensemble, resampled; not that of what may come.")
+    console.print(
+        f"Escalation asks for twice the deaths of the last {HORIZON} months, {BATTLE} at the least: where these are "
+        "multiplied, so is what it asks for."
+    )
 
 
 def _realm(simulated: bool) -> str:

@@ -13,6 +13,8 @@ from riskmodel.forecasting.component import Explainable, forecastable
 from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import FAMILIES, INDICATORS, Panel, assemble
 
+SPAN = max(indicator.window for family in FAMILIES if family.abroad for indicator in family.indicators)
+"""How far back a neighbour's violence is read [months]."""
 CAVEAT = {
     "en": "An association that the model has learned, not a cause.",
     "fr": "Une association apprise par le modèle, et non une cause.",
@@ -59,7 +61,7 @@ def domino(model: Explainable, seen: Assessment) -> Domino:
     A country's own past stays as it was: only indicators of families that read what happens abroad are computed anew.
     """
     read = [i for i in sorted(model.reads) if FAMILIES[FAMILY_OF[i]].abroad]
-    inputs = seen.inputs.last(max((INDICATORS[i].window for i in read), default=1))
+    inputs = seen.inputs.last(SPAN)
     rows = [inputs.iso3.index(member) for member in seen.members]
     borders = inputs.neighbours[np.ix_(rows, rows)]
     score = _risk_scores(model, seen, seen.panel)

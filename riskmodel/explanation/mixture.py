@@ -246,10 +246,13 @@ def _speaker(ingests: Sequence[Ingest], numbers: Iterable[int], iso3: tuple[str,
 
 def _of_cells(a: _Side, b: _Side, ingests: Sequence[Ingest]) -> Codes:
     """The cause of what differs in a country-month as a whole: whether it is told of, and what tables say of it."""
-    providers = np.array([*(ingest.source for ingest in ingests), ""])
-    used = {str(providers[n]) for by in (a.events_by, *a.table_by.values()) for n in np.unique(by)}
-    unused = np.array([name != "" and name not in used for name in providers.tolist()])
-    newly = np.any([unused[by] for by in (b.events_by, *b.table_by.values())], axis=0)
+    names, provider = np.unique([ingest.source for ingest in ingests], return_inverse=True)
+    used = np.zeros((len(a.told), names.size), dtype=bool)
+    for by in (a.events_by, *a.table_by.values()):
+        row, column = np.nonzero(by >= 0)
+        used[row, provider[by[row, column]]] = True
+    rows = np.arange(len(a.told))[:, None]
+    newly = np.any([(by >= 0) & ~used[rows, provider[by]] for by in (b.events_by, *b.table_by.values())], axis=0)
     differs = newly | (a.told != b.told)
     for name in TYPES:
         differs |= ((a.table_by[name] < 0) != (b.table_by[name] < 0)) | _unlike(a.said[name], b.said[name])

@@ -38,6 +38,10 @@ DIFFUSION = Citation(
     "10.1016/j.polgeo.2011.03.005",
 )
 
+OF_OUTCOME: Mapping[str, Text] = {
+    "state_based": {"en": "state-based", "fr": "violence impliquant un État"},
+}
+"""Which deaths an outcome counts, where it does not count them all."""
 UNCOVERED: Text = {
     "en": "a month of the window lies outside the coverage of every source",
     "fr": "un mois de la fenêtre n’est couvert par aucune source",
@@ -83,6 +87,12 @@ class Indicator:
     inputs: tuple[str, ...]
     compute: Callable[[Inputs], Rectangle]
     scale: Literal["log1p", "share", "number"] = "number"
+
+    def called(self, outcome: str) -> Text:
+        """Its meaning, saying which deaths it counts where it counts those of the outcome and these are not all."""
+        if "deaths" not in self.inputs or outcome == "all":
+            return self.meaning
+        return {language: f"{said} ({OF_OUTCOME[outcome][language]})" for language, said in self.meaning.items()}
 
 
 @dataclass(frozen=True)

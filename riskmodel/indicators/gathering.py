@@ -11,16 +11,19 @@ from riskmodel.indicators.inputs import Events, Inputs, Places, Rectangle, gover
 from riskmodel.outcomes import TYPES, CountryMonths
 
 
-def gather(view: View, frame: CountryMonths, deaths: Rectangle, completeness: Rectangle | None = None) -> Inputs:
+def gather(
+    view: View, frame: CountryMonths, outcome: str, deaths: Rectangle, completeness: Rectangle | None = None
+) -> Inputs:
     """Gather what a view knows of a rectangle's countries and months.
 
-    `deaths` are those that indicators are computed from, float64 of the frame's shape [deaths]; `completeness`, of that
-    shape, is the share of each month that is reported. Real tables do not enter beside a simulated archive.
+    `deaths` of the outcome are those that indicators are computed from, float64 of the frame's shape [deaths];
+    `completeness`, of that shape, is the share of each month that is reported. Real tables do not enter beside a
+    simulated archive.
     """
     given = {**tables.monthly(view, frame.iso3, frame.months), "deaths": deaths}
     if completeness is not None:
         given["completeness"] = completeness
-    return Inputs(frame.iso3, frame.months, given, events_of(view, frame))
+    return Inputs(frame.iso3, frame.months, given, events_of(view, frame), outcome)
 
 
 _COLUMNS = (

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from riskmodel import geography
 from riskmodel.months import Months
+from riskmodel.outcomes import TYPES
 
 Rectangle = NDArray[np.float64]
 Places = NDArray[np.intp]
@@ -112,13 +113,14 @@ class Inputs:
     """What indicators are computed from.
 
     `tables[name]` is float64 of shape (country, month), NaN where unknown; `deaths` [deaths] is always there, and is
-    the outcome that is forecast.
+    the outcome that is forecast. `events` are of every type; `outcome` names what `deaths` are of.
     """
 
     iso3: tuple[str, ...]
     months: Months
     tables: Mapping[str, Rectangle]
     events: Events | None = None
+    outcome: str = "state_based"
     _found: dict[Callable[["Inputs"], Any], Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     @cached_property
@@ -145,6 +147,13 @@ class Inputs:
         """The names of what is there."""
         return frozenset(self.tables) | ({"events"} if self.events is not None else set())
 
+    @cached_property
+    def counted(self) -> NDArray[np.bool_]:
+        """Which events the outcome counts, shape (event,)."""
+        if self.outcome == "all":
+            return np.ones(self.reported.kind.size, dtype=bool)
+        return np.asarray(self.reported.kind == TYPES.index(self.outcome))
+
     @property
     def reported(self) -> Events:
         """The events. Raises KeyError where there are none: an indicator that needs them has to declare it."""
@@ -159,7 +168,8 @@ class Inputs:
         if events is not None:
             kept = events.only(events.column >= cut)
             events = replace(kept, column=kept.column - cut, told=kept.told[:, cut:])
-        return Inputs(self.iso3, self.months[cut:], {k: table[:, cut:] for k, table in self.tables.items()}, events)
+        tables = {name: table[:, cut:] for name, table in self.tables.items()}
+        return replace(self, months=self.months[cut:], tables=tables, events=events)
 
     def supposing(self, row: int, after: int, factor: float) -> "Inputs":
         """The same, with a country's deaths after a month multiplied; by 0 it is at peace, and has no events either."""

@@ -81,7 +81,7 @@ def _own_level(inputs: Inputs, *, months: int) -> Rectangle:
 
 def _deadliest(inputs: Inputs, row: int, column: int) -> Places:
     events = inputs.reported
-    recent = np.flatnonzero(events.recent(row, column, windows.YEAR))
+    recent = np.flatnonzero(inputs.counted & events.recent(row, column, windows.YEAR))
     return recent[np.lexsort((-events.day[recent], -events.deaths[recent]))][:SHOWN]
 
 

@@ -100,7 +100,7 @@ def assemble(
     alone. Raises ValueError if they do not fit. An indicator one of whose inputs is not there is NaN throughout.
     """
     deaths = observed.deaths[outcome]
-    inputs = inputs or Inputs(observed.iso3, observed.months, {"deaths": deaths})
+    inputs = inputs or Inputs(observed.iso3, observed.months, {"deaths": deaths}, outcome=outcome)
     if inputs.iso3 != observed.iso3 or not np.array_equal(inputs.months, observed.months):
         raise ValueError("what the indicators are computed from is not of the outcome's countries and months")
     values = np.full((*deaths.shape, len(indicators)), np.nan, dtype=np.float32)

@@ -21,8 +21,10 @@ SPREAD = Citation(
 )
 
 NO_FIGURE = {
-    "en": "no table of displacement is given or none has a figure for the country and year",
-    "fr": "aucune table de déplacements n’est fournie ou aucune n’a de chiffre pour ce pays et cette année",
+    "en": "no table of displacement is given or none has a figure for the country and year; that UNHCR looks after no "
+    "displaced people does not mean that there are none",
+    "fr": "aucune table de déplacements n’est fournie ou aucune n’a de chiffre pour ce pays et cette année ; que le "
+    "HCR ne s’occupe d’aucun déplacé ne veut pas dire qu’il n’y en a pas",
 }
 
 

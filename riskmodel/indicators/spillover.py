@@ -190,7 +190,7 @@ def _frontier(iso3: str) -> Line:
 
 
 def _around_the_border(inputs: Inputs, row: int, column: int) -> Places:
-    """The neighbours' events of the last 12 months: those near the common border first, then the deadliest."""
+    """The neighbours' events of the last 12 months, the deadliest first: near the common border, then those counted."""
     events = inputs.reported
     here, there, lines = inputs.once(_drawn)
     last = (events.column <= column) & (events.column > column - windows.YEAR)
@@ -199,6 +199,8 @@ def _around_the_border(inputs: Inputs, row: int, column: int) -> Places:
     placed = recent[events.located[recent]]
     near = list(_near(events, placed, there[chosen], [lines[pair] for pair in chosen], BEYOND))
     far = ~np.isin(recent, np.concatenate([*near, NO_EVENTS]))
+    telling = ~far | inputs.counted[recent]
+    recent, far = recent[telling], far[telling]
     return recent[np.lexsort((-events.day[recent], -events.deaths[recent], far))][:SHOWN]
 
 

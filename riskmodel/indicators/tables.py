@@ -59,7 +59,8 @@ def _regime(iso3: Sequence[str], months: Months) -> dict[str, Rectangle]:
 def _fled(view: View, iso3: Sequence[str], months: Months) -> dict[str, Rectangle]:
     """A year's figures stand from July of the next year to the June after it: nobody knew them before.
 
-    UNHCR's count of the displaced is of those it looks after. Where that is none, IDMC's goes before it.
+    UNHCR's count of the displaced is of those it looks after: none of them does not mean that there are none. Then
+    IDMC's figure stands, or nothing is known.
     """
     table = displacement.resolved(view)
     if not table.num_rows:
@@ -67,7 +68,7 @@ def _fled(view: View, iso3: Sequence[str], months: Months) -> dict[str, Rectangl
     figures = table.to_pandas().set_index(["iso3", "year"])
     abroad, inside = (figures[figures["role"] == role] for role in ("origin", "internal"))
     looked_after = abroad["idps"].astype(np.float64)
-    displaced = looked_after.where(looked_after > 0).combine_first(inside["idps"]).combine_first(looked_after)
+    displaced = looked_after.where(looked_after > 0).combine_first(inside["idps"])
     refugees = abroad["refugees"] + abroad["asylum_seekers"]
     years = (months - PUBLISHED).astype("datetime64[Y]").astype(np.int64) + 1970 - 1
     return {

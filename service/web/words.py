@@ -61,4 +61,13 @@ UNITS = {
 }
 """Units of indicators that are neither counts nor shares."""
 
-TABLES = (BANDS, STATUS, OUTCOMES, OUTCOME_MEANINGS, SEVERITIES, REASONS, DIRECTIONS, UNDECLARED, UNITS)
+KINDS = {
+    "events": "events",
+    "displacement": "displaced people",
+    "acled": "protests and riots",
+    "gdelt": "news",
+    "coups": "coups",
+}
+"""The kinds of data that indicators are computed from."""
+
+TABLES = (BANDS, STATUS, OUTCOMES, OUTCOME_MEANINGS, SEVERITIES, REASONS, DIRECTIONS, UNDECLARED, UNITS, KINDS)

@@ -75,4 +75,4 @@ def inputs(folder: Path, files: Mapping[str, Path]) -> Inputs:
         ingest(archive, GedFile(path), covers=spans, now=datetime(2026, 11, 22, tzinfo=UTC))
     view = archive.view()
     frame = view.outcomes()
-    return gather(view, frame, frame.deaths["state_based"])
+    return gather(view, frame, "state_based", frame.deaths["state_based"])

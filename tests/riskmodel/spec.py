@@ -134,6 +134,8 @@ serves it.
 - **Sign**: `+` where more of it goes with more violence, `−` with less, blank where no sign is claimed. An association,
   not a cause.
 - **Read as**: a count for an indicator that is the log of 1 + a count; per cent for a share.
+- Deaths are those of the outcome that is forecast (`state_based`, unless all are) where an indicator needs `deaths`,
+  and of every kind of violence where it needs `events`.
 - Located events are those with a coordinate and `where_prec` 3 or less.
 - Values below are as a person reads them; `?` is unknown, which is never 0.
 """

@@ -51,7 +51,7 @@ def real(vigie: Vigie, home: Home, path: Path, iso3: str) -> Inputs:
     assert vigie("ingest", "ucdp", path, "--covers", f"{iso3}:2010-01..2022-12").code == 0
     view = Archive(home.archive).view()
     frame = view.outcomes()
-    return gather(view, frame, frame.deaths["state_based"])
+    return gather(view, frame, "state_based", frame.deaths["state_based"])
 
 
 def at_year_ends(inputs: Inputs, name: str, years: range = YEARS) -> NDArray[np.float64]:

@@ -275,11 +275,11 @@ def test_an_event_that_moved_into_what_was_unknown_comes_and_goes_by_one_cause(t
     told.tell(numbers, FIRST, BEGUN, "20.2")
     after = told.stand()
     found = holds(before, after)
-    assert found.present == ("new_events",)
-    assert parts(found)["new_events"] < 0
+    assert found.present == ("new_source",), "nothing had told of Niger"
+    assert parts(found)["new_source"] < 0
 
 
-def test_events_of_a_known_provider_in_place_of_a_table_revise_the_month_as_a_whole(tmp_path: Path) -> None:
+def test_events_in_place_of_a_table_are_a_new_source_even_if_they_spoke_of_other_countries(tmp_path: Path) -> None:
     """Without the table and before the events it would be a month of no deaths; it never is."""
     told = Told(tmp_path)
     numbers = told.invent(FIRST, BEGUN, 3)
@@ -288,7 +288,7 @@ def test_events_of_a_known_provider_in_place_of_a_table_revise_the_month_as_a_wh
     before = told.stand()
     told.tell(numbers, FIRST, BEGUN)
     found = holds(before, told.stand())
-    assert found.present == ("revised_events",)
+    assert found.present == ("new_source",)
     assert parts(found, "NER")
 
 

@@ -261,7 +261,7 @@ def test_points_are_counted_and_french_punctuation_is_bound_to_what_it_follows(m
     assert "1.0 percentage point below" in escalation["en"]
     assert "de 1,0\xa0%, 1,0 point de pourcentage au-dessous" in escalation["fr"]
     texts = [risk["fr"], told["method"]["fr"]]
-    texts += [one["missing"]["fr"] for family in telling.declared() for one in family["indicators"]]
+    texts += [one["missing"]["fr"] for family in telling.declared("state_based") for one in family["indicators"]]
     texts += [family["sentence"]["fr"] for family in told["risk_score"]["own_year"]["families"]]
     assert not [text for text in texts if re.search(" [:;%?!]|\\d \\d", text)]
 

@@ -308,7 +308,7 @@ def test_the_order_of_ingest_does_not_matter(tmp_path: Path) -> None:
             ingest(archive, GedFile(path), covers=covers, now=datetime(2026, 11, 22, tzinfo=UTC))
         view = archive.view()
         frame = view.outcomes()
-        panels.append(assemble(frame, "all", gather(view, frame, frame.deaths["all"])))
+        panels.append(assemble(frame, "all", gather(view, frame, "all", frame.deaths["all"])))
     same(*(panel.values for panel in panels))
     assert not np.isnan(column(panels[0], "events_12m")[11:]).any()
 

@@ -4,7 +4,7 @@ import csv
 import gzip
 from collections.abc import Callable
 from datetime import UTC, datetime
-from math import log
+from math import log, nan
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +68,8 @@ def test_what_is_missing_is_unknown_and_not_none(given: Given) -> None:
     assert np.isnan(at(found["refugees"], "2012-07"))
     assert np.isnan(at(found["refugees"], "2013-07"))
     assert np.isnan(at(found["displaced"], "2013-07"))
-    assert (at(found["refugees"], "2014-07"), at(found["displaced"], "2014-07")) == (0, 0)
+    assert at(found["refugees"], "2014-07") == 0
+    assert np.isnan(at(found["displaced"], "2014-07")), "none that UNHCR looks after"
 
 
 def test_idmc_speaks_where_unhcr_has_no_figure_or_looks_after_none(given: Given) -> None:
@@ -118,6 +119,7 @@ def test_mali_by_hand(shared: Path, tmp_path: Path, when: str) -> None:
         [sum(float(rows[y][name]) for name in names) for y in (newest, newest - 1)]
         for names in (("refugees", "asylum_seekers"), ("idps",))
     )
+    inside = [figure or nan for figure in inside]
     expected = {
         "displaced_inside": log(1 + inside[0]),
         "refugees_abroad": log(1 + abroad[0]),
@@ -125,7 +127,7 @@ def test_mali_by_hand(shared: Path, tmp_path: Path, when: str) -> None:
         "refugees_abroad_change_12m": log(1 + abroad[0]) - log(1 + abroad[1]),
         "fled_per_death_12m": log(1 + (abroad[0] + inside[0]) / deaths),
     }
-    assert found == pytest.approx(expected)
+    assert found == pytest.approx(expected, nan_ok=True)
     assert deaths > 0
     if when == "2013-07":
-        assert (abroad, inside) == ([151_779, 4_678], [227_930, 0]), "the flight of 2012 is known a year later"
+        assert (abroad, inside[0]) == ([151_779, 4_678], 227_930), "the flight of 2012 is known a year later"

@@ -187,7 +187,7 @@ def test_pages_stay_light_with_all_indicators(
 
 def _in_full(issued: dict[str, Any]) -> dict[str, Any]:
     """The same with all that Vigie declares, invented values and three indicators told of each family."""
-    rng, declared = random.Random(4), telling.declared()
+    rng, declared = random.Random(4), telling.declared("state_based")
     names = [indicator["name"] for family in declared for indicator in family["indicators"]]
     for family in declared:
         for indicator in family["indicators"]:

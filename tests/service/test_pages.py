@@ -232,7 +232,8 @@ def test_what_nothing_is_known_of_is_not_called_complete(home: Issuer) -> None:
     assert "How much of the newest month is still unreported is not known." in page
     assert "Whole region: Few or no reports for 1 month" in page
     country = _page(_app(home).test_client(), "/country/MLI?lang=fr").text
-    assert "reste à signaler : trop peu de versions antérieures des chiffres" in country
+    assert "quelle part des morts reste à signaler pour décembre 2022" in country
+    assert "trop peu de versions antérieures des chiffres" in country
 
 
 def test_alerts_stand_on_the_page(real: Issuer) -> None:
