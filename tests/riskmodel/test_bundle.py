@@ -133,7 +133,7 @@ def test_missing_and_extra_files_are_refused(models: Path) -> None:
 def test_another_scikit_learn_is_refused(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = models / save(MODEL, FACTS, models)
     monkeypatch.setattr(bundle, "version", lambda package: "0.0")
-    with pytest.raises(Refused, match=r"trained by scikit-learn .*; here is 0\.0"):
+    with pytest.raises(Refused, match=r"trained by scikit-learn .*, and here is 0\.0"):
         load(path)
 
 
