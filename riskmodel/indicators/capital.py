@@ -96,10 +96,10 @@ def _ringed(inputs: Inputs) -> tuple[Places, NDArray[np.float64]]:
     widest = max(RINGS) / geography.EARTH_RADIUS
     north = np.degrees(widest) + _SLACK
     east = np.degrees(np.arcsin(np.minimum(np.sin(widest) / np.cos(np.radians(capitals[:, 0])), 1.0))) + _SLACK
-    capital = capitals[events.row]
-    boxed = events.located & (np.abs(events.latitude - capital[:, 0]) <= north)
-    boxed &= np.abs((events.longitude - capital[:, 1] + 180) % 360 - 180) <= east[events.row]
-    places = np.flatnonzero(boxed)
+    places = np.flatnonzero(events.located & (np.abs(events.latitude - capitals[:, 0][events.row]) <= north))
+    row = events.row[places]
+    away = np.abs(events.longitude[places] - capitals[row, 1])
+    places = places[np.minimum(away, 360 - away) <= east[row]]
     km = _distance(inputs, places)
     inside = km <= max(RINGS)
     return places[inside], km[inside]
