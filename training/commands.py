@@ -133,7 +133,9 @@ def backtest(
         "africa": lambda: geography.continent("Africa"),
         "world": lambda: observed.iso3,
     }[scope]()
-    panel = assemble(observed, outcome, gather(view, observed, outcome, spread(view).only(observed.iso3).deaths[outcome]))
+    panel = assemble(
+        observed, outcome, gather(view, observed, outcome, spread(view).only(observed.iso3).deaths[outcome])
+    )
     with terminal.progress() as bars, export.writing(forecasts_out) if forecasts_out else nullcontext() as write:
         bar = bars.add_task("windows", total=len(windows))
 

@@ -21,7 +21,14 @@ Realm = Literal["simulated", "real"]
 OUTCOME_KINDS = ("events", "country_months")
 """The kinds that outcomes are made of. Only they retire what is simulated."""
 
-_NAMES = {"ucdp": "UCDP", "acled": "ACLED", "gdelt": "GDELT", "monthly": "country-month table", "unhcr": "UNHCR", "idmc": "IDMC"}
+_NAMES = {
+    "ucdp": "UCDP",
+    "acled": "ACLED",
+    "gdelt": "GDELT",
+    "monthly": "country-month table",
+    "unhcr": "UNHCR",
+    "idmc": "IDMC",
+}
 
 
 @dataclass(frozen=True)
