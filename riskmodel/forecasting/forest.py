@@ -12,17 +12,13 @@ from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
 
 from riskmodel.errors import BadInput
-from riskmodel.forecasting.baselines import systematic
 from riskmodel.forecasting.component import NEEDED, Supposed, forecastable
 from riskmodel.forecasting.forecast import LEADS, Forecast
-from riskmodel.indicators import windows
+from riskmodel.forecasting.paths import drawn, followed, level, reached, scaled
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month
 
 FEWEST_EXAMPLES = 200
-LEVEL_HALF_LIFE = 4.0
-NEAR = 3
-"""Paths are drawn at even steps in the order of the deaths of their first months [months]: scores are made of these."""
 KNOWN = 0.5
 """The least share of training months in which an indicator has to be known: else whether it is known would be read as
 a sign of where the month was."""
@@ -115,23 +111,21 @@ class Forest:
         draws = np.full((len(panel.iso3), LEADS, self.draws), np.nan, dtype=np.float32)
         if len(known):
             leaves = self.learned.trees.apply(panel.at(origin)[known][:, self.learned.columns])
-            levels = _level(panel.history(origin, NEEDED)[known])[:, -1]
-            for place, leaf, level in zip(known, leaves, levels, strict=True):
-                draws[place] = self._paths(self.learned, leaf, level)
+            levels = level(panel.history(origin, NEEDED)[known])[:, -1]
+            for place, leaf, own in zip(known, leaves, levels, strict=True):
+                draws[place] = self._paths(self.learned, leaf, own)
         return Forecast(origin, panel.iso3, panel.outcome, draws)
 
-    def _paths(self, learned: Learned, leaf: NDArray[np.intp], level: float) -> NDArray[np.float32]:
+    def _paths(self, learned: Learned, leaf: NDArray[np.intp], own: float) -> NDArray[np.float32]:
         tree = np.arange(len(leaf))
         alike = [learned.members[t, learned.starts[t, at] : learned.starts[t, at + 1]] for t, at in enumerate(leaf)]
         share = np.repeat(1.0 / learned.mass[tree, leaf] / len(leaf), [len(paths) for paths in alike])
         weights = np.bincount(np.concatenate(alike), share, len(learned.paths)) * learned.weights
         seen = np.flatnonzero(weights)
-        paths = self._scaled(learned, seen, level)
-        order = np.lexsort((paths.sum(axis=1), paths[:, :NEAR].sum(axis=1)))
+        paths = scaled(learned.paths[seen], learned.levels[seen], own, self.stretch)
         quiet = max(1.0 - weights.sum(), 0.0)
-        place = systematic(np.concatenate([[quiet], weights[seen][order]])[None], self.draws)[0]
-        drawn: NDArray[np.float64] = np.concatenate([np.zeros((1, LEADS)), paths[order]])[place]
-        return drawn.T.astype(np.float32)
+        with_none = np.concatenate([np.zeros((1, LEADS)), paths])
+        return drawn(with_none, np.concatenate([[quiet], weights[seen]]), self.draws)
 
     @property
     def reads(self) -> frozenset[int]:
@@ -144,43 +138,31 @@ class Forest:
             raise ValueError("a forest must be fitted before it forecasts")
         learned, trees = self.learned, self.trees
         leaves = learned.trees.apply(supposed.values[:, learned.columns])
-        levels = _level(supposed.histories[:, -NEEDED:])[:, -1]
+        levels = level(supposed.histories[:, -NEEDED:])[:, -1]
         votes = np.empty((trees, len(leaves), supposed.thresholds.shape[1]), dtype=np.float32)
         for place in np.unique(supposed.history):
             cases = np.flatnonzero(supposed.history == place)
-            near = self._scaled(learned, slice(None), levels[place], supposed.leads).sum(axis=1)
-            rungs = np.sort(supposed.thresholds[place], axis=-1)
-            reached = np.stack([np.searchsorted(row, near, side="right") for row in rungs], axis=1) / rungs.shape[1]
-            reached *= learned.weights[:, None]
+            paths = scaled(learned.paths[:, : supposed.leads], learned.levels, levels[place], self.stretch)
+            chances = reached(paths.sum(axis=1), supposed.thresholds[place]) * learned.weights[:, None]
             met, which = np.unique(leaves[cases] * trees + np.arange(trees), return_inverse=True)
             tree, leaf = met % trees, met // trees
             start, size = learned.starts[tree, leaf], learned.starts[tree, leaf + 1] - learned.starts[tree, leaf]
             first = np.cumsum(size) - size
             inside = np.repeat(start - first, size) + np.arange(size.sum())
-            paths = reached[learned.members[np.repeat(tree, size), inside]]
-            summed = np.zeros((len(met), paths.shape[1]))
-            summed[size > 0] = np.add.reduceat(paths, first[size > 0], axis=0)
+            of_leaf = chances[learned.members[np.repeat(tree, size), inside]]
+            summed = np.zeros((len(met), of_leaf.shape[1]))
+            summed[size > 0] = np.add.reduceat(of_leaf, first[size > 0], axis=0)
             summed /= learned.mass[tree, leaf][:, None]
             votes[:, cases] = summed[which.reshape(len(cases), trees).T]
         return votes
-
-    def _scaled(
-        self, learned: Learned, seen: NDArray[np.intp] | slice, level: float, leads: int = LEADS
-    ) -> NDArray[np.float64]:
-        scale = np.clip((1.0 + level) / (1.0 + learned.levels[seen]), 1.0 / self.stretch, self.stretch)
-        return np.asarray(np.rint(learned.paths[seen, :leads] * scale[:, None]))
-
-
-def _level(deaths: NDArray[np.float64]) -> NDArray[np.float64]:
-    return windows.decayed(deaths, LEVEL_HALF_LIFE, NEEDED)
 
 
 def _examples(panel: Panel) -> tuple[NDArray[Any], ...]:
     """Indicators, paths of the next months, level and age [months] of every country-month that has them."""
     end = panel.deaths.shape[1]
-    month = np.arange(end - LEADS)
-    paths = np.stack([panel.deaths[:, month + lead] for lead in range(1, LEADS + 1)], axis=-1)
-    levels = _level(panel.deaths)[:, month]
+    paths = followed(panel.deaths)
+    month = np.arange(paths.shape[1])
+    levels = level(panel.deaths)[:, month]
     known = ~(np.isnan(paths).any(axis=-1) | np.isnan(levels))
     age = np.broadcast_to(end - 1.0 - month, known.shape)
     return panel.values[:, month][known], paths[known], levels[known], age[known]

@@ -10,10 +10,12 @@ from riskmodel.forecasting.baselines import History
 from riskmodel.forecasting.component import Explainable, Supposed
 from riskmodel.forecasting.forecast import Forecast
 from riskmodel.forecasting.forest import Forest
+from riskmodel.forecasting.trajectories import Trajectories
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month
 
 SMOOTHER = History(name="ew4s", months=84, half_life=4.0, spread=0.5)
+"""The best forecast that learns nothing, to be held against."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,9 @@ class Pool:
 
 
 def served(seed: int) -> Pool:
-    """The pool that Vigie trains and serves: half forest, half exponentially weighted history; 1000 draws."""
-    return Pool((Part(Forest(seed=seed, draws=500), 500), Part(SMOOTHER, 500)))
+    """The pool that Vigie trains and serves: two parts forest, one trajectories, two own history; 1000 draws."""
+    history = History(name="ew3s", months=84, half_life=3.0, spread=0.5)
+    return Pool((Part(Forest(seed=seed, draws=400), 400), Part(Trajectories(draws=200), 200), Part(history, 400)))
 
 
 def _thinned(forecast: Forecast, number: int) -> NDArray[np.float32]:
