@@ -34,7 +34,11 @@ COMPRESSION = ("zlib", 3)
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a model was made from: `scores` are losses by name, `trained_at` is ISO 8601 in UTC, `origin` YYYY-MM."""
+    """What a model was made from: `scores` are losses by name, `trained_at` is ISO 8601 in UTC, `origin` YYYY-MM.
+
+    `configuration` is the model before it learned anything, as text, and `code` the digest of the code that made it;
+    both are empty for a model of an earlier Vigie, which did not write them down.
+    """
 
     outcome: str
     origin: str
@@ -44,6 +48,8 @@ class Provenance:
     features: tuple[str, ...]
     scores: Mapping[str, Any]
     trained_at: str
+    configuration: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,8 +112,16 @@ def load(path: Path) -> Bundle:
     manifest, files = _verified(path)
     if why := _outgrown(manifest):
         raise Refused(f"the model {path.name} {why}: run vigie train again")
-    provenance = Provenance(**{name: manifest[name] for name in Provenance.__dataclass_fields__})
-    return Bundle(manifest["id"], manifest["files"][MODEL], _unpickled(path, files[MODEL]), provenance)
+    return Bundle(manifest["id"], manifest["files"][MODEL], _unpickled(path, files[MODEL]), _provenance(manifest))
+
+
+def provenance(path: Path) -> Provenance:
+    """What a bundle says it was made from. Raises Refused if it is not whole."""
+    return _provenance(_verified(path)[0])
+
+
+def _provenance(manifest: Mapping[str, Any]) -> Provenance:
+    return Provenance(**{name: manifest[name] for name in Provenance.__dataclass_fields__ if name in manifest})
 
 
 def outgrown(path: Path) -> str | None:

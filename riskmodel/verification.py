@@ -106,6 +106,22 @@ def reliability(probability: NDArray[Any], event: NDArray[np.bool_], classes: in
     )
 
 
+def pit(below: NDArray[Any], upto: NDArray[Any], parts: int = 10) -> Floats:
+    """The non-randomised PIT histogram: the share of outcomes in each even part of their forecasts, shape (parts,).
+
+    `below` and `upto` are the shares of draws less than an outcome, and not greater than it; an outcome is spread
+    evenly between the two. NaN without outcomes. Czado, Gneiting & Held (2009), doi:10.1111/j.1541-0420.2009.01191.x.
+    """
+    low, high = np.ravel(below)[:, None], np.ravel(upto)[:, None]
+    if not low.size:
+        return np.full(parts, np.nan)
+    edges = np.linspace(0.0, 1.0, parts + 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = np.clip((edges - low) / (high - low), 0.0, 1.0)
+    reached = np.where(high > low, spread, (edges > low) | (edges == 1.0))
+    return np.asarray(np.diff(reached, axis=1).mean(axis=0))
+
+
 @dataclass(frozen=True)
 class Difference:
     """A relative difference of mean losses (−0.05: five per cent better) and its 90 % bootstrap interval."""

@@ -1,65 +1,33 @@
 """What a model would have said, window by window, judged beside the baselines by the same code.
 
-Every component is fitted anew at each origin on a panel that ends there. Outcomes are the newest figures of the
+Every component is fitted anew in each window on a panel that ends at its origin. Outcomes are the newest figures of the
 archive, not those known at the time. It knows no files and no terminal.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from riskmodel import verification
+from riskmodel import scores
 from riskmodel.errors import BadInput
 from riskmodel.forecasting.baselines import Conflictology, History, Last, Zero
 from riskmodel.forecasting.component import Component
-from riskmodel.forecasting.forecast import Forecast
+from riskmodel.forecasting.forecast import SERVED_LEADS, Forecast
 from riskmodel.forecasting.pool import SMOOTHER
 from riskmodel.indicators.panel import Panel
-from riskmodel.verification import Difference
-from training.windows import FIRST_LEAD, Window
+from riskmodel.months import Month
+from training.judged import BATTLE, CAME, COVERAGES, ESCALATION, ONSET, SCORES, Cells, Judged, losses, together
+from training.windows import Window
 
 BASELINES: tuple[Component, ...] = (SMOOTHER, Conflictology(), History(), Last(), Zero())
-AGAINST = "conflictology12"
-LOSSES = ("CRPS", "log-CRPS", "IGN", "MIS", "Brier")
-COVERAGES = ("50 %", "90 %")
-RUNG = 25  # [deaths a month], the event of the Brier score
+RULE = "h24"
+"""Untrained, and of escalation only: the share of a country's last 24 sums of three months that reached what the next
+would have to reach."""
+RULE_SUMS = 24
 ACTIVE = 12  # [months]
-
-Cells = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Losses and coverage of components over windows.
-
-    `cells[score]` is float64 of shape (component, window, country, month): a loss, or 1 where the interval held the
-    outcome and 0 where not; NaN where nothing can be judged and, for coverage, where the country was not active (no
-    death in the twelve months up to the origin).
-    """
-
-    outcome: str
-    windows: tuple[Window, ...]
-    iso3: tuple[str, ...]
-    components: tuple[str, ...]
-    cells: dict[str, Cells]
-
-    def means(self, score: str) -> Cells:
-        """Mean by component and window, and over the windows last; shape (component, window + 1)."""
-        known = ~np.isnan(self.cells[score])
-        number = known.sum(axis=(2, 3))
-        with np.errstate(invalid="ignore"):
-            each = np.where(known, self.cells[score], 0.0).sum(axis=(2, 3)) / number
-        return np.concatenate([each, each.mean(axis=1, keepdims=True)], axis=1)
-
-    def difference(self, score: str, component: str, rng: np.random.Generator) -> tuple[Difference, int]:
-        """A component's loss relative to conflictology12's, with its interval, and in how many windows it was lower."""
-        ours, theirs = self.components.index(component), self.components.index(AGAINST)
-        by_country = np.nan_to_num(self.cells[score]).transpose(0, 2, 1, 3)
-        means = self.means(score)[:, :-1]
-        won = int((means[ours] < means[theirs]).sum())
-        return verification.paired_difference(by_country[ours], by_country[theirs], rng), won
 
 
 def run(
@@ -76,48 +44,118 @@ def run(
     Trained on all countries that the panel holds, judged on those of `scope`; `issued` is told each of the model's
     forecasts. Raises BadInput where a window lies outside the data or nothing in it can be judged.
     """
-    components = (model, *baselines)
-    inside = tuple(code for code in panel.iso3 if code in set(scope))
-    judged = []
+    parts = []
     for window in windows:
-        if window.origin < panel.months[0] or window.months[-1] > panel.months[-1]:
-            raise BadInput(
-                f"the window {window.name} needs the months {window.origin} to {window.months[-1]}; "
-                f"the archive holds {panel.months[0]} to {panel.months[-1]}"
-            )
-        seen = panel.until(window.origin)
-        forecasts = [component.fit(seen, window.origin).forecast(seen, window.origin) for component in components]
-        issued(window, forecasts[0])
-        place = panel.place(window.origin)
-        rows = panel.only(inside)
-        came = rows.deaths[:, place + FIRST_LEAD : place + FIRST_LEAD + len(window.months)]
-        active = np.nan_to_num(rows.history(window.origin, ACTIVE)).sum(axis=1) > 0
-        judged.append([_cells(forecast.only(inside), came, active) for forecast in forecasts])
-        if np.isnan(judged[-1][0]["CRPS"]).all():
-            raise BadInput(
-                f"nothing can be judged in the window {window.name}: no {panel.outcome} deaths are known in it"
-            )
-    cells = {
-        score: np.stack([[window[i][score] for window in judged] for i in range(len(components))])
-        for score in (*LOSSES, *COVERAGES)
-    }
-    return Judged(panel.outcome, tuple(windows), inside, tuple(component.name for component in components), cells)
+        judged, forecasts = judge(panel, window, model, baselines)
+        for forecast in forecasts:
+            issued(window, forecast)
+        parts.append(judged.only(scope))
+        if np.isnan(parts[-1].came["deaths"]).all():
+            raise BadInput(_nothing(panel, window))
+    return together(parts)
 
 
-def _cells(forecast: Forecast, came: Cells, active: NDArray[np.bool_]) -> dict[str, Cells]:
-    draws = forecast.draws[:, FIRST_LEAD - 1 :]
-    known = ~(np.isnan(came) | np.isnan(draws).any(axis=-1))
-    draws, came = np.where(known[..., None], draws, 0.0), np.where(known, came, 0.0)
-    chance = (draws >= RUNG).mean(axis=-1)
-    losses = {
-        "CRPS": verification.crps(draws, came),
-        "log-CRPS": verification.log_crps(draws, came),
-        "IGN": verification.ignorance(draws, came),
-        "MIS": verification.interval_score(draws, came),
-        "Brier": verification.brier(chance, came >= RUNG),
-    }
-    held = {"50 %": verification.covered(draws, came, 0.5), "90 %": verification.covered(draws, came, 0.9)}
+def judge(
+    panel: Panel, window: Window, model: Component, baselines: Sequence[Component] = BASELINES
+) -> tuple[Judged, list[Forecast]]:
+    """One window of a back-test over all countries of the panel, and what the model said in it, origin by origin.
+
+    Raises BadInput as `run`.
+    """
+    if window.origin < panel.months[0] or window.needed > panel.months[-1]:
+        raise BadInput(
+            f"the window {window.name} needs the months {window.origin} to {window.needed}; "
+            f"the archive holds {panel.months[0]} to {panel.months[-1]}"
+        )
+    learned_from = panel.until(window.origin)
+    components = [component.fit(learned_from, window.origin) for component in (model, *baselines)]
+    said, came, forecasts = [], [], []
+    for origin in window.origins:
+        seen = panel.until(origin)
+        issued = [component.forecast(seen, origin) for component in components]
+        forecasts.append(issued[0])
+        came.append(_came(panel, origin, window))
+        active = np.nan_to_num(seen.history(origin, ACTIVE)).sum(axis=1) > 0
+        said.append([_said(forecast, seen, came[-1], active, window) for forecast in issued])
+        if window.issues > 1:
+            said[-1].append(_rule(seen, origin, window, came[-1]["deaths"].shape))
+    names = tuple(component.name for component in components) + ((RULE,) if window.issues > 1 else ())
+    judged = Judged(
+        panel.outcome,
+        (window,),
+        panel.iso3,
+        names,
+        {
+            score: np.stack([np.concatenate([at[c][score] for at in said], axis=1) for c in range(len(names))])[:, None]
+            for score in SCORES
+        },
+        {what: np.concatenate([at[what] for at in came], axis=1)[None] for what in CAME},
+    )
+    if np.isnan(judged.cells["CRPS"][0]).all():
+        raise BadInput(_nothing(panel, window))
+    return judged, forecasts
+
+
+def _nothing(panel: Panel, window: Window) -> str:
+    return f"nothing can be judged in the window {window.name}: no {panel.outcome} deaths are known in it"
+
+
+def _came(panel: Panel, origin: Month, window: Window) -> dict[str, Cells]:
+    """What came in the months of a forecast, each of shape (country, lead)."""
+    place, leads = panel.place(origin), window.last - window.first + 1
+    later = panel.deaths[:, place + 1 : place + 1 + window.last]
+    later = np.pad(later, ((0, 0), (0, window.last - later.shape[1])), constant_values=np.nan)
+    deaths = later[:, window.first - 1 :]
+    escalated, began = np.full((2, len(panel.iso3), leads), np.nan)
+    if window.first <= scores.HORIZON <= window.last:
+        near, needed = later[:, : scores.HORIZON].sum(axis=1), _to_escalate(panel, origin)
+        escalated[:, scores.HORIZON - window.first] = _event(near >= needed, near + needed)
+    if window.last >= SERVED_LEADS:
+        year = later[:, :SERVED_LEADS]
+        quiet = (panel.history(origin, scores.QUIET) < scores.BATTLE).all(axis=1)
+        happened = _event((year >= scores.BATTLE).any(axis=1), year.sum(axis=1))
+        began[quiet, SERVED_LEADS - window.first] = happened[quiet]
+    return {"deaths": deaths, BATTLE: _event(deaths >= scores.BATTLE, deaths), ESCALATION: escalated, ONSET: began}
+
+
+def _event(came: Any, known: Cells) -> Cells:
+    return np.where(np.isnan(known), np.nan, came)
+
+
+def _to_escalate(panel: Panel, origin: Month) -> Cells:
+    before = panel.history(origin, scores.HORIZON).sum(axis=1)
+    return np.where(np.isnan(before), np.nan, np.maximum(scores.BATTLE, 2 * before))
+
+
+def _said(
+    forecast: Forecast, seen: Panel, came: dict[str, Cells], active: NDArray[np.bool_], window: Window
+) -> dict[str, Cells]:
+    """Each score of a forecast, of shape (country, lead)."""
+    whole = forecast.draws.astype(np.float64)
+    found = losses(whole[:, window.first - 1 : window.last], came["deaths"])
+    for level in COVERAGES:
+        found[level][~active] = np.nan
+    escalating, starting = np.full((2, *came["deaths"].shape), np.nan)
+    if window.first <= scores.HORIZON <= window.last:
+        near = whole[:, : scores.HORIZON].sum(axis=1)
+        reached = (near >= _to_escalate(seen, forecast.origin)[:, None]).mean(axis=-1)
+        escalating[:, scores.HORIZON - window.first] = np.where(np.isnan(near).any(axis=-1), np.nan, reached)
+    if window.last >= SERVED_LEADS:
+        year = whole[:, :SERVED_LEADS].max(axis=1)
+        reached = (year >= scores.BATTLE).mean(axis=-1)
+        starting[:, SERVED_LEADS - window.first] = np.where(np.isnan(year).any(axis=-1), np.nan, reached)
     return {
-        **{score: np.where(known, loss, np.nan) for score, loss in losses.items()},
-        **{score: np.where(known & active[:, None], inside, np.nan) for score, inside in held.items()},
+        **found,
+        ESCALATION: np.where(np.isnan(came[ESCALATION]), np.nan, escalating),
+        ONSET: np.where(np.isnan(came[ONSET]), np.nan, starting),
     }
+
+
+def _rule(seen: Panel, origin: Month, window: Window, shape: tuple[int, ...]) -> dict[str, Cells]:
+    """What the untrained rule says of escalation; it says nothing else."""
+    history = seen.history(origin, RULE_SUMS + scores.HORIZON - 1)
+    sums = sliding_window_view(history, scores.HORIZON, axis=1).sum(axis=-1)
+    reached = (sums >= _to_escalate(seen, origin)[:, None]).mean(axis=1)
+    said = {score: np.full(shape, np.nan) for score in SCORES}
+    said[ESCALATION][:, scores.HORIZON - window.first] = np.where(np.isnan(sums).any(axis=1), np.nan, reached)
+    return said

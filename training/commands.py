@@ -1,6 +1,9 @@
-"""The sub-commands that training brings: fitting a model, and judging one on the past."""
+"""The sub-commands that training brings: fitting a model, judging it on the past, and putting it into service."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,14 +14,16 @@ from riskmodel.home import Home
 from riskmodel.outcomes import OUTCOMES
 
 if TYPE_CHECKING:
-    import numpy as np
     from rich.console import Console
 
     from riskmodel.events.archive import View
-    from riskmodel.forecasting.forecast import Forecast
+    from riskmodel.forecasting.component import Explainable
     from riskmodel.months import Month
-    from training.backtest import Judged
+    from training.judged import Judged
+    from training.promotion import Verdict
+    from training.trial import Trial
     from training.windows import Window
+    from training.workers import Workers
 
 OUTCOME = click.option(
     "--outcome",
@@ -33,26 +38,60 @@ REGION = click.option(
 SEED = click.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="The same seed gives the same model."
 )
+MODEL = click.option(
+    "--model",
+    "written",
+    metavar="MODULE:FUNCTION",
+    help="A model of your own: a function of a module here that makes a component from a seed.",
+)
+JOBS = click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Processes at work on windows, one thread each; with 1, this process with its threads.",
+)
+DASK = click.option("--dask", metavar="ADDRESS", help="Work on a Dask cluster: tcp://host:8786 of its scheduler.")
+SCOPE = click.option(
+    "--scope",
+    type=options.Written("SCOPE", lambda text: _scope(text)),
+    default="region",
+    show_default=True,
+    help="What is judged: region, africa, world, or ISO alpha-3 codes, as in MLI,NER.",
+)
 
 
 @click.command()
 @click.option("--origin", type=options.MONTH, help="The last month to learn from (default: the region's origin).")
+@MODEL
+@JOBS
+@click.option("--mlflow", metavar="URI", help="Tell an MLflow server or database of it: http://…, sqlite:///….")
 @OUTCOME
 @REGION
 @SEED
 @click.pass_obj
-def train(home: Home, origin: "Month | None", outcome: str, region: str, seed: int) -> None:
-    """Fit a model on all countries of the archive and put it into service."""
-    import time
-    from datetime import UTC, datetime
+def train(
+    home: Home,
+    origin: "Month | None",
+    written: str | None,
+    jobs: int,
+    mlflow: str | None,
+    outcome: str,
+    region: str,
+    seed: int,
+) -> None:
+    """Fit a model on all countries of the archive, and put it into service if it may be.
 
+    The first model is put into service as it is. A later one has to pass the gate (see `vigie promote`); if it does
+    not, it is kept, and the one before stays in service.
+    """
     from riskmodel import bundle, geography, terminal
     from riskmodel.errors import BadInput
-    from riskmodel.indicators.gathering import gather
-    from riskmodel.reporting.precision import spread
-    from training import fit
+    from training import fit, tables, tracking
+    from training.trial import inputs_of
+    from training.workers import Workers
 
-    view, members = _view(home), geography.region(region).members
+    model, view, members = _model(written, seed), _view(home), geography.region(region).members
     last = origin or view.origin(members, outcome)
     if last is None:
         raise BadInput(
@@ -61,40 +100,49 @@ def train(home: Home, origin: "Month | None", outcome: str, region: str, seed: i
         )
     began, observed, console = time.monotonic(), view.outcomes().histories(outcome, last), terminal.console()
     with terminal.console(stderr=True).status(f"training on {len(observed.iso3)} countries to {last}"):
-        model, provenance = fit.train(
+        fitted, provenance = fit.train(
             observed,
             outcome,
             last,
             seed=seed,
             data_digest=view.digest,
             simulated=view.simulated,
-            trained_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            inputs=gather(view, observed, outcome, spread(view).only(observed.iso3).deaths[outcome]),
+            trained_at=_now(),
+            inputs=inputs_of(view, observed, outcome),
+            model=model,
         )
-        name = bundle.save(model, provenance, home.models)
-        bundle.set_champion(home.models, name)
+        name = bundle.save(fitted, provenance, home.models)
     size = sum(file.stat().st_size for file in (home.models / name).iterdir()) / 1e6
     console.print(
         f"model {name}: {_realm(view)}{outcome} deaths of {len(observed.iso3)} countries to {last}, "
-        f"{len(provenance.features)} indicators, {size:.1f} MB, {time.monotonic() - began:.1f} s; now in service"
+        f"{len(provenance.features)} indicators, {size:.1f} MB, {time.monotonic() - began:.1f} s"
     )
     if why := provenance.scores.get("unscored"):
         console.print(f"not scored: {why}")
     else:
-        ours, theirs = provenance.scores["pool"], provenance.scores["conflictology12"]
-        scores = ", ".join(f"{_heading(score)} {ours[score]:.4g} ({theirs[score]:.4g})" for score in ours)
+        ours, theirs = provenance.scores[model.name], provenance.scores["conflictology12"]
+        scores = ", ".join(
+            f"{tables.HEADINGS.get(score, score)} {ours[score]:.4g} ({theirs[score]:.4g})" for score in ours
+        )
         console.print(
             f"the same, fitted to {provenance.scores['origin']} and judged on {provenance.scores['months']} "
             f"({_realm(view)}{outcome} deaths, all countries, final figures; the last twelve months again in brackets):"
         )
         console.print(f"  {scores}")
+    _into_service(home, view, name, Workers(jobs))
+    if mlflow:
+        console.print(f"told MLflow: run {tracking.log(bundle.load(home.models / name), mlflow)}")
 
 
 @click.command()
+@click.option("--windows", "years", metavar="YEAR[:YEAR]", help="Calendar years to forecast, as in 2018:2022.")
 @click.option(
-    "--windows", "years", required=True, metavar="YEAR[:YEAR]", help="Calendar years to forecast, as in 2018:2022."
+    "--rolling", "rolled", metavar="YEAR[:YEAR]", help="Every month-end of these years instead, refitted each January."
 )
-@click.option("--scope", type=click.Choice(["region", "africa", "world"]), default="region", show_default=True)
+@SCOPE
+@JOBS
+@DASK
+@MODEL
 @click.option(
     "--forecasts-out", type=click.Path(dir_okay=False, path_type=Path), help="Write the forecasts as Parquet."
 )
@@ -103,58 +151,260 @@ def train(home: Home, origin: "Month | None", outcome: str, region: str, seed: i
 @SEED
 @click.pass_obj
 def backtest(
-    home: Home, years: str, scope: str, forecasts_out: Path | None, outcome: str, region: str, seed: int
+    home: Home,
+    years: str | None,
+    rolled: str | None,
+    scope: str | tuple[str, ...],
+    jobs: int,
+    dask: str | None,
+    written: str | None,
+    forecasts_out: Path | None,
+    outcome: str,
+    region: str,
+    seed: int,
 ) -> None:
-    """Judge the model on past years, beside the baselines: data to October of the year before, leads 3-14.
+    """Judge the model on past years, beside the baselines.
 
-    It is fitted anew for each year, on all countries of the archive, and judged on those of the scope.
+    With --windows, data to October of the year before, leads 3-14, fitted anew for each year. With --rolling, what the
+    service issues: every month-end, leads 1-12, fitted anew each January. It learns from all countries of the archive.
+    Each window's result is kept in the home, so that a back-test that was stopped goes on, and is read the next time.
     """
-    from contextlib import nullcontext
+    from riskmodel import terminal
+    from training import export, tables, windows
+    from training.judged import BATTLE
+    from training.trial import Trial
+    from training.workers import Workers
 
-    import numpy as np
-
-    from riskmodel import geography, terminal
-    from riskmodel.forecasting.pool import served
-    from riskmodel.indicators.gathering import gather
-    from riskmodel.indicators.panel import assemble
-    from riskmodel.reporting.precision import spread
-    from training import export
-    from training.backtest import run
-    from training.windows import challenges
-
+    if (years is None) == (rolled is None):
+        raise click.UsageError("name the years: --windows YEAR[:YEAR], or --rolling YEAR[:YEAR]")
     try:
-        windows = challenges(years)
+        asked = windows.challenges(years) if years else windows.rolling(rolled or "")
+    except ValueError as unreadable:
+        raise click.BadParameter(str(unreadable), param_hint="--windows" if years else "--rolling") from None
+    model, view = _model(written, seed), _view(home)
+    trial = Trial(view, outcome, model, seed, "challenge" if years else "rolling")
+    judged = _run(home, trial, asked, Workers(jobs, dask), draws=forecasts_out is not None)
+    record = trial.record(home.root)
+    judged, where = _within(judged, scope, region)
+    console = terminal.console()
+    console.print(
+        f"back-test {record.name}: {_realm(view)}{outcome} deaths, {where} ({len(judged.iso3)} countries), "
+        "final figures; "
+        + (
+            "data to October of the year before, leads 3-14"
+            if years
+            else "every month-end, refitted each January, leads 1-12"
+        )
+    )
+    if years:
+        tables.means(judged, console)
+        tables.differences(judged, console, seed)
+    else:
+        for first, last in ((1, 3), (1, 12)):
+            console.print(f"\nleads {first}-{last}")
+            part = judged.within(first, last)
+            tables.means(part, console)
+            tables.differences(part, console, seed)
+        tables.events(judged, console)
+        console.print("the same at leads 1-3\n")
+        tables.events(judged.within(1, 3), console, [BATTLE])
+    if forecasts_out:
+        export.join([record.forecasts(window) for window in asked], judged.iso3, forecasts_out)
+        console.print(f"forecasts written to {forecasts_out}")
+
+
+@click.command()
+@click.argument("one", metavar="A")
+@click.argument("other", metavar="B")
+@click.option("--rolling", is_flag=True, help="Look for a forecast by its name in rolling back-tests.")
+@SCOPE
+@OUTCOME
+@REGION
+@SEED
+@click.pass_obj
+def compare(
+    home: Home,
+    one: str,
+    other: str,
+    rolling: bool,
+    scope: str | tuple[str, ...],
+    outcome: str,
+    region: str,
+    seed: int,
+) -> None:
+    """Hold two forecasts against each other, on the country-months that both have.
+
+    Each is a back-test (the first digits of its name), a forecast within one (pool, ew4s, conflictology12, …), or a
+    Parquet of somebody else's forecasts: origin, iso3, month, draw, deaths, as `vigie backtest --forecasts-out` writes
+    them.
+    """
+    from riskmodel import terminal
+    from training import comparison, tables
+
+    kind = "rolling" if rolling else "challenge"
+    found, kept = comparison.compare(home.root, lambda: _view(home), one, other, outcome, kind)
+    judged, where = _within(found, scope, region)
+    console = terminal.console()
+    known = int((judged.came["deaths"] >= 0).sum())
+    console.print(
+        f"{where} ({len(judged.iso3)} countries), {judged.outcome} deaths, {known:,} forecasts that both made of "
+        f"{len(judged.windows)} windows: {', '.join(window.name for window in judged.windows)}"
+        + (f"; from {', '.join(kept)}" if kept else "")
+    )
+    tables.comparison(judged, console, seed)
+
+
+@click.command()
+@click.argument("name", metavar="MODEL")
+@click.option(
+    "--windows", "years", metavar="YEAR[:YEAR]", help="The calendar years it is judged on (default: the latest five)."
+)
+@click.option("--force", metavar="WHY", help="Put it into service whatever the gate says; the reason is kept.")
+@JOBS
+@DASK
+@click.pass_obj
+def promote(home: Home, name: str, years: str | None, force: str | None, jobs: int, dask: str | None) -> None:
+    """Put a model into service, if it is good enough.
+
+    Its configuration is fitted anew for each year, on what lay before, and judged on all countries. It has to be better
+    than conflictology12 and ew4s by IGN and log-CRPS, and not worse by CRPS; and not worse than the model in service by
+    any of the three.
+    """
+    from riskmodel import bundle, terminal
+    from riskmodel.errors import Refused
+    from training import promotion, windows
+    from training.workers import Workers
+
+    if force is not None and not force.strip():
+        raise click.BadParameter("needs a reason in words", param_hint="--force")
+    try:
+        asked = windows.challenges(years) if years else ()
     except ValueError as unreadable:
         raise click.BadParameter(str(unreadable), param_hint="--windows") from None
-    view = _view(home)
-    observed = view.outcomes().histories(outcome, windows[-1].origin)
-    inside = {
-        "region": lambda: geography.region(region).members,
-        "africa": lambda: geography.continent("Africa"),
-        "world": lambda: observed.iso3,
-    }[scope]()
-    panel = assemble(
-        observed, outcome, gather(view, observed, outcome, spread(view).only(observed.iso3).deaths[outcome])
-    )
-    with terminal.progress() as bars, export.writing(forecasts_out) if forecasts_out else nullcontext() as write:
-        bar = bars.add_task("windows", total=len(windows))
+    model, view, console = bundle.load(_path(home, name)), _view(home), terminal.console()
+    with _progress(len(asked)) as done:
+        verdict = promotion.judge(home, view, model, asked, Workers(jobs, dask), done)
+    _show(verdict, console)
+    if not verdict.passed and force is None:
+        raise Refused(f"{model.id} does not pass the gate; the model in service stays (--force WHY overrules)")
+    promotion.enter(home, model, _now(), "gate" if verdict.passed else "force", force or "", verdict)
+    console.print(f"{model.id} is now in service")
 
-        def issued(window: "Window", forecast: "Forecast") -> None:
-            if write:
-                write(forecast.only([code for code in forecast.iso3 if code in inside]), window)
-            bars.advance(bar)
 
-        judged = run(panel, windows, inside, served(seed), issued=issued)
-    console = terminal.console()
-    where = f"the region of {region}" if scope == "region" else scope.capitalize()
-    console.print(
-        f"{_realm(view)}{outcome} deaths, {where} ({len(judged.iso3)} countries), final figures; "
-        "data to October of the year before, leads 3-14"
-    )
-    _show_means(judged, console)
-    _show_differences(judged, console, np.random.default_rng(seed))
-    if forecasts_out:
-        console.print(f"forecasts written to {forecasts_out}")
+@click.command()
+@click.option("--why", default="", help="The reason, kept in the journal.")
+@click.pass_obj
+def rollback(home: Home, why: str) -> None:
+    """Put the model that was in service before the present one back into service."""
+    from training import registry
+
+    before, now = registry.rollback(home.models, simulated=_view(home).simulated, at=_now(), why=why)
+    click.echo(f"{now} is in service again, in place of {before}")
+
+
+@click.command("models")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.pass_obj
+def list_models(home: Home, form: str) -> None:
+    """All models of the home, the newest last: what they were trained on, and which are or were in service."""
+    import json
+
+    from riskmodel import terminal
+    from training import registry, tables
+
+    listed = registry.listed(home.models)
+    if form == "json":
+        click.echo(json.dumps(listed, indent=1, ensure_ascii=False))
+    elif not listed:
+        click.echo("there is no model yet: vigie train makes one")
+    else:
+        tables.models(listed, terminal.console())
+
+
+@click.command()
+@click.argument("name", metavar="[MODEL]", required=False)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder to write to (default: the home's cards).",
+)
+@REGION
+@click.pass_obj
+def card(home: Home, name: str | None, out: Path | None, region: str) -> None:
+    """Write the card of a model, the one in service by default, as Markdown and HTML.
+
+    It tells what the model was trained on, how well its configuration did on past years (as far as back-tests of it are
+    kept), whether its probabilities can be trusted, how it came into service, and what it cannot do.
+    """
+    from riskmodel import bundle
+    from riskmodel.errors import BadInput
+    from training import card as cards
+
+    path = _path(home, name) if name else bundle.champion(home.models, simulated=_view(home).simulated)
+    if path is None:
+        raise BadInput("no model is in service: vigie train makes one")
+    for written in cards.write(home, _view(home), bundle.load(path), region, out or home.root / "cards"):
+        click.echo(str(written))
+
+
+def _into_service(home: Home, view: "View", name: str, workers: "Workers") -> None:
+    """Put a new model into service: as it is where none can serve, else through the gate."""
+    from riskmodel import bundle, terminal
+    from riskmodel.errors import Refused
+    from training import promotion
+
+    console, champion = terminal.console(), bundle.champion(home.models, simulated=view.simulated)
+    model = bundle.load(home.models / name)
+    if champion and champion.name == name:
+        console.print("it is in service already")
+        return
+    try:
+        unusable = bundle.outgrown(champion) if champion else "there was none"
+    except Refused as altered:
+        unusable = str(altered)
+    if unusable:
+        promotion.enter(home, model, _now(), "replacement" if champion else "first", "" if not champion else unusable)
+        console.print("now in service")
+        return
+    with _progress(0) as done:
+        verdict = promotion.judge(home, view, model, workers=workers, done=done)
+    _show(verdict, console)
+    if verdict.passed:
+        promotion.enter(home, model, _now(), "gate", "", verdict)
+        console.print("it passes the gate and is now in service")
+    else:
+        console.print(
+            f"it does not pass the gate: {champion.name if champion else ''} stays in service\n"
+            f"vigie promote {name} --force WHY puts it into service all the same"
+        )
+
+
+def _show(verdict: "Verdict", console: "Console") -> None:
+    from training import tables
+
+    if verdict.windows:
+        names = ", ".join(window.name for window in verdict.windows)
+        console.print(f"the gate: all countries, windows {names}, data to October of the year before, leads 3-14")
+    for note in verdict.notes:
+        console.print(note)
+    if verdict.checks:
+        tables.verdict(verdict.checks, console)
+
+
+def _path(home: Home, name: str) -> Path:
+    """The folder of the model whose name is so, or begins or ends so."""
+    from riskmodel.errors import BadInput
+    from training import registry
+
+    names = registry.names(home.models)
+    found = [name] if name in names else [known for known in names if known.startswith(name) or known.endswith(name)]
+    if len(found) != 1:
+        raise BadInput(f"{len(found) or 'no'} models are called {name}; there are: {', '.join(names) or 'none'}")
+    return home.models / found[0]
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _view(home: Home) -> "View":
@@ -171,60 +421,70 @@ def _realm(view: "View") -> str:
     return "SIMULATED " if view.simulated else ""
 
 
-def _heading(score: str) -> str:
-    return {"Brier": "Brier ≥ 25", "50 %": "in 50 %", "90 %": "in 90 %"}.get(score, score)
+def _model(written: str | None, seed: int) -> "Explainable":
+    from training import models
+
+    try:
+        return models.named(written or models.OURS, seed)
+    except ValueError as wrong:
+        raise click.BadParameter(str(wrong), param_hint="--model") from None
 
 
-def _show_means(judged: "Judged", console: "Console") -> None:
-    from rich.table import Table
+def _scope(text: str) -> str | tuple[str, ...]:
+    from riskmodel import geography
 
-    from training.backtest import COVERAGES, LOSSES
-
-    table = Table("window", "forecast", box=None, pad_edge=False)
-    for score in (*LOSSES, *COVERAGES):
-        table.add_column(_heading(score), justify="right")
-    means = {score: judged.means(score) for score in judged.cells}
-    shown: dict[str, Callable[[float], str]] = {
-        "CRPS": "{:.3f}".format,
-        "MIS": "{:.1f}".format,
-        "50 %": "{:.1%}".format,
-        "90 %": "{:.1%}".format,
-    }
-    for w, window in enumerate([*(window.name for window in judged.windows), "mean"]):
-        for c, component in enumerate(judged.components):
-            values = [
-                shown.get(score, "{:.4f}".format)(value) if (value := means[score][c, w]) == value else "–"
-                for score in (*LOSSES, *COVERAGES)
-            ]
-            table.add_row(window if c == 0 else "", component, *values, end_section=c == len(judged.components) - 1)
-    console.print(table)
-    console.print(
-        "in 50 %, in 90 %: share of outcomes inside the interval, where the country had deaths in the year before\n"
-        "ew4s: the last 84 months, weight halving every 4, smoothed; conflictology12: the last twelve months again;\n"
-        "history60: the last 60, weight halving every 9; last: Poisson around the last month; zero: certain peace\n"
-    )
+    if text in ("region", "africa", "world"):
+        return text
+    return tuple(geography.country(code.strip()).iso3 for code in text.split(","))
 
 
-def _show_differences(judged: "Judged", console: "Console", rng: "np.random.Generator") -> None:
-    from rich.table import Table
+def _within(judged: "Judged", scope: str | tuple[str, ...], region: str) -> "tuple[Judged, str]":
+    """The results for a scope, and what it is called."""
+    from riskmodel import geography
+    from riskmodel.errors import BadInput
 
-    from training.backtest import AGAINST, LOSSES
-
-    table = Table(f"against {AGAINST}", "score", box=None, pad_edge=False)
-    for heading in ("difference", "90 % interval", "windows won"):
-        table.add_column(heading, justify="right")
-    for component in judged.components:
-        for score in LOSSES if component != AGAINST else ():
-            found, won = judged.difference(score, component, rng)
-            table.add_row(
-                component if score == LOSSES[0] else "",
-                score,
-                f"{found.value:+.1%}",
-                f"{found.low:+.1%} to {found.high:+.1%}",
-                f"{won} of {len(judged.windows)}",
-            )
-    console.print(table)
-    console.print("the interval is that of a paired bootstrap over countries; a window is won by the lower mean")
+    if scope == "world":
+        return judged, "World"
+    if scope == "region":
+        iso3, where = geography.region(region).members, f"the region of {region}"
+    elif scope == "africa":
+        iso3, where = geography.continent("Africa"), "Africa"
+    else:
+        iso3, where = tuple(scope), ", ".join(scope)
+    part = judged.only(iso3)
+    if (part.came["deaths"] >= 0).any():
+        return part, where
+    raise BadInput(f"nothing can be judged in {where}: no {judged.outcome} deaths of it are known in these windows")
 
 
-commands = [train, backtest]
+def _run(
+    home: Home, trial: "Trial", windows: "Sequence[Window]", workers: "Workers", *, draws: bool = False
+) -> "Judged":
+    """Run a back-test with the time left on the terminal."""
+    with _progress(len(trial.lacking(home.root, windows, draws=draws))) as done:
+        return trial.run(home.root, windows, workers, draws=draws, done=done)
+
+
+@contextmanager
+def _progress(total: int) -> "Iterator[Callable[[Window], None]]":
+    """Give a function that is told each window that is done; the terminal tells the time left."""
+    from riskmodel import terminal
+
+    began, number = time.monotonic(), 0
+    with terminal.progress() as bars:
+        bar = bars.add_task("windows", total=total or None)
+
+        def done(window: "Window") -> None:
+            nonlocal number
+            number += 1
+            left = (time.monotonic() - began) / number * (total - number)
+            bars.update(bar, advance=1, description=f"windows, {_duration(left)} left" if total else "windows")
+
+        yield done
+
+
+def _duration(seconds: float) -> str:
+    return f"about {seconds / 60:.0f} min" if seconds >= 90 else f"about {seconds:.0f} s"
+
+
+commands = [train, backtest, compare, list_models, card, promote, rollback]

@@ -8,12 +8,15 @@ import numpy as np
 from riskmodel.bundle import Provenance
 from riskmodel.errors import BadInput
 from riskmodel.forecasting.baselines import Conflictology
-from riskmodel.forecasting.pool import Pool, served
+from riskmodel.forecasting.component import Explainable
+from riskmodel.forecasting.pool import SMOOTHER, served
 from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import Panel, assemble
 from riskmodel.months import Month
 from riskmodel.outcomes import CountryMonths
 from training import backtest
+from training.judged import COVERAGES, LOSSES
+from training.versions import code_digest, configuration
 from training.windows import held_out
 
 
@@ -27,16 +30,17 @@ def train(
     simulated: bool,
     trained_at: str,
     inputs: Inputs | None = None,
-) -> tuple[Pool, Provenance]:
-    """Fit the served pool on all countries up to an origin; `inputs` as `assemble` has them.
+    model: Explainable | None = None,
+) -> tuple[Explainable, Provenance]:
+    """Fit the served pool, or another model, on all countries up to an origin; `inputs` as `assemble` has them.
 
-    Its scores are those of the same pool fitted 14 months earlier, on the twelve months up to the origin. Raises
+    Its scores are those of the same model fitted 14 months earlier, on the twelve months up to the origin. Raises
     BadInput where the origin lies outside the data or the history is too short to learn from.
     """
     if not observed.months.size or not observed.months[0] <= origin <= observed.months[-1]:
         held = f"{observed.months[0]} to {observed.months[-1]}" if observed.months.size else "no months"
         raise BadInput(f"the origin {origin} lies outside the data, which hold {held}")
-    panel = assemble(observed, outcome, inputs)
+    panel, model = assemble(observed, outcome, inputs), model or served(seed)
     provenance = Provenance(
         outcome=outcome,
         origin=str(origin),
@@ -44,19 +48,21 @@ def train(
         simulated=simulated,
         seed=seed,
         features=panel.names,
-        scores=_scores(panel, origin, seed),
+        scores=_scores(panel, origin, model),
         trained_at=trained_at,
+        configuration=configuration(model),
+        code=code_digest(),
     )
-    return served(seed).fit(panel, origin), provenance
+    return model.fit(panel, origin), provenance
 
 
-def _scores(panel: Panel, origin: Month, seed: int) -> Mapping[str, Any]:
+def _scores(panel: Panel, origin: Month, model: Explainable) -> Mapping[str, Any]:
     window = held_out(origin)
     try:
-        judged = backtest.run(panel, [window], panel.iso3, served(seed), baselines=[Conflictology()])
+        judged = backtest.run(panel, [window], panel.iso3, model, baselines=[SMOOTHER, Conflictology()])
     except BadInput as too_short:
         return {"unscored": str(too_short)}
-    means = {score: judged.means(score)[:, -1] for score in judged.cells}
+    means = {score: judged.means(score)[:, -1] for score in (*LOSSES, *COVERAGES)}
     return {
         "origin": str(window.origin),
         "months": window.name,

@@ -127,6 +127,23 @@ def test_reliability_equals_a_naive_loop(cases: list[tuple[float, bool]]) -> Non
             assert math.isnan(table.frequency[i])
 
 
+@settings(max_examples=60, deadline=None)
+@given(pairs=st.lists(st.tuples(st.integers(0, 16), st.integers(0, 16)).map(sorted), min_size=1, max_size=20))
+def test_the_pit_histogram_equals_a_naive_loop(pairs: list[list[int]]) -> None:
+    below, upto = (np.array([pair[i] for pair in pairs]) / 16 for i in (0, 1))
+    found, fine = verification.pit(below, upto, parts=4), 10_000
+    assert found.sum() == pytest.approx(1)
+    share = np.zeros(4)
+    for low, high in zip(below, upto, strict=True):
+        if low == high:
+            share[min(int(low * 4), 3)] += 1 / len(pairs)
+        else:
+            points = low + (high - low) * (np.arange(fine) + 0.5) / fine
+            share += np.bincount((points * 4).astype(int), minlength=4) / fine / len(pairs)
+    np.testing.assert_allclose(found, share, atol=2e-3)
+    assert np.isnan(verification.pit(np.array([]), np.array([]))).all()
+
+
 def test_bins_of_the_ignorance_score() -> None:
     edges = np.array([edge for low_high in BINS for edge in low_high], dtype=np.float64)
     best = -math.log2(1001 / 1011)

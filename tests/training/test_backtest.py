@@ -1,22 +1,28 @@
 """The back-test: what it sees, what it leaves out, and the known figures of the public benchmark."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import pytest
+import worlds
 from histories import SAHEL, made, monthly, rectangle
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
 from riskmodel import geography, verification
 from riskmodel.errors import BadInput
 from riskmodel.forecasting.baselines import Conflictology, History, Zero
 from riskmodel.forecasting.forecast import LEADS, Forecast
-from riskmodel.forecasting.pool import SMOOTHER, served
+from riskmodel.forecasting.forest import Forest
+from riskmodel.forecasting.pool import SMOOTHER, Part, Pool, served
+from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import Panel, assemble
 from riskmodel.months import Month
 from training import backtest
-from training.windows import Window, challenge, challenges
+from training.judged import ESCALATION, ONSET
+from training.windows import Window, challenge, challenges, rolling
 
 KNOWN_WORLD = [14.075, 8.811, 21.368, 76.909, 124.590]
 KNOWN_REGION = [5.053, 7.865]
@@ -112,15 +118,15 @@ def test_a_window_outside_the_data_or_without_outcomes_is_refused() -> None:
         backtest.run(assemble(observed, "all"), [challenge(2008)], SAHEL, Zero())
 
 
-def test_differences_are_against_conflictology() -> None:
+def test_differences_are_relative_to_another_component() -> None:
     judged = backtest.run(assemble(rectangle(made()), "state_based"), challenges("2006:2008"), SAHEL, History())
-    difference, won = judged.difference("IGN", "history60", np.random.default_rng(1))
+    difference, won = judged.difference("IGN", "history60", "conflictology12", np.random.default_rng(1))
     means = judged.means("IGN")
     ours, theirs = (means[judged.components.index(name)] for name in ("history60", "conflictology12"))
     assert difference.value == pytest.approx(ours[-1] / theirs[-1] - 1)
     assert difference.low <= difference.value <= difference.high
-    assert won == sum(ours[:3] < theirs[:3])
-    none, _ = judged.difference("IGN", "conflictology12", np.random.default_rng(1))
+    assert won == (sum(ours[:3] < theirs[:3]), 3)
+    none, _ = judged.difference("IGN", "conflictology12", "conflictology12", np.random.default_rng(1))
     assert (none.value, none.low, none.high) == (0, 0, 0)
 
 
@@ -159,3 +165,87 @@ def test_the_pool_beats_conflictology_where_it_was_chosen(shared: Path) -> None:
         ours, theirs = judged.means(score)[:, 0]
         assert ours < theirs, score
     assert np.isfinite(judged.cells["CRPS"]).all()
+
+
+def test_rolling_forecasts_are_issued_at_each_month_s_end_by_a_model_of_january() -> None:
+    spy = Spy()
+    panel = assemble(rectangle(made()), "state_based")
+    judged = backtest.run(panel, rolling("2008:2009"), SAHEL, spy)
+    origins = [str(np.datetime64("2007-12", "M") + month) for month in range(24)]
+    shown = [(origin, origin, 8) for origin in origins]
+    assert spy.shown == [shown[0], *shown[:12], shown[12], *shown[12:]]
+    assert judged.cells["CRPS"].shape == (7, 2, 8, 144)
+    assert judged.leads.tolist() == [*range(1, 13)] * 12
+    for issue in (0, 5, 11):
+        for lead in (1, 3, 12):
+            came = panel.deaths[:, 95 + issue + lead]
+            np.testing.assert_array_equal(judged.came["deaths"][0, :, issue * 12 + lead - 1], came)
+    known = ~np.isnan(judged.came["deaths"][1, 0].reshape(12, 12))
+    assert known.sum(axis=1).tolist() == [12 - issue for issue in range(12)]
+    near, far = judged.within(1, 3), judged.within(4, 12)
+    assert (np.isnan(near.cells["IGN"]) ^ np.isnan(judged.cells["IGN"])).sum() == (~np.isnan(far.cells["IGN"])).sum()
+
+
+def test_escalation_and_onset_against_naive_loops() -> None:
+    deaths = made(seed=3)
+    deaths[5:, :] = np.where(deaths[5:] > 200, 40.0, 0.0)  # countries that are quiet for long
+    panel = assemble(rectangle(deaths), "state_based")
+    judged = backtest.run(panel, rolling("2008"), SAHEL, Conflictology(), baselines=[])
+    conflictology, h24 = (judged.component(name) for name in ("conflictology12", "h24"))
+    escalations = onsets = 0
+    for country in range(8):
+        for issue in range(12):
+            end = 96 + issue  # months up to the origin
+            past, later = deaths[country, :end], deaths[country, end : end + 12]
+            needed = max(25, 2 * past[-3:].sum())
+            cell = issue * 12 + 2
+            assert judged.came[ESCALATION][0, country, cell] == (later[:3].sum() >= needed)
+            escalations += later[:3].sum() >= needed
+            sums = [past[end - 3 - back : end - back].sum() for back in range(24)]
+            assert judged.cells[ESCALATION][h24, 0, country, cell] == np.mean([s >= needed for s in sums])
+            year = [sum(past[-12:][(i + h) % 12] for h in (1, 2, 3)) for i in range(12)]
+            said = judged.cells[ESCALATION][conflictology, 0, country, cell]
+            assert said == pytest.approx(np.mean([s >= needed for s in year]))
+            quiet = (past[-60:] < 25).all()
+            came = judged.came[ONSET][0, country, issue * 12 + 11]
+            assert np.isnan(came) if not quiet else came == (later >= 25).any()
+            onsets += int(quiet)
+    assert escalations > 5
+    assert onsets > 5
+    assert np.isnan(judged.cells[ONSET][h24]).all()
+    found = judged.events(ESCALATION)
+    assert found["came"][h24, -1] == escalations
+    event = judged.came[ESCALATION][0][:, 2::12].ravel() > 0
+    chance = judged.cells[ESCALATION][h24, 0][:, 2::12].ravel()
+    assert found["AP"][h24, 0] == verification.average_precision(chance, event)
+
+
+@given(seed=st.integers(0, 10**6), rolls=st.booleans())
+@settings(max_examples=3, deadline=None, phases=[Phase.generate])
+def test_garbage_after_the_origin_changes_no_forecast_and_after_the_months_judged_no_score(
+    seed: int, rolls: bool
+) -> None:
+    window = rolling("2007")[0] if rolls else challenge(2007)
+    pool = Pool((Part(Forest(trees=3, draws=60, seed=1), 60), Part(SMOOTHER, 60)))
+    inputs = worlds.world(seed % 7, months=120, events=400)
+    said, forecasts = backtest.judge(worlds.panel(inputs), window, pool)
+    same, alike = backtest.judge(worlds.panel(_spoilt(inputs, window.months[-1], seed)), window, pool)
+    for score in said.cells:
+        np.testing.assert_array_equal(said.cells[score], same.cells[score])
+    other, also = backtest.judge(worlds.panel(_spoilt(inputs, window.origin, seed)), window, pool)
+    for one, two in zip(forecasts, alike, strict=True):
+        np.testing.assert_array_equal(one.draws, two.draws)
+    np.testing.assert_array_equal(forecasts[0].draws, also[0].draws)
+    assert not np.array_equal(said.cells["CRPS"], other.cells["CRPS"], equal_nan=True)
+
+
+def _spoilt(inputs: Inputs, last: Month, seed: int) -> Inputs:
+    """Other tables and other events after a month."""
+    noise, first = worlds.world(seed + 100, months=120, events=400), int((last - inputs.months[0]).astype(int)) + 1
+    tables = {name: np.hstack([ours[:, :first], noise.tables[name][:, first:]]) for name, ours in inputs.tables.items()}
+    events, late = inputs.reported, noise.reported.column >= first
+    early = worlds.chosen(events, events.column < first)
+    told = np.hstack([events.told[:, :first], noise.reported.told[:, first:]])
+    joined = worlds.joined(worlds.chosen(worlds.numbered_after(noise.reported, events), late), early)
+    joined = worlds.chosen(replace(joined, told=told), told[joined.row, joined.column])
+    return Inputs(inputs.iso3, inputs.months, tables, worlds.named_anew(joined))

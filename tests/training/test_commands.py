@@ -1,32 +1,17 @@
 """`vigie train` and `vigie backtest`, as a user runs them on an archive."""
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from histories import SAHEL, made
+from histories import SAHEL
 
 from riskmodel import bundle
 from riskmodel.home import Home
 
 Vigie = Callable[..., Any]
-
-
-@pytest.fixture
-def history(tmp_path: Path) -> Path:
-    """A country-month table of eight countries, ten years."""
-    path = tmp_path / "monthly.csv"
-    months = np.datetime64("2000-01", "M") + np.arange(120)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(["iso3", "month", "deaths_state_based"])
-        for iso3, deaths in zip(SAHEL, made(), strict=True):
-            rows.writerows([iso3, f"{month}-01", int(value)] for month, value in zip(months, deaths, strict=True))
-    return path
 
 
 def test_train_puts_a_model_of_the_region_s_origin_into_service(home: Home, vigie: Vigie, history: Path) -> None:

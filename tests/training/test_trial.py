@@ -1,0 +1,192 @@
+"""Back-tests that are kept: the same however they are shared out, going on after a kill, new where anything differs."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from distributed import LocalCluster
+
+from riskmodel.errors import Refused
+from riskmodel.home import Home
+from training import records
+from training.versions import JUDGING, TELLING, configuration
+
+Vigie = Callable[..., Any]
+
+MINE = """
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from riskmodel.forecasting.baselines import Conflictology
+
+
+@dataclass(frozen=True)
+class Waiting(Conflictology):
+    name: str = "waiting"
+
+    def fit(self, panel, origin):
+        fitted = Path("fitted.txt")
+        with fitted.open("a") as file:
+            file.write(f"{origin}\\n")
+        for _ in range(600):
+            if str(origin) < "2007" or Path("go").exists():
+                break
+            time.sleep(0.05)
+        return self
+
+
+def waiting(seed):
+    return Waiting()
+"""
+
+
+def files(home: Home) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((home.root / "backtests").glob("*/*"))}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
+    ) as workers:
+        yield workers
+
+
+def test_processes_and_a_cluster_give_the_same_bytes_as_one_process(
+    home: Home, vigie: Vigie, history: Path, cluster: LocalCluster
+) -> None:
+    vigie("ingest", "monthly", history)
+    said, kept = [], []
+    for shared_out in ([], ["--jobs", 2], ["--dask", cluster.scheduler_address]):
+        done = vigie("backtest", "--windows", "2007:2008", *shared_out)
+        assert done.code == 0, done.err
+        said.append(done.out)
+        kept.append(files(home))
+        for path in (home.root / "backtests").glob("*/2*"):
+            path.unlink()
+    assert kept[0].keys() == {"setup.json", "2007.parquet", "2008.parquet"}
+    assert kept[0] == kept[1] == kept[2]
+    assert said[0] == said[1] == said[2]
+
+
+def test_no_scheduler_is_said(vigie: Vigie, history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vigie("ingest", "monthly", history)
+    monkeypatch.setattr("training.workers.PATIENCE", "1s")
+    done = vigie("backtest", "--windows", "2008", "--dask", "tcp://127.0.0.1:9")
+    assert done.code == 4
+    assert "no Dask scheduler answers at tcp://127.0.0.1:9" in done.err
+    assert vigie("backtest", "--windows", "2008", "--dask", "elsewhere?").code == 4
+
+
+def test_a_back_test_that_was_killed_goes_on_where_it_was(
+    home: Home, vigie: Vigie, history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vigie("ingest", "monthly", history)
+    (tmp_path / "waits.py").write_text(MINE, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    command = ["backtest", "--windows", "2007:2009", "--model", "waits:waiting"]
+    child = subprocess.Popen([sys.executable, "-m", "riskmodel", *command], stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not list((home.root / "backtests").glob("*/2007.parquet")):
+            assert time.monotonic() < deadline
+            assert child.poll() is None
+            time.sleep(0.05)
+    finally:
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+    assert files(home).keys() == {"setup.json", "2007.parquet"}
+    before = files(home)["2007.parquet"]
+    (tmp_path / "go").touch()
+    (tmp_path / "fitted.txt").unlink()
+    done = vigie(*command)
+    assert done.code == 0, done.err
+    assert (tmp_path / "fitted.txt").read_text().split() == ["2007-10", "2008-10"]
+    assert files(home)["2007.parquet"] == before
+    (tmp_path / "fitted.txt").unlink()
+    assert vigie(*command).out == done.out
+    assert not (tmp_path / "fitted.txt").exists()
+    assert " waiting " in done.out
+
+    vigie("backtest", "--windows", "2007", "--model", "waits:waiting", "--forecasts-out", tmp_path / "draws.parquet")
+    assert (tmp_path / "fitted.txt").read_text().split() == ["2006-10"]
+    assert pq.read_table(tmp_path / "draws.parquet").num_rows == 8 * 12 * 12
+
+
+def test_other_code_another_seed_and_other_data_are_another_back_test(
+    home: Home, vigie: Vigie, history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vigie("ingest", "monthly", history)
+    (tmp_path / "go").touch()
+    (tmp_path / "one.py").write_text(MINE, encoding="utf-8")
+    (tmp_path / "other.py").write_text(MINE + "# not the same\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for arguments in (
+        ["--model", "one:waiting"],
+        ["--model", "other:waiting"],
+        ["--model", "one:waiting", "--seed", 2],
+    ):
+        assert vigie("backtest", "--windows", "2008", *arguments).code == 0
+    assert len(records.records(home.root)) == 3
+    more = tmp_path / "more.csv"
+    more.write_text("iso3,month,deaths_state_based\nTCD,2009-01-01,1\n", encoding="utf-8")
+    assert vigie("ingest", "monthly", more).code == 0
+    assert vigie("backtest", "--windows", "2008", "--model", "one:waiting").code == 0
+    kept = records.records(home.root)
+    assert len(kept) == 4
+    assert len({record.setup.data_digest for record in kept}) == 2
+    monkeypatch.setattr("training.trial.code_digest", lambda: "f" * 64)
+    assert vigie("backtest", "--windows", "2008", "--model", "one:waiting").code == 0
+    assert len(records.records(home.root)) == 5
+
+
+def test_a_result_that_was_altered_is_refused(home: Home, vigie: Vigie, history: Path) -> None:
+    vigie("ingest", "monthly", history)
+    command = ["backtest", "--windows", "2008"]
+    assert vigie(*command).code == 0
+    [path] = (home.root / "backtests").glob("*/2008.parquet")
+    path.write_bytes(path.read_bytes()[:-100])
+    done = vigie(*command)
+    assert done.code == Refused.exit_code
+    assert "2008.parquet cannot be read; delete it" in done.err
+    (path.parent / "setup.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(Refused, match="is not as it was written"):
+        records.records(home.root)
+
+
+def test_a_component_without_a_telling_repr_is_refused() -> None:
+    class Nameless:
+        name = "nameless"
+
+    with pytest.raises(ValueError, match="needs a repr that says what it is"):
+        configuration(Nameless())  # type: ignore[arg-type]
+
+
+def test_no_figure_comes_from_code_that_is_left_out_of_the_digest() -> None:
+    script = """
+        import sys
+        import training.backtest, training.trial, riskmodel.forecasting.pool
+        print("\\n".join(name for name in sys.modules if name.partition(".")[0] in ("riskmodel", "training")))
+    """
+    loaded = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
+    ).stdout.split()
+    left_out = {f"riskmodel.{room.removesuffix('.py')}" for room in TELLING}
+    assert {"riskmodel.forecasting.forest", "riskmodel.sources.regimes"} <= set(loaded)
+    assert {name for name in loaded if ".".join(name.split(".")[:2]) in left_out} == {
+        "riskmodel.errors",
+        "riskmodel.home",
+    }
+    of_training = {name.removeprefix("training.") for name in loaded if name.startswith("training.")}
+    assert of_training == {module.removesuffix(".py") for module in JUDGING} | {
+        *("export", "records", "trial", "versions", "workers"),
+    }
