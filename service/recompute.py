@@ -254,7 +254,8 @@ def _with_drivers(scored: dict[str, Any], driven: Mapping[str, Any], seen: Asses
     if not driven.get(iso3):
         why = scored["reasons"].get("risk_score", "not_asked")
         return {**scored, "drivers": None, "reasons": {**scored["reasons"], "drivers": why}}
-    return {**scored, "drivers": telling.drivers_told(driven[iso3], seen, iso3, scored["risk_score"])}
+    served = {"risk_score": scored["risk_score"], "escalation_probability": 100 * scored["escalation_probability"]}
+    return {**scored, "drivers": telling.drivers_told(driven[iso3], seen, iso3, served)}
 
 
 def _nowcast(

@@ -108,15 +108,18 @@ def declared(outcome: str) -> list[dict[str, Any]]:
     ]
 
 
-def drivers_told(found: Mapping[str, Mapping[str, Split]], seen: Assessment, iso3: str, score: float) -> dict[str, Any]:
+def drivers_told(
+    found: Mapping[str, Mapping[str, Split]], seen: Assessment, iso3: str, served: Mapping[str, float]
+) -> dict[str, Any]:
     """What drives a country's score, by target and background, with the events behind each family.
 
-    `score` is the risk score that is served; what differs from the model's own answer is the rounding of its draws.
+    `served` has each target as the snapshot serves it [points]; what differs from the model's own answer is the
+    rounding of its draws.
     """
     return {
         **{
             target: {
-                background: _split(found[background][target], seen, iso3, target, background, score)
+                background: _split(_Told(found[background][target], seen, iso3, target, background, served[target]))
                 for background in BACKGROUNDS
                 if background in found
             }
@@ -174,8 +177,8 @@ def _points(points: float, score: float) -> dict[str, Any]:
     return {"points": round(float(points), 2), "share": round(float(points / score), 4) if score else None}
 
 
-def _split(split: Split, seen: Assessment, iso3: str, target: str, background: str, score: float) -> dict[str, Any]:
-    told = _Told(split, seen, iso3, target, background, score if target == "risk_score" else split.value)
+def _split(told: "_Told") -> dict[str, Any]:
+    split = told.split
     return {
         "value": round(told.served, 2),
         "average": round(split.average, 2),

@@ -235,7 +235,7 @@ def test_supposing_the_same_changes_nothing_and_more_moves_the_score(model: Pool
 def test_what_is_told_is_what_was_computed_in_both_languages(model: Pool, seen: Assessment) -> None:
     found = drivers.drivers(model, seen)["MLI"]
     score = found["own_year"]["risk_score"].value
-    told = telling.drivers_told(found, seen, "MLI", score)
+    told = telling.drivers_told(found, seen, "MLI", dict.fromkeys(drivers.TARGETS, score))
     split = told["risk_score"]["own_year"]
     assert [family["family"] for family in split["families"]] == [family.name for family in FAMILIES]
     assert sum(family["contribution"] for family in split["families"]) == pytest.approx(split["difference"], abs=0.1)
@@ -254,7 +254,7 @@ def test_what_is_told_is_what_was_computed_in_both_languages(model: Pool, seen: 
 def test_points_are_counted_and_french_punctuation_is_bound_to_what_it_follows(model: Pool, seen: Assessment) -> None:
     split = drivers.drivers(model, seen)["MLI"]["own_year"]
     one = {target: replace(split[target], value=1.0, average=2.0) for target in drivers.TARGETS}
-    told = telling.drivers_told({"own_year": one}, seen, "MLI", 1.0)
+    told = telling.drivers_told({"own_year": one}, seen, "MLI", dict.fromkeys(drivers.TARGETS, 1.0))
     risk, escalation = (told[target]["own_year"]["sentence"] for target in drivers.TARGETS)
     assert "1.0 point below" in risk["en"]
     assert "1,0 point au-dessous" in risk["fr"]
