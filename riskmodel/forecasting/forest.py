@@ -43,6 +43,11 @@ class Learned:
     starts: NDArray[np.int32]
     mass: NDArray[np.float64]
 
+    def leaves(self, rows: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The leaf of each row in each tree, shape (row, tree): without the threads that the forest would start."""
+        plain = np.ascontiguousarray(rows, dtype=np.float32)
+        return np.stack([tree.tree_.apply(plain) for tree in self.trees.estimators_], axis=1)
+
 
 @dataclass(frozen=True)
 class Forest:
@@ -110,7 +115,7 @@ class Forest:
         known = np.flatnonzero(forecastable(panel, origin))
         draws = np.full((len(panel.iso3), LEADS, self.draws), np.nan, dtype=np.float32)
         if len(known):
-            leaves = self.learned.trees.apply(panel.at(origin)[known][:, self.learned.columns])
+            leaves = self.learned.leaves(panel.at(origin)[known][:, self.learned.columns])
             levels = level(panel.history(origin, NEEDED)[known])[:, -1]
             for place, leaf, own in zip(known, leaves, levels, strict=True):
                 draws[place] = self._paths(self.learned, leaf, own)
@@ -137,23 +142,26 @@ class Forest:
         if self.learned is None:
             raise ValueError("a forest must be fitted before it forecasts")
         learned, trees = self.learned, self.trees
-        leaves = learned.trees.apply(supposed.values[:, learned.columns])
+        leaves = learned.leaves(supposed.values[:, learned.columns])
         levels = level(supposed.histories[:, -NEEDED:])[:, -1]
         votes = np.empty((trees, len(leaves), supposed.thresholds.shape[1]), dtype=np.float32)
+        every, met = np.arange(trees), np.empty(learned.mass.shape, dtype=np.intp)
         for place in np.unique(supposed.history):
             cases = np.flatnonzero(supposed.history == place)
             paths = scaled(learned.paths[:, : supposed.leads], learned.levels, levels[place], self.stretch)
             chances = reached(paths.sum(axis=1), supposed.thresholds[place]) * learned.weights[:, None]
-            met, which = np.unique(leaves[cases] * trees + np.arange(trees), return_inverse=True)
-            tree, leaf = met % trees, met // trees
+            seen = np.zeros(met.shape, dtype=bool)
+            seen[every, leaves[cases]] = True
+            tree, leaf = np.nonzero(seen)
+            met[tree, leaf] = np.arange(tree.size)
             start, size = learned.starts[tree, leaf], learned.starts[tree, leaf + 1] - learned.starts[tree, leaf]
             first = np.cumsum(size) - size
             inside = np.repeat(start - first, size) + np.arange(size.sum())
             of_leaf = chances[learned.members[np.repeat(tree, size), inside]]
-            summed = np.zeros((len(met), of_leaf.shape[1]))
+            summed = np.zeros((tree.size, of_leaf.shape[1]))
             summed[size > 0] = np.add.reduceat(of_leaf, first[size > 0], axis=0)
             summed /= learned.mass[tree, leaf][:, None]
-            votes[:, cases] = summed[which.reshape(len(cases), trees).T]
+            votes[:, cases] = summed[met[every, leaves[cases]].T]
         return votes
 
 
