@@ -64,7 +64,7 @@ class Pool:
 
 def served(seed: int) -> Pool:
     """The pool that Vigie trains and serves: two parts forest, one trajectories, two own history; 1000 draws."""
-    history = History(name="ew3s", months=84, half_life=3.0, spread=0.5)
+    history = History(name="ew3s", months=84, half_life=3.0, spread=0.5, draws=400)
     return Pool((Part(Forest(seed=seed, draws=400), 400), Part(Trajectories(draws=200), 200), Part(history, 400)))
 
 

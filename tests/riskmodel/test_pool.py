@@ -81,3 +81,7 @@ def test_votes_of_the_served_parts_are_the_chances_that_draws_have() -> None:
     near = pool.forecast(panel, origin).draws[:, :3].sum(axis=1)
     drawn = (near[:, None] >= rungs[:, 0, :, None]).mean(axis=(1, 2))
     np.testing.assert_allclose(votes.mean(axis=0)[:, 0], drawn, atol=2e-3)
+
+
+def test_each_served_part_draws_just_its_share_so_that_votes_say_what_draws_do() -> None:
+    assert [part.component.draws for part in served(seed=3).parts] == [part.draws for part in served(seed=3).parts]
