@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import multiprocessing
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from riskmodel.forecasting.component import Component
+from riskmodel.indicators.panel import Panel
+from riskmodel.months import Month
 from riskmodel.outcomes import TYPES, CountryMonths
 
 SAHEL = ("MLI", "DZA", "BFA", "CIV", "GIN", "MRT", "NER", "SEN")
@@ -46,3 +50,19 @@ def monthly(shared: Path) -> CountryMonths:
     for code, month, value in rows:
         deaths[place[code], (int(month[:4]) - 1989) * 12 + int(month[5:]) - 1] = value
     return rectangle(deaths, iso3, "1989-01")
+
+
+def forecast_in_a_fork(fitted: Component, panel: Panel, origin: Month) -> NDArray[np.float32]:
+    """The draws that a forked child forecasts after its parent has; fails if the child hangs, as OpenMP makes it."""
+    fitted.forecast(panel, origin)
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=lambda: sender.send(fitted.forecast(panel, origin).draws))
+    child.start()
+    try:
+        assert receiver.poll(30), "the forked child hangs"
+        draws: NDArray[np.float32] = receiver.recv()
+        return draws
+    finally:
+        child.kill()
+        child.join()

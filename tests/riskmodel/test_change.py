@@ -22,7 +22,7 @@ from riskmodel.events.coverage import Coverage
 from riskmodel.explanation.change import BEFORE, CAUSES, MEANING, METRICS, Changed, Stand, changed, mixed, shapley
 from riskmodel.explanation.mixture import OF_DATA, Difference
 from riskmodel.forecasting.baselines import Conflictology
-from riskmodel.forecasting.component import Explainable, Supposed, forecastable
+from riskmodel.forecasting.component import Explainable, forecastable
 from riskmodel.forecasting.forecast import LEADS, Forecast
 from riskmodel.indicators.panel import Panel
 from riskmodel.ingest import ingest
@@ -61,9 +61,6 @@ class Attentive:
     @property
     def reads(self) -> frozenset[int]:
         return frozenset()
-
-    def votes(self, supposed: Supposed) -> NDArray[np.float32]:
-        raise NotImplementedError
 
 
 MODEL, OTHER = Attentive(), Attentive(1.4)

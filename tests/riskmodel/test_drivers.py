@@ -15,13 +15,12 @@ from riskmodel.explanation import domino, drivers, telling
 from riskmodel.explanation.drivers import FAMILY_OF, Questioned
 from riskmodel.forecasting.baselines import Conflictology
 from riskmodel.forecasting.component import Supposed
-from riskmodel.forecasting.forecast import Forecast
 from riskmodel.forecasting.forest import Forest
 from riskmodel.forecasting.pool import SMOOTHER, Part, Pool
 from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import FAMILIES, INDICATORS, Panel, assemble
 from riskmodel.months import Month
-from riskmodel.reporting.completeness import Completeness
+from riskmodel.reporting.completeness import Completeness, Curve
 from riskmodel.scores import country_scores
 
 MONTHS = 200
@@ -35,7 +34,8 @@ def seen_of(deaths: NDArray[np.float64]) -> Assessment:
     """An assessment of the region where deaths are all that is known."""
     observed = rectangle(deaths)
     unknown = np.full(observed.source.shape, np.nan)
-    completeness = Completeness("state_based", observed.iso3, observed.months, observed.source, unknown, unknown, None)  # type: ignore[arg-type]
+    curve = Curve(unknown, unknown, np.full(24, np.nan))
+    completeness = Completeness("state_based", observed.iso3, observed.months, observed.source, unknown, unknown, curve)
     inputs = Inputs(observed.iso3, observed.months, {"deaths": deaths})
     panel = assemble(observed, "state_based", inputs)
     return Assessment(SAHEL, "state_based", observed.months[-1], observed, observed, completeness, inputs, panel)
@@ -61,9 +61,6 @@ class Linear:
 
     def fit(self, panel: Panel, origin: Month) -> Self:
         return self
-
-    def forecast(self, panel: Panel, origin: Month) -> Forecast:
-        raise NotImplementedError
 
     @property
     def reads(self) -> frozenset[int]:

@@ -1,12 +1,11 @@
 """Alike runs of months: which are found, how much each weighs, what is drawn, and what may not be seen."""
 
-import multiprocessing
 import pickle
 from collections import Counter
 
 import numpy as np
 import pytest
-from histories import made, rectangle
+from histories import forecast_in_a_fork, made, rectangle
 from numpy.typing import NDArray
 
 from riskmodel.forecasting.component import Supposed
@@ -175,14 +174,4 @@ def test_votes_are_the_chances_that_draws_have(panel: Panel) -> None:
 def test_a_fork_after_forecasting_can_forecast(panel: Panel) -> None:
     origin = panel.months[-1]
     fitted = SMALL.fit(panel, origin)
-    expected = fitted.forecast(panel, origin).draws
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=lambda: sender.send(fitted.forecast(panel, origin).draws))
-    child.start()
-    try:
-        assert receiver.poll(30), "the forked child hangs"
-        np.testing.assert_array_equal(receiver.recv(), expected)
-    finally:
-        child.kill()
-        child.join()
+    np.testing.assert_array_equal(forecast_in_a_fork(fitted, panel, origin), fitted.forecast(panel, origin).draws)
