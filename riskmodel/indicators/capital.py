@@ -9,10 +9,9 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from riskmodel import geography
-from riskmodel.indicators import windows
+from riskmodel.indicators import sites, windows
 from riskmodel.indicators.declaration import (
     DIFFUSION,
     GED,
@@ -27,6 +26,7 @@ from riskmodel.indicators.declaration import (
     last,
 )
 from riskmodel.indicators.inputs import Events, Inputs, Places, Rectangle
+from riskmodel.indicators.sites import APART, AT_SITE
 from riskmodel.indicators.windows import YEAR
 
 NAME = "capital"
@@ -34,15 +34,12 @@ NAME = "capital"
 RINGS = (25, 50, 100, 250)  # [km] from the capital
 NEAR = RINGS[-1]
 SECTORS = 8
-AT_SITE = 10  # [km] from an airport or the centre of a town
-APART = 25  # [km] between two sites, more than one event can touch at once
 AROUND, QUIET = 100, 24  # ground is new where nothing was so near [km] for so long [months]
 
 _CELL = 0.5  # [degrees]: two places in one cell lie less than AROUND apart
 _SLACK = 1e-6
 """Beyond a ring's bounding box, so that rounding leaves none of it out [degrees]."""
 _GRAIN = 2.0**-28  # of the Earth's radius, 2 cm: sums of whole grains are exact in any order
-_EXACT_DAY = 1  # UCDP's date_prec
 
 GEOGRAPHY = Citation(
     "Buhaug & Gates (2002), The Geography of Civil War, JPR 39(4): 417-433", "10.1177/0022343302039004003"
@@ -175,90 +172,6 @@ def _sectors(inputs: Inputs, *, months: int) -> Rectangle:
     return np.where(windows.throughout(events.told, months), hit, np.nan)
 
 
-def _own_sites(inputs: Inputs) -> tuple[geography.Sites, Places]:
-    """All sites, and the row of each one's country; -1 where it is none of these."""
-    sites = geography.sites()
-    row = {code: place for place, code in enumerate(inputs.iso3)}
-    return sites, np.array([row.get(code, -1) for code in sites.iso3.tolist()], dtype=np.intp)
-
-
-def _apart_by_country(
-    latitude: NDArray[np.float64], longitude: NDArray[np.float64], row: Places
-) -> NDArray[np.float64]:
-    """Places with a fourth coordinate, in which countries are further apart than the Earth is wide."""
-    return np.column_stack([geography.unit_vectors(latitude, longitude), 4.0 * row])
-
-
-def _touching(inputs: Inputs, of: Places) -> tuple[Places, Places]:
-    """Pairs of an event, among some that are located, and a site of its country that it was at or near."""
-    events = inputs.reported
-    sites, row = inputs.once(_own_sites)
-    own = np.flatnonzero(row >= 0)
-    if not (own.size and of.size):
-        return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
-    here = cKDTree(_apart_by_country(sites.latitude[own], sites.longitude[own], row[own]))
-    places = _apart_by_country(events.latitude[of], events.longitude[of], events.row[of])
-    near = np.isfinite(here.query(places, distance_upper_bound=geography.chord(AT_SITE))[0])
-    # Events pile up on few places, and a balanced tree of like points takes for ever.
-    there = cKDTree(places[near], balanced_tree=False)
-    pairs = there.sparse_distance_matrix(here, geography.chord(AT_SITE), output_type="ndarray")
-    return of[near][pairs["i"]], own[pairs["j"]]
-
-
-def _touched(inputs: Inputs) -> tuple[Places, Places]:
-    """Pairs of a located event and a site that it was at or near."""
-    return _touching(inputs, np.flatnonzero(inputs.reported.located))
-
-
-def _known_for(inputs: Inputs, kinds: tuple[str, ...], months: int) -> NDArray[np.bool_]:
-    """Where the events of a window are known, and the country has a site of some kind."""
-    sites, row = inputs.once(_own_sites)
-    has = np.isin(np.arange(len(inputs.iso3)), row[np.isin(sites.kind, kinds)])
-    return has[:, None] & windows.throughout(inputs.reported.told, months)
-
-
-def _at_sites(inputs: Inputs, *, kind: str, months: int) -> Rectangle:
-    events = inputs.reported
-    event, site = inputs.once(_touched)
-    at_one = np.zeros(events.row.size, dtype=bool)
-    at_one[event[geography.sites().kind[site] == kind]] = True
-    summed = np.log1p(windows.total(events.count(at_one), months))
-    return np.where(_known_for(inputs, (kind,), months), summed, np.nan)
-
-
-def _sites_touched(inputs: Inputs, *, months: int) -> Rectangle:
-    events = inputs.reported
-    event, site = inputs.once(_touched)
-    touched, place = np.unique(site, return_inverse=True)
-    seen = np.zeros((touched.size, events.told.shape[1]))
-    seen[place, events.column[event]] = 1
-    summed = np.zeros(events.told.shape)
-    np.add.at(summed, inputs.once(_own_sites)[1][touched], windows.total(seen, months) > 0)
-    return np.where(_known_for(inputs, ("airport", "town"), months), np.log1p(summed), np.nan)
-
-
-def _several_at_once(inputs: Inputs, *, months: int) -> Rectangle:
-    events = inputs.reported
-    event, site = (pair[events.date_prec[inputs.once(_touched)[0]] == _EXACT_DAY] for pair in inputs.once(_touched))
-    touches = np.column_stack([events.row[event], events.column[event], events.day[event], site])
-    row, column, day, site = np.unique(touches, axis=0).T
-    sites = geography.sites()
-    several = np.zeros(day.size, dtype=bool)
-    step = 1
-    while (same := (row[step:] == row[:-step]) & (day[step:] == day[:-step])).any():
-        one, other = site[step:][same], site[:-step][same]
-        km = geography.distance(
-            sites.latitude[one], sites.longitude[one], sites.latitude[other], sites.longitude[other]
-        )
-        several[step:][same] |= km >= APART
-        step += 1
-    days = np.unique(np.column_stack([row, column, day])[several], axis=0)
-    monthly = np.zeros(events.told.shape)
-    np.add.at(monthly, (days[:, 0], days[:, 1]), 1)
-    summed = np.log1p(windows.total(np.where(events.told, monthly, np.nan), months))
-    return np.where(_known_for(inputs, ("airport", "town"), months), summed, np.nan)
-
-
 def _on_new_ground(inputs: Inputs, *, months: int) -> Rectangle:
     return np.log1p(windows.total(inputs.once(_new_ground), months))
 
@@ -318,7 +231,7 @@ def behind(inputs: Inputs, row: int, column: int) -> Places:
     events = inputs.reported
     chosen = np.flatnonzero(events.recent(row, column, YEAR) & events.located)
     ring = np.searchsorted(RINGS, _distance(inputs, chosen))
-    at_site = np.isin(chosen, _touching(inputs, chosen)[0])
+    at_site = np.isin(chosen, sites.touching(inputs, chosen)[0])
     rank = np.where(ring < len(RINGS), ring, np.where(at_site, len(RINGS), len(RINGS) + 1))
     return chosen[np.lexsort((-events.deaths[chosen], -events.day[chosen], rank))][:SHOWN]
 
@@ -459,7 +372,7 @@ INDICATORS: tuple[Indicator, ...] = (
             missing=missing,
             literature=(TOWNS, GED),
             scale="log1p",
-            compute=partial(_at_sites, kind=kind, months=months),
+            compute=partial(sites.at_sites, kind=kind, months=months),
         )
         for kind, (english, french, missing) in _SITES.items()
         for months in (3, 12)
@@ -478,7 +391,7 @@ INDICATORS: tuple[Indicator, ...] = (
         missing=NO_SITE,
         literature=(TOWNS, GED),
         scale="log1p",
-        compute=partial(_sites_touched, months=12),
+        compute=partial(sites.touched, months=12),
     ),
     declare(
         name="sites_at_once_12m",
@@ -494,7 +407,7 @@ INDICATORS: tuple[Indicator, ...] = (
         missing=NO_SITE,
         literature=(TOWNS, GED),
         scale="log1p",
-        compute=partial(_several_at_once, months=12),
+        compute=partial(sites.several_at_once, months=12),
     ),
     *(
         declare(
