@@ -81,12 +81,13 @@ def main() -> None:
     covers = [Coverage.parse(text) for _, text in asked.events]
     sources += [(GedFile(Path(path)), [part]) for (path, _), part in zip(asked.events, covers, strict=True)]
     with tempfile.TemporaryDirectory(prefix="vigie-rings-") as folder:
-        panel = panel_of(view_of(Path(folder), sources), asked.outcome)
+        view = view_of(Path(folder), sources)
+        panel, realm = panel_of(view, asked.outcome), "SIMULATED " if view.simulated else ""
     asked.target.mkdir(parents=True, exist_ok=True)
     for part in covers:
-        print("\n".join(table(panel, part)))
+        print("\n".join([realm, *table(panel, part)] if realm else table(panel, part)))
         path = asked.target / f"{part.iso3}.svg"
-        path.write_text("\n".join(drawing(panel, part)) + "\n", encoding="utf-8")
+        path.write_text("\n".join(drawing(panel, part, realm)) + "\n", encoding="utf-8")
         print(f"drawn: {path}\n")
 
 
@@ -158,12 +159,12 @@ def _indicator(name: str) -> Indicator:
     return indicator
 
 
-def drawing(panel: Panel, part: Coverage) -> Iterator[str]:
-    """An SVG of all panels of one country."""
+def drawing(panel: Panel, part: Coverage, realm: str) -> Iterator[str]:
+    """An SVG of all panels of one country; `realm` stands before its name."""
     all_strips = list(strips(panel, part))
     rows = -(-len(all_strips) // COLUMNS)
     width, height = COLUMNS * WIDTH, rows * HEIGHT + 40
-    name = escape(geography.country(part.iso3).name())
+    name = escape(f"{realm}{geography.country(part.iso3).name()}")
     yield (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'role="img" font-family="system-ui, sans-serif" font-size="11" fill="{INK}">'

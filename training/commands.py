@@ -239,16 +239,18 @@ def compare(
     them.
     """
     from riskmodel import terminal
+    from riskmodel.events import manifest
     from training import comparison, tables
 
+    realm = "SIMULATED " if manifest.realm(home.archive) == "simulated" else ""
     kind = "rolling" if rolling else "challenge"
     found, kept = comparison.compare(home.root, lambda: _view(home), one, other, outcome, kind)
     judged, where = _within(found, scope, region)
     console = terminal.console()
     known = int((judged.came["deaths"] >= 0).sum())
     console.print(
-        f"{where} ({len(judged.iso3)} countries), {judged.outcome} deaths, {known:,} forecasts that both made of "
-        f"{len(judged.windows)} windows: {', '.join(window.name for window in judged.windows)}"
+        f"{realm}{where} ({len(judged.iso3)} countries), {judged.outcome} deaths, {known:,} forecasts that both made "
+        f"of {len(judged.windows)} windows: {', '.join(window.name for window in judged.windows)}"
         + (f"; from {', '.join(kept)}" if kept else "")
     )
     tables.comparison(judged, console, seed)

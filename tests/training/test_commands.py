@@ -126,3 +126,4 @@ def test_simulated_data_say_so(home: Home, vigie: Vigie) -> None:
     assert bundle.load(path).provenance.simulated
     assert bundle.champion(home.models, simulated=False) is None
     assert "SIMULATED state_based deaths" in vigie("backtest", "--windows", "1992").out
+    assert vigie("compare", "ew4s", "conflictology12").out.startswith("SIMULATED ")
