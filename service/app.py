@@ -19,7 +19,8 @@ from service.api import alerts, drivers, health, indicators, problems, runs, sco
 from service.api.reading import Parts
 from service.processes import end_with_parent
 from service.settings import load
-from service.store import Store, instant
+from service.store.database import Store
+from service.store.values import instant
 from service.web import pages
 
 FRESH_FOR = 30

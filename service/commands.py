@@ -112,7 +112,7 @@ def recompute(home: Home, region: str | None) -> None:
     from service.alerts.channels import heartbeat
     from service.alerts.rules import load
     from service.recompute import recompute as run
-    from service.store import Store
+    from service.store.database import Store
 
     processes.end_with_parent()
     settings = _settings(home, region)
@@ -133,7 +133,7 @@ def scores(home: Home, region: str | None, form: str) -> None:
     from riskmodel.errors import BadInput
     from riskmodel.events import manifest
     from service import payloads
-    from service.store import Store
+    from service.store.database import Store
 
     settings = _settings(home, region)
     simulated = manifest.realm(home.archive) == "simulated"
@@ -202,7 +202,7 @@ def withdraw(home: Home, snapshot: int, why: str) -> None:
     from datetime import UTC, datetime
 
     from service.alerts.rules import load
-    from service.store import Store
+    from service.store.database import Store
     from service.withdrawal import withdraw as take_back
 
     done = take_back(Store.of(home), load(home), snapshot, why, datetime.now(UTC))
@@ -226,7 +226,7 @@ def withdraw(home: Home, snapshot: int, why: str) -> None:
 def changed(home: Home, before: int, after: int, form: str) -> None:
     """Say why the scores of snapshot B differ from those of snapshot A: the change split by cause."""
     from service.comparison import between
-    from service.store import Store
+    from service.store.database import Store
 
     said = between(home, Store.of(home), before, after)
     if form == "json":

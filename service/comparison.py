@@ -17,7 +17,8 @@ from riskmodel.events.archive import Archive, View
 from riskmodel.explanation.change import CAUSES, MEANING, METRICS, Changed, Split, Stand, changed
 from riskmodel.home import Home
 from riskmodel.months import month
-from service.store import Store, snapshots
+from service.store.database import Store
+from service.store.tables import snapshots
 
 DIGITS = {"risk_score": 1, "escalation_probability": 4}
 """To how many digits a snapshot gives a score."""

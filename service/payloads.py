@@ -16,7 +16,8 @@ import sqlalchemy as sa
 
 from riskmodel import geography
 from service.settings import Settings
-from service.store import instant, runs, snapshots
+from service.store.tables import runs, snapshots
+from service.store.values import instant
 
 GOOD = ("snapshot", "unchanged")
 """The states of a run that looked at the data and went well."""

@@ -31,7 +31,9 @@ from riskmodel.scores import country_scores
 from service.alerts import lifecycle
 from service.alerts.rules import Rule
 from service.settings import Settings
-from service.store import Store, canonical, instant, runs, snapshots
+from service.store.database import Store
+from service.store.tables import runs, snapshots
+from service.store.values import canonical, instant
 
 OBSERVED = 36
 """How many observed months a snapshot carries [months]."""

@@ -22,7 +22,7 @@ from service.alerts.outbox import deliver_due
 from service.prepare import prepare, pull
 from service.recompute import abandon
 from service.settings import Settings
-from service.store import Store
+from service.store.database import Store
 
 log = logging.getLogger("vigie.schedule")
 

@@ -14,7 +14,7 @@ from riskmodel.home import Home
 from service import payloads, processes
 from service.prepare import prepare, pull
 from service.settings import Settings
-from service.store import Store
+from service.store.database import Store
 
 Say = Callable[[str], None]
 

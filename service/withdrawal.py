@@ -10,7 +10,9 @@ import sqlalchemy as sa
 from riskmodel.errors import BadInput
 from service.alerts import lifecycle, outbox, words
 from service.alerts.rules import Rule
-from service.store import Store, alert_states, deliveries, instant, runs, snapshots
+from service.store.database import Store
+from service.store.tables import alert_states, deliveries, runs, snapshots
+from service.store.values import instant
 
 
 @dataclass(frozen=True)

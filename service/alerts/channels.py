@@ -21,7 +21,7 @@ import httpx
 from standardwebhooks import Webhook
 
 from service.settings import EmailRoute, WebhookRoute
-from service.store import canonical
+from service.store.values import canonical
 
 STEP_SECONDS = 10.0
 """The longest wait for one step: to connect, to be answered, for the next bytes."""

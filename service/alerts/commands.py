@@ -10,7 +10,7 @@ from riskmodel.home import Home
 
 if TYPE_CHECKING:
     from service.settings import Settings
-    from service.store import Store
+    from service.store.database import Store
 
 
 @click.group()
@@ -116,7 +116,7 @@ commands = [alerts]
 
 def _open(home: Home) -> "tuple[Settings, Store]":
     from service.settings import load
-    from service.store import Store
+    from service.store.database import Store
 
     settings = load(home)
     return settings, Store.of(home)

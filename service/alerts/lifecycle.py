@@ -13,7 +13,8 @@ import sqlalchemy as sa
 
 from service.alerts import outbox, words
 from service.alerts.rules import REGION_METRIC, Rule
-from service.store import alert_states, instant, transitions
+from service.store.tables import alert_states, transitions
+from service.store.values import instant
 
 OK, PENDING, FIRING, RESOLVED = "ok", "pending", "firing", "resolved"
 

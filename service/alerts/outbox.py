@@ -17,7 +17,9 @@ import sqlalchemy as sa
 from service.alerts import channels, words
 from service.alerts.channels import TransportError
 from service.settings import EmailRoute, Settings, WebhookRoute
-from service.store import Store, deliveries, instant
+from service.store.database import Store
+from service.store.tables import deliveries
+from service.store.values import instant
 
 LEASE = timedelta(minutes=5)
 """How long a claim holds; far longer than any channel may take."""

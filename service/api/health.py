@@ -8,7 +8,7 @@ from service import payloads
 from service.alerts import outbox
 from service.api.problems import Problem
 from service.api.reading import reading
-from service.store import instant
+from service.store.values import instant
 
 resource = Blueprint("health", __name__)
 

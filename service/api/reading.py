@@ -14,7 +14,7 @@ from riskmodel.home import Home
 from service import payloads
 from service.api.problems import Problem
 from service.settings import Settings
-from service.store import Store
+from service.store.database import Store
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from flask import Blueprint, Response, jsonify
 from service import payloads
 from service.api.problems import Problem
 from service.api.reading import Reading, reading
-from service.store import runs as table
-from service.store import snapshots
+from service.store.tables import runs as table
+from service.store.tables import snapshots
 
 resource = Blueprint("runs", __name__)
 

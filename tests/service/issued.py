@@ -13,7 +13,9 @@ from riskmodel import geography
 from riskmodel.events import manifest
 from riskmodel.home import Home
 from riskmodel.months import last_day, month
-from service.store import Store, canonical, runs, snapshots
+from service.store.database import Store
+from service.store.tables import runs, snapshots
+from service.store.values import canonical
 
 NOW = datetime(2023, 1, 10, 8, 30, tzinfo=UTC)
 BANDS = {"minimal": 0.0, "low": 10.0, "moderate": 30.0, "high": 50.0, "very high": 70.0, "extreme": 85.0}

@@ -12,7 +12,7 @@ from riskmodel import reference
 from riskmodel.home import Home
 from service.alerts import lifecycle, outbox, rules
 from service.settings import Settings, load
-from service.store import Store
+from service.store.database import Store
 
 Vigie = Callable[..., Any]
 

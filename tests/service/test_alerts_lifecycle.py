@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from service.alerts import lifecycle, words
 from service.alerts.lifecycle import FIRING, OK, PENDING, RESOLVED, Standing, step
 from service.alerts.rules import Rule
-from service.store import Store, alert_states, deliveries, runs, snapshots, transitions
+from service.store.database import Store
+from service.store.tables import alert_states, deliveries, runs, snapshots, transitions
 
 NOW = datetime(2026, 11, 22, 8, 15, tzinfo=UTC)
 REGION = ("MLI", "DZA", "BFA", "CIV", "GIN", "MRT", "NER", "SEN")

@@ -21,7 +21,8 @@ from service.alerts import channels, outbox, words
 from service.alerts.channels import TransportError
 from service.alerts.outbox import Outcome
 from service.settings import Settings, WebhookRoute
-from service.store import Store, deliveries
+from service.store.database import Store
+from service.store.tables import deliveries
 
 HOOK = WebhookRoute.model_validate({"type": "webhook", "url": "http://127.0.0.1:9/", "secret": SECRET})
 FACTS = {
@@ -280,7 +281,7 @@ import json, sys
 from datetime import UTC, datetime, timedelta
 from service.alerts import outbox
 from service.settings import Settings
-from service.store import Store
+from service.store.database import Store
 
 url, routes = sys.argv[1], json.loads(sys.argv[2])
 # The claim is dated back, so that its lease is over when the test goes on.

@@ -24,7 +24,7 @@ from service import payloads
 from service.alerts import lifecycle, outbox, rules
 from service.api.problems import KINDS
 from service.app import create_app
-from service.store import deliveries, snapshots
+from service.store.tables import deliveries, snapshots
 from service.web import words
 
 EXPLAINED = ("/v1/indicators", "/v1/indicators/SEN", "/v1/drivers/SEN")

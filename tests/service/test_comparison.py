@@ -26,7 +26,8 @@ from service.alerts import rules
 from service.comparison import NOTES, between
 from service.recompute import recompute
 from service.settings import load
-from service.store import Store, snapshots
+from service.store.database import Store
+from service.store.tables import snapshots
 
 NOW = datetime(2023, 1, 1, tzinfo=UTC)
 COUNTRIES = ("MLI", "BFA", "NER")

@@ -26,7 +26,7 @@ import service
 from service.alerts import lifecycle, rules
 from service.api.problems import KINDS
 from service.app import create_app
-from service.store import snapshots
+from service.store.tables import snapshots
 from service.web import charts, words
 from service.web.language import DEFAULT, LOCALES, Language, language
 from service.web.pages import shade

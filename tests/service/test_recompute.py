@@ -33,7 +33,9 @@ from riskmodel.sources.ucdp import GedFile
 from service.alerts import rules as alert_rules
 from service.recompute import Done, causes, recompute
 from service.settings import Settings, load
-from service.store import Store, canonical, deliveries, runs, snapshots, transitions
+from service.store.database import Store
+from service.store.tables import deliveries, runs, snapshots, transitions
+from service.store.values import canonical
 
 NOW = datetime(2022, 1, 20, 8, tzinfo=UTC)
 INGESTED = datetime(2023, 1, 1, tzinfo=UTC)

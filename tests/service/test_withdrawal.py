@@ -12,7 +12,7 @@ from riskmodel.errors import BadInput
 from service import payloads
 from service.alerts import lifecycle, rules
 from service.settings import load
-from service.store import deliveries, runs, snapshots
+from service.store.tables import deliveries, runs, snapshots
 from service.withdrawal import Withdrawn, withdraw
 
 RULES = rules.parse(

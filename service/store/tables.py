@@ -1,0 +1,172 @@
+"""The tables of the service's database."""
+
+import sqlalchemy as sa
+
+from service.store.values import Document, UtcTime
+
+metadata = sa.MetaData()
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("region", sa.String(3), nullable=False),
+    sa.Column("started_at", UtcTime, nullable=False),
+    sa.Column("finished_at", UtcTime),
+    sa.Column("status", sa.String(16), nullable=False),  # running | snapshot | unchanged | failed | withdrawal
+    sa.Column("input_digest", sa.String(64)),
+    sa.Column("snapshot_id", sa.Integer, sa.ForeignKey("snapshots.id")),
+    sa.Column("error", sa.Text),
+    sqlite_autoincrement=True,
+)
+
+snapshots = sa.Table(
+    "snapshots",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("region", sa.String(3), nullable=False),
+    sa.Column("simulated", sa.Boolean, nullable=False),
+    sa.Column("issued_at", UtcTime, nullable=False),
+    sa.Column("input_digest", sa.String(64), nullable=False),
+    sa.Column("previous_digest", sa.String(64)),
+    sa.Column("digest", sa.String(64), nullable=False, unique=True),
+    sa.Column("document", Document, nullable=False),
+    sa.Column("withdrawn_at", UtcTime),  # the document stays as it was issued; it is only served no more
+    sa.Column("withdrawn_why", sa.Text),
+    sqlite_autoincrement=True,
+)
+
+alert_states = sa.Table(
+    "alert_states",
+    metadata,
+    sa.Column("region", sa.String(3), primary_key=True),
+    sa.Column("rule", sa.String(64), primary_key=True),
+    sa.Column("location_code", sa.String(3), primary_key=True),
+    sa.Column("simulated", sa.Boolean, primary_key=True),
+    sa.Column("state", sa.String(16), nullable=False),  # ok | pending | firing | resolved
+    sa.Column("since", UtcTime, nullable=False),
+    sa.Column("origins", sa.Integer, nullable=False),  # consecutive origins at or beyond fire_at, while that is counted
+    sa.Column("last_origin", sa.String(7)),  # the newest of them; of a resolved alert, the origin that resolved it
+    sa.Column("value", sa.Float),  # as last read; null is unknown, and `reason` says why
+    sa.Column("reason", sa.String(64)),
+    sa.Column("transition_id", sa.Integer, sa.ForeignKey("transitions.id")),  # what brought it into its present state
+)
+
+transitions = sa.Table(
+    "transitions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("run_id", sa.Integer, sa.ForeignKey("runs.id"), nullable=False),
+    sa.Column("snapshot_id", sa.Integer, sa.ForeignKey("snapshots.id"), nullable=False),
+    sa.Column("region", sa.String(3), nullable=False),
+    sa.Column("rule", sa.String(64), nullable=False),
+    sa.Column("location_code", sa.String(3), nullable=False),
+    sa.Column("simulated", sa.Boolean, nullable=False),
+    sa.Column("from_state", sa.String(16), nullable=False),
+    sa.Column("to_state", sa.String(16), nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("document", Document, nullable=False),  # metric, value, thresholds, severity, causes, origin, words
+    sqlite_autoincrement=True,
+)
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),  # the stable id every attempt carries
+    sa.Column("run_id", sa.Integer, sa.ForeignKey("runs.id")),
+    sa.Column("route", sa.String(64), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),  # firing | resolved | summary | correction | test
+    sa.Column("document", Document, nullable=False),  # the whole payload: every attempt sends the same bytes
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),  # waiting | sent | failed | dismissed
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("not_before", UtcTime, nullable=False),
+    sa.Column("sent_at", UtcTime),
+    sa.Column("error", sa.Text),
+    sa.Index("deliveries_waiting", "not_before", sqlite_where=sa.text("status = 'waiting'")),
+)
+
+changes = sa.Table(  # what a poller follows: everything that changed in what is served, in the order it was committed
+    "changes",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),  # snapshot | band | alert | withdrawal | scorecard
+    sa.Column("region", sa.String(3), nullable=False),
+    sa.Column("simulated", sa.Boolean, nullable=False),
+    sa.Column("location_code", sa.String(3)),  # null: the region as a whole
+    sa.Column("snapshot_id", sa.Integer, sa.ForeignKey("snapshots.id"), nullable=False),
+    sa.Column("document", Document, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+forecasts = sa.Table(  # the draws behind a snapshot, its baselines and the challenger that ran in the shadow
+    "forecasts",
+    metadata,
+    sa.Column("snapshot_id", sa.Integer, sa.ForeignKey("snapshots.id"), primary_key=True),
+    sa.Column("forecaster", sa.String(64), primary_key=True),  # a component's name, or a model's id
+    sa.Column("location_code", sa.String(3), primary_key=True),
+    sa.Column("role", sa.String(16), nullable=False),  # served | baseline | shadow
+    sa.Column("parquet", sa.LargeBinary, nullable=False),  # origin, iso3, month, draw, deaths
+    sa.Column("csv", sa.LargeBinary),  # the same, gzipped; of what is served only
+    sa.Column("digest", sa.String(64), nullable=False),  # SHA-256 of `parquet`, which the snapshot repeats
+)
+
+verifications = sa.Table(  # a forecast held against what came; a revised outcome makes a new row
+    "verifications",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("snapshot_id", sa.Integer, sa.ForeignKey("snapshots.id"), nullable=False),
+    sa.Column("forecaster", sa.String(64), nullable=False),
+    sa.Column("location_code", sa.String(3), nullable=False),
+    sa.Column("lead", sa.Integer, nullable=False),
+    sa.Column("month", sa.String(7), nullable=False),
+    sa.Column("observed", sa.Integer, nullable=False),  # [deaths]
+    sa.Column("data_digest", sa.String(64), nullable=False),  # of the archive that said so
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("scores", Document, nullable=False),  # losses, whether intervals held, PIT, probabilities of rungs
+    sa.UniqueConstraint("snapshot_id", "forecaster", "location_code", "lead", "data_digest"),
+    sqlite_autoincrement=True,
+)
+
+jobs = sa.Table(  # what the scheduler does again and again, and who holds each
+    "jobs",
+    metadata,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("token", sa.Integer, nullable=False),  # grows with each lease; an older one may not write
+    sa.Column("holder", sa.String(64)),
+    sa.Column("lease_until", UtcTime),
+    sa.Column("started_at", UtcTime),
+    sa.Column("finished_at", UtcTime),
+    sa.Column("succeeded_at", UtcTime),
+    sa.Column("status", sa.String(16)),  # running | ok | failed | stopped
+    sa.Column("error", sa.Text),
+    sa.Column("next_run_at", UtcTime),
+)
+
+tasks = sa.Table(  # what somebody asked for that takes a child process: a past date, a what-if, a recompute
+    "tasks",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("kind", sa.String(16), nullable=False),  # as_of | whatif | recompute
+    sa.Column("question", Document, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False, index=True),  # of kind, question and what the answer depends on
+    sa.Column("asked_at", UtcTime, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),  # waiting | running | done | failed
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("started_at", UtcTime),
+    sa.Column("finished_at", UtcTime),
+    sa.Column("answer", Document),
+    sa.Column("error", sa.Text),
+)
+
+keys = sa.Table(  # who may ask: the key itself is shown once and never kept
+    "keys",
+    metadata,
+    sa.Column("prefix", sa.String(12), primary_key=True),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("scope", sa.String(8), nullable=False),  # read | write
+    sa.Column("label", sa.String(64), nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("revoked_at", UtcTime),
+)

@@ -1,0 +1,47 @@
+"""How moments and documents are kept in the database and told to everybody."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any, overload
+
+import sqlalchemy as sa
+
+
+class UtcTime(sa.TypeDecorator[datetime]):
+    """A moment in UTC, kept as ISO 8601 text so that every database orders and returns it alike."""
+
+    impl = sa.String(27)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> str | None:
+        return None if value is None else value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> datetime | None:
+        return None if value is None else datetime.fromisoformat(value)
+
+
+class Document(sa.TypeDecorator[dict[str, Any]]):
+    """A JSON object as canonical text (sorted keys, no blanks, no NaN): the same object has the same bytes."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: dict[str, Any] | None, dialect: sa.Dialect) -> str | None:
+        return None if value is None else canonical(value)
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> dict[str, Any] | None:
+        return None if value is None else json.loads(value)
+
+
+def canonical(document: dict[str, Any]) -> str:
+    """The canonical text of a JSON object, the one digests are made of. Raises ValueError for NaN."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+@overload
+def instant(moment: datetime) -> str: ...
+@overload
+def instant(moment: None) -> None: ...
+def instant(moment: datetime | None) -> str | None:
+    """A moment as everybody is told it: ISO 8601 in UTC, to the second, ending in Z; None stays None."""
+    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
