@@ -22,13 +22,12 @@ from riskmodel.errors import BadInput
 from riskmodel.forecasting.component import Component
 from riskmodel.forecasting.forecast import Forecast
 from riskmodel.indicators.panel import Panel
-from riskmodel.months import Month
+from riskmodel.months import Month, Months
+from riskmodel.scores import BATTLE, DRAWS, HORIZON
 from riskmodel.verification import brier
 
 Floats = NDArray[np.float64]
 
-HORIZON = 3  # [months]
-BATTLE = 25  # [deaths]
 RULE_MONTHS = 26
 """Months that hold the 24 sums of three months which the rule looks at."""
 KNOWN = 0.5
@@ -36,7 +35,8 @@ KNOWN = 0.5
 FEWEST = 20
 """With fewer escalations than this nothing is learned, and with fewer held-out ones nothing is chosen."""
 
-DRAWS, RULE, POOLED = VOICES = ("draws", "h24", "draws_and_regression")
+RULE, POOLED = "h24", "draws_and_regression"
+VOICES = (DRAWS, RULE, POOLED)
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,10 @@ class Escalation:
         scores = {voice: float(brier(said, escalated).mean()) for voice, said in zip(VOICES, voices, strict=True)}
         return replace(fitted, speaks=min(VOICES, key=scores.__getitem__), scores=scores)
 
+    def held_out(self, origin: Month) -> Months:
+        """The origins that all voices are asked about before one may speak at `origin`."""
+        return np.arange(origin - 12 * self.years, origin - HORIZON + 1, self.every)
+
     def say(self, panel: Panel, forecast: Forecast) -> Said:
         """The probability for each country of the panel, which is the forecast's; by the draws where they alone can."""
         voices = _voices(panel, forecast, self.regression)
@@ -164,7 +168,7 @@ class Escalation:
 
     def _held_out(self, seen: Panel, origin: Month, model: Component) -> tuple[Floats, NDArray[np.bool_]]:
         """What each voice said and what came, shapes (voice, case) and (case,), where all could speak."""
-        early, nothing = origin - 12 * self.years, (np.empty((len(VOICES), 0)), np.empty(0, dtype=bool))
+        early, nothing = self.held_out(origin)[0], (np.empty((len(VOICES), 0)), np.empty(0, dtype=bool))
         if early < seen.months[0]:
             return nothing
         past = seen.until(early)
@@ -174,7 +178,7 @@ class Escalation:
             return nothing
         regression = self.regression.fit(past, early)
         said, came = [], []
-        for when in np.arange(early, origin - HORIZON + 1, self.every):
+        for when in self.held_out(origin):
             then = seen.until(when)
             said.append(_voices(then, model.forecast(then, when), regression))
             came.append(_escalated(seen.deaths)[:, then.place(when)])

@@ -16,9 +16,7 @@ from riskmodel import scores
 from riskmodel.errors import BadInput
 from riskmodel.forecasting.baselines import Conflictology, History, Zero
 from riskmodel.forecasting.escalation import (
-    BATTLE,
     DRAWS,
-    HORIZON,
     POOLED,
     RULE,
     Escalation,
@@ -46,7 +44,6 @@ def panel() -> Panel:
 
 
 def test_the_definitions_are_those_of_the_scores(panel: Panel) -> None:
-    assert (HORIZON, BATTLE) == (scores.HORIZON, scores.BATTLE)
     origin = panel.months[-1]
     draws = History().forecast(panel, origin).draws
     history = panel.history(origin, 60)
