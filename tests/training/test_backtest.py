@@ -180,7 +180,7 @@ def test_rolling_forecasts_are_issued_at_each_month_s_end_by_a_model_of_january(
         asked = [(origin, origin, 8) for origin in past]
         heard += [shown[january], asked[0], *asked, *shown[january : january + 12]]
     assert spy.shown == heard, "fitted in January; asked as of before, to choose who speaks of escalation; then issued"
-    assert judged.cells["CRPS"].shape == (7, 2, 8, 144)
+    assert judged.cells["CRPS"].shape == (8, 2, 8, 144)
     assert judged.leads.tolist() == [*range(1, 13)] * 12
     for issue in (0, 5, 11):
         for lead in (1, 3, 12):
