@@ -25,8 +25,10 @@ from riskmodel.months import Month, month
 
 if TYPE_CHECKING:
     from riskmodel.forecasting.component import Explainable
+    from riskmodel.forecasting.escalation import Escalation
 
-FORMAT = 1
+FORMAT = 2
+"""1 had no voice of its own for escalation."""
 MODEL, MANIFEST = "model.joblib", "manifest.json"
 PACKAGES = ("numpy", "pandas", "scikit-learn", "joblib", "vigie")
 COMPRESSION = ("zlib", 3)
@@ -54,11 +56,12 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A loaded model. `digest` is the SHA-256 of its file."""
+    """A loaded model, and who speaks of escalation beside it. `digest` is the SHA-256 of the file that holds both."""
 
     id: str
     digest: str
     model: "Explainable"
+    escalation: "Escalation"
     provenance: Provenance
 
     @property
@@ -74,9 +77,14 @@ class Bundle:
         return self.provenance.trained_at
 
 
-def save(model: "Explainable", provenance: Provenance, models: Path) -> str:
-    """Write a bundle, whole or not at all; returns its id. The same model of the same data is kept once."""
+def save(model: "Explainable", provenance: Provenance, models: Path, escalation: "Escalation | None" = None) -> str:
+    """Write a bundle, whole or not at all; returns its id. The same model of the same data is kept once.
+
+    Without an `escalation` the model's draws speak for themselves.
+    """
     import joblib
+
+    from riskmodel.forecasting.escalation import Escalation
 
     models.mkdir(parents=True, exist_ok=True)
     with FileLock(models / ".lock"):
@@ -84,7 +92,7 @@ def save(model: "Explainable", provenance: Provenance, models: Path) -> str:
             shutil.rmtree(left)
         part = models / ".new.part"
         part.mkdir()
-        joblib.dump(model, part / MODEL, compress=COMPRESSION)
+        joblib.dump((model, escalation or Escalation()), part / MODEL, compress=COMPRESSION)
         content = {
             "format": FORMAT,
             **asdict(provenance),
@@ -112,7 +120,8 @@ def load(path: Path) -> Bundle:
     manifest, files = _verified(path)
     if why := _outgrown(manifest):
         raise Refused(f"the model {path.name} {why}: run vigie train again")
-    return Bundle(manifest["id"], manifest["files"][MODEL], _unpickled(path, files[MODEL]), _provenance(manifest))
+    model, escalation = _unpickled(path, files[MODEL])
+    return Bundle(manifest["id"], manifest["files"][MODEL], model, escalation, _provenance(manifest))
 
 
 def provenance(path: Path) -> Provenance:
@@ -132,6 +141,8 @@ def outgrown(path: Path) -> str | None:
 def _outgrown(manifest: Mapping[str, Any]) -> str | None:
     from riskmodel.indicators.panel import INDICATORS
 
+    if manifest["format"] < FORMAT:
+        return "was made by an earlier Vigie"
     if (trained := manifest["versions"]["scikit-learn"]) != (here := version("scikit-learn")):
         return f"was trained by scikit-learn {trained}, and here is {here}"
     if manifest["features"] != [indicator.name for indicator in INDICATORS]:
@@ -183,7 +194,7 @@ def _verified(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
         raise Refused(f"{altered}: its {MANIFEST} cannot be read") from None
     if not isinstance(manifest, dict) or _written(_sealed(manifest)) != written or manifest.get("id") != path.name:
         raise Refused(f"{altered}: its {MANIFEST} is not as it was written")
-    if manifest["format"] != FORMAT:
+    if manifest["format"] > FORMAT:
         raise Refused(f"the model {path.name} has format {manifest['format']}; this Vigie reads {FORMAT}")
     if odd := held.keys() ^ manifest["files"].keys():
         raise Refused(f"{altered}: missing or extra file {', '.join(sorted(odd))}")
@@ -193,19 +204,19 @@ def _verified(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     return manifest, held
 
 
-def _unpickled(path: Path, content: bytes) -> "Explainable":
+def _unpickled(path: Path, content: bytes) -> "tuple[Explainable, Escalation]":
     import joblib
     from sklearn.exceptions import InconsistentVersionWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", InconsistentVersionWarning)
         try:
-            model: Explainable = joblib.load(io.BytesIO(content))
+            held: tuple[Explainable, Escalation] = joblib.load(io.BytesIO(content))
         except InconsistentVersionWarning as skew:
             raise Refused(f"the model {path.name} holds parts of another scikit-learn: {skew}") from None
         except (ImportError, AttributeError) as gone:
             raise Refused(f"the model {path.name} needs code that this Vigie has not: {gone}") from None
-    return model
+    return held
 
 
 def _versions() -> dict[str, str]:

@@ -1,11 +1,12 @@
-"""What is said of a country: risk score, band, escalation, onset and monthly quantities, all from one set of draws.
+"""What is said of a country: risk score, band, escalation, onset and monthly quantities.
 
 Whatever comes from the same draws agrees: quantiles and probabilities are monotone, the risk score is the mean of its
-rungs. What cannot be said is None, and `reasons` says why, by a code of `REASONS`.
+rungs. Escalation alone may be the word of another voice, and what the draws imply then stands beside it. What cannot be
+said is None, and `reasons` says why, by a code of `REASONS`.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,17 @@ from riskmodel.forecasting.forecast import SERVED_LEADS, Forecast
 from riskmodel.months import first_day, last_day
 from riskmodel.outcomes import CountryMonths
 
+if TYPE_CHECKING:
+    from riskmodel.forecasting.escalation import Said
+
 RUNGS = (1, 5, 25, 100, 300, 1000)  # [deaths]
 LEVELS = (1, 25, 100)  # [deaths a month]
 QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.95)
 HORIZON = 3  # [months]
 QUIET = 60  # [months]
 BATTLE = 25  # [deaths]
+DRAWS = "draws"
+"""The voice of the forecast itself."""
 
 REASONS = {
     "no_history": "no source covers the country up to the origin",
@@ -29,16 +35,27 @@ REASONS = {
 }
 
 
-def country_scores(forecast: Forecast, observed: CountryMonths, bands: Mapping[str, float]) -> list[dict[str, Any]]:
+def country_scores(
+    forecast: Forecast, observed: CountryMonths, bands: Mapping[str, float], escalating: "Said | None" = None
+) -> list[dict[str, Any]]:
     """The scores of each country of a forecast, ready for JSON.
 
     `bands` gives each band's floor on the risk score; the lowest is 0. `observed` may hold later months: they are not
-    looked at.
+    looked at. `escalating` is what is said of escalation, country by country of the forecast; by default it is what the
+    draws imply.
     """
     history = _history(forecast, observed)
+    rows = zip(forecast.iso3, forecast.draws.astype(np.float64), history, strict=True)
     return [
-        _country(forecast, iso3, draws, deaths, bands)
-        for iso3, draws, deaths in zip(forecast.iso3, forecast.draws.astype(np.float64), history, strict=True)
+        _country(
+            forecast,
+            iso3,
+            draws,
+            deaths,
+            bands,
+            (float(escalating.probability[i]), escalating.by[i]) if escalating else (escalation(draws, deaths), DRAWS),
+        )
+        for i, (iso3, draws, deaths) in enumerate(rows)
     ]
 
 
@@ -78,7 +95,9 @@ def _country(
     draws: NDArray[np.float64],
     history: NDArray[np.float64],
     bands: Mapping[str, float],
+    escalating: tuple[float, str],
 ) -> dict[str, Any]:
+    """One country's scores; `escalating` is the probability of escalation and whose word that is."""
     said: dict[str, Any] = {
         "location_code": iso3,
         "reference_period_start": first_day(forecast.origin + 1),
@@ -89,6 +108,9 @@ def _country(
         "escalation_probability": None,
         "onset_probability": None,
         "expected_deaths": None,
+        "escalation_by": None,
+        "escalation_implied": None,
+        "onset_by": None,
         "forecast": [],
         "reasons": {},
     }
@@ -96,18 +118,20 @@ def _country(
         unsaid = [field for field, value in said.items() if not value and field != "reasons"]
         return {**said, "reasons": dict.fromkeys(unsaid, _why_none(history))}
     score = round(risk_score(draws), 1)
-    escalating, (starting, why_not) = escalation(draws, history), _onset(draws, history)
+    starting, why_not = _onset(draws, history)
+    chances = {"escalation_probability": escalating[0], "escalation_implied": escalation(draws, history)}
     said |= {
         "risk_score": score,
         "band": max((floor, name) for name, floor in bands.items() if floor <= score)[1],
         "rungs": [{"deaths": d, "probability": round(float(p), 4)} for d, p in zip(RUNGS, _rungs(draws), strict=True)],
-        "escalation_probability": None if np.isnan(escalating) else round(escalating, 4),
+        **{name: None if np.isnan(chance) else round(chance, 4) for name, chance in chances.items()},
+        "escalation_by": escalating[1],
         "onset_probability": starting,
+        "onset_by": DRAWS,
         "expected_deaths": round(float(_near(draws).mean()), 1),
         "forecast": _months(forecast, draws),
     }
-    if np.isnan(escalating):
-        said["reasons"]["escalation_probability"] = "history_too_short"
+    said["reasons"] |= {name: "history_too_short" for name, chance in chances.items() if np.isnan(chance)}
     if why_not:
         said["reasons"]["onset_probability"] = why_not
     return said

@@ -149,9 +149,11 @@ def _taken(home: Home, row: sa.Row[Any]) -> _Taken:
 def _stand(taken: _Taken, other: _Taken | None = None) -> Stand:
     """What the scores of a snapshot are made from; the model is the other's where both have the same."""
     same = other is not None and other.bundle.digest == taken.bundle.digest
+    bundle = other.bundle if other is not None and same else taken.bundle
     return Stand(
         view=taken.view,
-        model=other.bundle.model if other is not None and same else taken.bundle.model,
+        model=bundle.model,
+        escalation=bundle.escalation,
         origin=month(taken.document["origin"]),
         members=tuple(country["location_code"] for country in taken.document["countries"]),
         outcome=taken.document["outcome"],

@@ -38,6 +38,8 @@ COLUMNS = (
     "onset_probability",
     "expected_deaths",
 )
+VOICED = ("escalation_by", "escalation_implied", "onset_by")
+"""Columns that came later, and that snapshots of an older Vigie lack."""
 SAID = ("outcome", "origin", "data_as_of", "issued_at", "status", "snapshot_id", "model_id", "source")
 
 Status = Literal["fresh", "late", "stale"]
@@ -261,7 +263,7 @@ def csv_text(payload: Mapping[str, Any]) -> str:
     writer = csv.writer(lines)
     quality = ("completeness", "data_quality")
     rung_columns = [f"rung_{deaths}" for deaths in rungs]
-    writer.writerow([*COLUMNS, *rung_columns, *quality, "reasons", "sources", *SAID, "simulated"])
+    writer.writerow([*COLUMNS, *rung_columns, *quality, "reasons", "sources", *SAID, "simulated", *VOICED])
     for row in payload["data"]:
         probability = {rung["deaths"]: rung["probability"] for rung in row["rungs"]}
         writer.writerow(
@@ -274,6 +276,7 @@ def csv_text(payload: Mapping[str, Any]) -> str:
                 "; ".join(dict.fromkeys(source["source"] for source in row["sources"])),
                 *(payload[key] for key in SAID),
                 "true" if payload["simulated"] else "false",
+                *(row.get(column) for column in VOICED),
             ]
         )
     return lines.getvalue()

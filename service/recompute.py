@@ -153,7 +153,8 @@ def content(view: View, bundle: Bundle, settings: Settings) -> dict[str, Any]:
     seen = assessment.look(view, members, outcome, origin)
     observed, expected, completeness, panel = seen.observed, seen.expected, seen.completeness, seen.panel
     forecast = bundle.model.forecast(panel, origin)
-    scored = {row["location_code"]: row for row in country_scores(forecast, expected, settings.bands)}
+    escalating = bundle.escalation.say(panel, forecast)
+    scored = {row["location_code"]: row for row in country_scores(forecast, expected, settings.bands, escalating)}
     driven = drivers.drivers(bundle.model, seen) if settings.drivers else {}
     warnings = _data_quality(view, observed, completeness, members)
     sources = {iso3: view.sources(iso3, origin) for iso3 in members}
@@ -256,7 +257,7 @@ def _with_drivers(scored: dict[str, Any], driven: Mapping[str, Any], seen: Asses
     if not driven.get(iso3):
         why = scored["reasons"].get("risk_score", "not_asked")
         return {**scored, "drivers": None, "reasons": {**scored["reasons"], "drivers": why}}
-    served = {"risk_score": scored["risk_score"], "escalation_probability": 100 * scored["escalation_probability"]}
+    served = {"risk_score": scored["risk_score"], "escalation_implied": 100 * scored["escalation_implied"]}
     return {**scored, "drivers": telling.drivers_told(driven[iso3], seen, iso3, served)}
 
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from riskmodel import scores
 from riskmodel.errors import BadInput
 from riskmodel.forecasting.baselines import Conflictology, History, Last, Zero
 from riskmodel.forecasting.component import Component
+from riskmodel.forecasting.escalation import RULE, RULE_MONTHS, Escalation, implied, needed, rule
 from riskmodel.forecasting.forecast import SERVED_LEADS, Forecast
 from riskmodel.forecasting.pool import SMOOTHER
 from riskmodel.indicators.panel import Panel
@@ -23,10 +23,8 @@ from training.judged import BATTLE, CAME, COVERAGES, ESCALATION, ONSET, SCORES, 
 from training.windows import Window
 
 BASELINES: tuple[Component, ...] = (SMOOTHER, Conflictology(), History(), Last(), Zero())
-RULE = "h24"
-"""Untrained, and of escalation only: the share of a country's last 24 sums of three months that reached what the next
-would have to reach."""
-RULE_SUMS = 24
+SERVED = "served"
+"""Of escalation only: whichever voice would be served beside the model."""
 ACTIVE = 12  # [months]
 
 
@@ -60,7 +58,8 @@ def judge(
 ) -> tuple[Judged, list[Forecast]]:
     """One window of a back-test over all countries of the panel, and what the model said in it, origin by origin.
 
-    Raises BadInput as `run`.
+    Where a window has several origins, the rule for escalation and the voice that would be served stand beside the
+    components. Raises BadInput as `run`.
     """
     if window.origin < panel.months[0] or window.needed > panel.months[-1]:
         raise BadInput(
@@ -69,6 +68,7 @@ def judge(
         )
     learned_from = panel.until(window.origin)
     components = [component.fit(learned_from, window.origin) for component in (model, *baselines)]
+    escalation = Escalation().fit(learned_from, window.origin, model) if window.issues > 1 else None
     said, came, forecasts = [], [], []
     for origin in window.origins:
         seen = panel.until(origin)
@@ -77,9 +77,10 @@ def judge(
         came.append(_came(panel, origin, window))
         active = np.nan_to_num(seen.history(origin, ACTIVE)).sum(axis=1) > 0
         said.append([_said(forecast, seen, came[-1], active, window) for forecast in issued])
-        if window.issues > 1:
-            said[-1].append(_rule(seen, origin, window, came[-1]["deaths"].shape))
-    names = tuple(component.name for component in components) + ((RULE,) if window.issues > 1 else ())
+        if escalation is not None:
+            chances = rule(seen.history(origin, RULE_MONTHS)), escalation.say(seen, issued[0]).probability
+            said[-1] += [_of_escalation(chance, window) for chance in chances]
+    names = tuple(component.name for component in components) + ((RULE, SERVED) if escalation is not None else ())
     judged = Judged(
         panel.outcome,
         (window,),
@@ -108,8 +109,8 @@ def _came(panel: Panel, origin: Month, window: Window) -> dict[str, Cells]:
     deaths = later[:, window.first - 1 :]
     escalated, began = np.full((2, len(panel.iso3), leads), np.nan)
     if window.first <= scores.HORIZON <= window.last:
-        near, needed = later[:, : scores.HORIZON].sum(axis=1), _to_escalate(panel, origin)
-        escalated[:, scores.HORIZON - window.first] = _event(near >= needed, near + needed)
+        near, limit = later[:, : scores.HORIZON].sum(axis=1), needed(panel.history(origin, scores.HORIZON))
+        escalated[:, scores.HORIZON - window.first] = _event(near >= limit, near + limit)
     if window.last >= SERVED_LEADS:
         year = later[:, :SERVED_LEADS]
         quiet = (panel.history(origin, scores.QUIET) < scores.BATTLE).all(axis=1)
@@ -122,11 +123,6 @@ def _event(came: Any, known: Cells) -> Cells:
     return np.where(np.isnan(known), np.nan, came)
 
 
-def _to_escalate(panel: Panel, origin: Month) -> Cells:
-    before = panel.history(origin, scores.HORIZON).sum(axis=1)
-    return np.where(np.isnan(before), np.nan, np.maximum(scores.BATTLE, 2 * before))
-
-
 def _said(
     forecast: Forecast, seen: Panel, came: dict[str, Cells], active: NDArray[np.bool_], window: Window
 ) -> dict[str, Cells]:
@@ -137,9 +133,8 @@ def _said(
         found[level][~active] = np.nan
     escalating, starting = np.full((2, *came["deaths"].shape), np.nan)
     if window.first <= scores.HORIZON <= window.last:
-        near = whole[:, : scores.HORIZON].sum(axis=1)
-        reached = (near >= _to_escalate(seen, forecast.origin)[:, None]).mean(axis=-1)
-        escalating[:, scores.HORIZON - window.first] = np.where(np.isnan(near).any(axis=-1), np.nan, reached)
+        chance = implied(forecast.draws, seen.history(forecast.origin, scores.HORIZON))
+        escalating[:, scores.HORIZON - window.first] = chance
     if window.last >= SERVED_LEADS:
         year = whole[:, :SERVED_LEADS].max(axis=1)
         reached = (year >= scores.BATTLE).mean(axis=-1)
@@ -151,11 +146,8 @@ def _said(
     }
 
 
-def _rule(seen: Panel, origin: Month, window: Window, shape: tuple[int, ...]) -> dict[str, Cells]:
-    """What the untrained rule says of escalation; it says nothing else."""
-    history = seen.history(origin, RULE_SUMS + scores.HORIZON - 1)
-    sums = sliding_window_view(history, scores.HORIZON, axis=1).sum(axis=-1)
-    reached = (sums >= _to_escalate(seen, origin)[:, None]).mean(axis=1)
-    said = {score: np.full(shape, np.nan) for score in SCORES}
-    said[ESCALATION][:, scores.HORIZON - window.first] = np.where(np.isnan(sums).any(axis=1), np.nan, reached)
+def _of_escalation(chance: Cells, window: Window) -> dict[str, Cells]:
+    """What says something of escalation and nothing else; `chance` is of shape (country,)."""
+    said = {score: np.full((len(chance), window.last - window.first + 1), np.nan) for score in SCORES}
+    said[ESCALATION][:, scores.HORIZON - window.first] = chance
     return said

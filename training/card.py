@@ -20,7 +20,7 @@ from training.judged import BATTLE, COVERAGES, ESCALATION, LOSSES, ONSET, Judged
 from training.promotion import evidence
 from training.records import Record
 from training.registry import HOW
-from training.tables import HEADINGS, LEGEND, shown
+from training.tables import HEADINGS, LEGEND, shown, voices
 
 BESIDE = ("conflictology12", "ew4s")
 HEAVIEST = 15
@@ -151,6 +151,9 @@ def _service(home: Home, model: Bundle) -> Iterator[Block]:
             ],
         )
 
+    if "escalation" in scores:
+        yield Paragraph(f"{voices(scores['escalation'])}.")
+
 
 def _skill(record: Record, model: Bundle, region: str) -> Iterator[Block]:
     judged, ours = record.read(record.windows), record.setup.model
@@ -254,7 +257,8 @@ def _events(scopes: Sequence[tuple[str, Judged]]) -> Iterator[Block]:
     yield Paragraph(
         "Events: escalation is twice the deaths of the last three months within the next three, and 25 at the least; "
         "onset is a month of 25 deaths within twelve, in a country without one in five years. h24 is the share of the "
-        "country's own last 24 sums of three months that would have been an escalation."
+        "country's own last 24 sums of three months that would have been an escalation. served is what would be served "
+        "of escalation: what the draws imply, h24, or the draws and a regression, as they did in the five years before."
     )
     rows = []
     for where, part in scopes:

@@ -100,7 +100,7 @@ def train(
         )
     began, observed, console = time.monotonic(), view.outcomes().histories(outcome, last), terminal.console()
     with terminal.console(stderr=True).status(f"training on {len(observed.iso3)} countries to {last}"):
-        fitted, provenance = fit.train(
+        fitted, escalation, provenance = fit.train(
             observed,
             outcome,
             last,
@@ -111,7 +111,7 @@ def train(
             inputs=inputs_of(view, observed, outcome),
             model=model,
         )
-        name = bundle.save(fitted, provenance, home.models)
+        name = bundle.save(fitted, provenance, home.models, escalation)
     size = sum(file.stat().st_size for file in (home.models / name).iterdir()) / 1e6
     console.print(
         f"model {name}: {_realm(view)}{outcome} deaths of {len(observed.iso3)} countries to {last}, "
@@ -129,6 +129,7 @@ def train(
             f"({_realm(view)}{outcome} deaths, all countries, final figures; the last twelve months again in brackets):"
         )
         console.print(f"  {scores}")
+    console.print(tables.voices(provenance.scores["escalation"]))
     _into_service(home, view, name, Workers(jobs))
     if mlflow:
         console.print(f"told MLflow: run {tracking.log(bundle.load(home.models / name), mlflow)}")

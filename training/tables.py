@@ -117,7 +117,16 @@ def events(judged: Judged, console: Console, chances: Sequence[str] = CHANCES) -
         "escalation: the next three months have twice the deaths of the last three, and 25 at the least\n"
         "onset: a month of 25 deaths within twelve, in a country without one in five years\n"
         "h24: the share of the country's own last 24 sums of three months that would have been an escalation\n"
+        "served: the draws, h24, or the draws and a regression: whichever did best in the five years before a January\n"
     )
+
+
+def voices(choice: Mapping[str, Any]) -> str:
+    """Who speaks of escalation beside a model, and what decided it, in words."""
+    told = ", ".join(f"{voice} {score:.4f}" for voice, score in choice["Brier"].items())
+    held_out = f"{choice['cases']} country-months of the origins {choice['origins']}, {choice['events']} escalations"
+    why = f"Brier {told} on {held_out}" if told else f"too few to choose by: {held_out}"
+    return f"escalation is said by: {choice['speaks']} ({why})"
 
 
 def verdict(checks: Sequence[Check], console: Console) -> None:

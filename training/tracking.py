@@ -38,8 +38,10 @@ def log(model: Bundle, address: str) -> str:
         for component, scores in facts.scores.items()
         if isinstance(scores, dict)
         for score, value in scores.items()
-        if value is not None
+        if isinstance(value, int | float)
     }
+    voices = facts.scores.get("escalation", {}).get("Brier", {})
+    metrics |= {f"escalation/Brier_{voice}": score for voice, score in voices.items()}
     try:
         client = MlflowClient(tracking_uri=address)
         held = client.get_experiment_by_name(EXPERIMENT)

@@ -7,7 +7,7 @@ comes as two stands.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import permutations
 from types import MappingProxyType
@@ -22,6 +22,7 @@ from riskmodel.errors import BadInput
 from riskmodel.events.archive import View
 from riskmodel.explanation.mixture import OF_DATA, Difference, OfData
 from riskmodel.forecasting.component import Explainable
+from riskmodel.forecasting.escalation import Escalation
 from riskmodel.months import Month
 
 Cause: TypeAlias = OfData | Literal["model"]
@@ -58,13 +59,17 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Stand:
-    """What scores are made from. Two stands have the same model only if it is the same object."""
+    """What scores are made from. Two stands have the same model only if it is the same object.
+
+    `escalation` goes with the model; by default the draws speak.
+    """
 
     view: View
     model: Explainable
     origin: Month
     members: tuple[str, ...]
     outcome: str
+    escalation: Escalation = field(default_factory=Escalation)
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ def changed(before: Stand, after: Stand) -> Changed:
         known = causes - {MODEL}
         if known not in seen:
             seen[known] = mixed(difference, before, after, known)
-        return _scores(seen[known], (after if MODEL in causes else before).model)
+        return _scores(seen[known], after if MODEL in causes else before)
 
     parts = shapley(value, present, BEFORE)
     first, last = value(frozenset()), value(frozenset(present))
@@ -165,12 +170,12 @@ def _comparable(before: Stand, after: Stand) -> None:
             raise BadInput(f"what is of different {what} cannot be compared: {one} and {other}")
 
 
-def _scores(seen: Assessment, model: Explainable) -> Values:
-    """The metrics of each member, shape (metric, member); NaN where unknown."""
-    forecast = model.forecast(seen.panel, seen.origin)
-    history = seen.expected.deaths[seen.outcome][seen.expected.rows(seen.members)]
+def _scores(seen: Assessment, stand: Stand) -> Values:
+    """The metrics of each member as a stand's model has them, shape (metric, member); NaN where unknown."""
+    forecast = stand.model.forecast(seen.panel, seen.origin)
+    escalating = stand.escalation.say(seen.panel, forecast).probability
     said = np.full((len(METRICS), len(seen.members)), np.nan)
     for row, draws in enumerate(forecast.draws.astype(np.float64)):
         if not np.isnan(draws).any():
-            said[:, row] = scores.risk_score(draws), scores.escalation(draws, history[row])
+            said[:, row] = scores.risk_score(draws), escalating[row]
     return said

@@ -133,7 +133,7 @@ def _show(told: dict[str, Any]) -> None:
     for heading in ("risk score", "then", "difference", "90 % interval", "escalation %", "then", "difference"):
         table.add_column(heading, justify="right")
     for row in told["data"]:
-        risk, escalation = row["risk_score"], row["escalation_probability"]
+        risk, escalation = row["risk_score"], row["escalation_implied"]
         if risk["before"] is None:
             table.add_row(geography.country(row["location_code"]).name(), *["–"] * 7)
             continue
@@ -159,8 +159,8 @@ def _show(told: dict[str, Any]) -> None:
     console.print(table)
     console.print(f"{CAVEAT['en']} The interval is that of the model's ensemble, resampled; not that of what may come.")
     console.print(
-        f"Escalation asks for twice the deaths of the last {HORIZON} months, {BATTLE} at the least: where these are "
-        "multiplied, so is what it asks for."
+        f"Escalation is what the draws imply, and asks for twice the deaths of the last {HORIZON} months, {BATTLE} at "
+        "the least: where these are multiplied, so is what it asks for."
     )
 
 

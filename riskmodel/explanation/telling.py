@@ -43,11 +43,14 @@ READING = {
 
 _TARGET = {
     "risk_score": {"en": "risk score", "fr": "score de risque"},
-    "escalation_probability": {"en": "escalation probability", "fr": "probabilité d’escalade"},
+    "escalation_implied": {
+        "en": "escalation probability (as the draws imply it)",
+        "fr": "probabilité d’escalade (selon les tirages)",
+    },
 }
 _POINTS = {
     "risk_score": {"en": ("point", "points"), "fr": ("point", "points")},
-    "escalation_probability": {
+    "escalation_implied": {
         "en": ("percentage point", "percentage points"),
         "fr": ("point de pourcentage", "points de pourcentage"),
     },

@@ -35,6 +35,8 @@ REASONS = {
     "input_missing": "the data it needs are not in the archive",
     "unknown": "unknown",
 }
+VOICES = {"draws": "draws", "h24": "its last 24 three-month sums", "draws_and_regression": "draws and regression"}
+"""Who says how likely an escalation is."""
 DIRECTIONS = {1: "goes with more violence", -1: "goes with less violence", 0: "no direction claimed"}
 ARROWS = {1: "↑", -1: "↓", 0: "·"}
 UNDECLARED = {"own_deaths": "The country’s own deaths, month by month"}
@@ -70,4 +72,4 @@ KINDS = {
 }
 """The kinds of data that indicators are computed from."""
 
-TABLES = (BANDS, STATUS, OUTCOMES, OUTCOME_MEANINGS, SEVERITIES, REASONS, DIRECTIONS, UNDECLARED, UNITS, KINDS)
+TABLES = (BANDS, STATUS, OUTCOMES, OUTCOME_MEANINGS, SEVERITIES, REASONS, VOICES, DIRECTIONS, UNDECLARED, UNITS, KINDS)

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from riskmodel import bundle
 from riskmodel.bundle import Provenance, champion, load, save, set_champion
 from riskmodel.errors import Refused
+from riskmodel.forecasting.escalation import POOLED, Escalation
 from riskmodel.forecasting.forest import Forest
 from riskmodel.forecasting.pool import SMOOTHER, Part, Pool
 from riskmodel.indicators.panel import INDICATORS, assemble
@@ -155,8 +156,31 @@ def test_another_format_is_refused(models: Path, monkeypatch: pytest.MonkeyPatch
     with monkeypatch.context() as later:
         later.setattr(bundle, "FORMAT", 99)
         path = models / save(MODEL, FACTS, models)
-    with pytest.raises(Refused, match="has format 99; this Vigie reads 1"):
+    with pytest.raises(Refused, match="has format 99; this Vigie reads 2"):
         load(path)
+
+
+def test_a_model_of_an_earlier_vigie_is_outgrown(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr(bundle, "FORMAT", 1)
+        path = models / save(MODEL, FACTS, models)
+    assert bundle.outgrown(path) == "was made by an earlier Vigie"
+    with pytest.raises(Refused, match="was made by an earlier Vigie: run vigie train again"):
+        load(path)
+
+
+def test_who_speaks_of_escalation_is_part_of_the_model(models: Path) -> None:
+    fitted = replace(Escalation().fit(PANEL, ORIGIN, MODEL), speaks=POOLED)
+    assert fitted.regression.learned is not None
+    path = models / save(MODEL, FACTS, models, fitted)
+    assert path.name != save(MODEL, FACTS, models)
+    loaded = load(path)
+    assert loaded.digest != load(models / save(MODEL, FACTS, models)).digest
+    forecast = MODEL.forecast(PANEL, ORIGIN)
+    ours, theirs = (voices.say(PANEL, forecast) for voices in (fitted, loaded.escalation))
+    assert ours.by == theirs.by == (POOLED,) * 8
+    np.testing.assert_array_equal(ours.probability, theirs.probability)
+    assert load(models / save(MODEL, FACTS, models)).escalation.say(PANEL, forecast).by == ("draws",) * 8
 
 
 def test_code_that_is_gone_is_refused(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,7 @@ def test_what_is_explained_is_what_is_served_up_to_the_rounding_of_draws(model: 
     for row in served:
         split = found[row["location_code"]]["own_year"]
         assert split["risk_score"].value == pytest.approx(row["risk_score"], abs=0.2)
-        assert split["escalation_probability"].value == pytest.approx(100 * row["escalation_probability"], abs=0.6)
+        assert split["escalation_implied"].value == pytest.approx(100 * row["escalation_implied"], abs=0.6)
 
 
 def test_the_average_is_that_of_the_twelve_origins_before(model: Pool, seen: Assessment) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import ArrayLike, NDArray
 
+from riskmodel.forecasting.escalation import Said
 from riskmodel.forecasting.forecast import LEADS, Forecast
 from riskmodel.scores import REASONS, RUNGS, country_scores
 
@@ -81,6 +82,19 @@ def test_escalation_needs_25_deaths_even_after_peace() -> None:
     assert of(steady(8), np.zeros(60))["escalation_probability"] == 0
     assert of(steady(9), np.zeros(60))["escalation_probability"] == 1
     assert of(steady(9), [*[0.0] * 59, 14.0])["escalation_probability"] == 0
+
+
+def test_escalation_may_be_the_word_of_another_voice() -> None:
+    both = forecast(np.concatenate([steady(8, 9), steady(9, 9)]), ORIGIN, "MLI", "NER")
+    voiced = Said(np.array([0.12344, 0.9]), ("h24", "draws_and_regression"))
+    mali, niger = country_scores(both, rectangle(np.zeros((2, 60))).including(("MLI", "NER")), BANDS, voiced)
+    assert (mali["escalation_probability"], mali["escalation_by"], mali["escalation_implied"]) == (0.1234, "h24", 0.5)
+    assert (niger["escalation_probability"], niger["escalation_by"]) == (0.9, "draws_and_regression")
+    plain = of(steady(8, 9), np.zeros(60))
+    assert (plain["escalation_probability"], plain["escalation_by"], plain["onset_by"]) == (0.5, "draws", "draws")
+    assert {key: mali[key] for key in plain if "escalation" not in key} == {
+        key: plain[key] for key in plain if "escalation" not in key
+    }
 
 
 def test_onset_looks_at_twelve_months() -> None:

@@ -142,7 +142,7 @@ def drivers(score: float, escalation: float) -> dict[str, Any]:
     own, region = ("its own year", "sa propre année"), ("the region", "la région")
     return {
         "risk_score": {"own_year": split(score, own), "region": split(score, region)},
-        "escalation_probability": {
+        "escalation_implied": {
             "own_year": split(round(100 * escalation, 1), own),
             "region": split(round(100 * escalation, 1), region),
         },
@@ -216,6 +216,9 @@ def country(iso3: str, origin: str, source: dict[str, Any]) -> dict[str, Any]:
         "escalation_probability": None if score is None else round(score / 300, 3),
         "onset_probability": None if score is None or score > 30 else round(score / 100, 3),
         "expected_deaths": None if score is None else round(level * 3.3, 1),
+        "escalation_by": None if score is None else "draws_and_regression",
+        "escalation_implied": None if score is None else round(score / 250, 3),
+        "onset_by": None if score is None else "draws",
         "completeness": {"month": origin, "value": 0.62, "low": 0.41, "high": 0.83},
         "data_quality": QUALITY.get(iso3, []),
         "nowcast": [{"month": origin, "reported": 31, "expected": 50, "value": 0.62, "low": 0.41, "high": 0.83}],
@@ -225,13 +228,14 @@ def country(iso3: str, origin: str, source: dict[str, Any]) -> dict[str, Any]:
         "sources": [{"ingest": "i1", **source, "first": "1989-01", "last": origin}],
         "indicators": {name: now for name, (now, _) in VALUES.items()},
         "indicators_before": {name: before for name, (_, before) in VALUES.items()},
-        "drivers": None if score is None else drivers(score, score / 300),
+        "drivers": None if score is None else drivers(score, score / 250),
     }
     if score is None:
         fields = ("risk_score", "escalation_probability", "onset_probability", "expected_deaths")
         nothing = {"observed": [{**month, "deaths": None} for month in shown["observed"]], "sources": [], "nowcast": []}
         unknown = {key: dict.fromkeys(VALUES) for key in ("indicators", "indicators_before")}
-        reasons = dict.fromkeys((*fields, "completeness", "drivers"), "no_history")
+        voiced = ("escalation_by", "escalation_implied", "onset_by")
+        reasons = dict.fromkeys((*fields, *voiced, "completeness", "drivers"), "no_history")
         return {**shown, **nothing, **unknown, "completeness": None, "reasons": reasons}
     shown["rungs"] = [
         {"deaths": rung, "probability": round(1 / (1 + (rung / (3 * level)) ** 1.4), 3)}

@@ -181,10 +181,13 @@ def test_csv_holds_the_same_table(real: Issuer, client: FlaskClient) -> None:
     for line, row in zip(table, rows, strict=True):
         for field in ("risk_score", "escalation_probability", "onset_probability", "expected_deaths"):
             assert line[field] == ("" if row[field] is None else str(row[field]))
+        for field in ("escalation_by", "escalation_implied", "onset_by"):
+            assert line[field] == ("" if row[field] is None else str(row[field]))
         for rung in row["rungs"]:
             assert line[f"rung_{rung['deaths']}"] == str(rung["probability"])
     assert {line["simulated"] for line in table} == {"false"}
     assert {line["status"] for line in table} == {"fresh"}
+    assert list(table[0])[-4:] == ["simulated", "escalation_by", "escalation_implied", "onset_by"]
     assert table[1]["location_name"] == "Mali"
     assert table[1]["sources"] == "UCDP 24.1"
     assert table[1]["reasons"] == "onset_probability=not_quiet"
@@ -439,7 +442,9 @@ def test_indicators_of_a_country_are_given_with_the_reason_of_what_is_null(real:
 
 def test_drivers_tell_of_every_family_and_of_the_neighbours(real: Issuer, client: FlaskClient) -> None:
     data = client.get("/v1/drivers/MLI").json["data"]
-    for target in ("risk_score", "escalation_probability"):
+    served = client.get("/v1/scores/MLI").json["data"]
+    for target, scale in (("risk_score", 1), ("escalation_implied", 100)):
+        assert data["drivers"][target]["own_year"]["value"] == pytest.approx(scale * served[target], abs=0.1)
         for split in data["drivers"][target].values():
             contributions = [family["contribution"] for family in split["families"]]
             assert len(contributions) == 4

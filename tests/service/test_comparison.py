@@ -16,6 +16,7 @@ from riskmodel.events.archive import Archive
 from riskmodel.explanation.change import CAUSES
 from riskmodel.forecasting.baselines import Conflictology, History
 from riskmodel.forecasting.component import Explainable
+from riskmodel.forecasting.escalation import RULE, Escalation
 from riskmodel.home import Home
 from riskmodel.indicators.panel import INDICATORS
 from riskmodel.ingest import ingest
@@ -52,10 +53,10 @@ class Issued:
         path.write_text("iso3,month,deaths_state_based\n" + "".join(lines))
         return ingest(Archive(self.home.archive), MonthlyFile(path), now=NOW).ingest.id
 
-    def train(self, model: Explainable) -> str:
+    def train(self, model: Explainable, escalation: Escalation | None = None) -> str:
         features = tuple(indicator.name for indicator in INDICATORS)
         made = bundle.Provenance("state_based", "2021-12", "d" * 64, False, 0, features, {}, "2022-01-20T08:00:00Z")
-        name = bundle.save(model, made, self.home.models)
+        name = bundle.save(model, made, self.home.models, escalation)
         bundle.set_champion(self.home.models, name)
         return name
 
@@ -149,6 +150,20 @@ def test_another_model(issued: Issued) -> None:
     mali = of(said)
     assert mali["causes"]["model"] == pytest.approx(mali["after"] - mali["before"])
     assert mali["causes"]["model"] != 0
+
+
+def test_another_voice_for_escalation_is_another_model(issued: Issued) -> None:
+    for last, voices in (("2022-02", Escalation()), ("2022-02", Escalation(speaks=RULE))):
+        issued.take_in(last, 10)
+        issued.train(History(spread=0.8), voices)
+        issued.run()
+    said = issued.compare(3, 4)
+    assert (present(said), said["notes"]) == (["model"], [])
+    chance, after = of(said, metric="escalation_probability"), issued.document(4)["countries"][0]
+    assert round(chance["after"], 4) == after["escalation_probability"] != after["escalation_implied"]
+    assert round(chance["before"], 4) == after["escalation_implied"]
+    assert chance["causes"]["model"] == pytest.approx(chance["after"] - chance["before"]) != 0
+    assert of(said)["causes"]["model"] == 0
 
 
 def test_an_ingest_that_was_withdrawn_since_is_read_all_the_same(issued: Issued) -> None:

@@ -50,7 +50,7 @@ def test_the_country_page_says_what_drives_the_score(issued: dict[str, Any], cli
     assert order == sorted(order)
     assert "Together +3.1 points" in told
     assert "The same against the region’s average 81.4 against the region." in told
-    assert "Escalation 27.1 against its own year." in told
+    assert "Escalation, as the draws imply it 32.6 against its own year." in told
     assert "Together +3.1 percentage points" in told
     assert "Capital and sites: 0.0 points." in told
     assert "Association, not cause. An invented method." in told
@@ -147,13 +147,34 @@ def test_what_is_not_computed_is_said_and_not_drawn(home: Issuer, issued: dict[s
     issued["domino"] = None
     mali, burkina = issued["countries"][0], issued["countries"][2]
     mali["drivers"], mali["reasons"]["drivers"] = None, "not_asked"
-    del burkina["drivers"]["risk_score"]["own_year"], burkina["drivers"]["escalation_probability"]
+    del burkina["drivers"]["risk_score"]["own_year"], burkina["drivers"]["escalation_implied"]
     home.replace(issued)
     assert "not computed: the settings switch it off" in _page(client, "/country/MLI?lang=en").text
     partly = _page(client, "/country/BFA?lang=en").text
     assert "against its own year" not in partly
     assert "86.2 against the region." in partly
     assert not [tag for tag in _page(client, "/").named("h2") if tag.get("id") == "domino"]
+
+
+def test_whose_word_escalation_is_stands_beside_it_and_is_not_mixed_up_with_what_drivers_are_of(
+    home: Issuer, issued: dict[str, Any], client: FlaskClient
+) -> None:
+    for lang, said_by, heading in (
+        ("en", "said by: draws and regression", "Escalation, as the draws imply it"),
+        ("fr", "selon : les tirages et une régression", "Escalade, selon les tirages"),
+    ):
+        shown = _page(client, f"/country/MLI?lang={lang}").text.replace("\xa0", " ")
+        assert said_by in shown
+        assert heading in shown
+    mali = issued["countries"][0]
+    for name in ("escalation_by", "escalation_implied", "onset_by"):
+        del mali[name]
+    mali["drivers"]["escalation_probability"] = mali["drivers"].pop("escalation_implied")
+    home.replace(issued)
+    older = _page(client, "/country/MLI?lang=en").text
+    assert "said by" not in older
+    assert "as the draws imply it" not in older
+    assert older.count("against its own year.") == 2
 
 
 def test_explanations_from_outside_cannot_become_markup(
@@ -195,7 +216,7 @@ def _in_full(issued: dict[str, Any]) -> dict[str, Any]:
     for country in (country for country in issued["countries"] if country["drivers"]):
         for key in ("indicators", "indicators_before"):
             country[key] = {name: None if rng.random() < 0.1 else round(rng.uniform(0, 7), 4) for name in names}
-        for target in ("risk_score", "escalation_probability"):
+        for target in ("risk_score", "escalation_implied"):
             for split in country["drivers"][target].values():
                 split["families"] = [_told(family, rng) for family in declared]
         events = [

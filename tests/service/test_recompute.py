@@ -24,6 +24,7 @@ from riskmodel.errors import BadInput, Refused
 from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
 from riskmodel.forecasting.baselines import Conflictology, History
+from riskmodel.forecasting.escalation import RULE, Escalation
 from riskmodel.home import Home
 from riskmodel.indicators.panel import INDICATORS
 from riskmodel.ingest import ingest
@@ -63,7 +64,7 @@ class Vigil:
         path.write_text("iso3,month,deaths_state_based\n" + "".join(lines))
         ingest(Archive(self.home.archive), MonthlyFile(path), now=INGESTED)
 
-    def train(self, model: Any = None, **changed: Any) -> None:
+    def train(self, model: Any = None, escalation: Escalation | None = None, **changed: Any) -> None:
         """Put a model into service."""
         provenance = bundle.Provenance(
             outcome="state_based",
@@ -75,7 +76,7 @@ class Vigil:
             scores={},
             trained_at="2022-01-20T08:00:00Z",
         )
-        name = bundle.save(model or Conflictology(), replace(provenance, **changed), self.home.models)
+        name = bundle.save(model or Conflictology(), replace(provenance, **changed), self.home.models, escalation)
         bundle.set_champion(self.home.models, name)
 
     def run(self, now: datetime = NOW, settings: Settings | None = None) -> Done:
@@ -127,6 +128,29 @@ def test_a_snapshot_says_what_it_was_made_from(vigil: Vigil) -> None:
         "first": "2017-01",
         "last": "2021-12",
     }
+
+
+def test_escalation_is_the_word_of_the_voice_and_explanations_are_of_the_draws(vigil: Vigil, tmp_path: Path) -> None:
+    """Mali had 40 deaths a month, lately none: of 24 sums of its own all but the last reach 25."""
+    vigil.take_in(tmp_path, "2022-01", MLI=[40] * 30 + [0, 0, 0])
+    vigil.train(History(months=60, half_life=6.0), Escalation(speaks=RULE))
+    vigil.run()
+    mali = vigil.newest["countries"][0]
+    assert (mali["escalation_by"], mali["onset_by"]) == ("h24", "draws")
+    assert mali["escalation_probability"] == round(23 / 24, 4)
+    assert mali["escalation_implied"] != mali["escalation_probability"]
+    for target, scale in (("risk_score", 1), ("escalation_implied", 100)):
+        for split in mali["drivers"][target].values():
+            assert split["value"] == pytest.approx(scale * mali[target], abs=1e-9)
+            assert split["value"] - split["average"] == pytest.approx(split["difference"], abs=0.01)
+    assert "escalation_probability" not in mali["drivers"]
+    said = mali["drivers"]["escalation_implied"]["own_year"]["sentence"]["en"]
+    assert f"(as the draws imply it) {100 * mali['escalation_implied']:.1f}%" in said
+    fired = {(row.rule, row.location_code): row for row in vigil.rows(transitions)}
+    assert fired["escalation", "MLI"].document["value"] == mali["escalation_probability"]
+    mauritania = vigil.newest["countries"][5]
+    for name in ("escalation_by", "escalation_implied", "onset_by"):
+        assert (mauritania[name], mauritania["reasons"][name]) == (None, "no_history")
 
 
 def test_what_nothing_covers_is_null_with_a_reason(vigil: Vigil) -> None:

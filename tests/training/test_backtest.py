@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from riskmodel import geography, verification
 from riskmodel.errors import BadInput
 from riskmodel.forecasting.baselines import Conflictology, History, Zero
+from riskmodel.forecasting.escalation import Escalation
 from riskmodel.forecasting.forecast import LEADS, Forecast
 from riskmodel.forecasting.forest import Forest
 from riskmodel.forecasting.pool import SMOOTHER, Part, Pool, served
@@ -173,8 +174,13 @@ def test_rolling_forecasts_are_issued_at_each_month_s_end_by_a_model_of_january(
     judged = backtest.run(panel, rolling("2008:2009"), SAHEL, spy)
     origins = [str(np.datetime64("2007-12", "M") + month) for month in range(24)]
     shown = [(origin, origin, 8) for origin in origins]
-    assert spy.shown == [shown[0], *shown[:12], shown[12], *shown[12:]]
-    assert judged.cells["CRPS"].shape == (7, 2, 8, 144)
+    heard = []
+    for january in (0, 12):
+        past = [str(origin) for origin in Escalation().held_out(np.datetime64(origins[january], "M"))]
+        asked = [(origin, origin, 8) for origin in past]
+        heard += [shown[january], asked[0], *asked, *shown[january : january + 12]]
+    assert spy.shown == heard, "fitted in January; asked as of before, to choose who speaks of escalation; then issued"
+    assert judged.cells["CRPS"].shape == (8, 2, 8, 144)
     assert judged.leads.tolist() == [*range(1, 13)] * 12
     for issue in (0, 5, 11):
         for lead in (1, 3, 12):
@@ -218,6 +224,23 @@ def test_escalation_and_onset_against_naive_loops() -> None:
     event = judged.came[ESCALATION][0][:, 2::12].ravel() > 0
     chance = judged.cells[ESCALATION][h24, 0][:, 2::12].ravel()
     assert found["AP"][h24, 0] == verification.average_precision(chance, event)
+
+
+def test_the_voice_that_would_be_served_is_chosen_each_january_and_heard_every_month() -> None:
+    deaths = made(seed=4, months=132)
+    panel = assemble(rectangle(deaths), "state_based")
+    judged = backtest.run(panel, rolling("2008:2009"), SAHEL, Conflictology(), baselines=[])
+    place = judged.component("served")
+    for w, january in enumerate(("2007-12", "2008-12")):
+        known = panel.until(np.datetime64(january, "M"))
+        voices = Escalation().fit(known, known.months[-1], Conflictology())
+        for issue, origin in enumerate(known.months[-1] + np.arange(12)):
+            seen = panel.until(origin)
+            said = voices.say(seen, Conflictology().forecast(seen, origin)).probability
+            np.testing.assert_array_equal(judged.cells[ESCALATION][place, w, :, issue * 12 + 2], said)
+    assert np.isnan(judged.cells["CRPS"][place]).all()
+    assert judged.events(ESCALATION)["came"][place, -1] == judged.events(ESCALATION)["came"][0, -1] > 0
+    assert "served" not in backtest.run(panel, challenges("2008"), SAHEL, Conflictology(), baselines=[]).components
 
 
 @given(seed=st.integers(0, 10**6), rolls=st.booleans())

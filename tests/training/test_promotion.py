@@ -248,6 +248,8 @@ def test_the_card_tells_data_skill_calibration_and_how_it_came_into_service(
         "| conflictology12 | IGN | better |",
         "the region of MLI, 8 countries".capitalize(),
         "escalation, h24",
+        "escalation, served",
+        "escalation is said by: draws (",
         "## Limits",
     ):
         assert part.lower() in text.lower(), part
@@ -285,6 +287,9 @@ def test_mlflow_is_told_of_a_model(home: Home, vigie: Vigie, workshop: Path, mon
     assert run.data.tags["model"] == serving(home)
     assert run.data.metrics["seer/IGN"] == facts.scores["seer"]["IGN"]
     assert run.data.metrics["conflictology12/90_percent"] == facts.scores["conflictology12"]["90 %"]
+    voices = {name for name in run.data.metrics if name.startswith("escalation/Brier_")}
+    assert voices == {f"escalation/Brier_{voice}" for voice in facts.scores["escalation"]["Brier"]}
+    assert run.data.metrics["escalation/cases"] == facts.scores["escalation"]["cases"]
     assert sorted(path.name for path in workshop.iterdir() if "run" in path.name) == ["runs.db"]
 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
