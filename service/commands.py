@@ -12,6 +12,7 @@ import click
 from riskmodel import geography, options
 from riskmodel.home import Home
 from service.alerts.commands import alerts
+from service.store.commands import db
 
 if TYPE_CHECKING:
     from service.payloads import Served
@@ -283,4 +284,4 @@ def _points(score: dict[str, Any], cause: str) -> str:
     return f"{part:+.1f}" if part else "·"
 
 
-commands = [up, web, scheduler, recompute, scores, changed, runs_, alerts]
+commands = [up, web, scheduler, recompute, scores, changed, runs_, alerts, db]

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
-from filelock import FileLock, Timeout
 
 from riskmodel import __version__, assessment, geography
 from riskmodel.assessment import Assessment
@@ -64,26 +63,22 @@ class Done:
 def recompute(
     home: Home, settings: Settings, store: Store, rules: Sequence[Rule], clock: Callable[[], datetime]
 ) -> Done:
-    """Run once; two at a time wait for each other.
+    """Run once; two at a time, over one database, wait for each other.
 
     Raises BadInput where there is nothing to score, and Refused for a model that does not fit the data or was altered;
     the run is then kept as failed, with the reason.
     """
-    home.root.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(home.root / "recompute.lock", timeout=settings.recompute_deadline_seconds):
-            abandon(store, clock(), "killed before it was done")
+    with store.alone("recompute", settings.recompute_deadline_seconds):
+        abandon(store, clock(), "killed before it was done")
+        with store.writing() as connection:
+            started = {"region": settings.region, "started_at": clock(), "status": "running"}
+            run_id = connection.execute(sa.insert(runs).values(started).returning(runs.c.id)).scalar_one()
+        try:
+            return _issue(home, settings, store, rules, run_id, clock)
+        except Exception as failure:
             with store.writing() as connection:
-                started = {"region": settings.region, "started_at": clock(), "status": "running"}
-                run_id = connection.execute(sa.insert(runs).values(started).returning(runs.c.id)).scalar_one()
-            try:
-                return _issue(home, settings, store, rules, run_id, clock)
-            except Exception as failure:
-                with store.writing() as connection:
-                    _finish(connection, run_id, clock(), status="failed", error=_told(failure, home))
-                raise
-    except Timeout:
-        raise Refused("another recompute has been running for longer than its deadline") from None
+                _finish(connection, run_id, clock(), status="failed", error=_told(failure, home))
+            raise
 
 
 def _told(failure: Exception, home: Home) -> str:

@@ -94,6 +94,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="VIGIE_", env_nested_delimiter="__", extra="forbid")
 
     region: str = "MLI"
+    database_url: SecretStr | None = None
     recompute_every_minutes: Annotated[int, Field(ge=1)] = 60
     recompute_deadline_seconds: Annotated[int, Field(ge=10)] = 600
     deliver_every_seconds: Annotated[int, Field(ge=1)] = 15

@@ -3,17 +3,25 @@
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from riskmodel.cli import main
 from riskmodel.home import Home
 
+if TYPE_CHECKING:
+    from postgres_server import Server
+
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--database`: what the service's tests keep their rows in."""
+    parser.addoption("--database", choices=("sqlite", "postgresql"), default="sqlite", help="for tests of the service")
 
 
 def absent(part: str) -> NoReturn:
@@ -38,6 +46,16 @@ def chromium() -> str:
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None) or absent(
         "Chromium"
     )
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> "Iterator[Server]":
+    """A PostgreSQL server of our own."""
+    from postgres_server import Server, binaries
+
+    server = Server(binaries() or absent("PostgreSQL's server (Debian: apt-get install postgresql)"))
+    yield server
+    server.remove()
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def register(app: Flask) -> None:
                 response.headers[name] = value
         return response
 
-    def of_store(error: sa.exc.OperationalError) -> Response:
+    def of_store(error: sa.exc.SQLAlchemyError) -> Response:
         app.logger.error("the store cannot be read: %s", error)
         return answer(Problem("unreadable-store"))
 
@@ -118,5 +118,6 @@ def register(app: Flask) -> None:
 
     app.register_error_handler(Problem, answer)
     app.register_error_handler(HTTPException, of_http)
-    app.register_error_handler(sa.exc.OperationalError, of_store)
+    app.register_error_handler(sa.exc.DBAPIError, of_store)
+    app.register_error_handler(sa.exc.TimeoutError, of_store)
     app.register_error_handler(VigieError, of_data)

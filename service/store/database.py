@@ -1,61 +1,239 @@
-"""The service's database: how it is opened, read and written.
+"""The service's database: where it is, how it is opened, read and written. SQLite or PostgreSQL, and nobody else knows.
 
-A transaction that will write says so when it begins, so that SQLite never has to turn a read lock into a write lock
-half-way.
+There is one writer at a time on both: a transaction that will write says so when it begins and waits for its turn, so
+that whatever is numbered is numbered in the order in which it is committed.
 """
 
+import sqlite3
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
+from filelock import FileLock, Timeout
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
-from riskmodel.errors import Refused
+from riskmodel.errors import BadInput, Refused
 from riskmodel.home import Home
-from service.store.tables import metadata
+from service.settings import load
+from service.store.tables import REVISION
+
+PATIENCE = 10
+"""How long a writer waits for its turn [s]."""
+
+WRITERS = zlib.crc32(b"vigie writers")
+"""The advisory lock of PostgreSQL that the one writer holds."""
+
+FORGOTTEN = 60
+"""After how long PostgreSQL ends a transaction that was to write and does nothing: its machine may be gone [s]."""
+
+POOL = 16
+"""How many connections are kept open; as many again may be opened for a while."""
+
+DRIVERS = {
+    "sqlite": "sqlite",
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+}
+"""What a `database_url` may begin with, and what SQLAlchemy calls it."""
+
+MEMORY_MAP = 2**28
+"""How much of a SQLite file is read through the page cache of the system, without copies [bytes]."""
 
 
 class Store:
-    """The service's database. Opening it makes what tables are missing."""
+    """The service's database. Opening one that is empty or of an older Vigie brings its tables up to date."""
 
     @classmethod
     def of(cls, home: Home) -> "Store":
-        """The database of a home, a file in it. Raises Refused if it cannot be used."""
+        """The database that the settings of a home name; by default a file in the home.
+
+        Raises BadInput for settings that are wrong, and Refused if the database cannot be used.
+        """
+        named = load(home).database_url
+        if named is not None:
+            return cls(named.get_secret_value())
         home.root.mkdir(parents=True, exist_ok=True)
         return cls(f"sqlite:///{home.database}")
 
     def __init__(self, url: str) -> None:
-        self.engine = sa.create_engine(url)
-        if self.engine.dialect.name == "sqlite":
-            sa.event.listen(self.engine, "connect", _sqlite_pragmas)
-            sa.event.listen(self.engine, "begin", _sqlite_begin)
+        where = address(url)
+        self.file = Path(str(where.database)).absolute() if where.drivername == "sqlite" else None
+        self.name = str(self.file or f"{where.database} on {where.host or where.query.get('host', 'this machine')}")
+        """What a person may be told of where it is: no password, no user."""
+        self.engine = _sqlite(self.file) if self.file else _postgresql(where)
+        # A read on PostgreSQL sees one state from its first statement on, as one on SQLite does by itself.
+        one_state: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        self._reader = self.engine.execution_options(**({} if self.file else one_state))
         try:
-            metadata.create_all(self.engine)
-        except sa.exc.DatabaseError as unusable:
-            raise Refused(f"the database {self.engine.url.database} cannot be used: {unusable.orig}") from unusable
+            if self.file and not self.file.exists():
+                self.file.touch()
+            if self.revision() != REVISION:
+                self._upgrade()
+        except sa.exc.DBAPIError as unusable:
+            raise Refused(f"the database {self.name} cannot be used: {reason(unusable)}") from unusable
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """A connection that sees one state of the database."""
-        with self.engine.connect() as connection:
+        with self._reader.connect() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """A transaction that holds the right to write from its first moment; whole or not at all."""
+        """A transaction that holds the right to write from its first moment; whole or not at all.
+
+        Raises sqlalchemy.exc.OperationalError if the writer before it has not ended within `PATIENCE`.
+        """
         with self.engine.connect().execution_options(vigie_writes=True) as connection, connection.begin():
             yield connection
 
+    @contextmanager
+    def alone(self, name: str, patience: float) -> Iterator[None]:
+        """Hold what only one process may do at a time, on whatever machine, for longer than a transaction.
 
-def _sqlite_pragmas(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-    connection.isolation_level = None  # we begin transactions ourselves
-    cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 10000", "foreign_keys = ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+        Raises Refused if another has not let go of it within `patience` [s].
+        """
+        late = Refused(f"another {name} has been running for longer than its deadline")
+        if self.file:
+            try:
+                held = FileLock(self.file.parent / f"{name}.lock").acquire(timeout=patience)
+            except Timeout:
+                raise late from None
+            with held:
+                yield
+            return
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.detach()  # closed at the end, not kept: with the connection goes the lock, whatever happens
+            connection.exec_driver_sql(f"SET lock_timeout = {int(1000 * patience)}")
+            try:
+                connection.exec_driver_sql(f"SELECT pg_advisory_lock({zlib.crc32(f'vigie {name}'.encode())})")
+            except sa.exc.OperationalError as waited:
+                raise late from waited
+            yield
+
+    def in_use(self) -> bool:
+        """Whether another process has the database open."""
+        if self.file is None:
+            others = sa.text(
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND application_name = 'vigie' AND pid <> pg_backend_pid()"
+            )
+            with self.reading() as connection:
+                return bool(connection.scalar(others))
+        self.engine.dispose()
+        alone = self.engine.raw_connection()
+        try:
+            alone.cursor().execute("PRAGMA busy_timeout = 0")
+            # SQLite leaves the mode of its log only for a connection that is alone; the next one takes it up again.
+            alone.cursor().execute("PRAGMA journal_mode = DELETE")
+        except sqlite3.OperationalError:
+            return True
+        finally:
+            alone.invalidate()
+        return False
+
+    def revision(self) -> str | None:
+        """The revision that the tables are stamped with; None where they are not, or are not there."""
+        try:
+            with self.reading() as connection:
+                stamped: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+        except (sa.exc.ProgrammingError, sa.exc.OperationalError):
+            return None  # whatever else may be wrong with the database shows in the next step
+        return stamped
+
+    def _upgrade(self) -> None:
+        from service.store.upgrade import upgrade  # Alembic is heavy, and hardly ever needed
+
+        with self.writing() as connection:
+            upgrade(connection, self.name)
+
+
+def address(url: str) -> sa.URL:
+    """Where a `database_url` points. Raises BadInput, in words that do not repeat it: it may hold a password."""
+    try:
+        where = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        raise BadInput("database_url is not a URL such as postgresql://user:password@host/name") from None
+    if where.drivername not in DRIVERS:
+        raise BadInput("database_url begins with sqlite:/// or postgresql://")
+    if not where.database:
+        raise BadInput("database_url names no database")
+    if where.drivername == "sqlite" and (where.database == ":memory:" or where.query):
+        raise BadInput("database_url of SQLite is sqlite:/// and the path of a file, nothing more")
+    return where.set(drivername=DRIVERS[where.drivername])
+
+
+def reason(failure: sa.exc.DBAPIError) -> str:
+    """What the driver says of a failure, on one line."""
+    return " ".join(str(failure.orig).split())
+
+
+def _sqlite(file: Path) -> sa.Engine:
+    """An engine on a file that must be there: a database that has gone is not quietly begun anew."""
+    query = {"mode": "rw", "uri": "true"}
+    engine = sa.create_engine(
+        sa.URL.create("sqlite", database=file.as_uri(), query=query),
+        pool_size=POOL,
+        max_overflow=POOL,
+        hide_parameters=True,
+    )
+
+    def opened(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None  # we begin transactions ourselves
+        cursor = connection.cursor()
+        for pragma in (
+            f"busy_timeout = {1000 * PATIENCE}",
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            f"mmap_size = {MEMORY_MAP}",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+        entry.info["file"] = _identity(file)
+
+    def taken(_: DBAPIConnection, entry: ConnectionPoolEntry, __: PoolProxiedConnection) -> None:
+        if entry.info["file"] != _identity(file):
+            raise sa.exc.DisconnectionError("the file was moved away or replaced")
+
+    sa.event.listen(engine, "connect", opened)
+    sa.event.listen(engine, "checkout", taken)
+    sa.event.listen(engine, "begin", _sqlite_begin)
+    return engine
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Which file stands under a name now."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _sqlite_begin(connection: sa.Connection) -> None:
     writes = connection.get_execution_options().get("vigie_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _postgresql(where: sa.URL) -> sa.Engine:
+    """An engine that knows a dead connection before it uses it."""
+    where = where.set(query={"connect_timeout": "5", **where.query, "application_name": "vigie"})
+    try:
+        engine = sa.create_engine(where, pool_size=POOL, max_overflow=POOL, pool_pre_ping=True, hide_parameters=True)
+    except ModuleNotFoundError:
+        raise BadInput("PostgreSQL needs one more package: pip install 'vigie[postgresql]'") from None
+    sa.event.listen(engine, "begin", _postgresql_begin)
+    return engine
+
+
+def _postgresql_begin(connection: sa.Connection) -> None:
+    if connection.get_execution_options().get("vigie_writes", False):
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {1000 * PATIENCE}")
+        connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {1000 * FORGOTTEN}")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS})")

@@ -1,10 +1,18 @@
-"""The tables of the service's database."""
+"""The tables of the service's database, as the newest revision in `migrations` leaves them.
+
+Whoever changes a table here changes it there too: in the newest revision while that is unreleased, else in a new one.
+"""
 
 import sqlalchemy as sa
 
 from service.store.values import Document, UtcTime
 
 metadata = sa.MetaData()
+
+REVISION = "0002"
+"""The revision in `migrations` that makes these tables."""
+
+_WAITING = sa.text("status = 'waiting'")
 
 runs = sa.Table(
     "runs",
@@ -17,6 +25,10 @@ runs = sa.Table(
     sa.Column("input_digest", sa.String(64)),
     sa.Column("snapshot_id", sa.Integer, sa.ForeignKey("snapshots.id")),
     sa.Column("error", sa.Text),
+    sa.Index("runs_of_region", "region", "id"),
+    sa.Index("runs_started", "region", "started_at"),
+    sa.Index("runs_ended", "region", "status", "finished_at"),
+    sa.Index("runs_of_snapshot", "snapshot_id"),
     sqlite_autoincrement=True,
 )
 
@@ -33,6 +45,11 @@ snapshots = sa.Table(
     sa.Column("document", Document, nullable=False),
     sa.Column("withdrawn_at", UtcTime),  # the document stays as it was issued; it is only served no more
     sa.Column("withdrawn_why", sa.Text),
+    # What a list of snapshots shows stands in the index, for to SQLite a row is as long as its document.
+    sa.Index(
+        "snapshots_listed",
+        *("region", "simulated", "id", "withdrawn_at", "issued_at", "input_digest", "previous_digest", "digest"),
+    ),
     sqlite_autoincrement=True,
 )
 
@@ -66,6 +83,7 @@ transitions = sa.Table(
     sa.Column("to_state", sa.String(16), nullable=False),
     sa.Column("at", UtcTime, nullable=False),
     sa.Column("document", Document, nullable=False),  # metric, value, thresholds, severity, causes, origin, words
+    sa.Index("transitions_of_region", "region", "simulated", "id"),
     sqlite_autoincrement=True,
 )
 
@@ -83,7 +101,8 @@ deliveries = sa.Table(
     sa.Column("not_before", UtcTime, nullable=False),
     sa.Column("sent_at", UtcTime),
     sa.Column("error", sa.Text),
-    sa.Index("deliveries_waiting", "not_before", sqlite_where=sa.text("status = 'waiting'")),
+    sa.Index("deliveries_waiting", "not_before", sqlite_where=_WAITING, postgresql_where=_WAITING),
+    sa.Index("deliveries_by_status", "status", "created_at"),
 )
 
 changes = sa.Table(  # what a poller follows: everything that changed in what is served, in the order it was committed
@@ -97,6 +116,7 @@ changes = sa.Table(  # what a poller follows: everything that changed in what is
     sa.Column("location_code", sa.String(3)),  # null: the region as a whole
     sa.Column("snapshot_id", sa.Integer, sa.ForeignKey("snapshots.id"), nullable=False),
     sa.Column("document", Document, nullable=False),
+    sa.Index("changes_of_region", "region", "simulated", "id"),
     sqlite_autoincrement=True,
 )
 
@@ -125,7 +145,8 @@ verifications = sa.Table(  # a forecast held against what came; a revised outcom
     sa.Column("data_digest", sa.String(64), nullable=False),  # of the archive that said so
     sa.Column("at", UtcTime, nullable=False),
     sa.Column("scores", Document, nullable=False),  # losses, whether intervals held, PIT, probabilities of rungs
-    sa.UniqueConstraint("snapshot_id", "forecaster", "location_code", "lead", "data_digest"),
+    sa.UniqueConstraint("snapshot_id", "forecaster", "location_code", "lead", "data_digest", name="verified_once"),
+    sa.Index("verifications_of_month", "forecaster", "location_code", "month"),
     sqlite_autoincrement=True,
 )
 

@@ -302,8 +302,7 @@ class Issuer:
 
     def __init__(self, root: Path) -> None:
         self.home = Home(root)
-        root.mkdir(parents=True, exist_ok=True)
-        self.store = Store(f"sqlite:///{self.home.database}")
+        self.store = Store.of(self.home)
 
     def hold(self, *realms: str) -> None:
         """Let the archive hold ingests of these realms."""

@@ -1,6 +1,7 @@
 """The life-cycle of an alert: by table, by property, and as rows in a store."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from riskmodel.home import Home
 from service.alerts import lifecycle, words
 from service.alerts.lifecycle import FIRING, OK, PENDING, RESOLVED, Standing, step
 from service.alerts.rules import Rule
@@ -112,7 +114,7 @@ class Desk:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    return Desk(Store(f"sqlite:///{tmp_path / 'vigie.db'}"))
+    return Desk(Store.of(Home(tmp_path)))
 
 
 # The table reads left to right: each reading is "origin month: value", and below stands the state it leads to.
@@ -198,11 +200,14 @@ def test_enough_origins_beyond_the_threshold_always_fire(rule_: Rule, before: li
 
 
 @pytest.fixture(scope="module")
-def shared_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    store = Store(f"sqlite:///{tmp_path_factory.mktemp('property') / 'vigie.db'}")
-    Desk(store)
-    yield store
-    store.engine.dispose()
+def shared_desk(
+    tmp_path_factory: pytest.TempPathFactory, databases: Callable[[], AbstractContextManager[None]]
+) -> Iterator[Store]:
+    with databases():
+        store = Store.of(Home(tmp_path_factory.mktemp("property")))
+        Desk(store)
+        yield store
+        store.engine.dispose()
 
 
 @given(rules_drawn, histories())

@@ -17,6 +17,7 @@ import pytest
 import sqlalchemy as sa
 from receivers import SECRET, HookReceiver, MailReceiver
 
+from riskmodel.home import Home
 from service.alerts import channels, outbox, words
 from service.alerts.channels import TransportError
 from service.alerts.outbox import Outcome
@@ -50,7 +51,7 @@ def later(**passed: float) -> Callable[[], datetime]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(f"sqlite:///{tmp_path / 'vigie.db'}")
+    return Store.of(Home(tmp_path))
 
 
 def post(store: Store, route: str = "duty", when: datetime | None = None, mark: int = 0) -> str:
@@ -229,7 +230,7 @@ def test_two_senders_at_once_send_each_message_once(store: Store, tmp_path: Path
         settings = Settings(routes={"duty": receiver.route()})
 
         def sender() -> None:
-            own = Store(f"sqlite:///{tmp_path / 'vigie.db'}")
+            own = Store.of(Home(tmp_path))
             together.wait()
             counts.append(outbox.deliver_due(own, settings, now))
             own.engine.dispose()
@@ -279,14 +280,16 @@ def test_a_sender_that_was_overtaken_does_not_undo_what_the_other_did(store: Sto
 SENDER = """
 import json, sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from riskmodel.home import Home
 from service.alerts import outbox
 from service.settings import Settings
 from service.store.database import Store
 
-url, routes = sys.argv[1], json.loads(sys.argv[2])
+home, routes = Home(Path(sys.argv[1])), json.loads(sys.argv[2])
 # The claim is dated back, so that its lease is over when the test goes on.
 clock = lambda: datetime.now(UTC) - outbox.LEASE - timedelta(seconds=1)
-outbox.deliver_due(Store(url), Settings(routes=routes), clock)
+outbox.deliver_due(Store.of(home), Settings(routes=routes), clock)
 """
 
 
@@ -295,8 +298,7 @@ def test_a_sender_killed_between_claim_and_send_loses_nothing(store: Store, tmp_
     delivery_id = post(store, when=now() - timedelta(hours=1))
     with HookReceiver("hang").listening() as receiver:
         routes = {"duty": {"type": "webhook", "url": receiver.url("/hook"), "secret": SECRET}}
-        url = f"sqlite:///{tmp_path / 'vigie.db'}"
-        with subprocess.Popen([sys.executable, "-c", SENDER, url, json.dumps(routes)]) as sender:
+        with subprocess.Popen([sys.executable, "-c", SENDER, str(tmp_path), json.dumps(routes)]) as sender:
             assert receiver.came.wait(20), "the sender has claimed the message and hangs in mid-send"
             (row,) = rows(store)
             assert (row.status, row.attempts) == ("waiting", 1)

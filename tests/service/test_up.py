@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,13 @@ def gone(pid: int, within: float = 10.0) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+@pytest.fixture(scope="module", autouse=True)
+def database(databases: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+    """The tests share a home, and so a database."""
+    with databases():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,109 @@
+"""What the service is polled, verified, scheduled and asked by; and an index for each list it shows."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+MOMENT = sa.String(27)
+
+
+def upgrade() -> None:
+    """Make the tables and the indexes; what was there stays as it was."""
+    op.create_index(
+        "snapshots_listed",
+        "snapshots",
+        ["region", "simulated", "id", "withdrawn_at", "issued_at", "input_digest", "previous_digest", "digest"],
+    )
+    op.create_index("runs_ended", "runs", ["region", "status", "finished_at"])
+    op.create_index("runs_of_region", "runs", ["region", "id"])
+    op.create_index("runs_of_snapshot", "runs", ["snapshot_id"])
+    op.create_index("runs_started", "runs", ["region", "started_at"])
+    op.create_index("deliveries_by_status", "deliveries", ["status", "created_at"])
+    op.create_index("transitions_of_region", "transitions", ["region", "simulated", "id"])
+    op.create_table(
+        "jobs",
+        sa.Column("name", sa.String(32), nullable=False),
+        sa.Column("token", sa.Integer, nullable=False),
+        sa.Column("holder", sa.String(64)),
+        sa.Column("lease_until", MOMENT),
+        sa.Column("started_at", MOMENT),
+        sa.Column("finished_at", MOMENT),
+        sa.Column("succeeded_at", MOMENT),
+        sa.Column("status", sa.String(16)),
+        sa.Column("error", sa.Text),
+        sa.Column("next_run_at", MOMENT),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
+        "keys",
+        sa.Column("prefix", sa.String(12), nullable=False),
+        sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("scope", sa.String(8), nullable=False),
+        sa.Column("label", sa.String(64), nullable=False),
+        sa.Column("created_at", MOMENT, nullable=False),
+        sa.Column("revoked_at", MOMENT),
+        sa.PrimaryKeyConstraint("prefix"),
+    )
+    op.create_table(
+        "tasks",
+        sa.Column("id", sa.String(36), nullable=False),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("question", sa.Text, nullable=False),
+        sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("asked_at", MOMENT, nullable=False),
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("started_at", MOMENT),
+        sa.Column("finished_at", MOMENT),
+        sa.Column("answer", sa.Text),
+        sa.Column("error", sa.Text),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_tasks_digest", "tasks", ["digest"])
+    op.create_table(
+        "changes",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("at", MOMENT, nullable=False),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("region", sa.String(3), nullable=False),
+        sa.Column("simulated", sa.Boolean, nullable=False),
+        sa.Column("location_code", sa.String(3)),
+        sa.Column("snapshot_id", sa.Integer, nullable=False),
+        sa.Column("document", sa.Text, nullable=False),
+        sa.ForeignKeyConstraint(["snapshot_id"], ["snapshots.id"]),
+        sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("changes_of_region", "changes", ["region", "simulated", "id"])
+    op.create_table(
+        "forecasts",
+        sa.Column("snapshot_id", sa.Integer, nullable=False),
+        sa.Column("forecaster", sa.String(64), nullable=False),
+        sa.Column("location_code", sa.String(3), nullable=False),
+        sa.Column("role", sa.String(16), nullable=False),
+        sa.Column("parquet", sa.LargeBinary, nullable=False),
+        sa.Column("csv", sa.LargeBinary),
+        sa.Column("digest", sa.String(64), nullable=False),
+        sa.ForeignKeyConstraint(["snapshot_id"], ["snapshots.id"]),
+        sa.PrimaryKeyConstraint("snapshot_id", "forecaster", "location_code"),
+    )
+    op.create_table(
+        "verifications",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("snapshot_id", sa.Integer, nullable=False),
+        sa.Column("forecaster", sa.String(64), nullable=False),
+        sa.Column("location_code", sa.String(3), nullable=False),
+        sa.Column("lead", sa.Integer, nullable=False),
+        sa.Column("month", sa.String(7), nullable=False),
+        sa.Column("observed", sa.Integer, nullable=False),
+        sa.Column("data_digest", sa.String(64), nullable=False),
+        sa.Column("at", MOMENT, nullable=False),
+        sa.Column("scores", sa.Text, nullable=False),
+        sa.ForeignKeyConstraint(["snapshot_id"], ["snapshots.id"]),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("snapshot_id", "forecaster", "location_code", "lead", "data_digest", name="verified_once"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("verifications_of_month", "verifications", ["forecaster", "location_code", "month"])

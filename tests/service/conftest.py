@@ -1,0 +1,32 @@
+"""On which database the tests of the service run: SQLite, or with `--database postgresql` PostgreSQL, all of them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+
+Databases = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="session")
+def databases(request: pytest.FixtureRequest) -> Databases:
+    """A context in which whatever opens a store gets a fresh one: on SQLite its home's own, else one for all homes."""
+
+    @contextmanager
+    def fresh() -> Iterator[None]:
+        if request.config.getoption("--database") == "sqlite":
+            yield
+            return
+        server = request.getfixturevalue("postgresql")
+        with server.database() as url, pytest.MonkeyPatch.context() as environment:
+            environment.setenv("VIGIE_DATABASE_URL", url)
+            yield
+
+    return fresh
+
+
+@pytest.fixture(autouse=True)
+def database(databases: Databases) -> Iterator[None]:
+    """Each test has a fresh database; a module whose tests share a home shares this too, by a fixture of this name."""
+    with databases():
+        yield

@@ -1,0 +1,95 @@
+"""A PostgreSQL server of our own for tests, from the system's binaries, in a temporary folder, on a socket in it."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import psycopg
+
+from service.store.database import Store
+
+OWNER = "postgres" if os.name == "posix" and os.geteuid() == 0 else None
+"""PostgreSQL refuses to run as root: then it runs as the user that Debian's package brings."""
+
+QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "listen_addresses=", "max_connections=200")
+
+READY_WITHIN = 30.0
+
+
+def binaries() -> Path | None:
+    """The folder of the newest PostgreSQL on this machine; None where there is none."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[4]))
+    named = shutil.which("postgres")
+    return found[-1].parent if found else Path(named).parent if named else None
+
+
+class Server:
+    """A running server, and databases made on it by name."""
+
+    def __init__(self, programs: Path) -> None:
+        self._programs, self._names = programs, count(1)
+        self.folder = Path(tempfile.mkdtemp(prefix="vigie-pg-"))  # a socket's path must be short
+        if OWNER:
+            shutil.chown(self.folder, OWNER, OWNER)
+        self._run("initdb", "-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        self.start()
+        with self._admin() as connection:
+            connection.execute("CREATE DATABASE made")
+        Store(self.url("made")).engine.dispose()
+
+    def _run(self, program: str, *arguments: str) -> None:
+        line = [str(self._programs / program), *arguments]
+        done = subprocess.run(line, cwd=self.folder, user=OWNER, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        settings = [part for setting in (*QUICK, f"unix_socket_directories={self.folder}") for part in ("-c", setting)]
+        log = (self.folder / "log").open("ab")
+        with log:
+            line = [str(self._programs / "postgres"), "-D", "data", *settings]
+            self._process = subprocess.Popen(line, cwd=self.folder, user=OWNER, stdout=log, stderr=log)
+        until = time.monotonic() + READY_WITHIN
+        while True:
+            try:
+                self._admin().close()
+            except psycopg.OperationalError:
+                assert time.monotonic() < until, (self.folder / "log").read_text()
+                assert self._process.poll() is None, (self.folder / "log").read_text()
+                time.sleep(0.05)
+            else:
+                return
+
+    def stop(self) -> None:
+        """Stop it as a power cut would."""
+        self._run("pg_ctl", "-D", "data", "stop", "-m", "immediate")
+        self._process.wait()
+
+    def remove(self) -> None:
+        """Stop it for good."""
+        if self._process.poll() is None:
+            self.stop()
+        shutil.rmtree(self.folder)
+
+    def url(self, name: str) -> str:
+        """The `database_url` of a database."""
+        return f"postgresql://postgres@/{name}?host={self.folder}"
+
+    @contextmanager
+    def database(self, like: str = "made") -> Iterator[str]:
+        """A database for a while, by its URL: with Vigie's tables, or `like` template0 with none."""
+        name = f"test_{next(self._names)}"
+        with self._admin() as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {like}")
+        yield self.url(name)
+        with self._admin() as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _admin(self) -> psycopg.Connection:
+        return psycopg.connect(host=str(self.folder), user="postgres", dbname="postgres", autocommit=True)
