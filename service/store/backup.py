@@ -78,9 +78,7 @@ def restore(store: Store, file: Path, *, force: bool = False) -> int:
             rows = _read(connection, file, map(json.loads, lines))
             upgrade(connection, store.name)
             return rows
-    except (OSError, EOFError, zlib.error, ValueError, LookupError) as damaged:
-        if isinstance(damaged, OSError) and not isinstance(damaged, gzip.BadGzipFile):
-            raise
+    except (gzip.BadGzipFile, EOFError, zlib.error, ValueError, LookupError, sa.exc.IntegrityError) as damaged:
         raise BadInput(f"{file} is not a whole backup of Vigie") from damaged
 
 

@@ -1,5 +1,6 @@
 """`vigie db`: what an operator does with the database itself."""
 
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -22,9 +23,9 @@ def backup(home: Home, file: Path) -> None:
     from service.store.backup import backup as write
     from service.store.database import Store
 
-    store = Store.of(home)
-    rows = write(store, file)
-    click.echo(f"{file}: {rows:,} rows of {store.name}, {file.stat().st_size:,} bytes")
+    with closing(Store.of(home)) as store:
+        rows = write(store, file)
+        click.echo(f"{file}: {rows:,} rows of {store.name}, {file.stat().st_size:,} bytes")
 
 
 @db.command()
@@ -36,9 +37,9 @@ def restore(home: Home, file: Path, force: bool) -> None:
     from service.store.backup import restore as read
     from service.store.database import Store
 
-    store = Store.of(home)
-    rows = read(store, file, force=force)
-    click.echo(f"{store.name}: {rows:,} rows of {file}")
+    with closing(Store.of(home)) as store:
+        rows = read(store, file, force=force)
+        click.echo(f"{store.name}: {rows:,} rows of {file}")
 
 
 @db.command()
@@ -49,10 +50,12 @@ def check(home: Home) -> None:
     from service.store.checking import check as look
     from service.store.database import Store
 
-    store = Store.of(home)
-    if found := look(store):
-        raise Refused(f"the database {store.name} is damaged:\n" + "\n".join(f"- {what}" for what in found))
-    click.echo(f"{store.name}: revision {store.revision()}, every row can be read and refers to rows that are there")
+    with closing(Store.of(home)) as store:
+        if found := look(store):
+            raise Refused(f"the database {store.name} is damaged:\n" + "\n".join(f"- {what}" for what in found))
+        click.echo(
+            f"{store.name}: revision {store.revision()}, every row can be read and refers to rows that are there"
+        )
 
 
 @db.command()
@@ -61,5 +64,5 @@ def upgrade(home: Home) -> None:
     """Bring the tables of an older Vigie up to date now; every other command does so by itself."""
     from service.store.database import Store
 
-    store = Store.of(home)
-    click.echo(f"{store.name}: revision {store.revision()}")
+    with closing(Store.of(home)) as store:
+        click.echo(f"{store.name}: revision {store.revision()}")

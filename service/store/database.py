@@ -5,6 +5,7 @@ that whatever is numbered is numbered in the order in which it is committed.
 """
 
 import sqlite3
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,9 @@ WRITERS = zlib.crc32(b"vigie writers")
 
 FORGOTTEN = 60
 """After how long PostgreSQL ends a transaction that was to write and does nothing: its machine may be gone [s]."""
+
+LEAVING = 1.0
+"""How long a connection that was closed may still be seen on PostgreSQL [s]."""
 
 POOL = 16
 """How many connections are kept open; as many again may be opened for a while."""
@@ -116,6 +120,10 @@ class Store:
                 raise late from waited
             yield
 
+    def close(self) -> None:
+        """Let go of all connections."""
+        self.engine.dispose()
+
     def in_use(self) -> bool:
         """Whether another process has the database open."""
         if self.file is None:
@@ -123,8 +131,14 @@ class Store:
                 "SELECT count(*) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND application_name = 'vigie' AND pid <> pg_backend_pid()"
             )
-            with self.reading() as connection:
-                return bool(connection.scalar(others))
+            until = time.monotonic() + LEAVING
+            while True:
+                with self.reading() as connection:
+                    if not connection.scalar(others):
+                        return False
+                if time.monotonic() > until:
+                    return True
+                time.sleep(0.05)
         self.engine.dispose()
         alone = self.engine.raw_connection()
         try:
@@ -199,7 +213,7 @@ def _sqlite(file: Path) -> sa.Engine:
 
     def taken(_: DBAPIConnection, entry: ConnectionPoolEntry, __: PoolProxiedConnection) -> None:
         if entry.info["file"] != _identity(file):
-            raise sa.exc.DisconnectionError("the file was moved away or replaced")
+            raise sa.exc.DisconnectionError("the file was moved away")
 
     sa.event.listen(engine, "connect", opened)
     sa.event.listen(engine, "checkout", taken)

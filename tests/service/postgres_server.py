@@ -17,7 +17,7 @@ from service.store.database import Store
 OWNER = "postgres" if os.name == "posix" and os.geteuid() == 0 else None
 """PostgreSQL refuses to run as root: then it runs as the user that Debian's package brings."""
 
-QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "listen_addresses=", "max_connections=200")
+QUICK = ("fsync=off", "full_page_writes=off", "listen_addresses=", "max_connections=200")
 
 READY_WITHIN = 30.0
 

@@ -1,0 +1,256 @@
+"""`vigie db`: a backup holds every byte, goes back into either database whole or not at all; a check finds damage."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from issued import NOW, Issuer
+
+from riskmodel.home import Home
+from service.store.database import Store
+from service.store.tables import forecasts, metadata, runs
+
+BYTES = bytes(range(256))
+KINDS = ("sqlite", "postgresql")
+Chosen = Callable[[str], Home]
+
+
+@pytest.fixture
+def chosen(
+    request: pytest.FixtureRequest, vigie: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Chosen]:
+    """Choose a kind of database: from then on `vigie` and whatever opens a store have an empty one, in a new home."""
+    with ExitStack() as databases:
+
+        def choose(kind: str) -> Home:
+            home = Home(tmp_path / kind / str(len(list(tmp_path.glob("*/*")))))
+            home.root.mkdir(parents=True)
+            monkeypatch.setenv("VIGIE_HOME", str(home.root))
+            monkeypatch.delenv("VIGIE_DATABASE_URL", raising=False)
+            if kind == "postgresql":
+                server = request.getfixturevalue("postgresql")
+                monkeypatch.setenv("VIGIE_DATABASE_URL", databases.enter_context(server.database()))
+            return home
+
+        yield choose
+
+
+@pytest.fixture
+def filled(chosen: Chosen) -> Chosen:
+    """The same, with two snapshots, their runs and the bytes of a forecast; nobody has it open any more."""
+
+    def fill(kind: str) -> Home:
+        issuer = Issuer(chosen(kind).root)
+        issuer.hold("real")
+        issuer.issue(simulated=True)
+        issuer.issue()
+        with issuer.store.writing() as connection:
+            row = {"snapshot_id": 2, "forecaster": "pool", "location_code": "MLI", "role": "served", "digest": "d" * 64}
+            connection.execute(sa.insert(forecasts).values(**row, parquet=BYTES, csv=None))
+            # Not as we would write it: what stands there is what the digest is of.
+            connection.exec_driver_sql('UPDATE snapshots SET document = \'{ "name": "été\\u0000" }\' WHERE id = 1')
+        issuer.store.close()
+        return issuer.home
+
+    return fill
+
+
+def everything(home: Home) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows as the database keeps them."""
+    store = Store.of(home)
+    with store.reading() as connection:
+        tables = sa.MetaData()
+        tables.reflect(connection)
+        found = {
+            name: sorted((tuple(row) for row in connection.execute(sa.select(table))), key=str)
+            for name, table in tables.tables.items()
+        }
+    store.close()
+    return found
+
+
+@pytest.mark.parametrize("source", KINDS)
+@pytest.mark.parametrize("target", KINDS)
+def test_a_backup_of_either_goes_into_either(
+    filled: Chosen, chosen: Chosen, vigie: Callable[..., Any], tmp_path: Path, source: str, target: str
+) -> None:
+    before = everything(filled(source))
+    file = tmp_path / "vigie.backup"
+    assert vigie("db", "backup", file).code == 0
+    assert file.stat().st_mode & 0o777 == 0o600
+    home = chosen(target)
+    said = vigie("db", "restore", file)
+    assert (said.code, "5 rows" in said.out) == (0, True), said.err
+    assert everything(home) == before
+    assert before["forecasts"][0][4] == BYTES
+    assert vigie("db", "check").code == 0
+    store = Store.of(home)
+    with store.writing() as connection:
+        new = sa.insert(runs).values(region="MLI", started_at=NOW, status="failed").returning(runs.c.id)
+        assert connection.execute(new).scalar_one() == 3
+
+
+def test_a_backup_is_one_state_and_overwrites_nothing(
+    filled: Chosen, vigie: Callable[..., Any], tmp_path: Path
+) -> None:
+    filled("sqlite")
+    file = tmp_path / "vigie.backup"
+    file.write_text("mine")
+    said = vigie("db", "backup", file)
+    assert (said.code, "does not overwrite" in said.err, file.read_text()) == (3, True, "mine")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_not_whole_changes_nothing(
+    filled: Chosen, chosen: Chosen, vigie: Callable[..., Any], tmp_path: Path, kind: str
+) -> None:
+    filled("sqlite")
+    whole = tmp_path / "vigie.backup"
+    assert vigie("db", "backup", whole).code == 0
+    content = whole.read_bytes()
+    lines = gzip.decompress(content).splitlines(keepends=True)
+    home = chosen(kind)
+    empty = everything(home)
+    broken = {
+        "cut": content[: len(content) // 2],
+        "empty": b"",
+        "text": b"no backup",
+        "altered": content[:400] + bytes([content[400] ^ 1]) + content[401:],
+        "a row less": gzip.compress(b"".join([*lines[:4], *lines[5:]])),
+        "no end": gzip.compress(b"".join(lines[:-1])),
+        "other JSON": gzip.compress(b"[]\n"),
+    }
+    for name, part in broken.items():
+        file = tmp_path / name
+        file.write_bytes(part)
+        said = vigie("db", "restore", file)
+        assert (said.code, "is not a whole backup of Vigie" in said.err) == (3, True), (name, said.err)
+        assert everything(home) == empty, name
+    newer = {**json.loads(lines[0]), "revision": "9999", "vigie": "9.9"}
+    (tmp_path / "newer").write_bytes(gzip.compress(json.dumps(newer).encode() + b"\n"))
+    assert "made by a newer Vigie (9.9)" in vigie("db", "restore", tmp_path / "newer").err
+    assert vigie("db", "restore", tmp_path / "none").code == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_in_use_or_holds_something_is_not_replaced_by_mistake(
+    filled: Chosen, vigie: Callable[..., Any], tmp_path: Path, kind: str
+) -> None:
+    home = filled(kind)
+    file = tmp_path / "vigie.backup"
+    assert vigie("db", "backup", file).code == 0
+    before = everything(home)
+    said = vigie("db", "restore", file)
+    assert (said.code, "holds snapshots, " in said.err, "--force" in said.err) == (3, True, True)
+    script = "import sys\nfrom pathlib import Path\nfrom riskmodel.home import Home\n"
+    script += "from service.store.database import Store\nheld = Store.of(Home(Path(sys.argv[1])))\n"
+    script += "print('open', flush=True)\nsys.stdin.read()"
+    line = [sys.executable, "-c", script, str(home.root)]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as service:
+        assert service.stdout
+        assert service.stdout.readline() == "open\n"
+        said = vigie("db", "restore", file, "--force")
+        assert (said.code, "is in use: stop vigie first" in said.err) == (3, True)
+        service.communicate("")
+    store = Store.of(home)
+    with store.writing() as connection:
+        connection.execute(sa.insert(runs).values(region="MLI", started_at=NOW, status="failed"))
+    store.close()
+    assert everything(home) != before
+    assert vigie("db", "restore", file, "--force").code == 0
+    assert everything(home) == before
+
+
+KILLED = """
+import os, signal, sys
+import sqlalchemy as sa
+from pathlib import Path
+from riskmodel.home import Home
+from service.store.backup import restore
+from service.store.database import Store
+
+store = Store.of(Home(Path(sys.argv[1])))
+
+@sa.event.listens_for(sa.Engine, "after_cursor_execute")
+def die(connection, cursor, statement, *_):
+    if statement.startswith("INSERT INTO " + sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+restore(store, Path(sys.argv[2]), force=True)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX's")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_restore_that_is_killed_leaves_what_was_there(
+    filled: Chosen, vigie: Callable[..., Any], tmp_path: Path, kind: str
+) -> None:
+    home = filled(kind)
+    file = tmp_path / "vigie.backup"
+    assert vigie("db", "backup", file).code == 0
+    before = everything(home)
+    line = [sys.executable, "-c", KILLED, str(home.root), str(file), "runs"]
+    assert subprocess.run(line, check=False).returncode == -signal.SIGKILL
+    assert everything(home) == before
+
+
+def test_a_backup_of_an_older_vigie_is_brought_up_to_date(
+    chosen: Chosen, vigie: Callable[..., Any], tmp_path: Path
+) -> None:
+    columns = ["id", "region", "started_at", "finished_at", "status", "input_digest", "snapshot_id", "error"]
+    lines: list[dict[str, Any]] = [
+        {"format": "vigie-backup-1", "revision": "0001", "vigie": "0.1.0", "made_at": "2023-01-10T08:30:00Z"},
+        {"table": "runs", "columns": columns},
+        {"row": [7, "MLI", "2023-01-10T08:30:00.000000Z", None, "failed", None, None, "no data"]},
+        {"rows": 1},
+    ]
+    file = tmp_path / "old.backup"
+    file.write_bytes(gzip.compress("".join(json.dumps(line) + "\n" for line in lines).encode()))
+    home = chosen("sqlite")
+    assert vigie("db", "restore", file).code == 0
+    found = everything(home)
+    assert [row[0] for row in found["runs"]] == [7]
+    assert set(found) >= set(metadata.tables)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_check_finds_a_document_that_is_none(filled: Chosen, vigie: Callable[..., Any], kind: str) -> None:
+    store = Store.of(filled(kind))
+    assert vigie("db", "check").code == 0
+    with store.writing() as connection:
+        connection.exec_driver_sql("UPDATE snapshots SET document = '{\"half' WHERE id = 2")
+    said = vigie("db", "check")
+    assert (said.code, "snapshots: after 1 rows there is one that cannot be read" in said.err) == (3, True)
+
+
+def test_a_check_finds_a_reference_to_nothing_and_a_damaged_page(filled: Chosen, vigie: Callable[..., Any]) -> None:
+    home = filled("sqlite")
+    store = Store.of(home)
+    with store.engine.connect() as connection:
+        connection.exec_driver_sql("COMMIT")  # references can be let go of only between transactions
+        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+        connection.exec_driver_sql("UPDATE runs SET snapshot_id = 99 WHERE id = 1")
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.invalidate()
+    store.close()
+    assert "runs: row 1 refers to a row of snapshots that is not there" in vigie("db", "check").err
+    with home.database.open("r+b") as file:
+        file.seek(-3000, os.SEEK_END)
+        file.write(b"\xff" * 2000)
+    said = vigie("db", "check")
+    assert (said.code, "is damaged" in said.err or "cannot be used" in said.err) == (3, True), said.err
+
+
+def test_an_upgrade_says_where_it_stands(chosen: Chosen, vigie: Callable[..., Any]) -> None:
+    chosen("sqlite")
+    said = vigie("db", "upgrade")
+    assert (said.code, "revision 0002" in said.out) == (0, True)

@@ -1,0 +1,306 @@
+"""The store on each of its databases: opened, upgraded, written by one at a time, gone and back."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from issued import NOW, Issuer
+
+from riskmodel.errors import Refused
+from riskmodel.home import Home
+from service.app import create_app
+from service.store import database
+from service.store.database import Store
+from service.store.tables import REVISION, changes, metadata, runs, snapshots
+from service.store.upgrade import FIRST, FIRST_TABLES, revisions
+
+RELEASED = Path(__file__).parent / "released"
+SECRET = "hunter2"  # noqa: S105 invented, to be looked for where it must not stand
+
+
+@dataclass(frozen=True)
+class Place:
+    """A home whose store is of one kind, empty; `gone` and `back` take its database away and bring it back."""
+
+    home: Home
+    gone: Callable[[], None]
+    back: Callable[[], None]
+    bare: sa.Engine
+
+    def released(self, revision: str) -> None:
+        """Let the database be as an older Vigie left it."""
+        script = (RELEASED / f"{revision}.sql").read_text(encoding="utf-8")
+        if self.bare.dialect.name == "postgresql":
+            script = script.replace("INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT", "SERIAL PRIMARY KEY")
+            script += "".join(f"SELECT setval('{table}_id_seq', 3);\n" for table in ("snapshots", "runs"))
+        with self.bare.begin() as connection:
+            for statement in script.partition("\n")[2].split(";\n"):
+                if statement.strip():
+                    connection.exec_driver_sql(statement)
+
+    def tables(self) -> set[str]:
+        return set(sa.inspect(self.bare).get_table_names())
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    home.root.mkdir()
+    if request.param == "sqlite":
+        monkeypatch.delenv("VIGIE_DATABASE_URL", raising=False)
+        away = home.root / "elsewhere.db"
+        bare = sa.create_engine(f"sqlite:///{home.database}", poolclass=sa.NullPool)
+        yield Place(
+            home,
+            lambda: Path(home.database.rename(away)) and None,
+            lambda: Path(away.rename(home.database)) and None,
+            bare,
+        )
+        return
+    server = request.getfixturevalue("postgresql")
+    with server.database("template0") as url:
+        monkeypatch.setenv("VIGIE_DATABASE_URL", url)
+        yield Place(home, server.stop, server.start, sa.create_engine(database.address(url), poolclass=sa.NullPool))
+
+
+def run(store: Store, **changed: Any) -> None:
+    with store.writing() as connection:
+        connection.execute(sa.insert(runs).values(region="MLI", started_at=NOW, status="failed", **changed))
+
+
+def ids(store: Store) -> list[int]:
+    with store.reading() as connection:
+        return list(connection.execute(sa.select(runs.c.id).order_by(runs.c.id)).scalars())
+
+
+@pytest.mark.parametrize(
+    ("url", "rule"),
+    [
+        (f"postgresql://vigie:{SECRET}@127.0.0.1:1/vigie", "the database vigie on 127.0.0.1 cannot be used"),
+        (f"postgresql://vigie:{SECRET}@[::1/vigie", "database_url"),
+        (f"mysql://vigie:{SECRET}@db/vigie", "begins with sqlite:/// or postgresql://"),
+        (f"postgresql://vigie:{SECRET}@db", "names no database"),
+        (SECRET, "is not a URL such as"),
+        ("sqlite:///:memory:", "the path of a file"),
+        ("sqlite://", "names no database"),
+    ],
+)
+def test_what_cannot_be_opened_is_told_without_its_password(
+    vigie: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, rule: str
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(f"{url}\n")
+    monkeypatch.delenv("VIGIE_DATABASE_URL", raising=False)
+    monkeypatch.setenv("VIGIE_DATABASE_URL_FILE", str(secret))
+    said = vigie("scores")
+    assert (said.code, rule in said.err) == (3, True), said.err
+    assert SECRET not in said.err + said.out
+    assert not (tmp_path / "home" / "logs").exists()
+
+
+def test_models_and_migrations_agree(place: Place) -> None:
+    Store.of(place.home)
+    with place.bare.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    assert revisions()[0] == REVISION
+
+
+@pytest.mark.parametrize("revision", [path.stem for path in sorted(RELEASED.glob("*.sql"))])
+def test_every_released_database_is_taken_over_with_all_its_rows(place: Place, revision: str) -> None:
+    place.released(revision)
+    old = sa.MetaData()
+    old.reflect(place.bare)
+
+    def rows() -> dict[str, list[Any]]:
+        with place.bare.connect() as connection:
+            return {name: list(connection.execute(sa.select(table)).all()) for name, table in old.tables.items()}
+
+    before = rows()
+    store = Store.of(place.home)
+    assert store.revision() == REVISION
+    assert rows() == before
+    assert len(before["snapshots"]) == 2
+    with place.bare.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    run(store)
+    assert ids(store) == [1, 2, 3, 4]
+
+
+OPEN = (
+    "from pathlib import Path\nfrom riskmodel.home import Home\nfrom service.store.database import Store\nimport sys\n"
+)
+
+
+def test_several_that_start_at_once_upgrade_once(place: Place) -> None:
+    place.released(FIRST)
+    script = OPEN + "Store.of(Home(Path(sys.argv[1])))"
+    line = [sys.executable, "-c", script, str(place.home.root)]
+    started = [subprocess.Popen(line, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    told = [process.communicate()[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], told
+    assert ids(Store.of(place.home)) == [1, 2, 3]
+
+
+KILLED = """
+import os, signal
+import sqlalchemy as sa
+
+seen = 0
+
+@sa.event.listens_for(sa.Engine, "after_cursor_execute")
+def count(connection, cursor, statement, *_):
+    global seen
+    seen += statement.lstrip().startswith("CREATE")
+    if seen == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Store.of(Home(Path(sys.argv[1])))
+"""
+
+
+@pytest.mark.parametrize("moment", [1, 9])
+def test_killed_while_it_upgrades_it_leaves_the_old_tables_and_goes_on_later(place: Place, moment: int) -> None:
+    place.released(FIRST)
+    line = [sys.executable, "-c", OPEN + KILLED, str(place.home.root), str(moment)]
+    assert subprocess.run(line, check=False).returncode == -signal.SIGKILL
+    assert place.tables() == FIRST_TABLES
+    store = Store.of(place.home)
+    assert (store.revision(), ids(store)) == (REVISION, [1, 2, 3])
+
+
+def test_a_database_of_a_newer_vigie_is_refused(place: Place, vigie: Callable[..., Any]) -> None:
+    store = Store.of(place.home)
+    with store.writing() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    said = vigie("scores")
+    assert (said.code, "is of a newer Vigie (revision 9999; this one knows" in said.err) == (3, True)
+
+
+def test_tables_that_no_vigie_left_are_not_taken_over(place: Place) -> None:
+    with place.bare.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE runs (id INTEGER)")
+    with pytest.raises(Refused, match="tables that are not as any Vigie left them: runs"):
+        Store.of(place.home)
+    assert place.tables() == {"runs"}
+
+
+def test_numbers_are_given_in_the_order_of_commits(place: Place) -> None:
+    """One of two writers takes its time between number and commit: still no reader meets an earlier number later."""
+    store = Store.of(place.home)
+    seen: list[list[int]] = []
+    ended = threading.Event()
+
+    def write(wait: float, times: int) -> None:
+        for _ in range(times):
+            with store.writing() as connection:
+                connection.execute(sa.insert(runs).values(region="MLI", started_at=NOW, status="failed"))
+                time.sleep(wait)
+
+    def read() -> None:
+        while not ended.is_set():
+            seen.append(ids(store))
+
+    reader = threading.Thread(target=read)
+    writers = [threading.Thread(target=write, args=how) for how in ((0.02, 10), (0.0, 40))]
+    for thread in (reader, *writers):
+        thread.start()
+    for thread in writers:
+        thread.join()
+    ended.set()
+    reader.join()
+    last = ids(store)
+    assert len(last) == 50
+    assert all(some == last[: len(some)] for some in seen)
+
+
+def test_a_reader_sees_one_state(place: Place) -> None:
+    store = Store.of(place.home)
+    run(store)
+    count = sa.select(sa.func.count()).select_from(runs)
+    with store.reading() as connection:
+        assert connection.scalar(count) == 1
+        run(store)
+        assert connection.scalar(count) == 1
+    assert len(ids(store)) == 2
+
+
+def test_a_writer_waits_for_its_turn_and_not_for_ever(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "PATIENCE", 1)
+    store = Store.of(place.home)
+    with store.writing():
+        began = time.monotonic()
+        with pytest.raises(sa.exc.OperationalError):
+            run(store)
+        assert time.monotonic() - began > 0.9
+    run(store)
+
+
+HOLD = """
+with Store.of(Home(Path(sys.argv[1]))).alone("recompute", 5):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_one_does_alone_ends_with_its_process(place: Place) -> None:
+    store = Store.of(place.home)
+    line = [sys.executable, "-c", OPEN + HOLD, str(place.home.root)]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(Refused, match="another recompute"), store.alone("recompute", 0.2):
+            pass
+        with store.alone("pull", 0.2):
+            pass
+        holder.kill()
+    with store.alone("recompute", 5):
+        assert ids(store) == []
+
+
+def test_gone_and_back_the_web_says_so_meanwhile(place: Place) -> None:
+    issuer = Issuer(place.home.root)
+    issuer.hold("real")
+    issuer.issue()
+    client = create_app(place.home, clock=lambda: NOW).test_client()
+    assert client.get("/v1/scores").status_code == 200
+    place.gone()
+    try:
+        for _ in range(2):
+            answer = client.get("/v1/scores")
+            assert (answer.status_code, answer.json["type"]) == (503, "urn:vigie:problem:unreadable-store")
+        assert client.get("/healthz").status_code == 200
+        with pytest.raises(sa.exc.OperationalError):
+            run(issuer.store)
+        assert not place.home.database.exists()
+    finally:
+        place.back()
+    assert client.get("/v1/scores").json["snapshot_id"] == 1
+    run(issuer.store)
+
+
+def test_a_list_of_snapshots_reads_no_document(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VIGIE_DATABASE_URL", raising=False)
+    listed = sa.select(snapshots.c.id, snapshots.c.digest, snapshots.c.issued_at, snapshots.c.withdrawn_at)
+    ours = listed.where(snapshots.c.region == "MLI", snapshots.c.simulated.is_(sa.false()))
+    plans = {}
+    with Store.of(home).reading() as connection:
+        for name, query in {"listed": ours, "changes": sa.select(changes).where(changes.c.id > 7)}.items():
+            text = str(query.compile(connection, compile_kwargs={"literal_binds": True}))
+            plans[name] = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}").all())
+    assert "USING COVERING INDEX snapshots_listed" in plans["listed"]
+    assert "USING INTEGER PRIMARY KEY (rowid>?)" in plans["changes"]
+
+
+def test_opening_a_store_that_is_up_to_date_imports_no_alembic(place: Place) -> None:
+    Store.of(place.home)
+    script = OPEN + "Store.of(Home(Path(sys.argv[1])))\nsys.exit('alembic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script, str(place.home.root)], check=False).returncode == 0
