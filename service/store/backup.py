@@ -102,7 +102,10 @@ def _read(connection: sa.Connection, file: Path, lines: Iterator[dict[str, Any]]
     """Insert the rows that follow the head of a backup."""
     tables = sa.MetaData()
     tables.reflect(connection)
-    table, columns, waiting, rows = None, [], [], 0
+    table: sa.Table | None = None
+    columns: list[str] = []
+    waiting: list[dict[str, Any]] = []
+    rows = 0
 
     def insert() -> None:
         if table is not None and waiting:

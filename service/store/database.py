@@ -45,9 +45,6 @@ DRIVERS = {
 }
 """What a `database_url` may begin with, and what SQLAlchemy calls it."""
 
-MEMORY_MAP = 2**28
-"""How much of a SQLite file is read through the page cache of the system, without copies [bytes]."""
-
 
 class Store:
     """The service's database. Opening one that is empty or of an older Vigie brings its tables up to date."""
@@ -205,7 +202,6 @@ def _sqlite(file: Path) -> sa.Engine:
             "journal_mode = WAL",
             "synchronous = FULL",
             "foreign_keys = ON",
-            f"mmap_size = {MEMORY_MAP}",
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()

@@ -45,11 +45,7 @@ snapshots = sa.Table(
     sa.Column("document", Document, nullable=False),
     sa.Column("withdrawn_at", UtcTime),  # the document stays as it was issued; it is only served no more
     sa.Column("withdrawn_why", sa.Text),
-    # What a list of snapshots shows stands in the index, for to SQLite a row is as long as its document.
-    sa.Index(
-        "snapshots_listed",
-        *("region", "simulated", "id", "withdrawn_at", "issued_at", "input_digest", "previous_digest", "digest"),
-    ),
+    sa.Index("snapshots_of_region", "region", "simulated", "id"),
     sqlite_autoincrement=True,
 )
 

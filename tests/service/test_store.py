@@ -21,7 +21,7 @@ from riskmodel.home import Home
 from service.app import create_app
 from service.store import database
 from service.store.database import Store
-from service.store.tables import REVISION, changes, metadata, runs, snapshots
+from service.store.tables import REVISION, metadata, runs
 from service.store.upgrade import FIRST, FIRST_TABLES, revisions
 
 RELEASED = Path(__file__).parent / "released"
@@ -287,17 +287,26 @@ def test_gone_and_back_the_web_says_so_meanwhile(place: Place) -> None:
     run(issuer.store)
 
 
-def test_a_list_of_snapshots_reads_no_document(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("path", ["/v1/scores", "/v1/runs", "/v1/runs/1", "/v1/alerts", "/readyz", "/", "/country/MLI"])
+def test_nothing_that_is_served_looks_through_a_whole_table(
+    home: Home, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
     monkeypatch.delenv("VIGIE_DATABASE_URL", raising=False)
-    listed = sa.select(snapshots.c.id, snapshots.c.digest, snapshots.c.issued_at, snapshots.c.withdrawn_at)
-    ours = listed.where(snapshots.c.region == "MLI", snapshots.c.simulated.is_(sa.false()))
-    plans = {}
-    with Store.of(home).reading() as connection:
-        for name, query in {"listed": ours, "changes": sa.select(changes).where(changes.c.id > 7)}.items():
-            text = str(query.compile(connection, compile_kwargs={"literal_binds": True}))
-            plans[name] = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}").all())
-    assert "USING COVERING INDEX snapshots_listed" in plans["listed"]
-    assert "USING INTEGER PRIMARY KEY (rowid>?)" in plans["changes"]
+    issuer = Issuer(home.root)
+    issuer.hold("real")
+    issuer.issue()
+    app = create_app(home, clock=lambda: NOW)
+    plans: dict[str, str] = {}
+
+    def explain(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith("SELECT"):
+            rows = connection.connection.cursor().execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+            plans[statement] = "; ".join(row[3] for row in rows)
+
+    sa.event.listen(app.extensions["vigie"].store.engine, "before_cursor_execute", explain)
+    assert app.test_client().get(path).status_code == 200
+    assert plans
+    assert {statement: plan for statement, plan in plans.items() if "SCAN" in plan} == {}
 
 
 def test_opening_a_store_that_is_up_to_date_imports_no_alembic(place: Place) -> None:

@@ -11,11 +11,7 @@ MOMENT = sa.String(27)
 
 def upgrade() -> None:
     """Make the tables and the indexes; what was there stays as it was."""
-    op.create_index(
-        "snapshots_listed",
-        "snapshots",
-        ["region", "simulated", "id", "withdrawn_at", "issued_at", "input_digest", "previous_digest", "digest"],
-    )
+    op.create_index("snapshots_of_region", "snapshots", ["region", "simulated", "id"])
     op.create_index("runs_ended", "runs", ["region", "status", "finished_at"])
     op.create_index("runs_of_region", "runs", ["region", "id"])
     op.create_index("runs_of_snapshot", "runs", ["snapshot_id"])
