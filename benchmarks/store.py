@@ -1,7 +1,7 @@
 """What reading costs after ten years: `python benchmarks/store.py [--snapshots 1500]` prints a table.
 
-The database is SQLite: snapshots of 450 kB that are invented, a run every hour, transitions, messages and changes. Times
-are of the processor, the median of fifteen; `open` is what each process does first.
+The database is SQLite: snapshots of 450 kB that are invented, a run every hour, transitions, messages and changes.
+Times are of the processor, the median of fifteen; `open` is what each process does first.
 """
 
 import argparse
