@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import sqlalchemy as sa
 
+from riskmodel import geography
 from riskmodel import verification as scoring
 from riskmodel.months import Month, month
 from riskmodel.scores import BATTLE, HORIZON, RUNGS
@@ -214,7 +215,11 @@ def scorecard(counted: Counted) -> dict[str, Any]:
             if (cells := [cell for cell in counted.served if first <= cell.lead <= last])
         ],
         "countries": [
-            {"location_code": iso3, "forecasters": beside(c for c in counted.served if c.location_code == iso3)}
+            {
+                "location_code": iso3,
+                "location_name": geography.country(iso3).name(),
+                "forecasters": beside(cell for cell in counted.served if cell.location_code == iso3),
+            }
             for iso3 in countries
         ],
         "differences": [
