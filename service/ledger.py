@@ -173,7 +173,7 @@ def _numbered(first: int, last: int) -> str:
 
 def _raw(connection: sa.Connection, table: sa.Table) -> sa.Select[Any]:
     """A table's columns as they stand in the database: SQLite would not even give back text that is none any more."""
-    columns = []
+    columns: list[sa.ColumnElement[Any]] = []
     for column in table.c:
         if isinstance(column.type, sa.Integer | sa.Boolean):
             columns.append(sa.type_coerce(column, sa.Integer).label(column.name))

@@ -126,8 +126,7 @@ def _issue(
     with store.writing() as connection:
         before = _last(connection, settings.region, simulated)
         now = clock()
-        stands = before is not None and not changed
-        snapshot = before if stands else _insert(connection, said, files, before, input_digest, now)
+        snapshot = _insert(connection, said, files, before, input_digest, now) if before is None or changed else before
         document = snapshot.document
         transitions = lifecycle.evaluate(
             connection,
