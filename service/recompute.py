@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
 from riskmodel import __version__, assessment, geography
 from riskmodel.assessment import Assessment
@@ -22,6 +23,7 @@ from riskmodel.errors import BadInput, Refused, VigieError
 from riskmodel.events.archive import Archive, View
 from riskmodel.explanation import domino, drivers, telling
 from riskmodel.forecasting.baselines import Conflictology, History, Last, Zero
+from riskmodel.forecasting.escalation import RULE_MONTHS, rule
 from riskmodel.forecasting.forecast import Forecast
 from riskmodel.forecasting.pool import SMOOTHER
 from riskmodel.home import Home
@@ -183,7 +185,8 @@ class Shadow:
 
     def forecast(self, panel: Panel, origin: Month) -> tuple[list[Kept], dict[str, Any]]:
         """Its draws, and what the snapshot says of it; without draws a reason."""
-        facts = {"model_id": self.name, "digest": None, "origin": None, "reason": self.why_not or None}
+        facts: dict[str, Any] = {"model_id": self.name, **dict.fromkeys(("digest", "origin", "escalation_probability"))}
+        facts |= {"reason": self.why_not or None}
         if self.bundle is None:
             return [], facts
         facts |= {"digest": self.bundle.digest, "origin": str(self.bundle.origin)}
@@ -191,10 +194,17 @@ class Shadow:
             forecast = self.bundle.model.forecast(panel, origin)
             if (forecast.iso3, forecast.origin) != (panel.iso3, origin) or (forecast.draws < 0).any():
                 raise ValueError("what it answers is no forecast of these countries")
-            return draws.kept("shadow", self.name, forecast), facts
+            said = _chances(panel, self.bundle.escalation.say(panel, forecast).probability)
+            return draws.kept("shadow", self.name, forecast), facts | {"escalation_probability": said}
         except Exception as broken:
             log.warning("the challenger %s failed in the shadow: %s", self.name, broken)
             return [], {**facts, "reason": f"it failed: {type(broken).__name__}"}
+
+
+def _chances(panel: Panel, probability: NDArray[np.float64]) -> dict[str, float | None]:
+    """Probabilities by country; unknown is null."""
+    known = zip(panel.iso3, probability.tolist(), strict=True)
+    return {iso3: None if np.isnan(chance) else round(chance, 4) for iso3, chance in known}
 
 
 def _files(bundle: Bundle, panel: Panel, forecast: Forecast) -> list[Kept]:
@@ -248,6 +258,7 @@ def content(
             "vigie": __version__,
         },
         "shadow": shadowed,
+        "escalation_h24": _chances(panel, rule(panel.history(origin, RULE_MONTHS))),
         **draws.told(files),
         "bands": settings.bands,
         "data_quality": warnings[REGION],

@@ -265,6 +265,7 @@ def _summary(name: str, said: Said) -> dict[str, Any]:
                 "cases": len(told),
                 "came": sum(event["came"] for event in told),
                 "brier": _mean((event["probability"] - event["came"]) ** 2 for event in told),
+                "brier_h24": _mean((event["h24"] - event["came"]) ** 2 for event in told if event["h24"] is not None),
             },
         }
         if sums

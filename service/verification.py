@@ -199,11 +199,14 @@ def _outcomes(fact: SnapshotFacts, members: set[str], found: Came) -> Iterator[t
 class Past:
     """What a snapshot knew of a country: whether it was active, and from how many deaths in three months it escalates.
 
-    `threshold` is None where the last three months were not all known.
+    `threshold` is None where the last three months were not all known. `escalating` is the probability of escalation
+    that a model issued, by its id: it need not be what its draws imply. `rule` is that of the rule h24.
     """
 
     active: bool
     threshold: int | None
+    escalating: Mapping[str, float | None]
+    rule: float | None
 
     @classmethod
     def of(cls, document: Mapping[str, Any], iso3: str) -> "Past":
@@ -213,7 +216,11 @@ class Past:
         seen: list[int | None] = [told["deaths"] for told in row["observed"]]
         last = [expected.get(told["month"], told["deaths"]) for told in row["observed"][-HORIZON:]]
         threshold = None if None in last else max(BATTLE, 2 * sum(last))
-        return cls(any(deaths for deaths in seen[-ACTIVE:]), threshold)
+        escalating = {document["model"]["id"]: row["escalation_probability"]}
+        if shadow := document["shadow"]:
+            escalating[shadow["model_id"]] = (shadow["escalation_probability"] or {}).get(iso3)
+        rule = document["escalation_h24"].get(iso3)
+        return cls(any(deaths for deaths in seen[-ACTIVE:]), threshold, escalating, rule)
 
 
 def scores(said: NDArray[np.int32], cell: Cell, deaths: int, past: Past, forecaster: str) -> dict[str, Any]:
@@ -237,6 +244,9 @@ def scores(said: NDArray[np.int32], cell: Cell, deaths: int, past: Past, forecas
         "active": past.active,
     }
     if cell.months == HORIZON and past.threshold is not None:
-        escalating = float((drawn >= past.threshold).mean())
-        found["escalation"] = {"threshold": past.threshold, "probability": escalating, "came": deaths >= past.threshold}
+        implied = round(float((drawn >= past.threshold).mean()), 4)
+        chance_of_it = past.escalating.get(forecaster, implied)
+        told = {"threshold": past.threshold, "came": deaths >= past.threshold, "h24": past.rule}
+        if chance_of_it is not None:
+            found["escalation"] = {**told, "probability": chance_of_it}
     return {key: round(value, 6) if isinstance(value, float) else value for key, value in found.items()}

@@ -25,7 +25,7 @@ from riskmodel.forecasting.layout import SCHEMA
 from riskmodel.forecasting.pool import SMOOTHER
 from riskmodel.home import Home
 from riskmodel.months import month
-from service import tally
+from service import tally, verification
 from service.app import create_app
 from service.scorecard import EMPTY
 from service.store.tables import changes, forecasts, scorecards, snapshots, verifications
@@ -106,11 +106,25 @@ def test_three_months_are_scored_as_a_sum_with_escalation(watch: Watch) -> None:
     mali = sums[served, "MLI"]
     assert (mali.lead, mali.month, mali.observed) == (3, "2022-03", 181)
     assert mali.scores["probabilities"]["100"] == 0
-    assert mali.scores["escalation"] == {"threshold": 180, "probability": 0, "came": True}
-    assert sums[served, "SEN"].scores["escalation"] == {"threshold": 25, "probability": 0, "came": False}
+    assert mali.scores["escalation"] == {"threshold": 180, "probability": 0, "came": True, "h24": 0}
+    assert sums[served, "SEN"].scores["escalation"] == {"threshold": 25, "probability": 0, "came": False, "h24": 0}
     told = next(entry for entry in card(watch)["forecasters"] if entry["forecaster"] == "served")
-    assert told["three_months"]["escalation"] == {"cases": 7, "came": 1, "brier": pytest.approx(1 / 7, abs=1e-6)}
+    assert told["three_months"]["escalation"] == {
+        "cases": 7,
+        "came": 1,
+        **dict.fromkeys(("brier", "brier_h24"), pytest.approx(1 / 7, abs=1e-6)),
+    }
     assert told["three_months"]["brier_rungs"] == pytest.approx(1 / 42, abs=1e-6), "the rung of 100 deaths, of Mali"
+
+
+def test_escalation_is_judged_by_what_was_said_and_not_by_what_draws_imply(watch: Watch) -> None:
+    document = watch.rows(snapshots)[0].document
+    served, cell = document["model"]["id"], Cell(1, "MLI", 3, 3)
+    document["countries"][0]["escalation_probability"] = 0.75
+    document["shadow"] = {"model_id": "other", "escalation_probability": {"MLI": 0.5}}
+    past, drawn = verification.Past.of(document, "MLI"), np.full((12, 4), 30)
+    said = [verification.scores(drawn, cell, 200, past, name) for name in (served, "other", "ew4s")]
+    assert [scored["escalation"]["probability"] for scored in said] == [0.75, 0.5, 0]
 
 
 def test_only_another_outcome_is_a_revision(watch: Watch) -> None:
