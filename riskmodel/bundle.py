@@ -1,4 +1,5 @@
-"""Trained models on disk: a folder each, with a manifest that says what is in it, and a pointer to the one in service.
+"""Trained models on disk: a folder each, with a manifest that says what is in it, and pointers to
+the one in service and to the one that runs in its shadow.
 
 Nothing is unpickled before its digest is checked. It knows nothing of how a model is trained, and imports neither
 scikit-learn nor the models before one is loaded.
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 FORMAT = 2
 """1 had no voice of its own for escalation."""
 MODEL, MANIFEST = "model.joblib", "manifest.json"
+CHAMPION, CHALLENGER = "champion", "challenger"
 PACKAGES = ("numpy", "pandas", "scikit-learn", "joblib", "vigie")
 COMPRESSION = ("zlib", 3)
 
@@ -159,7 +161,27 @@ def set_champion(models: Path, name: str) -> None:
 
 def champion(models: Path, *, simulated: bool) -> Path | None:
     """The bundle in service for simulated or real data, or None. Raises Refused for a pointer that is no name."""
-    pointer = _pointer(models, simulated=simulated)
+    return _pointed_at(models, _pointer(models, simulated=simulated))
+
+
+def set_challenger(models: Path, name: str) -> None:
+    """Let a bundle run in the shadow of the one in service of its realm. Raises Refused if it is not whole."""
+    manifest, _ = _verified(models / name)
+    with whole_file(_pointer(models, simulated=manifest["simulated"], role=CHALLENGER)) as part:
+        part.write_text(f"{name}\n", encoding="utf-8")
+
+
+def drop_challenger(models: Path, *, simulated: bool) -> None:
+    """Let none run in the shadow any more."""
+    _pointer(models, simulated=simulated, role=CHALLENGER).unlink(missing_ok=True)
+
+
+def challenger(models: Path, *, simulated: bool) -> Path | None:
+    """The bundle that runs in the shadow, or None. Raises Refused for a pointer that is no name."""
+    return _pointed_at(models, _pointer(models, simulated=simulated, role=CHALLENGER))
+
+
+def _pointed_at(models: Path, pointer: Path) -> Path | None:
     if not pointer.exists():
         return None
     name = pointer.read_text(encoding="utf-8").strip()
@@ -168,8 +190,8 @@ def champion(models: Path, *, simulated: bool) -> Path | None:
     return models / name
 
 
-def _pointer(models: Path, *, simulated: bool) -> Path:
-    return models / ("champion-simulated" if simulated else "champion")
+def _pointer(models: Path, *, simulated: bool, role: str = CHAMPION) -> Path:
+    return models / (f"{role}-simulated" if simulated else role)
 
 
 def _whole(path: Path) -> bool:

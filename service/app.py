@@ -15,7 +15,7 @@ from flask import Flask, Response, request
 from flask.json.provider import JSONProvider
 
 from riskmodel.home import Home, default_home
-from service.api import alerts, drivers, health, indicators, problems, runs, scores
+from service.api import alerts, drivers, health, indicators, ledger, problems, runs, scorecard, scores
 from service.api.reading import Parts
 from service.processes import end_with_parent
 from service.settings import load
@@ -58,7 +58,7 @@ def create_app(home: Home | None = None, *, clock: Callable[[], datetime] = lamb
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 31_536_000  # pages name static files with a digest of their content
     app.extensions["vigie"] = Parts(home, settings, Store.of(home), clock)
     problems.register(app)
-    for part in (scores, indicators, drivers, runs, alerts, health, pages):
+    for part in (scores, indicators, drivers, runs, scorecard, ledger, alerts, health, pages):
         app.register_blueprint(part.resource)
     app.after_request(_finish)
     return app

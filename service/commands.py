@@ -212,6 +212,44 @@ def withdraw(home: Home, snapshot: int, why: str) -> None:
         click.echo(f"the correction goes to {', '.join(done.routes)}")
 
 
+@click.group("ledger")
+def ledger_() -> None:
+    """The chain of all that was issued."""
+
+
+@ledger_.command("verify")
+@click.option("--head", metavar="DIGEST", help="A digest that you kept elsewhere: it has to be in the chain.")
+@click.pass_obj
+def verify_ledger(home: Home, head: str | None) -> None:
+    """Hold every byte of every snapshot and of its draws against its digest; exit code 3 if one is not as issued."""
+    from riskmodel.errors import Refused
+    from service import ledger
+    from service.store.database import Store
+
+    with Store.of(home).reading() as connection:
+        walked = ledger.walk(connection, head)
+    for fault in walked.faults:
+        click.echo(fault, err=True)
+    if walked.faults:
+        raise Refused(f"the ledger is not as it was written: {len(walked.faults)} faults")
+    newest = f"; the head is snapshot {walked.head[0]}, {walked.head[1]}" if walked.head else ""
+    click.echo(f"{walked.snapshots} snapshots with {walked.forecasts} forecasts, every byte as it was issued{newest}")
+
+
+@click.command()
+@click.pass_obj
+def verify(home: Home) -> None:
+    """Score the forecasts whose months have come, or were revised, and bring the scorecard up to date."""
+    from datetime import UTC, datetime
+
+    from service import processes
+    from service.store.database import Store
+    from service.verification import verify as run
+
+    processes.end_with_parent()
+    click.echo(run(home, Store.of(home), lambda: datetime.now(UTC)).said)
+
+
 @click.command()
 @click.argument("before", metavar="A", type=int)
 @click.argument("after", metavar="B", type=int)
@@ -284,4 +322,4 @@ def _points(score: dict[str, Any], cause: str) -> str:
     return f"{part:+.1f}" if part else "·"
 
 
-commands = [up, web, scheduler, recompute, scores, changed, runs_, alerts, db]
+commands = [up, web, scheduler, recompute, scores, changed, runs_, ledger_, verify, alerts, db]

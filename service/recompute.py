@@ -5,6 +5,7 @@ service; the next run marks what a killed one left behind.
 """
 
 import hashlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -12,13 +13,18 @@ from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
 from riskmodel import __version__, assessment, geography
 from riskmodel.assessment import Assessment
-from riskmodel.bundle import Bundle, champion, load
+from riskmodel.bundle import Bundle, challenger, champion, load
 from riskmodel.errors import BadInput, Refused, VigieError
 from riskmodel.events.archive import Archive, View
 from riskmodel.explanation import domino, drivers, telling
+from riskmodel.forecasting.baselines import Conflictology, History, Last, Zero
+from riskmodel.forecasting.escalation import RULE_MONTHS, rule
+from riskmodel.forecasting.forecast import Forecast
+from riskmodel.forecasting.pool import SMOOTHER
 from riskmodel.home import Home
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month, last_day
@@ -27,11 +33,13 @@ from riskmodel.reporting import counts, precision
 from riskmodel.reporting.completeness import MATURE, Completeness, Share
 from riskmodel.reporting.silence import few_reports, few_reports_together
 from riskmodel.scores import country_scores
+from service import draws, ledger
 from service.alerts import lifecycle
 from service.alerts.rules import Rule
+from service.draws import Kept
 from service.settings import Settings
 from service.store.database import Store
-from service.store.tables import runs, snapshots
+from service.store.tables import forecasts, runs, snapshots
 from service.store.values import canonical, instant
 
 OBSERVED = 36
@@ -39,6 +47,11 @@ OBSERVED = 36
 
 COUPS = "Powell & Thyne (2011), doi:10.1177/0022343310397436, and later press"
 """Whose coups the shipped list tells."""
+
+BASELINES = (Zero(), Last(), Conflictology(), History(), SMOOTHER)
+"""What every forecast is held against when its months have come."""
+
+log = logging.getLogger("vigie.recompute")
 
 REGION = "*"
 """Stands for all countries of the region together."""
@@ -106,11 +119,11 @@ def _issue(
         _not_withdrawn(connection, settings.region, input_digest)
         before = _last(connection, settings.region, simulated)
     changed = before is None or before.input_digest != input_digest
-    said = content(view, bundle, settings) if changed else {}
+    said, files = content(view, bundle, settings, Shadow.of(home, view, bundle)) if changed else ({}, [])
     with store.writing() as connection:
         before = _last(connection, settings.region, simulated)
         now = clock()
-        snapshot = _insert(connection, said, before, input_digest, now) if before is None or changed else before
+        snapshot = _insert(connection, said, files, before, input_digest, now) if before is None or changed else before
         document = snapshot.document
         transitions = lifecycle.evaluate(
             connection,
@@ -141,19 +154,82 @@ def read(home: Home) -> tuple[View, Bundle]:
     return view, load(path)
 
 
-def content(view: View, bundle: Bundle, settings: Settings) -> dict[str, Any]:
-    """What a snapshot says, apart from its place in the chain."""
+@dataclass(frozen=True)
+class Shadow:
+    """The challenger that forecasts beside the model in service: `name` is its id, `why_not` why it cannot."""
+
+    name: str
+    bundle: Bundle | None = None
+    why_not: str = ""
+
+    @classmethod
+    def of(cls, home: Home, view: View, champion: Bundle) -> "Shadow | None":
+        """The challenger of a home, loaded if it can be; whatever is wrong with it is its own affair."""
+        name = "unknown"
+        try:
+            path = challenger(home.models, simulated=view.simulated)
+            if path is None or path.name == champion.id:
+                return None
+            name, bundle = path.name, load(path)
+        except Exception as broken:
+            log.warning("the challenger %s cannot run in the shadow: %s", name, broken)
+            return cls(name, why_not=_told(broken, home))
+        if bundle.outcome != champion.outcome:
+            return cls(name, why_not=f"it forecasts {bundle.outcome} deaths")
+        return cls(name, bundle)
+
+    def forecast(self, panel: Panel, origin: Month) -> tuple[list[Kept], dict[str, Any]]:
+        """Its draws, and what the snapshot says of it; without draws a reason."""
+        facts: dict[str, Any] = {"model_id": self.name, **dict.fromkeys(("digest", "origin", "escalation_probability"))}
+        facts |= {"reason": self.why_not or None}
+        if self.bundle is None:
+            return [], facts
+        facts |= {"digest": self.bundle.digest, "origin": str(self.bundle.origin)}
+        try:
+            forecast = self.bundle.model.forecast(panel, origin)
+            if (forecast.iso3, forecast.origin) != (panel.iso3, origin) or (forecast.draws < 0).any():
+                raise ValueError("what it answers is no forecast of these countries")
+            said = _chances(panel, self.bundle.escalation.say(panel, forecast).probability)
+            return draws.kept("shadow", self.name, forecast), facts | {"escalation_probability": said}
+        except Exception as broken:
+            log.warning("the challenger %s failed in the shadow: %s", self.name, broken)
+            return [], {**facts, "reason": f"it failed: {type(broken).__name__}"}
+
+
+def _chances(panel: Panel, probability: NDArray[np.float64]) -> dict[str, float | None]:
+    """Probabilities by country; unknown is null."""
+    known = zip(panel.iso3, probability.tolist(), strict=True)
+    return {iso3: None if np.isnan(chance) else round(chance, 4) for iso3, chance in known}
+
+
+def _files(bundle: Bundle, panel: Panel, forecast: Forecast) -> list[Kept]:
+    """The draws that are served, and the baselines' beside them."""
+    beside = [
+        file
+        for simple in BASELINES
+        for file in draws.kept("baseline", simple.name, simple.forecast(panel, forecast.origin))
+    ]
+    return [*draws.kept("served", bundle.id, forecast), *beside]
+
+
+def content(
+    view: View, bundle: Bundle, settings: Settings, shadow: Shadow | None = None
+) -> tuple[dict[str, Any], list[Kept]]:
+    """What a snapshot says, apart from its place in the chain, and the draws behind it."""
     members, outcome = geography.region(settings.region).members, bundle.outcome
     origin = assessment.origin_of(view, members, outcome)
     seen = assessment.look(view, members, outcome, origin)
     observed, expected, completeness, panel = seen.observed, seen.expected, seen.completeness, seen.panel
     forecast = bundle.model.forecast(panel, origin)
+    files = _files(bundle, panel, forecast)
+    shadowing, shadowed = shadow.forecast(panel, origin) if shadow else ([], None)
+    files += shadowing
     escalating = bundle.escalation.say(panel, forecast)
     scored = {row["location_code"]: row for row in country_scores(forecast, expected, settings.bands, escalating)}
     driven = drivers.drivers(bundle.model, seen) if settings.drivers else {}
     warnings = _data_quality(view, observed, completeness, members)
     sources = {iso3: view.sources(iso3, origin) for iso3 in members}
-    return {
+    said = {
         "region": settings.region,
         "origin": str(origin),
         "data_as_of": last_day(origin),
@@ -176,6 +252,9 @@ def content(view: View, bundle: Bundle, settings: Settings) -> dict[str, Any]:
             "trained_at": bundle.trained_at,
             "vigie": __version__,
         },
+        "shadow": shadowed,
+        "escalation_h24": _chances(panel, rule(panel.history(origin, RULE_MONTHS))),
+        **draws.told(files),
         "bands": settings.bands,
         "data_quality": warnings[REGION],
         "indicator_families": _declared(panel),
@@ -194,6 +273,7 @@ def content(view: View, bundle: Bundle, settings: Settings) -> dict[str, Any]:
             for iso3 in members
         ],
     }
+    return said, files
 
 
 def _observed(observed: CountryMonths, iso3: str, outcome: str) -> list[dict[str, Any]]:
@@ -311,15 +391,23 @@ def _not_withdrawn(connection: sa.Connection, region: str, input_digest: str) ->
 
 
 def _insert(
-    connection: sa.Connection, content: dict[str, Any], before: sa.Row[Any] | None, input_digest: str, now: datetime
+    connection: sa.Connection,
+    content: dict[str, Any],
+    files: Sequence[Kept],
+    before: sa.Row[Any] | None,
+    input_digest: str,
+    now: datetime,
 ) -> sa.Row[Any]:
-    """Put a snapshot at the end of the chain."""
+    """Put a snapshot at the end of the chain, with the draws behind it."""
+    now = now.replace(microsecond=0)  # as the document tells it, so that its digest covers the row too
     newest = connection.execute(sa.select(snapshots.c.id, snapshots.c.digest).order_by(snapshots.c.id.desc())).first()
     document = {
         **content,
         "id": newest.id + 1 if newest else 1,
         "previous_digest": newest.digest if newest else None,
         "issued_at": instant(now),
+        "input_digest": input_digest,
+        "withdrawn": ledger.withdrawals(connection),
         "first": before is None,
         "causes": ["first"] if before is None else causes(before.document, content),
     }
@@ -334,6 +422,8 @@ def _insert(
         "document": document,
     }
     connection.execute(sa.insert(snapshots).values(row))
+    if files:
+        connection.execute(sa.insert(forecasts), [{"snapshot_id": row["id"], **file.row} for file in files])
     return connection.execute(sa.select(snapshots).where(snapshots.c.id == row["id"])).one()
 
 

@@ -113,7 +113,7 @@ def _data(view: View, model: Bundle) -> Iterator[Block]:
 def _service(home: Home, model: Bundle) -> Iterator[Block]:
     yield Heading("How it came into service")
     entries = [entry for entry in registry.journal(home.models) if entry.name == model.id]
-    if not entries:
+    if all(entry.how in registry.SHADOW for entry in entries):
         yield Paragraph("It has not been in service.")
     for entry in entries:
         why = f": {entry.why}" if entry.why else ""

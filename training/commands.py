@@ -295,6 +295,41 @@ def promote(home: Home, name: str, years: str | None, force: str | None, jobs: i
 
 
 @click.command()
+@click.argument("name", metavar="[MODEL]", required=False)
+@click.option("--off", is_flag=True, help="Let none run in the shadow any more.")
+@click.option("--why", default="", help="The reason, kept in the journal.")
+@click.pass_obj
+def shadow(home: Home, name: str | None, off: bool, why: str) -> None:
+    """Let a model run in the shadow of the one in service, or none any more.
+
+    From the next snapshot on it forecasts beside the model in service. Nobody is served what it says; it is kept,
+    scored when its months have come, and shown on the scorecard. Without MODEL, say which one it is.
+    """
+    from riskmodel import bundle
+    from riskmodel.errors import Refused
+    from training import registry
+    from training.registry import Promotion
+
+    if off and name:
+        raise click.UsageError("name a model, or say --off")
+    simulated = _view(home).simulated
+    if off:
+        click.echo(
+            f"{registry.unshadow(home.models, simulated=simulated, at=_now(), why=why)} is in the shadow no more"
+        )
+    elif name:
+        model = bundle.load(_path(home, name))
+        if model.provenance.simulated != simulated:
+            held = "simulated" if simulated else "real"
+            raise Refused(f"{model.id} saw other data than the archive's, which are {held}")
+        registry.shadow(home.models, Promotion(_now(), model.id, simulated, "shadow", why))
+        click.echo(f"{model.id} runs in the shadow from the next snapshot on")
+    else:
+        path = bundle.challenger(home.models, simulated=simulated)
+        click.echo(f"{path.name} runs in the shadow" if path else "no model runs in the shadow")
+
+
+@click.command()
 @click.option("--why", default="", help="The reason, kept in the journal.")
 @click.pass_obj
 def rollback(home: Home, why: str) -> None:
@@ -378,7 +413,8 @@ def _into_service(home: Home, view: "View", name: str, workers: "Workers") -> No
     else:
         console.print(
             f"it does not pass the gate: {champion.name if champion else ''} stays in service\n"
-            f"vigie promote {name} --force WHY puts it into service all the same"
+            f"vigie promote {name} --force WHY puts it into service all the same\n"
+            f"vigie shadow {name} lets it run beside, unserved, to be judged by what comes"
         )
 
 
@@ -490,4 +526,4 @@ def _duration(seconds: float) -> str:
     return f"about {seconds / 60:.0f} min" if seconds >= 90 else f"about {seconds:.0f} s"
 
 
-commands = [train, backtest, compare, list_models, card, promote, rollback]
+commands = [train, backtest, compare, list_models, card, promote, shadow, rollback]

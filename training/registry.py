@@ -1,6 +1,6 @@
-"""Which models have been in service, when and why: a journal beside the models, and the way back.
+"""Which models have been in service or in its shadow, when and why: a journal beside the models, and the way back.
 
-The pointer that `bundle` keeps says what is in service; the journal says how it came there. It knows no scores.
+The pointers that `bundle` keeps say what is there; the journal says how it came there. It knows no scores.
 """
 
 import json
@@ -22,12 +22,19 @@ HOW = {
     "gate": "through the gate",
     "force": "past the gate, by force",
     "rollback": "rolled back to",
+    "shadow": "put into the shadow of the model in service",
+    "shadow_off": "taken out of the shadow",
 }
+SHADOW = ("shadow", "shadow_off")
+"""What happens beside the service and not in it."""
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """A model put into service: `at` is ISO 8601 in UTC, `how` one of `HOW`, `checks` what the gate found."""
+    """A model put into service, or into its shadow: `at` is ISO 8601 in UTC, `how` one of `HOW`.
+
+    `checks` are what the gate found.
+    """
 
     at: str
     name: str
@@ -45,8 +52,33 @@ def promote(models: Path, entry: Promotion) -> None:
         known = _stack(kept, entry.simulated)
         if before and before != (known[-1] if known else None):
             kept.append(Promotion(entry.at, before, entry.simulated, "first", "it was in service before this journal"))
-        bundle.set_champion(models, entry.name)
+        _serve(models, entry.name, simulated=entry.simulated)
         _write(models, [*kept, entry])
+
+
+def shadow(models: Path, entry: Promotion) -> None:
+    """Let a model run in the shadow of the one in service, in place of any other, and write it down.
+
+    Raises Refused for one that is not whole, or that is in service.
+    """
+    with FileLock(models / ".promotions.lock"):
+        if entry.name == _in_service(models, entry.simulated):
+            raise Refused(f"{entry.name} is in service: the shadow is for another model")
+        kept = journal(models)
+        bundle.set_challenger(models, entry.name)
+        _write(models, [*kept, entry])
+
+
+def unshadow(models: Path, *, simulated: bool, at: str, why: str) -> str:
+    """Take the model in the shadow out of it; returns its name. Raises Refused where there is none."""
+    with FileLock(models / ".promotions.lock"):
+        path = bundle.challenger(models, simulated=simulated)
+        if path is None:
+            raise Refused("no model runs in the shadow")
+        kept = journal(models)
+        bundle.drop_challenger(models, simulated=simulated)
+        _write(models, [*kept, Promotion(at, path.name, simulated, "shadow_off", why)])
+    return path.name
 
 
 def rollback(models: Path, *, simulated: bool, at: str, why: str) -> tuple[str, str]:
@@ -59,7 +91,7 @@ def rollback(models: Path, *, simulated: bool, at: str, why: str) -> tuple[str, 
         served = _stack(kept, simulated)
         if now is None or len(served) < 2 or served[-1] != now:
             raise Refused("there is no earlier model to go back to")
-        bundle.set_champion(models, served[-2])
+        _serve(models, served[-2], simulated=simulated)
         _write(models, [*kept, Promotion(at, served[-2], simulated, "rollback", why)])
     return now, served[-2]
 
@@ -89,9 +121,15 @@ def names(models: Path) -> list[str]:
 def listed(models: Path) -> list[dict[str, Any]]:
     """What is to be said of each model, the last trained last; `damaged` says why one cannot be read."""
     serving = {_in_service(models, simulated) for simulated in (False, True)}
+    shadows = {path.name for simulated in (False, True) if (path := bundle.challenger(models, simulated=simulated))}
     entries, rows = journal(models), []
     for name in names(models):
-        row: dict[str, Any] = {"model": name, "in_service": name in serving, "damaged": None}
+        row: dict[str, Any] = {
+            "model": name,
+            "in_service": name in serving,
+            "in_shadow": name in shadows,
+            "damaged": None,
+        }
         try:
             facts = bundle.provenance(models / name)
             row |= {
@@ -105,7 +143,8 @@ def listed(models: Path) -> list[dict[str, Any]]:
             }
         except Refused as refused:
             row["damaged"] = str(refused)
-        last = next((entry for entry in reversed(entries) if entry.name == name), None)
+        served = [entry for entry in entries if entry.name == name and entry.how not in SHADOW]
+        last = served[-1] if served else None
         row["promoted"] = {"at": last.at, "how": last.how, "why": last.why} if last else None
         rows.append(row)
     return sorted(rows, key=lambda row: row.get("trained_at", ""))
@@ -115,12 +154,20 @@ def _stack(entries: Sequence[Promotion], simulated: bool) -> list[str]:
     """The models in service one over the other: what a rollback takes off is gone."""
     served: list[str] = []
     for entry in entries:
-        if entry.simulated == simulated:
+        if entry.simulated == simulated and entry.how not in SHADOW:
             if entry.how == "rollback":
                 served.pop()
             elif served[-1:] != [entry.name]:
                 served.append(entry.name)
     return served
+
+
+def _serve(models: Path, name: str, *, simulated: bool) -> None:
+    """Put a model into service; one that was in the shadow is there no more."""
+    shadowing = bundle.challenger(models, simulated=simulated)
+    bundle.set_champion(models, name)
+    if shadowing is not None and shadowing.name == name:
+        bundle.drop_challenger(models, simulated=simulated)
 
 
 def _in_service(models: Path, simulated: bool) -> str | None:

@@ -153,7 +153,7 @@ def models(listed: Sequence[Mapping[str, Any]], console: Console) -> None:
         column.justify = "left"
     for row in listed:
         if row["damaged"]:
-            table.add_row(row["model"], row["damaged"], *[""] * 3, "yes" if row["in_service"] else "", "")
+            table.add_row(row["model"], row["damaged"], *[""] * 3, _standing(row), "")
             continue
         promoted = row["promoted"]
         told = f"{promoted['at'][:10]} {HOW[promoted['how']]}" if promoted else "never"
@@ -167,10 +167,14 @@ def models(listed: Sequence[Mapping[str, Any]], console: Console) -> None:
             row["origin"],
             row["outcome"],
             str(row["seed"]),
-            "yes" if row["in_service"] else "",
+            _standing(row),
             told,
         )
     console.print(table)
+
+
+def _standing(row: Mapping[str, Any]) -> str:
+    return "yes" if row["in_service"] else "in its shadow" if row["in_shadow"] else ""
 
 
 def _table(*headings: str) -> Table:

@@ -135,14 +135,31 @@ verifications = sa.Table(  # a forecast held against what came; a revised outcom
     sa.Column("snapshot_id", sa.Integer, sa.ForeignKey("snapshots.id"), nullable=False),
     sa.Column("forecaster", sa.String(64), nullable=False),
     sa.Column("location_code", sa.String(3), nullable=False),
-    sa.Column("lead", sa.Integer, nullable=False),
+    sa.Column("lead", sa.Integer, nullable=False),  # of the last month
+    sa.Column("months", sa.Integer, nullable=False),  # 1: the month of that lead; 3: the sum of leads 1-3
+    sa.Column("revision", sa.Integer, nullable=False),  # 0 is the first outcome; each other number after it makes one
     sa.Column("month", sa.String(7), nullable=False),
     sa.Column("observed", sa.Integer, nullable=False),  # [deaths]
     sa.Column("data_digest", sa.String(64), nullable=False),  # of the archive that said so
     sa.Column("at", UtcTime, nullable=False),
     sa.Column("scores", Document, nullable=False),  # losses, whether intervals held, PIT, probabilities of rungs
-    sa.UniqueConstraint("snapshot_id", "forecaster", "location_code", "lead", "data_digest", name="verified_once"),
+    sa.UniqueConstraint(
+        "snapshot_id", "forecaster", "location_code", "lead", "months", "revision", name="verified_once"
+    ),
     sa.Index("verifications_of_month", "forecaster", "location_code", "month"),
+    sqlite_autoincrement=True,
+)
+
+scorecards = sa.Table(  # what all verifications come to; the newest of its region, realm and outcome is shown
+    "scorecards",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("region", sa.String(3), nullable=False),
+    sa.Column("simulated", sa.Boolean, nullable=False),
+    sa.Column("outcome", sa.String(16), nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("document", Document, nullable=False),
+    sa.Index("scorecards_of_region", "region", "simulated", "outcome", "id"),
     sqlite_autoincrement=True,
 )
 

@@ -1,5 +1,5 @@
-"""From a country's months to the strokes of a chart, and from contributions to bars. Numbers in, lengths and SVG path
-data out: no colours, no words.
+"""From a country's months to the strokes of a chart, from contributions to bars, from a scorecard to dots. Numbers in,
+lengths and SVG path data out: no colours, no words.
 
 Deaths stand on a log1p scale that all charts of a page share. A month that nobody knows is a gap; a month without
 deaths is a stub on the base line.
@@ -8,7 +8,7 @@ deaths is a stub on the base line.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from math import log1p
+from math import log1p, sqrt
 from typing import Any
 
 STEP = 10
@@ -118,6 +118,54 @@ def bars(values: Sequence[float]) -> Bars:
     unit = 100 / max(high - low, SHORTEST)
     axis = -low * unit
     return Bars(axis, tuple(Bar(axis + min(value, 0.0) * unit, abs(value) * unit, value > 0) for value in values))
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A class of probabilities: what was said, to the right, and how often it came, upwards; in `SQUARE` units."""
+
+    x: float
+    y: float
+    radius: float
+
+
+SQUARE = 100
+"""The side of a square drawing, in units."""
+SMALLEST, LARGEST = 1.2, 5.0
+"""The radius of a dot for next to no cases, and for all of them."""
+
+
+def dots(classes: Sequence[Mapping[str, Any]]) -> tuple[Dot, ...]:
+    """Draw a reliability table: the area of a dot grows with its cases."""
+    total = sum(part["cases"] for part in classes)
+    return tuple(
+        Dot(
+            round(SQUARE * part["probability"], 1),
+            round(SQUARE * (1 - part["frequency"]), 1),
+            round(max(SMALLEST, LARGEST * sqrt(part["cases"] / total)), 2),
+        )
+        for part in classes
+    )
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Bars that stand on the base of a square, (x, y, width, height), and the `y` where all would be level."""
+
+    bars: tuple[tuple[float, float, float, float], ...]
+    level: float
+
+
+def histogram(shares: Sequence[float]) -> Histogram:
+    """Draw shares that sum to 1 on a scale that holds the greatest, and thrice the even share at least."""
+    width, unit = SQUARE / len(shares), SQUARE / max(3 / len(shares), *shares)
+    return Histogram(
+        tuple(
+            (round(i * width + 0.5, 1), round(SQUARE - share * unit, 1), round(width - 1, 1), round(share * unit, 1))
+            for i, share in enumerate(shares)
+        ),
+        round(SQUARE - unit / len(shares), 1),
+    )
 
 
 def _gaps(observed: Sequence[float | None]) -> Iterable[tuple[int, int]]:

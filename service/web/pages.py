@@ -1,4 +1,7 @@
-"""The pages themselves: the region at `/`, one country at `/country/{iso3}`. They read what the API reads."""
+"""The pages themselves: the region at `/`, one country at `/country/{iso3}`, the scorecard at `/scorecard`.
+
+They read what the API reads.
+"""
 
 import hashlib
 from datetime import datetime
@@ -9,7 +12,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from service import payloads
+from service import payloads, scorecard
 from service.alerts import lifecycle, outbox
 from service.api.problems import Problem
 from service.api.reading import Reading, reading
@@ -17,6 +20,9 @@ from service.web import charts, explained, words
 from service.web.language import DEFAULT, LOCALES, language
 
 resource = Blueprint("pages", __name__)
+
+BESIDE = ("conflictology12", "ew4s")
+"""The baselines that stand in the smaller tables of the scorecard: those that are hardest to beat."""
 
 SHADES = 6
 """How many shades the style sheet has for bands."""
@@ -52,6 +58,15 @@ def country(iso3: str) -> Response:
             "families": payloads.indicators(served.document, row),
         }
         return _page("country.html", served=served, country=row, chart=drawn, **told, **_alerts(sight, iso3))
+
+
+@resource.get("/scorecard")
+def card() -> Response:
+    """The scorecard: how the forecasts that were issued have done, beside what they have to beat."""
+    with reading() as sight:
+        served = sight.served()
+        told = scorecard.payload(sight.connection, served)["data"]
+        return _page("scorecard.html", served=served, card=told, base=BESIDE)
 
 
 @resource.errorhandler(Problem)
@@ -95,7 +110,7 @@ def environment(code: str) -> Environment:
         extensions=["jinja2.ext.i18n"],
     )
     made.install_gettext_translations(spoken.texts, newstyle=True)  # type: ignore[attr-defined]  # the i18n extension adds it
-    made.filters["number"] = spoken.number
+    made.filters.update(number=spoken.number, month=spoken.month)
     made.globals.update(
         spoken=spoken,
         languages=[language(other) for other in LOCALES],

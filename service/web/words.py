@@ -72,4 +72,40 @@ KINDS = {
 }
 """The kinds of data that indicators are computed from."""
 
-TABLES = (BANDS, STATUS, OUTCOMES, OUTCOME_MEANINGS, SEVERITIES, REASONS, VOICES, DIRECTIONS, UNDECLARED, UNITS, KINDS)
+FORECASTERS = {
+    "served": "what was served",
+    "zero": "always zero",
+    "last": "the last month, again",
+    "conflictology12": "the last 12 months, again",
+    "history60": "the last 60 months, the recent ones more",
+    "ew4s": "the last 84 months, the recent ones far more, smoothed",
+}
+"""What each forecast is that stands on the scorecard; a challenger is called by its own name."""
+
+UNSCORED = {
+    "no_outcome_yet": "no outcome yet",
+    "no_active_country": "no country with deaths",
+    "too_few_months": "too few months yet",
+    "too_few_countries": "too few countries",
+    "nothing_lost": "nothing to compare with: the other made no error",
+}
+"""Why the scorecard is silent."""
+
+LOSSES = {"crps": "CRPS", "log_crps": "log-CRPS", "ign": "IGN", "mis": "MIS", "brier_25": "Brier ≥ 25"}
+"""Abbreviations that are the same in every language."""
+
+TABLES = (
+    BANDS,
+    STATUS,
+    OUTCOMES,
+    OUTCOME_MEANINGS,
+    SEVERITIES,
+    REASONS,
+    VOICES,
+    DIRECTIONS,
+    UNDECLARED,
+    UNITS,
+    KINDS,
+    FORECASTERS,
+    UNSCORED,
+)

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -296,3 +297,33 @@ def test_mlflow_is_told_of_a_model(home: Home, vigie: Vigie, workshop: Path, mon
     silent = vigie("train", "--model", "promoted:vague", "--mlflow", "http://127.0.0.1:9")
     assert silent.code == 4
     assert "is kept; MLflow at http://127.0.0.1:9 did not take it" in silent.err
+
+
+def test_the_shadow_is_beside_the_service_and_not_in_the_way_back(home: Home, vigie: Vigie, workshop: Path) -> None:
+    vigie("train", "--model", "promoted:vague")
+    first = serving(home)
+    assert "vigie shadow" in vigie("train", "--model", "promoted:zero").out, "what does not pass may run beside"
+    zero = next(name for name in registry.names(home.models) if name != first)
+    assert vigie("shadow", zero, "--why", "a trial").code == 0
+    assert (serving(home), bundle.challenger(home.models, simulated=False)) == (first, home.models / zero)
+    listed = {row["model"]: row for row in registry.listed(home.models)}
+    assert [(listed[name]["in_service"], listed[name]["in_shadow"]) for name in (first, zero)] == [
+        (True, False),
+        (False, True),
+    ]
+    assert listed[zero]["promoted"] is None
+    assert vigie("rollback").code == 3, "the shadow is no service to go back to"
+    assert vigie("promote", zero, "--force", "to see").code == 0
+    assert bundle.challenger(home.models, simulated=False) is None, "what is in service leaves the shadow"
+    assert vigie("rollback").code == 0
+    assert serving(home) == first
+    assert [entry.how for entry in registry.journal(home.models)] == ["first", "shadow", "force", "rollback"]
+
+
+def test_a_model_of_the_other_realm_is_not_put_into_the_shadow(home: Home, vigie: Vigie, workshop: Path) -> None:
+    vigie("train", "--model", "promoted:vague")
+    facts = bundle.provenance(home.models / serving(home))
+    other = bundle.save(Zero(), replace(facts, simulated=True), home.models)
+    refused = vigie("shadow", other)
+    assert (refused.code, "saw other data" in refused.err) == (3, True)
+    assert vigie("shadow", other, "--off").code == 2

@@ -92,6 +92,8 @@ def upgrade() -> None:
         sa.Column("forecaster", sa.String(64), nullable=False),
         sa.Column("location_code", sa.String(3), nullable=False),
         sa.Column("lead", sa.Integer, nullable=False),
+        sa.Column("months", sa.Integer, nullable=False),
+        sa.Column("revision", sa.Integer, nullable=False),
         sa.Column("month", sa.String(7), nullable=False),
         sa.Column("observed", sa.Integer, nullable=False),
         sa.Column("data_digest", sa.String(64), nullable=False),
@@ -99,7 +101,21 @@ def upgrade() -> None:
         sa.Column("scores", sa.Text, nullable=False),
         sa.ForeignKeyConstraint(["snapshot_id"], ["snapshots.id"]),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("snapshot_id", "forecaster", "location_code", "lead", "data_digest", name="verified_once"),
+        sa.UniqueConstraint(
+            "snapshot_id", "forecaster", "location_code", "lead", "months", "revision", name="verified_once"
+        ),
         sqlite_autoincrement=True,
     )
     op.create_index("verifications_of_month", "verifications", ["forecaster", "location_code", "month"])
+    op.create_table(
+        "scorecards",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("region", sa.String(3), nullable=False),
+        sa.Column("simulated", sa.Boolean, nullable=False),
+        sa.Column("outcome", sa.String(16), nullable=False),
+        sa.Column("at", MOMENT, nullable=False),
+        sa.Column("document", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("scorecards_of_region", "scorecards", ["region", "simulated", "outcome", "id"])

@@ -1,0 +1,208 @@
+"""The ledger: any byte, row or withdrawal that is not as it was issued is found; anybody can keep a head elsewhere."""
+
+import hashlib
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from watch import Watch
+
+from service import ledger
+from service.app import create_app
+from service.ledger import Walked
+from service.store.database import Store
+from service.store.tables import snapshots
+from service.store.values import canonical
+from service.withdrawal import withdraw
+
+NOW = datetime(2022, 1, 20, 8, tzinfo=UTC)
+COVERED = {
+    "snapshots": ("region", "issued_at", "input_digest", "digest", "document"),
+    "forecasts": ("forecaster", "location_code", "role", "parquet", "csv", "digest"),
+}
+"""The columns that say something; numbers and marks are altered apart."""
+
+
+@pytest.fixture(scope="module")
+def issued(tmp_path_factory: pytest.TempPathFactory) -> Watch:
+    """Three snapshots, of which the second was withdrawn before the third was issued; a run found that unchanged."""
+    watch = Watch(tmp_path_factory.mktemp("ledger") / "home")
+    watch.model()
+    for number in range(3):
+        watch.take_in("2021-12", MLI=[30 + number] * 12)
+        watch.run(NOW + timedelta(days=number))
+        if number == 1:
+            withdraw(watch.store, [], 2, "a file of another country", NOW + timedelta(days=1, hours=1, microseconds=7))
+    watch.run(NOW + timedelta(days=4))
+    with watch.store.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    return watch
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tampered") / "vigie.db"
+
+
+def walk(path: Path, head: str | None = None) -> Walked:
+    store = Store(f"sqlite:///{path}")
+    try:
+        with store.reading() as connection:
+            return ledger.walk(connection, head)
+    finally:
+        store.engine.dispose()
+
+
+def tampered(issued: Watch, place: Path, statement: str, *values: Any) -> tuple[str, ...]:
+    """What a walk finds once a statement was run past all safeguards on a copy of the database."""
+    for left in place.parent.glob("vigie.db*"):
+        left.unlink()
+    shutil.copy(issued.home.database, place)
+    with closing(sqlite3.connect(place)) as connection:
+        connection.execute("PRAGMA foreign_keys = OFF")
+        assert connection.execute(statement, values).rowcount >= 1
+        connection.commit()
+    return walk(place).faults
+
+
+def cells(issued: Watch) -> Iterator[tuple[str, str, int, bytes]]:
+    """Each cell that holds bytes: table, column, row, content."""
+    with closing(sqlite3.connect(issued.home.database)) as connection:
+        for table, columns in COVERED.items():
+            for column in columns:
+                rows = connection.execute(f"SELECT rowid, CAST({column} AS BLOB) FROM {table} ORDER BY rowid")  # noqa: S608
+                yield from ((table, column, number, held) for number, held in rows if held)
+
+
+def test_what_was_issued_holds(issued: Watch) -> None:
+    walked = walk(issued.home.database)
+    assert walked.faults == ()
+    assert (walked.snapshots, walked.forecasts) == (3, 3 * 6 * 7)
+    newest = issued.rows(snapshots)[-1]
+    assert walked.head == (3, newest.digest)
+    assert newest.document["withdrawn"] == [
+        {"snapshot_id": 2, "at": "2022-01-21T09:00:00.000007Z", "why": "a file of another country"}
+    ]
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_any_single_altered_byte_is_found(issued: Watch, place: Path, data: st.DataObject) -> None:
+    held = data.draw(st.sampled_from(list(COVERED)).flatmap(lambda t: st.sampled_from(_of(issued, t))), label="cell")
+    table, column, number, content = held
+    at = data.draw(st.integers(0, len(content) - 1), label="byte")
+    other = bytearray(content)
+    other[at] ^= data.draw(st.integers(1, 255), label="flip")
+    value = "?" if column in ("parquet", "csv") else "CAST(? AS TEXT)"
+    faults = tampered(issued, place, f"UPDATE {table} SET {column} = {value} WHERE rowid = ?", bytes(other), number)  # noqa: S608
+    assert faults, (table, column, number, at)
+    snapshot = number if table == "snapshots" else (number - 1) // (6 * 7) + 1
+    assert any(f"snapshot {snapshot}" in fault for fault in faults), faults
+
+
+def _of(issued: Watch, table: str) -> list[tuple[str, str, int, bytes]]:
+    return [cell for cell in cells(issued) if cell[0] == table]
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        ("DELETE FROM snapshots WHERE id = 1", "snapshot 1: missing"),
+        ("DELETE FROM snapshots WHERE id = 2", "snapshot 2: missing"),
+        ("DELETE FROM snapshots WHERE id = 3", "snapshot 3: missing, and a run tells of it"),
+        ("UPDATE snapshots SET id = 4 WHERE id = 3", "snapshot 4: its id is not what its document says"),
+        ("UPDATE snapshots SET simulated = 1 WHERE id = 1", "snapshot 1: its simulated is not"),
+        ("UPDATE snapshots SET previous_digest = NULL WHERE id = 2", "snapshot 2: its previous_digest is not"),
+        ("DELETE FROM forecasts WHERE rowid = 5", "snapshot 1, draws of "),
+        ("UPDATE forecasts SET csv = NULL WHERE role = 'served'", "its CSV is altered"),
+        ("UPDATE forecasts SET csv = parquet WHERE forecaster = 'zero'", "its CSV is altered"),
+        (
+            "INSERT INTO forecasts SELECT 3, 'mine', location_code, role, parquet, csv, digest FROM forecasts LIMIT 1",
+            "snapshot 3, draws of mine for MLI: inserted",
+        ),
+        ("UPDATE forecasts SET snapshot_id = 9 WHERE rowid = 1", "snapshot 9: missing, and draws tells of it"),
+        ("UPDATE snapshots SET withdrawn_at = NULL WHERE id = 2", "snapshot 2: its withdrawal is not the one that"),
+        ("UPDATE snapshots SET withdrawn_why = 'b' WHERE id = 2", "snapshot 2: its withdrawal is not the one that"),
+        (
+            "UPDATE snapshots SET withdrawn_at = '2022-01-20T09:00:00.000000Z', withdrawn_why = 'x' WHERE id = 1",
+            "snapshot 1: its withdrawal is not known to snapshot 2",
+        ),
+    ],
+)
+def test_rows_missing_inserted_or_altered_are_named(issued: Watch, place: Path, statement: str, found: str) -> None:
+    faults = tampered(issued, place, statement)
+    assert any(found in fault for fault in faults), faults
+
+
+def test_a_document_that_was_rewritten_with_its_digest_breaks_the_chain(issued: Watch, place: Path) -> None:
+    first = issued.rows(snapshots)[0]
+    said = canonical({**first.document, "source": "mine"})
+    digest = hashlib.sha256(said.encode()).hexdigest()
+    faults = tampered(issued, place, "UPDATE snapshots SET document = ?, digest = ? WHERE id = 1", said, digest)
+    assert faults == ("snapshot 2: it does not follow on the one before it",)
+
+
+def test_a_head_kept_elsewhere_shows_that_the_end_was_cut_or_forged(issued: Watch) -> None:
+    middle = issued.rows(snapshots)[1].digest
+    assert walk(issued.home.database, middle).faults == ()
+    assert walk(issued.home.database, "0" * 64).faults == (f"no snapshot has the digest {'0' * 64}",)
+
+
+def test_the_command_says_what_holds_and_leaves_with_3_where_it_does_not(
+    issued: Watch, vigie: Callable[..., Any]
+) -> None:
+    good = vigie("--home", issued.home.root, "ledger", "verify")
+    assert good.code == 0
+    assert "3 snapshots with 126 forecasts, every byte as it was issued; the head is snapshot 3, " in good.out
+    bad = vigie("--home", issued.home.root, "ledger", "verify", "--head", "f" * 64)
+    assert bad.code == 3
+    assert "no snapshot has the digest" in bad.err
+
+
+def test_the_chain_is_told_page_by_page(issued: Watch) -> None:
+    client = create_app(issued.home, clock=lambda: NOW).test_client()
+    said = client.get("/v1/ledger").json
+    rows = issued.rows(snapshots)
+    assert [(entry["id"], entry["digest"]) for entry in said["data"]] == [(r.id, r.digest) for r in reversed(rows)]
+    assert [entry["withdrawn"] for entry in said["data"]] == [False, True, False]
+    assert [entry["previous_digest"] for entry in said["data"]] == [rows[1].digest, rows[0].digest, None]
+    assert (said["next"], said["snapshot_id"], said["data"][0]["issued_at"]) == (None, 3, "2022-01-22T08:00:00Z")
+    page = client.get("/v1/ledger?limit=2").json
+    assert ([entry["id"] for entry in page["data"]], page["next"]) == ([3, 2], "/v1/ledger?before=2&limit=2")
+    rest = client.get(page["next"]).json
+    assert ([entry["id"] for entry in rest["data"]], rest["next"]) == ([1], None)
+    for query in ("limit=0", "limit=1001", "limit=x", "before=-1", "before=99999999999", "limit=1.5", "limit=²"):
+        answer = client.get(f"/v1/ledger?{query}")
+        assert (answer.status_code, answer.mimetype) == (400, "application/problem+json"), query
+
+
+def test_an_empty_ledger_holds(tmp_path: Path) -> None:
+    watch = Watch(tmp_path / "home")
+    assert walk(watch.home.database) == Walked(0, 0, None, ())
+    client = create_app(watch.home, clock=lambda: NOW).test_client()
+    assert client.get("/v1/ledger").json["data"] == []
+
+
+def test_snapshots_of_before_draws_were_kept_hold_too(issued: Watch, tmp_path: Path) -> None:
+    """An earlier Vigie wrote less into its documents, and the moment of issue to the microsecond."""
+    old = Watch(tmp_path / "home")
+    document = {
+        name: value
+        for name, value in issued.rows(snapshots)[0].document.items()
+        if name not in ("forecasts", "forecasts_csv", "shadow", "input_digest", "withdrawn")
+    }
+    row = {name: document[name] for name in ("id", "region", "simulated", "previous_digest")}
+    digest = hashlib.sha256(canonical(document).encode()).hexdigest()
+    moment = NOW + timedelta(microseconds=5)
+    with old.store.writing() as connection:
+        kept = {**row, "issued_at": moment, "input_digest": "f" * 64, "digest": digest, "document": document}
+        connection.execute(sa.insert(snapshots).values(kept))
+    assert walk(old.home.database).faults == ()

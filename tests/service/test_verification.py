@@ -1,0 +1,385 @@
+"""Verification and the scorecard: what is scored and when, what counts, shadow runs, and how it is told."""
+
+import csv
+import gzip
+import hashlib
+import importlib
+import io
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import sqlalchemy as sa
+from watch import COUNTRIES, Watch
+
+from riskmodel import bundle
+from riskmodel import verification as scoring
+from riskmodel.errors import Refused
+from riskmodel.forecasting.baselines import History
+from riskmodel.forecasting.layout import SCHEMA
+from riskmodel.forecasting.pool import SMOOTHER
+from riskmodel.home import Home
+from riskmodel.months import month
+from service import tally, verification
+from service.app import create_app
+from service.scorecard import EMPTY
+from service.store.tables import changes, forecasts, scorecards, snapshots, verifications
+from service.tally import Cell, Counted, Scored, SnapshotFacts
+from service.withdrawal import withdraw
+
+NOW = datetime(2022, 1, 20, 8, tzinfo=UTC)
+BASELINES = {"zero", "last", "conflictology12", "history60", "ew4s"}
+
+
+@pytest.fixture
+def watch(home: Home) -> Watch:
+    """A home with a snapshot of December 2021; twelve months of 30 deaths in Mali, and as many ahead for certain."""
+    made = Watch(home.root)
+    made.take_in("2021-12", MLI=[30] * 12)
+    made.model()
+    made.run(NOW)
+    return made
+
+
+def card(watch: Watch) -> dict[str, Any]:
+    document: dict[str, Any] = watch.rows(scorecards)[-1].document
+    return document
+
+
+def test_the_draws_behind_a_snapshot_are_kept_and_its_digest_covers_them(watch: Watch) -> None:
+    (snapshot,), kept = watch.rows(snapshots), watch.rows(forecasts)
+    served = snapshot.document["model"]["id"]
+    assert {(row.forecaster, row.role) for row in kept} == {(served, "served"), *((n, "baseline") for n in BASELINES)}
+    assert {row.location_code for row in kept} == set(COUNTRIES), "what cannot be forecast has no draws"
+    for row in kept:
+        assert hashlib.sha256(row.parquet).hexdigest() == row.digest
+        assert snapshot.document["forecasts"][row.forecaster][row.location_code] == row.digest
+        assert (row.csv is not None) == (row.role == "served")
+    mali = next(row for row in kept if (row.role, row.location_code) == ("served", "MLI"))
+    table = pq.read_table(io.BytesIO(mali.parquet))
+    assert table.schema.equals(SCHEMA)
+    assert set(table["deaths"].to_pylist()) == {30}
+    assert (table.num_rows, table["month"][0].as_py().date().isoformat()) == (12 * 12, "2022-01-01")
+    lines = list(csv.DictReader(io.StringIO(gzip.decompress(mali.csv).decode())))
+    assert lines[-1] == {"origin": "2021-12-01", "iso3": "MLI", "month": "2022-12-01", "draw": "11", "deaths": "30"}
+    assert hashlib.sha256(mali.csv).hexdigest() == snapshot.document["forecasts_csv"]["MLI"]
+
+
+def test_each_forecast_is_scored_when_its_month_has_come(watch: Watch) -> None:
+    assert watch.verify(NOW).scored == 0
+    watch.take_in("2022-01", MLI=[30] * 12 + [44])
+    assert watch.verify(NOW).scored == len(COUNTRIES) * 6
+    assert watch.verify(NOW).scored == 0
+    rows = {(row.forecaster, row.location_code): row for row in watch.rows(verifications)}
+    served = watch.rows(snapshots)[0].document["model"]["id"]
+    mali = rows[served, "MLI"]
+    assert (mali.lead, mali.months, mali.revision, mali.month, mali.observed) == (1, 1, 0, "2022-01", 44)
+    assert mali.scores["crps"] == 14
+    assert (mali.scores["within_50"], mali.scores["within_90"], mali.scores["active"]) == (False, False, True)
+    assert mali.scores["mis"] == 20 * 14
+    assert mali.scores["probabilities"] == {"1": 1, "5": 1, "25": 1, "100": 0, "300": 0, "1000": 0}
+    assert mali.scores["pit"] == 1, "all draws lie below what came"
+    assert rows["zero", "MLI"].scores["crps"] == 44
+    quiet = rows[served, "SEN"]
+    assert (quiet.observed, quiet.scores["crps"], quiet.scores["active"]) == (0, 0, False)
+    assert 0 < quiet.scores["pit"] < 1, "certain peace that came lies anywhere in its forecast"
+    last = rows["last", "MLI"]
+    with watch.store.reading() as connection:
+        same = (forecasts.c.forecaster == "last") & (forecasts.c.location_code == "MLI")
+        parquet = connection.scalar(sa.select(forecasts.c.parquet).where(same))
+    draws = pq.read_table(io.BytesIO(parquet))["deaths"].to_numpy().reshape(12, -1)[0]
+    assert last.scores["crps"] == pytest.approx(float(scoring.crps(draws, np.array(44))), abs=1e-6)
+    assert last.scores["ign"] == pytest.approx(float(scoring.ignorance(draws, np.array(44))), abs=1e-6)
+    assert (draws < 44).mean() <= last.scores["pit"] <= (draws <= 44).mean()
+
+
+def test_three_months_are_scored_as_a_sum_with_escalation(watch: Watch) -> None:
+    watch.take_in("2022-03", MLI=[30] * 12 + [60, 60, 61])
+    watch.verify(NOW)
+    served = watch.rows(snapshots)[0].document["model"]["id"]
+    sums = {(r.forecaster, r.location_code): r for r in watch.rows(verifications) if r.months == 3}
+    mali = sums[served, "MLI"]
+    assert (mali.lead, mali.month, mali.observed) == (3, "2022-03", 181)
+    assert mali.scores["probabilities"]["100"] == 0
+    assert mali.scores["escalation"] == {"threshold": 180, "probability": 0, "came": True, "h24": 0}
+    assert sums[served, "SEN"].scores["escalation"] == {"threshold": 25, "probability": 0, "came": False, "h24": 0}
+    told = next(entry for entry in card(watch)["forecasters"] if entry["forecaster"] == "served")
+    assert told["three_months"]["escalation"] == {
+        "cases": 7,
+        "came": 1,
+        **dict.fromkeys(("brier", "brier_h24"), pytest.approx(1 / 7, abs=1e-6)),
+    }
+    assert told["three_months"]["brier_rungs"] == pytest.approx(1 / 42, abs=1e-6), "the rung of 100 deaths, of Mali"
+
+
+def test_escalation_is_judged_by_what_was_said_and_not_by_what_draws_imply(watch: Watch) -> None:
+    document = watch.rows(snapshots)[0].document
+    served, cell = document["model"]["id"], Cell(1, "MLI", 3, 3)
+    document["countries"][0]["escalation_probability"] = 0.75
+    document["shadow"] = {"model_id": "other", "escalation_probability": {"MLI": 0.5}}
+    past, drawn = verification.Past.of(document, "MLI"), np.full((12, 4), 30)
+    said = [verification.scores(drawn, cell, 200, past, name) for name in (served, "other", "ew4s")]
+    assert [scored["escalation"]["probability"] for scored in said] == [0.75, 0.5, 0]
+
+
+def test_only_another_outcome_is_a_revision(watch: Watch) -> None:
+    watch.take_in("2022-01", MLI=[30] * 12 + [44])
+    watch.verify(NOW)
+    before = len(watch.rows(verifications))
+    watch.take_in("2022-01", MLI=[30] * 11 + [31, 44])
+    assert watch.verify(NOW).scored == 0, "other data, the same outcome"
+    watch.take_in("2022-01", MLI=[30] * 12 + [50])
+    done = watch.verify(NOW)
+    assert (done.scored, done.revised) == (6, 6)
+    assert card(watch)["cases"] == len(COUNTRIES)
+    served = next(entry for entry in card(watch)["forecasters"] if entry["forecaster"] == "served")
+    assert served["scores"]["crps"] == pytest.approx(20 / 7, abs=1e-6), "the revised outcome counts"
+    watch.take_in("2022-01", MLI=[30] * 12 + [44])
+    watch.take_in("2022-01", MLI=[30] * 12 + [44], NER=[1])
+    assert watch.verify(NOW).revised == 12
+    rows = [r for r in watch.rows(verifications) if (r.forecaster, r.location_code) == ("zero", "MLI")]
+    assert [(row.revision, row.observed) for row in rows] == [(0, 44), (1, 50), (2, 44)]
+    assert len(watch.rows(verifications)) == before + 6 + 12
+
+
+def test_what_is_not_complete_is_waited_for(watch: Watch) -> None:
+    watch.take_in("2022-01", learned=NOW + timedelta(days=31), MLI=[30] * 12 + [44])
+    assert watch.verify(NOW).scored == 0
+    assert card(watch)["incomplete"][0] == {"location_code": "BFA", "months": ["2022-01"]}
+    watch.take_in("2022-01", MLI=[30] * 12 + [45])
+    assert watch.verify(NOW).scored == len(COUNTRIES) * 6
+    assert card(watch)["incomplete"] == []
+
+
+def facts(number: int, origin: str, withdrawn: int | None = None, trained: str = "2020-12") -> SnapshotFacts:
+    at = None if withdrawn is None else NOW + timedelta(days=withdrawn)
+    return SnapshotFacts(number, "MLI", False, "state_based", month(origin), month(trained), None, at)
+
+
+def test_one_snapshot_counts_for_each_origin() -> None:
+    first, again, later = facts(1, "2021-12"), facts(2, "2021-12"), facts(3, "2022-01")
+    assert list(tally.counting([first, again, later], {})) == [1, 3]
+    scored = {1: NOW}
+    assert list(tally.counting([facts(1, "2021-12", -1), again, later], scored)) == [2, 3], "before it was scored"
+    assert list(tally.counting([facts(1, "2021-12", +1), again, later], scored)) == [1, 3], "nobody takes it back then"
+    assert tally.counting([later, first], {})[1] == month("2022-01"), "a month that the ledger had seen is no forecast"
+    assert tally.counting([facts(1, "2021-12", trained="2022-06")], {})[1] == month("2022-06")
+
+
+def test_a_better_informed_snapshot_of_the_same_origin_does_not_count(watch: Watch) -> None:
+    watch.model(History())
+    assert watch.run(NOW + timedelta(days=1)).issued
+    watch.take_in("2022-01", MLI=[30] * 12 + [44])
+    assert watch.verify(NOW).scored == 2 * len(COUNTRIES) * 6, "each that was issued is scored"
+    assert (card(watch)["cases"], card(watch)["origins"]) == (len(COUNTRIES), 1)
+    assert card(watch)["forecasters"][0]["scores"]["crps"] == 2, "14 deaths in one of seven countries, by the first"
+    withdraw(watch.store, [], 1, "after the fact", NOW + timedelta(days=9))
+    watch.verify(NOW + timedelta(days=10))
+    assert card(watch)["forecasters"][0]["scores"]["crps"] == 2
+
+
+def test_draws_that_were_altered_are_not_scored(watch: Watch, vigie: Callable[..., Any]) -> None:
+    with watch.store.writing() as connection:
+        same = (forecasts.c.forecaster == "ew4s") & (forecasts.c.location_code == "MLI")
+        connection.execute(sa.update(forecasts).where(same).values(parquet=b"PAR1", digest="0" * 64))
+    watch.take_in("2022-01", MLI=[30] * 12 + [44])
+    with pytest.raises(Refused, match="snapshot 1, ew4s, MLI are not as they were issued"):
+        watch.verify(NOW)
+    assert len(watch.rows(verifications)) == len(COUNTRIES) * 6 - 1
+    assert vigie("verify").code == 3
+
+
+def test_a_challenger_runs_in_the_shadow_and_is_scored_beside(watch: Watch) -> None:
+    before = watch.rows(snapshots)[0].document
+    name = watch.model(SMOOTHER, challenger=True)
+    assert not watch.run(NOW).issued, "a challenger alone makes no snapshot"
+    watch.take_in("2022-01", MLI=[30] * 12 + [44])
+    watch.run(NOW)
+    said = watch.rows(snapshots)[1].document
+    assert (before["shadow"], said["shadow"]["model_id"], said["shadow"]["reason"]) == (None, name, None)
+    roles = {(row.snapshot_id, row.role) for row in watch.rows(forecasts) if row.forecaster == name}
+    assert roles == {(2, "shadow")}
+    assert said["countries"][0]["expected_deaths"] == pytest.approx(3 * (11 * 30 + 44) / 12, abs=0.1), "the champion's"
+    watch.take_in("2022-02", MLI=[30] * 12 + [44, 60])
+    watch.verify(NOW)
+    (challenger,) = card(watch)["challengers"]
+    assert challenger["model_id"] == name
+    assert [entry["forecaster"] for entry in challenger["forecasters"]] == [name, "served"]
+    assert {entry["cases"] for entry in challenger["forecasters"]} == {len(COUNTRIES)}, "only where both forecast"
+    assert {d["reasons"]["value"] for d in challenger["differences"]} == {"too_few_months"}
+
+
+def test_a_challenger_that_cannot_never_harms_what_is_served(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    name = watch.model(SMOOTHER, challenger=True)
+    file = watch.home.models / name / "model.joblib"
+    content = file.read_bytes()
+    for number, broken in enumerate(("altered", "gone", "failing", "other outcome", "no name"), start=2):
+        if broken == "altered":
+            file.write_bytes(content[:-1] + b"x")
+        elif broken == "gone":
+            file.unlink()
+        elif broken == "failing":
+            watch.model(_failing(monkeypatch, tmp_path), challenger=True)
+        elif broken == "other outcome":
+            watch.model(History(), challenger=True, outcome="all")
+        else:
+            (watch.home.models / "challenger").write_text("../elsewhere\n")
+        watch.take_in("2021-12", MLI=[30 + number] * 12)
+        assert watch.run(NOW).issued, broken
+        said = watch.rows(snapshots)[-1].document
+        assert said["countries"][0]["expected_deaths"] == 3 * (30 + number)
+        assert said["shadow"]["reason"], broken
+        assert str(watch.home.root) not in said["shadow"]["reason"]
+        assert not [row for row in watch.rows(forecasts) if row.role == "shadow"]
+
+
+def _failing(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Any:
+    """A model that fails when it is asked, of a module that can be imported when it is unpickled."""
+    text = (
+        "from dataclasses import dataclass\nfrom riskmodel.forecasting.baselines import Conflictology\n\n"
+        "@dataclass(frozen=True)\nclass Broken(Conflictology):\n    name: str = 'broken'\n\n"
+        "    def forecast(self, panel, origin):\n        raise ZeroDivisionError('of its own')\n"
+    )
+    (folder / "a_broken_model.py").write_text(text)
+    monkeypatch.syspath_prepend(folder)
+    return importlib.import_module("a_broken_model").Broken()
+
+
+def test_shadow_is_chosen_by_command_and_told_by_the_list(watch: Watch, vigie: Callable[..., Any]) -> None:
+    serving = bundle.champion(watch.home.models, simulated=False)
+    assert serving is not None
+    assert "no model runs in the shadow" in vigie("shadow").out
+    name = watch.model(SMOOTHER, challenger=True)
+    assert vigie("shadow", "--off").code == 0
+    assert vigie("shadow", serving.name).code == 3, "it is in service"
+    assert f"{name} runs in the shadow" in vigie("shadow", name, "--why", "a trial").out
+    assert "in its shadow" in vigie("models").out
+    assert name in vigie("shadow").out
+    assert vigie("shadow", "--off").code == 0
+    assert vigie("shadow", "--off").code == 3
+    assert bundle.challenger(watch.home.models, simulated=False) is None
+
+
+def judged(losses: Callable[[str, int], float], months: int = 12) -> dict[Cell, Scored]:
+    chances = dict.fromkeys(("1", "5", "25", "100", "300", "1000"), 0.25)
+    return {
+        Cell(lead, iso3, 1, 1): Scored(
+            f"2021-{lead:02d}",
+            30 if lead % 4 == 0 else 0,
+            {
+                **dict.fromkeys(("crps", "log_crps", "ign", "mis"), losses(iso3, lead)),
+                "probabilities": chances,
+                "within_50": True,
+                "within_90": True,
+                "active": True,
+                "pit": 0.35,
+            },
+        )
+        for iso3 in COUNTRIES
+        for lead in range(1, months + 1)
+    }
+
+
+def test_a_difference_has_an_interval_only_where_there_are_enough_cases() -> None:
+    def ours(iso3: str, lead: int) -> float:
+        return 1.0 + COUNTRIES.index(iso3) / 10
+
+    counted = Counted(judged(ours), {"zero": judged(lambda iso3, lead: 2.0)})
+    told = {d["score"]: d for d in tally.scorecard(counted)["differences"]}["crps"]
+    one = np.array([[12 * ours(iso3, 0)] for iso3 in sorted(COUNTRIES)])
+    expected = scoring.paired_difference(one, np.full((7, 1), 24.0), np.random.default_rng(0))
+    assert (told["value"], told["low"], told["high"]) == pytest.approx(
+        (expected.value, expected.low, expected.high), abs=1e-4
+    )
+    few = tally.scorecard(Counted(judged(ours, 11), {"zero": judged(lambda iso3, lead: 2.0, 11)}))
+    assert {(d["value"], d["reasons"]["value"]) for d in few["differences"]} == {(None, "too_few_months")}
+
+
+def test_reliability_and_pit_say_what_came() -> None:
+    told = tally.scorecard(Counted(judged(lambda iso3, lead: 1.0), {}))
+    (only,) = told["reliability"]["month_25"]
+    assert only == {"from": 0.2, "to": 0.3, "cases": 84, "probability": 0.25, "frequency": 0.25}
+    assert told["pit"]["all"] == {"cases": 84, "shares": [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]}
+    assert told.keys() == EMPTY.keys()
+    assert tally.scorecard(Counted()) == EMPTY
+
+
+def _text(html: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+def test_before_any_outcome_it_is_said_when_the_first_will_come(watch: Watch) -> None:
+    client = create_app(watch.home, clock=lambda: NOW).test_client()
+    said = client.get("/v1/scorecard").json
+    assert (said["data"]["cases"], said["data"]["reasons"]) == (0, {"forecasters": "no_outcome_yet"})
+    assert said["data"]["next"] == {"month": "2022-01", "not_before": "2022-02-01"}
+    assert (said["simulated"], said["snapshot_id"]) == (False, 1)
+    page = _text(client.get("/scorecard?lang=en").text)
+    assert "No forecast has been scored yet." in page
+    assert "The first is January 2022: it is over on 1 February 2022." in page
+    assert "SIMULATED" not in page
+    assert "Aucune prévision n’a encore été évaluée." in client.get("/scorecard?lang=fr").text
+    assert 'href="/scorecard?lang=en"' in client.get("/?lang=en").text
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Watch:
+    """Four months of service over a simulated archive that moves on with the clock."""
+    made = Watch(tmp_path_factory.mktemp("simulated") / "home")
+    made.model(simulated=True)
+    for end in range(4):
+        now = datetime(2021, 2 + end, 3, tzinfo=UTC)
+        made.simulate(str(month("2021-01") + end), now)
+        made.run(now)
+        made.verify(now)
+    return made
+
+
+def test_a_simulated_archive_brings_scores_as_the_clock_moves(simulated: Watch) -> None:
+    assert [row.document["cases"] for row in simulated.rows(scorecards)] == [0, 8, 24, 48]
+    assert {row.simulated for row in simulated.rows(scorecards)} == {True}
+    assert [row.document["cases"] for row in simulated.rows(changes) if row.kind == "scorecard"] == [0, 8, 24, 48]
+    client = create_app(simulated.home, clock=lambda: datetime(2021, 5, 4, tzinfo=UTC)).test_client()
+    said = client.get("/v1/scorecard").json
+    data = said["data"]
+    assert (said["simulated"], data["origins"], data["first_month"], data["last_month"]) == (
+        True,
+        3,
+        "2021-02",
+        "2021-04",
+    )
+    assert {entry["forecaster"] for entry in data["forecasters"]} == {"served", *BASELINES}
+    ours, twin = (
+        next(entry for entry in data["forecasters"] if entry["forecaster"] == name)
+        for name in ("served", "conflictology12")
+    )
+    assert {**ours, "forecaster": ""} == {**twin, "forecaster": ""}, "the model in service is that very baseline"
+    assert [group["first_lead"] for group in data["lead_groups"]] == [1]
+    assert len(data["countries"]) == 8
+    for lang, words in (("en", ("SIMULATED", "always zero")), ("fr", ("SIMULÉ", "toujours zéro", "Niger"))):
+        page = client.get(f"/scorecard?lang={lang}").text
+        assert all(word in page for word in words)
+        assert "<script" not in page
+        assert page.count("<svg") >= 4
+
+
+def test_simulated_and_real_never_mix(simulated: Watch) -> None:
+    before = len(simulated.rows(verifications))
+    simulated.take_in("2021-05", MLI=[30] * 12)
+    simulated.model()
+    simulated.run(datetime(2021, 6, 3, tzinfo=UTC))
+    simulated.take_in("2021-06", MLI=[30] * 13)
+    assert simulated.verify(datetime(2021, 7, 3, tzinfo=UTC)).scored == len(COUNTRIES) * 6
+    assert {row.snapshot_id for row in simulated.rows(verifications)[before:]} == {5}
+    newest = simulated.rows(scorecards)[-1]
+    assert (newest.simulated, newest.document["cases"]) == (False, len(COUNTRIES))
+    client = create_app(simulated.home, clock=lambda: datetime(2021, 7, 4, tzinfo=UTC)).test_client()
+    assert client.get("/v1/scorecard").json["data"]["cases"] == len(COUNTRIES)
+    assert "SIMULATED" not in client.get("/scorecard?lang=en").text
