@@ -37,6 +37,11 @@ class Home:
         return self.root / "alert_rules.toml"
 
     @property
+    def run(self) -> Path:
+        """What running processes share and a restart may lose."""
+        return self.root / "run"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, request
 from flask.json.provider import JSONProvider
@@ -17,24 +17,23 @@ from flask.json.provider import JSONProvider
 from riskmodel.home import Home, default_home
 from service.api import alerts, drivers, health, indicators, ledger, problems, runs, scorecard, scores
 from service.api.reading import Parts
-from service.processes import end_with_parent
+from service.counters import Counters
+from service.door import SAFE, Door
+from service.keys import Keyring
+from service.processes import LISTENS_ON, end_with_parent
 from service.settings import load
 from service.store.database import Store
 from service.store.values import instant
 from service.web import pages
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 FRESH_FOR = 30
 """How long a client may show an answer without asking again [seconds]."""
 
 THIN = ("text/html", "text/css", "text/csv", "application/json")
 """What is sent compressed to those who take it so: the rest is small, or compressed as it is."""
-
-SAFE = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
 
 
 class Json(JSONProvider):
@@ -55,6 +54,7 @@ def create_app(home: Home | None = None, *, clock: Callable[[], datetime] = lamb
     settings = load(home)
     app = Flask(__name__, static_folder="web/static", template_folder=None)
     app.json = Json(app)
+    app.url_map.merge_slashes = False  # a redirect would repeat whatever host the client has named
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 31_536_000  # pages name static files with a digest of their content
     app.extensions["vigie"] = Parts(home, settings, Store.of(home), clock)
     problems.register(app)
@@ -64,10 +64,14 @@ def create_app(home: Home | None = None, *, clock: Callable[[], datetime] = lamb
     return app
 
 
-def worker() -> Flask:
+def worker() -> "WSGIApplication":
     """The application in a worker of the web server, which ends with the process that started it."""
     end_with_parent(os.getppid(), grace=0.5)
-    return create_app()
+    app = create_app()
+    parts: Parts = app.extensions["vigie"]
+    return Door(
+        app, parts.settings, Keyring(parts.store), Counters(parts.home.run), listens_on=os.environ.get(LISTENS_ON)
+    )
 
 
 def _text(value: object) -> str | None:

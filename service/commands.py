@@ -15,6 +15,7 @@ from service.alerts.commands import alerts
 from service.store.commands import db
 
 if TYPE_CHECKING:
+    from service.keys import Scope
     from service.payloads import Served
     from service.settings import Settings
 
@@ -66,15 +67,22 @@ def up(home: Home, host: str, port: int, region: str | None, pull: tuple[str, ..
 def web(home: Home, host: str, port: int) -> None:
     """Serve what the home holds: the web server alone, without the scheduler."""
     from granian import Granian
-    from granian.constants import Interfaces
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
     from granian.log import LogLevels
 
     from service import processes
-    from service.up import free
+    from service.addresses import loopback
+    from service.up import free, reach
 
-    _settings(home)
+    settings = _settings(home)
+    limits = settings.limits
     free(host, port)
+    if not loopback(host):
+        click.echo(f"vigie: {reach(home, settings, host)}")
     os.environ["VIGIE_HOME"] = str(home.root)
+    os.environ[processes.LISTENS_ON] = host
+    processes.allow_open_files(2 * limits.connections + 256)
     processes.end_with_parent()
     server = Granian(
         "service.app:worker",
@@ -83,6 +91,11 @@ def web(home: Home, host: str, port: int) -> None:
         address=host,
         port=port,
         blocking_threads=THREADS,
+        backpressure=limits.connections,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=1000 * limits.header_seconds, max_buffer_size=limits.header_bytes
+        ),
         respawn_failed_workers=True,
         workers_kill_timeout=5,
         log_level=LogLevels.error,
@@ -120,7 +133,7 @@ def recompute(home: Home, region: str | None) -> None:
     done = run(home, settings, Store.of(home), load(home), lambda: datetime.now(UTC))
     click.echo(done.said)
     if settings.heartbeat_url:
-        heartbeat(str(settings.heartbeat_url))
+        heartbeat(str(settings.heartbeat_url), settings.allow_private_webhooks)
 
 
 @click.command()
@@ -322,4 +335,55 @@ def _points(score: dict[str, Any], cause: str) -> str:
     return f"{part:+.1f}" if part else "·"
 
 
-commands = [up, web, scheduler, recompute, scores, changed, runs_, ledger_, verify, alerts, db]
+@click.group()
+def keys() -> None:
+    """Keys of the API: who may read from a server that is not open, and who may write."""
+
+
+@keys.command()
+@click.option("--scope", type=click.Choice(["read", "write"]), required=True, help="A key that may write may read too.")
+@click.option("--label", required=True, help="Who holds it: shown in the list, so that the right one is revoked.")
+@click.pass_obj
+def add(home: Home, scope: "Scope", label: str) -> None:
+    """Make a key and print it, this once: only its digest is kept."""
+    from datetime import UTC, datetime
+
+    from service import keys
+    from service.store.database import Store
+
+    made = keys.add(Store.of(home), scope, label, datetime.now(UTC))
+    click.echo("this key is shown once and kept nowhere; whoever has it may ask in its name:", err=True)
+    click.echo(made)
+
+
+@keys.command("list")
+@click.pass_obj
+def list_(home: Home) -> None:
+    """List the keys by their prefixes."""
+    from service import keys
+    from service.store.database import Store
+    from service.store.values import instant
+
+    rows = keys.listed(Store.of(home))
+    for row in rows:
+        revoked = f", revoked {instant(row.revoked_at)}" if row.revoked_at else ""
+        click.echo(f"{row.prefix} {row.scope:5} {row.label}: made {instant(row.created_at)}{revoked}")
+    if not rows:
+        click.echo("there are no keys: vigie keys add makes one")
+
+
+@keys.command()
+@click.argument("prefix")
+@click.pass_obj
+def revoke(home: Home, prefix: str) -> None:
+    """Let the key with this PREFIX hold no more, at once and for good."""
+    from datetime import UTC, datetime
+
+    from service import keys
+    from service.store.database import Store
+
+    keys.revoke(Store.of(home), prefix, datetime.now(UTC))
+    click.echo(f"key {prefix} is revoked; web workers turn it away within a second")
+
+
+commands = [up, web, scheduler, recompute, scores, changed, runs_, ledger_, verify, alerts, db, keys]

@@ -1,5 +1,6 @@
 """The processes of a running Vigie: how one command becomes a child, is waited for, and never outlives its parent."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,6 +14,9 @@ from riskmodel.home import Home
 PARENT = "VIGIE_PARENT"
 """The environment variable that tells a child whose child it is, so that it stops when that process is gone."""
 
+LISTENS_ON = "VIGIE_LISTENS_ON"
+"""The environment variable that tells a web worker which host its server is bound to."""
+
 GRACE = 10.0
 """How long a process may take to end after it was asked to [s]."""
 
@@ -20,6 +24,15 @@ GRACE = 10.0
 def command(home: Home, *arguments: str) -> list[str]:
     """The command line of a `vigie` sub-command over a home, by this very interpreter."""
     return [sys.executable, "-m", "riskmodel", "--home", str(home.root), *arguments]
+
+
+def allow_open_files(wanted: int) -> None:
+    """Let this process and its children hold that many files and connections open, as far as the system allows it."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # there are systems without such limits
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, wanted)), hard))
 
 
 _children: set["subprocess.Popen[bytes]"] = set()

@@ -5,12 +5,26 @@ Nested settings use two underscores in the environment: `VIGIE_ROUTES__DUTY__SEC
 
 import base64
 import binascii
+import contextlib
+import ipaddress
 import itertools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, HttpUrl, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    HttpUrl,
+    IPvAnyNetwork,
+    PlainValidator,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -22,6 +36,7 @@ from pydantic_settings import (
 from riskmodel import geography
 from riskmodel.errors import BadInput
 from riskmodel.home import Home
+from service.addresses import Network, loopback
 
 DEFAULT_BANDS = {"minimal": 0.0, "low": 10.0, "moderate": 30.0, "high": 50.0, "very high": 70.0, "extreme": 85.0}
 
@@ -64,6 +79,33 @@ class EmailRoute(BaseModel, extra="forbid"):
             raise ValueError("a password leaves this machine encrypted or not at all: security must be starttls or tls")
         return self
 
+
+class Limits(BaseModel, extra="forbid"):
+    """What one client may ask of a web server, and how long it may take over it; 0 per minute is no limit."""
+
+    address_per_minute: Annotated[int, Field(ge=0)] = 6_000
+    key_per_minute: Annotated[int, Field(ge=0)] = 60_000
+    write_per_minute: Annotated[int, Field(ge=0)] = 60
+    loopback: bool = False
+    body_bytes: Annotated[int, Field(ge=0)] = 65_536
+    url_bytes: Annotated[int, Field(ge=64)] = 8_192
+    header_bytes: Annotated[int, Field(ge=16_384)] = 32_768
+    header_seconds: Annotated[int, Field(ge=1)] = 15
+    connections: Annotated[int, Field(ge=1)] = 1_024
+
+
+def _place(text: object) -> Network | str:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_network(str(text))
+    if not re.fullmatch(r"[\w.-]*[A-Za-z_-][\w.-]*", str(text), re.ASCII):
+        raise ValueError(f"{text!r} is neither a network such as 10.0.0.0/8 nor the name of a host")
+    return str(text).lower()
+
+
+PrivatePlace = Annotated[Network | str, PlainValidator(_place)]
+"""A network, an address, or a host by its name."""
+
+Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[^/\s,]+)$")]
 
 Route = Annotated[WebhookRoute | EmailRoute, Field(discriminator="type")]
 
@@ -109,6 +151,12 @@ class Settings(BaseSettings):
     pull_deadline_seconds: Annotated[int, Field(ge=10)] = 7200
     simulated_seed: int = 1
     routes: dict[str, Route] = {}
+    allow_private_webhooks: list[PrivatePlace] = []
+    public_read: bool | None = None
+    limits: Limits = Limits()
+    trusted_proxies: list[IPvAnyNetwork] = []
+    cors_origins: list[Origin] = []
+    hsts_seconds: Annotated[int, Field(ge=0)] = 0
 
     @field_validator("region")
     @classmethod
@@ -118,6 +166,10 @@ class Settings(BaseSettings):
         except BadInput as unknown:
             raise ValueError(str(unknown)) from unknown
         return region
+
+    def reading_is_open(self, host: str | None) -> bool:
+        """Whether reading takes no key on a server that listens on this host; None where that is not known."""
+        return host is not None and loopback(host) if self.public_read is None else self.public_read
 
     @model_validator(mode="after")
     def _stale_is_later(self) -> Self:

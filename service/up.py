@@ -84,6 +84,18 @@ def up(home: Home, settings: Settings, host: str, port: int, say: Say, ended: Ca
         processes.stop_children()
 
 
+def reach(home: Home, settings: Settings, host: str) -> str:
+    """What it means to listen where others can reach us, for the operator to know."""
+    if settings.reading_is_open(host):
+        reading = "anybody who reaches it may read (public_read = true)"
+    else:
+        reading = (
+            "reading takes a key (vigie keys add --scope read --label NAME), "
+            f"or public_read = true in {home.settings} to let anybody read"
+        )
+    return f"listening on {host}, beyond this machine: {reading}. Keys travel in the clear: put TLS before it"
+
+
 def free(host: str, port: int) -> None:
     """Raises SourceUnavailable if the address cannot be listened on."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -109,7 +121,7 @@ def _answers(url: str, ended: Callable[[], bool]) -> bool:
         if ended():
             return False
         try:
-            with urllib.request.urlopen(url, timeout=1):  # noqa: S310 our own loopback address
+            with urllib.request.urlopen(url, timeout=1):  # nosec B310 # noqa: S310 our own loopback address
                 return True
         except (urllib.error.URLError, OSError):
             time.sleep(0.05)

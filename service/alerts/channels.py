@@ -11,7 +11,7 @@ import smtplib
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -20,6 +20,8 @@ from typing import Any
 import httpx
 from standardwebhooks import Webhook
 
+from service.addresses import Network
+from service.outbound import Guarded
 from service.settings import EmailRoute, WebhookRoute
 from service.store.values import canonical
 
@@ -43,15 +45,30 @@ class TransportError(Exception):
         self.permanent = permanent
 
 
-def send(route: WebhookRoute | EmailRoute, delivery_id: str, payload: Mapping[str, Any], now: datetime) -> None:
-    """Send one message by a route, under the id that all its attempts share. Raises TransportError."""
+def send(
+    route: WebhookRoute | EmailRoute,
+    delivery_id: str,
+    payload: Mapping[str, Any],
+    now: datetime,
+    private: Sequence[Network | str] = (),
+) -> None:
+    """Send one message by a route, under the id that all its attempts share. Raises TransportError.
+
+    `private` names networks and hosts that a webhook may go to though they are not public.
+    """
     if isinstance(route, WebhookRoute):
-        send_webhook(route, delivery_id, payload, now)
+        send_webhook(route, delivery_id, payload, now, private)
     else:
         send_email(route, delivery_id, payload, now)
 
 
-def send_webhook(route: WebhookRoute, delivery_id: str, payload: Mapping[str, Any], now: datetime) -> None:
+def send_webhook(
+    route: WebhookRoute,
+    delivery_id: str,
+    payload: Mapping[str, Any],
+    now: datetime,
+    private: Sequence[Network | str] = (),
+) -> None:
     """POST a payload, signed as Standard Webhooks has it. Any 2xx is success, 410 is for good, all else may pass.
 
     Raises TransportError.
@@ -65,15 +82,15 @@ def send_webhook(route: WebhookRoute, delivery_id: str, payload: Mapping[str, An
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": Webhook(route.secret.get_secret_value()).sign(delivery_id, now, body),
     }
-    status = _status("POST", str(route.url), headers, body.encode())
+    status = _status("POST", str(route.url), headers, body.encode(), private)
     if not 200 <= status < 300:
         raise TransportError(f"the receiver answered {status}", permanent=status == httpx.codes.GONE)
 
 
-def heartbeat(url: str) -> None:
+def heartbeat(url: str, private: Sequence[Network | str] = ()) -> None:
     """Tell a watcher outside that all is well. A failure is logged and goes no further: the watcher notices."""
     try:
-        status = _status("GET", url, {"user-agent": "vigie"}, b"")
+        status = _status("GET", url, {"user-agent": "vigie"}, b"", private)
     except TransportError as failure:
         _LOG.warning("heartbeat: %s", failure)
     else:
@@ -81,13 +98,13 @@ def heartbeat(url: str) -> None:
             _LOG.warning("heartbeat: the watcher answered %d", status)
 
 
-def _status(method: str, url: str, headers: Mapping[str, str], body: bytes) -> int:
+def _status(method: str, url: str, headers: Mapping[str, str], body: bytes, private: Sequence[Network | str]) -> int:
     """The status of one request; redirects are not followed and the answer's body is not read."""
 
     async def request() -> int:
         async with (
             asyncio.timeout(DEADLINE_SECONDS),
-            httpx.AsyncClient(timeout=STEP_SECONDS, follow_redirects=False) as client,
+            httpx.AsyncClient(transport=Guarded(private), timeout=STEP_SECONDS, follow_redirects=False) as client,
             client.stream(method, url, headers=headers, content=body) as response,
         ):
             return response.status_code

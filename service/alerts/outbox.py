@@ -10,6 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import sqlalchemy as sa
@@ -76,7 +77,7 @@ def post(
 
 
 def deliver_due(
-    store: Store, settings: Settings, clock: Clock, send: Send = channels.send, rng: random.Random = _RNG
+    store: Store, settings: Settings, clock: Clock, send: Send | None = None, rng: random.Random = _RNG
 ) -> Counter[str]:
     """Send what is due, oldest first, and count what came of it: `sent`, `retry`, `failed`.
 
@@ -99,7 +100,7 @@ def deliver_due(
 
 
 def try_route(
-    store: Store, settings: Settings, route: str, clock: Clock, send: Send = channels.send, rng: random.Random = _RNG
+    store: Store, settings: Settings, route: str, clock: Clock, send: Send | None = None, rng: random.Random = _RNG
 ) -> Outcome:
     """Send a marked test by a route of the settings, at once and once only, as a row of the outbox like any other."""
     with store.writing() as connection:
@@ -192,9 +193,10 @@ def _claim(store: Store, seen: Any, now: datetime) -> bool:
 
 
 def _attempt(
-    store: Store, settings: Settings, row: Any, attempts: int, clock: Clock, send: Send, rng: random.Random
+    store: Store, settings: Settings, row: Any, attempts: int, clock: Clock, send: Send | None, rng: random.Random
 ) -> Outcome:
     """Send one claimed message and write down what came of it."""
+    send = send or partial(channels.send, private=settings.allow_private_webhooks)
     try:
         send(settings.routes[row.route], row.id, row.document, clock())
     except TransportError as failure:

@@ -3,14 +3,17 @@
 Every kind has a heading in `docs/api.md`. A problem never shows a trace, a path or a secret: those go to the log.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from flask import Flask, Response, current_app
+from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
 from riskmodel.errors import VigieError
+
+MEDIA_TYPE = "application/problem+json; charset=utf-8"
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,54 @@ KINDS = {
         ),
         Kind("unknown-run", 404, "No such run", "No run has this number."),
         Kind(
+            "key-needed",
+            401,
+            "A key is needed",
+            "Show an API key: Authorization: Bearer vigie_… (reading also takes it as the password of HTTP Basic).",
+        ),
+        Kind(
+            "key-refused",
+            401,
+            "The key is not accepted",
+            "The key is unknown, revoked or misspelt.",
+        ),
+        Kind(
+            "key-cannot-write",
+            403,
+            "The key may only read",
+            "What was asked takes a key made with the scope write.",
+        ),
+        Kind(
+            "too-many-requests",
+            429,
+            "Too many requests",
+            "The limit for this minute is used up; Retry-After says how many seconds are left of it.",
+        ),
+        Kind(
+            "unreadable-request",
+            400,
+            "The request cannot be read",
+            "Its address holds a null byte, or its body is shorter than it said.",
+        ),
+        Kind(
+            "large-request",
+            413,
+            "The request is too large",
+            "Its body is longer than the operator allows.",
+        ),
+        Kind(
+            "long-address",
+            414,
+            "The address is too long",
+            "The address with its query is longer than the operator allows.",
+        ),
+        Kind(
+            "busy",
+            503,
+            "Too much is being written",
+            "Other requests are still sending their bodies. Try again in a moment.",
+        ),
+        Kind(
             "unreadable-data",
             503,
             "The data cannot be read",
@@ -82,27 +133,31 @@ class Problem(Exception):
         self.members = members
 
 
-def document(status: int, title: str, detail: str | None, *, name: str | None = None, **members: Any) -> Response:
-    """The one maker of problem documents."""
+def text(status: int, title: str, detail: str | None, *, name: str | None = None, **members: Any) -> bytes:
+    """The one maker of problem documents: the bytes of one, in UTF-8. It needs no application around it."""
     body = {"type": f"urn:vigie:problem:{name}" if name else "about:blank", "title": title, "status": status}
     if detail:
         body["detail"] = detail
-    return Response(
-        current_app.json.dumps({**body, **members}), status, content_type="application/problem+json; charset=utf-8"
-    )
+    return json.dumps({**body, **members}, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def text_of(kind: Kind, **members: Any) -> bytes:
+    """The document of a problem of this kind."""
+    return text(kind.status, kind.title, kind.detail, name=kind.name, **members)
 
 
 def answer(problem: Problem) -> Response:
     """A problem as its document."""
-    kind = problem.kind
-    return document(kind.status, kind.title, kind.detail, name=kind.name, **problem.members)
+    return Response(text_of(problem.kind, **problem.members), problem.kind.status, content_type=MEDIA_TYPE)
 
 
 def register(app: Flask) -> None:
     """Make every failure of the app a problem document."""
 
     def of_http(error: HTTPException) -> Response:
-        response = document(error.code or 500, error.name, error.description if error.code != 500 else None)
+        status = error.code or 500
+        said = text(status, error.name, error.description if status != 500 else None)
+        response = Response(said, status, content_type=MEDIA_TYPE)
         for name, value in error.get_headers():
             if name.lower() != "content-type":
                 response.headers[name] = value

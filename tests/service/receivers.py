@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_network
 from typing import Any
 
 from aiosmtpd.controller import Controller
@@ -17,6 +18,9 @@ from pydantic import SecretStr
 from standardwebhooks import Webhook
 
 from service.settings import EmailRoute, WebhookRoute
+
+LOOPBACK = (ip_network("127.0.0.0/8"),)
+"""What a test allows that means to post to itself: a webhook goes to public addresses and where the settings say."""
 
 SECRET = f"whsec_{b64encode(secrets.token_bytes(24)).decode()}"
 PASSWORD = secrets.token_urlsafe(12)

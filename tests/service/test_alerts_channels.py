@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from receivers import PASSWORD, SECRET, HookReceiver, MailReceiver, silent_port
+from receivers import LOOPBACK, PASSWORD, SECRET, HookReceiver, MailReceiver, silent_port
 
 from service.alerts import channels, words
 from service.alerts.channels import TransportError
@@ -33,6 +34,10 @@ SIMULATED = {
 }
 
 
+send = partial(channels.send, private=LOOPBACK)
+heartbeat = partial(channels.heartbeat, private=LOOPBACK)
+
+
 def now() -> datetime:
     return datetime.now(UTC)
 
@@ -45,21 +50,21 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_webhook_is_signed_and_carries_its_id() -> None:
     with HookReceiver().listening() as receiver:
-        channels.send(receiver.route(), ID, PAYLOAD, now())
+        send(receiver.route(), ID, PAYLOAD, now())
     assert receiver.taken == [(ID, PAYLOAD)]
 
 
 def test_the_signature_is_of_the_moment_in_whatever_zone_it_is_given() -> None:
     with HookReceiver().listening() as receiver:
-        channels.send(receiver.route(), ID, PAYLOAD, now().astimezone(timezone(timedelta(hours=-9))))
+        send(receiver.route(), ID, PAYLOAD, now().astimezone(timezone(timedelta(hours=-9))))
     assert receiver.taken == [(ID, PAYLOAD)]
 
 
 def test_the_same_payload_has_the_same_bytes_each_time() -> None:
     with HookReceiver(500).listening() as receiver:
         with pytest.raises(TransportError):
-            channels.send(receiver.route(), ID, PAYLOAD, now())
-        channels.send(receiver.route(), ID, dict(reversed(PAYLOAD.items())), now())
+            send(receiver.route(), ID, PAYLOAD, now())
+        send(receiver.route(), ID, dict(reversed(PAYLOAD.items())), now())
     assert receiver.bodies[0] == receiver.bodies[1]
     assert receiver.ids == [ID, ID]
 
@@ -69,13 +74,13 @@ def test_the_same_payload_has_the_same_bytes_each_time() -> None:
 )
 def test_only_gone_is_for_good(answer: int, permanent: bool) -> None:
     with HookReceiver(answer).listening() as receiver, pytest.raises(TransportError, match=str(answer)) as failure:
-        channels.send(receiver.route(), ID, PAYLOAD, now())
+        send(receiver.route(), ID, PAYLOAD, now())
     assert failure.value.permanent is permanent
 
 
 def test_redirects_are_not_followed() -> None:
     with HookReceiver(307).listening() as receiver, pytest.raises(TransportError, match="307"):
-        channels.send(receiver.route(), ID, PAYLOAD, now())
+        send(receiver.route(), ID, PAYLOAD, now())
     assert receiver.paths == ["/hook"]
 
 
@@ -85,7 +90,7 @@ def test_a_receiver_that_fails_is_left_within_the_deadline(fault: str) -> None:
     with HookReceiver(fault).listening() as receiver:
         begun = monotonic()
         with pytest.raises(TransportError) as failure:
-            channels.send(receiver.route(), ID, PAYLOAD, now())
+            send(receiver.route(), ID, PAYLOAD, now())
         assert monotonic() - begun < 2
     assert not failure.value.permanent
     assert receiver.taken == []
@@ -95,7 +100,7 @@ def test_a_receiver_that_fails_is_left_within_the_deadline(fault: str) -> None:
 def test_a_receiver_that_is_not_there_is_told_without_its_url(url: str) -> None:
     route = WebhookRoute.model_validate({"type": "webhook", "url": url, "secret": SECRET})
     with pytest.raises(TransportError) as failure:
-        channels.send(route, ID, PAYLOAD, now())
+        send(route, ID, PAYLOAD, now())
     assert not failure.value.permanent
     assert "token-in-path" not in str(failure.value)
 
@@ -104,12 +109,12 @@ def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         with HookReceiver(204, 500, 500).listening() as receiver:
             route = receiver.route("/token-in-path")
-            channels.send(route, ID, PAYLOAD, now())
+            send(route, ID, PAYLOAD, now())
             with pytest.raises(TransportError):
-                channels.send(route, ID, PAYLOAD, now())
-            channels.heartbeat(receiver.url("/token-in-path"))
+                send(route, ID, PAYLOAD, now())
+            heartbeat(receiver.url("/token-in-path"))
         with MailReceiver().listening(auth=True) as mail, pytest.raises(TransportError) as refused:
-            channels.send(mail.route(username="vigie", password=SecretStr("wrong-password")), ID, PAYLOAD, now())
+            send(mail.route(username="vigie", password=SecretStr("wrong-password")), ID, PAYLOAD, now())
     ours = "\n".join(r.getMessage() for r in caplog.records if not r.name.startswith(("mail", "asyncio")))
     assert "heartbeat: the watcher answered 500" in ours
     assert "token-in-path" not in ours
@@ -120,15 +125,15 @@ def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_a_heartbeat_is_one_get() -> None:
     with HookReceiver().listening() as receiver:
-        channels.heartbeat(receiver.url("/ping/1"))
+        heartbeat(receiver.url("/ping/1"))
     assert receiver.paths == ["/ping/1"]
 
 
 @pytest.mark.usefixtures("hurry")
 def test_a_heartbeat_that_fails_goes_no_further_than_the_log(caplog: pytest.LogCaptureFixture) -> None:
     with HookReceiver("hang").listening() as receiver:
-        channels.heartbeat(receiver.url("/ping"))
-    channels.heartbeat("http://127.0.0.1:9/ping")
+        heartbeat(receiver.url("/ping"))
+    heartbeat("http://127.0.0.1:9/ping")
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
 
 
@@ -142,7 +147,7 @@ def mail_of(receiver: MailReceiver) -> EmailMessage:
 
 def test_a_mail_says_it_in_the_language_of_its_route() -> None:
     with MailReceiver().listening() as receiver:
-        channels.send(receiver.route(["a@example.org", "b@example.org"], language="fr"), ID, SIMULATED, now())
+        send(receiver.route(["a@example.org", "b@example.org"], language="fr"), ID, SIMULATED, now())
     message = mail_of(receiver)
     assert message["Subject"] == "SIMULATED – Escalade à Bamako"
     assert message.get_content().splitlines()[:2] == ["SIMULATED – en mots.", "- Côte d’Ivoire"]
@@ -154,7 +159,7 @@ def test_a_mail_says_it_in_the_language_of_its_route() -> None:
 
 def test_a_headline_cannot_add_a_header() -> None:
     with MailReceiver().listening() as receiver:
-        channels.send(receiver.route(), ID, SIMULATED, now())
+        send(receiver.route(), ID, SIMULATED, now())
     message = mail_of(receiver)
     assert message["Bcc"] is None
     assert message["Subject"] == "SIMULATED – ALERT Bcc: all@example.org x"
@@ -165,13 +170,13 @@ def test_a_headline_cannot_add_a_header() -> None:
 )
 def test_an_address_cannot_add_a_header(changed: dict[str, Any]) -> None:
     with MailReceiver().listening() as receiver, pytest.raises(TransportError, match="address"):
-        channels.send(receiver.route(**changed), ID, PAYLOAD, now())
+        send(receiver.route(**changed), ID, PAYLOAD, now())
     assert receiver.taken == []
 
 
 def test_a_sender_without_an_address_is_told() -> None:
     with MailReceiver().listening() as receiver, pytest.raises(TransportError, match="address"):
-        channels.send(receiver.route(sender=""), ID, PAYLOAD, now())
+        send(receiver.route(sender=""), ID, PAYLOAD, now())
 
 
 @pytest.mark.parametrize(
@@ -187,7 +192,7 @@ def test_a_sender_without_an_address_is_told() -> None:
 def test_what_a_mail_server_refuses(refused: dict[str, str], answer: str, permanent: bool, said: str) -> None:
     server = MailReceiver(refused=refused, answer=answer)
     with server.listening(), pytest.raises(TransportError) as failure:
-        channels.send(server.route(["a@example.org", "b@example.org"]), ID, PAYLOAD, now())
+        send(server.route(["a@example.org", "b@example.org"]), ID, PAYLOAD, now())
     assert failure.value.permanent is permanent
     assert said in str(failure.value)
 
@@ -201,7 +206,7 @@ def test_a_mail_server_that_hangs_is_left_within_the_deadline(drip: bytes) -> No
         )
         begun = monotonic()
         with pytest.raises(TransportError) as failure:
-            channels.send(route, ID, PAYLOAD, now())
+            send(route, ID, PAYLOAD, now())
         assert monotonic() - begun < 2
     assert not failure.value.permanent
 
@@ -238,7 +243,7 @@ def test_mail_goes_encrypted_to_a_server_that_proves_its_name(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with MailReceiver().listening(**{security: server_side(certificate)}, auth=True) as receiver:
         route = receiver.route(security=security, username="vigie", password=SecretStr(PASSWORD))
-        channels.send(route, ID, PAYLOAD, now())
+        send(route, ID, PAYLOAD, now())
     assert receiver.encrypted == [True]
     assert receiver.logins == ["vigie"]
 
@@ -250,12 +255,12 @@ def test_mail_does_not_go_to_a_server_that_cannot_prove_its_name(certificate: Pa
         server.listening(**{security: server_side(certificate)}),
         pytest.raises(TransportError, match="CERTIFICATE_VERIFY_FAILED") as failure,
     ):
-        channels.send(server.route(security=security), ID, PAYLOAD, now())
+        send(server.route(security=security), ID, PAYLOAD, now())
     assert not failure.value.permanent
     assert server.taken == []
 
 
 def test_mail_does_not_go_unencrypted_to_a_server_without_starttls() -> None:
     with MailReceiver().listening() as receiver, pytest.raises(TransportError, match="STARTTLS"):
-        channels.send(receiver.route(security="starttls"), ID, PAYLOAD, now())
+        send(receiver.route(security="starttls"), ID, PAYLOAD, now())
     assert receiver.taken == []

@@ -19,7 +19,9 @@ Vigie = Callable[..., Any]
 
 def set_route(home: Home, url: str) -> Settings:
     home.root.mkdir(parents=True, exist_ok=True)
-    home.settings.write_text(f'[routes.duty]\ntype = "webhook"\nurl = "{url}"\nsecret = "{SECRET}"\n')
+    home.settings.write_text(
+        f'allow_private_webhooks = ["127.0.0.1"]\n[routes.duty]\ntype = "webhook"\nurl = "{url}"\nsecret = "{SECRET}"\n'
+    )
     return load(home)
 
 

@@ -9,13 +9,14 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from receivers import SECRET, HookReceiver, MailReceiver
+from receivers import LOOPBACK, SECRET, HookReceiver, MailReceiver
 
 from riskmodel.home import Home
 from service.alerts import channels, outbox, words
@@ -25,6 +26,7 @@ from service.settings import Settings, WebhookRoute
 from service.store.database import Store
 from service.store.tables import deliveries
 
+Posting = partial(Settings, allow_private_webhooks=LOOPBACK)
 HOOK = WebhookRoute.model_validate({"type": "webhook", "url": "http://127.0.0.1:9/", "secret": SECRET})
 FACTS = {
     "name": {"en": "Mali", "fr": "Mali"},
@@ -81,7 +83,7 @@ class Scripted:
 def test_what_waits_is_sent_once_and_with_the_id_of_its_row(store: Store) -> None:
     ids = [post(store, mark=mark) for mark in range(3)]
     with HookReceiver().listening() as receiver:
-        settings = Settings(routes={"duty": receiver.route()})
+        settings = Posting(routes={"duty": receiver.route()})
         assert outbox.deliver_due(store, settings, now) == {"sent": 3}
         assert outbox.deliver_due(store, settings, now) == {}
     assert [(delivery_id, payload["data"]["mark"]) for delivery_id, payload in receiver.taken] == [
@@ -94,7 +96,7 @@ def test_what_waits_is_sent_once_and_with_the_id_of_its_row(store: Store) -> Non
 def test_a_receiver_that_failed_gets_it_later_under_the_same_id(store: Store) -> None:
     delivery_id = post(store, when=now() - timedelta(minutes=2))
     with HookReceiver(500, 200).listening() as receiver:
-        settings = Settings(routes={"duty": receiver.route()})
+        settings = Posting(routes={"duty": receiver.route()})
         assert outbox.deliver_due(store, settings, later(minutes=-2)) == {"retry": 1}
         (row,) = rows(store)
         assert (row.status, row.attempts, row.error) == ("waiting", 1, "the receiver answered 500")
@@ -112,7 +114,7 @@ def test_a_receiver_that_hangs_or_cuts_gets_it_later(store: Store, fault: str, m
     monkeypatch.setattr(channels, "STEP_SECONDS", 0.3)
     delivery_id = post(store, when=now() - timedelta(minutes=2))
     with HookReceiver(fault).listening() as receiver:
-        settings = Settings(routes={"duty": receiver.route()})
+        settings = Posting(routes={"duty": receiver.route()})
         assert outbox.deliver_due(store, settings, later(minutes=-2)) == {"retry": 1}
         assert outbox.deliver_due(store, settings, now) == {"sent": 1}
     assert receiver.ids == [delivery_id, delivery_id]
@@ -121,7 +123,7 @@ def test_a_receiver_that_hangs_or_cuts_gets_it_later(store: Store, fault: str, m
 def test_mail_and_webhook_each_have_their_own_message(store: Store) -> None:
     hook_id, mail_id = post(store, "hook"), post(store, "mail")
     with HookReceiver().listening() as hook, MailReceiver().listening() as mail:
-        settings = Settings(routes={"hook": hook.route(), "mail": mail.route()})
+        settings = Posting(routes={"hook": hook.route(), "mail": mail.route()})
         assert outbox.deliver_due(store, settings, now) == {"sent": 2}
     assert [taken for taken, _ in hook.taken] == [hook_id]
     (envelope,) = mail.taken
@@ -131,7 +133,7 @@ def test_mail_and_webhook_each_have_their_own_message(store: Store) -> None:
 
 def test_waits_grow_and_are_bounded_by_about_three_days(store: Store) -> None:
     post(store)
-    settings = Settings(routes={"duty": HOOK})
+    settings = Posting(routes={"duty": HOOK})
     send = Scripted(*[TransportError("no")] * outbox.ATTEMPTS)
     moments = [now()]
     while rows(store)[0].status == "waiting":
@@ -158,7 +160,7 @@ def test_waits_are_spread(store: Store) -> None:
 def test_what_a_receiver_will_never_take_is_given_up_at_once_and_shown(store: Store) -> None:
     delivery_id = post(store)
     with HookReceiver(410).listening() as receiver:
-        settings = Settings(routes={"duty": receiver.route()})
+        settings = Posting(routes={"duty": receiver.route()})
         assert outbox.deliver_due(store, settings, now) == {"failed": 1}
         assert outbox.deliver_due(store, settings, later(days=9)) == {}
     (given_up,) = outbox.failed(store)
@@ -168,7 +170,7 @@ def test_what_a_receiver_will_never_take_is_given_up_at_once_and_shown(store: St
 
 def test_given_up_is_retried_under_the_same_id_when_a_person_says_so(store: Store) -> None:
     delivery_id = post(store)
-    settings = Settings(routes={"duty": HOOK})
+    settings = Posting(routes={"duty": HOOK})
     send = Scripted(TransportError("gone", permanent=True))
     outbox.deliver_due(store, settings, now, send)
     assert outbox.retry(store, [delivery_id], now()) == 1
@@ -179,7 +181,7 @@ def test_given_up_is_retried_under_the_same_id_when_a_person_says_so(store: Stor
 
 def test_given_up_is_dismissed_when_a_person_says_so(store: Store) -> None:
     delivery_id = post(store)
-    settings = Settings(routes={"duty": HOOK})
+    settings = Posting(routes={"duty": HOOK})
     outbox.deliver_due(store, settings, now, Scripted(TransportError("gone", permanent=True)))
     assert outbox.dismiss(store, [delivery_id]) == 1
     assert outbox.undelivered(store) == []
@@ -190,14 +192,14 @@ def test_given_up_is_dismissed_when_a_person_says_so(store: Store) -> None:
 def test_a_route_that_the_settings_lack_waits_and_is_shown_and_goes_when_it_is_set(store: Store) -> None:
     delivery_id = post(store, "dutty")
     assert outbox.deliver_due(store, Settings(), now) == {}
-    assert outbox.deliver_due(store, Settings(routes={"duty": HOOK}), later(days=9)) == {}
+    assert outbox.deliver_due(store, Posting(routes={"duty": HOOK}), later(days=9)) == {}
     (row,) = rows(store)
     assert (row.status, row.attempts) == ("waiting", 0)
     (shown,) = outbox.undelivered(store)
     assert (shown["id"], shown["route"], shown["problem"]) == (delivery_id, "dutty", "no_route")
     assert outbox.failed(store) == []
     send = Scripted()
-    assert outbox.deliver_due(store, Settings(routes={"dutty": HOOK}), now, send) == {"sent": 1}
+    assert outbox.deliver_due(store, Posting(routes={"dutty": HOOK}), now, send) == {"sent": 1}
     assert outbox.undelivered(store) == []
 
 
@@ -206,7 +208,7 @@ def test_a_dead_route_is_tried_once_a_round_and_holds_up_no_other(store: Store) 
         post(store, "dead", mark=mark)
     post(store, "duty")
     with HookReceiver(*[503] * 9).listening() as dead, HookReceiver().listening() as receiver:
-        settings = Settings(routes={"dead": dead.route(), "duty": receiver.route()})
+        settings = Posting(routes={"dead": dead.route(), "duty": receiver.route()})
         assert outbox.deliver_due(store, settings, now) == {"retry": 1, "sent": 1}
         assert outbox.deliver_due(store, settings, now) == {"retry": 1}
     assert len(set(dead.ids)) == 2
@@ -216,7 +218,7 @@ def test_a_dead_route_is_tried_once_a_round_and_holds_up_no_other(store: Store) 
 def test_a_fault_of_ours_is_logged_retried_and_holds_up_nothing(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     post(store, "odd")
     post(store, "duty")
-    settings = Settings(routes={"odd": HOOK, "duty": HOOK})
+    settings = Posting(routes={"odd": HOOK, "duty": HOOK})
     assert outbox.deliver_due(store, settings, now, Scripted(ZeroDivisionError("inside"))) == {"retry": 1, "sent": 1}
     assert [row.error for row in rows(store)] == ["internal error: ZeroDivisionError", None]
     assert any(record.exc_info for record in caplog.records)
@@ -227,7 +229,7 @@ def test_two_senders_at_once_send_each_message_once(store: Store, tmp_path: Path
     together = threading.Barrier(2)
     counts: list[Any] = []
     with HookReceiver().listening() as receiver:
-        settings = Settings(routes={"duty": receiver.route()})
+        settings = Posting(routes={"duty": receiver.route()})
 
         def sender() -> None:
             own = Store.of(Home(tmp_path))
@@ -248,7 +250,7 @@ def test_two_senders_at_once_send_each_message_once(store: Store, tmp_path: Path
 def test_a_claim_that_another_has_taken_is_left_to_them(store: Store) -> None:
     """Both senders have read the row as due; the second must see at the claim that it is too late."""
     post(store)
-    settings = Settings(routes={"duty": HOOK})
+    settings = Posting(routes={"duty": HOOK})
     inner = Scripted()
 
     class Racing(Scripted):
@@ -266,7 +268,7 @@ def test_a_claim_that_another_has_taken_is_left_to_them(store: Store) -> None:
 def test_a_sender_that_was_overtaken_does_not_undo_what_the_other_did(store: Store) -> None:
     """The first hangs past its lease and fails after a second has begun: the row is the second's by then."""
     post(store, when=now() - timedelta(hours=1))
-    settings = Settings(routes={"duty": HOOK})
+    settings = Posting(routes={"duty": HOOK})
 
     def slow(*_: Any) -> None:
         assert outbox.deliver_due(store, settings, now, Scripted(TransportError("second"))) == {"retry": 1}
@@ -289,7 +291,8 @@ from service.store.database import Store
 home, routes = Home(Path(sys.argv[1])), json.loads(sys.argv[2])
 # The claim is dated back, so that its lease is over when the test goes on.
 clock = lambda: datetime.now(UTC) - outbox.LEASE - timedelta(seconds=1)
-outbox.deliver_due(Store.of(home), Settings(routes=routes), clock)
+allowed = ["127.0.0.1"]
+outbox.deliver_due(Store.of(home), Settings(allow_private_webhooks=allowed, routes=routes), clock)
 """
 
 
@@ -304,7 +307,7 @@ def test_a_sender_killed_between_claim_and_send_loses_nothing(store: Store, tmp_
             assert (row.status, row.attempts) == ("waiting", 1)
             sender.send_signal(signal.SIGKILL)
         assert sender.returncode == -signal.SIGKILL
-        settings = Settings(routes=routes)
+        settings = Posting(routes=routes)
         assert outbox.deliver_due(store, settings, later(minutes=-4)) == {}, "the dead sender's lease still holds"
         assert outbox.deliver_due(store, settings, now) == {"sent": 1}
     assert receiver.ids == [delivery_id, delivery_id]
@@ -315,7 +318,7 @@ def test_a_sender_killed_between_claim_and_send_loses_nothing(store: Store, tmp_
 
 def test_a_test_goes_at_once_and_is_marked(store: Store) -> None:
     with HookReceiver().listening() as receiver:
-        settings = Settings(routes={"duty": receiver.route()})
+        settings = Posting(routes={"duty": receiver.route()})
         assert outbox.try_route(store, settings, "duty", now) == Outcome("sent")
         assert outbox.deliver_due(store, settings, now) == {}
     ((_, payload),) = receiver.taken
@@ -325,7 +328,7 @@ def test_a_test_goes_at_once_and_is_marked(store: Store) -> None:
 
 def test_a_test_that_fails_is_told_to_whoever_asked_and_not_tried_again(store: Store) -> None:
     with HookReceiver(500).listening() as receiver:
-        settings = Settings(routes={"duty": receiver.route()})
+        settings = Posting(routes={"duty": receiver.route()})
         assert outbox.try_route(store, settings, "duty", now) == Outcome("failed", "the receiver answered 500")
         assert outbox.deliver_due(store, settings, later(days=9)) == {}
     assert outbox.undelivered(store) == []

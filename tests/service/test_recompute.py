@@ -361,6 +361,7 @@ def test_a_good_run_calls_the_heartbeat_and_a_failed_one_does_not(
 ) -> None:
     with HookReceiver().listening() as receiver:
         monkeypatch.setenv("VIGIE_HEARTBEAT_URL", receiver.url("/alive"))
+        monkeypatch.setenv("VIGIE_ALLOW_PRIVATE_WEBHOOKS", '["127.0.0.1"]')
         assert vigie("recompute").code == 0
         assert receiver.paths == ["/alive"]
         next(vigil.home.models.glob("*/model.joblib")).unlink()

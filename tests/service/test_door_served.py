@@ -1,0 +1,368 @@
+"""The door in front of real web workers: slow clients, garbage, paths out of the house, two workers, secrets."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from issued import NOW, Issuer
+from receivers import SECRET, HookReceiver
+
+from service import counters, keys
+from service.alerts import outbox
+from service.door import BODIES_AT_ONCE, SAFE
+
+WORKERS = """
+import sys
+from granian import Granian
+from granian.constants import Interfaces
+Granian("service.app:worker", factory=True, interface=Interfaces.WSGI, address="127.0.0.1", port=int(sys.argv[1]),
+        workers=2, blocking_threads=4).serve()
+"""
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(command: list[str], port: int, log: Path, **environment: str) -> Iterator[str]:
+    """A server as a process of its own, with its address; it has ended when the block has."""
+    url = f"http://127.0.0.1:{port}"
+    with log.open("ab") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **environment})
+    try:
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            try:
+                httpx.get(f"{url}/healthz", timeout=5)
+                break
+            except httpx.TransportError:
+                time.sleep(0.05)
+        yield url
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def web(home: Issuer, command: str = "web", **environment: str) -> Any:
+    port = free_port()
+    line = [sys.executable, "-m", "riskmodel", "--home", str(home.home.root), command, "--port", str(port)]
+    return running(line, port, home.home.root.parent / "log.txt", **environment)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def database(databases: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+    """One database for the home that these tests share."""
+    with databases():
+        yield
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, database: None) -> Issuer:
+    made = Issuer(tmp_path_factory.mktemp("door") / "home")
+    made.hold("real")
+    made.issue()
+    return made
+
+
+@pytest.fixture(scope="module")
+def writer(home: Issuer) -> str:
+    return keys.add(home.store, "write", "a writer", datetime.now(UTC))
+
+
+@pytest.fixture(scope="module")
+def served(home: Issuer) -> Iterator[str]:
+    limits = {"HEADER_SECONDS": "1", "CONNECTIONS": "32", "WRITE_PER_MINUTE": "0"}
+    with web(home, **{f"VIGIE_LIMITS__{name}": value for name, value in limits.items()}) as url:
+        yield url
+
+
+def connect(url: str) -> socket.socket:
+    asked = httpx.URL(url)
+    return socket.create_connection((asked.host, asked.port or 80), timeout=10)
+
+
+def ask(url: str, raw: bytes) -> bytes:
+    """What a server says to these very bytes, until it closes."""
+    with connect(url) as connection:
+        connection.sendall(raw)
+        said = b""
+        try:
+            while part := connection.recv(65_536):
+                said += part
+        except ConnectionResetError:
+            pass
+    return said
+
+
+def get(url: str, path: str, headers: str = "") -> int:
+    """The status of one request on a connection of its own, so that each may go to another worker."""
+    return status(ask(url, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n".encode()))
+
+
+def status(said: bytes) -> int:
+    return int(said.split(b" ", 2)[1])
+
+
+def seconds_until_closed(connection: socket.socket, drip: bytes = b"") -> float:
+    began = time.monotonic()
+    connection.settimeout(0.2)
+    while time.monotonic() - began < 10:
+        try:
+            if drip:
+                connection.sendall(drip)
+            if not connection.recv(4096):
+                break
+        except TimeoutError:
+            continue
+        except OSError:
+            break
+    return time.monotonic() - began
+
+
+def test_clients_that_never_finish_their_headers_are_let_go(served: str) -> None:
+    with connect(served) as silent, connect(served) as half, connect(served) as dripping:
+        half.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: ")
+        dripping.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+        assert seconds_until_closed(dripping, drip=b"X-A: 1\r\n") < 3
+        assert seconds_until_closed(half) < 3
+        assert seconds_until_closed(silent) < 3
+
+
+def test_more_slow_clients_than_places_do_not_keep_others_out(served: str) -> None:
+    with ExitStack() as held:
+        for _ in range(80):
+            connection = held.enter_context(connect(served))
+            connection.sendall(b"GET / HT")
+        began = time.monotonic()
+        assert httpx.get(f"{served}/healthz", timeout=20).status_code == 200
+        assert time.monotonic() - began < 10
+
+
+def test_bodies_that_do_not_come_keep_nobody_waiting(served: str, writer: str) -> None:
+    headers = f"Host: x\r\nConnection: close\r\nAuthorization: Bearer {writer}\r\n"
+    head = f"POST /v1/scores HTTP/1.1\r\n{headers}Content-Length: 10\r\n\r\n".encode()
+    with ExitStack() as held:
+        for _ in range(5 * BODIES_AT_ONCE):
+            held.enter_context(connect(served)).sendall(head + b"abc")
+            if status(ask(served, head + b"abcdefghij")) == 503:
+                break
+        assert status(ask(served, head + b"abcdefghij")) == 503
+        assert [get(served, "/v1/scores") for _ in range(20)] == [200] * 20
+        time.sleep(1.5)
+        assert get(served, "/v1/scores") == 200, "nor after a while"
+    until = time.monotonic() + 10
+    while (said := status(ask(served, head + b"abcdefghij"))) == 503 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert said == 405, "whoever goes away gives the place back"
+
+
+def test_a_stranger_is_answered_before_any_body_comes(served: str) -> None:
+    with connect(served) as connection:
+        connection.sendall(b"POST /v1/recompute HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+        assert status(connection.recv(4096)) == 401
+
+
+HOST = b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+CLOSE = b"Host: x\r\nConnection: close\r\n"
+
+
+@pytest.mark.parametrize(
+    ("raw", "answered"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\xff\r\n\r\n", {400}),
+        (b"\x00" * 300 + b"\r\n\r\n", {400}),
+        (b"GET\r\n\r\n", {400}),
+        (b"GET / HTTP/9.9\r\n\r\n", {400}),
+        (b"FOO!$ /" + HOST, {405}),
+        (b"get /" + HOST, {405}),
+        (b"TRACE /" + HOST, {405}),
+        (b"CONNECT evil.example.org:443" + HOST, {400, 405}),
+        (b"PUT /v1/scores" + HOST, {405}),
+        (b"OPTIONS *" + HOST, {200, 204, 400, 404, 405}),
+        (b"GET /v1/scores\x00" + HOST, {400}),
+        (b"GET /v1/scores/%00" + HOST, {400}),
+        (b"GET /%ff%fe%zz%" + HOST, {404}),
+        (b"GET /v1/scores/%e2%80%ae%0d%0aSet-Cookie:%20x=1" + HOST, {404}),
+        (b"GET /?%ff=%zz&&&===&lang=%00" + HOST, {200}),
+        (b"GET /v1/scores?" + b"a" * 9_000 + HOST, {414}),
+        (b"GET /" + b"a" * 70_000 + HOST, {414, 431}),
+        (b"GET / HTTP/1.1\r\n" + CLOSE + b"X-A: " + b"a" * 50_000 + b"\r\n\r\n", {431}),
+        (b"GET / HTTP/1.1\r\n" + CLOSE + b"X-A: 1\r\n" * 200 + b"\r\n", {431}),
+        (b"GET / HTTP/1.1\r\n" + CLOSE + b"X-A: \xff\x01\r\n\r\n", {200, 400}),
+        (b"GET / HTTP/1.1\r\n" + CLOSE + b"Accept-Language: \xc3\xa9;q=x,,;;\r\nCookie: \xe9\r\n\r\n", {200, 400}),
+        (b"GET / HTTP/1.1\r\n" + CLOSE + b"Authorization: Basic \xff\xff\r\n\r\n", {200, 400}),
+        (
+            b"GET /v1/scores HTTP/1.1\r\n" + CLOSE + b'If-None-Match: """", W/, *\r\nRange: bytes=9-1\r\n\r\n',
+            {200, 304},
+        ),
+        (b"POST / HTTP/1.1\r\n" + CLOSE + b"Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcde", {400}),
+        (b"POST / HTTP/1.1\r\n" + CLOSE + b"Content-Length: -1\r\n\r\n", {400}),
+        (b"POST / HTTP/1.1\r\n" + CLOSE + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", {400, 401}),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {400, 0}),
+    ],
+)
+def test_garbage_gets_a_refusal_and_never_a_fault(served: str, raw: bytes, answered: set[int]) -> None:
+    said = ask(served, raw)
+    assert (status(said) if said else 0) in answered
+    assert b"Set-Cookie" not in said.partition(b"\r\n\r\n")[0]
+    assert httpx.get(f"{served}/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("../app.py", "..%2fapp.py", "%2e%2e/app.py", "%2e%2e%2fapp.py", "..%5capp.py", "..\\app.py", "....//app.py"),
+        *("%2e%2e%2f%2e%2e%2f%2e%2e%2f%2e%2e%2f%2e%2e%2f%2e%2e%2fetc/passwd", "/etc/passwd", "//etc/passwd"),
+        *("%2fetc%2fpasswd", "file:///etc/passwd", "..%c0%af..%c0%afapp.py", "..%252fapp.py", "%00", "vigie.css%00.py"),
+        *(".", "..", "", "./", "../templates/base.html", "vigie.css/../../app.py", "C:%5cwindows"),
+    ],
+)
+def test_no_path_leads_out_of_the_static_files(served: str, path: str) -> None:
+    said = ask(served, b"GET /static/" + path.encode() + HOST)
+    assert status(said) in (400, 404)
+    assert b"root:" not in said
+    assert b"create_app" not in said
+
+
+def test_every_answer_is_armoured_and_none_lets_other_sites_read(served: str) -> None:
+    tag = httpx.get(f"{served}/v1/scores").headers["etag"]
+    answers = [
+        *(
+            httpx.get(served + path)
+            for path in ("/", "/v1/scores", "/healthz", "/readyz", "/static/vigie.css", "/nowhere")
+        ),
+        httpx.get(f"{served}/v1/scores", headers={"If-None-Match": tag}),
+        httpx.post(f"{served}/v1/scores"),
+        httpx.put(f"{served}/v1/scores"),
+        httpx.get(f"{served}/{'a' * 9_000}"),
+        httpx.options(f"{served}/v1/scores", headers={"Origin": "https://a.example"}),
+    ]
+    assert {answer.status_code for answer in answers} >= {200, 304, 401, 404, 405, 414}
+    for answer in answers:
+        for name, value in SAFE.items():
+            assert answer.headers.get_list(name) == [value], answer.url
+        assert [name for name in answer.headers if name.startswith("access-control")] == []
+
+
+def test_two_workers_keep_one_limit_and_one_list_of_keys(home: Issuer, tmp_path: Path) -> None:
+    held = keys.add(home.store, "read", "a reader", datetime.now(UTC))
+    environment = {"VIGIE_HOME": str(home.home.root), "VIGIE_LIMITS__LOOPBACK": "true", "VIGIE_LISTENS_ON": "127.0.0.1"}
+    for file in home.home.run.glob("counters*"):
+        file.unlink()
+    port = free_port()
+    command = [sys.executable, "-c", WORKERS, str(port)]
+    with running(command, port, tmp_path / "log", VIGIE_LIMITS__ADDRESS_PER_MINUTE="40", **environment) as url:
+        until = time.monotonic() + 20
+        while len(list(home.home.run.glob("counters-*.lock"))) < 2 and time.monotonic() < until:
+            time.sleep(0.05)
+        if time.time() % 60 > 52:
+            time.sleep(60.5 - time.time() % 60)
+        window, before = int(time.time()) // 60, counted(home, int(time.time()) // 60)
+        came = [get(url, "/healthz") for _ in range(100)]
+        assert window == int(time.time()) // 60, "a hundred requests take no seven seconds"
+        assert came.count(200) == 40 - sum(before)
+        after = counted(home, window)
+        assert sum(after) == 100 + sum(before)
+        assert sum(count > 0 for count in after) == 2, "both workers have answered, and both have refused"
+        shown = f"Authorization: Bearer {held}\r\n"
+        assert {get(url, "/healthz", shown) for _ in range(20)} == {200}
+        keys.revoke(home.store, held.split("_")[1], datetime.now(UTC))
+        time.sleep(1.0)
+        assert 200 not in {get(url, "/healthz", shown) for _ in range(20)}
+
+
+def counted(home: Issuer, window: int) -> list[int]:
+    """What each worker has counted of this one asker in a window."""
+    cells = memoryview((home.home.run / "counters").read_bytes()).cast("Q")[counters.HEAD :]
+    first_row = cells[: counters.PLACES * counters.COLUMNS]
+    columns = [first_row[column :: counters.COLUMNS] for column in range(counters.COLUMNS)]
+    return [max(cell & 0xFFFF_FFFF if cell >> 32 == window else 0 for cell in column) for column in columns]
+
+
+def test_beyond_this_machine_it_says_what_that_means_and_asks_for_a_key(home: Issuer, writer: str) -> None:
+    log = home.home.root.parent / "up.txt"
+    for command, chosen, said, without in (
+        ("web", {}, "reading takes a key (vigie keys add --scope read", 401),
+        ("up", {"VIGIE_PUBLIC_READ": "true"}, "anybody who reaches it may read (public_read = true)", 200),
+    ):
+        port = free_port()
+        line = [sys.executable, "-m", "riskmodel", "--home", str(home.home.root), command]
+        with running([*line, "--host", "0.0.0.0", "--port", str(port)], port, log, **chosen) as url:
+            assert httpx.get(f"{url}/v1/scores").status_code == without
+            assert httpx.get(f"{url}/", auth=("", writer)).status_code == 200
+            assert httpx.get(f"{url}/healthz").status_code == 200
+            assert httpx.post(f"{url}/v1/scores").status_code == 401
+        assert "listening on 0.0.0.0, beyond this machine: " + said in log.read_text()
+
+
+def test_no_secret_is_in_an_answer_a_log_or_a_file(tmp_path: Path) -> None:
+    """Everything that is secret is set, everything fails that can, and nothing of it is found anywhere."""
+    home = Issuer(tmp_path / "home")
+    home.hold("real")
+    home.issue()
+    log = tmp_path / "log.txt"
+    made = [keys.add(home.store, "read", "r", datetime.now(UTC)), keys.add(home.store, "write", "w", datetime.now(UTC))]
+    with HookReceiver(*[500] * 9).listening() as receiver:
+        home.home.settings.write_text(
+            'allow_private_webhooks = ["127.0.0.1"]\ndeliver_every_seconds = 1\n'
+            f'[routes.hook]\ntype = "webhook"\nurl = "{receiver.url("/token-in-path?token-in-query")}"\n'
+            f'secret = "{SECRET}"\n'
+            '[routes.inside]\ntype = "webhook"\nurl = "http://user:pass-in-url@[::1]:9/token-in-path"\n'
+            f'secret = "{SECRET}"\n'
+            '[routes.mail]\ntype = "email"\nto = ["a@example.org"]\nsender = "b@example.org"\nhost = "127.0.0.1"\n'
+            'port = 9\nusername = "u"\npassword = "mail-password"\nsecurity = "tls"\n'
+        )
+        with home.store.writing() as connection:
+            data = {"headline": {"en": "Alert", "fr": "Alerte"}, "text": {"en": "Alert", "fr": "Alerte"}}
+            for route in ("hook", "inside", "mail"):
+                outbox.post(connection, route=route, kind="firing", data=data, now=NOW)
+        environment = {
+            "VIGIE_UCDP_TOKEN": "ucdp-secret",
+            "VIGIE_ACLED_USERNAME": "acled-user",
+            "VIGIE_ACLED_PASSWORD": "acled-secret",
+            "VIGIE_HEARTBEAT_URL": receiver.url("/token-in-path"),
+        }
+        said = []
+        with web(home, "up", **environment) as url:
+            shown = [
+                {"Authorization": f"Bearer {key}"}
+                for key in (*made, made[0][:-1] + "x", "vigie_00000000_guessed-secret")
+            ]
+            paths = ("/", "/v1/scores", "/v1/runs", "/v1/alerts", "/readyz", "/nowhere", "/v1/scores/XYZ", "/static/x")
+            until = time.monotonic() + 20
+            while time.monotonic() < until and log.read_text().count("delivery msg_") < 3:
+                time.sleep(0.2)
+            with httpx.Client(base_url=url) as client:
+                for headers in shown:
+                    for path in paths:
+                        said += [client.get(path, headers=headers), client.post(path, headers=headers, content=b"x")]
+    assert log.read_text().count("delivery msg_") >= 3
+    home.store.engine.dispose()
+    files = [file for file in home.home.root.rglob("*") if file.is_file() and file != home.home.settings]
+    everything = b"\n".join(
+        [log.read_bytes(), *(str(dict(answer.headers)).encode() + answer.content for answer in said)]
+        + [file.read_bytes() for file in files]
+    )
+    secrets = [
+        *(SECRET.removeprefix("whsec_"), "mail-password", "token-in-path", "token-in-query", "pass-in-url"),
+        *("ucdp-secret", "acled-secret", "guessed-secret", *(key.split("_")[2][:-1] for key in made)),
+    ]
+    assert [secret for secret in secrets if secret.encode() in everything] == []
+    assert b"Traceback" not in b"".join(answer.content for answer in said)

@@ -1,0 +1,146 @@
+"""API keys: what is kept of them, who is let in by one, and how soon a revoked one is turned away."""
+
+import hashlib
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from riskmodel.errors import BadInput
+from riskmodel.home import Home
+from service import keys
+from service.keys import Key, Keyring
+from service.store.database import Store
+from service.store.tables import keys as table
+
+NOW = datetime(2026, 11, 22, 8, tzinfo=UTC)
+KEY = r"vigie_[0-9a-f]{8}_[0-9a-f]{64}"
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def store(home: Home) -> Store:
+    return Store.of(home)
+
+
+def test_only_prefix_and_digest_of_a_key_are_kept(store: Store, home: Home) -> None:
+    made = keys.add(store, "read", "a newsroom", NOW)
+    assert re.fullmatch(KEY, made)
+    prefix, secret = made.split("_")[1:]
+    (row,) = keys.listed(store)
+    assert (row.prefix, row.scope, row.label, row.created_at, row.revoked_at) == (
+        prefix,
+        "read",
+        "a newsroom",
+        NOW,
+        None,
+    )
+    assert row.digest == hashlib.sha256(secret.encode()).hexdigest()
+    assert len(bytes.fromhex(secret)) * 8 == 256
+    store.engine.dispose()
+    assert all(secret.encode() not in file.read_bytes() for file in home.root.rglob("*") if file.is_file())
+
+
+def test_a_key_is_known_by_the_whole_of_it(store: Store) -> None:
+    made, other = keys.add(store, "write", "a", NOW), keys.add(store, "read", "b", NOW)
+    ring = Keyring(store)
+    prefix, secret = made.split("_")[1:]
+    assert ring.find(made) == Key(prefix, "write")
+    assert ring.find(other) == Key(other.split("_")[1], "read")
+    wrong = (
+        *(made[:-1], made + "0", made.upper(), made.removeprefix("vigie_"), f"vigie_{prefix}_", f"vigie_{prefix}", ""),
+        *(
+            f"vigie_{prefix}_{other.split('_')[2]}",
+            f"vigie__{secret}",
+            f"vigie_00000000_{secret}",
+            "vigie",
+            "é\udcff\0",
+        ),
+        f"vigie_{prefix}_{hashlib.sha256(secret.encode()).hexdigest()}",
+    )
+    assert [shown for shown in wrong if ring.find(shown) is not None] == []
+
+
+def test_secrets_are_compared_in_constant_time_known_prefix_or_not(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, compared = keys.add(store, "read", "a", NOW), []
+
+    def compare(one: str, other: str) -> bool:
+        compared.append((len(one), len(other)))
+        return one == other
+
+    monkeypatch.setattr(keys.hmac, "compare_digest", compare)
+    ring = Keyring(store)
+    for shown in (made, made[:-1] + "x", "vigie_00000000_" + "0" * 64, "nonsense"):
+        ring.find(shown)
+    assert compared == [(64, 64)] * 4
+
+
+def test_a_revoked_key_is_turned_away_within_a_second(store: Store) -> None:
+    made, clock = keys.add(store, "read", "a", NOW), Clock()
+    ring = Keyring(store, clock)
+    assert ring.find(made)
+    keys.revoke(store, made.split("_")[1], NOW)
+    clock.now = 1.0
+    assert ring.find(made) is None
+    later = keys.add(store, "read", "b", NOW)
+    clock.now = 2.0
+    assert ring.find(later)
+    with pytest.raises(BadInput, match="no key that is in force"):
+        keys.revoke(store, made.split("_")[1], NOW)
+
+
+def test_the_store_is_not_asked_for_each_request(store: Store) -> None:
+    made, clock = keys.add(store, "read", "a", NOW), Clock()
+    asked = []
+    sa.event.listen(store.engine, "before_cursor_execute", lambda *about: asked.append(about[2]))
+    ring = Keyring(store, clock)
+    for shown in [made, "vigie_00000000_0"] * 50:
+        ring.find(shown)
+    assert sum("FROM keys" in statement for statement in asked) == 1
+
+
+def test_keys_go_on_to_count_while_the_store_does_not_answer(store: Store) -> None:
+    made, clock = keys.add(store, "read", "a", NOW), Clock()
+    ring, late = Keyring(store, clock), Keyring(store, clock)
+    assert ring.find(made)
+    with store.writing() as connection:
+        connection.execute(sa.text("ALTER TABLE keys RENAME TO lost"))
+    clock.now = 9.0
+    assert ring.find(made)
+    with pytest.raises(sa.exc.SQLAlchemyError):
+        late.find(made)
+    with store.writing() as connection:
+        connection.execute(sa.text("ALTER TABLE lost RENAME TO keys"))
+        connection.execute(sa.update(table).values(revoked_at=NOW))
+    clock.now = 18.0
+    assert ring.find(made) is None
+
+
+def test_keys_are_made_listed_and_revoked_by_command(home: Home, vigie: Callable[..., Any], tmp_path: Path) -> None:
+    assert vigie("keys", "list").out == "there are no keys: vigie keys add makes one\n"
+    made = vigie("keys", "add", "--scope", "write", "--label", "the duty officer")
+    assert re.fullmatch(f"{KEY}\n", made.out), "the key stands alone on standard output, for a script to take"
+    prefix, secret = made.out.strip().split("_")[1:]
+    listed = vigie("keys", "list").out
+    assert listed.startswith(f"{prefix} write the duty officer: made 20")
+    assert "revoked" not in listed
+    assert vigie("keys", "revoke", prefix).code == 0
+    listed = vigie("keys", "list")
+    assert ", revoked 20" in listed.out
+    assert secret not in listed.out + listed.err
+    again = vigie("keys", "revoke", prefix)
+    assert (again.code, "no key that is in force" in again.err) == (3, True)
+    assert vigie("keys", "add", "--scope", "read", "--label", " ").code == 3
+    assert vigie("keys", "add", "--scope", "all", "--label", "x").code == 2

@@ -1,0 +1,89 @@
+"""The promises of docs/security.md have their tests, pages have no script, and the audit in CI says what it found."""
+
+import ast
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from issued import NOW, Issuer
+
+from service.app import create_app
+from service.settings import Limits, Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+
+
+def test_every_promise_is_held_by_tests_that_are_there() -> None:
+    promises = re.split(r"^(\d+)\. ", PAGE.split("## Promises")[1].split("\n## ")[0], flags=re.MULTILINE)[1:]
+    assert list(map(int, promises[::2])) == list(range(1, len(promises[::2]) + 1))
+    for number, promise in zip(promises[::2], promises[1::2], strict=True):
+        named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", promise)
+        assert named, f"promise {number} names no test"
+        for file, test in named:
+            assert test in functions(ROOT / file), f"promise {number}: {file} has no {test}"
+    assert PAGE.count("::test_") == len(re.findall(r"`tests/[\w/]+\.py::test_\w+`", PAGE))
+
+
+def functions(file: Path) -> set[str]:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_every_setting_of_the_door_is_told_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| (`[^|]*`) \| ([^|]*) \|", PAGE, flags=re.MULTILINE))
+    told: dict[str, str] = {}
+    for names, defaults in rows.items():
+        pairs = zip(re.findall(r"`([\w.]+)`", names), defaults.split(", "), strict=True)
+        told.update(pairs)
+    expected = {f"limits.{name}": str(value).lower() for name, value in Limits().model_dump().items()}
+    assert {name: told[name] for name in told if name.startswith("limits.")} == expected
+    rest = {"public_read", "trusted_proxies", "cors_origins", "hsts_seconds", "allow_private_webhooks"}
+    assert {name for name in told if not name.startswith("limits.")} == rest <= Settings.model_fields.keys()
+
+
+@pytest.mark.parametrize("path", ["/", "/?lang=fr", "/country/MLI", "/country/MRT", "/country/XYZ"])
+def test_no_page_has_a_script_or_a_style_of_its_own(tmp_path: Path, path: str) -> None:
+    """The policy would stop them, and a page that needs one would be broken."""
+    home = Issuer(tmp_path / "home")
+    home.hold("real")
+    home.issue()
+    text = create_app(home.home, clock=lambda: NOW).test_client().get(path).text
+    assert "<!doctype html>" in text
+    assert (
+        re.findall(r"<script|<style|\sstyle\s*=|\son\w+\s*=|javascript:|<iframe|<form|<base", text, re.IGNORECASE) == []
+    )
+    assert [src for src in re.findall(r"(?:src|href)=\"([^\"]+)", text) if "//" in src and "doi.org" not in src] == []
+
+
+@pytest.mark.parametrize(
+    ("report", "code", "left_with", "said"),
+    [
+        ("", 0, 0, "audited: no known weakness in 2 packages"),
+        ("Name ID\nflask CVE-0000-1\n", 1, 1, "CVE-0000-1"),
+        ("", 1, 0, "NOT AUDITED: no advisories here"),
+    ],
+)
+def test_the_audit_fails_on_a_weakness_and_says_when_there_was_none(
+    tmp_path: Path, report: str, code: int, left_with: int, said: str
+) -> None:
+    (tmp_path / "pip").write_text("#!/bin/sh\nprintf 'flask==3\\ngranian==2\\n'\n")
+    audit = (
+        f'#!/bin/sh\nwhile [ $# -gt 0 ]; do [ "$1" = --output ] && out=$2; shift; done\n'
+        f"printf '{report}' >\"$out\"\necho 'no advisories here' >&2\nexit {code}\n"
+    )
+    (tmp_path / "pip-audit").write_text(audit)
+    for name in ("pip", "pip-audit"):
+        (tmp_path / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run([ROOT / ".ci" / "audit"], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == left_with, done.stderr
+    assert said in done.stdout
+
+
+def test_ci_runs_both_audits() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    assert re.search(r"^bandit .*riskmodel training service$", script, re.MULTILINE)
+    assert re.search(r"^\.ci/audit$", script, re.MULTILINE)
