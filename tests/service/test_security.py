@@ -44,7 +44,7 @@ def test_every_setting_of_the_door_is_told_with_its_default() -> None:
     assert {name for name in told if not name.startswith("limits.")} == rest <= Settings.model_fields.keys()
 
 
-@pytest.mark.parametrize("path", ["/", "/?lang=fr", "/country/MLI", "/country/MRT", "/country/XYZ"])
+@pytest.mark.parametrize("path", ["/", "/?lang=fr", "/scorecard", "/country/MLI", "/country/MRT", "/country/XYZ"])
 def test_no_page_has_a_script_or_a_style_of_its_own(tmp_path: Path, path: str) -> None:
     """The policy would stop them, and a page that needs one would be broken."""
     home = Issuer(tmp_path / "home")
