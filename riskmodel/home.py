@@ -40,6 +40,11 @@ class Home:
     def logs(self) -> Path:
         return self.root / "logs"
 
+    @property
+    def run(self) -> Path:
+        """What running processes tell each other; worth nothing once they have ended."""
+        return self.root / "run"
+
 
 def default_home() -> Path:
     """Return `VIGIE_HOME`, or the platform's place for a user's data."""

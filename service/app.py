@@ -9,19 +9,35 @@ import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, request
 from flask.json.provider import JSONProvider
 
 from riskmodel.home import Home, default_home
-from service.api import alerts, drivers, health, indicators, ledger, problems, runs, scorecard, scores
+from service import logs, telemetry
+from service.api import (
+    alerts,
+    drivers,
+    health,
+    indicators,
+    jobs,
+    ledger,
+    metrics,
+    problems,
+    runs,
+    scorecard,
+    scores,
+)
 from service.api.reading import Parts
 from service.processes import end_with_parent
 from service.settings import load
 from service.store.database import Store
 from service.store.values import instant
 from service.web import pages
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 FRESH_FOR = 30
 """How long a client may show an answer without asking again [seconds]."""
@@ -58,16 +74,20 @@ def create_app(home: Home | None = None, *, clock: Callable[[], datetime] = lamb
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 31_536_000  # pages name static files with a digest of their content
     app.extensions["vigie"] = Parts(home, settings, Store.of(home), clock)
     problems.register(app)
-    for part in (scores, indicators, drivers, runs, scorecard, ledger, alerts, health, pages):
+    parts = (scores, indicators, drivers, runs, scorecard, ledger, alerts, jobs, metrics, health, pages)
+    for part in parts:
         app.register_blueprint(part.resource)
     app.after_request(_finish)
     return app
 
 
-def worker() -> Flask:
+def worker() -> "WSGIApplication":
     """The application in a worker of the web server, which ends with the process that started it."""
     end_with_parent(os.getppid(), grace=0.5)
-    return create_app()
+    app = create_app()
+    settings = app.extensions["vigie"].settings
+    logs.start(settings.log_format)
+    return telemetry.watched(app, app, settings)
 
 
 def _text(value: object) -> str | None:
@@ -79,7 +99,7 @@ def _text(value: object) -> str | None:
 def _finish(response: Response) -> Response:
     """Add the headers every answer has; a reader who holds the same body already is told so (304)."""
     response.headers.update(SAFE)
-    if request.path.startswith(("/healthz", "/readyz")) or response.status_code != HTTPStatus.OK:
+    if request.path.startswith(("/healthz", "/readyz", "/metrics")) or response.status_code != HTTPStatus.OK:
         response.headers.setdefault("Cache-Control", "no-store")
     elif not response.direct_passthrough:
         response.headers["Cache-Control"] = f"public, max-age={FRESH_FOR}"

@@ -11,6 +11,7 @@ from flask import Flask, Response, current_app
 from werkzeug.exceptions import HTTPException
 
 from riskmodel.errors import VigieError
+from service import logs
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,8 @@ def document(status: int, title: str, detail: str | None, *, name: str | None = 
     body = {"type": f"urn:vigie:problem:{name}" if name else "about:blank", "title": title, "status": status}
     if detail:
         body["detail"] = detail
+    if request_id := logs.request_id.get():
+        body["request_id"] = request_id
     return Response(
         current_app.json.dumps({**body, **members}), status, content_type="application/problem+json; charset=utf-8"
     )
