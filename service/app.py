@@ -15,7 +15,20 @@ from flask import Flask, Response, request
 from flask.json.provider import JSONProvider
 
 from riskmodel.home import Home, default_home
-from service.api import alerts, drivers, health, indicators, ledger, problems, runs, scorecard, scores
+from service import logs, telemetry
+from service.api import (
+    alerts,
+    drivers,
+    health,
+    indicators,
+    jobs,
+    ledger,
+    metrics,
+    problems,
+    runs,
+    scorecard,
+    scores,
+)
 from service.api.reading import Parts
 from service.counters import Counters
 from service.door import SAFE, Door
@@ -58,7 +71,8 @@ def create_app(home: Home | None = None, *, clock: Callable[[], datetime] = lamb
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 31_536_000  # pages name static files with a digest of their content
     app.extensions["vigie"] = Parts(home, settings, Store.of(home), clock)
     problems.register(app)
-    for part in (scores, indicators, drivers, runs, scorecard, ledger, alerts, health, pages):
+    parts = (scores, indicators, drivers, runs, scorecard, ledger, alerts, jobs, metrics, health, pages)
+    for part in parts:
         app.register_blueprint(part.resource)
     app.after_request(_finish)
     return app
@@ -69,9 +83,11 @@ def worker() -> "WSGIApplication":
     end_with_parent(os.getppid(), grace=0.5)
     app = create_app()
     parts: Parts = app.extensions["vigie"]
-    return Door(
+    logs.start(parts.settings.log_format)
+    door = Door(
         app, parts.settings, Keyring(parts.store), Counters(parts.home.run), listens_on=os.environ.get(LISTENS_ON)
     )
+    return telemetry.watched(door, app, parts.settings)
 
 
 def _text(value: object) -> str | None:
@@ -83,7 +99,7 @@ def _text(value: object) -> str | None:
 def _finish(response: Response) -> Response:
     """Add the headers every answer has; a reader who holds the same body already is told so (304)."""
     response.headers.update(SAFE)
-    if request.path.startswith(("/healthz", "/readyz")) or response.status_code != HTTPStatus.OK:
+    if request.path.startswith(("/healthz", "/readyz", "/metrics")) or response.status_code != HTTPStatus.OK:
         response.headers.setdefault("Cache-Control", "no-store")
     elif not response.direct_passthrough:
         response.headers["Cache-Control"] = f"public, max-age={FRESH_FOR}"

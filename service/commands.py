@@ -1,7 +1,6 @@
 """The sub-commands that the service brings."""
 
 import json
-import logging
 import os
 import signal
 import threading
@@ -71,7 +70,7 @@ def web(home: Home, host: str, port: int) -> None:
     from granian.http import HTTP1Settings
     from granian.log import LogLevels
 
-    from service import processes
+    from service import logs, processes, telemetry
     from service.addresses import loopback
     from service.up import free, reach
 
@@ -83,6 +82,8 @@ def web(home: Home, host: str, port: int) -> None:
     os.environ["VIGIE_HOME"] = str(home.root)
     os.environ[processes.LISTENS_ON] = host
     processes.allow_open_files(2 * limits.connections + 256)
+    os.environ[telemetry.FOLDER] = str(telemetry.fresh_folder(home))
+    logs.start(settings.log_format)
     processes.end_with_parent()
     server = Granian(
         "service.app:worker",
@@ -99,6 +100,7 @@ def web(home: Home, host: str, port: int) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=5,
         log_level=LogLevels.error,
+        log_dictconfig=logs.GRANIAN,
     )
     server.serve()
 
@@ -106,13 +108,72 @@ def web(home: Home, host: str, port: int) -> None:
 @click.command()
 @click.pass_obj
 def scheduler(home: Home) -> None:
-    """Recompute and deliver on schedule, without the web server."""
+    """Run the jobs on schedule, without the web server."""
+    from service import logs
     from service.schedule import run
 
-    logging.basicConfig(level=logging.INFO, format="vigie: %(message)s", force=True)
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    run(home, _settings(home))
+    settings = _settings(home)
+    logs.start(settings.log_format)
+    run(home, settings)
+
+
+@click.command()
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.pass_obj
+def jobs(home: Home, form: str) -> None:
+    """Print the jobs of the scheduler: how each went last, and when it runs next."""
+    from datetime import UTC, datetime
+
+    from service.jobs import listing
+    from service.store.database import Store
+
+    with Store.of(home).reading() as connection:
+        entries = listing(connection, datetime.now(UTC))
+    if form == "json":
+        click.echo(json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        _print_jobs(entries)
+
+
+def _print_jobs(entries: list[dict[str, Any]]) -> None:
+    """A line for each job; what is overdue says so."""
+    from rich.table import Table
+
+    from riskmodel import terminal
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("job", "status", "last success", "age, s", "next run", "deadline, s", "holder", "error"):
+        table.add_column(heading, justify="right" if heading.endswith(", s") else "left")
+    for job in entries:
+        table.add_row(
+            job["name"],
+            f"{job['status']}, OVERDUE" if job["overdue"] else job["status"],
+            job["succeeded_at"] or "never",
+            "–" if job["age_seconds"] is None else f"{job['age_seconds']:,}",
+            job["next_run_at"] or "not scheduled",
+            f"{job['deadline_seconds']:,}",
+            job["holder"] or "–",
+            job["error"] or "",
+        )
+    terminal.console().print(table if entries else "no scheduler has run here yet: vigie up")
+
+
+@click.command()
+@click.pass_obj
+def prune(home: Home) -> None:
+    """Delete what is past and older than `keep_days` says; never snapshots, forecasts or verifications."""
+    from datetime import UTC, datetime
+
+    from service import processes
+    from service.jobs import Fence
+    from service.prune import prune as run
+    from service.store.database import Store
+
+    processes.end_with_parent()
+    settings = _settings(home)
+    gone = run(home, Store.of(home), settings.keep_days, datetime.now(UTC), Fence.given())
+    told = ", ".join(f"{count:,} {name}" for name, count in gone.items() if count)
+    click.echo(f"deleted: {told or 'nothing was old enough'}")
 
 
 @click.command()
@@ -122,16 +183,20 @@ def recompute(home: Home, region: str | None) -> None:
     """Compute the scores anew from what the archive holds, and issue a snapshot if anything has changed."""
     from datetime import UTC, datetime
 
-    from service import processes
+    from service import logs, processes
     from service.alerts.channels import heartbeat
     from service.alerts.rules import load
+    from service.jobs import Fence
     from service.recompute import recompute as run
     from service.store.database import Store
 
     processes.end_with_parent()
-    settings = _settings(home, region)
-    done = run(home, settings, Store.of(home), load(home), lambda: datetime.now(UTC))
-    click.echo(done.said)
+    settings, fence = _settings(home, region), Fence.given()
+    if fence:  # the scheduler reads the lines, which carry the number of the run
+        logs.start(settings.log_format)
+    done = run(home, settings, Store.of(home), load(home), lambda: datetime.now(UTC), fence)
+    if not fence:
+        click.echo(done.said)
     if settings.heartbeat_url:
         heartbeat(str(settings.heartbeat_url), settings.allow_private_webhooks)
 
@@ -256,11 +321,12 @@ def verify(home: Home) -> None:
     from datetime import UTC, datetime
 
     from service import processes
+    from service.jobs import Fence
     from service.store.database import Store
     from service.verification import verify as run
 
     processes.end_with_parent()
-    click.echo(run(home, Store.of(home), lambda: datetime.now(UTC)).said)
+    click.echo(run(home, Store.of(home), lambda: datetime.now(UTC), Fence.given()).said)
 
 
 @click.command()
@@ -386,4 +452,4 @@ def revoke(home: Home, prefix: str) -> None:
     click.echo(f"key {prefix} is revoked; web workers turn it away within a second")
 
 
-commands = [up, web, scheduler, recompute, scores, changed, runs_, ledger_, verify, alerts, db, keys]
+commands = [up, web, scheduler, jobs, prune, recompute, scores, changed, runs_, ledger_, verify, alerts, db, keys]

@@ -3,9 +3,9 @@
 The service imports nothing of training; it asks the command line for it.
 """
 
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,8 +15,10 @@ from riskmodel.events import manifest
 from riskmodel.events.coverage import Coverage
 from riskmodel.home import Home
 from riskmodel.months import Month
-from service import processes
 from service.settings import Settings
+
+Run: TypeAlias = Callable[[Sequence[str], float], int]
+"""Runs a `vigie` command as a child, until a deadline [s] at the latest, and returns its exit code."""
 
 TRAINING_DEADLINE = 3600.0
 """How long training may take [s]."""
@@ -36,31 +38,14 @@ def lacking(home: Home, settings: Settings, now: datetime) -> Iterator[tuple[str
         yield f"a model trained on the archive: {why}", ["train", "--region", settings.region]
 
 
-def prepare(home: Home, settings: Settings, now: datetime, say: Callable[[str], None]) -> int:
-    """Bring what is lacking, then recompute; returns the exit code of the first command that failed, else 0.
-
-    Raises subprocess.TimeoutExpired for a command that outlives its deadline; it is stopped.
-    """
+def prepare(home: Home, settings: Settings, now: datetime, say: Callable[[str], None], run: Run) -> int:
+    """Bring what is lacking, then recompute; returns the exit code of the first command that failed, else 0."""
     for what, arguments in lacking(home, settings, now):
         say(f"preparing {what}")
-        if code := processes.run(processes.command(home, *arguments), TRAINING_DEADLINE):
+        if code := run(arguments, TRAINING_DEADLINE):
             return code
     say(f"recomputing the scores of the region of {settings.region}")
-    line = processes.command(home, "recompute", "--region", settings.region)
-    return processes.run(line, settings.recompute_deadline_seconds)
-
-
-def pull(home: Home, settings: Settings, say: Callable[[str], None]) -> None:
-    """Ask each provider that the settings name for what is new; one that does not answer is said and left for later."""
-    for source in settings.pull:
-        say(f"asking {source} for what is new")
-        try:
-            code = processes.run(processes.command(home, "pull", source), settings.pull_deadline_seconds)
-        except subprocess.TimeoutExpired as late:
-            say(f"{source} was not done after {late.timeout:.0f} s; what was fetched is kept for the next time")
-        else:
-            if code:
-                say(f"nothing new from {source} (exit code {code}); going on with what is here")
+    return run(["recompute", "--region", settings.region], settings.recompute_deadline_seconds)
 
 
 def _last_month(home: Home) -> Month:

@@ -38,10 +38,22 @@ def allow_open_files(wanted: int) -> None:
 _children: set["subprocess.Popen[bytes]"] = set()
 
 
-def start(line: Sequence[str], environment: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":
-    """Start a child that stops when this process is gone; a Ctrl-C on the terminal reaches it only through us."""
+def start(
+    line: Sequence[str], environment: Mapping[str, str] | None = None, *, heard: bool = False
+) -> "subprocess.Popen[bytes]":
+    """Start a child that stops when this process is gone; a Ctrl-C on the terminal reaches it only through us.
+
+    What a child says that is `heard` comes by its `stdout`, errors too; otherwise it goes where ours goes.
+    """
     environment = {**os.environ, **(environment or {}), PARENT: str(os.getpid())}
-    child = subprocess.Popen(line, env=environment, start_new_session=True, stdin=subprocess.DEVNULL)  # noqa: S603
+    child = subprocess.Popen(  # noqa: S603
+        line,
+        env=environment,
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if heard else None,
+        stderr=subprocess.STDOUT if heard else None,
+    )
     _children.add(child)
     return child
 

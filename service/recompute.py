@@ -33,10 +33,11 @@ from riskmodel.reporting import counts, precision
 from riskmodel.reporting.completeness import MATURE, Completeness, Share
 from riskmodel.reporting.silence import few_reports, few_reports_together
 from riskmodel.scores import country_scores
-from service import draws, ledger
+from service import draws, ledger, logs
 from service.alerts import lifecycle
 from service.alerts.rules import Rule
 from service.draws import Kept
+from service.jobs import Fence, check
 from service.settings import Settings
 from service.store.database import Store
 from service.store.tables import forecasts, runs, snapshots
@@ -74,24 +75,35 @@ class Done:
 
 
 def recompute(
-    home: Home, settings: Settings, store: Store, rules: Sequence[Rule], clock: Callable[[], datetime]
+    home: Home,
+    settings: Settings,
+    store: Store,
+    rules: Sequence[Rule],
+    clock: Callable[[], datetime],
+    fence: Fence | None = None,
 ) -> Done:
-    """Run once; two at a time, over one database, wait for each other.
+    """Run once; two at a time, over one database, wait for each other. `fence` is the scheduler's turn, if this is one.
 
     Raises BadInput where there is nothing to score, and Refused for a model that does not fit the data or was altered;
-    the run is then kept as failed, with the reason.
+    the run is then kept as failed, with the reason. Raises Superseded, and writes nothing, once another has the turn.
     """
     with store.alone("recompute", settings.recompute_deadline_seconds):
-        abandon(store, clock(), "killed before it was done")
+        abandon(store, clock(), "killed before it was done", fence)
         with store.writing() as connection:
+            check(connection, fence)
             started = {"region": settings.region, "started_at": clock(), "status": "running"}
             run_id = connection.execute(sa.insert(runs).values(started).returning(runs.c.id)).scalar_one()
-        try:
-            return _issue(home, settings, store, rules, run_id, clock)
-        except Exception as failure:
-            with store.writing() as connection:
-                _finish(connection, run_id, clock(), status="failed", error=_told(failure, home))
-            raise
+        with logs.bound(run_id=run_id):
+            try:
+                done = _issue(home, settings, store, rules, run_id, clock, fence)
+            except Exception as failure:
+                log.error("run %d failed: %s", run_id, _told(failure, home))
+                with store.writing() as connection:
+                    check(connection, fence)
+                    _finish(connection, run_id, clock(), status="failed", error=_told(failure, home))
+                raise
+            log.info(done.said)
+            return done
 
 
 def _told(failure: Exception, home: Home) -> str:
@@ -101,15 +113,22 @@ def _told(failure: Exception, home: Home) -> str:
     return "a fault of Vigie's own; the traceback is in the logs of the home"
 
 
-def abandon(store: Store, now: datetime, why: str) -> None:
-    """Mark the runs that began and never ended as failed."""
+def abandon(store: Store, now: datetime, why: str, fence: Fence | None) -> None:
+    """Mark the runs that began and never ended as failed. Raises Superseded."""
     with store.writing() as connection:
+        check(connection, fence)
         left = runs.c.status == "running"
         connection.execute(sa.update(runs).where(left).values(status="failed", finished_at=now, error=why))
 
 
 def _issue(
-    home: Home, settings: Settings, store: Store, rules: Sequence[Rule], run_id: int, clock: Callable[[], datetime]
+    home: Home,
+    settings: Settings,
+    store: Store,
+    rules: Sequence[Rule],
+    run_id: int,
+    clock: Callable[[], datetime],
+    fence: Fence | None,
 ) -> Done:
     view, bundle = read(home)
     simulated = view.simulated
@@ -121,6 +140,7 @@ def _issue(
     changed = before is None or before.input_digest != input_digest
     said, files = content(view, bundle, settings, Shadow.of(home, view, bundle)) if changed else ({}, [])
     with store.writing() as connection:
+        check(connection, fence)
         before = _last(connection, settings.region, simulated)
         now = clock()
         snapshot = _insert(connection, said, files, before, input_digest, now) if before is None or changed else before

@@ -107,6 +107,17 @@ PrivatePlace = Annotated[Network | str, PlainValidator(_place)]
 
 Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[^/\s,]+)$")]
 
+
+class KeepDays(BaseModel, extra="forbid"):
+    """How long what is past is kept [days]. Snapshots, forecasts and verifications are kept for ever."""
+
+    runs: Annotated[int, Field(ge=1)] = 90
+    deliveries: Annotated[int, Field(ge=1)] = 400
+    changes: Annotated[int, Field(ge=1)] = 400
+    tasks: Annotated[int, Field(ge=1)] = 30
+    logs: Annotated[int, Field(ge=1)] = 90
+
+
 Route = Annotated[WebhookRoute | EmailRoute, Field(discriminator="type")]
 
 
@@ -149,6 +160,11 @@ class Settings(BaseSettings):
     pull: list[Literal["ucdp", "acled", "gdelt"]] = []
     pull_every_minutes: Annotated[int, Field(ge=1)] = 720
     pull_deadline_seconds: Annotated[int, Field(ge=10)] = 7200
+    overdue_after_minutes: dict[str, Annotated[int, Field(ge=1)]] = {}
+    lease_seconds: Annotated[int, Field(ge=1)] = 30
+    keep_days: KeepDays = KeepDays()
+    log_format: Literal["text", "json"] | None = None
+    access_log_per_second: Annotated[int, Field(ge=0)] | None = None
     simulated_seed: int = 1
     routes: dict[str, Route] = {}
     allow_private_webhooks: list[PrivatePlace] = []

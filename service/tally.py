@@ -18,6 +18,7 @@ from riskmodel import geography
 from riskmodel import verification as scoring
 from riskmodel.months import Month, month
 from riskmodel.scores import BATTLE, HORIZON, RUNGS
+from service.jobs import Fence, check
 from service.scorecard import EMPTY, SERVED
 from service.store.database import Store
 from service.store.tables import changes, forecasts, scorecards, snapshots, verifications
@@ -125,9 +126,16 @@ def counting(issued: Sequence[SnapshotFacts], scored: Mapping[int, datetime]) ->
 
 
 def bring_up_to_date(
-    store: Store, issued: Sequence[SnapshotFacts], still_open: Mapping[str, Mapping[str, list[str]]], now: datetime
+    store: Store,
+    issued: Sequence[SnapshotFacts],
+    still_open: Mapping[str, Mapping[str, list[str]]],
+    now: datetime,
+    fence: Fence | None = None,
 ) -> None:
-    """Write the scorecards that have changed; `still_open` are months by outcome and country, not complete yet."""
+    """Write the scorecards that have changed; `still_open` are months by outcome and country, not complete yet.
+
+    Raises Superseded where `fence` is a turn that another has taken.
+    """
 
     def kind(fact: SnapshotFacts) -> tuple[str, bool, str]:
         return fact.region, fact.simulated, fact.outcome
@@ -136,6 +144,7 @@ def bring_up_to_date(
         ours = list(group)
         whose = {"region": region, "simulated": simulated, "outcome": outcome}
         with store.writing() as connection:
+            check(connection, fence)
             document = scorecard(_counted(connection, ours)) | {
                 "incomplete": _incomplete(ours, connection, still_open[outcome])
             }

@@ -12,7 +12,6 @@ from riskmodel.errors import SourceUnavailable, VigieError
 from riskmodel.events import manifest
 from riskmodel.home import Home
 from service import payloads, processes
-from service.prepare import prepare, pull
 from service.settings import Settings
 from service.store.database import Store
 
@@ -63,10 +62,9 @@ def up(home: Home, settings: Settings, host: str, port: int, say: Say, ended: Ca
     free(host, port)
     say(f"home: {home.root}")
     store = Store.of(home)
-    if settings.pull and manifest.realm(home.archive) != "real":
-        pull(home, settings, say)
-    if not _has_snapshot(home, settings, store) and prepare(home, settings, datetime.now(UTC), say):
-        say("there is nothing to serve yet; the page says why, and the scheduler tries again")
+    _prepare(home, settings, store, say, ended)
+    if ended():
+        return
     if manifest.realm(home.archive) == "simulated":
         say("everything served is SIMULATED, until real data comes in (vigie ingest ucdp …)")
     web = processes.command(home, "web", "--host", host, "--port", str(port))
@@ -94,6 +92,26 @@ def reach(home: Home, settings: Settings, host: str) -> str:
             f"or public_read = true in {home.settings} to let anybody read"
         )
     return f"listening on {host}, beyond this machine: {reading}. Keys travel in the clear: put TLS before it"
+
+
+def _prepare(home: Home, settings: Settings, store: Store, say: Say, ended: Callable[[], bool]) -> None:
+    """Bring what the first page needs, in turns that keep every scheduler of this home from doing the same."""
+    asking = settings.pull and manifest.realm(home.archive) != "real"
+    if not asking and _has_snapshot(home, settings, store):
+        return
+    from service.schedule import Post, declared
+
+    post = Post(home, settings, store, ended=ended, say=say)
+    named = {job.name: job for job in declared(settings)}
+    post.declare(tuple(named.values()))
+    if asking:
+        post.at_once(named["pull"])
+    if _has_snapshot(home, settings, store) or ended():
+        return
+    if not post.at_once(named["recompute"]):
+        say("another Vigie prepares this home; there is nothing to serve until it is done")
+    elif not _has_snapshot(home, settings, store) and not ended():
+        say("there is nothing to serve yet; the page says why, and the scheduler tries again")
 
 
 def free(host: str, port: int) -> None:

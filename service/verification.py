@@ -25,6 +25,7 @@ from riskmodel.months import Month, Months
 from riskmodel.reporting.completeness import assess
 from riskmodel.scores import BATTLE, HORIZON, RUNGS
 from service import draws, tally
+from service.jobs import Fence, check
 from service.store.database import Store
 from service.store.tables import forecasts, snapshots, verifications
 from service.tally import Cell, SnapshotFacts
@@ -87,10 +88,11 @@ def came(view: View, outcome: str) -> Came:
     return Came(observed.iso3, observed.months, np.where(done, deaths, np.nan), known & ~done)
 
 
-def verify(home: Home, store: Store, clock: Callable[[], datetime]) -> Verified:
+def verify(home: Home, store: Store, clock: Callable[[], datetime], fence: Fence | None = None) -> Verified:
     """Score what is due and bring the scorecards up to date; one that was stopped goes on the next time.
 
-    Raises Refused, when all else is done, where draws were altered since they were issued.
+    `fence` is the scheduler's turn, if this is one: raises Superseded once another has it. Raises Refused, when all
+    else is done, where draws were altered since they were issued.
     """
     view = Archive(home.archive).view()
     view.verify()
@@ -106,9 +108,11 @@ def verify(home: Home, store: Store, clock: Callable[[], datetime]) -> Verified:
             unreadable += wrong
             if rows:
                 with store.writing() as connection:
+                    check(connection, fence)
                     connection.execute(sa.insert(verifications), rows)
             scored, revised = scored + len(rows), revised + sum(row["revision"] > 0 for row in rows)
-        tally.bring_up_to_date(store, issued, {name: _open(found) for name, found in outcomes.items()}, clock())
+        covered = {name: _open(found) for name, found in outcomes.items()}
+        tally.bring_up_to_date(store, issued, covered, clock(), fence)
     if unreadable:
         raise Refused(f"{len(unreadable)} forecasts could not be scored: {unreadable[0]}")
     return Verified(scored, revised, tuple(unreadable))

@@ -1,5 +1,7 @@
 """`vigie alerts …`: what fires, the rules in force, trying a route, and messages that did not get through."""
 
+import signal
+import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -109,6 +111,21 @@ def undelivered(home: Home, retry: tuple[str, ...], dismiss: tuple[str, ...]) ->
         )
     if not messages:
         click.echo("no message is undelivered")
+
+
+@alerts.command()
+@click.pass_obj
+def deliver(home: Home) -> None:
+    """Send the messages that are due, once; asked to stop, end with the message under way."""
+    from service import processes
+    from service.alerts import outbox
+
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    processes.end_with_parent()
+    settings, store = _open(home)
+    counts = outbox.deliver_due(store, settings, _now, ended=ended.is_set)
+    click.echo(", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) or "nothing was due")
 
 
 commands = [alerts]

@@ -76,13 +76,30 @@ def post(
     return delivery_id
 
 
+def anything_due(store: Store, settings: Settings, now: datetime) -> bool:
+    """Whether `deliver_due` would find something to do."""
+    mine = (
+        (deliveries.c.status == "waiting")
+        & (deliveries.c.not_before <= now)
+        & deliveries.c.route.in_(list(settings.routes))
+    )
+    with store.reading() as connection:
+        found = sa.select(deliveries.c.id).where(mine | _unknown(settings)).limit(1)
+        return connection.execute(found).first() is not None
+
+
 def deliver_due(
-    store: Store, settings: Settings, clock: Clock, send: Send | None = None, rng: random.Random = _RNG
+    store: Store,
+    settings: Settings,
+    clock: Clock,
+    send: Send | None = None,
+    rng: random.Random = _RNG,
+    ended: Callable[[], bool] = lambda: False,
 ) -> Counter[str]:
     """Send what is due, oldest first, and count what came of it: `sent`, `retry`, `failed`.
 
     A route that fails is left alone until the next call, so that one dead receiver cannot hold up the others. A message
-    for a route that the settings do not have waits, and says so.
+    for a route that the settings do not have waits, and says so. Once `ended` says so, no other message is begun.
     """
     _say_unknown(store, settings)
     due = sa.select(deliveries).where(deliveries.c.status == "waiting", deliveries.c.not_before <= clock())
@@ -91,6 +108,8 @@ def deliver_due(
     counts: Counter[str] = Counter()
     left_alone: set[str] = set()
     for row in rows:
+        if ended():
+            break
         if row.route in settings.routes and row.route not in left_alone and _claim(store, row, clock()):
             outcome = _attempt(store, settings, row, row.attempts + 1, clock, send, rng)
             counts[outcome.status] += 1
@@ -163,12 +182,17 @@ def _troubled(store: Store) -> Sequence[Any]:
         return connection.execute(query.order_by(deliveries.c.created_at, deliveries.c.id)).all()
 
 
-def _say_unknown(store: Store, settings: Settings) -> None:
-    unknown = (
+def _unknown(settings: Settings) -> sa.ColumnElement[bool]:
+    """Waiting messages for a route that the settings do not have, of which that is not said yet."""
+    return (
         (deliveries.c.status == "waiting")
         & deliveries.c.route.not_in(list(settings.routes))
         & deliveries.c.error.is_distinct_from(NO_ROUTE)
     )
+
+
+def _say_unknown(store: Store, settings: Settings) -> None:
+    unknown = _unknown(settings)
     with store.reading() as connection:
         if connection.execute(sa.select(deliveries.c.id).where(unknown).limit(1)).first() is None:
             return

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from flask import Blueprint, Response, jsonify
 
-from service import payloads
+from service import jobs, payloads
 from service.alerts import outbox
 from service.api.problems import Problem
 from service.api.reading import reading
@@ -33,6 +33,7 @@ def ready() -> Response:
                 "ready": True,
                 "renewed_at": instant(renewed),
                 "undelivered": len(outbox.undelivered(sight.store)),
+                "overdue": jobs.overdue(sight.connection, sight.now),
                 **payloads.meta(served),
             }
         )

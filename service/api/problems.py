@@ -12,6 +12,7 @@ from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
 from riskmodel.errors import VigieError
+from service import logs
 
 MEDIA_TYPE = "application/problem+json; charset=utf-8"
 
@@ -138,6 +139,8 @@ def text(status: int, title: str, detail: str | None, *, name: str | None = None
     body = {"type": f"urn:vigie:problem:{name}" if name else "about:blank", "title": title, "status": status}
     if detail:
         body["detail"] = detail
+    if request_id := logs.request_id.get():
+        body["request_id"] = request_id
     return json.dumps({**body, **members}, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
 
 

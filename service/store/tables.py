@@ -175,7 +175,12 @@ jobs = sa.Table(  # what the scheduler does again and again, and who holds each
     sa.Column("succeeded_at", UtcTime),
     sa.Column("status", sa.String(16)),  # running | ok | failed | stopped
     sa.Column("error", sa.Text),
-    sa.Column("next_run_at", UtcTime),
+    sa.Column("next_run_at", UtcTime),  # null: no scheduler runs it any more
+    sa.Column("inputs", sa.String(64)),  # what it depends on, as the holder saw it: other inputs make it due at once
+    sa.Column("declared_at", UtcTime, nullable=False),  # as the scheduler declares it, so that readers need not know
+    sa.Column("every_seconds", sa.Integer, nullable=False),
+    sa.Column("deadline_seconds", sa.Integer, nullable=False),
+    sa.Column("overdue_after_seconds", sa.Integer, nullable=False),
 )
 
 tasks = sa.Table(  # what somebody asked for that takes a child process: a past date, a what-if, a recompute

@@ -12,7 +12,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from service import payloads, scorecard
+from service import jobs, payloads, scorecard
 from service.alerts import lifecycle, outbox
 from service.api.problems import Problem
 from service.api.reading import Reading, reading
@@ -87,7 +87,8 @@ def varies(response: Response) -> Response:
 def _alerts(sight: Reading, iso3: str | None = None) -> dict[str, Any]:
     firing = lifecycle.firing(sight.connection, sight.settings.region, bool(sight.simulated))
     shown = [alert for alert in firing if iso3 is None or alert["location_code"] in (iso3, "*")]
-    return {"alerts": shown, "undelivered": len(outbox.undelivered(sight.store))}
+    overdue = jobs.overdue(sight.connection, sight.now)
+    return {"alerts": shown, "undelivered": len(outbox.undelivered(sight.store)), "overdue": overdue}
 
 
 def _page(template: str, **content: Any) -> Response:

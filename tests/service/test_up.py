@@ -9,6 +9,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +160,24 @@ def test_killed_itself_it_takes_all_with_it_and_starts_again(first: Path) -> Non
         assert running.wait("/v1/scores", 200, LATER_START) < LATER_START
         assert running.json("/v1/scores")["snapshot_id"] == before
         assert running.end() == 0
+
+
+def test_two_of_them_on_one_home_do_each_job_once(first: Path) -> None:
+    often = {"VIGIE_DELIVER_EVERY_SECONDS": "2"}
+    with up(first, **often) as one, up(first, **often) as other:
+        for running in (one, other):
+            running.wait("/v1/jobs", 200, 2 * LATER_START)
+        runs = len(one.json("/v1/runs")["data"])
+        seen, until = set(), time.monotonic() + 8
+        while time.monotonic() < until:
+            for running in (one, other):
+                jobs = {job["name"]: job for job in running.json("/v1/jobs")["data"]}
+                seen.add(datetime.fromisoformat(jobs["deliver"]["started_at"]))
+            time.sleep(0.2)
+        assert all((later - before).total_seconds() >= 2 for before, later in pairwise(sorted(seen)))
+        assert len(seen) >= 3
+        assert len(one.json("/v1/runs")["data"]) == runs, "what was done a minute ago is not done again"
+        assert [running.end() for running in (one, other)] == [0, 0]
 
 
 def test_an_address_in_use_is_said(first: Path, vigie: Callable[..., Any]) -> None:

@@ -30,6 +30,11 @@ def upgrade() -> None:
         sa.Column("status", sa.String(16)),
         sa.Column("error", sa.Text),
         sa.Column("next_run_at", MOMENT),
+        sa.Column("inputs", sa.String(64)),
+        sa.Column("declared_at", MOMENT, nullable=False),
+        sa.Column("every_seconds", sa.Integer, nullable=False),
+        sa.Column("deadline_seconds", sa.Integer, nullable=False),
+        sa.Column("overdue_after_seconds", sa.Integer, nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(

@@ -1,0 +1,453 @@
+"""Jobs: each runs once when it is due, whoever looks and whatever the clocks do; who lost a turn may not write."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from issued import NOW, Issuer
+from test_recompute import Vigil, vigil  # noqa: F401 the fixture
+
+from riskmodel.home import Home
+from service import jobs, processes, schedule
+from service.app import create_app
+from service.jobs import Fence, Superseded
+from service.schedule import Job, Post, Scheduler, Turn
+from service.settings import load
+from service.store.database import Store
+from service.store.tables import jobs as table
+from service.store.tables import runs, snapshots
+
+HOUR = timedelta(hours=1)
+SCHEDULER = """
+import sys
+from datetime import timedelta
+from pathlib import Path
+from riskmodel.home import Home
+from service import processes, schedule
+from service.settings import load
+
+home, every, code = Home(Path(sys.argv[1])), timedelta(seconds=float(sys.argv[2])), sys.argv[3]
+processes.command = lambda home, *arguments: [sys.executable, "-c", *arguments]
+job = schedule.Job("work", every, timedelta(seconds=60), lambda turn: turn.expect(code))
+schedule.declared = lambda settings: (job,)
+schedule.run(home, load(home))
+"""
+"""A scheduler of one job, whose child runs a piece of Python."""
+
+
+class Hands:
+    """The clocks, set by hand: of the wall, and of the machine [s]."""
+
+    def __init__(self) -> None:
+        self.now, self.seconds = NOW, 0.0
+
+    def pass_by(self, length: timedelta) -> None:
+        self.now, self.seconds = self.now + length, self.seconds + length.total_seconds()
+
+
+@pytest.fixture
+def hands() -> Hands:
+    return Hands()
+
+
+@pytest.fixture
+def store(home: Home) -> Store:
+    return Store.of(home)
+
+
+@pytest.fixture
+def post(home: Home, store: Store, hands: Hands) -> Post:
+    return here(home, store, hands)
+
+
+def here(home: Home, store: Store, hands: Hands) -> Post:
+    return Post(home, load(home), store, ended=lambda: False, clock=lambda: hands.now, monotonic=lambda: hands.seconds)
+
+
+def looked(scheduler: Scheduler) -> list[str]:
+    """What was taken at one look, when all of it has ended."""
+    taken = scheduler.look()
+    scheduler.wait()
+    return taken
+
+
+def row(store: Store, name: str = "work") -> Any:
+    return jobs.read(store)[name]
+
+
+def nothing(turn: Turn) -> None:
+    """A job without work."""
+
+
+def waited(truth: Callable[[], Any], within: float = 20.0) -> Any:
+    """What comes true, once it does."""
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        if found := truth():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("did not come true in time")
+
+
+def test_a_job_runs_when_it_is_due_and_a_new_scheduler_does_not_run_it_again(
+    home: Home, store: Store, post: Post, hands: Hands
+) -> None:
+    job = Job("work", HOUR, HOUR, nothing)
+    first = Scheduler(post, (job,))
+    assert (looked(first), looked(first)) == (["work"], [])
+    hands.pass_by(timedelta(minutes=1))
+    restarted = Scheduler(here(home, store, hands), (job,))
+    assert looked(restarted) == []
+    hands.pass_by(timedelta(minutes=59))
+    assert (looked(restarted), looked(first)) == (["work"], [])
+    assert (row(store).token, row(store).status, row(store).succeeded_at) == (2, "ok", hands.now)
+
+
+def test_missed_runs_are_made_up_once(post: Post, hands: Hands) -> None:
+    scheduler = Scheduler(post, (Job("work", HOUR, HOUR, nothing),))
+    looked(scheduler)
+    hands.pass_by(timedelta(days=9))
+    assert [looked(scheduler) for _ in range(3)] == [["work"], [], []]
+
+
+def test_a_clock_set_forward_or_back_neither_stops_nor_multiplies_a_job(post: Post, hands: Hands) -> None:
+    scheduler = Scheduler(post, (Job("work", HOUR, HOUR, nothing),))
+    looked(scheduler)
+    for jump in (timedelta(days=400), timedelta(days=-800), timedelta(hours=-5)):
+        hands.now += jump
+        assert [looked(scheduler) for _ in range(3)] == [["work"], [], []]
+    hands.now -= timedelta(seconds=40)
+    assert looked(scheduler) == [], "clocks of two machines may differ as much"
+
+
+def test_the_ticker_goes_on_though_its_clock_was_set_back() -> None:
+    looks = threading.Semaphore(0)
+    ticker = schedule.ticking(looks.release)
+    ticker.start()
+    try:
+        assert looks.acquire(timeout=5)
+        ticker.modify_job(schedule.LOOK, next_run_time=datetime.now(UTC) + HOUR)
+        schedule.keep_ticking(ticker, datetime.now(UTC))
+        assert all(looks.acquire(timeout=5) for _ in range(2))
+    finally:
+        ticker.shutdown()
+
+
+def test_other_inputs_make_a_job_due_at_once_and_once(home: Home, store: Store, post: Post, hands: Hands) -> None:
+    held = ["a"]
+    job = Job("work", HOUR, HOUR, nothing, lambda home, settings: held[0])
+    one, other = Scheduler(post, (job,)), Scheduler(here(home, store, hands), (job,))
+    assert (looked(one), looked(other)) == (["work"], [])
+    held[0] = "b"
+    assert (looked(other), looked(one)) == (["work"], [])
+    assert looked(Scheduler(here(home, store, hands), (job,))) == []
+    held[0] = "c"
+    assert looked(Scheduler(here(home, store, hands), (job,))) == ["work"], "it changed while nobody looked"
+
+
+def test_schedulers_that_see_different_things_do_not_run_a_job_in_turns(
+    home: Home, store: Store, post: Post, hands: Hands
+) -> None:
+    one = Scheduler(post, (Job("work", HOUR, HOUR, nothing, lambda home, settings: "a"),))
+    other = Scheduler(here(home, store, hands), (Job("work", HOUR, HOUR, nothing, lambda home, settings: "b"),))
+    assert [looked(each) for each in (one, other, one, other, one, other)] == [["work"], ["work"], [], [], [], []]
+
+
+def test_what_a_job_brings_itself_does_not_make_it_due_again(
+    post: Post, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = ["a"]
+    monkeypatch.setattr(processes, "command", lambda home, *code: [sys.executable, "-c", *code])
+
+    def work(turn: Turn) -> None:
+        held[0] = "prepared"
+        turn.expect("pass")
+
+    scheduler = Scheduler(post, (Job("work", HOUR, HOUR, work, lambda home, settings: held[0]),))
+    assert (looked(scheduler), looked(scheduler)) == (["work"], [])
+
+
+def test_of_two_who_saw_the_same_one_takes_the_turn(post: Post, store: Store) -> None:
+    job = Job("work", HOUR, HOUR, nothing)
+    post.declare((job,))
+    seen = row(store)
+    turns = [post.take(job, seen) for _ in range(2)]
+    assert [turn is not None for turn in turns] == [True, False]
+
+
+def test_a_turn_is_taken_over_when_its_lease_was_not_renewed_whatever_the_wall_clock_says(
+    home: Home, store: Store, post: Post, hands: Hands
+) -> None:
+    job = Job("work", HOUR, HOUR, nothing)
+    dead = here(home, store, hands)
+    dead.declare((job,))
+    old = dead.take(job, row(store))
+    assert old is not None
+    scheduler = Scheduler(post, (job,))
+    assert looked(scheduler) == []
+    hands.now += timedelta(days=1)
+    assert looked(scheduler) == [], "the clock was set; nobody has died of that"
+    hands.seconds += 29
+    jobs.renew(store, old.fence, hands.now + HOUR)
+    assert looked(scheduler) == [], "it was renewed"
+    hands.seconds += 29
+    assert looked(scheduler) == []
+    hands.seconds += 1
+    assert looked(scheduler) == ["work"]
+    assert (row(store).token, row(store).status) == (2, "ok")
+
+
+def test_who_has_lost_the_turn_writes_nothing(post: Post, store: Store, hands: Hands) -> None:
+    job = Job("work", HOUR, HOUR, nothing)
+    post.declare((job,))
+    old = post.take(job, row(store))
+    new = post.take(job, row(store))
+    assert old is not None
+    assert new is not None
+    with pytest.raises(Superseded, match=r"token 1\) is void"):
+        jobs.renew(store, old.fence, hands.now)
+    with pytest.raises(Superseded), store.writing() as connection:
+        old.fence.check(connection)
+    before = row(store)
+    old.work()
+    assert row(store) == before
+    new.work()
+    assert row(store).status == "ok"
+
+
+def test_a_recompute_that_has_lost_its_turn_issues_nothing(
+    vigil: Vigil,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = vigil.store
+    hands = Hands()
+    post = here(vigil.home, store, hands)
+    job = Job("recompute", HOUR, HOUR, nothing)
+    post.declare((job,))
+    old = post.take(job, row(store, "recompute"))
+    assert old is not None
+
+    def slow(*arguments: Any) -> Any:
+        said = known(*arguments)
+        assert post.take(job, row(store, "recompute")), "another takes over while this one computes"
+        return said
+
+    from service import recompute
+
+    known = recompute.content
+    monkeypatch.setattr(recompute, "content", slow)
+    with pytest.raises(Superseded):
+        recompute.recompute(vigil.home, vigil.settings, store, (), lambda: NOW, old.fence)
+    assert vigil.rows(snapshots) == []
+    assert [run.status for run in vigil.rows(runs)] == ["running"], "not even that it failed: it may not write"
+    with pytest.raises(Superseded):
+        recompute.recompute(vigil.home, vigil.settings, store, (), lambda: NOW, old.fence)
+    assert len(vigil.rows(runs)) == 1
+
+
+def test_a_child_knows_its_turn_and_what_it_says_is_logged(
+    post: Post, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(processes, "command", lambda home, *code: [sys.executable, "-c", *code])
+    code = (
+        "import sys; from service import jobs; print('vigie: turn', jobs.Fence.given().token, flush=True);"
+        'print(\'{"level": "warning", "message": "run 7", "run_id": 7}\', file=sys.stderr)'
+    )
+    with caplog.at_level("INFO"):
+        looked(Scheduler(post, (Job("work", HOUR, HOUR, lambda turn: turn.expect(code)),)))
+    said = {record.getMessage(): record for record in caplog.records}
+    assert vars(said["turn 1"])["job"] == "work"
+    assert (vars(said["run 7"])["run_id"], vars(said["run 7"])["token"], said["run 7"].levelname) == (7, 1, "WARNING")
+    assert Fence.given() is None
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("import time; time.sleep(60)", "stopped: not done after 1 s"),
+        ("import sys; sys.exit(3)", "ended with exit code 3"),
+        ("import os; os.kill(os.getpid(), 9)", "was stopped by signal 9"),
+    ],
+)
+def test_a_job_that_hangs_or_fails_is_failed_and_comes_round_again(
+    home: Home, store: Store, monkeypatch: pytest.MonkeyPatch, code: str, error: str
+) -> None:
+    monkeypatch.setattr(processes, "command", lambda home, *code: [sys.executable, "-c", *code])
+    post = Post(home, load(home), store, ended=lambda: False)
+    job = Job("work", HOUR, timedelta(seconds=1), lambda turn: turn.expect(code))
+    assert looked(Scheduler(post, (job,))) == ["work"]
+    after = row(store)
+    assert (after.status, after.succeeded_at, after.holder) == ("failed", None, None)
+    assert after.error.endswith(error)
+    assert jobs.due(after, HOUR, after.next_run_at)
+
+
+def test_a_fault_of_our_own_tells_nobody_its_particulars(post: Post, store: Store) -> None:
+    def torn(turn: Turn) -> None:
+        raise ValueError("postgresql://user:secret@host")
+
+    looked(Scheduler(post, (Job("work", HOUR, HOUR, torn),)))
+    assert row(store).error == "a fault of Vigie's own; the log has the traceback"
+
+
+@contextmanager
+def schedulers(home: Home, number: int, every: float, code: str, **environment: str) -> Iterator[list[Any]]:
+    """Real schedulers beside each other, whose job's child runs this code."""
+    line = [sys.executable, "-c", SCHEDULER, str(home.root), str(every), code]
+    with ExitStack() as kept:
+        started = []
+        for _ in range(number):
+            child = subprocess.Popen(line, stderr=subprocess.PIPE, env={**os.environ, **environment})
+            kept.callback(child.communicate)
+            kept.callback(child.kill)
+            started.append(child)
+        yield started
+
+
+def test_two_schedulers_run_each_job_once_and_one_that_is_killed_is_replaced(
+    home: Home, store: Store, tmp_path: Path
+) -> None:
+    book = tmp_path / "book"
+    code = (
+        "import os, time; from service import processes, jobs; processes.end_with_parent();"
+        f"turn = jobs.Fence.given().token; open({str(book)!r}, 'a').write(f'{{turn}} {{time.time()}}\\n');"
+        "time.sleep(60 if turn == 3 else 0)"
+    )
+    with schedulers(home, 2, 2, code, VIGIE_LEASE_SECONDS="2") as running:
+        waited(lambda: book.exists() and len(book.read_text().splitlines()) == 3, 30)
+        at = {int(row(store).holder.rsplit(":", 1)[1])}
+        (holder,) = (process for process in running if process.pid in at)
+        holder.kill()
+        killed = time.time()
+        waited(lambda: row(store).token > 3 and row(store).status == "ok")
+    turns = [line.split() for line in book.read_text().splitlines()]
+    assert [int(turn) for turn, _ in turns[:4]] == [1, 2, 3, 4]
+    moments = [float(moment) for _, moment in turns]
+    assert all(later - before > 1 for before, later in pairwise(moments[:3]))
+    assert moments[3] - killed > 0.5, "its lease was waited for"
+
+
+def test_asked_to_end_it_stops_what_is_under_way(home: Home, store: Store, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    code = f"import os, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    with schedulers(home, 1, 3600, code) as (running,):
+        child = int(waited(lambda: mark.exists() and mark.read_text()))
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(15) == 0
+    after = row(store)
+    assert (after.status, after.error, after.holder) == ("stopped", "stopped with the scheduler", None)
+    assert jobs.due(after, HOUR, datetime.now(UTC)), "whoever comes next does it at once"
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+def test_asked_to_end_in_the_middle_of_a_recompute_it_is_finished_or_rolled_back(vigil: Vigil) -> None:  # noqa: F811
+    line = [sys.executable, "-m", "riskmodel", "--home", str(vigil.home.root), "scheduler"]
+
+    def running(statuses: set[str]) -> bool:
+        return bool({run.status for run in vigil.rows(runs)} & statuses)
+
+    first = subprocess.Popen(line, stderr=subprocess.PIPE, env={**os.environ, "VIGIE_LOG_FORMAT": "json"})
+    waited(lambda: running({"running"}), 40)
+    first.send_signal(signal.SIGTERM)
+    _, said = first.communicate(timeout=20)
+    assert first.returncode == 0
+    assert not running({"running"})
+    ended, issued = row(vigil.store, "recompute"), len(vigil.rows(snapshots))
+    assert (ended.status, issued) in {("stopped", 0), ("stopped", 1), ("ok", 1)}
+    lines = [json.loads(one) for one in said.decode().splitlines()]
+    assert {"at", "level", "logger", "message"} <= set.intersection(*map(set, lines))
+    second = subprocess.Popen(line, stderr=subprocess.PIPE, env={**os.environ, "VIGIE_LOG_FORMAT": "json"})
+    waited(lambda: row(vigil.store, "recompute").status == "ok", 40)
+    second.send_signal(signal.SIGTERM)
+    said = second.communicate(timeout=20)[1].decode()
+    assert len(vigil.rows(snapshots)) == 1
+    told = [json.loads(one) for one in said.splitlines()]
+    assert issued or [one["run_id"] for one in told if "snapshot 1 issued" in one["message"]] == [2]
+
+
+@pytest.fixture
+def issuer(tmp_path: Path) -> Issuer:
+    made = Issuer(tmp_path / "home")
+    made.hold("real")
+    made.issue()
+    return made
+
+
+def test_jobs_are_told(issuer: Issuer, vigie: Callable[..., Any]) -> None:
+    hands = Hands()
+    post = here(issuer.home, issuer.store, hands)
+    fine, bad, gone = (Job(name, HOUR, HOUR, nothing) for name in ("fine", "bad", "gone"))
+    post.declare((gone,))
+    post.declare((fine, bad))
+    post.at_once(fine)
+    turn = post.take(bad, row(issuer.store, "bad"))
+    assert turn is not None
+    client = create_app(issuer.home, clock=lambda: hands.now).test_client()
+    hands.pass_by(timedelta(seconds=20))
+    told = client.get("/v1/jobs").json
+    said = {job["name"]: job for job in told["data"]}
+    assert told["snapshot_id"] == 1
+    assert (said["fine"]["status"], said["fine"]["age_seconds"], said["fine"]["overdue"]) == ("ok", 20, False)
+    assert (said["fine"]["every_seconds"], said["fine"]["overdue_after_seconds"]) == (3600, 10800)
+    assert (said["bad"]["status"], said["bad"]["holder"]) == ("running", post.holder[:8])
+    assert (said["bad"]["age_seconds"], said["bad"]["reasons"]["age_seconds"]) == (None, "never_succeeded")
+    assert (said["gone"]["next_run_at"], said["gone"]["reasons"]["next_run_at"]) == (None, "not_scheduled")
+    assert client.get("/readyz").json["overdue"] == []
+    hands.pass_by(timedelta(hours=2, minutes=50))
+    assert {job["name"]: job["status"] for job in client.get("/v1/jobs").json["data"]}["bad"] == "lost"
+    hands.pass_by(timedelta(minutes=10))
+    assert [job["name"] for job in client.get("/v1/jobs").json["data"] if job["overdue"]] == ["bad", "fine"]
+    issuer.run("unchanged", at=hands.now, snapshot=1)
+    assert client.get("/readyz").json["overdue"] == ["bad", "fine"]
+    assert "bad, fine: these jobs of the service" in client.get("/?lang=en").text
+    assert "ces tâches du service n’ont pas abouti" in client.get("/?lang=fr").text
+    printed = vigie("--home", issuer.home.root, "jobs").out
+    assert [line.split()[0] for line in printed.splitlines()] == ["job", "bad", "fine", "gone"]
+    assert "OVERDUE" in printed
+    listed = json.loads(vigie("--home", issuer.home.root, "jobs", "--format", "json").out)
+    assert [job["name"] for job in listed] == ["bad", "fine", "gone"]
+
+
+def test_when_a_job_is_overdue_can_be_set(home: Home, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIGIE_OVERDUE_AFTER_MINUTES", '{"pull": 10000}')
+    monkeypatch.setenv("VIGIE_PULL", '["ucdp"]')
+    settings = load(home)
+    Post(home, settings, store, ended=lambda: False).declare(schedule.declared(settings))
+    after = {name: job.overdue_after_seconds for name, job in jobs.read(store).items()}
+    assert after["pull"] == 600_000
+    assert after["recompute"] == 3 * 3600
+    assert after["deliver"] == 300
+
+
+def test_a_database_that_is_away_is_said_once_and_looked_at_again(
+    post: Post, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    scheduler = Scheduler(post, (Job("work", HOUR, HOUR, nothing),))
+    with store.writing() as connection:
+        connection.execute(sa.delete(table))
+    assert looked(scheduler) == ["work"], "another database in its place"
+
+    class Event:
+        exception: Exception | None = OSError("away")
+
+    complaint = schedule._Complaint()
+    for _ in range(3):
+        complaint(Event())
+    Event.exception = None
+    complaint(Event())
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        "cannot look for what is due: OSError: away"
+    ]

@@ -1,0 +1,98 @@
+"""Pruning: what is past goes, what somebody needs or refers to stays, and snapshots stay for ever."""
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from issued import NOW, Issuer
+
+from service.alerts import outbox
+from service.jobs import Fence, Superseded
+from service.prune import prune
+from service.settings import KeepDays
+from service.store.tables import changes, deliveries, jobs, runs, snapshots, tasks
+
+DAY = timedelta(days=1)
+KEEP = KeepDays(runs=10, deliveries=10, changes=10, tasks=10, logs=10)
+OLD = NOW - 30 * DAY
+
+
+@pytest.fixture
+def issuer(tmp_path: Path) -> Issuer:
+    return Issuer(tmp_path / "home")
+
+
+def ids(issuer: Issuer, table: sa.Table) -> list[Any]:
+    with issuer.store.reading() as connection:
+        return list(connection.scalars(sa.select(table.c.id).order_by(table.c.id)))
+
+
+def test_old_runs_go_but_not_those_that_tell_how_things_stand(issuer: Issuer) -> None:
+    issuer.issue(at=OLD)
+    for number in range(3):
+        issuer.run("unchanged" if number else "failed", at=OLD + number * DAY, snapshot=1)
+    with issuer.store.writing() as connection:
+        outbox.post(connection, route="duty", kind="firing", data={"run_id": 3}, now=NOW)
+    assert prune(issuer.home, issuer.store, KEEP, NOW, None)["runs"] == 1
+    assert ids(issuer, runs) == [1, 3, 4], "issued a snapshot, is referred to, is the last good one"
+    issuer.run("failed", at=NOW - DAY)
+    prune(issuer.home, issuer.store, KEEP, NOW, None)
+    assert ids(issuer, runs) == [1, 3, 4, 5]
+    assert ids(issuer, snapshots) == [1]
+
+
+def test_messages_go_when_they_are_settled(issuer: Issuer) -> None:
+    with issuer.store.writing() as connection:
+        for status in ("sent", "dismissed", "failed", "waiting"):
+            made = outbox.post(connection, route="duty", kind="firing", data={}, now=OLD)
+            connection.execute(sa.update(deliveries).where(deliveries.c.id == made).values(status=status))
+    assert prune(issuer.home, issuer.store, KEEP, NOW, None)["deliveries"] == 2
+    with issuer.store.reading() as connection:
+        assert set(connection.scalars(sa.select(deliveries.c.status))) == {"failed", "waiting"}
+
+
+def test_changes_tasks_and_traces_go(issuer: Issuer) -> None:
+    issuer.issue(at=OLD)
+    change = {"kind": "snapshot", "region": "MLI", "simulated": False, "snapshot_id": 1, "document": {}}
+    task = {"kind": "as_of", "question": {}, "digest": "d" * 64, "asked_at": OLD, "attempts": 1}
+    with issuer.store.writing() as connection:
+        for at in (OLD, OLD):
+            connection.execute(sa.insert(changes).values(at=at, **change))
+        connection.execute(sa.insert(tasks).values(id="a", status="done", finished_at=OLD, **task))
+        connection.execute(sa.insert(tasks).values(id="b", status="waiting", **task))
+        connection.execute(sa.insert(tasks).values(id="c", status="failed", finished_at=NOW, **task))
+    issuer.home.logs.mkdir()
+    old, new = (issuer.home.logs / f"fault-{name}.txt" for name in ("old", "new"))
+    for path, moment in ((old, OLD), (new, NOW)):
+        path.write_text("Traceback")
+        os.utime(path, (moment.timestamp(),) * 2)
+    gone = prune(issuer.home, issuer.store, KEEP, NOW, None)
+    assert (gone["changes"], gone["tasks"], gone["logs"]) == (1, 1, 1)
+    assert ids(issuer, changes) == [2], "the newest stays, however old: cursors stand at it"
+    assert ids(issuer, tasks) == ["b", "c"]
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_who_lost_the_turn_deletes_nothing(issuer: Issuer) -> None:
+    issuer.issue(at=OLD)
+    issuer.run("failed", at=OLD)
+    issuer.run("unchanged", at=NOW, snapshot=1)
+    timing = {"declared_at": NOW, "every_seconds": 1, "deadline_seconds": 1, "overdue_after_seconds": 1}
+    with issuer.store.writing() as connection:
+        connection.execute(sa.insert(jobs).values(name="prune", token=5, **timing))
+    with pytest.raises(Superseded):
+        prune(issuer.home, issuer.store, KEEP, NOW, Fence("prune", 4))
+    assert ids(issuer, runs) == [1, 2, 3]
+    assert prune(issuer.home, issuer.store, KEEP, NOW, Fence("prune", 5))["runs"] == 1
+
+
+def test_vigie_prune_says_what_it_did(issuer: Issuer, vigie: Callable[..., Any]) -> None:
+    issuer.issue(at=OLD)
+    issuer.run("failed", at=OLD)
+    issuer.run("unchanged", at=datetime.now(UTC), snapshot=1)
+    assert vigie("--home", issuer.home.root, "prune").out == "deleted: 1 runs\n"
+    assert vigie("--home", issuer.home.root, "prune").out == "deleted: nothing was old enough\n"

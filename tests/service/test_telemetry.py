@@ -1,0 +1,262 @@
+"""Telemetry: an id for each request, a line of JSON without secrets, and metrics that hold for all workers together."""
+
+import io
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from issued import NOW, Issuer
+from test_up import free_port
+from werkzeug.test import Client
+
+from service import logs, telemetry
+from service.alerts import outbox
+from service.app import create_app
+from service.settings import load
+from service.store.tables import deliveries
+from service.telemetry import BUCKETS, AccessLog, Counts, Telemetry, watched
+
+
+@pytest.fixture
+def issuer(tmp_path: Path) -> Issuer:
+    made = Issuer(tmp_path / "home")
+    made.hold("simulated")
+    made.issue(simulated=True)
+    return made
+
+
+@pytest.fixture
+def client(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """A worker without its web server."""
+    monkeypatch.setenv("VIGIE_LOG_FORMAT", "json")
+    app = create_app(issuer.home, clock=lambda: NOW + timedelta(minutes=5))
+    return Client(watched(app, app, load(issuer.home)))
+
+
+@pytest.fixture
+def lines() -> Iterator[Any]:
+    """The lines of JSON that are logged."""
+    root, out = logging.getLogger(), io.StringIO()
+    before, handler = root.level, logging.StreamHandler(out)
+    handler.setFormatter(logs.JsonLines())
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    yield lambda: [json.loads(line) for line in out.getvalue().splitlines()]
+    root.removeHandler(handler)
+    root.setLevel(before)
+
+
+def samples(text: str) -> dict[str, float]:
+    """What a scrape says, by name and labels."""
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")}
+
+
+def answered(said: dict[str, float], route: str, status: int = 200) -> float:
+    return said.get(f'vigie_http_request_duration_seconds_count{{route="{route}",status="{status}"}}', 0)
+
+
+def test_each_answer_carries_an_id_and_a_sane_one_is_taken_over(client: Client) -> None:
+    given = client.get("/v1/scores", headers={"X-Request-Id": "mine-1.a_b"})
+    assert given.headers.getlist("X-Request-Id") == ["mine-1.a_b"]
+    made = [client.get("/v1/scores").headers["X-Request-Id"] for _ in range(2)]
+    assert len(set(made)) == 2
+    for mad in ("a b", "x" * 65, "é", '"><script>', ""):
+        answer = client.get("/v1/scores", headers={"X-Request-Id": mad})
+        assert re.fullmatch(r"[0-9a-f]{10}-[0-9a-f]+", answer.headers["X-Request-Id"])
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/v1/scores/XYZ", "/v1/runs/99"])
+def test_a_problem_repeats_the_id(client: Client, path: str) -> None:
+    answer = client.get(path, headers={"X-Request-Id": "mine"})
+    assert answer.json["request_id"] == "mine"
+
+
+def test_a_line_tells_of_each_answer_and_hides_the_query(client: Client, lines: Any) -> None:
+    secret = {"Authorization": "Bearer SECRET", "X-Request-Id": "mine"}
+    with client.get("/v1/scores?key=SECRET", headers=secret) as answer:
+        body = answer.data
+    client.get("/no\nwhere%1b?key=SECRET", headers=secret).close()
+    whole, unknown = (line for line in lines() if line["logger"] == "vigie.access")
+    assert "SECRET" not in json.dumps([whole, unknown])
+    assert (whole["method"], whole["path"], whole["status"]) == ("GET", "/v1/scores", 200)
+    assert (whole["bytes"], whole["request_id"]) == (len(body), "mine")
+    assert 0 < whole["ms"] < 5000
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", whole["at"])
+    assert (unknown["status"], "\n" in unknown["message"], "\x1b" in unknown["path"]) == (404, False, False)
+
+
+def test_what_goes_wrong_is_logged_under_the_request(
+    issuer: Issuer, client: Client, lines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def torn(*_: Any) -> None:
+        raise RuntimeError("torn")
+
+    monkeypatch.setattr("service.payloads.scores_payload", torn)
+    assert client.get("/v1/scores", headers={"X-Request-Id": "mine"}).status_code == 500
+    (fault,) = (line for line in lines() if "exception" in line)
+    assert (fault["request_id"], fault["level"]) == ("mine", "error")
+    assert "RuntimeError: torn" in fault["exception"]
+
+
+def test_a_flood_is_logged_in_part_and_that_is_said(lines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = [100.0]
+    monkeypatch.setattr(telemetry.time, "monotonic", lambda: moment[0])
+    access = AccessLog(3)
+    environ = {telemetry.REQUEST_ID: "mine", "REQUEST_METHOD": "GET", "PATH_INFO": "/"}
+    for _ in range(10):
+        access(environ, "200", 1, 0.001)
+    moment[0] += 1
+    access(environ, "200", 1, 0.001)
+    assert [line.get("left_out") for line in lines()] == [None, None, None, 7]
+
+
+def test_metrics_tell_how_things_stand(issuer: Issuer, client: Client) -> None:
+    with issuer.store.writing() as connection:
+        for status, error in (("waiting", None), ("failed", "no"), ("sent", None)):
+            data = {"headline": {}}
+            made = outbox.post(connection, route="duty", kind="firing", data=data, now=NOW - timedelta(minutes=5))
+            connection.execute(sa.update(deliveries).where(deliveries.c.id == made).values(status=status, error=error))
+    client.get("/v1/scores/MLI")
+    client.get("/v1/scores/BFA")
+    client.get("/secret-path")
+    answer = client.get("/metrics")
+    assert answer.headers["Cache-Control"] == "no-store"
+    said = samples(answer.text)
+    assert (said["vigie_simulated"], said["vigie_store_up"], said["vigie_snapshot_id"]) == (1, 1, 1)
+    assert (said["vigie_snapshot_age_seconds"], said["vigie_data_age_seconds"]) == (300, 10 * 86400)
+    assert [said[f'vigie_deliveries{{status="{status}"}}'] for status in ("waiting", "failed", "sent")] == [1, 1, 1]
+    assert (said["vigie_undelivered_messages"], said["vigie_undelivered_age_seconds"]) == (1, 600)
+    assert (answered(said, "/v1/scores/{iso3}"), answered(said, "other", 404)) == (2, 1)
+    assert "secret-path" not in answer.text
+    least = 'vigie_http_request_duration_seconds_bucket{le="+Inf",route="/v1/scores/{iso3}",status="200"}'
+    assert said[least] == 2
+
+
+def test_metrics_tell_of_what_cannot_be_read_and_go_on(issuer: Issuer, client: Client) -> None:
+    client.get("/healthz")
+    (issuer.home.archive / "manifest.json").write_text("{")
+    answer = client.get("/metrics")
+    said = samples(answer.text)
+    assert (answer.status_code, said["vigie_store_up"], answered(said, "/healthz")) == (200, 0, 1)
+    assert "vigie_simulated" not in said
+
+
+def test_counts_of_all_workers_are_one_sum_and_a_full_disk_costs_only_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(telemetry, "PUBLISH_EVERY", 3600)
+    one, other = Counts(tmp_path), Counts(tmp_path)
+    one.add("/a", "200", 0.0004)
+    one.add("/a", "200", 99.0)
+    other.add("/a", "200", 0.0007)
+    other.add("/b", "404", 0.5)
+    other.publish()
+    first = one.total()[("/a", "200")]
+    assert first[0] == pytest.approx(99.0011)
+    assert first[1:] == [1, 1, *[0] * (len(BUCKETS) - 2), 1]
+    assert sum(one.total()[("/b", "404")][1:]) == 1
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    for _ in range(3):
+        one.publish()
+    assert [record.getMessage() for record in caplog.records] == [
+        "the counts of this worker cannot be published: No space left on device"
+    ]
+    assert sum(one.total()[("/a", "200")][1:]) == 3
+
+
+def test_a_stream_is_measured_when_it_ends(lines: Any) -> None:
+    closed = []
+
+    class Stream:
+        def __iter__(self) -> Iterator[bytes]:
+            return iter((b"one", b"two"))
+
+        def close(self) -> None:
+            closed.append(True)
+
+    def app(environ: Any, start: Any) -> Any:
+        start("200 OK", [])
+        return Stream()
+
+    counts = Counts(None)
+    answer = Client(Telemetry(app, counts, lambda method, path: path, AccessLog(9))).get("/stream")
+    assert answer.data == b"onetwo"
+    answer.close()
+    assert closed == [True]
+    assert [line["bytes"] for line in lines()] == [6]
+    assert sum(counts.total()[("/stream", "200")][1:]) == 1
+
+
+def test_a_web_server_that_is_gone_leaves_no_counts(issuer: Issuer) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    old = issuer.home.run / f"web-{ended.pid}"
+    alive = issuer.home.run / f"web-{os.getppid()}"
+    for folder in (old, alive):
+        folder.mkdir(parents=True)
+    own = telemetry.fresh_folder(issuer.home)
+    assert sorted(issuer.home.run.iterdir()) == sorted((alive, own))
+
+
+@contextmanager
+def web(issuer: Issuer) -> Iterator[tuple[str, Path, subprocess.Popen[bytes]]]:
+    """A real web server: its address, its log, its process."""
+    port, log = free_port(), issuer.home.root / "web.log"
+    line = [sys.executable, "-m", "riskmodel", "--home", str(issuer.home.root), "web", "--port", str(port)]
+    with log.open("wb") as out:
+        process = subprocess.Popen(line, stderr=out)
+    try:
+        yield f"http://127.0.0.1:{port}", log, process
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def get(url: str, within: float = 30) -> httpx.Response:
+    """An answer, as soon as there is one."""
+    until = time.monotonic() + within
+    while True:
+        try:
+            return httpx.get(url, timeout=5)
+        except httpx.TransportError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+
+
+def workers(process: subprocess.Popen[bytes]) -> list[int]:
+    """The ids of the processes that a process has started."""
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def test_the_sum_outlives_a_worker_and_every_line_is_json(issuer: Issuer) -> None:
+    with web(issuer) as (url, log, process):
+        for _ in range(5):
+            assert get(f"{url}/v1/scores").status_code == 200
+        time.sleep(2 * telemetry.PUBLISH_EVERY)
+        killed = set(workers(process))
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        assert get(f"{url}/v1/scores").status_code == 200
+        assert answered(samples(get(f"{url}/metrics").text), "/v1/scores") == 6
+        assert workers(process)
+        assert not killed & set(workers(process))
+    told = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["status"] for line in told if line.get("path") == "/v1/scores"] == [200] * 6
