@@ -65,7 +65,7 @@ def test_changes_tasks_and_traces_go(issuer: Issuer) -> None:
         connection.execute(sa.insert(tasks).values(id="a", status="done", finished_at=OLD, **task))
         connection.execute(sa.insert(tasks).values(id="b", status="waiting", **task))
         connection.execute(sa.insert(tasks).values(id="c", status="failed", finished_at=NOW, **task))
-    issuer.home.logs.mkdir()
+    issuer.home.logs.mkdir(parents=True)
     old, new = (issuer.home.logs / f"fault-{name}.txt" for name in ("old", "new"))
     for path, moment in ((old, OLD), (new, NOW)):
         path.write_text("Traceback")
