@@ -1,4 +1,4 @@
-"""A model that is kept from some families of indicators, to tell what they are worth to it."""
+"""Models that are kept from some families of indicators, to tell what these are worth to them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from riskmodel.months import Month
 
 @dataclass(frozen=True)
 class Without:
-    """A component that sees every indicator of some families as unknown, in learning and in forecasting."""
+    """A component in a trial that hides some families from all that learns in it: see `visible`."""
 
     component: Component
     families: tuple[str, ...]
@@ -25,18 +25,22 @@ class Without:
         return f"{self.component.name}-without-{'-'.join(self.families)}"
 
     def fit(self, panel: Panel, origin: Month) -> Self:
-        """Fit the component on the rest."""
-        return replace(self, component=self.component.fit(self._blind(panel), origin))
+        """Fit the component."""
+        return replace(self, component=self.component.fit(panel, origin))
 
     def forecast(self, panel: Panel, origin: Month) -> Forecast:
-        """What the component says from the rest."""
-        return self.component.forecast(self._blind(panel), origin)
-
-    def _blind(self, panel: Panel) -> Panel:
-        hidden = {i.name for family in FAMILIES if family.name in self.families for i in family.indicators}
-        return replace(panel, values=np.where(np.isin(panel.names, list(hidden)), np.float32(np.nan), panel.values))
+        """What the component says."""
+        return self.component.forecast(panel, origin)
 
 
 def without(model: Component, families: Sequence[str]) -> Component:
     """The model itself where no family is named."""
     return Without(model, tuple(sorted(set(families)))) if families else model
+
+
+def visible(panel: Panel, model: Component) -> Panel:
+    """What a model may see of a panel: every indicator of the families it does without is unknown."""
+    if not isinstance(model, Without):
+        return panel
+    hidden = [i.name for family in FAMILIES if family.name in model.families for i in family.indicators]
+    return replace(panel, values=np.where(np.isin(panel.names, hidden), np.float32(np.nan), panel.values))

@@ -90,7 +90,7 @@ def train(
     """
     from riskmodel import bundle, geography, terminal
     from riskmodel.errors import BadInput
-    from training import figures, fit, tracking
+    from training import figures, fit, tables, tracking
     from training.trial import inputs_of
     from training.workers import Workers
 

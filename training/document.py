@@ -15,7 +15,8 @@ STYLE = (
     "th,td{padding:.15rem .7rem .15rem 0;text-align:right;white-space:nowrap}"
     "th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:#fff}"
     "th{border-bottom:1px solid #888;font-weight:600}pre{white-space:pre-wrap;overflow-wrap:anywhere}"
-    "svg{max-width:100%;height:auto}figure{display:inline-block;max-width:20rem;margin:1rem 1rem 1rem 0;vertical-align:top}"
+    "svg{max-width:100%;height:auto}"
+    "figure{display:inline-block;max-width:20rem;margin:1rem 1rem 1rem 0;vertical-align:top}"
 )
 
 

@@ -17,6 +17,7 @@ from riskmodel.indicators.panel import Panel, assemble
 from riskmodel.outcomes import CountryMonths
 from riskmodel.reporting.precision import spread
 from training import backtest, export
+from training.ablation import visible
 from training.judged import Judged
 from training.records import Record, Setup, record
 from training.versions import code_digest, configuration
@@ -89,7 +90,7 @@ class Trial:
         for window in windows:
             observed = outcomes.histories(self.outcome, window.origin)
             if observed.iso3 not in panels:
-                panels[observed.iso3] = panel_of(self.view, observed, self.outcome)
+                panels[observed.iso3] = visible(panel_of(self.view, observed, self.outcome), self.model)
             yield panels[observed.iso3], window
 
 

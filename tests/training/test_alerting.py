@@ -52,12 +52,12 @@ def test_alerts_and_episodes_equal_a_naive_loop(judged: Judged) -> None:
             total["cells"] += 1
             past, later = table[country, : 48 + month], table[country, 48 + month : 51 + month]
             needed = max(25, 2 * past[-3:].sum())
-            came = later.sum() >= needed
+            came = bool(later.sum() >= needed)
             total["right"] += came and month in alerts
             if came and not inside:
                 total["episodes"] += 1
                 # whether the year ahead was known is part of being judged as an onset
-                quiet = len(past) >= 60 and (past[-60:] < 25).all() and 48 + month + 12 <= 120
+                quiet = len(past) >= 60 and bool((past[-60:] < 25).all()) and 48 + month + 12 <= 120
                 total["onsets"] += quiet
             if came and month in alerts and not set(inside) & set(alerts):
                 total["caught"] += 1
@@ -107,7 +107,7 @@ def test_tables_tell_the_model_the_rule_and_what_lies_between(judged: Judged) ->
     assert figures.alerts(judged.during(judged.windows[:3]), 1) is None
     part, (headings, rows) = figures.alerts(judged, 1) or pytest.fail("no table")
     assert [window.name for window in part.windows] == ["2007", "2008", "2009"]
-    assert [row[0] for row in rows] == ["conflictology12", "h24", "conflictology12 − h24"]
+    assert [row[0] for row in rows] == ["conflictology12", "h24", "served", "conflictology12 − h24", "served − h24"]
     assert all(len(row) == len(headings) for row in rows)
     alone = figures.coverages(judged.only(["MLI"]), ["conflictology12"], 1)[1]
     assert " to " in alone[0][2]

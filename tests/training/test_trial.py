@@ -10,13 +10,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from distributed import LocalCluster
+from histories import made, rectangle
 
 from riskmodel.errors import Refused
+from riskmodel.forecasting.pool import served
 from riskmodel.home import Home
+from riskmodel.indicators import spillover
+from riskmodel.indicators.panel import assemble
 from training import records
+from training.ablation import visible, without
 from training.versions import JUDGING, TELLING, configuration
 
 Vigie = Callable[..., Any]
@@ -190,3 +196,30 @@ def test_no_figure_comes_from_code_that_is_left_out_of_the_digest() -> None:
     assert of_training == {module.removesuffix(".py") for module in JUDGING} | {
         *("export", "records", "trial", "versions", "workers"),
     }
+
+
+def test_a_family_that_is_hidden_is_another_back_test_of_its_own_name(home: Home, vigie: Vigie, history: Path) -> None:
+    vigie("ingest", "monthly", history)
+    hidden = ["--without", "spillover", "--without", "intensity"]
+    assert "no family of indicators: intensity, composition" in vigie("backtest", "--without", "luck").err
+    for arguments in ([], hidden):
+        assert vigie("backtest", "--windows", "2008", *arguments).code == 0
+    whole, less = records.records(home)
+    assert less.setup.model == "pool-without-intensity-spillover"
+    assert whole.setup.code == less.setup.code
+    done = vigie("compare", "pool", less.setup.model)
+    assert done.code == 0, done.err
+    assert f"from {whole.name}, {less.name}" in done.out or f"from {less.name}, {whole.name}" in done.out
+    assert "windows won by pool" in done.out
+
+
+def test_what_is_hidden_is_seen_by_nothing_in_a_trial() -> None:
+    panel = assemble(rectangle(made()), "state_based")
+    model = without(served(1), ["spillover"])
+    seen = visible(panel, model)
+    of_family = np.array([name in {i.name for i in spillover.FAMILY.indicators} for name in panel.names])
+    assert of_family.any()
+    assert np.isnan(seen.values[..., of_family]).all()
+    np.testing.assert_array_equal(seen.values[..., ~of_family], panel.values[..., ~of_family])
+    assert visible(panel, served(1)) is panel
+    assert without(served(1), []) == served(1)
