@@ -15,7 +15,7 @@ from riskmodel.home import Home, whole_file
 from riskmodel.indicators.panel import FAMILIES
 from training import document, figures, plots, registry
 from training.document import Block, Figure, Heading, Listing, Paragraph, Table
-from training.figures import ALERTS, EVENTS, HEADINGS, LEGEND, NO_ALERTS, Rows, relative, shown
+from training.figures import ALERTS, EVENTS, HEADINGS, LEADS_SHOWN, LEGEND, NO_ALERTS, Rows, relative, shown
 from training.gate import BETTER_MEANS, NOT_WORSE_MEANS
 from training.judged import BATTLE, COVERAGES, LOSSES, Judged
 from training.promotion import evidence
@@ -175,8 +175,14 @@ def _skill(record: Record, model: Bundle, region: str) -> Iterator[Block]:
     for where, part in scopes:
         yield Heading(f"{where}, {len(part.iso3)} countries", 3)
         yield _by_window(part, ours)
-        yield _differences(part, ours)
-        yield Table(*figures.coverages(part, (ours, *BESIDE), SEED))
+        for first, last in LEADS_SHOWN if record.setup.kind == "rolling" else ():
+            near = part.within(first, last)
+            yield Paragraph(f"Leads {first}-{last}:")
+            yield _differences(near, ours)
+            yield Table(*figures.coverages(near, (ours, *BESIDE), SEED))
+        if record.setup.kind == "challenge":
+            yield _differences(part, ours)
+            yield Table(*figures.coverages(part, (ours, *BESIDE), SEED))
     yield Listing([*LEGEND, "the intervals are those of a bootstrap over countries"])
     yield Heading("By lead, world", 3)
     yield _by(judged, ours, "lead", [(f"{lead}", place) for place, lead in enumerate(np.unique(judged.leads))])

@@ -52,7 +52,6 @@ JOBS = click.option(
     help="Processes at work on windows, one thread each; with 1, this process with its threads.",
 )
 DASK = click.option("--dask", metavar="ADDRESS", help="Work on a Dask cluster: tcp://host:8786 of its scheduler.")
-LEADS_SHOWN = ((1, 3), (1, 12))
 SCOPE = click.option(
     "--scope",
     "scopes",
@@ -247,6 +246,7 @@ def compare(
     from riskmodel import terminal
     from riskmodel.events import manifest
     from training import comparison, tables
+    from training.figures import LEADS_SHOWN
 
     realm = "SIMULATED " if manifest.realm(home.archive) == "simulated" else ""
     kind = "rolling" if rolling else "challenge"
@@ -474,6 +474,7 @@ def _losses(judged: "Judged", console: "Console", seed: int) -> None:
 def _rolled(judged: "Judged", with_earlier: "Judged", console: "Console", seed: int) -> None:
     """The tables of a rolling back-test; `with_earlier` has the windows before it, to fix the alerts' thresholds."""
     from training import tables
+    from training.figures import LEADS_SHOWN
     from training.judged import BATTLE
 
     for first, last in LEADS_SHOWN:

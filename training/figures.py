@@ -13,6 +13,8 @@ from training.judged import BATTLE, CHANCES, COVERAGES, ESCALATION, ONSET, Judge
 
 Rows = tuple[tuple[str, ...], list[tuple[str, ...]]]
 """Headings, and rows as wide."""
+LEADS_SHOWN = ((1, 3), (1, 12))
+"""Of a rolling back-test."""
 INTERVAL = "90 % interval"
 HEADINGS = {
     "Brier": "Brier ≥ 25",
