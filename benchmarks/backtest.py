@@ -34,7 +34,7 @@ from riskmodel import bundle, geography
 from riskmodel.events.archive import Archive, View
 from riskmodel.forecasting.baselines import Conflictology
 from riskmodel.forecasting.component import NEEDED
-from riskmodel.forecasting.forest import Forest
+from riskmodel.forecasting.forest import KNOWN, Forest
 from riskmodel.forecasting.paths import followed
 from riskmodel.forecasting.pool import served
 from riskmodel.home import Home
@@ -156,16 +156,16 @@ def train(view: View) -> fit.Trained:
 
 
 def forest_alone(view: View) -> dict[str, float]:
-    """Seconds, and those of a core, of scikit-learn's forest with the settings of ours, on the rows that ours learns from."""
+    """The same two of scikit-learn's forest with the settings of ours, on the rows that ours learns from [s]."""
     panel, ours = panel_of(view, history(view), OUTCOME), Forest()
     paths = followed(panel.deaths)
     rows = panel.values[:, : paths.shape[1]]
     known = ~np.isnan(paths).any(axis=-1) & (np.arange(paths.shape[1]) >= NEEDED - 1)
-    columns = ~np.isnan(rows[known]).all(axis=0)
+    columns = (~np.isnan(rows[known])).mean(axis=0) >= KNOWN
     forest = RandomForestRegressor(
         n_estimators=ours.trees,
         min_samples_leaf=ours.leaf,
-        max_features=ours.features,
+        max_features=min(ours.features, int(columns.sum())),
         max_samples=ours.sample,
         n_jobs=ours.jobs,
     )
