@@ -25,6 +25,14 @@ class Home:
         return self.root / "models"
 
     @property
+    def backtests(self) -> Path:
+        return self.root / "backtests"
+
+    @property
+    def cards(self) -> Path:
+        return self.root / "cards"
+
+    @property
     def database(self) -> Path:
         return self.root / "vigie.db"
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+_AT_ONCE = 4_000_000  # [numbers], so that many resamples of many forecasts fit into memory
 BIN_FLOORS = np.array([0, 1, 3, 6, 11, 26, 51, 101, 251, 501, 1001])  # [deaths]
 
 
@@ -55,10 +56,18 @@ def interval_score(draws: NDArray[Any], observed: NDArray[Any], level: float = 0
     return np.asarray(upper - lower + penalty * outside)
 
 
-def covered(draws: NDArray[Any], observed: NDArray[Any], level: float) -> NDArray[np.bool_]:
-    """Whether the central interval of a level holds the observation; shape (...)."""
-    lower, upper = interval(draws, level)
-    return np.asarray((lower <= observed) & (observed <= upper))
+def covered(below: NDArray[Any], upto: NDArray[Any], level: float) -> Floats:
+    """What part of an outcome the central interval of a level holds, by the randomised PIT; shape (...).
+
+    `below` and `upto` as `pit` has them: the chance that a point drawn evenly between the two lies in the middle of
+    the forecast. Calibrated forecasts hold the level on average, zeros and all; of an interval whose bounds are draws,
+    which holds all of a tie or nothing, that is not so.
+    """
+    low, high = np.asarray(below, dtype=np.float64), np.asarray(upto, dtype=np.float64)
+    start, end = (1.0 - level) / 2.0, (1.0 + level) / 2.0
+    inside = np.maximum(np.minimum(high, end) - np.maximum(low, start), 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(high > low, inside / (high - low), (start <= low) & (low <= end))
 
 
 def brier(probability: NDArray[Any], event: NDArray[np.bool_]) -> Floats:
@@ -123,30 +132,70 @@ def pit(below: NDArray[Any], upto: NDArray[Any], parts: int = 10) -> Floats:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A relative difference of mean losses (−0.05: five per cent better) and its 90 % bootstrap interval."""
+class Estimate:
+    """A figure and its 90 % bootstrap interval; NaN where it cannot be told."""
 
     value: float
     low: float
     high: float
 
+    @classmethod
+    def of(cls, figures: Floats) -> "Estimate":
+        """From the figure as it was seen and then in each resample, shape (1 + resample,): see `resampled`."""
+        known = figures[1:][np.isfinite(figures[1:])]
+        if not np.isfinite(figures[0]) or not known.size:
+            return cls(float(figures[0]) if np.isfinite(figures[0]) else float("nan"), float("nan"), float("nan"))
+        low, high = np.quantile(known, [0.05, 0.95])
+        return cls(float(figures[0]), float(low), float(high))
 
-def paired_difference(ours: Floats, theirs: Floats, rng: np.random.Generator, resamples: int = 2000) -> Difference:
-    """Compare two losses case by case, resampling countries; both of shape (country, ...).
 
-    NaN where the other's mean loss is 0.
+def resampled(units: int, rng: np.random.Generator, resamples: int = 2000) -> NDArray[np.int64]:
+    """How often each unit counts, shape (1 + resample, unit): once as seen, then drawn with replacement.
+
+    One unit cannot be resampled: there is the first row alone, and no interval.
     """
-    ours = ours.reshape(len(ours), -1).sum(axis=1)
-    theirs = theirs.reshape(len(theirs), -1).sum(axis=1)
-    times = rng.multinomial(len(ours), np.full(len(ours), 1.0 / len(ours)), size=resamples)
+    drawn = rng.multinomial(units, np.full(units, 1.0 / units), size=resamples if units > 1 else 0)
+    return np.concatenate([np.ones((1, units), dtype=np.int64), drawn])
+
+
+def ratio(above: Floats, under: Floats, times: NDArray[np.int64]) -> Floats:
+    """The ratio of two sums over units, each of shape (unit, ...), in each resample; shape (resample,)."""
+    above, under = (part.reshape(len(part), -1).sum(axis=1) for part in (above, under))
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratios = (times @ ours) / (times @ theirs) - 1.0
-        value = float(ours.sum() / theirs.sum() - 1.0)
-    known = ratios[np.isfinite(ratios)]
-    if not np.isfinite(value) or not known.size:
-        return Difference(float("nan"), float("nan"), float("nan"))
-    low, high = np.quantile(known, [0.05, 0.95])
-    return Difference(value, float(low), float(high))
+        return np.asarray((times @ above) / (times @ under))
+
+
+def paired_difference(ours: Floats, theirs: Floats, rng: np.random.Generator, resamples: int = 2000) -> Estimate:
+    """A relative difference of mean losses (−0.05: five per cent better) case by case, resampling units.
+
+    Both of shape (unit, ...). NaN where the other's mean loss is 0, and without an interval where there is one unit.
+    """
+    return Estimate.of(ratio(ours, theirs, resampled(len(ours), rng, resamples)) - 1.0)
+
+
+def ranking(probability: Floats, event: Floats, times: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """AUROC and AP, as `auroc` and `average_precision` have them, in each resample; each of shape (resample,).
+
+    `probability` and `event` (above 0 where it came) are of shape (unit, ...), NaN where unknown.
+    """
+    chance, came = probability.reshape(len(probability), -1), event.reshape(len(event), -1)
+    known = ~(np.isnan(chance) | np.isnan(came))
+    if not known.any():
+        return np.full(len(times), np.nan), np.full(len(times), np.nan)
+    values, place = np.unique(-chance[known], return_inverse=True)
+    cell, happened = np.nonzero(known)[0] * len(values) + place, came[known] > 0
+    tables = [
+        np.bincount(cell[which], minlength=len(chance) * len(values)).reshape(len(chance), -1).astype(np.float64)
+        for which in (happened, ~happened)
+    ]
+    areas, precisions = [], []
+    for part in np.array_split(times, 1 + times.shape[0] * len(values) // _AT_ONCE):
+        hits, false = (part @ table for table in tables)
+        hit, falsely = hits.cumsum(axis=1), false.cumsum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            areas.append((hits * (falsely[:, -1:] - falsely + false / 2)).sum(axis=1) / (hit[:, -1] * falsely[:, -1]))
+            precisions.append(np.nansum(hits * hit / (hit + falsely), axis=1) / hit[:, -1])
+    return np.concatenate(areas), np.concatenate(precisions)
 
 
 def _bin(deaths: NDArray[Any]) -> NDArray[np.intp]:

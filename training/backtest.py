@@ -19,7 +19,7 @@ from riskmodel.forecasting.forecast import SERVED_LEADS, Forecast
 from riskmodel.forecasting.pool import SMOOTHER
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month
-from training.judged import BATTLE, CAME, COVERAGES, ESCALATION, ONSET, SCORES, Cells, Judged, losses, together
+from training.judged import BATTLE, CAME, COVERAGES, ESCALATION, ONSET, SCORES, WHEN, Cells, Judged, losses, together
 from training.windows import Window
 
 BASELINES: tuple[Component, ...] = (SMOOTHER, Conflictology(), History(), Last(), Zero())
@@ -107,16 +107,19 @@ def _came(panel: Panel, origin: Month, window: Window) -> dict[str, Cells]:
     later = panel.deaths[:, place + 1 : place + 1 + window.last]
     later = np.pad(later, ((0, 0), (0, window.last - later.shape[1])), constant_values=np.nan)
     deaths = later[:, window.first - 1 :]
-    escalated, began = np.full((2, len(panel.iso3), leads), np.nan)
+    escalated, when, began = np.full((3, len(panel.iso3), leads), np.nan)
     if window.first <= scores.HORIZON <= window.last:
-        near, limit = later[:, : scores.HORIZON].sum(axis=1), needed(panel.history(origin, scores.HORIZON))
-        escalated[:, scores.HORIZON - window.first] = _event(near >= limit, near + limit)
+        near, limit = later[:, : scores.HORIZON].cumsum(axis=1), needed(panel.history(origin, scores.HORIZON))
+        reached = near >= limit[:, None]
+        escalated[:, scores.HORIZON - window.first] = _event(reached[:, -1], near[:, -1] + limit)
+        when[:, scores.HORIZON - window.first] = np.where(reached[:, -1], 1.0 + reached.argmax(axis=1), np.nan)
     if window.last >= SERVED_LEADS:
         year = later[:, :SERVED_LEADS]
         quiet = (panel.history(origin, scores.QUIET) < scores.BATTLE).all(axis=1)
         happened = _event((year >= scores.BATTLE).any(axis=1), year.sum(axis=1))
         began[quiet, SERVED_LEADS - window.first] = happened[quiet]
-    return {"deaths": deaths, BATTLE: _event(deaths >= scores.BATTLE, deaths), ESCALATION: escalated, ONSET: began}
+    battle = _event(deaths >= scores.BATTLE, deaths)
+    return {"deaths": deaths, BATTLE: battle, ESCALATION: escalated, ONSET: began, WHEN: when}
 
 
 def _event(came: Any, known: Cells) -> Cells:

@@ -13,16 +13,18 @@ from riskmodel.bundle import Bundle
 from riskmodel.events.archive import View
 from riskmodel.home import Home, whole_file
 from riskmodel.indicators.panel import FAMILIES
-from training import document, plots, registry
+from training import document, figures, plots, registry
 from training.document import Block, Figure, Heading, Listing, Paragraph, Table
+from training.figures import ALERTS, EVENTS, HEADINGS, LEADS_SHOWN, LEGEND, NO_ALERTS, Rows, relative, shown
 from training.gate import BETTER_MEANS, NOT_WORSE_MEANS
-from training.judged import BATTLE, COVERAGES, ESCALATION, LOSSES, ONSET, Judged
+from training.judged import BATTLE, COVERAGES, LOSSES, Judged
 from training.promotion import evidence
 from training.records import Record
 from training.registry import HOW
-from training.tables import HEADINGS, LEGEND, shown, voices
+from training.tables import voices
 
 BESIDE = ("conflictology12", "ew4s")
+SEED = 0
 HEAVIEST = 15
 """How many countries beside the region's stand in the table: those that weigh most in the loss."""
 LIMITS = (
@@ -70,17 +72,16 @@ def _blocks(home: Home, view: View, model: Bundle, region: str) -> Iterator[Bloc
 def _what_it_is(model: Bundle) -> Iterator[Block]:
     facts = model.provenance
     yield Heading("What it is")
-    yield Table(
-        ("made from", "is"),
-        [
-            ("outcome", f"{facts.outcome} deaths by country and month, leads 1-12"),
-            ("last month it learned from", facts.origin),
-            ("trained", facts.trained_at),
-            ("seed", str(facts.seed)),
-            ("data", facts.data_digest[:12]),
-            ("code", facts.code[:12] or "not written down"),
-            ("file", model.digest[:12]),
-        ],
+    yield Listing(
+        (
+            f"outcome: {facts.outcome} deaths by country and month, leads 1-12",
+            f"last month it learned from: {facts.origin}",
+            f"trained: {facts.trained_at}",
+            f"seed: {facts.seed}",
+            f"data: {facts.data_digest[:12]}",
+            f"code: {facts.code[:12] or 'not written down'}",
+            f"file: {model.digest[:12]}",
+        )
     )
     yield Paragraph(facts.configuration or "its configuration was not written down", fixed=True)
 
@@ -130,8 +131,7 @@ def _service(home: Home, model: Bundle) -> Iterator[Block]:
                         check["against"],
                         check["score"],
                         check["rule"],
-                        f"{check['value']:+.1%}",
-                        f"{check['low']:+.1%} to {check['high']:+.1%}",
+                        *relative(check["value"], check["low"], check["high"]),
                         f"{check['won']} of {check['windows']}",
                         "yes" if check["passed"] else "NO",
                     )
@@ -171,15 +171,23 @@ def _skill(record: Record, model: Bundle, region: str) -> Iterator[Block]:
         ("Africa", judged.only(geography.continent("Africa"))),
         (f"The region of {region}", judged.only(geography.region(region).members)),
     ]
+    scopes = [(where, part) for where, part in scopes if (part.came["deaths"] >= 0).any()]
     for where, part in scopes:
-        if (part.came["deaths"] >= 0).any():
-            yield Paragraph(f"{where}, {len(part.iso3)} countries:")
-            yield _by_window(part, ours)
+        yield Heading(f"{where}, {len(part.iso3)} countries", 3)
+        yield _by_window(part, ours)
+        for first, last in LEADS_SHOWN if record.setup.kind == "rolling" else ():
+            near = part.within(first, last)
+            yield Paragraph(f"Leads {first}-{last}:")
+            yield _differences(near, ours)
+            yield Table(*figures.coverages(near, (ours, *BESIDE), SEED))
+        if record.setup.kind == "challenge":
             yield _differences(part, ours)
-    yield Paragraph(LEGEND.strip())
-    yield Paragraph("By lead, world:")
+            yield Table(*figures.coverages(part, (ours, *BESIDE), SEED))
+    yield Listing([*LEGEND, "the intervals are those of a bootstrap over countries"])
+    yield Heading("By lead, world", 3)
     yield _by(judged, ours, "lead", [(f"{lead}", place) for place, lead in enumerate(np.unique(judged.leads))])
-    yield Paragraph(f"By country: those of the region of {region}, and the {HEAVIEST} others that weigh most.")
+    yield Heading("By country", 3)
+    yield Paragraph(f"Those of the region of {region}, and the {HEAVIEST} others that weigh most.")
     yield _by(judged, ours, "country", _countries(judged, ours, region))
     yield from _calibration(judged, ours)
     if record.setup.kind == "rolling":
@@ -201,10 +209,9 @@ def _differences(judged: Judged, ours: str) -> Table:
     rows = []
     for other in BESIDE:
         for score in LOSSES:
-            found, (won, windows) = judged.difference(score, ours, other, np.random.default_rng(0))
-            interval = f"{found.low:+.1%} to {found.high:+.1%}"
+            found, (won, windows) = judged.difference(score, ours, other, np.random.default_rng(SEED))
             what = f"{HEADINGS.get(score, score)} against {other}"
-            rows.append((what, f"{found.value:+.1%}", interval, f"{won} of {windows}"))
+            rows.append((what, *relative(found.value, found.low, found.high), f"{won} of {windows}"))
     return Table((ours, "difference", "90 % interval", "windows won"), rows)
 
 
@@ -229,8 +236,9 @@ def _countries(judged: Judged, ours: str, region: str) -> list[tuple[str, int]]:
 
 
 def _calibration(judged: Judged, ours: str) -> Iterator[Block]:
+    yield Heading("Calibration, all countries", 3)
     yield Paragraph(
-        "Calibration, all countries. A level histogram is calibrated; a U says that forecasts are too narrow, a hump "
+        "A level histogram is calibrated; a U says that forecasts are too narrow, a hump "
         "that they are too wide, a slope that they lean to one side."
     )
     for active, who in ((True, "active"), (False, "quiet")):
@@ -254,25 +262,26 @@ def _calibration(judged: Judged, ours: str) -> Iterator[Block]:
 
 
 def _events(scopes: Sequence[tuple[str, Judged]]) -> Iterator[Block]:
-    yield Paragraph(
-        "Events: escalation is twice the deaths of the last three months within the next three, and 25 at the least; "
-        "onset is a month of 25 deaths within twelve, in a country without one in five years. h24 is the share of the "
-        "country's own last 24 sums of three months that would have been an escalation. served is what would be served "
-        "of escalation: what the draws imply, h24, or the draws and a regression, as they did in the five years before."
-    )
-    rows = []
+    yield Heading("Events and alerts", 3)
+    yield Listing([*EVENTS, *ALERTS])
     for where, part in scopes:
-        for what in (BATTLE, ESCALATION, ONSET):
-            found = part.events(what)
-            rows += [
-                (
-                    f"{where}: {HEADINGS[what]}, {name}",
-                    *(shown(score, found[score][c, -1]) for score in ("came", "Brier", "AUROC", "AP")),
-                )
-                for c, name in enumerate(part.components)
-                if not np.isnan(found["Brier"][c, -1])
-            ]
-    yield Table(("event and forecast", "came", "Brier", "AUROC", "AP"), rows)
+        yield Paragraph(f"{where}, all leads; the intervals are those of a bootstrap over {part.unit}:")
+        yield _by_event(figures.events(part, SEED))
+        yield Paragraph(f"{where}, leads 1-3:")
+        yield _by_event(figures.events(part.within(1, 3), SEED, [BATTLE]))
+        if (found := figures.alerts(part, SEED)) is None:
+            yield Paragraph(NO_ALERTS)
+        else:
+            judged, rows = found
+            years = ", ".join(window.name for window in judged.windows)
+            yield Paragraph(f"{where}, alerts of escalation in {years}:")
+            yield Table(*rows)
+
+
+def _by_event(said: Rows) -> Table:
+    """The event and the forecast in one cell."""
+    (event, forecast, *headings), rows = said
+    return Table((f"{event}, {forecast}", *headings), [(f"{what}, {name}", *told) for what, name, *told in rows])
 
 
 def _number(value: float | None) -> float:

@@ -54,10 +54,12 @@ JOBS = click.option(
 DASK = click.option("--dask", metavar="ADDRESS", help="Work on a Dask cluster: tcp://host:8786 of its scheduler.")
 SCOPE = click.option(
     "--scope",
+    "scopes",
     type=options.Written("SCOPE", lambda text: _scope(text)),
-    default="region",
+    multiple=True,
+    default=("region",),
     show_default=True,
-    help="What is judged: region, africa, world, or ISO alpha-3 codes, as in MLI,NER.",
+    help="What is judged: region, africa, world, or ISO alpha-3 codes, as in MLI,NER. May be said several times.",
 )
 
 
@@ -87,7 +89,7 @@ def train(
     """
     from riskmodel import bundle, geography, terminal
     from riskmodel.errors import BadInput
-    from training import fit, tables, tracking
+    from training import figures, fit, tables, tracking
     from training.trial import inputs_of
     from training.workers import Workers
 
@@ -122,7 +124,7 @@ def train(
     else:
         ours, theirs = provenance.scores[model.name], provenance.scores["conflictology12"]
         scores = ", ".join(
-            f"{tables.HEADINGS.get(score, score)} {ours[score]:.4g} ({theirs[score]:.4g})" for score in ours
+            f"{figures.HEADINGS.get(score, score)} {ours[score]:.4g} ({theirs[score]:.4g})" for score in ours
         )
         console.print(
             f"the same, fitted to {provenance.scores['origin']} and judged on {provenance.scores['months']} "
@@ -145,6 +147,12 @@ def train(
 @DASK
 @MODEL
 @click.option(
+    "--without",
+    type=options.Written("FAMILY", lambda text: _family(text)),
+    multiple=True,
+    help="Hide a family of indicators from the model, to see what it is worth. May be said several times.",
+)
+@click.option(
     "--forecasts-out", type=click.Path(dir_okay=False, path_type=Path), help="Write the forecasts as Parquet."
 )
 @OUTCOME
@@ -155,10 +163,11 @@ def backtest(
     home: Home,
     years: str | None,
     rolled: str | None,
-    scope: str | tuple[str, ...],
+    scopes: "tuple[str | tuple[str, ...], ...]",
     jobs: int,
     dask: str | None,
     written: str | None,
+    without: tuple[str, ...],
     forecasts_out: Path | None,
     outcome: str,
     region: str,
@@ -169,10 +178,10 @@ def backtest(
     With --windows, data to October of the year before, leads 3-14, fitted anew for each year. With --rolling, what the
     service issues: every month-end, leads 1-12, fitted anew each January. It learns from all countries of the archive.
     Each window's result is kept in the home, so that a back-test that was stopped goes on, and is read the next time.
+    The thresholds of a rolling back-test's alerts are fixed on earlier years, as far as these are kept.
     """
     from riskmodel import terminal
-    from training import export, tables, windows
-    from training.judged import BATTLE
+    from training import ablation, export, windows
     from training.trial import Trial
     from training.workers import Workers
 
@@ -183,34 +192,29 @@ def backtest(
     except ValueError as unreadable:
         raise click.BadParameter(str(unreadable), param_hint="--windows" if years else "--rolling") from None
     model, view = _model(written, seed), _view(home)
-    trial = Trial(view, outcome, model, seed, "challenge" if years else "rolling")
-    judged = _run(home, trial, asked, Workers(jobs, dask), draws=forecasts_out is not None)
-    record = trial.record(home.root)
-    judged, where = _within(judged, scope, region)
-    console = terminal.console()
-    console.print(
-        f"back-test {record.name}: {_realm(view)}{outcome} deaths, {where} ({len(judged.iso3)} countries), "
-        "final figures; "
-        + (
-            "data to October of the year before, leads 3-14"
-            if years
-            else "every month-end, refitted each January, leads 1-12"
+    kind = "challenge" if years else "rolling"
+    trial = Trial(view, outcome, ablation.without(model, without), seed, kind)
+    found = _run(home, trial, asked, Workers(jobs, dask), draws=forecasts_out is not None)
+    record, console, iso3 = trial.record(home), terminal.console(), set[str]()
+    earlier = [window for window in record.windows if window.origin < asked[0].origin]
+    for scope in scopes:
+        judged, where = _within(found, scope, region)
+        iso3.update(judged.iso3)
+        console.print(
+            f"back-test {record.name}: {_realm(view)}{outcome} deaths, {where} ({_countries(judged)}), final figures; "
+            + (
+                "data to October of the year before, leads 3-14"
+                if years
+                else "every month-end, refitted each January, leads 1-12"
+            )
         )
-    )
-    if years:
-        tables.means(judged, console)
-        tables.differences(judged, console, seed)
-    else:
-        for first, last in ((1, 3), (1, 12)):
-            console.print(f"\nleads {first}-{last}")
-            part = judged.within(first, last)
-            tables.means(part, console)
-            tables.differences(part, console, seed)
-        tables.events(judged, console)
-        console.print("the same at leads 1-3\n")
-        tables.events(judged.within(1, 3), console, [BATTLE])
+        if years:
+            _losses(judged, console, seed)
+        else:
+            with_earlier = record.read([*earlier, *asked]) if earlier else found
+            _rolled(judged, _within(with_earlier, scope, region)[0], console, seed)
     if forecasts_out:
-        export.join([record.forecasts(window) for window in asked], judged.iso3, forecasts_out)
+        export.join([record.forecasts(window) for window in asked], sorted(iso3), forecasts_out)
         console.print(f"forecasts written to {forecasts_out}")
 
 
@@ -228,7 +232,7 @@ def compare(
     one: str,
     other: str,
     rolling: bool,
-    scope: str | tuple[str, ...],
+    scopes: "tuple[str | tuple[str, ...], ...]",
     outcome: str,
     region: str,
     seed: int,
@@ -242,19 +246,25 @@ def compare(
     from riskmodel import terminal
     from riskmodel.events import manifest
     from training import comparison, tables
+    from training.figures import LEADS_SHOWN
 
     realm = "SIMULATED " if manifest.realm(home.archive) == "simulated" else ""
     kind = "rolling" if rolling else "challenge"
-    found, kept = comparison.compare(home.root, lambda: _view(home), one, other, outcome, kind)
-    judged, where = _within(found, scope, region)
+    found, kept = comparison.compare(home, lambda: _view(home), one, other, outcome, kind)
     console = terminal.console()
-    known = int((judged.came["deaths"] >= 0).sum())
-    console.print(
-        f"{realm}{where} ({len(judged.iso3)} countries), {judged.outcome} deaths, {known:,} forecasts that both made "
-        f"of {len(judged.windows)} windows: {', '.join(window.name for window in judged.windows)}"
-        + (f"; from {', '.join(kept)}" if kept else "")
-    )
-    tables.comparison(judged, console, seed)
+    for scope in scopes:
+        judged, where = _within(found, scope, region)
+        known = int((judged.came["deaths"] >= 0).sum())
+        console.print(
+            f"{realm}{where} ({_countries(judged)}), {judged.outcome} deaths, {known:,} forecasts that both made "
+            f"of {len(judged.windows)} windows: {', '.join(window.name for window in judged.windows)}"
+            + (f"; from {', '.join(kept)}" if kept else "")
+        )
+        for first, last in LEADS_SHOWN if judged.windows[0].issues > 1 else ():
+            console.print(f"leads {first}-{last}")
+            tables.comparison(judged.within(first, last), console, seed)
+        if judged.windows[0].issues == 1:
+            tables.comparison(judged, console, seed)
 
 
 @click.command()
@@ -381,7 +391,7 @@ def card(home: Home, name: str | None, out: Path | None, region: str) -> None:
     path = _path(home, name) if name else bundle.champion(home.models, simulated=_view(home).simulated)
     if path is None:
         raise BadInput("no model is in service: vigie train makes one")
-    for written in cards.write(home, _view(home), bundle.load(path), region, out or home.root / "cards"):
+    for written in cards.write(home, _view(home), bundle.load(path), region, out or home.cards):
         click.echo(str(written))
 
 
@@ -477,6 +487,41 @@ def _scope(text: str) -> str | tuple[str, ...]:
     return tuple(geography.country(code.strip()).iso3 for code in text.split(","))
 
 
+def _family(text: str) -> str:
+    from riskmodel.indicators.panel import FAMILIES
+
+    if text not in (names := [family.name for family in FAMILIES]):
+        raise ValueError(f"{text!r} is no family of indicators: {', '.join(names)}")
+    return text
+
+
+def _countries(judged: "Judged") -> str:
+    return "1 country" if len(judged.iso3) == 1 else f"{len(judged.iso3)} countries"
+
+
+def _losses(judged: "Judged", console: "Console", seed: int) -> None:
+    from training import tables
+
+    tables.means(judged, console)
+    tables.differences(judged, console, seed)
+    tables.coverage(judged, console, seed)
+
+
+def _rolled(judged: "Judged", with_earlier: "Judged", console: "Console", seed: int) -> None:
+    """The tables of a rolling back-test; `with_earlier` has the windows before it, to fix the alerts' thresholds."""
+    from training import tables
+    from training.figures import LEADS_SHOWN
+    from training.judged import BATTLE
+
+    for first, last in LEADS_SHOWN:
+        console.print(f"\nleads {first}-{last}")
+        _losses(judged.within(first, last), console, seed)
+    tables.events(judged, console, seed)
+    console.print("the same at leads 1-3\n")
+    tables.events(judged.within(1, 3), console, seed, [BATTLE])
+    tables.alerts(with_earlier, console, seed)
+
+
 def _within(judged: "Judged", scope: str | tuple[str, ...], region: str) -> "tuple[Judged, str]":
     """The results for a scope, and what it is called."""
     from riskmodel import geography
@@ -500,8 +545,8 @@ def _run(
     home: Home, trial: "Trial", windows: "Sequence[Window]", workers: "Workers", *, draws: bool = False
 ) -> "Judged":
     """Run a back-test with the time left on the terminal."""
-    with _progress(len(trial.lacking(home.root, windows, draws=draws))) as done:
-        return trial.run(home.root, windows, workers, draws=draws, done=done)
+    with _progress(len(trial.lacking(home, windows, draws=draws))) as done:
+        return trial.run(home, windows, workers, draws=draws, done=done)
 
 
 @contextmanager

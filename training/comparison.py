@@ -9,13 +9,14 @@ from pathlib import Path
 
 from riskmodel.errors import BadInput
 from riskmodel.events.archive import View
+from riskmodel.home import Home
 from training import foreign
 from training.judged import Judged, paired
 from training.records import Record, named, records
 
 
 def compare(
-    root: Path, view: Callable[[], View], one: str, other: str, outcome: str, kind: str
+    home: Home, view: Callable[[], View], one: str, other: str, outcome: str, kind: str
 ) -> tuple[Judged, list[str]]:
     """The two as components of one back-test, and the names of the back-tests they come from.
 
@@ -24,14 +25,14 @@ def compare(
     """
     written = (one, other)
     files = {text: foreign.Draws(Path(text)) for text in written if _is_file(text)}
-    kept = {text: named(root, text) for text in written if text not in files and re.fullmatch(r"[0-9a-f]{4,12}", text)}
+    kept = {text: named(home, text) for text in written if text not in files and re.fullmatch(r"[0-9a-f]{4,12}", text)}
     if len(files) == len(set(written)):
         grid = foreign.grid(list(files.values()), view(), outcome)
     else:
         grid = None
         for text in written:
             if text not in files and text not in kept:
-                kept[text] = _holding(root, text, kind, next(iter(kept.values()), None))
+                kept[text] = _holding(home, text, kind, next(iter(kept.values()), None))
     sides = []
     for text, counterpart in (written, written[::-1]):
         if text in files:
@@ -53,9 +54,9 @@ def _is_file(text: str) -> bool:
     return False
 
 
-def _holding(root: Path, name: str, kind: str, beside: Record | None) -> Record:
+def _holding(home: Home, name: str, kind: str, beside: Record | None) -> Record:
     """The back-test that a forecast's name means: the other side's, else the newest of its kind that has it."""
-    newest = [record for record in reversed(records(root)) if record.setup.kind == kind]
+    newest = [record for record in reversed(records(home)) if record.setup.kind == kind]
     for record in [beside, *newest] if beside else newest:
         if name in (record.setup.model, *record.read(record.windows[:1]).components):
             return record

@@ -8,21 +8,24 @@ from dataclasses import dataclass
 from html import escape
 
 STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:68rem;margin:2rem auto;padding:0 1rem;overflow-wrap:anywhere}"
+    "h1{font-size:1.6rem}"
     "body{color:#1c1c1c;background:#fff}"
     "table{border-collapse:collapse;margin:1rem 0;display:block;overflow-x:auto;font-variant-numeric:tabular-nums}"
     "th,td{padding:.15rem .7rem .15rem 0;text-align:right;white-space:nowrap}"
-    "th:first-child,td:first-child{text-align:left}"
+    "th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:#fff}"
     "th{border-bottom:1px solid #888;font-weight:600}pre{white-space:pre-wrap;overflow-wrap:anywhere}"
-    "svg{max-width:100%;height:auto}figure{margin:1rem 0}"
+    "svg{max-width:100%;height:auto}"
+    "figure{display:inline-block;max-width:20rem;margin:1rem 1rem 1rem 0;vertical-align:top}"
 )
 
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading below the title."""
+    """A heading below the title, which is of level 1."""
 
     text: str
+    level: int = 2
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def html(title: str, blocks: Sequence[Block]) -> str:
 
 def _marked(block: Block) -> str:
     if isinstance(block, Heading):
-        return f"## {block.text}"
+        return f"{'#' * block.level} {block.text}"
     if isinstance(block, Listing):
         return "\n".join(f"- {_plain(point)}" for point in block.points)
     if isinstance(block, Table):
@@ -100,7 +103,7 @@ def _cell(text: str) -> str:
 
 def _tagged(block: Block) -> str:
     if isinstance(block, Heading):
-        return f"<h2>{escape(block.text)}</h2>"
+        return f"<h{block.level}>{escape(block.text)}</h{block.level}>"
     if isinstance(block, Listing):
         return f"<ul>{''.join(f'<li>{escape(point)}</li>' for point in block.points)}</ul>"
     if isinstance(block, Table):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from riskmodel import verification
 from riskmodel.errors import BadInput
-from riskmodel.verification import Difference, Reliability
+from riskmodel.verification import Estimate, Reliability
 from training.windows import Window
 
 LOSSES = ("CRPS", "log-CRPS", "IGN", "MIS", "Brier")
@@ -21,8 +21,10 @@ BATTLE, ESCALATION, ONSET = "P(≥ 25)", "P(escalation)", "P(onset)"
 BELOW, UPTO = "P(< came)", "P(≤ came)"
 CHANCES = (BATTLE, ESCALATION, ONSET)
 SCORES = (*LOSSES, *COVERAGES, *CHANCES, BELOW, UPTO)
+RESAMPLES = 1000
 RUNG = 25  # [deaths a month], the event of the Brier score
-CAME = ("deaths", BATTLE, ESCALATION, ONSET)
+WHEN = "months to escalation"
+CAME = ("deaths", BATTLE, ESCALATION, ONSET, WHEN)
 
 Cells = NDArray[np.float64]
 
@@ -32,11 +34,12 @@ class Judged:
     """Losses, coverage and probabilities of components over windows.
 
     A cell is one origin of a window and one lead, origin by origin. `cells[score]` is float64 of shape (component,
-    window, country, cell): a loss; 1 where the interval held the outcome and 0 where not; a probability. `came[what]`
-    is of shape (window, country, cell): deaths, or 1 where the event of that probability came and 0 where not. NaN
-    where nothing can be judged; for coverage, where the country was not active (no death in the twelve months up to
-    the origin); for escalation, everywhere but at lead 3, and for onset but at lead 12 of quiet countries. `BELOW` and
-    `UPTO` are the shares of draws less than the outcome, and not greater than it.
+    window, country, cell): a loss; what part of the outcome the interval held; a probability. `came[what]` is of shape
+    (window, country, cell): deaths; 1 where the event of that probability came and 0 where not; and `WHEN`, in which
+    month after the origin an escalation was reached. NaN where nothing can be judged; for coverage, where the country
+    was not active (no death in the twelve months up to the origin); for escalation, everywhere but at lead 3, and for
+    onset but at lead 12 of quiet countries. `BELOW` and `UPTO` are the shares of draws less than the outcome, and not
+    greater than it.
     """
 
     outcome: str
@@ -126,7 +129,7 @@ class Judged:
 
     def difference(
         self, score: str, ours: str, theirs: str, rng: np.random.Generator
-    ) -> tuple[Difference, tuple[int, int]]:
+    ) -> tuple[Estimate, tuple[int, int]]:
         """A component's loss relative to another's, where both are known: with its interval, and the windows won.
 
         The second is in how many windows it was lower, and how many there are.
@@ -135,8 +138,33 @@ class Judged:
         pair = np.where(np.isnan(pair).any(axis=0), np.nan, pair)
         with_both = ~np.isnan(pair[0]).all(axis=(1, 2))
         sums = np.nan_to_num(pair).sum(axis=(2, 3))[:, with_both]
-        one, other = np.nan_to_num(pair).transpose(0, 2, 1, 3)
+        one, other = (self.by_unit(np.nan_to_num(side)) for side in pair)
         return verification.paired_difference(one, other, rng), (int((sums[0] < sums[1]).sum()), int(with_both.sum()))
+
+    @property
+    def unit(self) -> str:
+        """What a bootstrap draws: countries; of a single country, its windows."""
+        return "countries" if len(self.iso3) > 1 else "windows"
+
+    def by_unit(self, cells: Cells) -> Cells:
+        """Cells of shape (window, country, ...) with what a bootstrap draws in front."""
+        return cells.swapaxes(0, 1) if self.unit == "countries" else cells
+
+    def resampled(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """How often a bootstrap draws each unit: see `verification.resampled`."""
+        number = len(self.iso3) if self.unit == "countries" else len(self.windows)
+        return verification.resampled(number, rng, RESAMPLES)
+
+    def coverage(self, level: str, name: str, times: NDArray[np.int64]) -> Estimate:
+        """The mean of a coverage of a component over all its cells, with its interval."""
+        held = self.by_unit(self.cells[level][self.component(name)])
+        known = ~np.isnan(held)
+        return Estimate.of(verification.ratio(np.where(known, held, 0.0), known.astype(np.float64), times))
+
+    def ranking(self, what: str, name: str, times: NDArray[np.int64]) -> tuple[Cells, Cells]:
+        """AUROC and AP of a probability of a component over all its cells, each in each resample."""
+        chance, came = self.by_unit(self.cells[what][self.component(name)]), self.by_unit(self.came[what])
+        return verification.ranking(chance, came, times)
 
     def pit(self, name: str, *, active: bool) -> NDArray[np.float64]:
         """The PIT histogram of a component, where the country was active or where it was not."""
@@ -181,17 +209,18 @@ def losses(draws: NDArray[Any], deaths: Cells) -> dict[str, Cells]:
     ordered = np.sort(np.where(known[..., None], draws, 0.0), axis=-1)
     came = np.where(known, deaths, 0.0)
     chance = (ordered >= RUNG).mean(axis=-1)
+    below, upto = ((ordered < came[..., None]).mean(axis=-1), (ordered <= came[..., None]).mean(axis=-1))
     found = {
         "CRPS": verification.crps(ordered, came),
         "log-CRPS": verification.log_crps(ordered, came),
         "IGN": verification.ignorance(ordered, came),
         "MIS": verification.interval_score(ordered, came),
         "Brier": verification.brier(chance, came >= RUNG),
-        "50 %": verification.covered(ordered, came, 0.5),
-        "90 %": verification.covered(ordered, came, 0.9),
+        "50 %": verification.covered(below, upto, 0.5),
+        "90 %": verification.covered(below, upto, 0.9),
         BATTLE: chance,
-        BELOW: (ordered < came[..., None]).mean(axis=-1),
-        UPTO: (ordered <= came[..., None]).mean(axis=-1),
+        BELOW: below,
+        UPTO: upto,
     }
     return {score: np.where(known, cells, np.nan) for score, cells in found.items()}
 

@@ -13,6 +13,7 @@ MARGIN = 42
 INK, LINE, FILL = "#1c1c1c", "#8a8a8a", "#3b6ea5"
 WIDEST = 9.0
 """The radius of the point with the most forecasts [units]."""
+SMALLEST = 3.0
 
 
 def pit(title: str, shares: NDArray[np.float64]) -> str:
@@ -36,7 +37,7 @@ def reliability(title: str, table: Reliability) -> str:
     filled = table.number > 0
     largest = max(float(np.sqrt(table.number.max())), 1.0)
     points = "".join(
-        f'<circle cx="{_x(said):.1f}" cy="{_y(seen):.1f}" r="{max(WIDEST * np.sqrt(number) / largest, 1.5):.1f}" '
+        f'<circle cx="{_x(said):.1f}" cy="{_y(seen):.1f}" r="{max(WIDEST * np.sqrt(number) / largest, SMALLEST):.1f}" '
         f'fill="{FILL}" fill-opacity="0.8"><title>{number} forecasts: said {said:.2f}, came {seen:.2f}</title></circle>'
         for number, said, seen in zip(
             table.number[filled], table.probability[filled], table.frequency[filled], strict=True

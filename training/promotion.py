@@ -61,7 +61,7 @@ def judge(
         return Verdict((), (), (f"no calendar year up to {last} has {HISTORY_NEEDED} months of history before it",))
     trial = trial_of(view, challenger)
     try:
-        ours = trial.run(home.root, asked, workers, done=done)
+        ours = trial.run(home, asked, workers, done=done)
     except BadInput as short:
         return Verdict(asked, (), (str(short),))
     theirs, note = _champion(home, view, challenger, asked, workers)
@@ -85,7 +85,7 @@ def evidence(home: Home, model: Bundle) -> list[Record]:
     facts = model.provenance
     found = [
         kept
-        for kept in reversed(records(home.root))
+        for kept in reversed(records(home))
         if (kept.setup.configuration, kept.setup.outcome, kept.setup.simulated, kept.setup.code)
         == (facts.configuration, facts.outcome, facts.simulated, facts.code)
     ]
@@ -109,8 +109,8 @@ def _champion(
     if (ours.configuration, ours.code) == (theirs.configuration, theirs.code):
         return None, "the model in service is of the same configuration and code: this is the same model, fitted anew"
     if ours.configuration != theirs.configuration:
-        return trial_of(view, champion).run(home.root, windows, workers), ""
-    kept = record(home.root, replace(trial_of(view, champion).setup, code=theirs.code))
+        return trial_of(view, champion).run(home, windows, workers), ""
+    kept = record(home, replace(trial_of(view, champion).setup, code=theirs.code))
     if all(map(kept.has, windows)):
         return kept.read(windows), ""
     return None, (

@@ -16,16 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from riskmodel.errors import BadInput, Refused
-from riskmodel.home import whole_file
+from riskmodel.home import Home, whole_file
 from riskmodel.months import month
-from training.judged import CAME, SCORES, Judged, together
+from training.judged import CAME, CHANCES, SCORES, Judged, together
 from training.windows import Window
 
-FOLDER = "backtests"
 SETUP = "setup.json"
-FORMAT = 1
+FORMAT = 2
 ROWS = 200_000
-OUTCOMES = {what: f"{what} came" for what in CAME if what != "deaths"} | {"deaths": "deaths"}
+OUTCOMES = {what: f"{what} came" if what in CHANCES else what for what in CAME}
 _HEAD = "vigie"
 
 
@@ -95,15 +94,15 @@ class Record:
         return self.folder / f"{window.name}.parquet"
 
 
-def record(root: Path, setup: Setup) -> Record:
+def record(home: Home, setup: Setup) -> Record:
     """The place of a back-test in a home."""
-    return Record(root / FOLDER / setup.digest[:12], setup)
+    return Record(home.backtests / setup.digest[:12], setup)
 
 
-def records(root: Path) -> list[Record]:
+def records(home: Home) -> list[Record]:
     """All back-tests of a home that hold a window, the one that was worked on last at the end."""
     found = []
-    for path in (root / FOLDER).glob(f"*/{SETUP}"):
+    for path in home.backtests.glob(f"*/{SETUP}"):
         try:
             said = json.loads(path.read_text(encoding="utf-8"))
             if said.pop("format") == FORMAT:
@@ -114,9 +113,9 @@ def records(root: Path) -> list[Record]:
     return [kept for *_, kept in sorted(found, key=lambda entry: entry[:2]) if kept.windows]
 
 
-def named(root: Path, digest: str) -> Record:
+def named(home: Home, digest: str) -> Record:
     """The back-test whose name begins so. Raises BadInput where there is none, or more than one."""
-    held = records(root)
+    held = records(home)
     found = [kept for kept in held if kept.name.startswith(digest)]
     if len(found) != 1:
         there = ", ".join(kept.name for kept in held) or "none"

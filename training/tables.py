@@ -1,42 +1,19 @@
 """What a person at a terminal sees of a back-test or a comparison."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from training import figures
+from training.figures import ALERTS, EVENTS, HEADINGS, LEGEND, NO_ALERTS, Rows, relative, shown
 from training.gate import BETTER_MEANS, NOT_WORSE_MEANS, Check
-from training.judged import BATTLE, CHANCES, COVERAGES, ESCALATION, LOSSES, ONSET, Judged
+from training.judged import CHANCES, COVERAGES, LOSSES, Judged
 from training.registry import HOW
 
 AGAINST = "conflictology12"
-HEADINGS = {
-    "Brier": "Brier ≥ 25",
-    "50 %": "in 50 %",
-    "90 %": "in 90 %",
-    BATTLE: "a month of 25 deaths or more",
-    ESCALATION: "escalation",
-    ONSET: "onset",
-}
-_SHOWN: dict[str, Callable[[float], str]] = {
-    "CRPS": "{:.3f}".format,
-    "MIS": "{:.1f}".format,
-    "50 %": "{:.1%}".format,
-    "90 %": "{:.1%}".format,
-    "came": "{:.0f}".format,
-}
-LEGEND = (
-    "in 50 %, in 90 %: share of outcomes inside the interval, where the country had deaths in the year before\n"
-    "ew4s: the last 84 months, weight halving every 4, smoothed; conflictology12: the last twelve months again;\n"
-    "history60: the last 60, weight halving every 9; last: Poisson around the last month; zero: certain peace\n"
-)
-
-
-def shown(score: str, value: float) -> str:
-    """A figure as it is written in tables; a dash for one that is unknown."""
-    return "–" if np.isnan(value) else _SHOWN.get(score, "{:.4f}".format)(value)
 
 
 def means(judged: Judged, console: Console) -> None:
@@ -53,7 +30,7 @@ def means(judged: Judged, console: Console) -> None:
                 end_section=c == components[-1],
             )
     console.print(table)
-    console.print(LEGEND)
+    _explain(LEGEND, console)
 
 
 def differences(judged: Judged, console: Console, seed: int, against: str = AGAINST) -> None:
@@ -66,12 +43,11 @@ def differences(judged: Judged, console: Console, seed: int, against: str = AGAI
             table.add_row(
                 component if score == LOSSES[0] else "",
                 score,
-                f"{found.value:+.1%}",
-                f"{found.low:+.1%} to {found.high:+.1%}",
+                *relative(found.value, found.low, found.high),
                 "{} of {}".format(*won),
             )
     console.print(table)
-    console.print("the interval is that of a paired bootstrap over countries; a window is won by the lower mean\n")
+    console.print(f"{_paired(judged)}\n")
 
 
 def comparison(judged: Judged, console: Console, seed: int) -> None:
@@ -82,43 +58,41 @@ def comparison(judged: Judged, console: Console, seed: int) -> None:
     for score in LOSSES:
         found, won = judged.difference(score, ours, theirs, np.random.default_rng(seed))
         one, other = judged.means(score)[:, -1]
-        interval = f"{found.low:+.1%} to {found.high:+.1%}"
         table.add_row(
             HEADINGS.get(score, score),
             shown(score, one),
             shown(score, other),
-            f"{found.value:+.1%}",
-            interval,
+            *relative(found.value, found.low, found.high),
             "{} of {}".format(*won),
         )
     console.print(table)
     for level in COVERAGES:
         one, other = judged.means(level)[:, -1]
         console.print(f"{HEADINGS[level]} of active country-months: {shown(level, one)} and {shown(level, other)}")
-    console.print("the interval is that of a paired bootstrap over countries; a window is won by the lower mean")
+    console.print(_paired(judged))
 
 
-def events(judged: Judged, console: Console, chances: Sequence[str] = CHANCES) -> None:
+def coverage(judged: Judged, console: Console, seed: int) -> None:
+    """How much the intervals of each component held, with what could be luck in it."""
+    _rows(figures.coverages(judged, judged.components, seed), console)
+    console.print(f"the interval is that of a bootstrap over {judged.unit}\n")
+
+
+def events(judged: Judged, console: Console, seed: int, chances: Sequence[str] = CHANCES) -> None:
     """How well probabilities told the events that came from those that did not, over all windows and by window."""
-    table = _table("event", "forecast", "came", "Brier", "AUROC", "AP", "AP by window")
-    for what in chances:
-        found = judged.events(what)
-        told = [c for c in range(len(judged.components)) if not np.isnan(found["Brier"][c, -1])]
-        for c in told:
-            table.add_row(
-                HEADINGS[what] if c == told[0] else "",
-                judged.components[c],
-                *(shown(score, found[score][c, -1]) for score in ("came", "Brier", "AUROC", "AP")),
-                " ".join("–" if np.isnan(ap) else f"{ap:.2f}" for ap in found["AP"][c, :-1]),
-                end_section=c == told[-1],
-            )
-    console.print(table)
-    console.print(
-        "escalation: the next three months have twice the deaths of the last three, and 25 at the least\n"
-        "onset: a month of 25 deaths within twelve, in a country without one in five years\n"
-        "h24: the share of the country's own last 24 sums of three months that would have been an escalation\n"
-        "served: the draws, h24, or the draws and a regression: whichever did best in the five years before a January\n"
-    )
+    _rows(figures.events(judged, seed, chances), console)
+    _explain((*EVENTS, f"the interval is that of a bootstrap over {judged.unit}"), console)
+
+
+def alerts(judged: Judged, console: Console, seed: int) -> None:
+    """What became of the alerts that would have been raised, where thresholds could be fixed on earlier windows."""
+    if (found := figures.alerts(judged, seed)) is None:
+        console.print(f"{NO_ALERTS}\n")
+        return
+    part, rows = found
+    console.print(f"alerts of escalation in {', '.join(window.name for window in part.windows)}")
+    _rows(rows, console)
+    _explain((*ALERTS, f"the interval is that of a bootstrap over {part.unit}"), console)
 
 
 def voices(choice: Mapping[str, Any]) -> str:
@@ -137,8 +111,7 @@ def verdict(checks: Sequence[Check], console: Console) -> None:
             check.against,
             check.score,
             check.rule,
-            f"{check.value:+.1%}",
-            f"{check.low:+.1%} to {check.high:+.1%}",
+            *relative(check.value, check.low, check.high),
             f"{check.won} of {check.windows}",
             "" if check.passed else "NOT MET",
         )
@@ -175,6 +148,24 @@ def models(listed: Sequence[Mapping[str, Any]], console: Console) -> None:
 
 def _standing(row: Mapping[str, Any]) -> str:
     return "yes" if row["in_service"] else "in its shadow" if row["in_shadow"] else ""
+
+
+def _paired(judged: Judged) -> str:
+    return f"the interval is that of a paired bootstrap over {judged.unit}; a window is won by the lower mean"
+
+
+def _explain(lines: Sequence[str], console: Console) -> None:
+    console.print("\n".join(lines) + "\n")
+
+
+def _rows(said: Rows, console: Console) -> None:
+    """A table whose first cell is told once for the rows that begin with it."""
+    headings, rows = said
+    table, before = _table(*headings), ""
+    for first, *rest in rows:
+        table.add_row("" if first == before else first, *rest)
+        before = first
+    console.print(table)
 
 
 def _table(*headings: str) -> Table:

@@ -6,17 +6,18 @@ It knows no terminal.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from riskmodel.events.archive import View
 from riskmodel.forecasting.component import Component
 from riskmodel.forecasting.forecast import Forecast
+from riskmodel.home import Home
 from riskmodel.indicators.gathering import gather
 from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import Panel, assemble
 from riskmodel.outcomes import CountryMonths
 from riskmodel.reporting.precision import spread
 from training import backtest, export
+from training.ablation import visible
 from training.judged import Judged
 from training.records import Record, Setup, record
 from training.versions import code_digest, configuration
@@ -49,18 +50,18 @@ class Trial:
             code=code_digest(),
         )
 
-    def record(self, root: Path) -> Record:
+    def record(self, home: Home) -> Record:
         """Where its results are kept in a home."""
-        return record(root, self.setup)
+        return record(home, self.setup)
 
-    def lacking(self, root: Path, windows: Sequence[Window], *, draws: bool = False) -> list[Window]:
+    def lacking(self, home: Home, windows: Sequence[Window], *, draws: bool = False) -> list[Window]:
         """The windows whose results, and draws if they are wanted, are not there."""
-        kept = self.record(root)
+        kept = self.record(home)
         return [window for window in windows if not kept.has(window) or (draws and not kept.forecasts(window).exists())]
 
     def run(
         self,
-        root: Path,
+        home: Home,
         windows: Sequence[Window],
         workers: Workers = ALONE,
         *,
@@ -71,7 +72,7 @@ class Trial:
 
         Raises BadInput as `backtest.run`, and what `Workers.each` raises.
         """
-        kept, lacking = self.record(root), self.lacking(root, windows, draws=draws)
+        kept, lacking = self.record(home), self.lacking(home, windows, draws=draws)
         work = partial(_judge, model=self.model, draws=draws)
         for window, (judged, forecasts) in workers.each(work, list(self._panels(lacking))):
             if draws:
@@ -89,7 +90,7 @@ class Trial:
         for window in windows:
             observed = outcomes.histories(self.outcome, window.origin)
             if observed.iso3 not in panels:
-                panels[observed.iso3] = panel_of(self.view, observed, self.outcome)
+                panels[observed.iso3] = visible(panel_of(self.view, observed, self.outcome), self.model)
             yield panels[observed.iso3], window
 
 

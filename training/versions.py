@@ -17,7 +17,7 @@ TELLING = (
     *("pulling.py", "receipts.py", "terminal.py"),
 )
 """Rooms of the domain that no figure comes from: they only tell, keep or fetch."""
-JUDGING = ("backtest.py", "judged.py", "windows.py")
+JUDGING = ("ablation.py", "backtest.py", "judged.py", "windows.py")
 LIBRARIES = ("joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy")
 
 

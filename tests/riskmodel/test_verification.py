@@ -75,15 +75,72 @@ def test_scores_of_draws_equal_a_naive_loop(forecast: np.ndarray, data: st.DataO
 
 @settings(max_examples=40, deadline=None)
 @given(forecast=draws, data=st.data(), level=st.sampled_from([0.5, 0.9]))
-def test_coverage_equals_a_naive_loop(forecast: np.ndarray, data: st.DataObject, level: float) -> None:
+def test_intervals_equal_a_naive_loop(forecast: np.ndarray, data: st.DataObject, level: float) -> None:
     came = data.draw(arrays(np.float64, forecast.shape[:-1], elements=counts))
-    held = verification.covered(forecast, came, level)
     lower, upper = verification.interval(forecast, level)
     for place in np.ndindex(came.shape):
         x, tail = forecast[place].tolist(), (1 - level) / 2
         assert lower[place] == pytest.approx(naive_quantile(x, tail))
         assert upper[place] == pytest.approx(naive_quantile(x, 1 - tail))
-        assert held[place] == (lower[place] <= came[place] <= upper[place])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    pairs=st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)).map(sorted), min_size=1, max_size=20),
+    level=st.sampled_from([0.5, 0.9]),
+)
+def test_coverage_equals_a_naive_loop(pairs: list[list[int]], level: float) -> None:
+    below, upto = (np.array([pair[i] for pair in pairs]) / 20 for i in (0, 1))
+    held, fine = verification.covered(below, upto, level), 10_000
+    for found, low, high in zip(held, below, upto, strict=True):
+        points = low + (high - low) * (np.arange(fine) + 0.5) / fine
+        assert found == pytest.approx(np.mean(np.abs(points - 0.5) <= level / 2 + 1e-9), abs=2e-4)
+    tenths = verification.pit(below, upto, parts=20)
+    if (below < upto).all():
+        inside = slice(1, 19) if level == 0.9 else slice(5, 15)
+        assert held.mean() == pytest.approx(tenths[inside].sum())
+
+
+def test_a_calibrated_forecast_of_counts_is_covered_as_it_says() -> None:
+    rng = np.random.default_rng(1)
+    came = rng.poisson(0.4, 4000)
+    draws = rng.poisson(0.4, (4000, 400))
+    below, upto = ((draws < came[:, None]).mean(axis=1), (draws <= came[:, None]).mean(axis=1))
+    for level in (0.5, 0.9):
+        assert verification.covered(below, upto, level).mean() == pytest.approx(level, abs=0.015)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases=events, units=st.integers(1, 4), seed=st.integers(0, 9))
+def test_ranking_in_resamples_equals_scores_of_repeated_units(
+    cases: list[tuple[float, bool]], units: int, seed: int
+) -> None:
+    size = -(-len(cases) // units)
+    chance, came = np.full((2, units * size), np.nan)
+    chance[: len(cases)], came[: len(cases)] = zip(*cases, strict=True)
+    chance, came = chance.reshape(units, size), came.reshape(units, size)
+    times = verification.resampled(units, np.random.default_rng(seed), 5)
+    assert len(times) == (6 if units > 1 else 1)
+    assert (times[0] == 1).all()
+    assert (times.sum(axis=1) == units).all()
+    areas, precisions = verification.ranking(chance, came, times)
+    for row, area, precision in zip(times, areas, precisions, strict=True):
+        said, event = (np.repeat(cells, row, axis=0).ravel() for cells in (chance, came))
+        known = ~np.isnan(said)
+        if not known.any():
+            assert math.isnan(area)
+            continue
+        said, happened = said[known], event[known] > 0
+        assert area == pytest.approx(verification.auroc(said, happened), nan_ok=True)
+        assert precision == pytest.approx(verification.average_precision(said, happened), nan_ok=True)
+
+
+def test_an_estimate_of_one_unit_has_no_interval() -> None:
+    ones = np.ones((1, 5))
+    found = verification.paired_difference(ones * 0.5, ones, np.random.default_rng(1))
+    assert found.value == -0.5
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
 
 
 @settings(max_examples=80, deadline=None)

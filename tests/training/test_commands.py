@@ -106,6 +106,24 @@ def test_backtest_prints_all_components_and_writes_the_forecasts(vigie: Vigie, h
     assert pq.ParquetFile(out).metadata.row_group(0).column(4).compression == "ZSTD"
 
 
+def test_each_scope_has_its_tables_and_earlier_years_fix_the_thresholds_of_alerts(vigie: Vigie, history: Path) -> None:
+    vigie("ingest", "monthly", history)
+    alone = vigie("backtest", "--rolling", "2009", "--scope", "region", "--scope", "MLI", "--scope", "MLI,NER")
+    assert alone.code == 0, alone.err
+    for where in ("the region of MLI (8 countries)", "MLI (1 country)", "MLI, NER (2 countries)"):
+        assert f"{where}, final figures" in alone.out
+    _, region, mali, both = alone.out.split("back-test ")
+    assert all(part.count("No alerts yet") == 1 for part in (region, mali, both))
+    assert "bootstrap over windows" in mali
+    assert "bootstrap over countries" in both
+    assert "nan" not in alone.out
+    for year in ("2006", "2007", "2008"):
+        vigie("backtest", "--rolling", year)
+    after = vigie("backtest", "--rolling", "2009")
+    assert "alerts of escalation in 2009\n" in after.out
+    assert after.out.startswith("back-test " + region.split("alerts")[0].split("No ")[0][:200])
+
+
 def test_a_back_test_that_fails_leaves_the_file_as_it_was(vigie: Vigie, history: Path, tmp_path: Path) -> None:
     vigie("ingest", "monthly", history)
     out = tmp_path / "forecasts.parquet"

@@ -53,6 +53,7 @@ def test_each_code_sample_of_the_guide_runs(
     assert names["by_lead"].index.get_level_values("component").unique().size == 6
     assert names["pair"].components == ("forest (A)", "forest (B)")
     assert names["difference"].low <= names["difference"].value <= names["difference"].high
+    assert "windows won by pool" in said["vigie compare --rolling pool pool-without-spillover"]
     assert "dressed12" in said["vigie compare dressed12 conflictology12 --scope world"]
     assert "NOT MET" in said["vigie promote MODEL --windows 2008:2009"]
     how = [entry.how for entry in registry.journal(home.models)]

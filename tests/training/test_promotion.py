@@ -251,6 +251,9 @@ def test_the_card_tells_data_skill_calibration_and_how_it_came_into_service(
         "escalation, h24",
         "escalation, served",
         "escalation is said by: draws (",
+        "| forecast | in 50 % | 90 % interval | in 90 % | 90 % interval |",
+        "Leads 1-3:",
+        "No alerts yet: thresholds are fixed on 3 earlier windows",
         "## Limits",
     ):
         assert part.lower() in text.lower(), part

@@ -10,13 +10,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from distributed import LocalCluster
+from histories import made, rectangle
 
 from riskmodel.errors import Refused
+from riskmodel.forecasting.pool import served
 from riskmodel.home import Home
+from riskmodel.indicators import spillover
+from riskmodel.indicators.panel import assemble
 from training import records
+from training.ablation import visible, without
 from training.versions import JUDGING, TELLING, configuration
 
 Vigie = Callable[..., Any]
@@ -50,7 +56,7 @@ def waiting(seed):
 
 
 def files(home: Home) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((home.root / "backtests").glob("*/*"))}
+    return {path.name: path.read_bytes() for path in sorted(home.backtests.glob("*/*"))}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +77,7 @@ def test_processes_and_a_cluster_give_the_same_bytes_as_one_process(
         assert done.code == 0, done.err
         said.append(done.out)
         kept.append(files(home))
-        for path in (home.root / "backtests").glob("*/2*"):
+        for path in home.backtests.glob("*/2*"):
             path.unlink()
     assert kept[0].keys() == {"setup.json", "2007.parquet", "2008.parquet"}
     assert kept[0] == kept[1] == kept[2]
@@ -97,7 +103,7 @@ def test_a_back_test_that_was_killed_goes_on_where_it_was(
     child = subprocess.Popen([sys.executable, "-m", "riskmodel", *command], stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
-        while not list((home.root / "backtests").glob("*/2007.parquet")):
+        while not list(home.backtests.glob("*/2007.parquet")):
             assert time.monotonic() < deadline
             assert child.poll() is None
             time.sleep(0.05)
@@ -136,31 +142,31 @@ def test_other_code_another_seed_and_other_data_are_another_back_test(
         ["--model", "one:waiting", "--seed", 2],
     ):
         assert vigie("backtest", "--windows", "2008", *arguments).code == 0
-    assert len(records.records(home.root)) == 3
+    assert len(records.records(home)) == 3
     more = tmp_path / "more.csv"
     more.write_text("iso3,month,deaths_state_based\nTCD,2009-01-01,1\n", encoding="utf-8")
     assert vigie("ingest", "monthly", more).code == 0
     assert vigie("backtest", "--windows", "2008", "--model", "one:waiting").code == 0
-    kept = records.records(home.root)
+    kept = records.records(home)
     assert len(kept) == 4
     assert len({record.setup.data_digest for record in kept}) == 2
     monkeypatch.setattr("training.trial.code_digest", lambda: "f" * 64)
     assert vigie("backtest", "--windows", "2008", "--model", "one:waiting").code == 0
-    assert len(records.records(home.root)) == 5
+    assert len(records.records(home)) == 5
 
 
 def test_a_result_that_was_altered_is_refused(home: Home, vigie: Vigie, history: Path) -> None:
     vigie("ingest", "monthly", history)
     command = ["backtest", "--windows", "2008"]
     assert vigie(*command).code == 0
-    [path] = (home.root / "backtests").glob("*/2008.parquet")
+    [path] = home.backtests.glob("*/2008.parquet")
     path.write_bytes(path.read_bytes()[:-100])
     done = vigie(*command)
     assert done.code == Refused.exit_code
     assert "2008.parquet cannot be read; delete it" in done.err
     (path.parent / "setup.json").write_text("{}", encoding="utf-8")
     with pytest.raises(Refused, match="is not as it was written"):
-        records.records(home.root)
+        records.records(home)
 
 
 def test_a_component_without_a_telling_repr_is_refused() -> None:
@@ -190,3 +196,30 @@ def test_no_figure_comes_from_code_that_is_left_out_of_the_digest() -> None:
     assert of_training == {module.removesuffix(".py") for module in JUDGING} | {
         *("export", "records", "trial", "versions", "workers"),
     }
+
+
+def test_a_family_that_is_hidden_is_another_back_test_of_its_own_name(home: Home, vigie: Vigie, history: Path) -> None:
+    vigie("ingest", "monthly", history)
+    hidden = ["--without", "spillover", "--without", "intensity"]
+    assert "no family of indicators: intensity, composition" in vigie("backtest", "--without", "luck").err
+    for arguments in ([], hidden):
+        assert vigie("backtest", "--windows", "2008", *arguments).code == 0
+    whole, less = records.records(home)
+    assert less.setup.model == "pool-without-intensity-spillover"
+    assert whole.setup.code == less.setup.code
+    done = vigie("compare", "pool", less.setup.model)
+    assert done.code == 0, done.err
+    assert f"from {whole.name}, {less.name}" in done.out or f"from {less.name}, {whole.name}" in done.out
+    assert "windows won by pool" in done.out
+
+
+def test_what_is_hidden_is_seen_by_nothing_in_a_trial() -> None:
+    panel = assemble(rectangle(made()), "state_based")
+    model = without(served(1), ["spillover"])
+    seen = visible(panel, model)
+    of_family = np.array([name in {i.name for i in spillover.FAMILY.indicators} for name in panel.names])
+    assert of_family.any()
+    assert np.isnan(seen.values[..., of_family]).all()
+    np.testing.assert_array_equal(seen.values[..., ~of_family], panel.values[..., ~of_family])
+    assert visible(panel, served(1)) is panel
+    assert without(served(1), []) == served(1)
