@@ -36,7 +36,7 @@ def test_each_code_sample_of_the_guide_runs(
     names: dict[str, Any] = {"__name__": "guide"}
     said: dict[str, str] = {}
     samples = re.findall(r"^```(sh|python)(?: title=\"(.*?)\")?\n(.*?)^```$", GUIDE.read_text("utf-8"), re.M | re.S)
-    assert len(samples) == 10
+    assert len(samples) == 11
     for kind, title, text in samples:
         for written, small in YEARS.items():
             text = text.replace(written, small)
