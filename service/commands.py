@@ -62,8 +62,9 @@ def up(home: Home, host: str, port: int, region: str | None, pull: tuple[str, ..
 @click.command()
 @HOST
 @PORT
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="How many processes answer.")
 @click.pass_obj
-def web(home: Home, host: str, port: int) -> None:
+def web(home: Home, host: str, port: int, workers: int) -> None:
     """Serve what the home holds: the web server alone, without the scheduler."""
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
@@ -91,6 +92,7 @@ def web(home: Home, host: str, port: int) -> None:
         interface=Interfaces.WSGI,
         address=host,
         port=port,
+        workers=workers,
         blocking_threads=THREADS,
         backpressure=limits.connections,
         http=HTTPModes.http1,

@@ -17,7 +17,7 @@ from werkzeug.http import http_date, is_resource_modified, parse_accept_header, 
 from service.marks import Marks
 
 KEEP = "vigie.keep"
-"""Where in a request's environment a keeper of bytes, if there is one, left a list that takes the marks of the answer."""
+"""Where in a request's environment a keeper of bytes, if there is one, left a list for the marks of the answer."""
 
 PAGE_FOR = 30
 """How long a page, or what depends on no run, may be shown without asking again [s]."""

@@ -51,19 +51,8 @@ def read(connection: sa.Connection, files: tuple[File, ...], settings: Settings,
 
     `files` were looked at before anything was read from them, for the same reason.
     """
-    attempts = sa.func.coalesce(sa.func.sum(deliveries.c.attempts), 0)
-    counts = connection.execute(
-        sa.select(
-            *(_newest(table.c.id).label(name) for name, table in _GROWING.items()),
-            *(_newest(moment).label(f"{name}_at") for name, moment in _MOMENTS.items()),
-            *(
-                sa.select(count).where(outbox.TROUBLED).scalar_subquery().label(name)
-                for name, count in (("messages", sa.func.count()), ("attempts", attempts))
-            ),
-        )
-    ).one()
-    ours = sa.select(runs.c.id, runs.c.status, runs.c.started_at, runs.c.finished_at)
-    run = connection.execute(ours.where(runs.c.region == settings.region).order_by(runs.c.id.desc()).limit(1)).first()
+    counts = connection.execute(_COUNTS).one()
+    run = connection.execute(_NEWEST_RUN, {"ours": settings.region}).first()
     midnight = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
     then = run.started_at + timedelta(minutes=settings.recompute_every_minutes) if run else None
     late_at = then + timedelta(seconds=settings.recompute_deadline_seconds) if then else None
@@ -85,12 +74,25 @@ def read(connection: sa.Connection, files: tuple[File, ...], settings: Settings,
     )
 
 
-_GROWING = {"change": changes, "snapshot": snapshots, "verification": verifications}
-_MOMENTS = {"change": changes.c.at, "snapshot": snapshots.c.issued_at, "verification": verifications.c.at}
-
-
 def _newest(column: sa.Column[int] | sa.Column[datetime]) -> sa.ScalarSelect[int | datetime]:
     return sa.select(column).order_by(column.table.c.id.desc()).limit(1).scalar_subquery()
+
+
+_GROWING = {"change": changes, "snapshot": snapshots, "verification": verifications}
+_MOMENTS = {"change": changes.c.at, "snapshot": snapshots.c.issued_at, "verification": verifications.c.at}
+_UNDELIVERED = {"messages": sa.func.count(), "attempts": sa.func.coalesce(sa.func.sum(deliveries.c.attempts), 0)}
+
+_COUNTS = sa.select(
+    *(_newest(table.c.id).label(name) for name, table in _GROWING.items()),
+    *(_newest(moment).label(f"{name}_at") for name, moment in _MOMENTS.items()),
+    *(sa.select(count).where(outbox.TROUBLED).scalar_subquery().label(name) for name, count in _UNDELIVERED.items()),
+)
+_NEWEST_RUN = (
+    sa.select(runs.c.id, runs.c.status, runs.c.started_at, runs.c.finished_at)
+    .where(runs.c.region == sa.bindparam("ours"))
+    .order_by(runs.c.id.desc())
+    .limit(1)
+)
 
 
 def files(home: Home) -> tuple[File, ...]:

@@ -14,10 +14,10 @@ import mmap
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from datetime import time as clock_time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 from wsgiref.util import setup_testing_defaults
 
 import sqlalchemy as sa
@@ -51,13 +51,27 @@ Headers = list[tuple[str, str]]
 Key = tuple[str, ...]
 
 
+class _Made(NamedTuple):
+    """The headers of an answer, in its three forms, from one moment until another."""
+
+    since: datetime
+    until: datetime
+    modified: str | None
+    plain: Headers
+    coded: Headers
+    unchanged: Headers
+
+
+NEVER = _Made(datetime.max.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), None, [], [], [])
+
+
 class Answer:
     """One answer as it is kept: its body plain and compressed, and its headers."""
 
     def __init__(self, environ: "WSGIEnvironment", headers: Headers, body: bytes, marks: Marks) -> None:
         told = {name.lower(): value for name, value in headers}
         kind = told["content-type"].partition(";")[0]
-        plain = [(name, value) for name, value in headers if name.lower() != "content-length"]
+        self.headers = [(name, value) for name, value in headers if name.lower() != "content-length"]
         self.vary = tuple(
             f"HTTP_{name.strip().upper().replace('-', '_')}"
             for name in told.get("vary", "").split(",")
@@ -67,9 +81,7 @@ class Answer:
         self.body, self.tag, self.used = body, told["etag"], float("-inf")
         self.dated = Dated(marks, page=kind == "text/html")
         self.coded = freshness.thin(body) if kind in freshness.THIN else None
-        self.headers = [*plain, ("Content-Length", str(len(body)))]
-        self.unchanged_headers = freshness.without_body(plain)
-        self.coded_headers = [*plain, ("Content-Encoding", "gzip"), ("Content-Length", str(len(self.coded or b"")))]
+        self._made = NEVER
 
     @property
     def wanted(self) -> bool:
@@ -83,19 +95,33 @@ class Answer:
 
     def give(self, environ: "WSGIEnvironment", start: "StartResponse", now: datetime) -> list[bytes]:
         """Answer a request with it."""
-        self.used = time.monotonic()
-        control, modified = self.dated.cache_control(now), self.dated.last_modified(now)
-        if freshness.unchanged(environ, self.tag, modified):
-            start("304 NOT MODIFIED", [*self.unchanged_headers, ("Cache-Control", control)])
+        made = self._made
+        if not made.since <= now < made.until:
+            made = self._made = self._make(now)
+        if freshness.unchanged(environ, self.tag, made.modified):
+            start("304 NOT MODIFIED", made.unchanged)
             return []
         coded = self.coded is not None and freshness.takes_gzip(environ.get("HTTP_ACCEPT_ENCODING", ""))
-        headers = [*(self.coded_headers if coded else self.headers), ("Cache-Control", control)]
-        if modified is not None:
-            headers.append(("Last-Modified", modified))
-        start("200 OK", headers)
+        start("200 OK", made.coded if coded else made.plain)
         if environ["REQUEST_METHOD"] == "HEAD":
             return []
         return [cast(bytes, self.coded) if coded else self.body]
+
+    def _make(self, now: datetime) -> "_Made":
+        """The headers as they are for this second."""
+        self.used = time.monotonic()
+        second = now.replace(microsecond=0)
+        control = [("Cache-Control", self.dated.cache_control(now))]
+        modified = self.dated.last_modified(now)
+        both = control if modified is None else [*control, ("Last-Modified", modified)]
+        return _Made(
+            since=second,
+            until=second + timedelta(seconds=1),
+            modified=modified,
+            plain=[*self.headers, ("Content-Length", str(len(self.body))), *both],
+            coded=[*self.headers, ("Content-Encoding", "gzip"), ("Content-Length", str(len(self.coded or b""))), *both],
+            unchanged=[*freshness.without_body(self.headers), *control],
+        )
 
 
 class Table:
