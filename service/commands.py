@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 REGION = click.option("--region", type=options.ISO3, help="The focal country of the region (default: as set, MLI).")
 HOST = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-THREADS = 16
-"""How many requests the web server answers at once."""
+THREADS = 32
+"""How many requests the web server answers at once; more than may wait for news (`waiters` in the settings)."""
 PORT = click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 
 

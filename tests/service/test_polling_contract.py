@@ -15,11 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 import sqlalchemy as sa
 from issued import Issuer
 from test_up import free_port
 
+from service.settings import load
 from service.store.tables import snapshots
 
 PATHS = ("/v1/scores", "/v1/scores/MLI", "/v1/runs", "/v1/indicators/SEN")
@@ -228,3 +230,21 @@ def test_the_long_set(tmp_path: Path, seed: int) -> None:
     workers = 1 + seed % 3
     counts = under_fire(tmp_path, workers=workers, recomputes=400, kills=6, pause=0.05, seed=100 + seed)
     print(f"{workers} workers: {counts}")
+
+
+def test_those_who_wait_leave_threads_for_those_who_ask(tmp_path: Path) -> None:
+    with served(tmp_path, workers=1, pause=0.2) as (home, _, web):
+        streams = []
+        for _ in range(load(home.home).waiters):
+            streams.append(http.client.HTTPConnection("127.0.0.1", web.port, timeout=10))
+            streams[-1].request("GET", "/v1/stream")
+            answer = streams[-1].getresponse()
+            assert (answer.status, answer.readline()) == (200, b": vigie\n")
+        one_more = httpx.get(f"http://127.0.0.1:{web.port}/v1/stream")
+        assert (one_more.status_code, one_more.headers["Retry-After"]) == (503, "5")
+        for path in ("/v1/scores", "/v1/scores/XYZ", "/v1/changes"):
+            began = time.monotonic()
+            assert httpx.get(f"http://127.0.0.1:{web.port}{path}", headers={"Prefer": "wait=20"}).status_code < 500
+            assert time.monotonic() - began < 3
+        for stream in streams:
+            stream.close()
