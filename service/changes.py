@@ -19,7 +19,6 @@ from service.store.tables import changes
 from service.store.values import instant
 
 SNAPSHOT, BAND, ALERT, WITHDRAWAL, REALM = "snapshot", "band", "alert", "withdrawal", "realm"
-KINDS = (SNAPSHOT, BAND, ALERT, WITHDRAWAL, REALM)
 
 TOLD_OF_SNAPSHOT = ("digest", "issued_at", "origin", "data_as_of", "causes")
 TOLD_OF_ALERT = (

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from riskmodel.home import Home
 from service.alerts import outbox
 from service.settings import Settings
-from service.store.tables import changes, deliveries, runs, snapshots, verifications
+from service.store.tables import changes, deliveries, runs, scorecards, snapshots
 
 File = tuple[int, int, int] | None
 
@@ -25,7 +25,7 @@ class Marks(NamedTuple):
 
     change: int | None
     snapshot: int | None
-    verification: int | None
+    scorecard: int | None
     run: tuple[int, str] | None
     undelivered: tuple[int, int]
     files: tuple[File, ...]
@@ -63,7 +63,7 @@ def read(connection: sa.Connection, files: tuple[File, ...], settings: Settings,
     return Marks(
         change=counts.change,
         snapshot=counts.snapshot,
-        verification=counts.verification,
+        scorecard=counts.scorecard,
         run=(run.id, run.status) if run else None,
         undelivered=(counts.messages, counts.attempts),
         files=files,
@@ -78,8 +78,8 @@ def _newest(column: sa.Column[int] | sa.Column[datetime]) -> sa.ScalarSelect[int
     return sa.select(column).order_by(column.table.c.id.desc()).limit(1).scalar_subquery()
 
 
-_GROWING = {"change": changes, "snapshot": snapshots, "verification": verifications}
-_MOMENTS = {"change": changes.c.at, "snapshot": snapshots.c.issued_at, "verification": verifications.c.at}
+_GROWING = {"change": changes, "snapshot": snapshots, "scorecard": scorecards}
+_MOMENTS = {"change": changes.c.at, "snapshot": snapshots.c.issued_at, "scorecard": scorecards.c.at}
 _UNDELIVERED = {"messages": sa.func.count(), "attempts": sa.func.coalesce(sa.func.sum(deliveries.c.attempts), 0)}
 
 _COUNTS = sa.select(

@@ -182,6 +182,7 @@ class Polling:
         self._table = Table(None, b"")
         self._wanted: dict[Key, Answer] = {}
         self._known: frozenset[Key] = frozenset()
+        self._gone = False
         self._looking = threading.Lock()
         self._asking = tuple(threading.Lock() for _ in range(LOCKS))
 
@@ -214,10 +215,13 @@ class Polling:
                 with self._parts.store.reading() as connection:
                     seen = marks.read(connection, files, self._parts.settings, now)
             except sa.exc.SQLAlchemyError as gone:
-                log.warning("the store cannot be read; what was served is served on: %s", gone)
+                if not self._gone:
+                    log.warning("the store cannot be read; what was served is served on: %s", gone)
+                self._gone = True
                 if table.marks is not None and table.marks.day != now.astimezone(UTC).date():
                     table = self._aged(table, table.marks, now)
             else:
+                self._gone = False
                 if seen != table.marks:
                     used = (answer for answer in table.answers.values() if answer.wanted)
                     self._wanted = {**self._wanted, **{answer.key: answer for answer in used}}
