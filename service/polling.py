@@ -36,7 +36,7 @@ log = logging.getLogger("vigie.polling")
 LOOK_EVERY = 0.1
 """How often the watcher looks at the marks [s]."""
 
-ROOM = 32 * 2**20
+ROOM = 16 * 2**20
 """How many bytes of answers are kept [bytes]; what finds no room is answered by Flask each time."""
 
 WANTED_FOR = 3600.0
@@ -65,6 +65,14 @@ class _Made(NamedTuple):
 NEVER = _Made(datetime.max.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), None, [], [], [])
 
 
+class Wanted(NamedTuple):
+    """What somebody may well ask for again: an answer without its bytes."""
+
+    key: Key
+    vary: tuple[str, ...]
+    used: float
+
+
 class Answer:
     """One answer as it is kept: its body plain and compressed, and its headers."""
 
@@ -82,11 +90,6 @@ class Answer:
         self.dated = Dated(marks, page=kind == "text/html")
         self.coded = freshness.thin(body) if kind in freshness.THIN else None
         self._made = NEVER
-
-    @property
-    def wanted(self) -> bool:
-        """Whether somebody may well ask for it again."""
-        return time.monotonic() - self.used < WANTED_FOR
 
     @property
     def size(self) -> int:
@@ -180,7 +183,7 @@ class Polling:
         self._parts = cast(Parts, app.extensions["vigie"])
         self._turns = Turns(self._parts.home.root / "polling.turns")
         self._table = Table(None, b"")
-        self._wanted: dict[Key, Answer] = {}
+        self._wanted: dict[Key, Wanted] = {}
         self._known: frozenset[Key] = frozenset()
         self._gone = False
         self._looking = threading.Lock()
@@ -223,8 +226,9 @@ class Polling:
             else:
                 self._gone = False
                 if seen != table.marks:
-                    used = (answer for answer in table.answers.values() if answer.wanted)
-                    self._wanted = {**self._wanted, **{answer.key: answer for answer in used}}
+                    still = time.monotonic() - WANTED_FOR
+                    used = (answer for answer in table.answers.values() if answer.used > still)
+                    self._wanted = {**self._wanted, **{a.key: Wanted(a.key, a.vary, a.used) for a in used}}
                     self._known = frozenset(key[:ASKED] for key in self._wanted)
                     turn, table = self._turns.turn(turn), Table(seen, turn)
             table.turn = turn
@@ -290,13 +294,13 @@ class Polling:
     def _fill(self) -> None:
         """Ask again for what was in use before the marks moved."""
         while self._wanted:
-            answer = self._wanted.pop(next(iter(self._wanted)))
-            environ = _environ(answer)
+            wanted = self._wanted.pop(next(iter(self._wanted)))
+            environ = _environ(wanted)
             with self._asking[hash(_asked(environ)) % LOCKS]:
                 if self._table.find(environ) is None:
                     self._ask(environ, _unheard)
             if (filled := self._table.find(environ)) is not None:
-                filled.used = max(filled.used, answer.used)
+                filled.used = max(filled.used, wanted.used)
 
 
 class _Stream:
@@ -327,11 +331,11 @@ def _whole(chunks: Iterable[bytes]) -> bytes:
             chunks.close()
 
 
-def _environ(answer: Answer) -> "WSGIEnvironment":
-    """A request that the answer is the answer to."""
-    path, query, host, *varied = answer.key
+def _environ(wanted: "Wanted | Answer") -> "WSGIEnvironment":
+    """A request that is answered with it."""
+    path, query, host, *varied = wanted.key
     environ: WSGIEnvironment = {"PATH_INFO": path, "QUERY_STRING": query, "HTTP_HOST": host}
-    environ |= {name: value for name, value in zip(answer.vary, varied, strict=True) if value}
+    environ |= {name: value for name, value in zip(wanted.vary, varied, strict=True) if value}
     setup_testing_defaults(environ)
     return environ
 
