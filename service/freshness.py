@@ -32,6 +32,8 @@ THIN = ("text/html", "text/css", "text/csv", "application/json")
 """What is sent compressed to those who take it so: the rest is small, or compressed as it is."""
 
 NO_STORE = "no-store"
+NO_CACHE = "no-cache"
+"""What an answer says of itself that has a tag, and depends on more than marks know: ask each time."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ class Dated:
     def cache_control(self, now: datetime) -> str:
         """The header at a moment: until the next run for data, a short while for pages."""
         if self.page or self.marks is None:
-            return f"max-age={PAGE_FOR}"
-        return f"max-age={max(SHORTLY, int((self.marks.fresh_until - now).total_seconds()))}"
+            return f"public, max-age={PAGE_FOR}"
+        return f"public, max-age={max(SHORTLY, int((self.marks.fresh_until - now).total_seconds()))}"
 
     def last_modified(self, now: datetime) -> str | None:
         """The header at a moment, or None while another change in the same second is possible."""
@@ -58,21 +60,24 @@ class Dated:
 def finish(response: Response, environ: dict[str, Any], marks: Marks | None, now: datetime) -> Response:
     """Give a Flask answer the headers and the coding of the contract, or 304 to a reader who holds the same body.
 
-    An answer that brings its own `Cache-Control` depends on more than `marks` know: it is left as it is.
+    An answer that brings its own `Cache-Control` depends on more than `marks` know: it is never kept, and has a tag
+    only where it says `no-cache`.
     """
+    own = response.headers.get("Cache-Control")
     if response.status_code != HTTPStatus.OK:
         response.headers.setdefault("Cache-Control", NO_STORE)
-    elif "Cache-Control" not in response.headers and not response.direct_passthrough:
-        dated = Dated(marks, response.mimetype == "text/html")
+    elif own in (None, NO_CACHE) and not response.direct_passthrough:
         response.set_etag(tag_of(response.get_data()), weak=True)
         if response.mimetype in THIN:
             response.vary.add("Accept-Encoding")
-        if marks is not None and KEEP in environ:
-            environ[KEEP].append(marks)
-            return response
-        response.headers["Cache-Control"] = dated.cache_control(now)
-        if modified := dated.last_modified(now):
-            response.headers["Last-Modified"] = modified
+        if own is None:
+            if marks is not None and KEEP in environ:
+                environ[KEEP].append(marks)
+                return response
+            dated = Dated(marks, response.mimetype == "text/html")
+            response.headers["Cache-Control"] = dated.cache_control(now)
+            if modified := dated.last_modified(now):
+                response.headers["Last-Modified"] = modified
         response.make_conditional(environ)
         del response.headers["Date"]  # servers say it themselves
     if response.status_code == HTTPStatus.OK and response.mimetype in THIN:

@@ -181,7 +181,7 @@ class Polling:
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._parts = cast(Parts, app.extensions["vigie"])
-        self._turns = Turns(self._parts.home.root / "polling.turns")
+        self._turns = Turns(self._parts.home.run / "polling.turns")
         self._table = Table(None, b"")
         self._wanted: dict[Key, Wanted] = {}
         self._known: frozenset[Key] = frozenset()

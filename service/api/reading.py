@@ -60,7 +60,8 @@ def reading() -> Iterator[Reading]:
     parts = of_app()
     files = marks.files(parts.home)
     with read(parts) as sight:
-        g.marks = marks.read(sight.connection, files, parts.settings, sight.now)
+        if "marks" not in g:  # of the first reading: nothing that a later one says is older
+            g.marks = marks.read(sight.connection, files, parts.settings, sight.now)
         yield sight
 
 

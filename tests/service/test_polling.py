@@ -117,7 +117,7 @@ def test_what_is_kept_does_not_reach_flask(app: Flask, kept: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/healthz", "/readyz", "/v1/changes", "/v1/scores/XYZ", "/nowhere", "/static/vigie.css"]
+    "path", ["/healthz", "/readyz", "/v1/changes", "/v1/jobs", "/v1/scores/XYZ", "/nowhere", "/static/vigie.css"]
 )
 def test_what_marks_do_not_know_is_not_kept(app: Flask, kept: Client, path: str) -> None:
     reached = asked(app)
@@ -138,18 +138,18 @@ def test_clients_that_want_different_forms_get_them(kept: Client) -> None:
 
 
 def test_answers_are_fresh_until_the_next_run_and_pages_a_short_while(kept: Client, clock: Clock) -> None:
-    assert kept.get("/v1/scores").headers["Cache-Control"] == "max-age=2340"
+    assert kept.get("/v1/scores").headers["Cache-Control"] == "public, max-age=2340"
     clock.now += timedelta(minutes=30)
-    assert kept.get("/v1/scores").headers["Cache-Control"] == "max-age=540"
+    assert kept.get("/v1/scores").headers["Cache-Control"] == "public, max-age=540"
     clock.now += timedelta(minutes=30)
-    assert kept.get("/v1/scores").headers["Cache-Control"] == "max-age=5"
-    assert kept.get("/").headers["Cache-Control"] == "max-age=30"
+    assert kept.get("/v1/scores").headers["Cache-Control"] == "public, max-age=5"
+    assert kept.get("/").headers["Cache-Control"] == "public, max-age=30"
 
 
 def test_no_answer_is_fresh_beyond_the_day_for_ages_are_in_days(home: Issuer, kept: Client, clock: Clock) -> None:
     home.run("unchanged", at=NOW.replace(hour=23, minute=50), snapshot=1)
     clock.now = NOW.replace(hour=23, minute=55)
-    assert kept.get("/v1/scores").headers["Cache-Control"] == "max-age=300"
+    assert kept.get("/v1/scores").headers["Cache-Control"] == "public, max-age=300"
 
 
 def test_a_date_is_given_once_its_second_is_over(home: Issuer, kept: Client, clock: Clock) -> None:
