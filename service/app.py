@@ -3,21 +3,21 @@
 It must stay light: no scikit-learn, pandas or pyarrow, and no scheduler, which has a process of its own.
 """
 
-import gzip
 import json
 import os
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from flask.json.provider import JSONProvider
 
 from riskmodel.home import Home, default_home
-from service import logs, telemetry
+from service import freshness, logs, telemetry
 from service.api import (
     alerts,
+    changes,
     drivers,
     health,
     indicators,
@@ -25,6 +25,7 @@ from service.api import (
     ledger,
     metrics,
     problems,
+    reading,
     runs,
     scorecard,
     scores,
@@ -33,6 +34,7 @@ from service.api.reading import Parts
 from service.counters import Counters
 from service.door import SAFE, Door
 from service.keys import Keyring
+from service.polling import Polling
 from service.processes import LISTENS_ON, end_with_parent
 from service.settings import load
 from service.store.database import Store
@@ -41,12 +43,6 @@ from service.web import pages
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
-
-FRESH_FOR = 30
-"""How long a client may show an answer without asking again [seconds]."""
-
-THIN = ("text/html", "text/css", "text/csv", "application/json")
-"""What is sent compressed to those who take it so: the rest is small, or compressed as it is."""
 
 
 class Json(JSONProvider):
@@ -69,9 +65,9 @@ def create_app(home: Home | None = None, *, clock: Callable[[], datetime] = lamb
     app.json = Json(app)
     app.url_map.merge_slashes = False  # a redirect would repeat whatever host the client has named
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 31_536_000  # pages name static files with a digest of their content
-    app.extensions["vigie"] = Parts(home, settings, Store.of(home), clock)
+    app.extensions["vigie"] = Parts(home, settings, Store.of(home), clock, threading.BoundedSemaphore(settings.waiters))
     problems.register(app)
-    parts = (scores, indicators, drivers, runs, scorecard, ledger, alerts, jobs, metrics, health, pages)
+    parts = (scores, indicators, drivers, runs, scorecard, ledger, alerts, changes, jobs, metrics, health, pages)
     for part in parts:
         app.register_blueprint(part.resource)
     app.after_request(_finish)
@@ -84,8 +80,9 @@ def worker() -> "WSGIApplication":
     app = create_app()
     parts: Parts = app.extensions["vigie"]
     logs.start(parts.settings.log_format)
+    polling = Polling(app).watching()
     door = Door(
-        app, parts.settings, Keyring(parts.store), Counters(parts.home.run), listens_on=os.environ.get(LISTENS_ON)
+        polling, parts.settings, Keyring(parts.store), Counters(parts.home.run), listens_on=os.environ.get(LISTENS_ON)
     )
     return telemetry.watched(door, app, parts.settings)
 
@@ -97,27 +94,6 @@ def _text(value: object) -> str | None:
 
 
 def _finish(response: Response) -> Response:
-    """Add the headers every answer has; a reader who holds the same body already is told so (304)."""
+    """Add the headers every answer has, and those of the polling contract."""
     response.headers.update(SAFE)
-    if request.path.startswith(("/healthz", "/readyz", "/metrics")) or response.status_code != HTTPStatus.OK:
-        response.headers.setdefault("Cache-Control", "no-store")
-    elif not response.direct_passthrough:
-        response.headers["Cache-Control"] = f"public, max-age={FRESH_FOR}"
-        response.add_etag(weak=True)
-        response.make_conditional(request)
-    return _thin(response)
-
-
-def _thin(response: Response) -> Response:
-    """Compress an answer for a thin connection; its tag is weak from then on, for the bytes are others."""
-    if response.mimetype not in THIN or response.status_code != HTTPStatus.OK:
-        return response
-    response.vary.add("Accept-Encoding")
-    if request.accept_encodings["gzip"] > 0:
-        response.direct_passthrough = False
-        response.set_data(gzip.compress(response.get_data(), compresslevel=6, mtime=0))
-        response.headers["Content-Encoding"] = "gzip"
-        tag, _ = response.get_etag()
-        if tag:
-            response.set_etag(tag, weak=True)
-    return response
+    return freshness.finish(response, request.environ, g.get("marks"), reading.of_app().clock())

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 REGION = click.option("--region", type=options.ISO3, help="The focal country of the region (default: as set, MLI).")
 HOST = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-THREADS = 16
-"""How many requests the web server answers at once."""
+THREADS = 32
+"""How many requests the web server answers at once; more than may wait for news (`waiters` in the settings)."""
 PORT = click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 
 
@@ -62,8 +62,9 @@ def up(home: Home, host: str, port: int, region: str | None, pull: tuple[str, ..
 @click.command()
 @HOST
 @PORT
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="How many processes answer.")
 @click.pass_obj
-def web(home: Home, host: str, port: int) -> None:
+def web(home: Home, host: str, port: int, workers: int) -> None:
     """Serve what the home holds: the web server alone, without the scheduler."""
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
@@ -91,6 +92,7 @@ def web(home: Home, host: str, port: int) -> None:
         interface=Interfaces.WSGI,
         address=host,
         port=port,
+        workers=workers,
         blocking_threads=THREADS,
         backpressure=limits.connections,
         http=HTTPModes.http1,

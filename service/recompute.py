@@ -33,7 +33,7 @@ from riskmodel.reporting import counts, precision
 from riskmodel.reporting.completeness import MATURE, Completeness, Share
 from riskmodel.reporting.silence import few_reports, few_reports_together
 from riskmodel.scores import country_scores
-from service import draws, ledger, logs
+from service import changes, draws, ledger, logs
 from service.alerts import lifecycle
 from service.alerts.rules import Rule
 from service.draws import Kept
@@ -144,6 +144,8 @@ def _issue(
         before = _last(connection, settings.region, simulated)
         now = clock()
         snapshot = _insert(connection, said, files, before, input_digest, now) if before is None or changed else before
+        if snapshot is not before:
+            changes.snapshot_issued(connection, snapshot, before.document if before else None, now)
         document = snapshot.document
         transitions = lifecycle.evaluate(
             connection,

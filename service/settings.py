@@ -166,6 +166,9 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] | None = None
     access_log_per_second: Annotated[int, Field(ge=0)] | None = None
     simulated_seed: int = 1
+    waiters: Annotated[int, Field(ge=0, le=24)] = 12
+    wait_at_most_seconds: Annotated[int, Field(ge=1, le=300)] = 30
+    stream_seconds: Annotated[int, Field(ge=1, le=3600)] = 300
     routes: dict[str, Route] = {}
     allow_private_webhooks: list[PrivatePlace] = []
     public_read: bool | None = None

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from riskmodel.errors import BadInput
+from service import changes
 from service.alerts import lifecycle, outbox, words
 from service.alerts.rules import Rule
 from service.store.database import Store
@@ -39,7 +40,7 @@ def withdraw(store: Store, rules: Sequence[Rule], snapshot_id: int, why: str, no
         mark = sa.update(snapshots).where(snapshots.c.id == snapshot_id)
         connection.execute(mark.values(withdrawn_at=now, withdrawn_why=why))
         done = _correct(connection, row, why, now)
-        _stand_as_before(connection, rules, row, now)
+        _stand_as_before(connection, rules, row, why, now)
         return done
 
 
@@ -68,11 +69,14 @@ def _correct(connection: sa.Connection, row: sa.Row[Any], why: str, now: datetim
     return Withdrawn(tuple(sorted({message.route for message in sent})), len(sent), held_back)
 
 
-def _stand_as_before(connection: sa.Connection, rules: Sequence[Rule], row: sa.Row[Any], now: datetime) -> None:
+def _stand_as_before(
+    connection: sa.Connection, rules: Sequence[Rule], row: sa.Row[Any], why: str, now: datetime
+) -> None:
     """Let the alerts stand as the snapshot says that is in service again; without any, none stands."""
     of_region = (snapshots.c.region == row.region) & (snapshots.c.simulated == row.simulated)
     left = sa.select(snapshots).where(of_region, snapshots.c.withdrawn_at.is_(None)).order_by(snapshots.c.id.desc())
     before = connection.execute(left).first()
+    changes.snapshot_withdrawn(connection, row, before, why, now)
     if before is None:
         ours = (alert_states.c.region == row.region) & (alert_states.c.simulated == row.simulated)
         connection.execute(sa.delete(alert_states).where(ours))

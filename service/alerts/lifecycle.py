@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from service import changes as followed
 from service.alerts import outbox, words
 from service.alerts.rules import REGION_METRIC, Rule
 from service.store.tables import alert_states, transitions
@@ -229,6 +230,7 @@ def _record(connection: sa.Connection, change: Mapping[str, Any], now: datetime)
     columns = ("run_id", "snapshot_id", "region", "rule", "location_code", "simulated", "from_state", "to_state")
     row = sa.insert(transitions).values(at=now, document=change, **{column: change[column] for column in columns})
     transition_id: int = connection.execute(row.returning(transitions.c.id)).scalar_one()
+    followed.alert_changed(connection, change, now)
     return transition_id
 
 

@@ -39,7 +39,7 @@ NO_ROUTE = "the settings have no route of this name"
 Clock: TypeAlias = Callable[[], datetime]
 Send: TypeAlias = Callable[[WebhookRoute | EmailRoute, str, Mapping[str, Any], datetime], None]
 
-_TROUBLED = (deliveries.c.status == "failed") | ((deliveries.c.status == "waiting") & deliveries.c.error.is_not(None))
+TROUBLED = (deliveries.c.status == "failed") | ((deliveries.c.status == "waiting") & deliveries.c.error.is_not(None))
 
 _LOG = logging.getLogger(__name__)
 _RNG = random.SystemRandom()
@@ -177,7 +177,7 @@ def wait_after(attempts: int, rng: random.Random) -> timedelta:
 
 
 def _troubled(store: Store) -> Sequence[Any]:
-    query = sa.select(deliveries).where(_TROUBLED, deliveries.c.kind != "test")
+    query = sa.select(deliveries).where(TROUBLED, deliveries.c.kind != "test")
     with store.reading() as connection:
         return connection.execute(query.order_by(deliveries.c.created_at, deliveries.c.id)).all()
 
@@ -248,4 +248,4 @@ def _settle(store: Store, which: sa.ColumnElement[bool], **values: Any) -> int:
 
 
 def _settle_by_hand(store: Store, ids: Iterable[str], **values: Any) -> int:
-    return _settle(store, deliveries.c.id.in_(list(ids)) & _TROUBLED, **values)
+    return _settle(store, deliveries.c.id.in_(list(ids)) & TROUBLED, **values)

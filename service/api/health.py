@@ -13,6 +13,13 @@ from service.store.values import instant
 resource = Blueprint("health", __name__)
 
 
+@resource.after_request
+def live(response: Response) -> Response:
+    """What is true now and never again."""
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
 @resource.get("/healthz")
 def alive() -> dict[str, bool]:
     """Say so, looking at nothing."""

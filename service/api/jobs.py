@@ -2,8 +2,8 @@
 
 from flask import Blueprint, Response, jsonify
 
+from service import freshness, payloads
 from service import jobs as table
-from service import payloads
 from service.api.reading import reading
 
 resource = Blueprint("jobs", __name__)
@@ -17,4 +17,6 @@ def jobs() -> Response:
         then = payloads.next_run_at(sight.connection, sight.settings)
         none = payloads.no_meta(sight.settings, then, simulated=sight.simulated)
         entries = table.listing(sight.connection, sight.now)
-        return jsonify({"data": entries, **(payloads.meta(served) if served else none)})
+        response = jsonify({"data": entries, **(payloads.meta(served) if served else none)})
+        response.headers["Cache-Control"] = freshness.NO_CACHE
+        return response

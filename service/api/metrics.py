@@ -54,7 +54,7 @@ def metrics() -> Response:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Told(told))
     encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
-    return Response(encoder(registry), content_type=content_type)
+    return Response(encoder(registry), content_type=content_type, headers={"Cache-Control": "no-store"})
 
 
 def requests(totals: Totals) -> Metric:

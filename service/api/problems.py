@@ -110,6 +110,24 @@ KINDS = {
             "Other requests are still sending their bodies. Try again in a moment.",
         ),
         Kind(
+            "bad-query",
+            400,
+            "The query is not understood",
+            "A parameter is unknown, stands twice, or has a value that its rule does not allow.",
+        ),
+        Kind(
+            "bad-cursor",
+            400,
+            "Not a cursor of this service",
+            "Begin anew: read what you follow as it is now, and ask for changes without a cursor.",
+        ),
+        Kind(
+            "too-many-waiters",
+            503,
+            "No place for another stream",
+            "The places for those who wait for news are taken. Come back later, or ask /v1/changes from time to time.",
+        ),
+        Kind(
             "unreadable-data",
             503,
             "The data cannot be read",
@@ -151,7 +169,10 @@ def text_of(kind: Kind, **members: Any) -> bytes:
 
 def answer(problem: Problem) -> Response:
     """A problem as its document."""
-    return Response(text_of(problem.kind, **problem.members), problem.kind.status, content_type=MEDIA_TYPE)
+    response = Response(text_of(problem.kind, **problem.members), problem.kind.status, content_type=MEDIA_TYPE)
+    if "retry_after_seconds" in problem.members:
+        response.headers["Retry-After"] = str(problem.members["retry_after_seconds"])
+    return response
 
 
 def register(app: Flask) -> None:

@@ -4,14 +4,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from threading import BoundedSemaphore
 from typing import cast
 
 import sqlalchemy as sa
-from flask import current_app
+from flask import current_app, g
 
 from riskmodel.events.manifest import realm
 from riskmodel.home import Home
-from service import payloads
+from service import marks, payloads
 from service.api.problems import Problem
 from service.settings import Settings
 from service.store.database import Store
@@ -19,12 +20,13 @@ from service.store.database import Store
 
 @dataclass(frozen=True)
 class Parts:
-    """What the app is made of; the clock gives the present in UTC."""
+    """What the app is made of; the clock gives the present in UTC, `places` are for those who wait for news."""
 
     home: Home
     settings: Settings
     store: Store
     clock: Callable[[], datetime]
+    places: BoundedSemaphore
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,23 @@ class Reading:
 
 @contextmanager
 def reading() -> Iterator[Reading]:
-    """Open one reading for the current request."""
-    parts = cast(Parts, current_app.extensions["vigie"])
+    """Open one reading for the current request; its marks say what the answer depends on."""
+    parts = of_app()
+    files = marks.files(parts.home)
+    with read(parts) as sight:
+        if "marks" not in g:  # of the first reading: nothing that a later one says is older
+            g.marks = marks.read(sight.connection, files, parts.settings, sight.now)
+        yield sight
+
+
+@contextmanager
+def read(parts: Parts) -> Iterator[Reading]:
+    """Open one reading, whatever it is for."""
     held = realm(parts.home.archive)
     with parts.store.reading() as connection:
         yield Reading(parts.store, connection, parts.settings, held and held == "simulated", parts.clock())
+
+
+def of_app() -> Parts:
+    """What the current app is made of."""
+    return cast(Parts, current_app.extensions["vigie"])

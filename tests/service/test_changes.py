@@ -1,0 +1,288 @@
+"""What has changed: rows written with the change itself, cursors that miss and repeat nothing, waiting, and streams."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask.testing import FlaskClient
+from issued import NOW, Issuer
+
+from service import changes
+from service.alerts import lifecycle, rules
+from service.app import create_app
+from service.store.tables import snapshots
+from service.withdrawal import withdraw
+
+RULES = rules.parse(
+    '[[rule]]\nname = "grave"\nmetric = "risk_score"\nfire_at = 60\nclear_at = 55\nseverity = "warning"\n'
+    'title = {en = "Grave", fr = "Grave"}\ncountries = ["MLI"]\n',
+    "rules",
+)
+LATER = NOW + timedelta(minutes=20)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Issuer:
+    issuer = Issuer(tmp_path / "home")
+    issuer.hold("real")
+    return issuer
+
+
+@pytest.fixture
+def app(home: Issuer) -> Flask:
+    return create_app(home.home, clock=lambda: LATER)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+def issue(home: Issuer, **bands: str | None) -> int:
+    """Issue a snapshot in which these countries have these bands, and tell of it as recompute does."""
+    with home.store.reading() as connection:
+        before = connection.execute(sa.select(snapshots).order_by(snapshots.c.id.desc())).first()
+    document = home.issue()
+    for country in document["countries"]:
+        if country["location_code"] in bands:
+            country["band"] = bands[country["location_code"]]
+            if country["band"] is None:
+                country.update(risk_score=None, reasons={"risk_score": "no_history"})
+    home.replace(document)
+    with home.store.writing() as connection:
+        row = connection.execute(sa.select(snapshots).where(snapshots.c.id == document["id"])).one()
+        changes.snapshot_issued(connection, row, before.document if before else None, NOW)
+    return int(document["id"])
+
+
+def told(client: FlaskClient, since: str = "start", **asked: object) -> dict[str, Any]:
+    answer = client.get("/v1/changes", query_string={"since": since, **asked})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["Cache-Control"] == "no-store"
+    said: dict[str, Any] = answer.json
+    return said
+
+
+def test_a_snapshot_and_the_bands_that_differ_are_told_in_order(home: Issuer, client: FlaskClient) -> None:
+    issue(home)
+    issue(home, SEN="low", GIN=None)
+    first, second, guinea, senegal = told(client)["data"]
+    assert [(c["kind"], c["snapshot_id"]) for c in (first, second)] == [("snapshot", 1), ("snapshot", 2)]
+    assert (second["origin"], second["causes"], second["simulated"]) == ("2022-12", ["new_month"], False)
+    assert senegal == {
+        "cursor": senegal["cursor"],
+        "at": "2023-01-10T08:30:00Z",
+        "kind": "band",
+        "simulated": False,
+        "location_code": "SEN",
+        "location_name": "Senegal",
+        "snapshot_id": 2,
+        "from_band": "minimal",
+        "to_band": "low",
+        "from_score": 7.8,
+        "to_score": 7.8,
+        "reasons": {},
+    }
+    assert (guinea["from_band"], guinea["to_band"], guinea["to_score"]) == ("low", None, None)
+    assert guinea["reasons"] == {"to_band": "no_history", "to_score": "no_history"}
+
+
+def test_an_alert_is_told_with_its_transition(home: Issuer, client: FlaskClient) -> None:
+    number = issue(home)
+    with home.store.writing() as connection:
+        document = connection.execute(sa.select(snapshots.c.document)).scalar_one()
+        how = {"run_id": 1, "snapshot_id": number, "now": NOW, "data_age_days": 10, "first": False}
+        lifecycle.evaluate(connection, rules=RULES, document=document, causes=["new_month"], **how)
+    (_, alert) = told(client)["data"]
+    assert (alert["kind"], alert["location_code"], alert["rule"]) == ("alert", "MLI", "grave")
+    assert (alert["from_state"], alert["to_state"], alert["value"]) == ("ok", "firing", 81.4)
+    assert alert["headline"].keys() == {"en", "fr"}
+
+
+def test_a_withdrawal_is_told_and_what_it_changes_back(home: Issuer, client: FlaskClient) -> None:
+    issue(home)
+    issue(home, MLI="extreme")
+    withdraw(home.store, RULES, 2, "a wrong file", LATER)
+    data = told(client)["data"]
+    assert [c["kind"] for c in data] == ["snapshot", "snapshot", "band", "withdrawal", "band", "alert"]
+    assert (data[3]["snapshot_id"], data[3]["why"], data[3]["in_service"]) == (2, "a wrong file", 1)
+    assert (data[4]["snapshot_id"], data[4]["from_band"], data[4]["to_band"]) == (1, "extreme", "very high")
+    withdraw(home.store, RULES, 1, "wrong too", LATER)
+    last = told(client)["data"][-1]
+    assert (last["snapshot_id"], last["in_service"], last["reasons"]) == (1, None, {"in_service": "no_snapshot"})
+
+
+def test_an_older_snapshot_that_is_withdrawn_changes_no_band(home: Issuer, client: FlaskClient) -> None:
+    issue(home, MLI="extreme")
+    issue(home)
+    before = told(client)["next"]
+    withdraw(home.store, (), 1, "a wrong file", LATER)
+    assert [c["kind"] for c in told(client, before)["data"]] == ["withdrawal"]
+
+
+def test_what_is_rolled_back_is_not_told(home: Issuer, client: FlaskClient) -> None:
+    issue(home)
+    cursor = told(client)["next"]
+    with home.store.engine.connect() as connection:
+        changes.snapshot_issued(connection, connection.execute(sa.select(snapshots)).one(), None, NOW)
+        connection.rollback()
+    assert told(client, cursor)["data"] == []
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7])
+def test_page_by_page_nothing_is_missed_or_repeated(home: Issuer, client: FlaskClient, limit: int) -> None:
+    for place in range(4):
+        issue(home, SEN="low" if place % 2 else "minimal", MLI="high" if place % 2 else "low")
+    whole = told(client)
+    assert whole["more"] is False
+    cursor, seen, more = "start", [], True
+    while more:
+        page = told(client, cursor, limit=limit)
+        assert len(page["data"]) <= limit
+        seen += page["data"]
+        cursor, more = page["next"], page["more"]
+    assert seen == whole["data"]
+    assert cursor == whole["next"] == seen[-1]["cursor"]
+    for place, change in enumerate(seen):
+        assert told(client, change["cursor"])["data"] == seen[place + 1 :]
+
+
+def test_without_a_cursor_it_begins_now(home: Issuer, client: FlaskClient) -> None:
+    issue(home)
+    said = client.get("/v1/changes").json
+    assert (said["data"], said["more"], said["snapshot_id"], said["simulated"]) == ([], False, 1, False)
+    issue(home)
+    assert [c["snapshot_id"] for c in told(client, said["next"])["data"]] == [2]
+
+
+def test_where_there_is_nothing_yet_a_cursor_is_given_all_the_same(tmp_path: Path) -> None:
+    empty = Issuer(tmp_path / "empty")
+    client = create_app(empty.home, clock=lambda: LATER).test_client()
+    said = client.get("/v1/changes").json
+    assert (said["data"], said["snapshot_id"], said["simulated"]) == ([], None, None)
+    empty.hold("real")
+    issue(empty)
+    kinds = [(c["kind"], c["simulated"]) for c in told(client, said["next"])["data"]]
+    assert kinds == [("realm", False), ("snapshot", False)]
+
+
+def test_a_cursor_of_simulated_data_learns_that_they_are_retired(tmp_path: Path) -> None:
+    home = Issuer(tmp_path / "home")
+    home.hold("simulated")
+    client = create_app(home.home, clock=lambda: LATER).test_client()
+    document = home.issue(simulated=True)
+    with home.store.writing() as connection:
+        row = connection.execute(sa.select(snapshots).where(snapshots.c.id == document["id"])).one()
+        changes.snapshot_issued(connection, row, None, NOW)
+    seen = told(client)
+    assert [c["simulated"] for c in seen["data"]] == [True]
+    home.hold("simulated", "real")
+    (realm,) = told(client, seen["next"])["data"]
+    assert (realm["kind"], realm["realm"], realm["simulated"], realm["at"]) == (
+        "realm",
+        "real",
+        False,
+        "2023-01-10T08:50:00Z",
+    )
+    assert told(client, realm["cursor"])["data"] == []
+    issue(home)
+    assert [c["kind"] for c in told(client, seen["next"], limit=1)["data"]] == ["realm"]
+    assert [c["kind"] for c in told(client, realm["cursor"])["data"]] == ["snapshot"]
+    assert all(not c["simulated"] for c in told(client)["data"])
+
+
+@pytest.mark.parametrize(
+    "since", ["", "0", "nix", "%00", "é", "MS5NTEkucmVhbC4", "MS5ORVIucmVhbC4w", "MS5NTEkucmVhbC45OQ"]
+)
+def test_what_is_no_cursor_of_ours_is_a_problem(home: Issuer, client: FlaskClient, since: str) -> None:
+    """Also one of another region (NER), and one from beyond the newest change, as a restored database leaves behind."""
+    issue(home)
+    for path in ("/v1/changes", "/v1/stream"):
+        answer = client.get(path, query_string={"since": since})
+        assert (answer.status_code, answer.json["type"]) == (400, "urn:vigie:problem:bad-cursor"), path
+        assert answer.json["why"]
+
+
+@pytest.mark.parametrize("limit", ["0", "1001", "-1", "x", "", "1e2"])
+def test_a_wrong_limit_is_a_problem(home: Issuer, client: FlaskClient, limit: str) -> None:
+    answer = client.get("/v1/changes", query_string={"limit": limit})
+    assert (answer.status_code, answer.json["type"]) == (400, "urn:vigie:problem:bad-query")
+    assert answer.json["parameter"] == "limit"
+
+
+def test_who_prefers_to_wait_gets_the_change_when_it_comes(home: Issuer, client: FlaskClient) -> None:
+    cursor = told(client)["next"]
+    later = threading.Timer(0.4, lambda: issue(home))
+    later.start()
+    began = time.monotonic()
+    answer = client.get("/v1/changes", query_string={"since": cursor}, headers={"Prefer": "wait=20, respond-async"})
+    took = time.monotonic() - began
+    later.join()
+    assert [c["kind"] for c in answer.json["data"]] == ["snapshot"]
+    assert answer.json["snapshot_id"] == 1
+    assert answer.headers["Preference-Applied"] == "wait=20"
+    assert 0.4 <= took < 5
+
+
+def test_waiting_is_bounded_in_time_and_places(home: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIGIE_WAIT_AT_MOST_SECONDS", "1")
+    monkeypatch.setenv("VIGIE_WAITERS", "1")
+    app = create_app(home.home, clock=lambda: LATER)
+    began = time.monotonic()
+    answer = app.test_client().get("/v1/changes", headers={"Prefer": "wait=3600"})
+    assert 1 <= time.monotonic() - began < 3
+    assert (answer.headers["Preference-Applied"], answer.json["data"]) == ("wait=1", [])
+    stream = app.test_client().get("/v1/stream")
+    assert stream.status_code == 200
+    refused = app.test_client().get("/v1/stream")
+    assert (refused.status_code, refused.json["type"]) == (503, "urn:vigie:problem:too-many-waiters")
+    assert refused.headers["Retry-After"] == "5"
+    at_once = app.test_client().get("/v1/changes", headers={"Prefer": "wait=30"})
+    assert "Preference-Applied" not in at_once.headers
+    stream.close()
+    assert "Preference-Applied" in app.test_client().get("/v1/changes", headers={"Prefer": "wait=1"}).headers
+
+
+def events(chunks: Iterator[bytes], count: int) -> list[dict[str, str]]:
+    """The next so many events of a stream."""
+    found: list[dict[str, str]] = []
+    while len(found) < count:
+        for block in next(chunks).decode().split("\n\n"):
+            fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+            if fields:
+                found.append(fields)
+    return found
+
+
+def test_a_stream_tells_changes_as_they_happen_and_resumes(home: Issuer, client: FlaskClient) -> None:
+    issue(home)
+    answer = client.get("/v1/stream")
+    assert answer.mimetype == "text/event-stream"
+    chunks = iter(answer.response)
+    (hello,) = events(chunks, 1)
+    assert "data" not in hello
+    issue(home, SEN="low")
+    snapshot, band = events(chunks, 2)
+    answer.close()
+    assert (snapshot["event"], band["event"]) == ("snapshot", "band")
+    assert json.loads(band["data"]) == told(client)["data"][-1]
+    for cursor, rest in ((hello["id"], [snapshot, band]), (snapshot["id"], [band])):
+        again = client.get("/v1/stream", headers={"Last-Event-ID": cursor})
+        assert events(iter(again.response), 1 + len(rest))[1:] == rest
+        again.close()
+
+
+def test_a_stream_shows_that_it_lives_and_ends(home: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.api.changes.HEARTBEAT", 0.3)
+    monkeypatch.setenv("VIGIE_STREAM_SECONDS", "1")
+    answer = create_app(home.home, clock=lambda: LATER).test_client().get("/v1/stream")
+    chunks = [chunk.decode() for chunk in answer.response]
+    assert chunks[0].startswith(": vigie")
+    assert 2 <= chunks.count(": still here\n\n") <= 3

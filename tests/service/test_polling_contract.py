@@ -1,0 +1,250 @@
+"""The polling contract under fire: real processes, pollers on keep-alive, recomputes, and kills at random moments."""
+
+import gzip
+import hashlib
+import http.client
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from issued import Issuer
+from test_up import free_port
+
+from service.settings import load
+from service.store.tables import snapshots
+
+PATHS = ("/v1/scores", "/v1/scores/MLI", "/v1/runs", "/v1/indicators/SEN")
+SEEN_WITHIN = 1.0
+"""When a new snapshot is in every answer [s]."""
+
+WRITER = """
+import sys, time
+from datetime import UTC, datetime
+from pathlib import Path
+from issued import Issuer
+home = Issuer(Path(sys.argv[1]))
+for _ in range(int(sys.argv[2])):
+    number = home.issue(at=datetime.now(UTC))["id"]
+    print(number, time.monotonic(), flush=True)
+    time.sleep(float(sys.argv[3]))
+"""
+
+
+class Writer:
+    """A process that issues snapshots, and when each was committed."""
+
+    def __init__(self, home: Path, pause: float) -> None:
+        self._line = [sys.executable, "-c", WRITER, str(home), "100000", str(pause)]
+        self.committed: dict[int, float] = {}
+        self._start()
+
+    def _start(self) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+        self.process = subprocess.Popen(self._line, stdout=subprocess.PIPE, text=True, env=environment)
+        threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
+
+    def _read(self, process: "subprocess.Popen[str]") -> None:
+        assert process.stdout
+        for line in process.stdout:
+            number, at = line.split()
+            self.committed[int(number)] = float(at)
+
+    def kill(self, again: bool = True) -> None:
+        self.process.kill()
+        self.process.wait()
+        if again:
+            self._start()
+
+
+class Web:
+    """A web server that can be killed and comes back on the same port."""
+
+    def __init__(self, home: Path, workers: int) -> None:
+        self.port = free_port()
+        command = [sys.executable, "-m", "riskmodel", "--home", str(home), "web", "--port", str(self.port)]
+        self._command = [*command, "--workers", str(workers)]
+        self._start()
+
+    def _start(self) -> None:
+        patience = time.monotonic() + 30
+        while time.monotonic() < patience:  # the port is free once the workers of a killed server are gone
+            self.process = subprocess.Popen(self._command, stderr=subprocess.DEVNULL)
+            while self.process.poll() is None and time.monotonic() < patience:
+                try:
+                    connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+                    connection.request("GET", "/healthz")
+                    connection.getresponse().read()
+                    return
+                except OSError:
+                    time.sleep(0.05)
+            time.sleep(0.2)
+        raise AssertionError("the web server does not come up")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._start()
+
+    def end(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(20)
+
+
+class Poller(threading.Thread):
+    """Polls as a client would, keeps what it was told, and notes every breach of the contract."""
+
+    def __init__(self, port: int, writer: Writer, seed: int, anew: bool) -> None:
+        super().__init__(daemon=True)
+        self._port, self._writer, self._rng, self._anew = port, writer, random.Random(seed), anew
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        self._held: dict[str, tuple[str, int]] = {}
+        self.ended = threading.Event()
+        self.newest, self.full, self.unchanged, self.broken = 0, 0, 0, 0
+        self.digests: dict[int, str] = {}
+        self.breaches: list[str] = []
+
+    def run(self) -> None:
+        while not self.ended.is_set():
+            try:
+                self._ask(self._rng.choice(PATHS))
+            except (OSError, http.client.HTTPException):
+                self.broken += 1
+                self._connection.close()
+                time.sleep(0.02)
+
+    def _ask(self, path: str) -> None:
+        tag, held = self._held.get(path, ("", 0))
+        headers = {"If-None-Match": tag} if tag and self._rng.random() < 0.7 else {}
+        if coded := self._rng.random() < 0.5:
+            headers["Accept-Encoding"] = "gzip"
+        if self._anew:
+            self._connection.close()
+        due = max((n for n, at in [*self._writer.committed.items()] if at < time.monotonic() - SEEN_WITHIN), default=0)
+        self._connection.request("GET", path, headers=headers)
+        answer = self._connection.getresponse()
+        body = answer.read()
+        if answer.status == 304:
+            self.unchanged += 1
+            self._expect(headers.get("If-None-Match") == answer.headers["ETag"], f"304 for another tag: {path}")
+            self._expect(not body, "304 with a body")
+            number = held
+        elif answer.status == 200:
+            self.full += 1
+            body = gzip.decompress(body) if coded else body
+            tag = answer.headers["ETag"]
+            self._expect(tag == f'W/"{hashlib.sha256(body).hexdigest()}"', f"the tag is not of the body: {path}")
+            self._expect(headers.get("If-None-Match") != tag, f"200 for a body that was held: {path}")
+            said = json.loads(body)
+            number = said["snapshot_id"]
+            self._expect(self.digests.setdefault(number, said["digest"]) == said["digest"], "two digests of a snapshot")
+            self._held[path] = (tag, number)
+        else:
+            self.breaches.append(f"{answer.status} {path} {body[:200]!r}")
+            return
+        self._expect(number >= self.newest, f"went back from {self.newest} to {number}: {path}")
+        self._expect(number >= due, f"{number} where {due} was due: {path}")
+        self.newest = max(self.newest, number)
+
+    def _expect(self, holds: bool, what: str) -> None:
+        if not holds:
+            self.breaches.append(what)
+
+
+@contextmanager
+def served(root: Path, workers: int, pause: float) -> Iterator[tuple[Issuer, Writer, Web]]:
+    home = Issuer(root / "home")
+    home.hold("real")
+    home.issue()
+    writer, web = Writer(home.home.root, pause), Web(home.home.root, workers)
+    try:
+        yield home, writer, web
+    finally:
+        writer.kill(again=False)
+        web.end()
+
+
+def under_fire(root: Path, *, workers: int, recomputes: int, kills: int, pause: float, seed: int) -> dict[str, int]:
+    """Let pollers run through recomputes and kills, and hold every answer against the contract; return the counts."""
+    rng = random.Random(seed)
+    with served(root, workers, pause) as (home, writer, web):
+        pollers = [Poller(web.port, writer, seed + n, anew=n % 2 == 1) for n in range(4)]
+        for poller in pollers:
+            poller.start()
+        at = sorted(rng.sample(range(5, recomputes), 2 * kills))
+        for place, when in enumerate(at):
+            _until(writer, when)
+            time.sleep(rng.uniform(0, 0.1))
+            writer.kill() if place % 2 else web.kill()
+        _until(writer, recomputes)
+        writer.kill(again=False)
+        time.sleep(SEEN_WITHIN)
+        for poller in pollers:
+            poller.ended.set()
+            poller.join(20)
+        with home.store.reading() as connection:
+            digests = {row.id: row.digest for row in connection.execute(sa.select(snapshots.c.id, snapshots.c.digest))}
+    assert [breach for poller in pollers for breach in poller.breaches] == []
+    for poller in pollers:
+        assert poller.newest == max(digests)
+        assert poller.digests.items() <= digests.items()
+        assert poller.full
+        assert poller.unchanged
+    return {
+        "snapshots": len(digests),
+        "kills": 2 * kills,
+        "bodies": sum(poller.full for poller in pollers),
+        "unchanged": sum(poller.unchanged for poller in pollers),
+        "cut off": sum(poller.broken for poller in pollers),
+    }
+
+
+def _until(writer: Writer, number: int) -> None:
+    patience = time.monotonic() + 120
+    while max(writer.committed, default=0) < number:
+        assert time.monotonic() < patience, "the writer does not write"
+        time.sleep(0.01)
+
+
+def test_every_answer_is_whole_and_none_goes_back(tmp_path: Path) -> None:
+    under_fire(tmp_path, workers=1, recomputes=100, kills=1, pause=0.02, seed=1)
+
+
+def test_several_workers_do_not_contradict_each_other(tmp_path: Path) -> None:
+    under_fire(tmp_path, workers=2, recomputes=40, kills=1, pause=0.15, seed=2)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(10))
+def test_the_long_set(tmp_path: Path, seed: int) -> None:
+    workers = 1 + seed % 3
+    counts = under_fire(tmp_path, workers=workers, recomputes=400, kills=6, pause=0.05, seed=100 + seed)
+    print(f"{workers} workers: {counts}")
+
+
+def test_those_who_wait_leave_threads_for_those_who_ask(tmp_path: Path) -> None:
+    with served(tmp_path, workers=1, pause=0.2) as (home, _, web):
+        streams = []
+        for _ in range(load(home.home).waiters):
+            streams.append(http.client.HTTPConnection("127.0.0.1", web.port, timeout=10))
+            streams[-1].request("GET", "/v1/stream")
+            answer = streams[-1].getresponse()
+            assert (answer.status, answer.readline()) == (200, b": vigie\n")
+        one_more = httpx.get(f"http://127.0.0.1:{web.port}/v1/stream")
+        assert (one_more.status_code, one_more.headers["Retry-After"]) == (503, "5")
+        for path in ("/v1/scores", "/v1/scores/XYZ", "/v1/changes"):
+            began = time.monotonic()
+            assert httpx.get(f"http://127.0.0.1:{web.port}{path}", headers={"Prefer": "wait=20"}).status_code < 500
+            assert time.monotonic() - began < 3
+        for stream in streams:
+            stream.close()
