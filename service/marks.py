@@ -75,7 +75,8 @@ def read(connection: sa.Connection, files: tuple[File, ...], settings: Settings,
 
 
 def _newest(column: sa.Column[int] | sa.Column[datetime]) -> sa.ScalarSelect[int | datetime]:
-    return sa.select(column).order_by(column.table.c.id.desc()).limit(1).scalar_subquery()
+    number = column.table.c.id
+    return sa.select(column).where(number == sa.select(sa.func.max(number)).scalar_subquery()).scalar_subquery()
 
 
 _GROWING = {"change": changes, "snapshot": snapshots, "scorecard": scorecards}

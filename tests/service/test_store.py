@@ -307,7 +307,9 @@ def test_nothing_that_is_served_looks_through_a_whole_table(
     assert app.test_client().get(path).status_code == 200
     assert plans
     grown = {statement: plan for statement, plan in plans.items() if "\nFROM jobs " not in statement}  # a row each
-    assert {statement: plan for statement, plan in grown.items() if "SCAN" in plan} == {}
+    assert {
+        statement: plan for statement, plan in grown.items() if "SCAN" in plan.replace("SCAN CONSTANT ROW", "")
+    } == {}
 
 
 def test_opening_a_store_that_is_up_to_date_imports_no_alembic(place: Place) -> None:
