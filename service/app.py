@@ -18,12 +18,18 @@ from riskmodel.home import Home, default_home
 from service import logs, telemetry
 from service.api import (
     alerts,
+    countries,
+    description,
     drivers,
+    events,
+    feeds,
+    forecasts,
     health,
     indicators,
     jobs,
     ledger,
     metrics,
+    model,
     problems,
     runs,
     scorecard,
@@ -41,6 +47,27 @@ from service.web import pages
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+
+RESOURCES = (
+    scores,
+    forecasts,
+    indicators,
+    drivers,
+    events,
+    countries,
+    model,
+    runs,
+    scorecard,
+    ledger,
+    alerts,
+    jobs,
+    feeds,
+    metrics,
+    health,
+    description,
+    pages,
+)
+"""The modules that answer, each with its blueprint."""
 
 FRESH_FOR = 30
 """How long a client may show an answer without asking again [seconds]."""
@@ -71,8 +98,7 @@ def create_app(home: Home | None = None, *, clock: Callable[[], datetime] = lamb
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 31_536_000  # pages name static files with a digest of their content
     app.extensions["vigie"] = Parts(home, settings, Store.of(home), clock)
     problems.register(app)
-    parts = (scores, indicators, drivers, runs, scorecard, ledger, alerts, jobs, metrics, health, pages)
-    for part in parts:
+    for part in RESOURCES:
         app.register_blueprint(part.resource)
     app.after_request(_finish)
     return app
