@@ -18,12 +18,18 @@ from service import freshness, logs, telemetry
 from service.api import (
     alerts,
     changes,
+    countries,
+    description,
     drivers,
+    events,
+    feeds,
+    forecasts,
     health,
     indicators,
     jobs,
     ledger,
     metrics,
+    model,
     problems,
     reading,
     runs,
@@ -43,6 +49,28 @@ from service.web import pages
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+
+RESOURCES = (
+    scores,
+    forecasts,
+    indicators,
+    drivers,
+    events,
+    countries,
+    model,
+    runs,
+    scorecard,
+    ledger,
+    alerts,
+    changes,
+    jobs,
+    feeds,
+    metrics,
+    health,
+    description,
+    pages,
+)
+"""The modules that answer, each with its blueprint."""
 
 
 class Json(JSONProvider):
@@ -67,8 +95,7 @@ def create_app(home: Home | None = None, *, clock: Callable[[], datetime] = lamb
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 31_536_000  # pages name static files with a digest of their content
     app.extensions["vigie"] = Parts(home, settings, Store.of(home), clock, threading.BoundedSemaphore(settings.waiters))
     problems.register(app)
-    parts = (scores, indicators, drivers, runs, scorecard, ledger, alerts, changes, jobs, metrics, health, pages)
-    for part in parts:
+    for part in RESOURCES:
         app.register_blueprint(part.resource)
     app.after_request(_finish)
     return app

@@ -7,7 +7,7 @@ Made for the API, the pages and the command line alike, from rows of the store a
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from riskmodel import geography
+from riskmodel.months import first_day, last_day, month
 from service.settings import Settings
 from service.store.tables import runs, snapshots
 from service.store.values import instant
@@ -40,6 +41,21 @@ COLUMNS = (
 )
 VOICED = ("escalation_by", "escalation_implied", "onset_by")
 """Columns that came later, and that snapshots of an older Vigie lack."""
+OF_SNAPSHOT = (
+    "snapshot_id",
+    "digest",
+    "issued_at",
+    "data_as_of",
+    "origin",
+    "outcome",
+    "source",
+    "model_id",
+    "completeness",
+    "status",
+    "data_age_days",
+)
+"""The keys of every payload that only a snapshot can fill."""
+
 SAID = ("outcome", "origin", "data_as_of", "issued_at", "status", "snapshot_id", "model_id", "source")
 
 Status = Literal["fresh", "late", "stale"]
@@ -117,9 +133,14 @@ def last_good_run_at(connection: sa.Connection, settings: Settings) -> datetime 
     return moment
 
 
-def meta(now_served: Served) -> dict[str, Any]:
-    """What every payload carries: which snapshot, of what data, by which model, how old, real or simulated."""
+def meta(now_served: Served, iso3: str | None = None, reasons: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What every payload carries: which snapshot, of what data, by which model, how old, real or simulated.
+
+    Completeness is that of a country, or of the least complete one of the region. `reasons` are those of the payload's
+    own keys.
+    """
     document = now_served.document
+    share, why = _completeness(document, iso3)
     return {
         "region": document["region"],
         "snapshot_id": now_served.id,
@@ -130,41 +151,79 @@ def meta(now_served: Served) -> dict[str, Any]:
         "outcome": document["outcome"],
         "source": document["source"],
         "model_id": document["model"]["id"],
+        "completeness": share,
         "status": now_served.status,
         "data_age_days": now_served.data_age_days,
         "simulated": document["simulated"],
         "next_run_at": instant(now_served.next_run_at),
+        "reasons": {**({"completeness": why} if why else {}), **(reasons or {})},
     }
+
+
+def _completeness(document: Mapping[str, Any], iso3: str | None) -> tuple[dict[str, Any] | None, str | None]:
+    """The completeness of a country's origin, or of the least complete one; or the reason why none is known."""
+    asked = [row for row in document["countries"] if iso3 in (None, row["location_code"])]
+    known = [row for row in asked if row.get("completeness")]
+    if known:
+        least = min(known, key=lambda row: row["completeness"]["value"])
+        return {"location_code": least["location_code"], **least["completeness"]}, None
+    whys = [row["reasons"].get("completeness", NOT_IN_SNAPSHOT) for row in asked]
+    return None, next((why for why in whys if why != "no_history"), "no_history")
 
 
 def no_meta(settings: Settings, then: datetime | None, *, simulated: bool | None) -> dict[str, Any]:
     """The same keys where there is no snapshot: null, not invented."""
-    keys = ("snapshot_id", "digest", "issued_at", "data_as_of", "origin", "outcome", "source", "model_id", "status")
     return {
         "region": settings.region,
-        **dict.fromkeys((*keys, "data_age_days")),
+        **dict.fromkeys(OF_SNAPSHOT),
         "simulated": simulated,
         "next_run_at": instant(then),
+        "reasons": {"snapshot_id": "no_snapshot"},
     }
 
 
-def scores_payload(now_served: Served) -> dict[str, Any]:
-    """All countries, highest risk first, without the months of history and forecast."""
-    rows = [_named({key: value for key, value in row.items() if key not in LONG_LISTS}) for row in now_served.countries]
+def scores_payload(
+    now_served: Served, at_least: float | None = None, fields: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """All countries, highest risk first, without the months of history and forecast.
+
+    Only those whose score is known and `at_least` so much [0-100], and of their keys only `fields` and the code.
+    """
+    rows = [
+        _named({key: value for key, value in row.items() if key not in LONG_LISTS})
+        for row in now_served.countries
+        if at_least is None or (row["risk_score"] is not None and row["risk_score"] >= at_least)
+    ]
+    if fields is not None:
+        wanted = {"location_code", *fields}
+        rows = [{key: value for key, value in row.items() if key in wanted} for row in rows]
     return {"data": rows, **_of_region(now_served)}
 
 
 def country_payload(now_served: Served, iso3: str) -> dict[str, Any] | None:
     """All that the snapshot says of one country; None if it says nothing."""
     row = _row(now_served, iso3)
-    return None if row is None else {"data": _named(row), **_of_region(now_served)}
+    return None if row is None else {"data": _named(row), **_of_region(now_served, iso3)}
+
+
+def forecast_payload(now_served: Served, iso3: str) -> dict[str, Any] | None:
+    """The twelve months forecast for one country; None for a country that the snapshot says nothing of."""
+    row = _row(now_served, iso3)
+    if row is None:
+        return None
+    leads = []
+    for lead in row["forecast"]:
+        when = month(lead["month"])
+        leads.append({**lead, "reference_period_start": first_day(when), "reference_period_end": last_day(when)})
+    reasons = {} if leads else {"leads": row["reasons"].get("risk_score", "unknown")}
+    return {"data": {**_called(iso3), "leads": leads, "reasons": reasons}, **meta(now_served, iso3)}
 
 
 def declarations_payload(now_served: Served) -> dict[str, Any]:
     """The indicators of the snapshot as they are declared, by family."""
     declared = now_served.document.get("indicator_families")
     reasons = {} if declared else {"data": NOT_IN_SNAPSHOT}
-    return {"data": declared or [], "reasons": reasons, **meta(now_served)}
+    return {"data": declared or [], **meta(now_served, reasons=reasons)}
 
 
 def indicators_payload(now_served: Served, iso3: str) -> dict[str, Any] | None:
@@ -174,7 +233,7 @@ def indicators_payload(now_served: Served, iso3: str) -> dict[str, Any] | None:
         return None
     families = indicators(now_served.document, row)
     reasons = {} if families else {"families": NOT_IN_SNAPSHOT}
-    return {"data": {**_called(iso3), "families": families, "reasons": reasons}, **meta(now_served)}
+    return {"data": {**_called(iso3), "families": families, "reasons": reasons}, **meta(now_served, iso3)}
 
 
 def indicators(document: Mapping[str, Any], row: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -213,7 +272,7 @@ def drivers_payload(now_served: Served, iso3: str) -> dict[str, Any] | None:
     if not matrix:
         reasons["domino"] = "not_asked" if "domino" in document else NOT_IN_SNAPSHOT
     data = {"drivers": drivers, "domino": domino(matrix, iso3) if matrix else None, "reasons": reasons}
-    return {"data": {**_called(iso3), **data}, **meta(now_served)}
+    return {"data": {**_called(iso3), **data}, **meta(now_served, iso3)}
 
 
 def domino(matrix: Mapping[str, Any], iso3: str) -> dict[str, Any]:
@@ -231,10 +290,10 @@ def _row(now_served: Served, iso3: str) -> dict[str, Any] | None:
     return next((row for row in now_served.document["countries"] if row["location_code"] == iso3), None)
 
 
-def _of_region(now_served: Served) -> dict[str, Any]:
+def _of_region(now_served: Served, iso3: str | None = None) -> dict[str, Any]:
     """What is said of the region as a whole; a snapshot of an older Vigie knows no warnings about its data."""
     document = now_served.document
-    return {"bands": document["bands"], "data_quality": document.get("data_quality", []), **meta(now_served)}
+    return {"bands": document["bands"], "data_quality": document.get("data_quality", []), **meta(now_served, iso3)}
 
 
 def run_entry(run: sa.Row[Any]) -> dict[str, Any]:
@@ -256,30 +315,50 @@ def json_text(now_served: Served) -> str:
     return json.dumps(scores_payload(now_served), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def csv_text(payload: Mapping[str, Any]) -> str:
-    """A scores payload as CSV (RFC 4180): one row per country, flat; unknown is empty, its reason beside it."""
-    rungs = sorted({rung["deaths"] for row in payload["data"] for rung in row["rungs"]})
-    lines = io.StringIO()
-    writer = csv.writer(lines)
-    quality = ("completeness", "data_quality")
-    rung_columns = [f"rung_{deaths}" for deaths in rungs]
-    writer.writerow([*COLUMNS, *rung_columns, *quality, "reasons", "sources", *SAID, "simulated", *VOICED])
+def csv_text(payload: Mapping[str, Any], fields: Sequence[str] | None = None) -> str:
+    """A scores payload as CSV (RFC 4180): one row per country, flat; unknown is empty, its reason beside it.
+
+    `fields` are the keys that the countries were asked for, all if none.
+    """
+    rungs = sorted({rung["deaths"] for row in payload["data"] for rung in row.get("rungs", ())})
+    columns = {column: column for column in COLUMNS} | {f"rung_{deaths}": "rungs" for deaths in rungs}
+    columns |= {key: key for key in ("completeness", "data_quality", "reasons", "sources")}
+    asked = [column for column, key in columns.items() if fields is None or key in ("location_code", *fields)]
+    said = {key: payload[key] for key in SAID} | {"simulated": "true" if payload["simulated"] else "false"}
+    text = io.StringIO()
+    voiced = [column for column in VOICED if fields is None or column in fields]
+    writer = csv.DictWriter(text, [*asked, *said, *voiced], extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows({**_flat(row), **said} for row in payload["data"])
+    return text.getvalue()
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One country as cells by column."""
+    return {
+        **row,
+        **{f"rung_{rung['deaths']}": rung["probability"] for rung in row.get("rungs", ())},
+        "completeness": (row.get("completeness") or {}).get("value"),
+        "data_quality": "; ".join(warning["code"] for warning in row.get("data_quality", ())),
+        "reasons": "; ".join(f"{field}={code}" for field, code in sorted(row.get("reasons", {}).items())),
+        "sources": "; ".join(dict.fromkeys(source["source"] for source in row.get("sources", ()))),
+    }
+
+
+def geojson(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """A scores payload as GeoJSON (RFC 7946): a point for each country, at its capital."""
+    features = []
     for row in payload["data"]:
-        probability = {rung["deaths"]: rung["probability"] for rung in row["rungs"]}
-        writer.writerow(
-            [
-                *(row[column] for column in COLUMNS),
-                *(probability.get(deaths) for deaths in rungs),
-                (row.get("completeness") or {}).get("value"),
-                "; ".join(warning["code"] for warning in row.get("data_quality", [])),
-                "; ".join(f"{field}={code}" for field, code in sorted(row["reasons"].items())),
-                "; ".join(dict.fromkeys(source["source"] for source in row["sources"])),
-                *(payload[key] for key in SAID),
-                "true" if payload["simulated"] else "false",
-                *(row.get(column) for column in VOICED),
-            ]
+        place = geography.country(row["location_code"])
+        features.append(
+            {
+                "type": "Feature",
+                "id": row["location_code"],
+                "geometry": {"type": "Point", "coordinates": [place.longitude, place.latitude]},
+                "properties": {**row, "capital": place.capital, "simulated": payload["simulated"]},
+            }
         )
-    return lines.getvalue()
+    return {"type": "FeatureCollection", "features": features, **{k: v for k, v in payload.items() if k != "data"}}
 
 
 def _named(row: dict[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from riskmodel.reporting import counts, precision
 from riskmodel.reporting.completeness import MATURE, Completeness, Share
 from riskmodel.reporting.silence import few_reports, few_reports_together
 from riskmodel.scores import country_scores
-from service import changes, draws, ledger, logs
+from service import changes, draws, event_lists, history, ledger, logs
 from service.alerts import lifecycle
 from service.alerts.rules import Rule
 from service.draws import Kept
@@ -139,6 +139,7 @@ def _issue(
         before = _last(connection, settings.region, simulated)
     changed = before is None or before.input_digest != input_digest
     said, files = content(view, bundle, settings, Shadow.of(home, view, bundle)) if changed else ({}, [])
+    shown = event_lists.changed(store, view, settings.region)
     with store.writing() as connection:
         check(connection, fence)
         before = _last(connection, settings.region, simulated)
@@ -146,6 +147,9 @@ def _issue(
         snapshot = _insert(connection, said, files, before, input_digest, now) if before is None or changed else before
         if snapshot is not before:
             changes.snapshot_issued(connection, snapshot, before.document if before else None, now)
+        history.keep(connection)
+        if shown:
+            shown.keep(connection)
         document = snapshot.document
         transitions = lifecycle.evaluate(
             connection,

@@ -11,21 +11,21 @@ from typing import Any
 
 import sqlalchemy as sa
 from flask import Blueprint, Response, jsonify, request
+from pydantic import Field
 
 from riskmodel.errors import BadInput, VigieError
 from service import changes as followed
-from service import payloads
+from service.api.openapi import Asked, offers
+from service.api.paging import USUAL, Limit
 from service.api.problems import Problem
 from service.api.reading import Parts, Reading, of_app, read, reading
+from service.api.schemas import Meta, Said, key
 from service.changes import Batch, Cursor
 
 resource = Blueprint("changes", __name__)
 
 START = "start"
 """The cursor before everything that is kept."""
-
-USUAL, MOST = 100, 1000
-"""How many changes an answer holds, unless asked otherwise, and at most."""
 
 LOOK_EVERY = 0.2
 """How often somebody who waits looks whether there is something new [s]."""
@@ -37,12 +37,78 @@ RETRY = 5
 """When to come back to a stream that ended, or had no place [s]."""
 
 
-@resource.get("/v1/changes")
-def changes() -> Response:
+SINCE = Field(default=None, description="a cursor; start: the oldest change that is kept; without it: from now")
+
+
+class StreamAsked(Asked):
+    """From where on."""
+
+    since: str | None = SINCE
+
+
+class ChangesAsked(StreamAsked):
+    """From where on, and how many."""
+
+    limit: Limit = USUAL
+
+
+def only(kinds: str, meaning: str) -> Any:
+    """A key that only changes of some kinds have."""
+    return Field(default=None, description=f"{kinds}: {meaning}")
+
+
+class Change(Said):
+    """One change."""
+
+    cursor: str = key("behind it")
+    at: str
+    kind: str = key("snapshot, band, alert, withdrawal, scorecard or realm")
+    simulated: bool | None
+    location_code: str | None = key("null: the region as a whole")
+    snapshot_id: int | None
+    digest: str | None = only("snapshot", "SHA-256 of its document")
+    issued_at: str | None = only("snapshot", "when it was made")
+    origin: str | None = only("snapshot", "the last month of data used")
+    data_as_of: str | None = only("snapshot", "the last day of data used")
+    causes: list[str] | None = only("snapshot, alert", "why")
+    location_name: str | None = only("band", "English name")
+    from_band: str | None = only("band", "before")
+    to_band: str | None = only("band", "after")
+    from_score: float | None = only("band", "before")
+    to_score: float | None = only("band", "after")
+    reasons: dict[str, str] | None = only("band, withdrawal", "why a value is null")
+    rule: str | None = only("alert", "which")
+    severity: str | None = only("alert", "info, warning or severe")
+    title: dict[str, str] | str | None = only("alert", "of the rule")
+    headline: dict[str, str] | str | None = only("alert", "what happened")
+    metric: str | None = only("alert", "what the rule reads")
+    value: float | None = only("alert", "as read")
+    reason: str | None = only("alert", "why that is null")
+    from_state: str | None = only("alert", "before")
+    to_state: str | None = only("alert", "after")
+    why: str | None = only("withdrawal", "the reason")
+    in_service: int | None = only("withdrawal", "the snapshot that stands again")
+    cases: int | None = only("scorecard", "how many forecasts are scored")
+    last_month: str | None = only("scorecard", "the newest month scored")
+    realm: str | None = only("realm", "real, simulated or none")
+
+
+class Changes(Meta):
+    """What has changed, oldest first."""
+
+    data: list[Change]
+    next: str = key("the cursor behind them")
+    more: bool = key("whether there are more behind it already")
+
+
+@offers(
+    resource, "/v1/changes", "What has changed behind a cursor", Changes, asks=ChangesAsked, problems=("bad-cursor",)
+)
+def changes(asked: ChangesAsked) -> Response:
     """What has changed behind a cursor; without one, the cursor of now."""
-    parts, limit, wanted, waited = of_app(), _limit(), _wait(), 0
+    parts, limit, wanted, waited = of_app(), asked.limit, _wait(), 0
     with reading() as sight:
-        seen = _asked(sight, request.args.get("since"))
+        seen = _asked(sight, asked.since)
         batch = _since(sight, seen, limit)
         told = _payload(sight, batch)
     if wanted and not batch.data and parts.places.acquire(blocking=False):
@@ -59,12 +125,19 @@ def changes() -> Response:
     return response
 
 
-@resource.get("/v1/stream")
-def stream() -> Response:
+@offers(
+    resource,
+    "/v1/stream",
+    "The same as server-sent events",
+    "text/event-stream",
+    asks=StreamAsked,
+    problems=("bad-cursor", "too-many-waiters"),
+)
+def stream(asked: StreamAsked) -> Response:
     """The same as server-sent events, from now or from a cursor on."""
     parts = of_app()
     with reading() as sight:
-        seen = _asked(sight, request.headers.get("Last-Event-ID") or request.args.get("since"))
+        seen = _asked(sight, request.headers.get("Last-Event-ID") or asked.since)
         _since(sight, seen, 1)
     if not parts.places.acquire(blocking=False):
         raise Problem("too-many-waiters", retry_after_seconds=RETRY)
@@ -104,20 +177,7 @@ def _since(sight: Reading, seen: Cursor, limit: int) -> Batch:
 
 
 def _payload(sight: Reading, batch: Batch) -> dict[str, Any]:
-    served = sight.find()
-    if served is not None:
-        meta = payloads.meta(served)
-    else:
-        then = payloads.next_run_at(sight.connection, sight.settings)
-        meta = payloads.no_meta(sight.settings, then, simulated=sight.simulated)
-    return {"data": batch.data, "next": batch.next.text, "more": batch.more, **meta}
-
-
-def _limit() -> int:
-    asked = request.args.get("limit", str(USUAL))
-    if not re.fullmatch("[0-9]{1,4}", asked) or not 1 <= int(asked) <= MOST:
-        raise Problem("bad-query", parameter="limit", why=f"a whole number from 1 to {MOST}")
-    return int(asked)
+    return {"data": batch.data, "next": batch.next.text, "more": batch.more, **sight.meta(sight.find())}
 
 
 def _wait() -> int:

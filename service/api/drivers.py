@@ -1,19 +1,145 @@
 """Drivers at `/v1/drivers/{iso3}`: what the model associates a country's score with, its neighbours included."""
 
-from flask import Blueprint, Response, jsonify
+from typing import Any
+
+from flask import Blueprint
+from pydantic import Field
 
 from service import payloads
+from service.api.openapi import UNSERVED, Payload, offers
 from service.api.problems import Problem
 from service.api.reading import reading
+from service.api.schemas import Called, Meta, Said, Texts, key, lacking
+from service.api.tabular import as_csv
 
 resource = Blueprint("drivers", __name__)
 
 
-@resource.get("/v1/drivers/<iso3>")
-def country(iso3: str) -> Response:
+class IndicatorPart(Said):
+    """What one indicator contributes."""
+
+    name: str
+    contribution: float
+    standard_error: float
+
+
+class FamilyPart(Said):
+    """What one family of indicators contributes."""
+
+    family: str
+    contribution: float
+    read: bool = lacking("whether the model reads the family at all")
+    sentence: Texts
+    indicators: list[IndicatorPart] = key("those that contribute most")
+    others: float = lacking("what the rest of the family adds")
+
+
+class Split(Said):
+    """A score against its background."""
+
+    value: float
+    average: float
+    difference: float
+    rounding: float
+    sentence: Texts
+    families: list[FamilyPart]
+
+
+class Splits(Said):
+    """Against the country's own 12 origins before, and against the region's countries today."""
+
+    own_year: Split = lacking("may be absent")
+    region: Split = lacking("may be absent")
+
+
+class EventBehind(Said):
+    """An event behind a family."""
+
+    event_id: str
+    date: str
+    iso3: str
+    deaths: int
+    where: str | None
+
+
+class Driven(Said):
+    """Both scores split, and the events behind families."""
+
+    risk_score: Splits = key("in points")
+    escalation_implied: Splits = lacking("in percentage points: what the draws imply")
+    escalation_probability: Splits = lacking("of an older Vigie, where it was the same")
+    events: dict[str, list[EventBehind]] = key("by family")
+    method: Texts
+
+
+class Domino(Said):
+    """What goes with the violence of a neighbour, or of all of them."""
+
+    from_: str | None = Field(default=None, alias="from", description="may be absent: all neighbours")
+    to: str
+    points: float | None
+    share: float | None
+    reason: str = lacking("why points is null")
+
+
+class Neighbours(Said):
+    """What the model associates with neighbours."""
+
+    note: Texts
+    from_neighbours: list[Domino]
+    to_neighbours: list[Domino]
+    all: Domino | None
+
+
+class CountryDrivers(Called):
+    """What the model associates with a country's score: associations that it has learned, not causes."""
+
+    drivers: Driven | None
+    domino: Neighbours | None
+    reasons: dict[str, str]
+
+
+class Drivers(Meta):
+    """One country's drivers."""
+
+    data: CountryDrivers
+
+
+COLUMNS = [
+    *Called.model_fields,
+    *("score", "against", "family", "contribution", "read", "others", "value", "average", "difference", "rounding"),
+]
+
+
+def _families(payload: Payload) -> list[dict[str, Any]]:
+    """One line for each score, background and family."""
+    named = {name: payload["data"][name] for name in Called.model_fields}
+    return [
+        {
+            **named,
+            "score": score,
+            "against": against,
+            **{name: split[name] for name in ("value", "average", "difference", "rounding")},
+            **{name: family.get(name) for name in ("family", "contribution", "read", "others")},
+        }
+        for score in ("risk_score", "escalation_implied", "escalation_probability")
+        for against, split in ((payload["data"]["drivers"] or {}).get(score) or {}).items()
+        for family in split["families"]
+    ]
+
+
+@offers(
+    resource,
+    "/v1/drivers/<iso3>",
+    "What the model associates with a country's score",
+    Drivers,
+    forms=[as_csv(_families, COLUMNS)],
+    problems=(*UNSERVED, "unknown-country"),
+)
+def country(iso3: str) -> Payload:
     """One country's drivers."""
     with reading() as sight:
         payload = payloads.drivers_payload(sight.served(), iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
-        return jsonify(payload)
+        return payload

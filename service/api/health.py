@@ -2,12 +2,14 @@
 
 from datetime import timedelta
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response
 
 from service import jobs, payloads
 from service.alerts import outbox
+from service.api.openapi import UNSERVED, Payload, offers
 from service.api.problems import Problem
 from service.api.reading import reading
+from service.api.schemas import Meta, Said, key
 from service.store.values import instant
 
 resource = Blueprint("health", __name__)
@@ -20,14 +22,29 @@ def live(response: Response) -> Response:
     return response
 
 
-@resource.get("/healthz")
-def alive() -> dict[str, bool]:
+class Alive(Said):
+    """The process answers."""
+
+    alive: bool
+
+
+class Ready(Meta):
+    """Runs end well."""
+
+    ready: bool
+    renewed_at: str = key("when a run last ended well")
+    undelivered: int = key("messages that have not reached their receivers")
+    overdue: list[str] = key("jobs that have not succeeded for too long")
+
+
+@offers(resource, "/healthz", "Whether the process answers", Alive)
+def alive() -> Payload:
     """Say so, looking at nothing."""
     return {"alive": True}
 
 
-@resource.get("/readyz")
-def ready() -> Response:
+@offers(resource, "/readyz", "Whether snapshots are being renewed", Ready, problems=(*UNSERVED, "late-snapshot"))
+def ready() -> Payload:
     """Say so, or end with the reason. The age of the data is no matter of readiness; every payload tells it."""
     with reading() as sight:
         served = sight.served()
@@ -35,12 +52,10 @@ def ready() -> Response:
         allowed = timedelta(minutes=sight.settings.snapshot_late_after_minutes)
         if renewed is None or sight.now - renewed > allowed:
             raise Problem("late-snapshot", renewed_at=instant(renewed))
-        return jsonify(
-            {
-                "ready": True,
-                "renewed_at": instant(renewed),
-                "undelivered": len(outbox.undelivered(sight.store)),
-                "overdue": jobs.overdue(sight.connection, sight.now),
-                **payloads.meta(served),
-            }
-        )
+        return {
+            "ready": True,
+            "renewed_at": instant(renewed),
+            "undelivered": len(outbox.undelivered(sight.store)),
+            "overdue": jobs.overdue(sight.connection, sight.now),
+            **payloads.meta(served),
+        }

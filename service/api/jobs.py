@@ -1,22 +1,51 @@
 """Jobs: what the scheduler does again and again, how each went last, and when it runs next."""
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response
 
-from service import freshness, payloads
+from service import freshness
 from service import jobs as table
+from service.api.openapi import Payload, offers
 from service.api.reading import reading
+from service.api.schemas import Meta, Said, key
+from service.api.tabular import as_csv, listed
 
 resource = Blueprint("jobs", __name__)
 
 
-@resource.get("/v1/jobs")
-def jobs() -> Response:
+class Job(Said):
+    """One job."""
+
+    name: str
+    status: str = key("waiting, running, lost, ok, failed or stopped")
+    holder: str | None = key("who runs it, shortened")
+    started_at: str | None
+    finished_at: str | None
+    succeeded_at: str | None
+    age_seconds: int | None = key("since the last success [s]")
+    every_seconds: int
+    deadline_seconds: int
+    next_run_at: str | None
+    overdue: bool
+    overdue_after_seconds: int
+    error: str | None
+    reasons: dict[str, str]
+
+
+class Jobs(Meta):
+    """All jobs."""
+
+    data: list[Job]
+
+
+@offers(resource, "/v1/jobs", "What the scheduler does", Jobs, forms=[as_csv(listed, list(Job.model_fields))])
+def jobs() -> Payload:
     """All jobs."""
     with reading() as sight:
-        served = sight.find()
-        then = payloads.next_run_at(sight.connection, sight.settings)
-        none = payloads.no_meta(sight.settings, then, simulated=sight.simulated)
-        entries = table.listing(sight.connection, sight.now)
-        response = jsonify({"data": entries, **(payloads.meta(served) if served else none)})
-        response.headers["Cache-Control"] = freshness.NO_CACHE
-        return response
+        return {"data": table.listing(sight.connection, sight.now), **sight.meta(sight.find())}
+
+
+@resource.after_request
+def live(response: Response) -> Response:
+    """It depends on more than marks know: ask each time."""
+    response.headers["Cache-Control"] = freshness.NO_CACHE
+    return response

@@ -1,45 +1,62 @@
 """The ledger at `/v1/ledger`: the chain of all that was issued, so that anybody can keep its head elsewhere."""
 
-from typing import Any
+from typing import Annotated
 
-from flask import Blueprint, Response, jsonify, request
-from werkzeug.exceptions import BadRequest
+from flask import Blueprint
+from pydantic import Field
 
-from service import ledger, payloads
-from service.api.reading import Reading, reading
+from service import ledger
+from service.api.openapi import GREATEST, WHOLE, Asked, Payload, offers
+from service.api.paging import USUAL, Limit
+from service.api.reading import reading
+from service.api.schemas import Page, Said, key
+from service.api.tabular import as_csv, listed
 
 resource = Blueprint("ledger", __name__)
 
-PAGE, LONGEST = 100, 1000
-"""How many entries a page has, and may have at most."""
 
-GREATEST = 2**31 - 1
-"""The greatest number that a database keeps."""
+class LedgerAsked(Asked):
+    """Which page of the chain."""
+
+    limit: Limit = USUAL
+    before: Annotated[int, Field(ge=1, le=GREATEST), WHOLE] | None = Field(
+        default=None, description="only snapshots with a number below this"
+    )
 
 
-@resource.get("/v1/ledger")
-def chain() -> Response:
+class Entry(Said):
+    """A snapshot in the chain."""
+
+    id: int
+    region: str
+    simulated: bool
+    issued_at: str
+    digest: str = key("SHA-256 of its document")
+    previous_digest: str | None = key("of the snapshot before it; null: the first")
+    withdrawn: bool
+    withdrawn_at: str | None
+    withdrawn_why: str | None
+
+
+class Ledger(Page):
+    """The chain of all snapshots, of both realms and every region."""
+
+    data: list[Entry]
+
+
+@offers(
+    resource,
+    "/v1/ledger",
+    "The chain of all snapshots, newest first",
+    Ledger,
+    asks=LedgerAsked,
+    forms=[as_csv(listed, list(Entry.model_fields))],
+)
+def chain(asked: LedgerAsked) -> Payload:
     """The newest entries, or those before one."""
-    limit, before = _asked("limit", LONGEST), _asked("before", GREATEST)
     with reading() as sight:
-        entries = ledger.entries(sight.connection, before, limit or PAGE)
+        entries = ledger.entries(sight.connection, asked.before, asked.limit)
         more = bool(entries) and entries[-1]["id"] > 1
-        further = f"/v1/ledger?before={entries[-1]['id']}" + (f"&limit={limit}" if limit else "") if more else None
-        return jsonify({"data": entries, "next": further, **_meta(sight)})
-
-
-def _asked(name: str, most: int) -> int | None:
-    """A number that was asked for, or None. Ends the request where it is none, or out of range."""
-    text = request.args.get(name)
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 10 and 1 <= int(text) <= most):
-        raise BadRequest(f"{name} is a whole number from 1 to {most}")
-    return int(text)
-
-
-def _meta(sight: Reading) -> dict[str, Any]:
-    if (served := sight.find()) is not None:
-        return payloads.meta(served)
-    then = payloads.next_run_at(sight.connection, sight.settings)
-    return payloads.no_meta(sight.settings, then, simulated=sight.simulated)
+        limited = "" if asked.limit == USUAL else f"&limit={asked.limit}"
+        further = f"/v1/ledger?before={entries[-1]['id']}{limited}" if more else None
+        return {"data": entries, "next": further, **sight.meta(sight.find())}

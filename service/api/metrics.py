@@ -17,6 +17,7 @@ from riskmodel import __version__
 from riskmodel.errors import VigieError
 from service import jobs, payloads
 from service.alerts import outbox
+from service.api.openapi import offers
 from service.api.reading import Reading, reading
 from service.store.tables import deliveries, tasks
 from service.telemetry import BUCKETS, Totals
@@ -37,7 +38,7 @@ class Told(Collector):
         return self._told
 
 
-@resource.get("/metrics")
+@offers(resource, "/metrics", "Ages and counts for Prometheus", ("text/plain", "application/openmetrics-text"))
 def metrics() -> Response:
     """Everything, in the form the client prefers. Where the store is away, that is told, and what needs no store."""
     told: list[Metric] = [InfoMetricFamily("vigie_build", "The version of Vigie.", value={"version": __version__})]

@@ -110,6 +110,30 @@ KINDS = {
             "Other requests are still sending their bodies. Try again in a moment.",
         ),
         Kind(
+            "run-without-snapshot",
+            404,
+            "This run has no snapshot to show",
+            "It failed, has not ended, or its snapshot is simulated and retired.",
+        ),
+        Kind(
+            "incomparable-runs",
+            409,
+            "These runs cannot be compared",
+            "Their snapshots forecast different outcomes.",
+        ),
+        Kind(
+            "no-draws",
+            404,
+            "There are no draws",
+            "The country is not forecast, or the snapshot was made by a Vigie that kept no draws.",
+        ),
+        Kind(
+            "unknown-region",
+            404,
+            "No scores of this region",
+            "One region is in service, and no snapshot of this other one was ever made here.",
+        ),
+        Kind(
             "bad-query",
             400,
             "The query is not understood",
@@ -126,6 +150,13 @@ KINDS = {
             503,
             "No place for another stream",
             "The places for those who wait for news are taken. Come back later, or ask /v1/changes from time to time.",
+        ),
+        Kind("bad-body", 400, "The body is not understood", "A field is unknown, missing, or breaks its rule."),
+        Kind(
+            "not-acceptable",
+            406,
+            "Not offered in a form that you accept",
+            "The Accept header names none of the media types in which this is offered.",
         ),
         Kind(
             "unreadable-data",

@@ -53,6 +53,13 @@ class Reading:
             raise Problem("no-data")
         raise Problem("no-snapshot" if self.simulated else "no-real-snapshot")
 
+    def meta(self, served: payloads.Served | None) -> dict[str, object]:
+        """What every payload carries, null where there is no snapshot."""
+        if served is not None:
+            return payloads.meta(served)
+        then = payloads.next_run_at(self.connection, self.settings)
+        return payloads.no_meta(self.settings, then, simulated=self.simulated)
+
 
 @contextmanager
 def reading() -> Iterator[Reading]:

@@ -1,53 +1,205 @@
-"""Runs: what the scheduler did and when, newest first, and one run with the snapshot it made or found unchanged."""
+"""Runs: what the scheduler did and when, newest first; one run with the snapshot it made or found unchanged; and what
+differs between the snapshots of two.
+"""
+
+from typing import Any, Literal
 
 import sqlalchemy as sa
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint
 
-from service import payloads
+from service import payloads, snapshot_diff
+from service.api.openapi import Payload, offers
+from service.api.paging import Paged, address, page
 from service.api.problems import Problem
 from service.api.reading import Reading, reading
+from service.api.schemas import Called, Meta, Page, Said, Texts, key
+from service.api.tabular import as_csv, listed
 from service.store.tables import runs as table
 from service.store.tables import snapshots
 
 resource = Blueprint("runs", __name__)
 
-NEWEST = 100
+
+class Run(Said):
+    """One computation."""
+
+    id: int
+    region: str
+    started_at: str
+    finished_at: str | None
+    status: Literal["running", "snapshot", "unchanged", "failed", "withdrawal"]
+    input_digest: str | None
+    snapshot_id: int | None = key("the snapshot that it made or found unchanged")
+    error: str | None
 
 
-@resource.get("/v1/runs")
-def runs() -> Response:
-    """The newest runs."""
+class Runs(Page):
+    """Computations, newest first."""
+
+    data: list[Run]
+
+
+class RunWhole(Run):
+    """One computation with its snapshot."""
+
+    snapshot: dict[str, Any] | None = key("the document that digest is the digest of")
+    reasons: dict[str, str]
+
+
+class OneRun(Meta):
+    """One computation with its snapshot."""
+
+    data: RunWhole
+
+
+class Ingest(Said):
+    """A file that came in."""
+
+    id: str
+    source: str
+    release: str | None
+    file: str
+    learned: str
+    simulated: bool
+
+
+class Side(Said):
+    """One of the two runs, and its snapshot."""
+
+    run: int
+    snapshot_id: int
+    digest: str
+    issued_at: str
+    origin: str
+    data_as_of: str
+    source: str
+    data_digest: str
+    model_id: str
+    model_digest: str
+    vigie: str | None
+    withdrawn_at: str | None
+
+
+class CountryDiff(Called):
+    """One country before and after."""
+
+    risk_score_before: float | None
+    risk_score_after: float | None
+    risk_score_difference: float | None = key("in points")
+    band_before: str | None
+    band_after: str | None
+    escalation_probability_before: float | None
+    escalation_probability_after: float | None
+    escalation_probability_difference: float | None
+    expected_deaths_before: float | None
+    expected_deaths_after: float | None
+    expected_deaths_difference: float | None
+    reasons: dict[str, str]
+
+
+class Ingests(Said):
+    """Which files one snapshot was made from and the other was not."""
+
+    added: list[Ingest]
+    removed: list[Ingest]
+
+
+class Diff(Meta):
+    """What differs from one run's snapshot to the other's."""
+
+    data: list[CountryDiff]
+    before: Side
+    after: Side
+    differs: list[str] = key("what is not the same: origin, data, model, vigie, bands, outcome")
+    ingests: Ingests
+    split: Texts = key("how to split each change by its causes")
+
+
+INT = "int(max=2147483647)"
+
+
+@offers(
+    resource,
+    "/v1/runs",
+    "The computations, newest first",
+    Runs,
+    asks=Paged,
+    forms=[as_csv(listed, list(Run.model_fields))],
+    leads_to={"runs.run": {"number": "/data/0/id"}, "runs.diff": {"a": "/data/0/id", "b": "/data/0/id"}},
+)
+def runs(asked: Paged) -> Payload:
+    """A page of them."""
     with reading() as sight:
-        ours = sa.select(table).where(table.c.region == sight.settings.region)
-        newest = sight.connection.execute(ours.order_by(table.c.id.desc()).limit(NEWEST))
-        entries = [payloads.run_entry(row) for row in newest]
-        return jsonify({"data": entries, **_meta(sight, sight.find())})
+        ours = sa.select(table).where(table.c.region == sight.settings.region, table.c.id < asked.before)
+        found = sight.connection.execute(ours.order_by(table.c.id.desc()).limit(asked.limit + 1)).all()
+        rows, last = page(list(found), asked.limit)
+        return {
+            "data": [payloads.run_entry(row) for row in rows],
+            "next": address(str(last.id) if last else None),
+            **sight.meta(sight.find()),
+        }
 
 
-@resource.get("/v1/runs/<int(max=2147483647):number>")
-def run(number: int) -> Response:
+@offers(
+    resource,
+    f"/v1/runs/<{INT}:number>",
+    "One computation, with its snapshot whole",
+    OneRun,
+    problems=("unknown-run",),
+)
+def run(number: int) -> Payload:
     """One run, with its snapshot whole unless that is simulated and retired."""
     with reading() as sight:
-        found = sa.select(table).where(table.c.id == number, table.c.region == sight.settings.region)
-        row = sight.connection.execute(found).one_or_none()
-        if row is None:
-            raise Problem("unknown-run", run=number)
-        kept = sight.connection.execute(sa.select(snapshots).where(snapshots.c.id == row.snapshot_id)).one_or_none()
+        row = _run(sight, number)
+        kept, reason = _snapshot(sight, row)
         then = payloads.next_run_at(sight.connection, sight.settings)
+        served = payloads.standing(kept, sight.settings, sight.now, then) if kept else None
         entry = payloads.run_entry(row)
-        if kept is None:
-            served, reason = None, "no_snapshot"
-        elif kept.simulated != sight.simulated:
-            served, reason = None, "retired_simulated" if kept.simulated else "no_data"
-        else:
-            served, reason = payloads.standing(kept, sight.settings, sight.now, then), None
         entry["snapshot"] = served.document if served else None
         entry["reasons"] = {"snapshot": reason} if reason else {}
-        return jsonify({"data": entry, **_meta(sight, served)})
+        return {"data": entry, **sight.meta(served)}
 
 
-def _meta(sight: Reading, served: payloads.Served | None) -> dict[str, object]:
-    if served is not None:
-        return payloads.meta(served)
-    then = payloads.next_run_at(sight.connection, sight.settings)
-    return payloads.no_meta(sight.settings, then, simulated=sight.simulated)
+@offers(
+    resource,
+    f"/v1/runs/<{INT}:a>/diff/<{INT}:b>",
+    "What differs between the snapshots of two computations",
+    Diff,
+    forms=[as_csv(listed, list(CountryDiff.model_fields))],
+    problems=("unknown-run", "run-without-snapshot", "incomparable-runs"),
+)
+def diff(a: int, b: int) -> Payload:
+    """From the documents alone; the meta is that of the second."""
+    with reading() as sight:
+        (one, before), (other, after) = (_with_snapshot(sight, number) for number in (a, b))
+        if before.document["outcome"] != after.document["outcome"]:
+            raise Problem("incomparable-runs")
+        then = payloads.next_run_at(sight.connection, sight.settings)
+        served = payloads.standing(after, sight.settings, sight.now, then)
+        return {**snapshot_diff.between(one.id, before, other.id, after), **payloads.meta(served)}
+
+
+def _run(sight: Reading, number: int) -> sa.Row[Any]:
+    found = sa.select(table).where(table.c.id == number, table.c.region == sight.settings.region)
+    row = sight.connection.execute(found).one_or_none()
+    if row is None:
+        raise Problem("unknown-run", run=number)
+    return row
+
+
+def _snapshot(sight: Reading, row: sa.Row[Any]) -> tuple[sa.Row[Any] | None, str | None]:
+    """The snapshot of a run, or why it is not shown."""
+    kept = sight.connection.execute(sa.select(snapshots).where(snapshots.c.id == row.snapshot_id)).one_or_none()
+    if kept is None:
+        return None, "no_snapshot"
+    if kept.simulated != sight.simulated:
+        return None, "retired_simulated" if kept.simulated else "no_data"
+    return kept, None
+
+
+def _with_snapshot(sight: Reading, number: int) -> tuple[sa.Row[Any], sa.Row[Any]]:
+    row = _run(sight, number)
+    kept, reason = _snapshot(sight, row)
+    if kept is None:
+        raise Problem("run-without-snapshot", run=number, reason=reason)
+    return row, kept

@@ -1,44 +1,280 @@
-"""Scores: the region's table at `/v1/scores` (JSON or CSV) and everything about one country at `/v1/scores/{iso3}`."""
+"""Scores: the region's table at `/v1/scores`, everything about one country at `/v1/scores/{iso3}`, and what snapshots
+before said of it at `/v1/scores/{iso3}/history`.
+"""
 
-from flask import Blueprint, Response, jsonify, request
+from dataclasses import replace
+from typing import Annotated, Any, Literal, cast
 
-from service import payloads
+from flask import Blueprint, current_app
+from pydantic import Field, create_model
+
+from riskmodel import geography
+from service import history, payloads
+from service.api.openapi import SEPARATED, UNSERVED, Asked, Form, Payload, offers
+from service.api.paging import Paged, address, page
 from service.api.problems import Problem
-from service.api.reading import reading
+from service.api.reading import Parts, Reading, reading
+from service.api.schemas import Called, CompletenessOf, DataWarning, Lead, Meta, Page, Said, Source, key, lacking
+from service.api.tabular import as_csv, listed
 
 resource = Blueprint("scores", __name__)
 
+FIELDS = (
+    "location_name",
+    "reference_period_start",
+    "reference_period_end",
+    "risk_score",
+    "band",
+    "rungs",
+    "escalation_probability",
+    "onset_probability",
+    "expected_deaths",
+    "escalation_by",
+    "escalation_implied",
+    "onset_by",
+    "completeness",
+    "data_quality",
+    "reasons",
+    "sources",
+)
+"""The keys of a country that one may ask for; its code comes with any of them."""
 
-@resource.get("/v1/scores")
-def scores() -> Response:
-    """The region's table, as the client prefers it."""
-    if request.accept_mimetypes.best_match(("application/json", "text/csv")) == "text/csv":
-        return scores_csv()
+CSV = Form("csv", "text/csv", lambda payload, asked: payloads.csv_text(payload, asked.fields))
+
+
+def _bands(schema: dict[str, Any]) -> None:
+    """Let the description name the bands as they are set here."""
+    schema["anyOf"][0]["enum"] = list(cast(Parts, current_app.extensions["vigie"]).settings.bands)
+
+
+class ScoresAsked(Asked):
+    """Which countries, and which of their keys."""
+
+    region: (
+        Annotated[str, Field(pattern="^[A-Z]{3}$", description="the focal country; else the region in service")] | None
+    ) = None
+    band_at_least: str | None = Field(
+        default=None,
+        description="only countries in this band or a higher one; those without a score are left out",
+        json_schema_extra=_bands,
+    )
+    fields: Annotated[list[Literal[FIELDS]], Field(min_length=1), SEPARATED] | None = Field(  # type: ignore[valid-type]
+        default=None, description="only these keys of each country"
+    )
+
+
+class Rung(Said):
+    """How probable it is that deaths in the reference period reach a number."""
+
+    deaths: int
+    probability: float
+
+
+class Score(Called):
+    """What is forecast for one country over the three months after the origin."""
+
+    reference_period_start: str
+    reference_period_end: str
+    risk_score: float | None = key("0-100: 100 times the mean of the probabilities in rungs")
+    band: str | None = key("the band that the score is in")
+    rungs: list[Rung]
+    escalation_probability: float | None = key("that deaths reach 25 and twice those of the three months before")
+    onset_probability: float | None = key("of a quiet country: that a month of 25 deaths comes within 12")
+    expected_deaths: float | None = key("mean of the forecast for the period [deaths]")
+    escalation_by: str | None = lacking("whose word escalation_probability is: draws, h24 or draws_and_regression")
+    escalation_implied: float | None = lacking("what the draws imply in any case")
+    onset_by: str | None = lacking("whose word onset_probability is, or would be: draws")
+    completeness: CompletenessOf | None = lacking("how much of the origin's deaths is reported by now")
+    data_quality: list[DataWarning] = lacking("warnings about the data")
+    reasons: dict[str, str] = key("why a value is null, by its name")
+    sources: list[Source] = key("which ingest and release speaks for which months")
+
+
+_SOME: dict[str, Any] = {name: (Score.model_fields[name].annotation, lacking("as in Score")) for name in FIELDS}
+SomeOfScore = create_model(
+    "SomeOfScore", __doc__="A country's keys that were asked for.", location_code=(str, key("ISO alpha-3")), **_SOME
+)
+
+
+class OfRegion(Meta):
+    """What is said of the region as a whole."""
+
+    bands: dict[str, float] = key("the score at which each band begins")
+    data_quality: list[DataWarning] = key("warnings about the region's data as a whole")
+
+
+class Scores(OfRegion):
+    """All countries, highest risk first."""
+
+    data: list[Score | SomeOfScore]  # type: ignore[valid-type]  # made of Score
+
+
+class Past(Called):
+    """What one snapshot said of a country."""
+
+    snapshot_id: int
+    issued_at: str
+    origin: str
+    reference_period_start: str
+    reference_period_end: str
+    risk_score: float | None
+    band: str | None
+    escalation_probability: float | None
+    onset_probability: float | None
+    expected_deaths: float | None
+    completeness: float | None = key("share of the origin's deaths that was reported then")
+    model_id: str
+    withdrawn_at: str | None = key("when the snapshot was taken back; it counts no more")
+    withdrawn_why: str | None
+    reasons: dict[str, str]
+
+
+class History(Page):
+    """What snapshots said of one country, newest first."""
+
+    data: list[Past]
+
+
+class Point(Said):
+    """A capital (RFC 7946)."""
+
+    type: Literal["Point"]
+    coordinates: list[float] = key("longitude, latitude [degrees, WGS 84]")
+
+
+class Feature(Said):
+    """A country."""
+
+    type: Literal["Feature"]
+    id: str
+    geometry: Point
+    properties: dict[str, Any] = key("as in data of /v1/scores, capital and simulated beside it")
+
+
+class ScoresOnMap(OfRegion):
+    """All countries as GeoJSON (RFC 7946); what a Scores says beside its data stands here too."""
+
+    type: Literal["FeatureCollection"]
+    features: list[Feature]
+
+
+GEOJSON = Form(
+    "geojson", "application/geo+json", lambda payload, _: current_app.json.dumps(payloads.geojson(payload)), ScoresOnMap
+)
+
+
+class Observed(Said):
+    """A month as reported."""
+
+    month: str
+    deaths: int | None = key("null: no source covers the month [deaths]")
+
+
+class Nowcast(Said):
+    """A month that is reported in part."""
+
+    month: str
+    reported: int
+    expected: int = key("in the end [deaths]")
+    value: float = key("completeness")
+    low: float
+    high: float
+
+
+class CountryScore(Score):
+    """All that the snapshot says of a country."""
+
+    forecast: list[Lead] = key("see /v1/forecasts/{iso3}")
+    observed: list[Observed]
+    nowcast: list[Nowcast] = lacking("the months known to be reported in part")
+    indicators: dict[str, float | None]
+    indicators_before: dict[str, float | None] = lacking("the same 12 months earlier")
+    drivers: dict[str, Any] | None = lacking("see /v1/drivers/{iso3}")
+
+
+class OneScore(OfRegion):
+    """One country."""
+
+    data: CountryScore
+
+
+@offers(
+    resource,
+    "/v1/scores",
+    "The region's scores, highest risk first",
+    Scores,
+    asks=ScoresAsked,
+    forms=[CSV, GEOJSON],
+    problems=(*UNSERVED, "unknown-region"),
+    leads_to={
+        "scores.country": {"iso3": "/data/0/location_code"},
+        "scores.past": {"iso3": "/data/0/location_code"},
+        "forecasts.forecast": {"iso3": "/data/0/location_code"},
+        "indicators.country": {"iso3": "/data/0/location_code"},
+        "drivers.country": {"iso3": "/data/0/location_code"},
+    },
+)
+def scores(asked: ScoresAsked) -> Payload:
+    """The region's table, or a part of it."""
     with reading() as sight:
-        return jsonify(payloads.scores_payload(sight.served()))
+        served = _of(sight, asked.region).served() if asked.region else sight.served()
+        at_least = None
+        if asked.band_at_least is not None:
+            floors = served.document["bands"]
+            if asked.band_at_least not in floors:
+                raise Problem(
+                    "bad-query", parameter="band_at_least", rule=f"one of {', '.join(sorted(floors, key=floors.get))}"
+                )
+            at_least = floors[asked.band_at_least]
+        return payloads.scores_payload(served, at_least, asked.fields)
 
 
-@resource.get("/v1/scores.csv")
-def scores_csv() -> Response:
-    """The region's table as CSV."""
-    with reading() as sight:
-        table = payloads.csv_text(payloads.scores_payload(sight.served()))
-        return Response(table, content_type="text/csv; charset=utf-8")
+def _of(sight: Reading, region: str) -> Reading:
+    """The reading of another region than the one in service. Ends the request where no snapshot of it is served."""
+    other = replace(sight, settings=sight.settings.model_copy(update={"region": region}))
+    if region != sight.settings.region and other.find() is None:
+        raise Problem("unknown-region", region=region)
+    return other
 
 
-@resource.get("/v1/scores/<iso3>")
-def country(iso3: str) -> Response:
+@offers(
+    resource,
+    "/v1/scores/<iso3>",
+    "Everything about one country",
+    OneScore,
+    problems=(*UNSERVED, "unknown-country"),
+)
+def country(iso3: str) -> Payload:
     """One country, with its months of history and forecast."""
     with reading() as sight:
-        served = sight.served()
-        payload = payloads.country_payload(served, iso3)
+        payload = payloads.country_payload(sight.served(), iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
-        return jsonify(payload)
+        return payload
 
 
-@resource.after_request
-def varies(response: Response) -> Response:
-    """One address, two formats."""
-    response.vary.add("Accept")
-    return response
+@offers(
+    resource,
+    "/v1/scores/<iso3>/history",
+    "What snapshots said of a country, newest first",
+    History,
+    asks=Paged,
+    forms=[as_csv(listed, list(Past.model_fields))],
+    problems=(*UNSERVED, "unknown-country"),
+)
+def past(asked: Paged, iso3: str) -> Payload:
+    """One line per snapshot, withdrawn ones too."""
+    with reading() as sight:
+        served = sight.served()
+        if not any(row["location_code"] == iso3 for row in served.document["countries"]):
+            raise Problem("unknown-country", location_code=iso3)
+        region, simulated = sight.settings.region, bool(sight.simulated)
+        read = history.of_country(sight.connection, region, simulated, iso3, asked.before, asked.limit + 1)
+        rows, last = page(read, asked.limit)
+        name = geography.country(iso3).name()
+        lines = [{"location_name": name, **row} for row in rows]
+        return {
+            "data": lines,
+            "next": address(str(last["snapshot_id"]) if last else None),
+            **payloads.meta(served, iso3),
+        }

@@ -13,6 +13,7 @@ REVISION = "0002"
 """The revision in `migrations` that makes these tables."""
 
 _WAITING = sa.text("status = 'waiting'")
+_WITHDRAWN = sa.text("withdrawn_at IS NOT NULL")
 
 runs = sa.Table(
     "runs",
@@ -46,7 +47,63 @@ snapshots = sa.Table(
     sa.Column("withdrawn_at", UtcTime),  # the document stays as it was issued; it is only served no more
     sa.Column("withdrawn_why", sa.Text),
     sa.Index("snapshots_of_region", "region", "simulated", "id"),
+    # To SQLite a row is as long as its document, so that what stands behind it is looked up here.
+    sa.Index("snapshots_withdrawn", "region", "simulated", "id", sqlite_where=_WITHDRAWN, postgresql_where=_WITHDRAWN),
     sqlite_autoincrement=True,
+)
+
+scores = sa.Table(  # what each snapshot says of each country in short, so that a history need not read the documents
+    "scores",
+    metadata,
+    sa.Column("snapshot_id", sa.Integer, sa.ForeignKey("snapshots.id"), primary_key=True),
+    sa.Column("location_code", sa.String(3), primary_key=True),
+    sa.Column("region", sa.String(3), nullable=False),
+    sa.Column("simulated", sa.Boolean, nullable=False),
+    sa.Column("issued_at", UtcTime, nullable=False),
+    sa.Column("origin", sa.String(7), nullable=False),
+    sa.Column("model_id", sa.Text, nullable=False),
+    sa.Column("risk_score", sa.Float),
+    sa.Column("band", sa.String(64)),
+    sa.Column("escalation_probability", sa.Float),
+    sa.Column("onset_probability", sa.Float),
+    sa.Column("expected_deaths", sa.Float),
+    sa.Column("completeness", sa.Float),
+    sa.Column("reasons", Document, nullable=False),  # why one of them is null
+    sa.Index("scores_of_country", "region", "simulated", "location_code", "snapshot_id"),
+)
+
+event_lists = sa.Table(  # which events of a region may be shown, and what they cover; `events` holds them
+    "event_lists",
+    metadata,
+    sa.Column("region", sa.String(3), primary_key=True),
+    sa.Column("simulated", sa.Boolean, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),  # of the ingests that they come from
+    sa.Column("document", Document, nullable=False),  # sources with their terms, and the months covered by country
+)
+
+events = sa.Table(  # the events of a region that their sources allow to hand on, as the archive tells them now
+    "events",
+    metadata,
+    sa.Column("region", sa.String(3), sa.ForeignKey("event_lists.region"), primary_key=True),
+    sa.Column("event_id", sa.String(32), primary_key=True),
+    sa.Column("location_code", sa.String(3), nullable=False),
+    sa.Column("date_start", sa.String(10), nullable=False),
+    sa.Column("date_end", sa.String(10)),
+    sa.Column("date_prec", sa.Integer),
+    sa.Column("type_of_violence", sa.String(16)),
+    sa.Column("side_a", sa.Text),
+    sa.Column("side_b", sa.Text),
+    sa.Column("deaths", sa.Integer, nullable=False),  # [deaths]
+    sa.Column("deaths_low", sa.Integer),
+    sa.Column("deaths_high", sa.Integer),
+    sa.Column("deaths_civilians", sa.Integer),
+    sa.Column("latitude", sa.Float),
+    sa.Column("longitude", sa.Float),
+    sa.Column("where_prec", sa.Integer),
+    sa.Column("adm_1", sa.Text),
+    sa.Column("flags", sa.Text, nullable=False),  # what is odd about the row, between blanks
+    sa.Index("events_by_day", "region", "date_start", "event_id"),
+    sa.Index("events_of_country", "region", "location_code", "date_start", "event_id"),
 )
 
 alert_states = sa.Table(

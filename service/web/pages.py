@@ -1,6 +1,5 @@
-"""The pages themselves: the region at `/`, one country at `/country/{iso3}`, the scorecard at `/scorecard`.
-
-They read what the API reads.
+"""The pages themselves: the region at `/`, one country at `/country/{iso3}`, the scorecard at `/scorecard`, the API at
+`/docs`. They read what the API reads.
 """
 
 import hashlib
@@ -14,9 +13,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from service import jobs, payloads, scorecard
 from service.alerts import lifecycle, outbox
+from service.api import description
 from service.api.problems import Problem
 from service.api.reading import Reading, reading
-from service.web import charts, explained, words
+from service.web import charts, explained, reference, words
 from service.web.language import DEFAULT, LOCALES, language
 
 resource = Blueprint("pages", __name__)
@@ -67,6 +67,13 @@ def card() -> Response:
         served = sight.served()
         told = scorecard.payload(sight.connection, served)["data"]
         return _page("scorecard.html", served=served, card=told, base=BESIDE)
+
+
+@resource.get("/docs")
+def docs() -> Response:
+    """The description of the API, to read: no script is needed."""
+    described = description.document()
+    return _page("docs.html", addresses=reference.addresses(described), schemas=reference.schemas(described))
 
 
 @resource.errorhandler(Problem)

@@ -1,5 +1,6 @@
 """Homes with snapshots in them, as recompute leaves them: built for tests, by rule and seed, from no data."""
 
+import gzip
 import hashlib
 import random
 from datetime import UTC, datetime, timedelta
@@ -13,9 +14,12 @@ from riskmodel import geography
 from riskmodel.events import manifest
 from riskmodel.home import Home
 from riskmodel.months import last_day, month
+from service import history, tally
+from service.alerts import lifecycle, outbox, rules
 from service.store.database import Store
-from service.store.tables import runs, snapshots
+from service.store.tables import deliveries, event_lists, events, forecasts, jobs, runs, scorecards, snapshots
 from service.store.values import canonical
+from service.tally import Cell, Counted, Scored
 
 NOW = datetime(2023, 1, 10, 8, 30, tzinfo=UTC)
 BANDS = {"minimal": 0.0, "low": 10.0, "moderate": 30.0, "high": 50.0, "very high": 70.0, "extreme": 85.0}
@@ -325,6 +329,7 @@ class Issuer:
                     document=issued,
                 )
             )
+            history.keep(connection)
             self._run(connection, at, "snapshot", number, None)
         return issued
 
@@ -352,3 +357,113 @@ class Issuer:
                 error=error,
             )
         )
+
+
+def lived_in(root: Path) -> Issuer:
+    """A home of three real months and a run that failed: the last snapshot withdrawn, events and draws beside them."""
+    home = Issuer(root)
+    home.hold("real")
+    for months, origin in enumerate(("2022-10", "2022-11", "2022-12")):
+        home.issue(origin=origin, at=NOW + timedelta(days=30 * (months - 2)))
+    home.issue(at=NOW + timedelta(minutes=1))
+    home.run("failed", at=NOW + timedelta(minutes=2), error="an invented reason")
+    with home.store.writing() as connection:
+        wrong = sa.update(snapshots).where(snapshots.c.id == 4)
+        connection.execute(wrong.values(withdrawn_at=NOW + timedelta(minutes=3), withdrawn_why="an invented mistake"))
+        connection.execute(sa.insert(event_lists).values(event_list()))
+        connection.execute(sa.insert(events), [event(number) for number in range(250)])
+        text = b"origin,iso3,month,draw,deaths\n2022-12,MLI,2023-01,1,7\n"
+        drawn = {"parquet": b"PAR1 not really PAR1", "csv": gzip.compress(text, mtime=0), "digest": "a" * 64}
+        of_country = {"snapshot_id": 3, "forecaster": "pool", "location_code": "MLI", "role": "served"}
+        connection.execute(sa.insert(forecasts).values(**of_country, **drawn))
+        _alerted(home, connection)
+        card = {"region": "MLI", "simulated": False, "outcome": "state_based", "at": NOW}
+        connection.execute(sa.insert(scorecards).values(**card, document=scored()))
+        connection.execute(sa.insert(jobs), [job("recompute"), job("verify", succeeded_at=None, next_run_at=None)])
+    return home
+
+
+def job(name: str, **other: Any) -> dict[str, Any]:
+    """A job that ended well a minute ago, but for what is said."""
+    moments = {"declared_at": NOW, "started_at": NOW, "finished_at": NOW, "succeeded_at": NOW, "next_run_at": NOW}
+    limits = {"every_seconds": 3600, "deadline_seconds": 600, "overdue_after_seconds": 10**9}
+    return {"name": name, "token": 1, "status": "ok", **moments, **limits, **other}
+
+
+def scored() -> dict[str, Any]:
+    """A scorecard of thirteen months, with a baseline and a challenger; Mali's figures are not complete."""
+    cells = {
+        Cell(origin, iso3, 1, months): Scored(
+            f"20{21 + origin // 12}-{1 + origin % 12:02}",
+            30 * (origin % 4 == 0),
+            {
+                "crps": 2.5,
+                "log_crps": 0.2,
+                "ign": 0.9,
+                "mis": 40.0,
+                "pit": 0.35,
+                **dict.fromkeys(("within_50", "within_90", "active"), True),
+                "probabilities": dict.fromkeys(("1", "5", "25", "100", "300", "1000"), 0.25),
+                "escalation": {"came": origin % 2, "probability": 0.4, "h24": 0.3},
+            },
+        )
+        for iso3 in SCORES
+        for origin in range(13)
+        for months in (1, 3)
+    }
+    told = tally.scorecard(Counted(cells, {"zero": cells}, {"challenger-1": cells}))
+    return {**told, "incomplete": [{"location_code": "MLI", "months": ["2022-12"]}]}
+
+
+def _alerted(home: Issuer, connection: sa.Connection) -> None:
+    """Let the alerts of the shipped rules fire, and a message about them be lost."""
+    lifecycle.evaluate(
+        connection,
+        rules=rules.load(home.home),
+        document=document(number=3),
+        run_id=3,
+        snapshot_id=3,
+        now=NOW,
+        data_age_days=10,
+        causes=["new_month"],
+        first=False,
+    )
+    headline = {"headline": {"en": "An invented alert", "fr": "Une alerte inventée"}}
+    lost = outbox.post(connection, route="duty", kind="firing", data=headline, now=NOW)
+    given_up = sa.update(deliveries).where(deliveries.c.id == lost).values(status="failed", attempts=9, error="500")
+    connection.execute(given_up)
+
+
+def event_list() -> dict[str, Any]:
+    """Whose events may be shown, and what they cover, as recompute writes it."""
+    source = {"source": "UCDP 24.1", "release": "24.1", "learned": "2024-06-01T00:00:00Z", "licence": "CC BY 4.0"}
+    terms = {"licence_url": "https://creativecommons.org/licenses/by/4.0/", "attribution": "UCDP, an invented copy"}
+    covers = [{"location_code": "MLI", "first": "2022-01", "last": "2022-12"}]
+    document = {"sources": [{**source, **terms}], "covers": covers}
+    return {"region": "MLI", "simulated": False, "digest": "c" * 64, "document": document}
+
+
+def event(number: int) -> dict[str, Any]:
+    """One invented event in Mali or Niger; every tenth one is placed nowhere."""
+    day = (NOW - timedelta(days=20 + number // 3)).date().isoformat()
+    known = number % 10 > 0
+    return {
+        "region": "MLI",
+        "event_id": str(1000 + number),
+        "location_code": "MLI" if number % 2 else "NER",
+        "date_start": day,
+        "date_end": day,
+        "date_prec": 1 + number % 5,
+        "type_of_violence": "state_based",
+        "side_a": "Government of Mali",
+        "side_b": "=An invented group",
+        "deaths": number % 7,
+        "deaths_low": number % 7,
+        "deaths_high": 2 * (number % 7),
+        "deaths_civilians": 0,
+        "latitude": 14.5 if known else None,
+        "longitude": -4.25 if known else None,
+        "where_prec": 2,
+        "adm_1": "Mopti region" if known else None,
+        "flags": "" if known else "no_adm_1 no_coordinates",
+    }

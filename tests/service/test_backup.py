@@ -89,7 +89,7 @@ def test_a_backup_of_either_goes_into_either(
     assert file.stat().st_mode & 0o777 == 0o600
     home = chosen(target)
     said = vigie("db", "restore", file)
-    assert (said.code, "5 rows" in said.out) == (0, True), said.err
+    assert (said.code, "21 rows" in said.out) == (0, True), said.err
     assert everything(home) == before
     assert before["forecasts"][0][4] == BYTES
     assert vigie("db", "check").code == 0
@@ -118,6 +118,7 @@ def test_what_is_not_whole_changes_nothing(
     assert vigie("db", "backup", whole).code == 0
     content = whole.read_bytes()
     lines = gzip.decompress(content).splitlines(keepends=True)
+    row = next(place for place, line in enumerate(lines) if line.startswith(b'{"row"'))
     home = chosen(kind)
     empty = everything(home)
     broken = {
@@ -125,7 +126,7 @@ def test_what_is_not_whole_changes_nothing(
         "empty": b"",
         "text": b"no backup",
         "altered": content[:400] + bytes([content[400] ^ 1]) + content[401:],
-        "a row less": gzip.compress(b"".join([*lines[:4], *lines[5:]])),
+        "a row less": gzip.compress(b"".join([*lines[:row], *lines[row + 1 :]])),
         "no end": gzip.compress(b"".join(lines[:-1])),
         "other JSON": gzip.compress(b"[]\n"),
     }

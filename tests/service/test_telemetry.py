@@ -86,12 +86,12 @@ def test_a_problem_repeats_the_id(client: Client, path: str) -> None:
 
 def test_a_line_tells_of_each_answer_and_hides_the_query(client: Client, lines: Any) -> None:
     secret = {"Authorization": "Bearer SECRET", "X-Request-Id": "mine"}
-    with client.get("/v1/scores?key=SECRET", headers=secret) as answer:
+    with client.get("/?key=SECRET", headers=secret) as answer:
         body = answer.data
     client.get("/no\nwhere%1b?key=SECRET", headers=secret).close()
     whole, unknown = (line for line in lines() if line["logger"] == "vigie.access")
     assert "SECRET" not in json.dumps([whole, unknown])
-    assert (whole["method"], whole["path"], whole["status"]) == ("GET", "/v1/scores", 200)
+    assert (whole["method"], whole["path"], whole["status"]) == ("GET", "/", 200)
     assert (whole["bytes"], whole["request_id"]) == (len(body), "mine")
     assert 0 < whole["ms"] < 5000
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", whole["at"])

@@ -12,6 +12,14 @@ MOMENT = sa.String(27)
 def upgrade() -> None:
     """Make the tables and the indexes; what was there stays as it was."""
     op.create_index("snapshots_of_region", "snapshots", ["region", "simulated", "id"])
+    withdrawn = sa.text("withdrawn_at IS NOT NULL")
+    op.create_index(
+        "snapshots_withdrawn",
+        "snapshots",
+        ["region", "simulated", "id"],
+        sqlite_where=withdrawn,
+        postgresql_where=withdrawn,
+    )
     op.create_index("runs_ended", "runs", ["region", "status", "finished_at"])
     op.create_index("runs_of_region", "runs", ["region", "id"])
     op.create_index("runs_of_snapshot", "runs", ["snapshot_id"])
@@ -124,3 +132,56 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("scorecards_of_region", "scorecards", ["region", "simulated", "outcome", "id"])
+    op.create_table(
+        "scores",
+        sa.Column("snapshot_id", sa.Integer, nullable=False),
+        sa.Column("location_code", sa.String(3), nullable=False),
+        sa.Column("region", sa.String(3), nullable=False),
+        sa.Column("simulated", sa.Boolean, nullable=False),
+        sa.Column("issued_at", MOMENT, nullable=False),
+        sa.Column("origin", sa.String(7), nullable=False),
+        sa.Column("model_id", sa.Text, nullable=False),
+        sa.Column("risk_score", sa.Float),
+        sa.Column("band", sa.String(64)),
+        sa.Column("escalation_probability", sa.Float),
+        sa.Column("onset_probability", sa.Float),
+        sa.Column("expected_deaths", sa.Float),
+        sa.Column("completeness", sa.Float),
+        sa.Column("reasons", sa.Text, nullable=False),
+        sa.ForeignKeyConstraint(["snapshot_id"], ["snapshots.id"]),
+        sa.PrimaryKeyConstraint("snapshot_id", "location_code"),
+    )
+    op.create_index("scores_of_country", "scores", ["region", "simulated", "location_code", "snapshot_id"])
+    op.create_table(
+        "event_lists",
+        sa.Column("region", sa.String(3), nullable=False),
+        sa.Column("simulated", sa.Boolean, nullable=False),
+        sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("document", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("region"),
+    )
+    op.create_table(
+        "events",
+        sa.Column("region", sa.String(3), nullable=False),
+        sa.Column("event_id", sa.String(32), nullable=False),
+        sa.Column("location_code", sa.String(3), nullable=False),
+        sa.Column("date_start", sa.String(10), nullable=False),
+        sa.Column("date_end", sa.String(10)),
+        sa.Column("date_prec", sa.Integer),
+        sa.Column("type_of_violence", sa.String(16)),
+        sa.Column("side_a", sa.Text),
+        sa.Column("side_b", sa.Text),
+        sa.Column("deaths", sa.Integer, nullable=False),
+        sa.Column("deaths_low", sa.Integer),
+        sa.Column("deaths_high", sa.Integer),
+        sa.Column("deaths_civilians", sa.Integer),
+        sa.Column("latitude", sa.Float),
+        sa.Column("longitude", sa.Float),
+        sa.Column("where_prec", sa.Integer),
+        sa.Column("adm_1", sa.Text),
+        sa.Column("flags", sa.Text, nullable=False),
+        sa.ForeignKeyConstraint(["region"], ["event_lists.region"]),
+        sa.PrimaryKeyConstraint("region", "event_id"),
+    )
+    op.create_index("events_by_day", "events", ["region", "date_start", "event_id"])
+    op.create_index("events_of_country", "events", ["region", "location_code", "date_start", "event_id"])

@@ -1,0 +1,22 @@
+"""The feed at `/feeds/scores.atom`, for whoever follows scores with a reader of news."""
+
+from flask import Blueprint, Response
+
+from service import feeds
+from service.api.openapi import offers
+from service.api.problems import Problem
+from service.api.reading import reading
+
+resource = Blueprint("feeds", __name__)
+
+ATOM = "application/atom+xml"
+
+
+@offers(resource, "/feeds/scores.atom", "Snapshots and changed bands, as an Atom feed", ATOM, problems=("no-data",))
+def scores() -> Response:
+    """The newest snapshots of the realm in service."""
+    with reading() as sight:
+        if sight.simulated is None:
+            raise Problem("no-data")
+        text = feeds.scores(sight.connection, sight.settings.region, sight.simulated, sight.now)
+        return Response(text, content_type=f"{ATOM}; charset=utf-8")

@@ -1,0 +1,147 @@
+"""Forecasts: a country's twelve months at `/v1/forecasts/{iso3}`, and the draws that they are made from beside it."""
+
+import gzip
+from http import HTTPStatus
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Blueprint, Response
+
+from service import payloads
+from service.api.openapi import UNSERVED, Payload, offers
+from service.api.problems import Problem
+from service.api.reading import Reading, reading
+from service.api.schemas import Called, Lead, Meta, Said, key
+from service.api.tabular import as_csv
+from service.store.tables import forecasts as table
+
+resource = Blueprint("forecasts", __name__)
+
+SERVED = "served"
+PARQUET = "application/vnd.apache.parquet"
+
+
+class Month(Lead):
+    """The forecast of one month, with its days."""
+
+    reference_period_start: str
+    reference_period_end: str
+
+
+class Draws(Said):
+    """Where the draws behind the forecast stand."""
+
+    parquet: str | None
+    csv: str | None
+
+
+class Months(Called):
+    """One country's forecast."""
+
+    leads: list[Month] = key("leads 1-12; empty, with a reason, for a country that is not forecast")
+    draws: Draws
+    reasons: dict[str, str]
+
+
+class Forecast(Meta):
+    """One country's forecast."""
+
+    data: Months
+
+
+def _leads(payload: Payload) -> list[dict[str, Any]]:
+    named = {name: payload["data"][name] for name in Called.model_fields}
+    return [{**named, **lead} for lead in payload["data"]["leads"]]
+
+
+@offers(
+    resource,
+    "/v1/forecasts/<iso3>",
+    "A country's forecast: quantiles and probabilities by month",
+    Forecast,
+    forms=[as_csv(_leads, [*Called.model_fields, *Month.model_fields])],
+    problems=(*UNSERVED, "unknown-country"),
+)
+def forecast(iso3: str) -> Payload:
+    """One country's twelve months."""
+    with reading() as sight:
+        served = sight.served()
+        payload = payloads.forecast_payload(served, iso3)
+        if payload is None:
+            raise Problem("unknown-country", location_code=iso3)
+        kept = _kept(sight, served.id, iso3, table.c.csv.is_not(None).label("csv"))
+        at = f"/v1/forecasts/{iso3}/draws"
+        draws = {"parquet": f"{at}.parquet" if kept else None, "csv": f"{at}.csv" if kept and kept.csv else None}
+        reasons = payload["data"]["reasons"] | ({} if kept else {"draws": _why_not(served, iso3)})
+        payload["data"] |= {"draws": draws, "reasons": reasons}
+        return payload
+
+
+@offers(
+    resource,
+    "/v1/forecasts/<iso3>/draws.parquet",
+    "The draws behind a country's forecast, as Parquet",
+    PARQUET,
+    problems=(*UNSERVED, "unknown-country", "no-draws"),
+)
+def draws_parquet(iso3: str) -> Response:
+    """Origin, country, month, draw, deaths."""
+    with reading() as sight:
+        served, content = _content(sight, iso3, table.c.parquet)
+        return _file(served, iso3, content, "parquet", PARQUET)
+
+
+@offers(
+    resource,
+    "/v1/forecasts/<iso3>/draws.csv",
+    "The draws behind a country's forecast, as CSV",
+    "text/csv",
+    problems=(*UNSERVED, "unknown-country", "no-draws"),
+)
+def draws_csv(iso3: str) -> Response:
+    """The same as text."""
+    with reading() as sight:
+        served, content = _content(sight, iso3, table.c.csv)
+        return _file(served, iso3, gzip.decompress(content), "csv", "text/csv; charset=utf-8")
+
+
+def _kept(sight: Reading, snapshot: int, iso3: str, column: sa.ColumnElement[Any]) -> sa.Row[Any] | None:
+    """One column of the draws that are served; None where none are kept."""
+    of_country = (table.c.snapshot_id == snapshot) & (table.c.location_code == iso3) & (table.c.role == SERVED)
+    return sight.connection.execute(sa.select(column).where(of_country)).first()
+
+
+def _content(sight: Reading, iso3: str, column: sa.ColumnElement[Any]) -> tuple[payloads.Served, bytes]:
+    served = sight.served()
+    if not any(row["location_code"] == iso3 for row in served.document["countries"]):
+        raise Problem("unknown-country", location_code=iso3)
+    kept = _kept(sight, served.id, iso3, column)
+    if kept is None or kept[0] is None:
+        raise Problem("no-draws", location_code=iso3, reason=_why_not(served, iso3))
+    content: bytes = kept[0]
+    return served, content
+
+
+def _why_not(served: payloads.Served, iso3: str) -> str:
+    """Why there are no draws: the country is not forecast, or the snapshot kept none."""
+    row = next(row for row in served.document["countries"] if row["location_code"] == iso3)
+    reason: str = payloads.NOT_IN_SNAPSHOT if row["forecast"] else row["reasons"].get("risk_score", "unknown")
+    return reason
+
+
+def _file(served: payloads.Served, iso3: str, content: bytes, suffix: str, media: str) -> Response:
+    """A file that says in its name, and in headers, what it is: its bytes cannot be added to."""
+    simulated = bool(served.document["simulated"])
+    name = "-".join(
+        ("vigie", *(("SIMULATED",) if simulated else ()), iso3, served.document["origin"], f"snapshot-{served.id}")
+    )
+    return Response(
+        content,
+        HTTPStatus.OK,
+        {
+            "Content-Disposition": f'attachment; filename="{name}.{suffix}"',
+            "Vigie-Snapshot": str(served.id),
+            "Vigie-Simulated": "true" if simulated else "false",
+        },
+        content_type=media,
+    )
