@@ -53,6 +53,11 @@ class Home:
     def logs(self) -> Path:
         return self.root / "logs"
 
+    @property
+    def past_models(self) -> Path:
+        """Models trained on what was known at a past moment, to tell of that moment; none is ever in service."""
+        return self.root / "models-as-of"
+
 
 def default_home() -> Path:
     """Return `VIGIE_HOME`, or the platform's place for a user's data."""

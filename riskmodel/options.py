@@ -1,6 +1,7 @@
 """What can be written on the command line of any package: codes, months, spans, releases. A mistake is wrong use."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -61,5 +62,14 @@ def _factor(text: str) -> float:
 
 
 ISO3, SPAN = Written("ISO3", _iso3), Written("SPAN", _span)
+
+
+def _past(text: str) -> Any:
+    from riskmodel.moments import past
+
+    return past(text, datetime.now(UTC))
+
+
 RELEASE, MONTH = Written("RELEASE", _release), Written("YYYY-MM", _month)
+PAST = Written("DATE", _past)
 FACTOR = Written("FACTOR", _factor)

@@ -35,6 +35,7 @@ from service.api import (
     runs,
     scorecard,
     scores,
+    tasks,
 )
 from service.api.reading import Parts
 from service.counters import Counters
@@ -59,6 +60,7 @@ RESOURCES = (
     countries,
     model,
     runs,
+    tasks,
     scorecard,
     ledger,
     alerts,

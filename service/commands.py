@@ -14,12 +14,16 @@ from service.alerts.commands import alerts
 from service.store.commands import db
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from service.keys import Scope
     from service.payloads import Served
     from service.settings import Settings
 
 REGION = click.option("--region", type=options.ISO3, help="The focal country of the region (default: as set, MLI).")
 HOST = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+NICE = 10
+"""How much a task yields to everything else: 19 is the most."""
 THREADS = 32
 """How many requests the web server answers at once; more than may wait for news (`waiters` in the settings)."""
 PORT = click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
@@ -203,11 +207,35 @@ def recompute(home: Home, region: str | None) -> None:
         heartbeat(str(settings.heartbeat_url), settings.allow_private_webhooks)
 
 
+@click.command(hidden=True)
+@click.argument("number", metavar="ID")
+@click.pass_obj
+def task(home: Home, number: str) -> None:
+    """Answer one task of the queue; the scheduler calls this for those that wait."""
+    from datetime import UTC, datetime
+
+    from service import logs, processes
+    from service.answers import Bench, work
+    from service.jobs import Fence
+    from service.store.database import Store
+
+    processes.end_with_parent()
+    os.nice(NICE)
+    settings = _settings(home)
+    logs.start(settings.log_format)
+    work(Bench(home, settings, Store.of(home), lambda: datetime.now(UTC), Fence.given()), number)
+
+
 @click.command()
 @REGION
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.option(
+    "--as-of",
+    type=options.PAST,
+    help="As a past day or moment knew it: from a snapshot of then, else computed from what was known then.",
+)
 @click.pass_obj
-def scores(home: Home, region: str | None, form: str) -> None:
+def scores(home: Home, region: str | None, form: str, as_of: "datetime | None") -> None:
     """Print the scores in service, as a table, JSON or CSV."""
     from datetime import UTC, datetime
 
@@ -216,10 +244,16 @@ def scores(home: Home, region: str | None, form: str) -> None:
     from service import payloads
     from service.store.database import Store
 
-    settings = _settings(home, region)
+    settings, store = _settings(home, region), Store.of(home)
     simulated = manifest.realm(home.archive) == "simulated"
-    with Store.of(home).reading() as connection:
-        served = payloads.served(connection, settings, simulated=simulated, now=datetime.now(UTC))
+    if as_of is not None:
+        from service.answers import Bench, then
+
+        bench = Bench(home, settings, store, lambda: datetime.now(UTC))
+        served: Served | None = then(bench, as_of, simulated=simulated)
+    else:
+        with store.reading() as connection:
+            served = payloads.served(connection, settings, simulated=simulated, now=datetime.now(UTC))
     if served is None:
         kind = "SIMULATED" if simulated else "real"
         raise BadInput(
@@ -244,7 +278,7 @@ def _print(served: "Served") -> None:
     simulated = "SIMULATED  " if said["simulated"] else ""
     console.print(
         f"{simulated}{said['outcome']} deaths, data as of {said['data_as_of']} ({served.status}, "
-        f"{served.data_age_days:,} days old), from {said['source']}; snapshot {served.id}, model {said['model']['id']}"
+        f"{served.data_age_days:,} days old), from {said['source']}; {_of(served)}, model {said['model']['id']}"
     )
     table = Table(box=None, pad_edge=False)
     for heading in ("country", "", "risk", "band", "escalation", "onset", "expected deaths, 3 months"):
@@ -260,6 +294,16 @@ def _print(served: "Served") -> None:
             _shown(row, "expected_deaths", "{:,.0f}"),
         )
     console.print(table)
+
+
+def _of(served: "Served") -> str:
+    """The snapshot, and what it is if it tells of the past."""
+    if served.past is None:
+        return f"snapshot {served.id}"
+    then = f"as of {served.past.as_of:%Y-%m-%d %H:%M:%S} UTC"
+    if served.past.basis == "issued":
+        return f"{then}: snapshot {served.id}, issued then"
+    return f"{then}: recomputed from what was known then"
 
 
 def _shown(row: dict[str, Any], field: str, form: str) -> str:
@@ -454,4 +498,4 @@ def revoke(home: Home, prefix: str) -> None:
     click.echo(f"key {prefix} is revoked; web workers turn it away within a second")
 
 
-commands = [up, web, scheduler, jobs, prune, recompute, scores, changed, runs_, ledger_, verify, alerts, db, keys]
+commands = [up, web, scheduler, jobs, prune, recompute, task, scores, changed, runs_, ledger_, verify, alerts, db, keys]

@@ -4,6 +4,7 @@ A document is half a megabyte; ten years of them cannot be read for one line eac
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -40,11 +41,16 @@ def _short(row: sa.Row[Any], country: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def of_country(
-    connection: sa.Connection, region: str, simulated: bool, iso3: str, before: int, limit: int
+    connection: sa.Connection, region: str, simulated: bool, iso3: str, before: int, limit: int, until: datetime | None
 ) -> list[dict[str, Any]]:
-    """What snapshots with a number below `before` said of a country, newest first; withdrawn ones are marked."""
+    """What snapshots with a number below `before` said of a country, newest first; withdrawn ones are marked.
+
+    Only those issued by `until`, if that is given.
+    """
     of_realm = (scores.c.region == region) & (scores.c.simulated == simulated)
     wanted = sa.select(scores).where(of_realm, scores.c.location_code == iso3, scores.c.snapshot_id < before)
+    if until is not None:
+        wanted = wanted.where(scores.c.issued_at <= until)
     rows = connection.execute(wanted.order_by(scores.c.snapshot_id.desc()).limit(limit)).all()
     taken_back = withdrawn(connection, region, simulated, [row.snapshot_id for row in rows])
     return [_told(row, taken_back.get(row.snapshot_id)) for row in rows]

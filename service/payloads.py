@@ -56,21 +56,37 @@ OF_SNAPSHOT = (
 )
 """The keys of every payload that only a snapshot can fill."""
 
+OF_PAST = ("as_of", "basis", "computed_at", "vigie")
+"""The keys that a payload has beside the others where it tells of a past moment."""
+
 SAID = ("outcome", "origin", "data_as_of", "issued_at", "status", "snapshot_id", "model_id", "source")
 
 Status = Literal["fresh", "late", "stale"]
 
 
 @dataclass(frozen=True)
-class Served:
-    """A snapshot as it stands at the moment `now`; every payload is made from one."""
+class Past:
+    """A past moment, and where the answer about it comes from: a snapshot of then, or a computation of later."""
 
-    id: int
+    as_of: datetime
+    basis: Literal["issued", "recomputed"]
+    computed_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Served:
+    """A snapshot as it stands at the moment `now`; every payload is made from one.
+
+    One about the past says so, and stands as it stood then; `id` is None for one that was never issued.
+    """
+
+    id: int | None
     digest: str
     document: dict[str, Any]
     settings: Settings
     now: datetime
     next_run_at: datetime | None
+    past: Past | None = None
 
     @property
     def countries(self) -> list[dict[str, Any]]:
@@ -141,11 +157,12 @@ def meta(now_served: Served, iso3: str | None = None, reasons: Mapping[str, str]
     """
     document = now_served.document
     share, why = _completeness(document, iso3)
+    past, reasons_of_past = of_past(now_served)
     return {
         "region": document["region"],
         "snapshot_id": now_served.id,
         "digest": now_served.digest,
-        "issued_at": document["issued_at"],
+        "issued_at": document.get("issued_at"),
         "data_as_of": document["data_as_of"],
         "origin": document["origin"],
         "outcome": document["outcome"],
@@ -156,8 +173,25 @@ def meta(now_served: Served, iso3: str | None = None, reasons: Mapping[str, str]
         "data_age_days": now_served.data_age_days,
         "simulated": document["simulated"],
         "next_run_at": instant(now_served.next_run_at),
-        "reasons": {**({"completeness": why} if why else {}), **(reasons or {})},
+        **past,
+        "reasons": {**({"completeness": why} if why else {}), **reasons_of_past, **(reasons or {})},
     }
+
+
+def of_past(now_served: Served) -> tuple[dict[str, Any], dict[str, str]]:
+    """What marks a payload about a past moment, and why something of it is null; nothing for one about the present."""
+    past = now_served.past
+    if past is None:
+        return {}, {}
+    told = {
+        "as_of": instant(past.as_of),
+        "basis": past.basis,
+        "computed_at": instant(past.computed_at),
+        "vigie": now_served.document["model"].get("vigie"),
+    }
+    unknown = ("computed_at",) if past.basis == "issued" else ("snapshot_id", "issued_at")
+    reasons = {"next_run_at": "past", **dict.fromkeys(unknown, past.basis)}
+    return told, reasons if told["vigie"] else {**reasons, "vigie": NOT_IN_SNAPSHOT}
 
 
 def _completeness(document: Mapping[str, Any], iso3: str | None) -> tuple[dict[str, Any] | None, str | None]:
@@ -324,7 +358,9 @@ def csv_text(payload: Mapping[str, Any], fields: Sequence[str] | None = None) ->
     columns = {column: column for column in COLUMNS} | {f"rung_{deaths}": "rungs" for deaths in rungs}
     columns |= {key: key for key in ("completeness", "data_quality", "reasons", "sources")}
     asked = [column for column, key in columns.items() if fields is None or key in ("location_code", *fields)]
-    said = {key: payload[key] for key in SAID} | {"simulated": "true" if payload["simulated"] else "false"}
+    said = {key: payload[key] for key in (*SAID, *OF_PAST) if key in payload} | {
+        "simulated": "true" if payload["simulated"] else "false"
+    }
     text = io.StringIO()
     voiced = [column for column in VOICED if fields is None or column in fields]
     writer = csv.DictWriter(text, [*asked, *said, *voiced], extrasaction="ignore")

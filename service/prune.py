@@ -1,9 +1,10 @@
-"""Deleting what is past: old runs, deliveries, changes and tasks, and traces of faults in the folder of logs.
+"""Deleting what is past: old runs, deliveries, changes and tasks with their models, and traces of faults.
 
 Never a snapshot, a forecast or a verification, and nothing that one of the rows that stay refers to, or that somebody
 still has to settle.
 """
 
+import shutil
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -23,6 +24,7 @@ def prune(home: Home, store: Store, keep: KeepDays, now: datetime, fence: Fence 
         with store.writing() as connection:
             check(connection, fence)
             gone[table.name] = connection.execute(sa.delete(table).where(past)).rowcount
+    gone["models"] = _prune_models(home, now - timedelta(days=keep.tasks))
     return {**gone, "logs": _prune_logs(home, now - timedelta(days=keep.logs))}
 
 
@@ -44,6 +46,14 @@ def _past(keep: KeepDays, now: datetime) -> Iterator[tuple[sa.Table, sa.ColumnEl
     )
     went = runs.c.status.in_(("unchanged", "failed"))  # a run that issued a snapshot is part of its history
     yield runs, before(runs.c.finished_at, keep.runs) & went & renewed & ~sa.or_(*referred)
+
+
+def _prune_models(home: Home, before: datetime) -> int:
+    """Delete the models of past moments that were trained so long ago, and return how many."""
+    old = [path for path in home.past_models.glob("*") if path.stat().st_mtime < before.timestamp()]
+    for path in old:
+        shutil.rmtree(path, ignore_errors=True)
+    return len(old)
 
 
 def _prune_logs(home: Home, before: datetime) -> int:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from types import FrameType
 from typing import IO, Any
 
@@ -28,7 +29,7 @@ from riskmodel import __version__, bundle
 from riskmodel.errors import VigieError
 from riskmodel.events import manifest
 from riskmodel.home import Home
-from service import jobs, logs, processes
+from service import jobs, logs, processes, tasks
 from service.alerts import outbox
 from service.jobs import Fence, Superseded, Timing
 from service.prepare import TRAINING_DEADLINE, prepare
@@ -73,6 +74,7 @@ def declared(settings: Settings) -> tuple[Job, ...]:
         Job("recompute", settings.recompute_every_minutes * minutes, computing, recompute, inputs),
         Job("deliver", settings.deliver_every_seconds * seconds, 10 * minutes, deliver),
         Job("verify", 24 * hour, hour, lambda turn: turn.expect("verify"), data),
+        Job("tasks", hour, settings.tasks_waiting * settings.task_deadline_seconds * seconds, answer, asked),
         Job("prune", 24 * hour, 10 * minutes, lambda turn: turn.expect("prune")),
     )
 
@@ -112,6 +114,32 @@ def deliver(turn: "Turn") -> None:
     """Send what waits in the outbox, if anything is due."""
     if outbox.anything_due(turn.store, turn.settings, turn.clock()):
         turn.expect("alerts", "deliver")
+
+
+def answer(turn: "Turn") -> None:
+    """Work the queue of tasks, one at a time. One that is stopped with us goes back into it, as does one that died."""
+    tasks.take_up_again(turn.store, turn.fence, turn.clock())
+    while number := tasks.claim(turn.store, turn.fence, turn.clock()):
+        try:
+            turn.run(["task", number], turn.settings.task_deadline_seconds)
+        except Cut:
+            tasks.put_back(turn.store, turn.fence, number)
+            raise
+        except subprocess.TimeoutExpired as late:
+            tasks.give_up(turn.store, turn.fence, number, told(late), turn.clock())
+        else:
+            tasks.take_up_again(turn.store, turn.fence, turn.clock())
+
+
+def asked(home: Home, settings: Settings) -> str:
+    """Which task was asked for last, at a glance."""
+    with _store(home).reading() as connection:
+        return tasks.newest(connection)
+
+
+@cache
+def _store(home: Home) -> Store:
+    return Store.of(home)
 
 
 def inputs(home: Home, settings: Settings) -> str:

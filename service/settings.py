@@ -161,6 +161,8 @@ class Settings(BaseSettings):
     pull_every_minutes: Annotated[int, Field(ge=1)] = 720
     pull_deadline_seconds: Annotated[int, Field(ge=10)] = 7200
     overdue_after_minutes: dict[str, Annotated[int, Field(ge=1)]] = {}
+    tasks_waiting: Annotated[int, Field(ge=1)] = 50
+    task_deadline_seconds: Annotated[int, Field(ge=1)] = 3600
     lease_seconds: Annotated[int, Field(ge=1)] = 30
     keep_days: KeepDays = KeepDays()
     log_format: Literal["text", "json"] | None = None

@@ -68,6 +68,12 @@ SCOPE = click.option(
 @MODEL
 @JOBS
 @click.option("--mlflow", metavar="URI", help="Tell an MLflow server or database of it: http://…, sqlite:///….")
+@click.option("--as-of", type=options.PAST, help="Learn only from what was known at a past day or moment; with --into.")
+@click.option(
+    "--into",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep the model in this folder, and put it into no service.",
+)
 @OUTCOME
 @REGION
 @SEED
@@ -78,6 +84,8 @@ def train(
     written: str | None,
     jobs: int,
     mlflow: str | None,
+    as_of: datetime | None,
+    into: Path | None,
     outcome: str,
     region: str,
     seed: int,
@@ -93,7 +101,9 @@ def train(
     from training.trial import inputs_of
     from training.workers import Workers
 
-    model, view, members = _model(written, seed), _view(home), geography.region(region).members
+    if as_of and into is None:
+        raise click.UsageError("a model of the past is put into no service: --as-of needs --into")
+    model, view, members = _model(written, seed), _view(home, as_of), geography.region(region).members
     last = origin or view.origin(members, outcome)
     if last is None:
         raise BadInput(
@@ -113,8 +123,8 @@ def train(
             inputs=inputs_of(view, observed, outcome),
             model=model,
         )
-        name = bundle.save(fitted, provenance, home.models, escalation)
-    size = sum(file.stat().st_size for file in (home.models / name).iterdir()) / 1e6
+        name = bundle.save(fitted, provenance, into or home.models, escalation)
+    size = sum(file.stat().st_size for file in ((into or home.models) / name).iterdir()) / 1e6
     console.print(
         f"model {name}: {_realm(view)}{outcome} deaths of {len(observed.iso3)} countries to {last}, "
         f"{len(provenance.features)} indicators, {size:.1f} MB, {time.monotonic() - began:.1f} s"
@@ -132,9 +142,10 @@ def train(
         )
         console.print(f"  {scores}")
     console.print(tables.voices(provenance.scores["escalation"]))
-    _into_service(home, view, name, Workers(jobs))
+    if into is None:
+        _into_service(home, view, name, Workers(jobs))
     if mlflow:
-        console.print(f"told MLflow: run {tracking.log(bundle.load(home.models / name), mlflow)}")
+        console.print(f"told MLflow: run {tracking.log(bundle.load((into or home.models) / name), mlflow)}")
 
 
 @click.command()
@@ -456,13 +467,14 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _view(home: Home) -> "View":
+def _view(home: Home, as_of: datetime | None = None) -> "View":
     from riskmodel.errors import BadInput
     from riskmodel.events.archive import Archive
 
-    view = Archive(home.archive).view()
+    view = Archive(home.archive).view(as_of)
     if not view.ingests:
-        raise BadInput("the archive is empty: vigie ingest takes files in")
+        then = f" had nothing in it by {as_of:%Y-%m-%d}" if as_of else " is empty"
+        raise BadInput(f"the archive{then}: vigie ingest takes files in")
     return view
 
 

@@ -56,11 +56,23 @@ def indicators(names: tuple[str, ...], outcome: str, language: str, form: str) -
 @click.pass_obj
 def whatif(home: Home, iso3: str, factor: float, months: int, region: str, form: str) -> None:
     """What the model would say of the region had a country seen more violence, or less. An association, not a cause."""
+    told = supposed(home, iso3, factor, months, region)
+    if form == "json":
+        click.echo(json.dumps(told, indent=1, ensure_ascii=False))
+    else:
+        _show(told)
+
+
+def supposed(home: Home, iso3: str, factor: float, months: int, region: str) -> dict[str, Any]:
+    """What the model would say of a region had a country seen `factor` times its deaths in its last months [months].
+
+    Raises BadInput where there are no data, no model, or nothing that is known of the country.
+    """
     import numpy as np
 
     from riskmodel import assessment, bundle, geography
     from riskmodel.events.archive import Archive
-    from riskmodel.explanation.domino import suppose
+    from riskmodel.explanation.domino import CAVEAT, suppose
 
     view = Archive(home.archive).view()
     if not view.ingests:
@@ -73,7 +85,7 @@ def whatif(home: Home, iso3: str, factor: float, months: int, region: str, form:
     if iso3 not in seen.inputs.iso3:
         raise BadInput(f"nothing is known of {iso3}, or it is too far from the region of {region} to be read beside it")
     said = suppose(model.model, seen, iso3, factor, months, np.random.default_rng(0))
-    told = {
+    return {
         "supposed": {"location_code": iso3, "deaths": factor, "months": months},
         "origin": str(seen.origin),
         "outcome": seen.outcome,
@@ -81,13 +93,8 @@ def whatif(home: Home, iso3: str, factor: float, months: int, region: str, form:
         "simulated": view.simulated,
         "deaths": _deaths(seen, iso3, months),
         "data": _rows(said),
+        "note": CAVEAT,
     }
-    if form == "json":
-        from riskmodel.explanation.domino import CAVEAT
-
-        click.echo(json.dumps({**told, "note": CAVEAT}, indent=1, ensure_ascii=False))
-    else:
-        _show(told)
 
 
 def _deaths(seen: "Assessment", iso3: str, months: int) -> int | None:

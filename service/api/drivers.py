@@ -6,11 +6,12 @@ from flask import Blueprint
 from pydantic import Field
 
 from service import payloads
-from service.api.openapi import UNSERVED, Payload, offers
+from service.api.openapi import OF_PAST, UNSERVED, Payload, offers
 from service.api.problems import Problem
 from service.api.reading import reading
 from service.api.schemas import Called, Meta, Said, Texts, key, lacking
 from service.api.tabular import as_csv
+from service.api.tasks import ON_ITS_WAY, OfPast
 
 resource = Blueprint("drivers", __name__)
 
@@ -134,12 +135,14 @@ def _families(payload: Payload) -> list[dict[str, Any]]:
     "What the model associates with a country's score",
     Drivers,
     forms=[as_csv(_families, COLUMNS)],
-    problems=(*UNSERVED, "unknown-country"),
+    more=ON_ITS_WAY,
+    asks=OfPast,
+    problems=(*UNSERVED, *OF_PAST, "unknown-country"),
 )
-def country(iso3: str) -> Payload:
+def country(asked: OfPast, iso3: str) -> Payload:
     """One country's drivers."""
     with reading() as sight:
-        payload = payloads.drivers_payload(sight.served(), iso3)
+        payload = payloads.drivers_payload(sight.served(asked.as_of), iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
         return payload

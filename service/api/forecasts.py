@@ -3,17 +3,20 @@
 import gzip
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 import sqlalchemy as sa
 from flask import Blueprint, Response
 
 from service import payloads
-from service.api.openapi import UNSERVED, Payload, offers
+from service.api.openapi import OF_PAST, UNSERVED, Payload, offers
 from service.api.problems import Problem
 from service.api.reading import Reading, reading
 from service.api.schemas import Called, Lead, Meta, Said, key
 from service.api.tabular import as_csv
+from service.api.tasks import ON_ITS_WAY, OfPast
 from service.store.tables import forecasts as table
+from service.store.values import instant
 
 resource = Blueprint("forecasts", __name__)
 
@@ -60,18 +63,24 @@ def _leads(payload: Payload) -> list[dict[str, Any]]:
     "A country's forecast: quantiles and probabilities by month",
     Forecast,
     forms=[as_csv(_leads, [*Called.model_fields, *Month.model_fields])],
-    problems=(*UNSERVED, "unknown-country"),
+    more=ON_ITS_WAY,
+    asks=OfPast,
+    problems=(*UNSERVED, *OF_PAST, "unknown-country"),
 )
-def forecast(iso3: str) -> Payload:
+def forecast(asked: OfPast, iso3: str) -> Payload:
     """One country's twelve months."""
     with reading() as sight:
-        served = sight.served()
+        served = sight.served(asked.as_of)
         payload = payloads.forecast_payload(served, iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
         kept = _kept(sight, served.id, iso3, table.c.csv.is_not(None).label("csv"))
         at = f"/v1/forecasts/{iso3}/draws"
-        draws = {"parquet": f"{at}.parquet" if kept else None, "csv": f"{at}.csv" if kept and kept.csv else None}
+        then = f"?{urlencode({'as_of': asked.as_of})}" if asked.as_of else ""
+        draws = {
+            "parquet": f"{at}.parquet{then}" if kept else None,
+            "csv": f"{at}.csv{then}" if kept and kept.csv else None,
+        }
         reasons = payload["data"]["reasons"] | ({} if kept else {"draws": _why_not(served, iso3)})
         payload["data"] |= {"draws": draws, "reasons": reasons}
         return payload
@@ -82,12 +91,14 @@ def forecast(iso3: str) -> Payload:
     "/v1/forecasts/<iso3>/draws.parquet",
     "The draws behind a country's forecast, as Parquet",
     PARQUET,
-    problems=(*UNSERVED, "unknown-country", "no-draws"),
+    more=ON_ITS_WAY,
+    asks=OfPast,
+    problems=(*UNSERVED, *OF_PAST, "unknown-country", "no-draws"),
 )
-def draws_parquet(iso3: str) -> Response:
+def draws_parquet(asked: OfPast, iso3: str) -> Response:
     """Origin, country, month, draw, deaths."""
     with reading() as sight:
-        served, content = _content(sight, iso3, table.c.parquet)
+        served, content = _content(sight, asked, iso3, table.c.parquet)
         return _file(served, iso3, content, "parquet", PARQUET)
 
 
@@ -96,23 +107,25 @@ def draws_parquet(iso3: str) -> Response:
     "/v1/forecasts/<iso3>/draws.csv",
     "The draws behind a country's forecast, as CSV",
     "text/csv",
-    problems=(*UNSERVED, "unknown-country", "no-draws"),
+    more=ON_ITS_WAY,
+    asks=OfPast,
+    problems=(*UNSERVED, *OF_PAST, "unknown-country", "no-draws"),
 )
-def draws_csv(iso3: str) -> Response:
+def draws_csv(asked: OfPast, iso3: str) -> Response:
     """The same as text."""
     with reading() as sight:
-        served, content = _content(sight, iso3, table.c.csv)
+        served, content = _content(sight, asked, iso3, table.c.csv)
         return _file(served, iso3, gzip.decompress(content), "csv", "text/csv; charset=utf-8")
 
 
-def _kept(sight: Reading, snapshot: int, iso3: str, column: sa.ColumnElement[Any]) -> sa.Row[Any] | None:
+def _kept(sight: Reading, snapshot: int | None, iso3: str, column: sa.ColumnElement[Any]) -> sa.Row[Any] | None:
     """One column of the draws that are served; None where none are kept."""
     of_country = (table.c.snapshot_id == snapshot) & (table.c.location_code == iso3) & (table.c.role == SERVED)
     return sight.connection.execute(sa.select(column).where(of_country)).first()
 
 
-def _content(sight: Reading, iso3: str, column: sa.ColumnElement[Any]) -> tuple[payloads.Served, bytes]:
-    served = sight.served()
+def _content(sight: Reading, asked: OfPast, iso3: str, column: sa.ColumnElement[Any]) -> tuple[payloads.Served, bytes]:
+    served = sight.served(asked.as_of)
     if not any(row["location_code"] == iso3 for row in served.document["countries"]):
         raise Problem("unknown-country", location_code=iso3)
     kept = _kept(sight, served.id, iso3, column)
@@ -123,7 +136,9 @@ def _content(sight: Reading, iso3: str, column: sa.ColumnElement[Any]) -> tuple[
 
 
 def _why_not(served: payloads.Served, iso3: str) -> str:
-    """Why there are no draws: the country is not forecast, or the snapshot kept none."""
+    """Why there are no draws: it was recomputed, the country is not forecast, or the snapshot kept none."""
+    if served.id is None:
+        return "recomputed"
     row = next(row for row in served.document["countries"] if row["location_code"] == iso3)
     reason: str = payloads.NOT_IN_SNAPSHOT if row["forecast"] else row["reasons"].get("risk_score", "unknown")
     return reason
@@ -142,6 +157,7 @@ def _file(served: payloads.Served, iso3: str, content: bytes, suffix: str, media
             "Content-Disposition": f'attachment; filename="{name}.{suffix}"',
             "Vigie-Snapshot": str(served.id),
             "Vigie-Simulated": "true" if simulated else "false",
+            **({"Vigie-As-Of": instant(served.past.as_of)} if served.past else {}),
         },
         content_type=media,
     )

@@ -5,11 +5,12 @@ from typing import Any, Literal
 from flask import Blueprint
 
 from service import payloads
-from service.api.openapi import UNSERVED, Payload, offers
+from service.api.openapi import OF_PAST, UNSERVED, Payload, offers
 from service.api.problems import Problem
 from service.api.reading import reading
 from service.api.schemas import Called, Meta, Said, Texts, key
 from service.api.tabular import as_csv
+from service.api.tasks import ON_ITS_WAY, OfPast
 
 resource = Blueprint("indicators", __name__)
 
@@ -117,12 +118,14 @@ def _values(payload: Payload) -> list[dict[str, Any]]:
     "What the indicators are",
     Indicators,
     forms=[as_csv(_declared, DECLARED)],
-    problems=UNSERVED,
+    more=ON_ITS_WAY,
+    asks=OfPast,
+    problems=(*UNSERVED, *OF_PAST),
 )
-def indicators() -> Payload:
+def indicators(asked: OfPast) -> Payload:
     """What the indicators are."""
     with reading() as sight:
-        return payloads.declarations_payload(sight.served())
+        return payloads.declarations_payload(sight.served(asked.as_of))
 
 
 @offers(
@@ -131,12 +134,14 @@ def indicators() -> Payload:
     "A country's indicators, now and 12 months earlier",
     CountryIndicators,
     forms=[as_csv(_values, [*Called.model_fields, "family", "name", "value", "before", "reasons"])],
-    problems=(*UNSERVED, "unknown-country"),
+    more=ON_ITS_WAY,
+    asks=OfPast,
+    problems=(*UNSERVED, *OF_PAST, "unknown-country"),
 )
-def country(iso3: str) -> Payload:
+def country(asked: OfPast, iso3: str) -> Payload:
     """One country's values, now and 12 months earlier."""
     with reading() as sight:
-        payload = payloads.indicators_payload(sight.served(), iso3)
+        payload = payloads.indicators_payload(sight.served(asked.as_of), iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
         return payload

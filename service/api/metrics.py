@@ -81,7 +81,7 @@ def of_store(sight: Reading) -> Iterator[Metric]:
         )
         issued = datetime.fromisoformat(served.document["issued_at"])
         yield gauge("vigie_snapshot_age_seconds", "Since the snapshot in service was issued.", _since(sight, issued))
-        yield gauge("vigie_snapshot_id", "The snapshot in service.", served.id)
+        yield gauge("vigie_snapshot_id", "The snapshot in service.", served.document["id"])
     if renewed := payloads.last_good_run_at(sight.connection, sight.settings):
         yield gauge("vigie_run_success_age_seconds", "Since a run last ended well.", _since(sight, renewed))
     yield from of_jobs(sight)

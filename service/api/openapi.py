@@ -47,6 +47,9 @@ ANYWHERE = (*AT_THE_DOOR, "bad-query", "not-acceptable", "unreadable-data", "unr
 UNSERVED = ("no-data", "no-snapshot", "no-real-snapshot")
 """Those of a resource that needs a snapshot in service."""
 
+OF_PAST = ("nothing-known", "task-failed", "queue-full")
+"""Those of a resource that can be asked about a past moment."""
+
 Payload = dict[str, Any]
 Answer = type[BaseModel] | tuple[str, ...]
 """What an answer is: the model of its JSON, or the media types of what is none."""
@@ -287,7 +290,7 @@ class _Entry:
         answers: dict[str, Any] = {}
         for status, said in self.operation.answers.items():
             content: dict[str, Any] = {}
-            if not self.suffix:
+            if not self.suffix or status != HTTPStatus.OK:
                 content |= (
                     {media: {} for media in said} if isinstance(said, tuple) else {JSON: {"schema": self.places[said]}}
                 )

@@ -62,12 +62,6 @@ KINDS = {
         ),
         Kind("unknown-run", 404, "No such run", "No run has this number."),
         Kind(
-            "key-needed",
-            401,
-            "A key is needed",
-            "Show an API key: Authorization: Bearer vigie_… (reading also takes it as the password of HTTP Basic).",
-        ),
-        Kind(
             "key-refused",
             401,
             "The key is not accepted",
@@ -126,6 +120,36 @@ KINDS = {
             404,
             "There are no draws",
             "The country is not forecast, or the snapshot was made by a Vigie that kept no draws.",
+        ),
+        Kind(
+            "nothing-known",
+            404,
+            "Nothing was known then",
+            "No data on the deaths of this region that count today had been published by that moment.",
+        ),
+        Kind(
+            "nothing-issued", 404, "Nothing was issued then", "No snapshot that still stands was issued by that moment."
+        ),
+        Kind(
+            "unknown-task", 404, "No such task", "No task has this id, or it was done so long ago that it is deleted."
+        ),
+        Kind(
+            "task-failed",
+            503,
+            "It could not be computed",
+            "The computation that answers this has failed. It is tried anew when asked again after a while.",
+        ),
+        Kind(
+            "queue-full",
+            503,
+            "Too much has been asked for",
+            "As many computations wait as may. Try again in a moment.",
+        ),
+        Kind(
+            "key-needed",
+            401,
+            "A key is needed",
+            "Show an API key: Authorization: Bearer vigie_… (reading also takes it as the password of HTTP Basic).",
         ),
         Kind(
             "unknown-region",

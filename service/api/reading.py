@@ -12,10 +12,12 @@ from flask import current_app, g
 
 from riskmodel.events.manifest import realm
 from riskmodel.home import Home
-from service import marks, payloads
+from riskmodel.moments import past as past_moment
+from service import marks, past, payloads, tasks
 from service.api.problems import Problem
 from service.settings import Settings
 from service.store.database import Store
+from service.store.values import instant
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,14 @@ class Parts:
     places: BoundedSemaphore
 
 
+class Wanted(Exception):
+    """Ends a request with a task: its answer has to be computed first."""
+
+    def __init__(self, question: tasks.Question) -> None:
+        super().__init__(question.kind)
+        self.question = question
+
+
 @dataclass(frozen=True)
 class Reading:
     """One request's view. `simulated` says which realm is in service; None where the archive is empty."""
@@ -38,6 +48,7 @@ class Reading:
     settings: Settings
     simulated: bool | None
     now: datetime
+    home: Home
 
     def find(self) -> payloads.Served | None:
         """The snapshot in service, if there is one: real data retire all that is simulated."""
@@ -45,13 +56,46 @@ class Reading:
             return None
         return payloads.served(self.connection, self.settings, simulated=self.simulated, now=self.now)
 
-    def served(self) -> payloads.Served:
-        """The snapshot in service; ends the request with the reason where there is none."""
+    def served(self, as_of: str | None = None) -> payloads.Served:
+        """The snapshot in service, now or at a past moment; ends the request with the reason where there is none."""
+        if as_of is not None:
+            return self._then(as_of)
         if (found := self.find()) is not None:
             return found
         if self.simulated is None:
             raise Problem("no-data")
         raise Problem("no-snapshot" if self.simulated else "no-real-snapshot")
+
+    def moment(self, as_of: str) -> datetime:
+        """The past moment that is asked for. Ends the request with the rule where it is none."""
+        try:
+            return past_moment(as_of, self.now)
+        except ValueError as rule:
+            raise Problem("bad-query", parameter="as_of", rule=str(rule)) from None
+
+    def issued(self, when: datetime) -> payloads.Served:
+        """The snapshot in service at a past moment. Ends the request where none was."""
+        found = past.issued(self.connection, self.settings, simulated=bool(self.simulated), when=when)
+        if found is None:
+            raise Problem("nothing-issued", as_of=instant(when))
+        return found
+
+    def _then(self, as_of: str) -> payloads.Served:
+        """What was issued by then, or is recomputed; ends the request with a task where it is still to be computed."""
+        when = self.moment(as_of)
+        if self.simulated is None:
+            raise Problem("no-data")
+        issued = past.issued(self.connection, self.settings, simulated=self.simulated, when=when)
+        if issued is not None:
+            return issued
+        try:
+            question = past.question(self.home, self.settings, when, simulated=self.simulated)
+        except past.NothingKnown as nothing:
+            raise Problem("nothing-known", as_of=as_of, since=instant(nothing.since)) from None
+        done = tasks.answered(self.connection, question)
+        if done is None:
+            raise Wanted(question)
+        return past.recomputed(done, self.settings, when)
 
     def meta(self, served: payloads.Served | None) -> dict[str, object]:
         """What every payload carries, null where there is no snapshot."""
@@ -77,7 +121,7 @@ def read(parts: Parts) -> Iterator[Reading]:
     """Open one reading, whatever it is for."""
     held = realm(parts.home.archive)
     with parts.store.reading() as connection:
-        yield Reading(parts.store, connection, parts.settings, held and held == "simulated", parts.clock())
+        yield Reading(parts.store, connection, parts.settings, held and held == "simulated", parts.clock(), parts.home)
 
 
 def of_app() -> Parts:

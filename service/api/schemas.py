@@ -30,6 +30,11 @@ def lacking(description: str) -> Any:
     return Field(default=None, description=description)
 
 
+def about_past(description: str) -> Any:
+    """A key that only an answer about a past moment has."""
+    return Field(default=None, description=f"with as_of only: {description}")
+
+
 class CompletenessOf(Said):
     """How much of a month's deaths is reported by now."""
 
@@ -62,6 +67,12 @@ class Meta(Said):
     data_age_days: int | None = key("days since data_as_of [days]")
     simulated: bool | None = key("true: everything is invented; null: the archive is empty")
     next_run_at: str | None = key("when the next computation is expected; in the past: overdue")
+    as_of: str = about_past("the moment that it tells of, in which status and ages are judged, too")
+    basis: Literal["issued", "recomputed"] = about_past(
+        "a snapshot of then, or computed later from what was known then"
+    )
+    computed_at: str | None = about_past("when it was recomputed")
+    vigie: str | None = about_past("the version that computed it")
     reasons: dict[str, str] = key("why a value is null, by its name")
 
 
@@ -125,6 +136,11 @@ class ProblemDocument(Said):
     location_code: str | None = Field(default=None, description="unknown-country: what was asked")
     region: str | None = Field(default=None, description="unknown-region: what was asked")
     run: int | None = Field(default=None, description="unknown-run: what was asked")
+    as_of: str | None = Field(default=None, description="nothing-known and nothing-issued: what was asked")
+    since: str | None = Field(default=None, description="nothing-known: when something first was, null if nothing is")
+    task: str | None = Field(default=None, description="unknown-task: what was asked; task-failed: its address")
+    error: str | None = Field(default=None, description="task-failed: why")
+    retry_after_seconds: int | None = Field(default=None, description="when to ask again, as Retry-After [s]")
     reason: str | None = Field(default=None, description="no-draws and run-without-snapshot: why")
     renewed_at: str | None = Field(default=None, description="late-snapshot: when a run last ended well")
     parameter: str | None = Field(default=None, description="bad-query: which")

@@ -10,12 +10,13 @@ from pydantic import Field, create_model
 
 from riskmodel import geography
 from service import history, payloads
-from service.api.openapi import SEPARATED, UNSERVED, Asked, Form, Payload, offers
+from service.api.openapi import OF_PAST, SEPARATED, UNSERVED, Form, Payload, offers
 from service.api.paging import Paged, address, page
 from service.api.problems import Problem
 from service.api.reading import Parts, Reading, reading
 from service.api.schemas import Called, CompletenessOf, DataWarning, Lead, Meta, Page, Said, Source, key, lacking
 from service.api.tabular import as_csv, listed
+from service.api.tasks import ON_ITS_WAY, OfPast
 
 resource = Blueprint("scores", __name__)
 
@@ -47,7 +48,7 @@ def _bands(schema: dict[str, Any]) -> None:
     schema["anyOf"][0]["enum"] = list(cast(Parts, current_app.extensions["vigie"]).settings.bands)
 
 
-class ScoresAsked(Asked):
+class ScoresAsked(OfPast):
     """Which countries, and which of their keys."""
 
     region: (
@@ -61,6 +62,10 @@ class ScoresAsked(Asked):
     fields: Annotated[list[Literal[FIELDS]], Field(min_length=1), SEPARATED] | None = Field(  # type: ignore[valid-type]
         default=None, description="only these keys of each country"
     )
+
+
+class HistoryAsked(Paged, OfPast):
+    """A page of a history that may end at a past moment."""
 
 
 class Rung(Said):
@@ -204,8 +209,9 @@ class OneScore(OfRegion):
     "The region's scores, highest risk first",
     Scores,
     asks=ScoresAsked,
+    more=ON_ITS_WAY,
     forms=[CSV, GEOJSON],
-    problems=(*UNSERVED, "unknown-region"),
+    problems=(*UNSERVED, *OF_PAST, "unknown-region"),
     leads_to={
         "scores.country": {"iso3": "/data/0/location_code"},
         "scores.past": {"iso3": "/data/0/location_code"},
@@ -217,7 +223,7 @@ class OneScore(OfRegion):
 def scores(asked: ScoresAsked) -> Payload:
     """The region's table, or a part of it."""
     with reading() as sight:
-        served = _of(sight, asked.region).served() if asked.region else sight.served()
+        served = (_of(sight, asked.region) if asked.region else sight).served(asked.as_of)
         at_least = None
         if asked.band_at_least is not None:
             floors = served.document["bands"]
@@ -242,12 +248,14 @@ def _of(sight: Reading, region: str) -> Reading:
     "/v1/scores/<iso3>",
     "Everything about one country",
     OneScore,
-    problems=(*UNSERVED, "unknown-country"),
+    more=ON_ITS_WAY,
+    asks=OfPast,
+    problems=(*UNSERVED, *OF_PAST, "unknown-country"),
 )
-def country(iso3: str) -> Payload:
+def country(asked: OfPast, iso3: str) -> Payload:
     """One country, with its months of history and forecast."""
     with reading() as sight:
-        payload = payloads.country_payload(sight.served(), iso3)
+        payload = payloads.country_payload(sight.served(asked.as_of), iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
         return payload
@@ -258,18 +266,21 @@ def country(iso3: str) -> Payload:
     "/v1/scores/<iso3>/history",
     "What snapshots said of a country, newest first",
     History,
-    asks=Paged,
+    asks=HistoryAsked,
     forms=[as_csv(listed, list(Past.model_fields))],
-    problems=(*UNSERVED, "unknown-country"),
+    problems=(*UNSERVED, "nothing-issued", "unknown-country"),
 )
-def past(asked: Paged, iso3: str) -> Payload:
-    """One line per snapshot, withdrawn ones too."""
+def past(asked: HistoryAsked, iso3: str) -> Payload:
+    """One line per snapshot, withdrawn ones too; of the past, those issued by then, as they are marked now."""
     with reading() as sight:
-        served = sight.served()
+        served, until = sight.served(), None
         if not any(row["location_code"] == iso3 for row in served.document["countries"]):
             raise Problem("unknown-country", location_code=iso3)
         region, simulated = sight.settings.region, bool(sight.simulated)
-        read = history.of_country(sight.connection, region, simulated, iso3, asked.before, asked.limit + 1)
+        if asked.as_of is not None:
+            until = sight.moment(asked.as_of)
+            served = sight.issued(until)
+        read = history.of_country(sight.connection, region, simulated, iso3, asked.before, asked.limit + 1, until)
         rows, last = page(read, asked.limit)
         name = geography.country(iso3).name()
         lines = [{"location_name": name, **row} for row in rows]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from service.api.openapi import Form, Payload
+from service.payloads import OF_PAST
 
 SAID = (
     "outcome",
@@ -28,8 +29,9 @@ def as_csv(rows: Callable[[Payload], Iterable[Mapping[str, Any]]], columns: Sequ
     def text(payload: Payload, _: object) -> str:
         lines = io.StringIO()
         writer = csv.writer(lines)
-        writer.writerow([*columns, *said])
-        beside = [_cell(payload[name]) for name in said]
+        told = [*said, *(name for name in OF_PAST if name in payload)]
+        writer.writerow([*columns, *told])
+        beside = [_cell(payload[name]) for name in told]
         writer.writerows([*(_cell(row[column]) for column in columns), *beside] for row in rows(payload))
         return lines.getvalue()
 

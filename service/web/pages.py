@@ -3,10 +3,12 @@
 """
 
 import hashlib
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
+from http import HTTPStatus
 from importlib.resources import files
 from typing import Any
+from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,7 +17,8 @@ from service import jobs, payloads, scorecard
 from service.alerts import lifecycle, outbox
 from service.api import description
 from service.api.problems import Problem
-from service.api.reading import Reading, reading
+from service.api.reading import Reading, Wanted, reading
+from service.api.tasks import put
 from service.web import charts, explained, reference, words
 from service.web.language import DEFAULT, LOCALES, language
 
@@ -23,6 +26,9 @@ resource = Blueprint("pages", __name__)
 
 BESIDE = ("conflictology12", "ew4s")
 """The baselines that stand in the smaller tables of the scorecard: those that are hardest to beat."""
+
+LOOK_AGAIN = 5
+"""How soon a page that waits looks again [s]."""
 
 SHADES = 6
 """How many shades the style sheet has for bands."""
@@ -32,7 +38,7 @@ SHADES = 6
 def region() -> Response:
     """The region: freshness, alerts, the table of its countries, and what goes with their neighbours' violence."""
     with reading() as sight:
-        served = sight.served()
+        served = sight.served(_as_of())
         highest = charts.top(served.countries)
         rows = [(country, charts.chart(country, highest)) for country in served.countries]
         told = {
@@ -40,14 +46,14 @@ def region() -> Response:
             "titles": explained.titles(served.document),
             "matrix": explained.matrix(served.document),
         }
-        return _page("region.html", served=served, rows=rows, rungs=rows[0][1].rungs, **told, **_alerts(sight))
+        return _page("region.html", served=served, rows=rows, rungs=rows[0][1].rungs, **told, **_beside(sight, served))
 
 
 @resource.get("/country/<iso3>")
 def country(iso3: str) -> Response:
     """One country: its chart, what its score is made of and driven by, its twelve months, and its indicators."""
     with reading() as sight:
-        served = sight.served()
+        served = sight.served(_as_of())
         row = next((row for row in served.countries if row["location_code"] == iso3), None)
         if row is None:
             raise Problem("unknown-country", location_code=iso3)
@@ -57,7 +63,7 @@ def country(iso3: str) -> Response:
             "declared": explained.declared(served.document),
             "families": payloads.indicators(served.document, row),
         }
-        return _page("country.html", served=served, country=row, chart=drawn, **told, **_alerts(sight, iso3))
+        return _page("country.html", served=served, country=row, chart=drawn, **told, **_beside(sight, served, iso3))
 
 
 @resource.get("/scorecard")
@@ -79,8 +85,24 @@ def docs() -> Response:
 @resource.errorhandler(Problem)
 def problem(problem: Problem) -> Response:
     """A problem, for a person to read."""
-    response = _page("problem.html", problem=problem.kind)
+    since = problem.members.get("since")
+    response = _page("problem.html", problem=problem.kind, error=problem.members.get("error"), since=since)
     response.status_code = problem.kind.status
+    if "retry_after_seconds" in problem.members:
+        response.headers["Retry-After"] = str(problem.members["retry_after_seconds"])
+    return response
+
+
+@resource.errorhandler(Wanted)
+def waiting(asked: Wanted) -> Response:
+    """What is still to be computed: a page that looks again by itself until it is there."""
+    try:
+        task = put(asked.question)["data"]
+    except Problem as failed:
+        return problem(failed)
+    response = _page("waiting.html", task=task, when=asked.question.told["as_of"])
+    response.status_code = HTTPStatus.ACCEPTED
+    response.headers["Refresh"] = str(LOOK_AGAIN)
     return response
 
 
@@ -89,6 +111,19 @@ def varies(response: Response) -> Response:
     """One address, two languages."""
     response.vary.add("Accept-Language")
     return response
+
+
+def _as_of() -> str | None:
+    """The past moment that is asked for; an empty field of the form asks for none."""
+    return request.args.get("as_of") or None
+
+
+def _beside(sight: Reading, served: payloads.Served, iso3: str | None = None) -> dict[str, Any]:
+    """What stands on a page beside the scores; the alerts are those of today, so that a past moment has none."""
+    yesterday = (sight.now - timedelta(days=1)).date().isoformat()
+    if served.past is not None:
+        return {"yesterday": yesterday, "alerts": None}
+    return {"yesterday": yesterday, **_alerts(sight, iso3)}
 
 
 def _alerts(sight: Reading, iso3: str | None = None) -> dict[str, Any]:
@@ -101,7 +136,9 @@ def _alerts(sight: Reading, iso3: str | None = None) -> dict[str, Any]:
 def _page(template: str, **content: Any) -> Response:
     asked = request.args.get("lang")
     code = asked if asked in LOCALES else request.accept_languages.best_match(LOCALES, DEFAULT) or DEFAULT
-    html = environment(code).get_template(template).render(path=request.path, **content)
+    asked_for = _as_of()
+    then = f"&{urlencode({'as_of': asked_for})}" if asked_for else ""
+    html = environment(code).get_template(template).render(path=request.path, then=then, **content)
     return Response(html, content_type="text/html; charset=utf-8", headers={"Content-Language": code})
 
 

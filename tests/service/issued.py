@@ -17,7 +17,7 @@ from riskmodel.months import last_day, month
 from service import history, tally
 from service.alerts import lifecycle, outbox, rules
 from service.store.database import Store
-from service.store.tables import deliveries, event_lists, events, forecasts, jobs, runs, scorecards, snapshots
+from service.store.tables import deliveries, event_lists, events, forecasts, jobs, runs, scorecards, snapshots, tasks
 from service.store.values import canonical
 from service.tally import Cell, Counted, Scored
 
@@ -359,6 +359,10 @@ class Issuer:
         )
 
 
+TASK = "5f0c1d7e-0000-4000-8000-000000000001"
+"""The task of a home that has been lived in."""
+
+
 def lived_in(root: Path) -> Issuer:
     """A home of three real months and a run that failed: the last snapshot withdrawn, events and draws beside them."""
     home = Issuer(root)
@@ -380,6 +384,10 @@ def lived_in(root: Path) -> Issuer:
         card = {"region": "MLI", "simulated": False, "outcome": "state_based", "at": NOW}
         connection.execute(sa.insert(scorecards).values(**card, document=scored()))
         connection.execute(sa.insert(jobs), [job("recompute"), job("verify", succeeded_at=None, next_run_at=None)])
+        asked = {"kind": "recompute", "question": {"region": "MLI"}, "digest": "b" * 64, "asked_at": NOW}
+        done = {"status": "done", "attempts": 1, "started_at": NOW, "finished_at": NOW}
+        answer = {"run_id": 3, "snapshot_id": 3, "issued": True}
+        connection.execute(sa.insert(tasks).values(id=TASK, **asked, **done, answer=answer))
     return home
 
 

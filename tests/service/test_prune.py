@@ -66,12 +66,17 @@ def test_changes_tasks_and_traces_go(issuer: Issuer) -> None:
         connection.execute(sa.insert(tasks).values(id="b", status="waiting", **task))
         connection.execute(sa.insert(tasks).values(id="c", status="failed", finished_at=NOW, **task))
     issuer.home.logs.mkdir(parents=True)
+    used, unused = (issuer.home.past_models / name for name in ("used", "unused"))
+    for folder in (used, unused):
+        (folder / "model").mkdir(parents=True)
+    os.utime(unused, (0, 0))
     old, new = (issuer.home.logs / f"fault-{name}.txt" for name in ("old", "new"))
     for path, moment in ((old, OLD), (new, NOW)):
         path.write_text("Traceback")
         os.utime(path, (moment.timestamp(),) * 2)
     gone = prune(issuer.home, issuer.store, KEEP, NOW, None)
     assert (gone["changes"], gone["tasks"], gone["logs"]) == (1, 1, 1)
+    assert (gone["models"], used.exists(), unused.exists()) == (1, True, False)
     assert ids(issuer, changes) == [2], "the newest stays, however old: cursors stand at it"
     assert ids(issuer, tasks) == ["b", "c"]
     assert (old.exists(), new.exists()) == (False, True)

@@ -1,0 +1,188 @@
+"""Tasks: what takes longer than a request. Asking for one is answered 202 with its address, `/v1/tasks/{id}`.
+
+A past moment that no snapshot tells of becomes one by itself; `POST /v1/whatif` and `POST /v1/recompute` ask for one,
+which takes a key that may write. Nothing is computed here.
+"""
+
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+from flask import Blueprint, Response, current_app, request
+from pydantic import ConfigDict, Field
+
+from riskmodel import __version__, bundle, geography
+from riskmodel.errors import BadInput
+from riskmodel.events import manifest
+from riskmodel.moments import WRITTEN
+from service import tasks
+from service.api import problems
+from service.api.openapi import ISO3, Asked, Payload, offers
+from service.api.problems import Problem
+from service.api.reading import Wanted, of_app, reading
+from service.api.schemas import Meta, Said, key
+from service.tasks import Question
+
+resource = Blueprint("tasks", __name__)
+
+TRY_AGAIN = 30
+"""How soon to ask again where the queue is full [s]."""
+
+
+class OfPast(Asked):
+    """A question that may be put as of a past moment."""
+
+    as_of: (
+        Annotated[
+            str,
+            Field(pattern=f"^{WRITTEN}$", description="a day (its end, UTC) or a moment: as it was known then"),
+        ]
+        | None
+    ) = None
+
+
+class Task(Said):
+    """Something that was asked for."""
+
+    id: str
+    kind: Literal["as_of", "whatif", "recompute"]
+    question: dict[str, Any] = key("what is asked")
+    status: Literal["waiting", "running", "done", "failed"]
+    place: int | None = key("in the queue; 1 is next")
+    attempts: int = key("how often it was begun")
+    asked_at: str
+    started_at: str | None
+    finished_at: str | None
+    answer: dict[str, Any] | None = key("what came of it; null with the reason at_its_address where that is elsewhere")
+    answer_at: str | None = key("the address of what came of it")
+    error: str | None = key("why it failed")
+    reasons: dict[str, str]
+
+
+class OneTask(Meta):
+    """A task and how far it is."""
+
+    data: Task
+
+
+ON_ITS_WAY = {int(HTTPStatus.ACCEPTED): OneTask}
+"""What a resource answers, beside its own, whose answer may have to be computed first."""
+
+
+class Supposed(Asked):
+    """A supposition: that a country had seen so many times its deaths in its last months."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    location_code: Annotated[str, Field(pattern=ISO3, description="whose deaths")]
+    deaths: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False, description="times what")]
+    months: Annotated[int, Field(ge=1, le=60, description="of the last so many months [months]; 3 unless asked")] = 3
+    region: Annotated[str, Field(pattern=ISO3, description="the focal country; else the region in service")] | None = (
+        None
+    )
+
+
+@offers(
+    resource,
+    "/v1/tasks/<string(length=36):id>",
+    "A task: how far it is, and its answer",
+    OneTask,
+    problems=("unknown-task",),
+)
+def task(id: str) -> Response:  # noqa: A002  # as its address has it
+    """One task, as it is at this moment: no copy of it is kept anywhere."""
+    said = current_app.json.dumps(_told(id))
+    return Response(said, content_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+@offers(
+    resource,
+    "/v1/whatif",
+    "Ask what the model would say had a country seen more violence, or less",
+    OneTask,
+    method="POST",
+    status=HTTPStatus.ACCEPTED,
+    takes=Supposed,
+    problems=("key-needed", "no-data", "queue-full", "task-failed"),
+)
+def whatif(asked: Supposed) -> Response:
+    """A task for the same answer as `vigie whatif`."""
+    _writes()
+    parts = of_app()
+    told = {**asked.model_dump(), "region": asked.region or parts.settings.region}
+    for field in ("location_code", "region"):
+        try:
+            geography.country(told[field])
+        except BadInput as unknown:
+            raise Problem("bad-body", field=field, rule=str(unknown)) from None
+    ingests = manifest.in_service(manifest.read(parts.home.archive))
+    if not ingests:
+        raise Problem("no-data")
+    simulated = any(ingest.simulated for ingest in ingests)
+    model = bundle.champion(parts.home.models, simulated=simulated)
+    depends = [told, manifest.digest(ingests), model.name if model else None, __version__]
+    return accepted(Question.of("whatif", told, depends))
+
+
+@offers(
+    resource,
+    "/v1/recompute",
+    "Ask for the scores to be computed anew",
+    OneTask,
+    method="POST",
+    status=HTTPStatus.ACCEPTED,
+    problems=("key-needed", "bad-body", "queue-full"),
+)
+def recompute() -> Response:
+    """A task that is done when the run has ended; one that is on its way already is the same."""
+    _writes()
+    if request.get_data():
+        raise Problem("bad-body", field="body", rule="nothing is taken here")
+    told = {"region": of_app().settings.region}
+    return accepted(Question.of("recompute", told, [told], kept=False))
+
+
+def accepted(question: Question) -> Response:
+    """Put a question, and say where its task is told."""
+    said = put(question)
+    answer = Response(current_app.json.dumps(said), HTTPStatus.ACCEPTED, content_type="application/json")
+    answer.headers["Location"] = tasks.address(said["data"]["id"])
+    answer.headers["Retry-After"] = str(tasks.AFTER)
+    return answer
+
+
+def put(question: Question) -> Payload:
+    """Put a question, and tell its task. Ends the request where the queue is full, or the task has failed."""
+    parts = of_app()
+    try:
+        number = tasks.ask(parts.store, question, parts.clock(), most=parts.settings.tasks_waiting)
+    except tasks.Full:
+        raise Problem("queue-full", retry_after_seconds=TRY_AGAIN) from None
+    said = _told(number)
+    if said["data"]["status"] == "failed":
+        later = int(tasks.FAILED_FOR.total_seconds())
+        told = {"task": tasks.address(number), "error": said["data"]["error"]}
+        raise Problem("task-failed", **told, retry_after_seconds=later)
+    return said
+
+
+@resource.app_errorhandler(Wanted)
+def wanted(asked: Wanted) -> Response:
+    """What is still to be computed becomes a task."""
+    try:
+        return accepted(asked.question)
+    except Problem as problem:
+        return problems.answer(problem)
+
+
+def _told(number: str) -> Payload:
+    with reading() as sight:
+        row = tasks.one(sight.connection, number)
+        if row is None:
+            raise Problem("unknown-task", task=number)
+        return {"data": tasks.entry(sight.connection, row), **sight.meta(sight.find())}
+
+
+def _writes() -> None:
+    """End a request that has shown no key at the door: writing always takes one."""
+    if "vigie.key" not in request.environ:
+        raise Problem("key-needed")

@@ -1,0 +1,363 @@
+"""As of a past moment: what was issued then, or what would have been said with what was known, and nothing later."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from flask.testing import FlaskClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from issued import Issuer, lived_in
+from test_tasks import kept, queue
+
+from riskmodel import bundle
+from riskmodel.events import manifest
+from riskmodel.events.archive import Archive
+from riskmodel.home import Home
+from riskmodel.ingest import ingest
+from riskmodel.moments import past as moment
+from riskmodel.months import month
+from riskmodel.sources.monthly import MonthlyFile
+from service import past
+from service.app import create_app
+from service.settings import load
+from service.store.database import Store
+from service.store.tables import snapshots
+
+TODAY = datetime(2026, 7, 25, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("written", "end"),
+    [
+        ("2023-09-01", "2023-09-01T23:59:59.999999+00:00"),
+        ("2023-09-01T12:00Z", "2023-09-01T12:00:00.999999+00:00"),
+        ("2023-09-01T12:00:30+02:00", "2023-09-01T10:00:30.999999+00:00"),
+        ("2026-07-24", "2026-07-24T23:59:59.999999+00:00"),
+    ],
+)
+def test_a_day_is_meant_to_its_end_and_a_moment_to_the_end_of_its_second(written: str, end: str) -> None:
+    assert moment(written, TODAY).isoformat() == end
+
+
+@pytest.mark.parametrize(
+    ("written", "rule"),
+    [
+        ("2023-02-30", "no such day"),
+        ("0001-01-01T00:00:00+23:00", "no such day"),
+        ("2023-9-1", "YYYY-MM-DD"),
+        ("2023-09-01T12:00:00", "YYYY-MM-DD"),
+        ("yesterday", "YYYY-MM-DD"),
+        ("", "YYYY-MM-DD"),
+        ("٢٠٢٣-٠٩-٠١", "YYYY-MM-DD"),
+        ("2026-07-25", "2026-07-24 is the last day that is over"),
+        ("2026-07-25T12:00:00Z", "is past"),
+        ("9999-12-31", "is past"),
+    ],
+)
+def test_what_is_no_past_moment_is_refused_with_the_rule(written: str, rule: str) -> None:
+    with pytest.raises(ValueError, match=rule):
+        moment(written, TODAY)
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Issuer:
+    """Months issued on 2022-11-11, 2022-12-11 and 2023-01-10, and one more that was withdrawn."""
+    return lived_in(tmp_path_factory.mktemp("lived-in") / "home")
+
+
+@pytest.fixture
+def client(seeded: Issuer) -> FlaskClient:
+    return create_app(seeded.home, clock=lambda: TODAY).test_client()
+
+
+READS = (
+    *("/v1/scores", "/v1/scores/MLI", "/v1/scores/MLI/history", "/v1/forecasts/MLI", "/v1/indicators"),
+    *("/v1/indicators/MLI", "/v1/drivers/MLI"),
+)
+
+
+@pytest.mark.parametrize("path", READS)
+def test_every_read_tells_the_snapshot_of_then_and_how_old_its_data_were_then(client: FlaskClient, path: str) -> None:
+    answer = client.get(f"{path}?as_of=2022-12-20")
+    said = answer.json
+    assert (said["snapshot_id"], said["origin"], said["basis"]) == (2, "2022-11", "issued")
+    assert (said["as_of"], said["status"], said["data_age_days"]) == ("2022-12-20T23:59:59Z", "fresh", 20)
+    assert (said["next_run_at"], said["reasons"]["next_run_at"], said["computed_at"]) == (None, "past", None)
+    assert client.get(path).json["status"] == "stale"
+    assert "as_of" not in client.get(path).json
+    tag = answer.headers["ETag"]
+    assert client.get(f"{path}?as_of=2022-12-20", headers={"If-None-Match": tag}).status_code == 304
+
+
+def test_the_forms_say_of_when_they_are(client: FlaskClient) -> None:
+    table = client.get("/v1/scores.csv?as_of=2022-12-20").text.splitlines()
+    assert "as_of,basis" in table[0]
+    assert "2022-12-20T23:59:59Z,issued" in table[1]
+    assert json.loads(client.get("/v1/scores.geojson?as_of=2022-12-20").data)["basis"] == "issued"
+    assert "2022-12-20T23:59:59Z,issued" in client.get("/v1/forecasts/MLI.csv?as_of=2022-12-20").text
+
+
+def test_a_history_ends_then_and_is_marked_as_it_is_now(client: FlaskClient) -> None:
+    def told(day: str) -> list[int]:
+        return [row["snapshot_id"] for row in client.get(f"/v1/scores/MLI/history?as_of={day}").json["data"]]
+
+    assert (told("2022-12-20"), told("2023-01-10")) == ([2, 1], [4, 3, 2, 1])
+    nothing = client.get("/v1/scores/MLI/history?as_of=2020-01-01")
+    assert (nothing.status_code, json.loads(nothing.data)["type"]) == (404, "urn:vigie:problem:nothing-issued")
+
+
+def test_a_snapshot_that_was_withdrawn_never_answers(client: FlaskClient) -> None:
+    assert client.get("/v1/scores?as_of=2023-01-10").json["snapshot_id"] == 3
+    assert client.get("/v1/scores?as_of=2023-01-10T08:31:30Z").json["snapshot_id"] == 3
+
+
+def test_draws_are_those_of_then_or_none(client: FlaskClient) -> None:
+    said = client.get("/v1/forecasts/MLI?as_of=2023-01-10").json["data"]
+    file = client.get(said["draws"]["csv"])
+    assert (file.status_code, file.headers["Vigie-Snapshot"]) == (200, "3")
+    assert file.headers["Vigie-As-Of"] == "2023-01-10T23:59:59Z"
+    assert client.get("/v1/forecasts/MLI/draws.csv?as_of=2022-12-20").status_code == 404
+
+
+def test_before_anything_was_known_says_since_when_something_is(client: FlaskClient) -> None:
+    refused = client.get("/v1/scores?as_of=2019-06-01")
+    said = json.loads(refused.data)
+    assert (refused.status_code, said["type"]) == (404, "urn:vigie:problem:nothing-known")
+    assert (said["as_of"], said["since"]) == ("2019-06-01", "2023-01-01T00:00:00Z")
+    page = client.get("/?as_of=2019-06-01&lang=fr")
+    assert page.status_code == 404
+    assert "1er janvier 2023" in page.text
+
+
+@pytest.mark.parametrize("path", [*READS, "/v1/forecasts/MLI/draws.csv"])
+@pytest.mark.parametrize("written", ["2026-07-25", "tomorrow", "2023-02-30", ""])
+def test_a_bad_moment_is_a_bad_query(client: FlaskClient, path: str, written: str) -> None:
+    refused = client.get(f"{path}?as_of={written}")
+    said = json.loads(refused.data)
+    assert (refused.status_code, said["type"], said["parameter"]) == (400, "urn:vigie:problem:bad-query", "as_of")
+
+
+def test_nothing_simulated_is_served_of_the_past_once_real_data_are_in(tmp_path: Path) -> None:
+    home = Issuer(tmp_path / "home")
+    home.hold("simulated", "real")
+    home.issue(simulated=True)
+    client = create_app(home.home, clock=lambda: TODAY).test_client()
+    answer = client.get("/v1/scores?as_of=2023-01-11")
+    assert (answer.status_code, answer.json["simulated"]) == (202, False)
+    with home.store.reading() as connection:
+        found = past.issued(connection, load(home.home), simulated=True, when=TODAY)
+    assert found is not None
+
+
+@pytest.mark.parametrize(
+    ("language", "words"), [("en", ["The past", "20 December 2022"]), ("fr", ["Le passé", "20 décembre 2022"])]
+)
+def test_pages_of_the_past_say_so_and_lead_to_pages_of_the_same_day(
+    client: FlaskClient, language: str, words: list[str]
+) -> None:
+    for path in ("/", "/country/MLI"):
+        page = client.get(f"{path}?as_of=2022-12-20&lang={language}").text
+        assert all(word in page for word in words)
+        assert 'class="alerts"' not in page
+        assert 'value="2022-12-20"' in page
+        assert "as_of=2022-12-20" in page.split("<main")[1]
+        today = client.get(f"{path}?as_of=&lang={language}").text
+        assert words[0] not in today
+        assert 'class="alerts"' in today
+        assert 'max="2026-07-24"' in today
+    assert client.get("/?as_of=2022-12-20").headers["Content-Security-Policy"].count("form-action 'self'") == 1
+
+
+class Remembering:
+    """A home whose archive has learned the deaths of three countries twice: in June 2024, and revised in June 2025."""
+
+    def __init__(self, root: Path) -> None:
+        self.home, self.folder = Home(root), root.parent
+        root.mkdir(parents=True)
+        self.home.settings.write_text("drivers = false\n")
+        self.store = Store.of(self.home)
+        self.first = self.take_in("24.1", "2023-12", 108)
+
+    def take_in(self, release: str, last: str, months: int, times: float = 1) -> str:
+        """A release, of which each country's deaths are so many times those of the first."""
+        lines = ["iso3,month,deaths_state_based"]
+        for place, iso3 in enumerate(("MLI", "BFA", "NER")):
+            deaths = np.random.default_rng(place).poisson(3 + 20 * place, months)
+            when = np.arange(month(last) - months + 1, month(last) + 1)
+            lines += [f"{iso3},{m},{int(times * d)}" for m, d in zip(when, deaths, strict=True)]
+        path = self.folder / f"{release}-{times}.csv"
+        path.write_text("\n".join(lines) + "\n")
+        return ingest(Archive(self.home.archive), MonthlyFile(path), release=release, now=TODAY).ingest.id
+
+    def client(self) -> FlaskClient:
+        return create_app(self.home).test_client()
+
+    def answered(self, as_of: str) -> Any:
+        """The answer about a past moment, once it is computed."""
+        client = self.client()
+        answer = client.get(f"/v1/scores?as_of={as_of}")
+        if answer.status_code == 202:
+            assert queue(self.home, self.store)() == "ok"
+            answer = client.get(f"/v1/scores?as_of={as_of}")
+        assert answer.status_code == 200, answer.text
+        return answer
+
+
+@pytest.fixture(scope="module")
+def remembering(tmp_path_factory: pytest.TempPathFactory) -> Remembering:
+    return Remembering(tmp_path_factory.mktemp("remembering") / "home")
+
+
+@pytest.fixture(scope="module")
+def before(remembering: Remembering) -> bytes:
+    """What was said of July 2024 before anything later was known."""
+    content: bytes = remembering.answered("2024-07-01").data
+    return content
+
+
+@pytest.fixture(scope="module")
+def revised(remembering: Remembering, before: bytes) -> Iterator[str]:
+    """The same archive, revised a year later; the id of the revision."""
+    return remembering.take_in("25.1", "2024-12", 120, times=3)
+
+
+def test_what_is_recomputed_learned_only_from_what_was_known(remembering: Remembering, before: bytes) -> None:
+    said = json.loads(before)
+    assert (said["basis"], said["snapshot_id"], said["issued_at"]) == ("recomputed", None, None)
+    assert (said["origin"], said["status"], said["data_age_days"]) == ("2023-12", "stale", 183)
+    assert said["computed_at"]
+    assert said["vigie"]
+    assert said["reasons"]["snapshot_id"] == "recomputed"
+    [model] = remembering.home.past_models.glob(f"*/*/{bundle.MANIFEST}")
+    learned = bundle.provenance(model.parent)
+    assert (model.parent.name, learned.data_digest) == (
+        said["model_id"],
+        Archive(remembering.home.archive).view(datetime(2024, 7, 1, tzinfo=UTC)).digest,
+    )
+    assert not remembering.home.models.exists()
+    with remembering.store.reading() as connection:
+        assert connection.execute(sa.select(snapshots)).all() == []
+    [task] = kept(remembering.store)
+    told = remembering.client().get(f"/v1/tasks/{task.id}").json["data"]
+    assert (told["status"], told["answer"], told["reasons"]["answer"]) == ("done", None, "at_its_address")
+    assert remembering.client().get(told["answer_at"]).json["as_of"] == "2024-07-01T23:59:59Z"
+    draws = remembering.client().get("/v1/forecasts/MLI?as_of=2024-07-01").json["data"]
+    assert (draws["draws"]["csv"], draws["reasons"]["draws"]) == (None, "recomputed")
+
+
+def test_moments_at_which_the_same_was_known_are_one_task(remembering: Remembering, before: bytes) -> None:
+    number = len(kept(remembering.store))
+    other = remembering.client().get("/v1/scores?as_of=2025-02-03")
+    assert (other.status_code, other.json["digest"]) == (200, json.loads(before)["digest"])
+    assert (other.json["as_of"], other.json["data_age_days"]) == ("2025-02-03T23:59:59Z", 400)
+    assert len(kept(remembering.store)) == number
+
+
+def test_what_is_learned_later_does_not_change_what_was_said(
+    remembering: Remembering, before: bytes, revised: str
+) -> None:
+    answer = remembering.client().get("/v1/scores?as_of=2024-07-01")
+    assert (answer.status_code, answer.data) == (200, before)
+    after = remembering.answered("2025-07-01").json
+    assert (after["origin"], after["digest"] == json.loads(before)["digest"]) == ("2024-12", False)
+    Archive(remembering.home.archive).withdraw(revised, "an invented mistake", TODAY)
+    assert remembering.client().get("/v1/scores?as_of=2024-07-01").data == before
+    assert remembering.client().get("/v1/scores?as_of=2025-07-01").json["digest"] == after["digest"]
+
+
+def test_the_command_says_the_same_in_the_foreground(
+    remembering: Remembering,
+    before: bytes,
+    vigie: Callable[..., Any],
+) -> None:
+    said = vigie("--home", remembering.home.root, "scores", "--as-of", "2024-07-01", "--format", "json")
+    assert said.code == 0, said.err
+    assert json.loads(said.out) == json.loads(before)
+    table = vigie("--home", remembering.home.root, "scores", "--as-of", "2024-07-01")
+    assert "recomputed from what was known then" in " ".join(table.out.split())
+    early = vigie("--home", remembering.home.root, "scores", "--as-of", "2020-07-01")
+    assert (early.code, "since 2024-06-01" in early.err) == (3, True)
+    future = vigie("--home", remembering.home.root, "scores", "--as-of", "2999-01-01")
+    assert (future.code, "is past" in future.err) == (2, True)
+
+
+def test_a_page_waits_for_what_is_computed(tmp_path: Path) -> None:
+    client = Remembering(tmp_path / "home").client()
+    waiting = client.get("/country/MLI?as_of=2024-07-01&lang=en")
+    assert (waiting.status_code, waiting.headers["Refresh"]) == (202, "5")
+    assert "Being computed" in waiting.text
+    assert "Place in the queue: 1." in waiting.text
+    assert "Calcul en cours" in client.get("/?as_of=2024-07-01&lang=fr").text
+
+
+def test_what_cannot_be_computed_says_why(tmp_path: Path) -> None:
+    home = Remembering(tmp_path / "home")
+    Archive(home.home.archive).withdraw(home.first, "an invented mistake", TODAY)
+    home.take_in("24.1", "2023-12", 30)
+    client = home.client()
+    assert client.get("/v1/scores?as_of=2026-07-26").status_code == 202
+    queue(home.home, home.store)()
+    failed = client.get("/v1/scores?as_of=2026-07-26")
+    said = json.loads(failed.data)
+    assert (failed.status_code, said["type"]) == (503, "urn:vigie:problem:task-failed")
+    assert "a model needs 200" in said["error"]
+    assert failed.headers["Retry-After"] == "600"
+    assert "a model needs 200" in client.get("/?as_of=2026-07-26").text
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    day=st.dates(datetime(2021, 1, 1).date(), datetime(2026, 1, 1).date()),  # noqa: DTZ001
+    later=st.lists(st.tuples(st.integers(1, 900), st.sampled_from(["release", "file", "withdrawal"])), max_size=6),
+)
+def test_the_question_of_a_day_does_not_change_with_what_is_learned_after_it(
+    tmp_path_factory: pytest.TempPathFactory, day: Any, later: list[tuple[int, str]]
+) -> None:
+    """Whatever comes in or is withdrawn after a day, that day has the same question, and so the same answer."""
+    home = Home(tmp_path_factory.mktemp("days"))
+    when = moment(day.isoformat(), TODAY)
+    first = [_known("0001", "20.1", "2020-06-01"), _known("0002", None, "2020-12-01")]
+    manifest.write(home.archive, tuple(first))
+    asked = past.question(home, load(home), when, simulated=False)
+    ingests = list(first)
+    for number, (days, what) in enumerate(later, start=3):
+        then = when + timedelta(days=days)
+        if what == "withdrawal":
+            ingests[number % 2] = _withdrawn(ingests[number % 2], then)
+        else:
+            release = f"{then.year % 100 + 1}.1" if what == "release" else None
+            ingests.append(_known(f"{number:04d}", release, then.date().isoformat()))
+    manifest.write(home.archive, tuple(ingests))
+    assert past.question(home, load(home), when, simulated=False) == asked
+
+
+def _known(number: str, release: str | None, day: str) -> manifest.Ingest:
+    made: dict[str, Any] = {"id": number, "release": release, "data_sha256": number * 16}
+    return manifest.Ingest(
+        **made,
+        kind="country_months",
+        source="monthly",
+        flavour="monthly",
+        file="deaths.csv",
+        content_sha256="0" * 64,
+        covers=("MLI:2010-01..2019-12",),
+        simulated=False,
+        learned=f"{day}T00:00:00Z",
+        ingested_at="2026-01-01T00:00:00Z",
+        rows=1,
+        deaths=1,
+        flagged=0,
+        quarantined=0,
+    )
+
+
+def _withdrawn(ingest: manifest.Ingest, when: datetime) -> manifest.Ingest:
+    from dataclasses import replace
+
+    return replace(ingest, withdrawn_at=f"{when:%Y-%m-%dT%H:%M:%SZ}", withdrawn_why="an invented mistake")

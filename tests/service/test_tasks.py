@@ -1,0 +1,278 @@
+"""Tasks: one question is one task however many ask; what is killed is taken up again; what is late or stopped ends."""
+
+import json
+import sys
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask.testing import FlaskClient
+from test_recompute import Vigil
+
+from riskmodel.errors import BadInput, Refused
+from riskmodel.home import Home
+from service import jobs, processes, schedule, tasks
+from service.answers import Bench, work
+from service.app import create_app
+from service.jobs import Superseded
+from service.schedule import Cut, Post, Turn
+from service.settings import load
+from service.store.database import Store
+from service.store.tables import runs
+from service.store.tables import tasks as table
+from service.tasks import Full, Question
+
+NOW = datetime(2026, 7, 25, 12, tzinfo=UTC)
+KEY = {"vigie.key": "abcdef"}
+"""What the door adds to a request that has shown a key."""
+
+KILLED = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+KILLED_ONCE = f"""
+import os, pathlib, sys
+mark = pathlib.Path(sys.argv[1])
+if not mark.exists():
+    mark.touch()
+    {KILLED}
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+
+
+def question(number: int = 0, kind: tasks.Kind = "as_of", *, kept: bool = True) -> Question:
+    return Question.of(kind, {"region": "MLI", "as_of": f"2025-01-0{number + 1}T23:59:59Z"}, [number], kept=kept)
+
+
+@pytest.fixture
+def scored(home: Home, tmp_path: Path) -> Vigil:
+    """A home with a history and a model, before its first run."""
+    made = Vigil(home)
+    made.take_in(tmp_path, "2021-12", MLI=[30] * 12)
+    made.train()
+    return made
+
+
+@pytest.fixture
+def store(home: Home) -> Store:
+    return Store.of(home)
+
+
+def kept(store: Store) -> list[Any]:
+    with store.reading() as connection:
+        return list(connection.execute(sa.select(table).order_by(table.c.asked_at)))
+
+
+def queue(home: Home, store: Store, **chosen: Any) -> Callable[[], str | None]:
+    """Work the queue as a scheduler does, and say how that ended."""
+    settings = load(home).model_copy(update=chosen)
+    post = Post(home, settings, store, ended=lambda: False)
+    job = next(job for job in schedule.declared(settings) if job.name == "tasks")
+    post.declare([job])
+
+    def turn() -> str | None:
+        assert post.at_once(job)
+        ended: str | None = jobs.read(store)["tasks"].status
+        return ended
+
+    return turn
+
+
+def test_twenty_who_ask_the_same_at_once_make_one_task(store: Store) -> None:
+    together, found = threading.Barrier(20), []
+
+    def ask() -> None:
+        together.wait()
+        found.append(tasks.ask(store, question(), NOW, most=50))
+
+    threads = [threading.Thread(target=ask) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 20
+    assert len(set(found)) == len(kept(store)) == 1
+
+
+def test_what_takes_long_waits_for_what_does_not_and_the_queue_is_bounded(store: Store) -> None:
+    asked = [
+        tasks.ask(store, question(place, kind), NOW + timedelta(seconds=place), most=3)
+        for place, kind in enumerate(("as_of", "whatif", "recompute"))
+    ]
+    with pytest.raises(Full):
+        tasks.ask(store, question(4), NOW, most=3)
+    assert tasks.ask(store, question(0), NOW, most=3) == asked[0]
+    with store.reading() as connection:
+        places = [tasks.entry(connection, tasks.one(connection, number))["place"] for number in asked]
+    assert places == [3, 2, 1]
+
+
+def test_a_kept_answer_answers_again_and_a_failure_only_for_a_while(store: Store) -> None:
+    for done, again in (({"answer": {"document": {}}}, True), ({"error": "an invented reason"}, False)):
+        number = tasks.ask(store, question(int(again)), NOW, most=9)
+        _run(store, number)
+        tasks.finish(store, number, 1, NOW, **done)
+        assert tasks.ask(store, question(int(again)), NOW + timedelta(minutes=9), most=9) == number
+        later = tasks.ask(store, question(int(again)), NOW + timedelta(minutes=11), most=9)
+        assert (later == number) is again
+    first = tasks.ask(store, question(3, "recompute", kept=False), NOW, most=9)
+    _run(store, first)
+    tasks.finish(store, first, 1, NOW, answer={"run_id": 1})
+    assert tasks.ask(store, question(3, "recompute", kept=False), NOW, most=9) != first
+
+
+def _run(store: Store, number: str) -> None:
+    with store.writing() as connection:
+        mine = sa.update(table).where(table.c.id == number)
+        connection.execute(mine.values(status="running", attempts=1, started_at=NOW))
+
+
+def test_an_attempt_that_was_given_up_writes_nothing(store: Store) -> None:
+    number = tasks.ask(store, question(), NOW, most=9)
+    _run(store, number)
+    with pytest.raises(Superseded):
+        tasks.finish(store, number, 2, NOW, answer={})
+    assert kept(store)[0].status == "running"
+
+
+def test_what_dies_is_taken_up_three_times_and_then_given_up(
+    home: Home, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks.ask(store, question(), NOW, most=9)
+    monkeypatch.setattr(processes, "command", lambda home, *arguments: [sys.executable, "-c", KILLED])
+    assert queue(home, store)() == "ok"
+    [row] = kept(store)
+    assert (row.status, row.attempts, row.error) == ("failed", 3, "stopped before it was done, 3 times")
+
+
+def test_a_scheduler_that_is_gone_leaves_a_task_that_the_next_takes_up(
+    home: Home, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = tasks.ask(store, question(), NOW, most=9)
+    _run(store, number)
+    monkeypatch.setattr(processes, "command", lambda home, *arguments: [sys.executable, "-c", KILLED])
+    queue(home, store)()
+    assert (kept(store)[0].status, kept(store)[0].attempts) == ("failed", 3)
+
+
+def test_a_task_that_takes_too_long_fails_and_says_so(
+    home: Home, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks.ask(store, question(), NOW, most=9)
+    monkeypatch.setattr(processes, "command", lambda home, *_: [sys.executable, "-c", "import time; time.sleep(60)"])
+    queue(home, store, task_deadline_seconds=1)()
+    assert (kept(store)[0].status, kept(store)[0].error) == ("failed", "stopped: not done after 1 s")
+
+
+def test_a_task_that_is_stopped_with_the_scheduler_goes_back_into_the_queue(
+    home: Home, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks.ask(store, question(), NOW, most=9)
+
+    def cut(turn: Turn, arguments: list[str], deadline: float) -> int:
+        raise Cut("stopped with the scheduler")
+
+    monkeypatch.setattr(Turn, "run", cut)
+    assert queue(home, store)() == "stopped"
+    assert (kept(store)[0].status, kept(store)[0].attempts) == ("waiting", 0)
+
+
+def test_asking_makes_the_job_due_at_once(home: Home, store: Store) -> None:
+    before = schedule.asked(home, load(home))
+    tasks.ask(store, question(), NOW, most=9)
+    assert schedule.asked(home, load(home)) != before
+
+
+def test_a_failure_is_told_without_where_the_home_stands(home: Home, store: Store) -> None:
+    number = tasks.ask(store, question(0, "recompute"), NOW, most=9)
+    bench = Bench(home, load(home), store, lambda: NOW)
+    with pytest.raises(Refused, match="waiting"):
+        work(bench, number)
+    with pytest.raises(BadInput, match="no task"):
+        work(bench, "x" * 36)
+    _run(store, number)
+    work(bench, number)
+    assert (kept(store)[0].status, kept(store)[0].error) == (
+        "failed",
+        "the archive is empty: vigie ingest takes files in",
+    )
+    assert str(home.root) not in kept(store)[0].error
+
+
+@pytest.fixture
+def client(scored: Vigil) -> FlaskClient:
+    scored.run()
+    return create_app(scored.home).test_client()
+
+
+def test_a_what_if_answers_what_the_command_does(scored: Vigil, client: FlaskClient, vigie: Callable[..., Any]) -> None:
+    asked = client.post("/v1/whatif", json={"location_code": "MLI", "deaths": 2}, environ_overrides=KEY)
+    assert (asked.status_code, asked.json["data"]["status"]) == (202, "waiting")
+    assert asked.headers["Location"] == f"/v1/tasks/{asked.json['data']['id']}"
+    assert int(asked.headers["Retry-After"]) > 0
+    assert queue(scored.home, scored.store)() == "ok"
+    said = client.get(asked.headers["Location"]).json["data"]
+    assert (said["status"], said["question"]["months"], said["error"]) == ("done", 3, None)
+    told = vigie("whatif", "MLI", "--deaths", "x2", "--format", "json")
+    assert said["answer"] == json.loads(told.out)
+    again = client.post("/v1/whatif", json={"location_code": "MLI", "deaths": 2}, environ_overrides=KEY)
+    assert again.json["data"]["id"] == said["id"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "rule"),
+    [
+        ({"location_code": "MLI", "deaths": 2, "x": 1}, "x", "there are: location_code, deaths, months, region"),
+        ({"location_code": "MLI"}, "deaths", "required"),
+        ({"location_code": "XXX", "deaths": 2}, "location_code", "XXX"),
+        ({"location_code": "MLI", "deaths": -1}, "deaths", "greater than or equal to 0"),
+        ({"location_code": "MLI", "deaths": "2"}, "deaths", "number"),
+        ({"location_code": "MLI", "deaths": 2, "months": 61}, "months", "less than or equal to 60"),
+        ({"location_code": "MLI", "deaths": 2, "region": "mli"}, "region", "pattern"),
+    ],
+)
+def test_a_what_if_that_breaks_a_rule_names_it(client: FlaskClient, body: Any, field: str, rule: str) -> None:
+    refused = client.post("/v1/whatif", json=body, environ_overrides=KEY)
+    said = json.loads(refused.data)
+    assert (refused.status_code, said["type"], said["field"]) == (400, "urn:vigie:problem:bad-body", field)
+    assert rule in said["rule"]
+
+
+def test_a_recompute_that_is_asked_for_is_done_when_its_run_has_ended_though_it_was_killed_first(
+    scored: Vigil, client: FlaskClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    real = processes.command
+
+    def command(home: Home, *arguments: str) -> list[str]:
+        return [sys.executable, "-c", KILLED_ONCE, str(tmp_path / "killed"), *real(home, *arguments)[1:]]
+
+    monkeypatch.setattr(processes, "command", command)
+    asked = client.post("/v1/recompute", environ_overrides=KEY)
+    assert asked.status_code == 202
+    assert client.post("/v1/recompute", environ_overrides=KEY).headers["Location"] == asked.headers["Location"]
+    assert queue(scored.home, scored.store)() == "ok"
+    said = client.get(asked.headers["Location"]).json["data"]
+    assert (said["status"], said["attempts"]) == ("done", 2)
+    assert said["answer"] == {"run_id": 2, "snapshot_id": 1, "issued": False}
+    assert client.get(said["answer_at"]).json["data"]["id"] == 2
+    assert len(scored.rows(runs)) == 2
+    assert client.post("/v1/recompute", environ_overrides=KEY).headers["Location"] != asked.headers["Location"]
+    assert client.post("/v1/recompute", data="x", environ_overrides=KEY).status_code == 400
+
+
+def test_asking_takes_a_key_and_a_place_in_the_queue(scored: Vigil, client: FlaskClient) -> None:
+    for path, body in (("/v1/recompute", None), ("/v1/whatif", {"location_code": "MLI", "deaths": 2})):
+        refused = client.post(path, json=body) if body else client.post(path)
+        assert (refused.status_code, json.loads(refused.data)["type"]) == (401, "urn:vigie:problem:key-needed")
+    assert client.get("/v1/recompute").status_code == 405
+    for number in range(50):
+        tasks.ask(scored.store, Question.of("whatif", {"region": "MLI"}, [number]), NOW, most=50)
+    full = client.post("/v1/recompute", environ_overrides=KEY)
+    assert (full.status_code, full.headers["Retry-After"]) == (503, "30")
+    assert json.loads(full.data)["type"] == "urn:vigie:problem:queue-full"
+
+
+def test_a_task_that_is_not_there_is_a_problem(client: FlaskClient) -> None:
+    unknown = client.get(f"/v1/tasks/{'0' * 36}")
+    assert (unknown.status_code, json.loads(unknown.data)["type"]) == (404, "urn:vigie:problem:unknown-task")
