@@ -273,7 +273,7 @@ def test_scores_of_a_band_and_above_and_some_of_their_keys(client: FlaskClient) 
 @pytest.mark.parametrize(
     ("query", "parameter", "rule"),
     [
-        ("/v1/scores?bnad=1", "bnad", "there are: region, band_at_least, fields"),
+        ("/v1/scores?bnad=1", "bnad", "there are: as_of, region, band_at_least, fields"),
         ("/v1/scores?region=mli", "region", "A-Z"),
         ("/v1/scores?band_at_least=severe", "band_at_least", "one of minimal, low, moderate, high, very high, extreme"),
         ("/v1/scores?fields=risk_score,secret", "fields", "'risk_score'"),
