@@ -74,7 +74,7 @@ def _written(pattern: str, how: str) -> BeforeValidator:
 Day = Annotated[date, _written(r"\d{4}-\d{2}-\d{2}", "a day is written YYYY-MM-DD")]
 """A day in a query, and no other way to write one."""
 
-WHOLE = _written(r"\d{1,9}", "a whole number is written in digits")
+WHOLE = _written(r"\d{1,10}", "a whole number is written in digits")
 """What a whole number in a query has to be like, beside the limits of its field."""
 
 Iso3 = Annotated[str, Field(pattern=ISO3)]

@@ -26,6 +26,7 @@ from flask.testing import FlaskClient
 from issued import NOW, TASK, Issuer, lived_in, without_explanations
 
 from riskmodel.home import Home
+from service import keys
 from service.api import openapi, problems
 from service.api.openapi import Asked, offers
 from service.api.schemas import Said
@@ -526,17 +527,20 @@ def test_the_reference_is_a_page_without_scripts(client: FlaskClient, document: 
 
 
 @pytest.fixture
-def listening(tmp_path: Path) -> Iterator[str]:
-    """The address of a web server over a home that has been lived in and is still renewed."""
+def listening(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """The address of a web server over a home that has been lived in and is still renewed, and a key that may write."""
     home = lived_in(tmp_path / "home")
     home.run("unchanged", at=datetime.now(UTC), snapshot=3)
+    key = keys.add(home.store, "write", "schemathesis", datetime.now(UTC))
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "riskmodel", "web", "--port", str(port)],
-        env={**os.environ, "VIGIE_HOME": str(home.home.root)},
-    )
+    with (tmp_path / "web.log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "riskmodel", "web", "--port", str(port)],
+            env={**os.environ, "VIGIE_HOME": str(home.home.root)},
+            stderr=log,
+        )
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(300):
@@ -545,19 +549,20 @@ def listening(tmp_path: Path) -> Iterator[str]:
                 break
             except httpx.TransportError:
                 time.sleep(0.1)
-        yield address
+        yield address, key
     finally:
         server.terminate()
         server.wait(timeout=20)
 
 
 def test_no_question_is_answered_otherwise_than_described(
-    listening: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    listening: tuple[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "schemathesis.toml").write_text(MORE_THAN_A_SCHEMA_SAYS)
+    address, key = listening
     command = [
-        *(sys.executable, "-m", "schemathesis.cli", "run", f"{listening}/openapi.json"),
-        *("--checks", "all"),
+        *(sys.executable, "-m", "schemathesis.cli", "run", f"{address}/openapi.json"),
+        *("--checks", "all", "--header", f"Authorization: Bearer {key}"),
         *("--max-examples", "60", "--workers", "2", "--seed", "20230726", "--generation-database", "none"),
         *("--no-color", "--warnings", "off"),
     ]
