@@ -125,8 +125,7 @@ class Operation:
             return said
         text = form.render(said, asked) if form else current_app.json.dumps(said)
         answer = Response(text, content_type=f"{form.media}; charset=utf-8" if form else JSON)
-        if self.forms:
-            answer.vary.add("Accept")
+        answer.vary.add("Accept")  # what accepts none of the forms is a 406
         if said.get("next"):
             answer.headers["Link"] = f'<{said["next"]}>; rel="next"'
         return answer
