@@ -1,14 +1,15 @@
 """The pages themselves: the region at `/`, one country at `/country/{iso3}`, the scorecard at `/scorecard`, the API at
-`/docs`. They read what the API reads.
+`/docs`. Each stands under its language too (`/fr/docs`), which needs no query and no header. They read what the API reads.
 """
 
 import hashlib
+from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from service import jobs, payloads, scorecard
@@ -28,7 +29,24 @@ SHADES = 6
 """How many shades the style sheet has for bands."""
 
 
-@resource.get("/")
+def at(path: str) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
+    """Serve a page at an address, and at that address under each language."""
+
+    def declare(view: Callable[..., Response]) -> Callable[..., Response]:
+        for rule in (path, f"/<any({', '.join(LOCALES)}):language>{path}"):
+            resource.add_url_rule(rule, view.__name__, view)
+        return view
+
+    return declare
+
+
+@resource.url_value_preprocessor
+def under(endpoint: str | None, values: dict[str, Any] | None) -> None:
+    """Note the language that the address names, if any; the views need not know."""
+    g.language = (values or {}).pop("language", None)
+
+
+@at("/")
 def region() -> Response:
     """The region: freshness, alerts, the table of its countries, and what goes with their neighbours' violence."""
     with reading() as sight:
@@ -43,7 +61,7 @@ def region() -> Response:
         return _page("region.html", served=served, rows=rows, rungs=rows[0][1].rungs, **told, **_alerts(sight))
 
 
-@resource.get("/country/<iso3>")
+@at("/country/<iso3>")
 def country(iso3: str) -> Response:
     """One country: its chart, what its score is made of and driven by, its twelve months, and its indicators."""
     with reading() as sight:
@@ -60,7 +78,7 @@ def country(iso3: str) -> Response:
         return _page("country.html", served=served, country=row, chart=drawn, **told, **_alerts(sight, iso3))
 
 
-@resource.get("/scorecard")
+@at("/scorecard")
 def card() -> Response:
     """The scorecard: how the forecasts that were issued have done, beside what they have to beat."""
     with reading() as sight:
@@ -69,7 +87,7 @@ def card() -> Response:
         return _page("scorecard.html", served=served, card=told, base=BESIDE)
 
 
-@resource.get("/docs")
+@at("/docs")
 def docs() -> Response:
     """The description of the API, to read: no script is needed."""
     described = description.document()
@@ -86,8 +104,9 @@ def problem(problem: Problem) -> Response:
 
 @resource.after_request
 def varies(response: Response) -> Response:
-    """One address, two languages."""
-    response.vary.add("Accept-Language")
+    """One address, two languages, unless the address names one."""
+    if not g.language:
+        response.vary.add("Accept-Language")
     return response
 
 
@@ -99,9 +118,10 @@ def _alerts(sight: Reading, iso3: str | None = None) -> dict[str, Any]:
 
 
 def _page(template: str, **content: Any) -> Response:
-    asked = request.args.get("lang")
+    asked = g.language or request.args.get("lang")
     code = asked if asked in LOCALES else request.accept_languages.best_match(LOCALES, DEFAULT) or DEFAULT
-    html = environment(code).get_template(template).render(path=request.path, **content)
+    path = request.path.removeprefix(f"/{g.language}") if g.language else request.path
+    html = environment(code).get_template(template).render(path=path, **content)
     return Response(html, content_type="text/html; charset=utf-8", headers={"Content-Language": code})
 
 
