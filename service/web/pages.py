@@ -1,5 +1,6 @@
 """The pages themselves: the region at `/`, one country at `/country/{iso3}`, the scorecard at `/scorecard`, the API at
-`/docs`. Each stands under its language too (`/fr/docs`), which needs no query and no header. They read what the API reads.
+`/docs`. Each stands under its languages too (`/fr/docs`), so that neither a query nor a header need be looked at. They
+read what the API reads.
 """
 
 import hashlib
