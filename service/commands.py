@@ -482,4 +482,20 @@ def revoke(home: Home, prefix: str) -> None:
     click.echo(f"key {prefix} is revoked; web workers turn it away within a second")
 
 
-commands = [up, web, scheduler, jobs, prune, recompute, export_, scores, changed, runs_, ledger_, verify, alerts, db, keys]
+commands = [
+    up,
+    web,
+    scheduler,
+    jobs,
+    prune,
+    recompute,
+    export_,
+    scores,
+    changed,
+    runs_,
+    ledger_,
+    verify,
+    alerts,
+    db,
+    keys,
+]

@@ -25,7 +25,7 @@ from test_up import free_port
 
 from riskmodel.errors import BadInput, Refused, VigieError
 from riskmodel.home import Home
-from service import prepare
+from service import jobs, prepare, schedule
 from service.app import create_app
 from service.export import CURRENT, LIVE, MANIFEST, Exported, addresses, export
 from service.settings import load
@@ -391,19 +391,26 @@ def test_the_command_says_what_was_done(own: Issuer, tmp_path: Path, vigie: Call
 
 
 def test_after_a_recompute_the_folder_that_is_set_is_written(own: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The commands are real; only recompute, which would need an archive, ends well at once."""
+    """The export is real; only recompute, which would need an archive, ends well at once."""
     own.home.settings.write_text('export_dir = "files"\n')
     told: list[str] = []
-    known = prepare.processes.command
+    known = schedule.processes.command
 
     def command(home: Home, *arguments: str) -> list[str]:
         return known(home, *arguments) if arguments[0] == "export" else [sys.executable, "-c", ""]
 
     monkeypatch.setattr(prepare, "lacking", lambda *_: iter(()))
-    monkeypatch.setattr(prepare.processes, "command", command)
-    assert prepare.prepare(own.home, load(own.home), NOW, told.append) == 0
+    monkeypatch.setattr(schedule.processes, "command", command)
+    settings = load(own.home)
+    post = schedule.Post(own.home, settings, own.store, ended=lambda: False, say=told.append)
+    declared = schedule.declared(settings)
+    post.declare(declared)
+    (job,) = (job for job in declared if job.name == "recompute")
+    assert post.at_once(job)
     assert whole(own.home.root / "files" / CURRENT)["snapshot_id"] == 1
     (own.home.root / "files" / "letter.txt").write_text("mine")
-    assert prepare.prepare(own.home, load(own.home), NOW, told.append) == 0
-    assert told[-1] == "the export ended with exit code 3; the one before it stands"
+    assert post.at_once(job)
+    assert told[-1] == "vigie export ended with exit code 3; the export before it stands"
+    assert jobs.read(own.store)["recompute"].status == "ok"
+    (own.home.root / "files" / "letter.txt").unlink()
     whole(own.home.root / "files" / CURRENT)
