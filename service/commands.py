@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -224,6 +225,33 @@ def task(home: Home, number: str) -> None:
     settings = _settings(home)
     logs.start(settings.log_format)
     work(Bench(home, settings, Store.of(home), lambda: datetime.now(UTC), Fence.given()), number)
+
+
+@click.command("export")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@REGION
+@click.pass_obj
+def export_(home: Home, folder: Path, region: str | None) -> None:
+    """Write all that the service answers as files into FOLDER, for a server of files or a CDN."""
+    from datetime import UTC, datetime
+
+    from service import processes
+    from service.export import CURRENT, export
+
+    processes.end_with_parent()
+    _settings(home, region)
+    done = export(home, folder, datetime.now(UTC))
+    said = done.manifest
+    what = f"snapshot {said['snapshot_id']}{' (SIMULATED)' if said['simulated'] else ''}"
+    if not done.changed:
+        click.echo(f"{folder / CURRENT} says all of {what} already; nothing was written")
+        return
+    sizes = [f"{done.bytes(coding) / 1e6:.1f} MB{coding and ' ' + coding}" for coding in ("", *done.codings)]
+    if "br" not in done.codings:
+        click.echo("no br twins: they take pip install 'vigie[export]'")
+    click.echo(f"{folder / CURRENT}: {len(said['files']):,} addresses of {what}, {', '.join(sizes)}")
+    for path in done.left:
+        click.echo(f"{path} is no longer served, and stays: it holds files that are of no export")
 
 
 @click.command()
@@ -498,4 +526,21 @@ def revoke(home: Home, prefix: str) -> None:
     click.echo(f"key {prefix} is revoked; web workers turn it away within a second")
 
 
-commands = [up, web, scheduler, jobs, prune, recompute, task, scores, changed, runs_, ledger_, verify, alerts, db, keys]
+commands = [
+    up,
+    web,
+    scheduler,
+    jobs,
+    prune,
+    recompute,
+    task,
+    export_,
+    scores,
+    changed,
+    runs_,
+    ledger_,
+    verify,
+    alerts,
+    db,
+    keys,
+]

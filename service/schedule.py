@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
@@ -67,7 +68,8 @@ class Job(Timing):
 def declared(settings: Settings) -> tuple[Job, ...]:
     """The jobs of a home. To add one is to add a line here."""
     hour, minutes, seconds = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
-    computing = (TRAINING_DEADLINE + settings.recompute_deadline_seconds) * seconds
+    exporting = settings.export_deadline_seconds if settings.export_dir else 0
+    computing = (TRAINING_DEADLINE + settings.recompute_deadline_seconds + exporting) * seconds
     pulling = len(settings.pull) * settings.pull_deadline_seconds * seconds
     return (
         *([Job("pull", settings.pull_every_minutes * minutes, pulling, pull)] if settings.pull else []),
@@ -108,6 +110,19 @@ def recompute(turn: "Turn") -> None:
         raise
     if code:
         raise Failed(f"a command {_how(code)}; the snapshot before stays in service")
+    if turn.settings.export_dir:
+        export(turn, turn.home.root / turn.settings.export_dir.expanduser())
+
+
+def export(turn: "Turn", folder: Path) -> None:
+    """Write what is served as files. If that fails the snapshot stands all the same, and so does the export before."""
+    command = ["export", str(folder), "--region", turn.settings.region]
+    try:
+        how = _how(code) if (code := turn.run(command, turn.settings.export_deadline_seconds)) else None
+    except subprocess.TimeoutExpired as late:
+        how = f"was not done after {late.timeout:.0f} s"
+    if how:
+        turn.say(f"vigie export {how}; the export before it stands")
 
 
 def deliver(turn: "Turn") -> None:

@@ -167,6 +167,8 @@ class Settings(BaseSettings):
     keep_days: KeepDays = KeepDays()
     log_format: Literal["text", "json"] | None = None
     access_log_per_second: Annotated[int, Field(ge=0)] | None = None
+    export_dir: Path | None = None
+    export_deadline_seconds: Annotated[int, Field(ge=10)] = 600
     simulated_seed: int = 1
     waiters: Annotated[int, Field(ge=0, le=24)] = 12
     wait_at_most_seconds: Annotated[int, Field(ge=1, le=300)] = 30

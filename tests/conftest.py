@@ -49,6 +49,13 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
+def nginx() -> str:
+    """The path of an nginx."""
+    places = f"{os.environ.get('PATH', '')}:/usr/sbin"
+    return shutil.which("nginx", path=places) or absent("nginx (Debian: apt-get install nginx-light)")
+
+
+@pytest.fixture(scope="session")
 def postgresql() -> "Iterator[Server]":
     """A PostgreSQL server of our own."""
     from postgres_server import Server, binaries

@@ -1,8 +1,10 @@
 """The pages themselves: the region at `/`, one country at `/country/{iso3}`, the scorecard at `/scorecard`, the API at
-`/docs`. They read what the API reads.
+`/docs`. Each stands under its languages too (`/fr/docs`), so that neither a query nor a header need be looked at. They
+read what the API reads.
 """
 
 import hashlib
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cache
 from http import HTTPStatus
@@ -10,7 +12,7 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from service import jobs, payloads, scorecard
@@ -34,7 +36,24 @@ SHADES = 6
 """How many shades the style sheet has for bands."""
 
 
-@resource.get("/")
+def at(path: str) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
+    """Serve a page at an address, and at that address under each language."""
+
+    def declare(view: Callable[..., Response]) -> Callable[..., Response]:
+        for rule in (path, f"/<any({', '.join(LOCALES)}):language>{path}"):
+            resource.add_url_rule(rule, view.__name__, view)
+        return view
+
+    return declare
+
+
+@resource.url_value_preprocessor
+def under(endpoint: str | None, values: dict[str, Any] | None) -> None:
+    """Note the language that the address names, if any; the views need not know."""
+    g.language = (values or {}).pop("language", None)
+
+
+@at("/")
 def region() -> Response:
     """The region: freshness, alerts, the table of its countries, and what goes with their neighbours' violence."""
     with reading() as sight:
@@ -49,7 +68,7 @@ def region() -> Response:
         return _page("region.html", served=served, rows=rows, rungs=rows[0][1].rungs, **told, **_beside(sight, served))
 
 
-@resource.get("/country/<iso3>")
+@at("/country/<iso3>")
 def country(iso3: str) -> Response:
     """One country: its chart, what its score is made of and driven by, its twelve months, and its indicators."""
     with reading() as sight:
@@ -66,7 +85,7 @@ def country(iso3: str) -> Response:
         return _page("country.html", served=served, country=row, chart=drawn, **told, **_beside(sight, served, iso3))
 
 
-@resource.get("/scorecard")
+@at("/scorecard")
 def card() -> Response:
     """The scorecard: how the forecasts that were issued have done, beside what they have to beat."""
     with reading() as sight:
@@ -75,7 +94,7 @@ def card() -> Response:
         return _page("scorecard.html", served=served, card=told, base=BESIDE)
 
 
-@resource.get("/docs")
+@at("/docs")
 def docs() -> Response:
     """The description of the API, to read: no script is needed."""
     described = description.document()
@@ -108,8 +127,9 @@ def waiting(asked: Wanted) -> Response:
 
 @resource.after_request
 def varies(response: Response) -> Response:
-    """One address, two languages."""
-    response.vary.add("Accept-Language")
+    """One address, two languages, unless the address names one."""
+    if not g.language:
+        response.vary.add("Accept-Language")
     return response
 
 
@@ -134,11 +154,12 @@ def _alerts(sight: Reading, iso3: str | None = None) -> dict[str, Any]:
 
 
 def _page(template: str, **content: Any) -> Response:
-    asked = request.args.get("lang")
+    asked = g.language or request.args.get("lang")
     code = asked if asked in LOCALES else request.accept_languages.best_match(LOCALES, DEFAULT) or DEFAULT
+    path = request.path.removeprefix(f"/{g.language}") if g.language else request.path
     asked_for = _as_of()
-    then = f"&{urlencode({'as_of': asked_for})}" if asked_for else ""
-    html = environment(code).get_template(template).render(path=request.path, then=then, **content)
+    then = f"?{urlencode({'as_of': asked_for})}" if asked_for else ""
+    html = environment(code).get_template(template).render(path=path, then=then, **content)
     return Response(html, content_type="text/html; charset=utf-8", headers={"Content-Language": code})
 
 

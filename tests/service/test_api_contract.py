@@ -35,7 +35,8 @@ from service.store.tables import forecasts, snapshots
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 PROMISED = Path(__file__).with_name("promised.txt")
-PAGES = {"/", "/country/{iso3}", "/scorecard", "/docs", "/static/{filename}"}
+SHOWN = ("/", "/country/{iso3}", "/docs", "/scorecard")
+PAGES = {f"{under}{page}" for page in SHOWN for under in ("", "/{language}")} | {"/static/{filename}"}
 ATOM = "{http://www.w3.org/2005/Atom}"
 CASES = 2000
 MORE_THAN_A_SCHEMA_SAYS = """

@@ -135,7 +135,27 @@ def test_the_reader_chooses_the_language(
     assert "Accept-Language" in answer.headers["Vary"]
     current = [link["lang"] for link in page.named("a") if link.get("aria-current")]
     assert current == [given]
-    assert {f"/?lang={code}" for code in LOCALES} <= {link["href"] for link in page.named("a")}
+    assert {f"/{code}/" for code in LOCALES} <= {link["href"] for link in page.named("a")}
+
+
+@pytest.mark.parametrize("path", ["/", "/country/MLI", "/scorecard", "/docs"])
+def test_an_address_may_name_the_language(real: Issuer, client: FlaskClient, path: str) -> None:
+    french = client.get(f"/fr{path}", headers={"Accept-Language": "en"})
+    assert french.text == client.get(f"{path}?lang=fr").text
+    assert french.headers["Content-Language"] == "fr"
+    assert "Accept-Language" not in french.headers.get("Vary", "")
+    links = [link["href"] or "" for link in Page(french.text).named("a")]
+    assert f"/en{path}" in links
+    assert not [href for href in links if "?" in href]
+    for href in {href for href in links if href.startswith("/")}:
+        assert client.get(href).status_code == 200, href
+
+
+def test_what_goes_wrong_under_a_language_is_told_in_it(real: Issuer, client: FlaskClient) -> None:
+    page = _page(client, "/fr/country/FRA", 404)
+    assert page.named("html")[0]["lang"] == "fr"
+    assert {"/en/country/FRA", "/fr/country/FRA"} <= {link["href"] for link in page.named("a")}
+    assert client.get("/de/").status_code == 404
 
 
 def test_french_is_french_in_words_names_numbers_and_dates(real: Issuer, client: FlaskClient) -> None:
