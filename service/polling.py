@@ -36,7 +36,7 @@ log = logging.getLogger("vigie.polling")
 LOOK_EVERY = 0.1
 """How often the watcher looks at the marks [s]."""
 
-ROOM = 16 * 2**20
+ROOM = 8 * 2**20
 """How many bytes of answers are kept [bytes]; what finds no room is answered by Flask each time."""
 
 WANTED_FOR = 3600.0
