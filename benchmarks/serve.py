@@ -33,7 +33,7 @@ from rich.table import Table
 from riskmodel import terminal
 from riskmodel.home import Home
 from service.app import create_app
-from service.prepare import prepare
+from service.prepare import lacking
 from service.settings import DEFAULT_BANDS, load
 from service.store.database import Store
 from service.store.tables import runs, snapshots
@@ -94,8 +94,10 @@ def main() -> None:
 def fill(home: Home) -> None:
     """A SIMULATED archive, its model and its snapshot, ten years of copies of that, and hourly runs."""
     settings = load(home)
-    if prepare(home, settings, datetime.now(UTC), print):
-        sys.exit("the home could not be prepared")
+    for what, arguments in lacking(home, settings, datetime.now(UTC)):
+        print(f"preparing {what}")
+        command(home, *arguments)
+    command(home, "recompute")
     now, store = datetime.now(UTC), Store.of(home)
     with store.writing() as connection:
         issued = dict(connection.execute(sa.select(snapshots)).mappings().one())
@@ -110,11 +112,18 @@ def fill(home: Home) -> None:
     print(f"database: {home.database.stat().st_size / 1e6:.0f} MB, {WEEKS + 1} snapshots")
 
 
+def command(home: Home, *arguments: str, **environment: str) -> None:
+    """Run a `vigie` command over a home."""
+    line = [sys.executable, "-m", "riskmodel", "--home", str(home.root), *arguments]
+    subprocess.run(line, env=os.environ | environment, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - ourselves
+
+
 @contextlib.contextmanager
 def vigie(home: Home, port: int, workers: int) -> Iterator[subprocess.Popen[bytes]]:
     """`vigie web` over a home."""
     line = [sys.executable, "-m", "riskmodel", "--home", str(home.root), "web", "--port", str(port)]
-    server = subprocess.Popen([*line, "--workers", str(workers)])  # noqa: S603 - ourselves
+    line += ["--workers", str(workers)]
+    server = subprocess.Popen(line, env=os.environ | {"VIGIE_ACCESS_LOG_PER_SECOND": "0"})  # noqa: S603 - ourselves
     try:
         yield server
     finally:
@@ -168,9 +177,7 @@ def recomputing(home: Home) -> Iterator[None]:
             if ended.is_set():
                 return
             bands = {**DEFAULT_BANDS, "low": 10 + number / 1000}
-            environment = {**os.environ, "VIGIE_BANDS": json.dumps(bands)}
-            line = [sys.executable, "-m", "riskmodel", "--home", str(home.root), "recompute"]
-            subprocess.run(line, env=environment, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - ourselves
+            command(home, "recompute", VIGIE_BANDS=json.dumps(bands))
             made[0] += 1
 
     thread = threading.Thread(target=loop)
@@ -223,7 +230,7 @@ def show_addresses(home: Home, port: int) -> None:
     for path in addresses(home):
         anew, kept = [], []
         for number in range(15):
-            anew.append(timed(partial(ask, port, path, {"Host": f"h{number}:1"})))  # nothing is kept for another host
+            anew.append(timed(partial(ask, port, path, {"If-Match": f'"{number}"'})))  # is always asked of Flask
             kept.append(timed(partial(ask, port, path)))
         status = str(ask(port, path)[0])
         table.add_row(path, status, *(f"{1e3 * statistics.median(times):.1f}" for times in (anew, kept)))

@@ -81,15 +81,24 @@ def now(connection: sa.Connection, region: str, simulated: bool | None) -> Curso
     return Cursor(connection.scalar(sa.select(sa.func.max(changes.c.id))) or 0, region, REALMS[simulated])
 
 
+def start(connection: sa.Connection, region: str, simulated: bool | None) -> Cursor:
+    """The cursor before all that is kept."""
+    oldest = connection.scalar(sa.select(sa.func.min(changes.c.id))) or 1
+    return Cursor(oldest - 1, region, REALMS[simulated])
+
+
 def since(connection: sa.Connection, seen: Cursor, simulated: bool | None, limit: int, at: datetime) -> Batch:
     """At most `limit` changes behind a cursor, in the realm in service.
 
     If that is not the realm of the cursor, the first change says so: what was learned before no longer holds. Raises
-    BadInput for a cursor from beyond the newest change, as it is left behind when a database is restored.
+    BadInput for a cursor from beyond the newest change, as it is left behind when a database is restored, and for one
+    whose next change may have been pruned.
     """
-    newest = connection.scalar(sa.select(sa.func.max(changes.c.id))) or 0
-    if seen.after > newest:
+    oldest, newest = connection.execute(sa.select(sa.func.min(changes.c.id), sa.func.max(changes.c.id))).one()
+    if seen.after > (newest or 0):
         raise BadInput("this cursor is newer than every change there is: the database was restored from a backup")
+    if oldest is not None and seen.after < oldest - 1:
+        raise BadInput("this cursor is older than the changes that are kept")
     realm = REALMS[simulated]
     told: list[dict[str, Any]] = []
     if seen.realm != realm:

@@ -36,16 +36,19 @@ log = logging.getLogger("vigie.polling")
 LOOK_EVERY = 0.1
 """How often the watcher looks at the marks [s]."""
 
-ROOM = 16 * 2**20
-"""How many bytes of answers are kept [bytes]; what finds no room is answered by Flask each time."""
+ROOM = 8 * 2**20
+"""How many bytes of answers are kept [bytes]; those that nobody has asked for the longest make room for others."""
 
-WANTED_FOR = 3600.0
+LARGEST = ROOM // 32
+"""What is larger is answered by Flask each time [bytes]."""
+
+WANTED_FOR = 600.0
 """How long after it was last asked for an answer is made anew without being asked for [s]."""
 
 LOCKS = 64
 
-ASKED = 3
-"""How many parts of a key are there in every request: path, query and host."""
+ASKED = 2
+"""How many parts of a key are there in every request: path and query. No answer depends on the host that is named."""
 
 Headers = list[tuple[str, str]]
 Key = tuple[str, ...]
@@ -86,7 +89,7 @@ class Answer:
             if name.strip() and name.strip().lower() != "accept-encoding"
         )
         self.key = (*_asked(environ), *(environ.get(name, "") for name in self.vary))
-        self.body, self.tag, self.used = body, told["etag"], float("-inf")
+        self.body, self.tag, self.used = body, told["etag"], time.monotonic()
         self.dated = Dated(marks, page=kind == "text/html")
         self.coded = freshness.thin(body) if kind in freshness.THIN else None
         self._made = NEVER
@@ -135,6 +138,7 @@ class Table:
         self.answers: dict[Key, Answer] = {}
         self.vary: dict[Key, tuple[str, ...]] = {}
         self.size = 0
+        self._keeping = threading.Lock()
 
     def find(self, environ: "WSGIEnvironment") -> Answer | None:
         """The kept answer to a request, by all that Flask says it varies with."""
@@ -143,11 +147,18 @@ class Table:
         return None if vary is None else self.answers.get((*asked, *[environ.get(name, "") for name in vary]))
 
     def keep(self, answer: Answer) -> None:
-        """Keep an answer, if there is room."""
-        if self.size + answer.size <= ROOM:
-            self.size += answer.size
+        """Keep an answer, if it is not too large."""
+        if answer.size > LARGEST:
+            return
+        with self._keeping:
             self.vary[answer.key[:ASKED]] = answer.vary
+            if (before := self.answers.get(answer.key)) is not None:
+                self.size -= before.size
             self.answers[answer.key] = answer
+            self.size += answer.size
+            while self.size > ROOM:
+                oldest = min(self.answers.values(), key=lambda kept: kept.used)
+                self.size -= self.answers.pop(oldest.key).size
 
 
 class Turns:
@@ -226,9 +237,9 @@ class Polling:
             else:
                 self._gone = False
                 if seen != table.marks:
-                    still = time.monotonic() - WANTED_FOR
-                    used = (answer for answer in table.answers.values() if answer.used > still)
-                    self._wanted = {**self._wanted, **{a.key: Wanted(a.key, a.vary, a.used) for a in used}}
+                    still, kept = time.monotonic() - WANTED_FOR, [*table.answers.values()]
+                    wanted = [*self._wanted.values(), *(Wanted(a.key, a.vary, a.used) for a in kept if a.used > still)]
+                    self._wanted = {one.key: one for one in sorted(wanted, key=lambda one: -one.used)}
                     self._known = frozenset(key[:ASKED] for key in self._wanted)
                     turn, table = self._turns.turn(turn), Table(seen, turn)
             table.turn = turn
@@ -297,10 +308,11 @@ class Polling:
             wanted = self._wanted.pop(next(iter(self._wanted)))
             environ = _environ(wanted)
             with self._asking[hash(_asked(environ)) % LOCKS]:
-                if self._table.find(environ) is None:
-                    self._ask(environ, _unheard)
+                if self._table.find(environ) is not None:
+                    continue
+                self._ask(environ, _unheard)
             if (filled := self._table.find(environ)) is not None:
-                filled.used = max(filled.used, wanted.used)
+                filled.used = wanted.used  # we are no client: what nobody asks for is forgotten in the end
 
 
 class _Stream:
@@ -320,7 +332,7 @@ class _Stream:
 
 
 def _asked(environ: "WSGIEnvironment") -> Key:
-    return environ["PATH_INFO"], environ.get("QUERY_STRING", ""), environ.get("HTTP_HOST", "")
+    return environ["PATH_INFO"], environ.get("QUERY_STRING", "")
 
 
 def _whole(chunks: Iterable[bytes]) -> bytes:
@@ -333,8 +345,8 @@ def _whole(chunks: Iterable[bytes]) -> bytes:
 
 def _environ(wanted: "Wanted | Answer") -> "WSGIEnvironment":
     """A request that is answered with it."""
-    path, query, host, *varied = wanted.key
-    environ: WSGIEnvironment = {"PATH_INFO": path, "QUERY_STRING": query, "HTTP_HOST": host}
+    path, query, *varied = wanted.key
+    environ: WSGIEnvironment = {"PATH_INFO": path, "QUERY_STRING": query}
     environ |= {name: value for name, value in zip(wanted.vary, varied, strict=True) if value}
     setup_testing_defaults(environ)
     return environ

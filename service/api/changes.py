@@ -158,11 +158,10 @@ def live(response: Response) -> Response:
 def _asked(sight: Reading, text: str | None) -> Cursor:
     """The cursor that a client sent; the place of now where it sent none."""
     region = sight.settings.region
-    seen = followed.now(sight.connection, region, sight.simulated)
     if text is None:
-        return seen
+        return followed.now(sight.connection, region, sight.simulated)
     if text == START:
-        return Cursor(0, seen.region, seen.realm)
+        return followed.start(sight.connection, region, sight.simulated)
     try:
         return followed.cursor(text, region)
     except BadInput as wrong:

@@ -122,6 +122,7 @@ class Operation:
             given.append(_checked(self.takes, request.get_json(), "bad-body", "field"))
         said = self.view(*given, **where)
         if isinstance(said, Response):
+            said.vary.add("Accept")
             return said
         text = form.render(said, asked) if form else current_app.json.dumps(said)
         answer = Response(text, content_type=f"{form.media}; charset=utf-8" if form else JSON)

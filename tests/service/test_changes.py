@@ -17,6 +17,7 @@ from issued import NOW, Issuer
 from service import changes
 from service.alerts import lifecycle, rules
 from service.app import create_app
+from service.store.tables import changes as table
 from service.store.tables import snapshots
 from service.withdrawal import withdraw
 
@@ -208,6 +209,17 @@ def test_what_is_no_cursor_of_ours_is_a_problem(home: Issuer, client: FlaskClien
         answer = client.get(path, query_string={"since": since})
         assert (answer.status_code, answer.json["type"]) == (400, "urn:vigie:problem:bad-cursor"), path
         assert answer.json["why"]
+
+
+def test_a_cursor_whose_next_change_was_pruned_is_a_problem_and_not_a_gap(home: Issuer, client: FlaskClient) -> None:
+    for _ in range(4):
+        issue(home)
+    cursors = [change["cursor"] for change in told(client)["data"]]
+    with home.store.writing() as connection:
+        connection.execute(sa.delete(table).where(table.c.id <= 2))
+    assert client.get("/v1/changes", query_string={"since": cursors[0]}).json["type"] == "urn:vigie:problem:bad-cursor"
+    assert [c["snapshot_id"] for c in told(client, cursors[1])["data"]] == [3, 4]
+    assert [c["snapshot_id"] for c in told(client)["data"]] == [3, 4]
 
 
 @pytest.mark.parametrize("limit", ["0", "1001", "-1", "x", "", "1e2"])

@@ -3,7 +3,9 @@
 import gzip
 import hashlib
 import os
+import re
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -298,13 +300,45 @@ def test_without_the_store_the_last_answers_go_on_and_grow_older(home: Issuer, k
     assert kept.get("/v1/scores").json["snapshot_id"] == 2
 
 
-def test_no_more_is_kept_than_there_is_room_for(kept: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_is_kept_than_there_is_room_for(app: Flask, kept: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked for again and again stays; who asks in many ways drives out what nobody asks for."""
     monkeypatch.setattr("service.polling.ROOM", 50_000)
+    kept.get("/v1/scores.csv")
+    reached = asked(app)
     for number in range(40):
         assert kept.get("/v1/scores", headers={"Accept": f"application/json;q=0.{number + 101}"}).status_code == 200
+        kept.application._table.find({"PATH_INFO": "/v1/scores.csv"}).used = time.monotonic()
+        assert kept.get("/v1/scores.csv").status_code == 200
+    assert len(reached) == 40
     table = kept.application._table
     assert 0 < table.size <= 50_000
     assert sum(answer.size for answer in table.answers.values()) == table.size
+
+
+def test_no_answer_depends_on_the_host_that_is_named(app: Flask) -> None:
+    """So one kept answer serves all names of the machine, and nobody fills the room with invented ones."""
+    client = app.test_client()
+    for rule in app.url_map.iter_rules():
+        path = re.sub(r"<(?:[^<>]+:)?(\w+)>", lambda name: {"iso3": "MLI"}.get(name[1], "1"), rule.rule)
+        if "GET" in (rule.methods or ()) and path not in ("/v1/stream", "/metrics"):
+            one, other = (client.get(path, headers={"Host": host}) for host in ("one.example", "other.example:81"))
+            assert (one.status, one.data, sorted(one.headers)) == (other.status, other.data, sorted(other.headers)), (
+                path
+            )
+
+
+def test_what_nobody_asks_for_is_not_made_anew_for_ever(
+    home: Issuer, app: Flask, kept: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.polling.WANTED_FOR", 0.5)
+    kept.get("/v1/scores")
+    reached = asked(app)
+    for number in range(2):
+        home.issue(at=NOW + timedelta(minutes=number))
+        look(kept)
+        kept.application._fill()
+        time.sleep(0.6)
+    assert reached == ["/v1/scores?"]
 
 
 def test_equal_marks_mean_equal_answers_whoever_reads_them(home: Issuer, clock: Clock) -> None:
