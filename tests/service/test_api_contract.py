@@ -39,6 +39,13 @@ SHOWN = ("/", "/country/{iso3}", "/docs", "/scorecard")
 PAGES = {f"{under}{page}" for page in SHOWN for under in ("", "/{language}")} | {"/static/{filename}"}
 ATOM = "{http://www.w3.org/2005/Atom}"
 CASES = 2000
+MORE_THAN_A_SCHEMA_SAYS = """
+[[operations]]
+include-path-regex = "^/v1/(events|changes|stream|scores|forecasts|indicators|drivers|whatif|recompute|tasks)"
+checks.positive_data_acceptance.enabled = false
+"""
+"""That `to` is not before `from`, that a day is past, that a code is a country's and that a cursor was given out here
+are no matters of a schema, so what fits it may still be refused."""
 
 
 def clock() -> datetime:
@@ -559,13 +566,12 @@ def listening(tmp_path: Path) -> Iterator[tuple[str, str]]:
 def test_no_question_is_answered_otherwise_than_described(
     listening: tuple[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "schemathesis.toml").write_text(MORE_THAN_A_SCHEMA_SAYS)
     address, key = listening
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "run", f"{address}/openapi.json"),
-        *("--checks", "all", "--header", f"Authorization: Bearer {key}"),
-        # That a day was, that it is over, that a country is of the region: rules that no schema says.
-        *("--exclude-checks", "positive_data_acceptance"),
-        *("--max-examples", "60", "--workers", "2", "--seed", "20230726", "--generation-database", "none"),
+        *("--header", f"Authorization: Bearer {key}"),  # all checks run; naming them would void the exceptions
+        *("--max-examples", "35", "--workers", "2", "--seed", "20230726", "--generation-database", "none"),
         *("--no-color", "--warnings", "off"),
     ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
