@@ -105,7 +105,7 @@ def create_app(home: Home | None = None, *, clock: Callable[[], datetime] = lamb
 
 def worker() -> "WSGIApplication":
     """The application in a worker of the web server, which ends with the process that started it."""
-    end_with_parent(os.getppid(), grace=0.5)
+    end_with_parent(grace=0.5)
     app = create_app()
     parts: Parts = app.extensions["vigie"]
     logs.start(parts.settings.log_format)

@@ -91,6 +91,7 @@ def web(home: Home, host: str, port: int, workers: int) -> None:
     os.environ[telemetry.FOLDER] = str(telemetry.fresh_folder(home))
     logs.start(settings.log_format)
     processes.end_with_parent()
+    os.environ[processes.PARENT] = str(os.getpid())  # workers are ours, and may come to life after we have died
     server = Granian(
         "service.app:worker",
         factory=True,

@@ -8,7 +8,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
@@ -77,7 +77,8 @@ class Past:
 class Served:
     """A snapshot as it stands at the moment `now`; every payload is made from one.
 
-    One about the past says so, and stands as it stood then; `id` is None for one that was never issued.
+    One about the past says so, and stands as it stood then; `id` is None for one that was never issued. `failing` says
+    that the newest run that has ended went wrong: what has come in since was not looked at.
     """
 
     id: int | None
@@ -87,6 +88,7 @@ class Served:
     now: datetime
     next_run_at: datetime | None
     past: Past | None = None
+    failing: bool = False
 
     @property
     def countries(self) -> list[dict[str, Any]]:
@@ -103,10 +105,10 @@ class Served:
 
     @property
     def status(self) -> Status:
-        """How old the data are; the age of the snapshot is another question."""
+        """How old the data are, and `late` at least while runs fail; the age of the snapshot is another question."""
         if self.data_age_days > self.settings.stale_after_days:
             return "stale"
-        return "late" if self.data_age_days > self.settings.late_after_days else "fresh"
+        return "late" if self.failing or self.data_age_days > self.settings.late_after_days else "fresh"
 
     @property
     def overdue(self) -> bool:
@@ -127,7 +129,10 @@ def served(connection: sa.Connection, settings: Settings, *, simulated: bool, no
         .order_by(snapshots.c.id.desc())
         .limit(1)
     ).one_or_none()
-    return None if row is None else standing(row, settings, now, next_run_at(connection, settings))
+    if row is None:
+        return None
+    found = standing(row, settings, now, next_run_at(connection, settings))
+    return replace(found, failing=failing(connection, settings))
 
 
 def standing(row: sa.Row[Any], settings: Settings, now: datetime, then: datetime | None) -> Served:
@@ -147,6 +152,13 @@ def last_good_run_at(connection: sa.Connection, settings: Settings) -> datetime 
         sa.select(sa.func.max(runs.c.finished_at)).where(runs.c.region == settings.region, runs.c.status.in_(GOOD))
     )
     return moment
+
+
+def failing(connection: sa.Connection, settings: Settings) -> bool:
+    """Whether the newest run that has ended went wrong."""
+    ended = sa.select(runs.c.status).where(runs.c.region == settings.region, runs.c.finished_at.is_not(None))
+    status: str | None = connection.scalar(ended.order_by(runs.c.id.desc()).limit(1))
+    return status is not None and status not in GOOD
 
 
 def meta(now_served: Served, iso3: str | None = None, reasons: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -289,7 +289,15 @@ class Polling:
         said = json.loads(body)
         if not isinstance(said, dict) or not said.get("data_as_of"):
             return None
-        served = payloads.Served(said["snapshot_id"], said["digest"], said, self._parts.settings, now, None)
+        served = payloads.Served(
+            said["snapshot_id"],
+            said["digest"],
+            said,
+            self._parts.settings,
+            now,
+            None,
+            failing=said["status"] != "fresh",  # with the store gone, nothing can have become better
+        )
         said |= {"data_age_days": served.data_age_days, "status": served.status}
         return self._app.json.dumps(said).encode()
 

@@ -126,6 +126,17 @@ def test_what_is_unknown_is_null_with_its_reason(real: Issuer, client: FlaskClie
     assert client.get("/v1/scores/MLI").json["data"]["reasons"] == {"onset_probability": "not_quiet"}
 
 
+def test_while_runs_fail_what_is_served_is_late_at_least(real: Issuer, client: FlaskClient, clock: Clock) -> None:
+    clock.now = datetime(2023, 1, 10, 9, tzinfo=UTC)
+    assert client.get("/v1/scores").json["status"] == "fresh"
+    real.run("failed", error="a file was altered")
+    assert client.get("/v1/scores").json["status"] == "late"
+    real.run("running")
+    assert client.get("/v1/scores").json["status"] == "late"
+    real.run("unchanged", snapshot=1)
+    assert client.get("/v1/scores").json["status"] == "fresh"
+
+
 @pytest.mark.parametrize(
     ("days", "status"), [(0, "fresh"), (55, "fresh"), (56, "late"), (100, "late"), (101, "stale"), (1400, "stale")]
 )

@@ -1,0 +1,313 @@
+"""Faults that strike a running Vigie: nothing is lost, nothing comes twice, nothing is served that was not computed.
+
+A short seeded set runs always; `pytest -m long` strikes for minutes and prints what it counted.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from siege import PATIENCE, Siege, besieged, until
+
+from riskmodel import bundle
+from riskmodel.errors import VigieError
+from service import processes
+
+if TYPE_CHECKING:
+    from postgres_server import Server
+
+ROOM = 24 * 2**20
+"""The size of a disk that is filled [bytes]."""
+
+STRIKES = 30
+"""How often the long set strikes, for each seed."""
+
+KILLS = (("worker",), ("web",), ("scheduler",), ("recompute",), ("alerts", "deliver"))
+
+Away = Callable[[], None]
+
+
+@pytest.fixture(autouse=True)
+def database(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """SQLite in a folder of its own, which can be taken away in one step; or PostgreSQL."""
+    with request.getfixturevalue("databases")():
+        if request.config.getoption("--database") == "sqlite":
+            (tmp_path / "db").mkdir()
+            monkeypatch.setenv("VIGIE_DATABASE_URL", f"sqlite:///{tmp_path}/db/vigie.db")
+        yield
+
+
+@pytest.fixture
+def outage(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Away, Away]:
+    """How the database goes away, and how it comes back."""
+    if request.config.getoption("--database") == "postgresql":
+        server: Server = request.getfixturevalue("postgresql")
+        return server.stop, server.start
+    here, away = tmp_path / "db", tmp_path / "away"
+    return lambda: (here.rename(away), None)[1], lambda: (away.rename(here), None)[1]
+
+
+def strike(siege: Siege, *words: str) -> None:
+    """Let new data come in, and kill a process at a random moment of what follows."""
+    siege.revise()
+    if words in (("recompute",), ("alerts", "deliver")):
+        until(lambda: siege.at_work(*words), f"{words} is at work; log:\n{siege.said()[-3000:]}")
+    time.sleep(siege.rng.uniform(0, 0.5 if "deliver" in words else 2.5))
+    siege.kill(*words)
+
+
+def test_killed_at_random_moments_nothing_is_lost_and_nothing_comes_twice(tmp_path: Path) -> None:
+    with besieged(tmp_path, seed=6) as siege:
+        for words in siege.rng.sample(KILLS, len(KILLS)):
+            strike(siege, *words)
+        siege.until_current()
+        siege.revise()
+        time.sleep(siege.rng.uniform(0, 2))
+        siege.kill_all()
+        siege.until_current()
+        counts = siege.settle()
+    assert counts["kill -9 of all at once"] == 1
+    assert counts["snapshots"] >= 3
+    assert counts["bodies"]
+
+
+def test_a_web_worker_that_comes_to_life_after_its_server_was_killed_ends(tmp_path: Path) -> None:
+    """It would hold the port against the next server, and serve for ever."""
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    environment = {**os.environ, "VIGIE_HOME": str(tmp_path / "home"), processes.PARENT: str(killed.pid)}
+    line = [
+        sys.executable,
+        "-c",
+        "import threading; from service.app import worker; worker(); threading.Event().wait()",
+    ]
+    worker = subprocess.Popen(line, env=environment)
+    try:
+        assert worker.wait(PATIENCE) != 0
+    finally:
+        worker.kill()
+
+
+def test_what_was_altered_is_refused_and_the_last_good_snapshot_is_served_as_late(tmp_path: Path) -> None:
+    """First a file of the archive, then the model in service; each is named, and goes on when it is put back."""
+    with besieged(tmp_path, seed=7) as siege:
+        archive_file(siege)
+        model_file(siege)
+        siege.settle()
+
+
+def archive_file(siege: Siege) -> None:
+    file = siege.archive.root / siege.archive.ingests()[-1].data
+    with altered(file):
+        error = refused(siege)
+        assert f"VIGIE_HOME/archive/{file.relative_to(siege.archive.root)} was altered" in error
+        assert f"{file} was altered" in siege.said()
+    siege.counts["archive file altered"] += 1
+    put_right(siege)
+
+
+def model_file(siege: Siege) -> None:
+    path = bundle.champion(siege.home.models, simulated=False)
+    assert path
+    with altered(path / "model.joblib"):
+        error = refused(siege)
+        assert path.name in error
+        assert "digest" in error
+    siege.counts["model altered"] += 1
+    put_right(siege)
+
+
+@contextmanager
+def altered(file: Path) -> Iterator[None]:
+    """One bit of a file is another for a while."""
+    right = file.read_bytes()
+    place = len(right) // 2
+    file.write_bytes(right[:place] + bytes([right[place] ^ 1]) + right[place + 1 :])
+    yield
+    file.write_bytes(right)
+
+
+def refused(siege: Siege) -> str:
+    """New data are refused with a reason, which is returned; what is served says that it is late."""
+    before, run = siege.scores(), siege.newest_run().id
+    siege.revise()
+    until(lambda: siege.newest_run().id > run, "another run has ended")
+    assert siege.newest_run().status == "failed"
+    said = until(lambda: (got := siege.scores())["status"] == "late" and got, "what is served is late")
+    assert (said["snapshot_id"], said["data"]) == (before["snapshot_id"], before["data"])
+    assert siege.client.get("/readyz")[0] == 200
+    page = siege.client.get("/?lang=en")[2].decode()
+    assert "The latest computation failed: this is what the one before it found." in page
+    listed = json.loads(siege.client.get("/v1/runs")[2])["data"][0]
+    assert (listed["status"], listed["error"]) == ("failed", siege.newest_run().error)
+    return str(listed["error"])
+
+
+def put_right(siege: Siege) -> None:
+    """What was wrong is right again: the next run goes well."""
+    siege.revise()
+    siege.until_current()
+    until(lambda: siege.scores()["status"] == "fresh", "what is served is fresh")
+
+
+def test_while_the_database_is_gone_what_was_asked_before_is_served(tmp_path: Path, outage: tuple[Away, Away]) -> None:
+    with besieged(tmp_path, seed=8) as siege:
+        database_gone(siege, *outage)
+        siege.settle()
+
+
+def database_gone(siege: Siege, goes: Away, comes: Away) -> None:
+    siege.revise()
+    time.sleep(siege.rng.uniform(0, 3))
+    before = siege.scores()
+    siege.allowed.add("unreadable-store")
+    goes()
+    try:
+        until(lambda: siege.client.get("/readyz")[0] == 503, "readyz tells it")
+        time.sleep(siege.rng.uniform(0, 3))
+        assert siege.client.get("/healthz")[0] == 200
+        assert siege.scores()["snapshot_id"] >= before["snapshot_id"]
+    finally:
+        comes()
+    until(lambda: siege.client.get("/readyz")[0] == 200, "ready again")
+    siege.allowed.clear()
+    siege.counts["database gone and back"] += 1
+    put_right(siege)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk with little room, on which home and database stand."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={ROOM}", "vigie-test", str(disk)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a small disk (root)")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_when_the_disk_is_full_it_says_so_and_goes_on_when_there_is_room(
+    small_disk: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if request.config.getoption("--database") == "sqlite":
+        monkeypatch.setenv("VIGIE_DATABASE_URL", f"sqlite:///{small_disk}/vigie.db")
+    with besieged(small_disk, seed=9, log=small_disk.parent / "up.log") as siege:
+        disk_full(siege, small_disk)
+        siege.settle()
+
+
+def disk_full(siege: Siege, disk: Path) -> None:
+    ballast = disk / "ballast"
+    before = siege.scores()
+    siege.revise()
+    fill(ballast)
+    with pytest.raises((VigieError, OSError), match=r"(?i)no space left"):
+        siege.revise()
+    until(lambda: "full" in siege.said() or "No space left" in siege.said(), "it is said")
+    time.sleep(siege.rng.uniform(0, 2))
+    assert siege.scores()["snapshot_id"] >= before["snapshot_id"]
+    ballast.unlink()
+    siege.counts["disk full"] += 1
+    put_right(siege)
+
+
+def fill(ballast: Path) -> None:
+    """Leave no byte free."""
+    with suppress(OSError), ballast.open("wb", buffering=0) as file:
+        for size in (2**20, 2**12, 1):
+            with suppress(OSError):
+                while file.write(bytes(size)):
+                    pass
+
+
+CLOCK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+static long moved(void) {
+    char text[32] = {0};
+    int file = open(getenv("MOVED_BY"), O_RDONLY);
+    if (file < 0) return 0;
+    long seconds = read(file, text, 31) > 0 ? atol(text) : 0;
+    close(file);
+    return seconds;
+}
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int (*truly)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, "clock_gettime");
+    int failed = truly(clock, now);
+    if (!failed && clock == CLOCK_REALTIME) now->tv_sec += moved();
+    return failed;
+}
+time_t time(time_t *where) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (where) *where = now.tv_sec;
+    return now.tv_sec;
+}
+int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+    struct timespec exact;
+    clock_gettime(CLOCK_REALTIME, &exact);
+    now->tv_sec = exact.tv_sec;
+    now->tv_usec = exact.tv_nsec / 1000;
+    return 0;
+}
+"""
+"""A clock of the wall that a file moves by so many seconds; the monotonic one is left alone.
+
+libfaketime does as much and more, but with it every `time.sleep` of Python fails: it answers EINVAL.
+"""
+
+
+@pytest.fixture
+def movable_clock(tmp_path: Path) -> dict[str, str]:
+    """The environment of processes whose clock the file `clock` moves [s]."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None or not sys.platform.startswith("linux"):
+        pytest.skip("needs a C compiler on Linux, for a clock that can be moved")
+    source, library = tmp_path / "clock.c", tmp_path / "clock.so"
+    source.write_text(CLOCK)
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
+    (tmp_path / "clock").write_text("0")
+    return {"LD_PRELOAD": str(library), "MOVED_BY": str(tmp_path / "clock")}
+
+
+def test_a_clock_set_back_or_forward_stops_nothing(tmp_path: Path, movable_clock: dict[str, str]) -> None:
+    with besieged(tmp_path, seed=10, **movable_clock) as siege:
+        for moved in ("-10800", "1200"):
+            before: dict[str, Any] = siege.scores()
+            (tmp_path / "clock").write_text(moved)
+            siege.revise()
+            siege.until_current()
+            assert siege.scores()["snapshot_id"] > before["snapshot_id"]
+            siege.counts["clock moved"] += 1
+        siege.settle()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(10))
+def test_the_long_set(tmp_path: Path, outage: tuple[Away, Away], seed: int) -> None:
+    """Many faults in one life of a home."""
+    with besieged(tmp_path, seed=100 + seed) as siege:
+        for number in range(STRIKES):
+            strike(siege, *siege.rng.choice(KILLS))
+            if number % 10 == 9:
+                siege.until_current()
+                siege.rng.choice((archive_file, model_file, Siege.kill_all))(siege)
+            if number % 15 == 14:
+                database_gone(siege, *outage)
+        counts = siege.settle()
+    print("\n".join(f"{name:30} {count:7,}" for name, count in sorted(counts.items())))
