@@ -230,7 +230,8 @@ class Past:
 def scores(said: NDArray[np.int32], cell: Cell, deaths: int, past: Past, forecaster: str) -> dict[str, Any]:
     """All that is to be said of one forecast, draws of shape (lead, draw) [deaths], once `deaths` have come.
 
-    `pit` is randomised by a number that hangs on the cell and the forecaster alone, so that it is always the same.
+    `pit` is randomised by a number that hangs on the cell and the forecaster alone, so that it is always the same;
+    `within_50` and `within_90` are the parts of the outcome that the intervals held, as back-tests have them.
     """
     drawn = said[cell.lead - cell.months : cell.lead].sum(axis=0)
     below, upto = float((drawn < deaths).mean()), float((drawn <= deaths).mean())
@@ -241,8 +242,8 @@ def scores(said: NDArray[np.int32], cell: Cell, deaths: int, past: Past, forecas
         "log_crps": float(scoring.log_crps(drawn, np.array(deaths))),
         "ign": float(scoring.ignorance(drawn, np.array(deaths))),
         "mis": float(scoring.interval_score(drawn, np.array(deaths))),
-        "within_50": bool(scoring.covered(drawn, np.array(deaths), 0.5)),
-        "within_90": bool(scoring.covered(drawn, np.array(deaths), 0.9)),
+        "within_50": float(scoring.covered(np.array(below), np.array(upto), 0.5)),
+        "within_90": float(scoring.covered(np.array(below), np.array(upto), 0.9)),
         "pit": below + (upto - below) * int.from_bytes(seed[:6]) / 2**48,
         "probabilities": {str(rung): float(p) for rung, p in zip(RUNGS, chance, strict=True)},
         "active": past.active,

@@ -117,13 +117,14 @@ def undelivered(home: Home, retry: tuple[str, ...], dismiss: tuple[str, ...]) ->
 @click.pass_obj
 def deliver(home: Home) -> None:
     """Send the messages that are due, once; asked to stop, end with the message under way."""
-    from service import processes
+    from service import logs, processes
     from service.alerts import outbox
 
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     processes.end_with_parent()
     settings, store = _open(home)
+    logs.start(settings.log_format)
     counts = outbox.deliver_due(store, settings, _now, ended=ended.is_set)
     click.echo(", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) or "nothing was due")
 
