@@ -285,6 +285,7 @@ def movable_clock(tmp_path: Path) -> dict[str, str]:
     return {"LD_PRELOAD": str(library), "MOVED_BY": str(tmp_path / "clock")}
 
 
+@pytest.mark.long
 def test_a_clock_set_back_or_forward_stops_nothing(tmp_path: Path, movable_clock: dict[str, str]) -> None:
     with besieged(tmp_path, seed=10, **movable_clock) as siege:
         for moved in ("-10800", "1200"):
