@@ -25,8 +25,18 @@ def databases(request: pytest.FixtureRequest) -> Databases:
     return fresh
 
 
+@pytest.fixture(scope="module")
+def one_database(databases: Databases) -> Iterator[None]:
+    """One database for a home that the tests of a module share: the fixture that makes the home asks for it."""
+    with databases():
+        yield
+
+
 @pytest.fixture(autouse=True)
-def database(databases: Databases) -> Iterator[None]:
-    """Each test has a fresh database; a module whose tests share a home shares this too, by a fixture of this name."""
+def database(request: pytest.FixtureRequest, databases: Databases) -> Iterator[None]:
+    """Each test has a fresh database, but for those over a home that is shared."""
+    if "one_database" in request.fixturenames:
+        yield
+        return
     with databases():
         yield

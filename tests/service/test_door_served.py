@@ -6,8 +6,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -66,15 +66,8 @@ def web(home: Issuer, command: str = "web", **environment: str) -> Any:
     return running(line, port, home.home.root.parent / "log.txt", **environment)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def database(databases: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
-    """One database for the home that these tests share."""
-    with databases():
-        yield
-
-
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory, database: None) -> Issuer:
+def home(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> Issuer:
     made = Issuer(tmp_path_factory.mktemp("door") / "home")
     made.hold("real")
     made.issue()

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,15 +34,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SEED = 20261122
 
 
-@pytest.fixture(scope="module", autouse=True)
-def database(databases: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
-    """The tests that only look share a home, and so a database."""
-    with databases():
-        yield
-
-
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> Issuer:
+def lived(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> Issuer:
     return lived_in(tmp_path_factory.mktemp("lived") / "home")
 
 
@@ -53,13 +46,12 @@ def done(lived: Issuer) -> Exported:
 
 
 @pytest.fixture
-def own(tmp_path: Path, databases: Callable[[], AbstractContextManager[None]]) -> Iterator[Issuer]:
+def own(tmp_path: Path) -> Issuer:
     """A home of one's own, with one snapshot."""
-    with databases():
-        home = Issuer(tmp_path / "home")
-        home.hold("simulated")
-        home.issue(simulated=True)
-        yield home
+    home = Issuer(tmp_path / "home")
+    home.hold("simulated")
+    home.issue(simulated=True)
+    return home
 
 
 @contextmanager

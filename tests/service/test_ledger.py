@@ -3,8 +3,9 @@
 import hashlib
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from watch import Watch
 from service import ledger
 from service.app import create_app
 from service.ledger import Walked
+from service.store.backup import backup, restore
 from service.store.database import Store
 from service.store.tables import snapshots
 from service.store.values import canonical
@@ -32,7 +34,7 @@ COVERED = {
 
 
 @pytest.fixture(scope="module")
-def issued(tmp_path_factory: pytest.TempPathFactory) -> Watch:
+def issued(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> Watch:
     """Three snapshots, of which the second was withdrawn before the third was issued; a run found that unchanged."""
     watch = Watch(tmp_path_factory.mktemp("ledger") / "home")
     watch.model()
@@ -42,40 +44,42 @@ def issued(tmp_path_factory: pytest.TempPathFactory) -> Watch:
         if number == 1:
             withdraw(watch.store, [], 2, "a file of another country", NOW + timedelta(days=1, hours=1, microseconds=7))
     watch.run(NOW + timedelta(days=4))
-    with watch.store.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     return watch
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("tampered") / "vigie.db"
+def file(issued: Watch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What was issued, wherever that was, by way of a backup in a file of SQLite: bytes can be altered there."""
+    folder = tmp_path_factory.mktemp("file")
+    backup(issued.store, folder / "backup")
+    store = Store(f"sqlite:///{folder}/vigie.db")
+    restore(store, folder / "backup")
+    store.close()
+    with closing(sqlite3.connect(folder / "vigie.db")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return folder / "vigie.db"
 
 
-def walk(path: Path, head: str | None = None) -> Walked:
-    store = Store(f"sqlite:///{path}")
-    try:
-        with store.reading() as connection:
-            return ledger.walk(connection, head)
-    finally:
-        store.engine.dispose()
+def walk(store: Store, head: str | None = None) -> Walked:
+    with store.reading() as connection:
+        return ledger.walk(connection, head)
 
 
-def tampered(issued: Watch, place: Path, statement: str, *values: Any) -> tuple[str, ...]:
+def tampered(file: Path, statement: str, *values: Any) -> tuple[str, ...]:
     """What a walk finds once a statement was run past all safeguards on a copy of the database."""
-    for left in place.parent.glob("vigie.db*"):
-        left.unlink()
-    shutil.copy(issued.home.database, place)
-    with closing(sqlite3.connect(place)) as connection:
-        connection.execute("PRAGMA foreign_keys = OFF")
-        assert connection.execute(statement, values).rowcount >= 1
-        connection.commit()
-    return walk(place).faults
+    with tempfile.TemporaryDirectory() as folder:
+        place = shutil.copy(file, folder)
+        with closing(sqlite3.connect(place)) as connection:
+            connection.execute("PRAGMA foreign_keys = OFF")
+            assert connection.execute(statement, values).rowcount >= 1
+            connection.commit()
+        with closing(Store(f"sqlite:///{place}")) as store:
+            return walk(store).faults
 
 
-def cells(issued: Watch) -> Iterator[tuple[str, str, int, bytes]]:
+def cells(file: Path) -> Iterator[tuple[str, str, int, bytes]]:
     """Each cell that holds bytes: table, column, row, content."""
-    with closing(sqlite3.connect(issued.home.database)) as connection:
+    with closing(sqlite3.connect(file)) as connection:
         for table, columns in COVERED.items():
             for column in columns:
                 rows = connection.execute(f"SELECT rowid, CAST({column} AS BLOB) FROM {table} ORDER BY rowid")  # noqa: S608
@@ -83,7 +87,7 @@ def cells(issued: Watch) -> Iterator[tuple[str, str, int, bytes]]:
 
 
 def test_what_was_issued_holds(issued: Watch) -> None:
-    walked = walk(issued.home.database)
+    walked = walk(issued.store)
     assert walked.faults == ()
     assert (walked.snapshots, walked.forecasts) == (3, 3 * 6 * 7)
     newest = issued.rows(snapshots)[-1]
@@ -95,21 +99,21 @@ def test_what_was_issued_holds(issued: Watch) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(data=st.data())
-def test_any_single_altered_byte_is_found(issued: Watch, place: Path, data: st.DataObject) -> None:
-    held = data.draw(st.sampled_from(list(COVERED)).flatmap(lambda t: st.sampled_from(_of(issued, t))), label="cell")
+def test_any_single_altered_byte_is_found(file: Path, data: st.DataObject) -> None:
+    held = data.draw(st.sampled_from(list(COVERED)).flatmap(lambda t: st.sampled_from(_of(file, t))), label="cell")
     table, column, number, content = held
     at = data.draw(st.integers(0, len(content) - 1), label="byte")
     other = bytearray(content)
     other[at] ^= data.draw(st.integers(1, 255), label="flip")
     value = "?" if column in ("parquet", "csv") else "CAST(? AS TEXT)"
-    faults = tampered(issued, place, f"UPDATE {table} SET {column} = {value} WHERE rowid = ?", bytes(other), number)  # noqa: S608
+    faults = tampered(file, f"UPDATE {table} SET {column} = {value} WHERE rowid = ?", bytes(other), number)  # noqa: S608
     assert faults, (table, column, number, at)
     snapshot = number if table == "snapshots" else (number - 1) // (6 * 7) + 1
     assert any(f"snapshot {snapshot}" in fault for fault in faults), faults
 
 
-def _of(issued: Watch, table: str) -> list[tuple[str, str, int, bytes]]:
-    return [cell for cell in cells(issued) if cell[0] == table]
+def _of(file: Path, table: str) -> list[tuple[str, str, int, bytes]]:
+    return [cell for cell in cells(file) if cell[0] == table]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +129,8 @@ def _of(issued: Watch, table: str) -> list[tuple[str, str, int, bytes]]:
         ("UPDATE forecasts SET csv = NULL WHERE role = 'served'", "its CSV is altered"),
         ("UPDATE forecasts SET csv = parquet WHERE forecaster = 'zero'", "its CSV is altered"),
         (
-            "INSERT INTO forecasts SELECT 3, 'mine', location_code, role, parquet, csv, digest FROM forecasts LIMIT 1",
+            "INSERT INTO forecasts SELECT 3, 'mine', location_code, role, parquet, csv, digest FROM forecasts"
+            " WHERE location_code = 'MLI' LIMIT 1",
             "snapshot 3, draws of mine for MLI: inserted",
         ),
         ("UPDATE forecasts SET snapshot_id = 9 WHERE rowid = 1", "snapshot 9: missing, and draws tells of it"),
@@ -137,23 +142,23 @@ def _of(issued: Watch, table: str) -> list[tuple[str, str, int, bytes]]:
         ),
     ],
 )
-def test_rows_missing_inserted_or_altered_are_named(issued: Watch, place: Path, statement: str, found: str) -> None:
-    faults = tampered(issued, place, statement)
+def test_rows_missing_inserted_or_altered_are_named(file: Path, statement: str, found: str) -> None:
+    faults = tampered(file, statement)
     assert any(found in fault for fault in faults), faults
 
 
-def test_a_document_that_was_rewritten_with_its_digest_breaks_the_chain(issued: Watch, place: Path) -> None:
+def test_a_document_that_was_rewritten_with_its_digest_breaks_the_chain(issued: Watch, file: Path) -> None:
     first = issued.rows(snapshots)[0]
     said = canonical({**first.document, "source": "mine"})
     digest = hashlib.sha256(said.encode()).hexdigest()
-    faults = tampered(issued, place, "UPDATE snapshots SET document = ?, digest = ? WHERE id = 1", said, digest)
+    faults = tampered(file, "UPDATE snapshots SET document = ?, digest = ? WHERE id = 1", said, digest)
     assert faults == ("snapshot 2: it does not follow on the one before it",)
 
 
 def test_a_head_kept_elsewhere_shows_that_the_end_was_cut_or_forged(issued: Watch) -> None:
     middle = issued.rows(snapshots)[1].digest
-    assert walk(issued.home.database, middle).faults == ()
-    assert walk(issued.home.database, "0" * 64).faults == (f"no snapshot has the digest {'0' * 64}",)
+    assert walk(issued.store, middle).faults == ()
+    assert walk(issued.store, "0" * 64).faults == (f"no snapshot has the digest {'0' * 64}",)
 
 
 def test_the_command_says_what_holds_and_leaves_with_3_where_it_does_not(
@@ -186,14 +191,15 @@ def test_the_chain_is_told_page_by_page(issued: Watch) -> None:
 
 def test_an_empty_ledger_holds(tmp_path: Path) -> None:
     watch = Watch(tmp_path / "home")
-    assert walk(watch.home.database) == Walked(0, 0, None, ())
+    assert walk(watch.store) == Walked(0, 0, None, ())
     client = create_app(watch.home, clock=lambda: NOW).test_client()
     assert client.get("/v1/ledger").json["data"] == []
 
 
-def test_snapshots_of_before_draws_were_kept_hold_too(issued: Watch, tmp_path: Path) -> None:
+def test_snapshots_of_before_draws_were_kept_hold_too(
+    issued: Watch, tmp_path: Path, databases: Callable[[], AbstractContextManager[None]]
+) -> None:
     """An earlier Vigie wrote less into its documents, and the moment of issue to the microsecond."""
-    old = Watch(tmp_path / "home")
     document = {
         name: value
         for name, value in issued.rows(snapshots)[0].document.items()
@@ -202,7 +208,9 @@ def test_snapshots_of_before_draws_were_kept_hold_too(issued: Watch, tmp_path: P
     row = {name: document[name] for name in ("id", "region", "simulated", "previous_digest")}
     digest = hashlib.sha256(canonical(document).encode()).hexdigest()
     moment = NOW + timedelta(microseconds=5)
-    with old.store.writing() as connection:
-        kept = {**row, "issued_at": moment, "input_digest": "f" * 64, "digest": digest, "document": document}
-        connection.execute(sa.insert(snapshots).values(kept))
-    assert walk(old.home.database).faults == ()
+    kept = {**row, "issued_at": moment, "input_digest": "f" * 64, "digest": digest, "document": document}
+    with databases():
+        old = Watch(tmp_path / "home")
+        with old.store.writing() as connection:
+            connection.execute(sa.insert(snapshots).values(kept))
+        assert walk(old.store).faults == ()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -100,15 +100,8 @@ def gone(pid: int, within: float = 10.0) -> bool:
     return False
 
 
-@pytest.fixture(scope="module", autouse=True)
-def database(databases: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
-    """The tests share a home, and so a database."""
-    with databases():
-        yield
-
-
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def first(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> Path:
     """A home that `vigie up` has prepared from nothing, within the time that a first start may take."""
     home = tmp_path_factory.mktemp("up") / "home"
     with up(home) as running:

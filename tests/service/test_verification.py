@@ -330,7 +330,7 @@ def test_before_any_outcome_it_is_said_when_the_first_will_come(watch: Watch) ->
 
 
 @pytest.fixture(scope="module")
-def simulated(tmp_path_factory: pytest.TempPathFactory) -> Watch:
+def simulated(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> Watch:
     """Four months of service over a simulated archive that moves on with the clock."""
     made = Watch(tmp_path_factory.mktemp("simulated") / "home")
     made.model(simulated=True)
