@@ -1,7 +1,7 @@
 """The draws behind a snapshot as they are kept: a file for each forecaster and country, and what is read from one.
 
-Parquet for all, in the layout of `riskmodel.forecasting.layout`, leads 1-12; the same as gzipped CSV of what is served.
-It knows no store and no model.
+Parquet for all, in the layout of `riskmodel.forecasting.layout` with `simulated` beside it, leads 1-12; the same as
+gzipped CSV of what is served. It knows no store and no model.
 """
 
 import gzip
@@ -19,7 +19,7 @@ from pyarrow import csv
 
 from riskmodel.errors import Refused
 from riskmodel.forecasting.forecast import SERVED_LEADS, Forecast
-from riskmodel.forecasting.layout import SCHEMA, rows
+from riskmodel.forecasting.layout import rows
 
 Role = Literal["served", "baseline", "shadow"]
 
@@ -45,12 +45,13 @@ class Kept:
         return {name: getattr(self, name) for name in names}
 
 
-def kept(role: Role, forecaster: str, forecast: Forecast) -> list[Kept]:
+def kept(role: Role, forecaster: str, forecast: Forecast, *, simulated: bool) -> list[Kept]:
     """What is kept of a forecast: a country that could not be forecast has nothing."""
     files = []
     for iso3, draws in zip(forecast.iso3, forecast.draws, strict=True):
         if not np.isnan(draws).any():
             table = rows(forecast.only([iso3]), 1, SERVED_LEADS)
+            table = table.append_column("simulated", pa.array([simulated] * table.num_rows))
             files.append(Kept(role, forecaster, iso3, _parquet(table), _csv(table) if role == "served" else None))
     return files
 
@@ -75,7 +76,7 @@ def read(parquet: bytes, digest: str | None, whose: str) -> NDArray[np.int32]:
 def _parquet(table: pa.Table) -> bytes:
     """A small file: draws are counted, and the rest takes few values."""
     written = io.BytesIO()
-    others = [name for name in SCHEMA.names if name != "draw"]
+    others = [name for name in table.column_names if name != "draw"]
     encoded = {"use_dictionary": others, "column_encoding": {"draw": "DELTA_BINARY_PACKED"}}
     pq.write_table(table, written, compression="zstd", compression_level=9, **encoded)
     return written.getvalue()
@@ -83,8 +84,8 @@ def _parquet(table: pa.Table) -> bytes:
 
 def _csv(table: pa.Table) -> bytes:
     days = {name: table[name].cast(pa.date32()) for name in ("origin", "month")}
-    plain = pa.table({name: days.get(name, table[name]) for name in SCHEMA.names})
+    plain = pa.table({name: days.get(name, table[name]) for name in table.column_names})
     written = io.BytesIO()
-    written.write((",".join(SCHEMA.names) + "\n").encode())
+    written.write((",".join(table.column_names) + "\n").encode())
     csv.write_csv(plain, written, csv.WriteOptions(include_header=False, quoting_style="none"))
     return gzip.compress(written.getvalue(), compresslevel=6, mtime=0)

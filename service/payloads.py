@@ -4,8 +4,6 @@ them, runs, and CSV.
 Made for the API, the pages and the command line alike, from rows of the store and a given moment. It knows no web.
 """
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +14,7 @@ import sqlalchemy as sa
 
 from riskmodel import geography
 from riskmodel.months import first_day, last_day, month
+from service import spreadsheet
 from service.settings import Settings
 from service.store.tables import runs, snapshots
 from service.store.values import instant
@@ -370,15 +369,10 @@ def csv_text(payload: Mapping[str, Any], fields: Sequence[str] | None = None) ->
     columns = {column: column for column in COLUMNS} | {f"rung_{deaths}": "rungs" for deaths in rungs}
     columns |= {key: key for key in ("completeness", "data_quality", "reasons", "sources")}
     asked = [column for column, key in columns.items() if fields is None or key in ("location_code", *fields)]
-    said = {key: payload[key] for key in (*SAID, *OF_PAST) if key in payload} | {
-        "simulated": "true" if payload["simulated"] else "false"
-    }
-    text = io.StringIO()
-    voiced = [column for column in VOICED if fields is None or column in fields]
-    writer = csv.DictWriter(text, [*asked, *said, *voiced], extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows({**_flat(row), **said} for row in payload["data"])
-    return text.getvalue()
+    said = {key: payload[key] for key in (*SAID, *OF_PAST) if key in payload} | {"simulated": payload["simulated"]}
+    written = [*asked, *said, *(column for column in VOICED if fields is None or column in fields)]
+    lines = ({**_flat(row), **said} for row in payload["data"])
+    return spreadsheet.text(written, ([line.get(column) for column in written] for line in lines))
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -204,7 +204,7 @@ class Shadow:
             return cls(name, why_not=f"it forecasts {bundle.outcome} deaths")
         return cls(name, bundle)
 
-    def forecast(self, panel: Panel, origin: Month) -> tuple[list[Kept], dict[str, Any]]:
+    def forecast(self, panel: Panel, origin: Month, *, simulated: bool) -> tuple[list[Kept], dict[str, Any]]:
         """Its draws, and what the snapshot says of it; without draws a reason."""
         facts: dict[str, Any] = {"model_id": self.name, **dict.fromkeys(("digest", "origin", "escalation_probability"))}
         facts |= {"reason": self.why_not or None}
@@ -216,7 +216,8 @@ class Shadow:
             if (forecast.iso3, forecast.origin) != (panel.iso3, origin) or (forecast.draws < 0).any():
                 raise ValueError("what it answers is no forecast of these countries")
             said = _chances(panel, self.bundle.escalation.say(panel, forecast).probability)
-            return draws.kept("shadow", self.name, forecast), facts | {"escalation_probability": said}
+            files = draws.kept("shadow", self.name, forecast, simulated=simulated)
+            return files, facts | {"escalation_probability": said}
         except Exception as broken:
             log.warning("the challenger %s failed in the shadow: %s", self.name, broken)
             return [], {**facts, "reason": f"it failed: {type(broken).__name__}"}
@@ -228,14 +229,14 @@ def _chances(panel: Panel, probability: NDArray[np.float64]) -> dict[str, float 
     return {iso3: None if np.isnan(chance) else round(chance, 4) for iso3, chance in known}
 
 
-def _files(bundle: Bundle, panel: Panel, forecast: Forecast) -> list[Kept]:
+def _files(bundle: Bundle, panel: Panel, forecast: Forecast, *, simulated: bool) -> list[Kept]:
     """The draws that are served, and the baselines' beside them."""
     beside = [
         file
         for simple in BASELINES
-        for file in draws.kept("baseline", simple.name, simple.forecast(panel, forecast.origin))
+        for file in draws.kept("baseline", simple.name, simple.forecast(panel, forecast.origin), simulated=simulated)
     ]
-    return [*draws.kept("served", bundle.id, forecast), *beside]
+    return [*draws.kept("served", bundle.id, forecast, simulated=simulated), *beside]
 
 
 def content(
@@ -247,8 +248,8 @@ def content(
     seen = assessment.look(view, members, outcome, origin)
     observed, expected, completeness, panel = seen.observed, seen.expected, seen.completeness, seen.panel
     forecast = bundle.model.forecast(panel, origin)
-    files = _files(bundle, panel, forecast)
-    shadowing, shadowed = shadow.forecast(panel, origin) if shadow else ([], None)
+    files = _files(bundle, panel, forecast, simulated=view.simulated)
+    shadowing, shadowed = shadow.forecast(panel, origin, simulated=view.simulated) if shadow else ([], None)
     files += shadowing
     escalating = bundle.escalation.say(panel, forecast)
     scored = {row["location_code"]: row for row in country_scores(forecast, expected, settings.bands, escalating)}

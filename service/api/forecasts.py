@@ -96,7 +96,7 @@ def forecast(asked: OfPast, iso3: str) -> Payload:
     problems=(*UNSERVED, *OF_PAST, "unknown-country", "no-draws"),
 )
 def draws_parquet(asked: OfPast, iso3: str) -> Response:
-    """Origin, country, month, draw, deaths."""
+    """Origin, country, month, draw, deaths, simulated; files of an older Vigie lack the last."""
     with reading() as sight:
         served, content = _content(sight, asked, iso3, table.c.parquet)
         return _file(served, iso3, content, "parquet", PARQUET)

@@ -1,10 +1,9 @@
 """Payloads as tables: CSV for whoever reads them with a spreadsheet. It knows no resource."""
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from service import spreadsheet
 from service.api.openapi import Form, Payload
 from service.payloads import OF_PAST
 
@@ -27,13 +26,11 @@ def as_csv(rows: Callable[[Payload], Iterable[Mapping[str, Any]]], columns: Sequ
     said = [name for name in SAID if name not in columns]
 
     def text(payload: Payload, _: object) -> str:
-        lines = io.StringIO()
-        writer = csv.writer(lines)
         told = [*said, *(name for name in OF_PAST if name in payload)]
-        writer.writerow([*columns, *told])
-        beside = [_cell(payload[name]) for name in told]
-        writer.writerows([*(_cell(row[column]) for column in columns), *beside] for row in rows(payload))
-        return lines.getvalue()
+        beside = [payload[name] for name in told]
+        return spreadsheet.text(
+            [*columns, *told], ([*(row[name] for name in columns), *beside] for row in rows(payload))
+        )
 
     return Form("csv", "text/csv", text)
 
@@ -42,12 +39,3 @@ def listed(payload: Payload) -> list[Mapping[str, Any]]:
     """The rows of a payload whose data are a list of flat objects."""
     rows: list[Mapping[str, Any]] = payload["data"]
     return rows
-
-
-def _cell(value: object) -> object:
-    """A value as text: booleans as JSON has them, lists between semicolons, reasons as name=code."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Mapping):
-        return "; ".join(f"{name}={code}" for name, code in sorted(value.items()))
-    return "; ".join(map(str, value)) if isinstance(value, list) else value

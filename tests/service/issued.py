@@ -376,7 +376,7 @@ def lived_in(root: Path) -> Issuer:
         connection.execute(wrong.values(withdrawn_at=NOW + timedelta(minutes=3), withdrawn_why="an invented mistake"))
         connection.execute(sa.insert(event_lists).values(event_list()))
         connection.execute(sa.insert(events), [event(number) for number in range(250)])
-        text = b"origin,iso3,month,draw,deaths\n2022-12,MLI,2023-01,1,7\n"
+        text = b"origin,iso3,month,draw,deaths,simulated\n2022-12,MLI,2023-01,1,7,false\n"
         drawn = {"parquet": b"PAR1 not really PAR1", "csv": gzip.compress(text, mtime=0), "digest": "a" * 64}
         of_country = {"snapshot_id": 3, "forecaster": "pool", "location_code": "MLI", "role": "served"}
         connection.execute(sa.insert(forecasts).values(**of_country, **drawn))

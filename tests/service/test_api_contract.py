@@ -26,7 +26,7 @@ from flask.testing import FlaskClient
 from issued import NOW, TASK, Issuer, lived_in, without_explanations
 
 from riskmodel.home import Home
-from service import keys
+from service import keys, spreadsheet
 from service.api import openapi, problems
 from service.api.openapi import Asked, offers
 from service.api.schemas import Said
@@ -243,10 +243,11 @@ def test_every_payload_of_a_snapshot_carries_what_it_is(client: FlaskClient, doc
             assert (said["simulated"], said["completeness"]["value"]) == (False, 0.62), path
             assert all(said[key] for key in ("snapshot_id", "issued_at", "data_as_of", "outcome", "status")), path
             assert all(said[key] for key in ("source", "model_id", "next_run_at")), path
-        if path.startswith("/v1/") and answer.mimetype == "text/csv" and "draws" not in path:
+        if path.startswith("/v1/") and answer.mimetype == "text/csv":
             lines = list(csv.DictReader(io.StringIO(answer.text)))
             assert {line["simulated"] for line in lines} <= {"false"}, path
-            assert {"snapshot_id", "issued_at", "status", "model_id", "source"} <= lines[0].keys(), path
+            if "draws" not in path:
+                assert {"snapshot_id", "issued_at", "status", "model_id", "source"} <= lines[0].keys(), path
 
 
 def test_what_is_simulated_says_so_in_every_form(
@@ -383,6 +384,25 @@ def test_events_come_page_by_page_each_once(client: FlaskClient) -> None:
     assert "no_coordinates" in placed["flags"]
 
 
+def test_no_text_of_a_source_is_run_by_a_spreadsheet(client: FlaskClient) -> None:
+    """Every event of this home has a side whose name begins as a formula does, and some a negative longitude."""
+    told = client.get("/v1/events").json["data"]
+    lines = list(csv.DictReader(io.StringIO(client.get("/v1/events.csv").text)))
+    assert {event["side_b"] for event in told} == {"=An invented group"}
+    assert {line["side_b"] for line in lines} == {"'=An invented group"}
+    assert {line["side_a"] for line in lines} == {"Government of Mali"}
+    assert {line["longitude"] for line in lines} == {"", "-4.25"}
+
+
+@pytest.mark.parametrize("begins", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_a_text_that_begins_as_a_formula_is_written_as_text_and_a_number_as_a_number(begins: str) -> None:
+    text = f"{begins}1+1"
+    written = spreadsheet.text(("a", "b", "c", "d"), [(text, [text], {text: "why"}, -1.5), (None, [], True, 0)])
+    first, second = csv.DictReader(io.StringIO(written, newline=""))
+    assert first == {"a": f"'{text}", "b": f"'{text}", "c": f"'{text}=why", "d": "-1.5"}
+    assert second == {"a": "", "b": "", "c": "true", "d": "0"}
+
+
 def test_draws_are_files_that_say_what_they_are(client: FlaskClient, seeded: Issuer) -> None:
     said = client.get("/v1/forecasts/MLI").json["data"]
     assert [lead["lead"] for lead in said["leads"]] == list(range(1, 13))
@@ -393,7 +413,7 @@ def test_draws_are_files_that_say_what_they_are(client: FlaskClient, seeded: Iss
     assert (parquet.data, parquet.mimetype) == (kept.parquet, "application/vnd.apache.parquet")
     assert "MLI-2022-12-snapshot-3.parquet" in parquet.headers["Content-Disposition"]
     assert (parquet.headers["Vigie-Snapshot"], parquet.headers["Vigie-Simulated"]) == ("3", "false")
-    assert client.get(said["draws"]["csv"]).text.splitlines()[0] == "origin,iso3,month,draw,deaths"
+    assert client.get(said["draws"]["csv"]).text.splitlines()[0] == "origin,iso3,month,draw,deaths,simulated"
     without = client.get("/v1/forecasts/BFA").json["data"]
     assert (without["draws"], without["reasons"]) == (
         {"parquet": None, "csv": None},

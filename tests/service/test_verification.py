@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
@@ -62,11 +63,12 @@ def test_the_draws_behind_a_snapshot_are_kept_and_its_digest_covers_them(watch: 
         assert (row.csv is not None) == (row.role == "served")
     mali = next(row for row in kept if (row.role, row.location_code) == ("served", "MLI"))
     table = pq.read_table(io.BytesIO(mali.parquet))
-    assert table.schema.equals(SCHEMA)
+    assert table.schema.equals(SCHEMA.append(pa.field("simulated", pa.bool_())))
     assert set(table["deaths"].to_pylist()) == {30}
     assert (table.num_rows, table["month"][0].as_py().date().isoformat()) == (12 * 12, "2022-01-01")
     lines = list(csv.DictReader(io.StringIO(gzip.decompress(mali.csv).decode())))
-    assert lines[-1] == {"origin": "2021-12-01", "iso3": "MLI", "month": "2022-12-01", "draw": "11", "deaths": "30"}
+    last = {"origin": "2021-12-01", "iso3": "MLI", "month": "2022-12-01", "draw": "11", "deaths": "30"}
+    assert lines[-1] == {**last, "simulated": "false"}
     assert hashlib.sha256(mali.csv).hexdigest() == snapshot.document["forecasts_csv"]["MLI"]
 
 
@@ -368,6 +370,14 @@ def test_a_simulated_archive_brings_scores_as_the_clock_moves(simulated: Watch) 
         assert all(word in page for word in words)
         assert "<script" not in page
         assert page.count("<svg") >= 4
+
+
+def test_the_draws_of_a_simulated_archive_say_so_themselves(simulated: Watch) -> None:
+    kept = simulated.rows(forecasts)
+    assert {row.role for row in kept} == {"served", "baseline"}
+    assert all(set(pq.read_table(io.BytesIO(row.parquet))["simulated"].to_pylist()) == {True} for row in kept)
+    texts = [gzip.decompress(row.csv).decode() for row in kept if row.role == "served"]
+    assert {line["simulated"] for text in texts for line in csv.DictReader(io.StringIO(text))} == {"true"}
 
 
 def test_simulated_and_real_never_mix(simulated: Watch) -> None:
