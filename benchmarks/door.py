@@ -54,7 +54,7 @@ def main() -> None:
         key = keys.add(store, "read", "benchmark", datetime.now(UTC))
         counted = Settings(public_read=True, limits=Limits(address_per_minute=MANY, key_per_minute=MANY))
         here = Door(kept, Settings(), Keyring(store), counters, listens_on="127.0.0.1")
-        there = Door(kept, counted, Keyring(store), counters, listens_on="0.0.0.0")  # noqa: S104 nothing is bound
+        there = Door(kept, counted, Keyring(store), counters, listens_on="0.0.0.0")  # noqa: S104 - nothing is bound
         bare = microseconds(kept)
         for way, took in (
             ("this machine, not counted", microseconds(here)),

@@ -144,7 +144,8 @@ def md5_of(path: Path) -> str:
 def run(code: str, *arguments: str) -> Ran:
     """Run Python in a process of its own."""
     started = time.monotonic()
-    with subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+    line = [sys.executable, "-c", code, *arguments]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ourselves
         said = process.stdout.read() if process.stdout else ""
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)

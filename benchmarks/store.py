@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ PATHS = ("/v1/scores", "/v1/scores/MLI", "/v1/runs", "/v1/runs/{runs}", "/v1/ale
 
 def issued(count: int) -> Iterator[dict[str, Any]]:
     """Rows of snapshots, one after the other over ten years."""
-    base, rng = document(), random.Random(1)  # noqa: S311 filling
+    base, rng = document(), random.Random(1)  # noqa: S311 - filling
     base["filling"] = [f"{rng.random():.12f}" for _ in range((LONG - len(canonical(base))) // 17)]
     for number in range(1, count + 1):
         at = NOW - (count - number) * timedelta(days=3650) / count
@@ -106,7 +107,7 @@ def main() -> None:
         for path in (path.format(runs=RUNS) for path in PATHS):
             if (status := client.get(path).status_code) != 200:
                 sys.exit(f"{path}: {status}")
-            show(path, lambda path=path: client.get(path))  # type: ignore[misc]
+            show(path, partial(client.get, path))
 
         def ask(query: sa.Select[Any]) -> Callable[[], object]:
             def answered() -> object:

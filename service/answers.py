@@ -105,7 +105,7 @@ def then(bench: Bench, when: datetime, *, simulated: bool) -> Served:
         tasks.keep(bench.store, question, answer, began, bench.clock())
         with bench.store.reading() as connection:
             done = tasks.answered(connection, question)
-    assert done is not None  # noqa: S101  # nosec B101  # it was kept just now
+    assert done is not None  # noqa: S101 - it was kept just now  # nosec B101
     return past.recomputed(done, bench.settings, when)
 
 

@@ -37,7 +37,7 @@ TERMS = {
 }
 """By source: those that are not here, ACLED first of all, forbid it or do not say."""
 
-COLUMNS = tuple(name for name in events.c.keys() if name not in ("region", "location_code"))  # noqa: SIM118  # no dict
+COLUMNS = tuple(name for name in events.c.keys() if name not in ("region", "location_code"))  # noqa: SIM118 - no dict
 
 
 @dataclass(frozen=True)

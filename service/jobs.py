@@ -115,8 +115,8 @@ def declare(store: Store, declared: Sequence[Timing], chosen: Mapping[str, int],
             if timing.name in there:
                 connection.execute(sa.update(jobs).where(jobs.c.name == timing.name).values(values))
             else:
-                new = {"name": timing.name, "token": 0, "declared_at": now, "next_run_at": now}  # nosec B105
-                connection.execute(sa.insert(jobs).values({**new, **values}))
+                new = sa.insert(jobs).values(**values, name=timing.name, token=0, declared_at=now, next_run_at=now)
+                connection.execute(new)
         connection.execute(sa.update(jobs).where(jobs.c.name.not_in(known)).values(next_run_at=None))
 
 

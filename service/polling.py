@@ -252,7 +252,7 @@ class Polling:
         if environ["REQUEST_METHOD"] == "GET" and "HTTP_IF_MATCH" not in environ:
             environ[freshness.KEEP] = seen
         said: list[tuple[str, Headers]] = []
-        chunks = self._app(environ, lambda status, headers, _=None: said.append((status, headers)))  # type: ignore[arg-type]
+        chunks = self._app(environ, lambda status, headers, _=None: said.append((status, headers)))  # type: ignore[arg-type]  # nobody calls `write`
         ((status, headers),) = said
         if any(name == "Content-Type" and value.startswith("text/event-stream") for name, value in headers):
             start(status, headers)

@@ -46,7 +46,7 @@ def start(
     What a child says that is `heard` comes by its `stdout`, errors too; otherwise it goes where ours goes.
     """
     environment = {**os.environ, **(environment or {}), PARENT: str(os.getpid())}
-    child = subprocess.Popen(  # noqa: S603
+    child = subprocess.Popen(  # noqa: S603 - ourselves
         line,
         env=environment,
         start_new_session=True,

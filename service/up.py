@@ -139,7 +139,7 @@ def _answers(url: str, ended: Callable[[], bool]) -> bool:
         if ended():
             return False
         try:
-            with urllib.request.urlopen(url, timeout=1):  # nosec B310 # noqa: S310 our own loopback address
+            with urllib.request.urlopen(url, timeout=1):  # noqa: S310 - our own loopback address  # nosec B310
                 return True
         except (urllib.error.URLError, OSError):
             time.sleep(0.05)

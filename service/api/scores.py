@@ -3,7 +3,7 @@ before said of it at `/v1/scores/{iso3}/history`.
 """
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_args
 
 from flask import Blueprint, current_app
 from pydantic import Field, create_model
@@ -20,7 +20,7 @@ from service.api.tasks import ON_ITS_WAY, OfPast
 
 resource = Blueprint("scores", __name__)
 
-FIELDS = (
+ScoreKey = Literal[
     "location_name",
     "reference_period_start",
     "reference_period_end",
@@ -37,7 +37,7 @@ FIELDS = (
     "data_quality",
     "reasons",
     "sources",
-)
+]
 """The keys of a country that one may ask for; its code comes with any of them."""
 
 CSV = Form("csv", "text/csv", lambda payload, asked: payloads.csv_text(payload, asked.fields))
@@ -59,7 +59,7 @@ class ScoresAsked(OfPast):
         description="only countries in this band or a higher one; those without a score are left out",
         json_schema_extra=_bands,
     )
-    fields: Annotated[list[Literal[FIELDS]], Field(min_length=1), SEPARATED] | None = Field(  # type: ignore[valid-type]
+    fields: Annotated[list[ScoreKey], Field(min_length=1), SEPARATED] | None = Field(
         default=None, description="only these keys of each country"
     )
 
@@ -95,7 +95,9 @@ class Score(Called):
     sources: list[Source] = key("which ingest and release speaks for which months")
 
 
-_SOME: dict[str, Any] = {name: (Score.model_fields[name].annotation, lacking("as in Score")) for name in FIELDS}
+_SOME: dict[str, Any] = {
+    name: (Score.model_fields[name].annotation, lacking("as in Score")) for name in get_args(ScoreKey)
+}
 SomeOfScore = create_model(
     "SomeOfScore", __doc__="A country's keys that were asked for.", location_code=(str, key("ISO alpha-3")), **_SOME
 )

@@ -88,7 +88,7 @@ class Supposed(Asked):
     OneTask,
     problems=("unknown-task",),
 )
-def task(id: str) -> Response:  # noqa: A002  # as its address has it
+def task(id: str) -> Response:  # noqa: A002 - as its address has it
     """One task, as it is at this moment: no copy of it is kept anywhere."""
     said = current_app.json.dumps(_told(id))
     return Response(said, content_type="application/json", headers={"Cache-Control": "no-store"})

@@ -36,7 +36,7 @@ def _unreadable(store: Store, table: sa.Table) -> list[str]:
     try:
         with store.reading() as connection:
             rows = connection.execution_options(yield_per=1).execute(sa.select(table).order_by(*table.primary_key))
-            for read, _ in enumerate(rows, 1):  # noqa: B007 told below
+            for read, _ in enumerate(rows, 1):  # noqa: B007 - told below
                 pass
     except sa.exc.DBAPIError as unreadable:
         why = reason(unreadable)

@@ -30,7 +30,7 @@ def upgrade(connection: sa.Connection, name: str, revision: str = REVISION) -> N
     config = _config(connection)
     tables = set(sa.inspect(connection).get_table_names())
     if STAMP in tables:
-        stamped = connection.scalar(sa.text(f"SELECT version_num FROM {STAMP}"))  # nosec B608 # noqa: S608 our own name
+        stamped = connection.scalar(sa.text(f"SELECT version_num FROM {STAMP}"))  # noqa: S608 - our own name  # nosec B608
         if stamped is not None and stamped not in revisions():
             raise Refused(
                 f"the database {name} is of a newer Vigie (revision {stamped}; this one knows {REVISION}): "

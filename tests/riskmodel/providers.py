@@ -89,7 +89,7 @@ class Provider:
             def do_GET(self) -> None:
                 provider._serve(self)
 
-            do_POST = do_GET  # noqa: N815 http.server calls it by this name
+            do_POST = do_GET  # noqa: N815 - http.server calls it by this name
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -99,7 +99,7 @@ class Provider:
         server.block_on_close = False
         if tls:
             server.socket = tls.wrap_socket(server.socket, server_side=True)
-        server.handle_error = lambda *_: None  # type: ignore[method-assign] # clients that hang up are part of the tests
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients that hang up are part of the tests
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
@@ -171,7 +171,7 @@ class Files(Provider):
         return Answer(200, content, headers)
 
 
-TOKEN = "token-of-the-tests-0123456789"  # noqa: S105 no secret: the provider in the tests asks for it
+TOKEN = "token-of-the-tests-0123456789"  # noqa: S105 - no secret: the provider in the tests asks for it
 
 
 class Ucdp(Files):

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 from providers import Answer, Asked, Files, Provider, zipped
 
 USERNAME = "someone@example.org"
-PASSWORD = "password-of-the-tests-0123456789"  # noqa: S105 no secret: the provider in the tests asks for it
+PASSWORD = "password-of-the-tests-0123456789"  # noqa: S105 - no secret: the provider in the tests asks for it
 
 JSON = {"Content-Type": "application/json"}
 ISO = {"Mali": 466, "Niger": 562, "Ivory Coast": 384, "Nigeria": 566}

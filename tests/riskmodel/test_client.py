@@ -288,7 +288,7 @@ def test_an_interrupted_download_is_continued_later_or_begun_anew(
 
 
 def test_a_server_that_cannot_continue(client: Client, provider: Json, url: str, tmp_path: Path) -> None:
-    wrong_part: Fault = lambda asked, answer: Answer(206, CONTENT[5:], {"Content-Range": "bytes 5-9/10"})  # noqa: E731
+    wrong_part = Answer(206, CONTENT[5:], {"Content-Range": "bytes 5-9/10"})
     for fault in (Answer(416), wrong_part, Answer(206, CONTENT[1000:])):
         (tmp_path / "data.csv").unlink(missing_ok=True)
         provider.faults["/data.csv"].extend([cut_at(1000), fault])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import ged
 import pytest
@@ -182,12 +183,17 @@ def test_two_pulls_at_once(world: World) -> None:
         world.pull()
 
 
+def as_it_is(_: Asked, answer: Answer) -> Answer:
+    """No fault: the true answer."""
+    return answer
+
+
 def changed(**envelope: object) -> Fault:
     """The true page with some of its envelope replaced."""
     return lambda asked, answer: replace(answer, body=json.dumps({**json.loads(answer.body), **envelope}).encode())
 
 
-def altered(alter: Callable[[dict[str, object]], object]) -> Fault:
+def altered(alter: Callable[[dict[str, Any]], object]) -> Fault:
     """The true page, altered in place."""
 
     def fault(asked: Asked, answer: Answer) -> Answer:
@@ -298,10 +304,10 @@ API_LASTING: dict[str, tuple[list[Fault], str]] = {
     "TotalCount one less": ([changed(TotalCount=443)], "its TotalCount was 444 and became 443"),
     "no TotalCount": ([changed(TotalCount=None)], "without TotalCount"),
     "no envelope": ([Answer(200, b"[]")], "without TotalCount"),
-    "page cut": ([altered(lambda page: page["Result"].pop())], "announces 444 events and sends 443"),  # type: ignore[attr-defined]
+    "page cut": ([altered(lambda page: page["Result"].pop())], "announces 444 events and sends 443"),
     "page empty": ([changed(Result=[])], "a page has no events"),
     "page null": ([changed(Result=None)], "a page has no events"),
-    "event without a field": ([altered(lambda page: page["Result"][7].pop("best"))], "lacks fields"),  # type: ignore[index]
+    "event without a field": ([altered(lambda page: page["Result"][7].pop("best"))], "lacks fields"),
     "end too early": ([changed(NextPageUrl="")], "announces 444 events and sends 200"),
     "next page elsewhere": ([changed(NextPageUrl="http://192.0.2.1/api/gedevents/26.1")], "lies elsewhere (192.0.2.1"),
     "next page of another": ([changed(NextPageUrl="/api/gedevents/25.1?pagesize=100&page=0")], "lies elsewhere"),
@@ -324,7 +330,6 @@ def test_a_lasting_fault_of_the_api(world: World, fault: str) -> None:
     world.provider.page_size = 100
     answers, text = API_LASTING[fault]
     path = f"/api/gedevents/{FINAL}"
-    as_it_is: Fault = lambda asked, answer: answer  # noqa: E731
     world.provider.faults[path].extend([as_it_is, as_it_is, *answers])
     with pytest.raises(SourceUnavailable) as failure:
         world.pull(TOKEN, JANUARY)
@@ -349,7 +354,6 @@ def test_too_fast_is_waited_for(world: World) -> None:
 def test_an_interrupted_pull_from_the_api_is_continued(world: World) -> None:
     world.provider.page_size = 100
     path = f"/api/gedevents/{FINAL}"
-    as_it_is: Fault = lambda asked, answer: answer  # noqa: E731
     world.provider.faults[path].extend([as_it_is] * 4 + [Answer(503)] * ATTEMPTS)
     with pytest.raises(SourceUnavailable, match="503"):
         world.pull(TOKEN)
@@ -363,7 +367,6 @@ def test_an_interrupted_pull_from_the_api_is_continued(world: World) -> None:
 def test_pages_kept_of_a_release_that_has_changed_are_brought_anew(world: World) -> None:
     world.provider.page_size = 100
     path = f"/api/gedevents/{FINAL}"
-    as_it_is: Fault = lambda asked, answer: answer  # noqa: E731
     world.provider.faults[path].extend([as_it_is] * 4 + [Answer(503)] * ATTEMPTS)
     with pytest.raises(SourceUnavailable, match="503"):
         world.pull(TOKEN)

@@ -126,7 +126,7 @@ class MailReceiver:
         self.encrypted: list[bool] = []
         self.logins: list[str] = []
 
-    async def handle_RCPT(  # noqa: N802 aiosmtpd calls it by this name
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd calls it by this name
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         """Take or refuse one recipient."""
@@ -135,7 +135,7 @@ class MailReceiver:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(  # noqa: N802 aiosmtpd calls it by this name
+    async def handle_DATA(  # noqa: N802 - aiosmtpd calls it by this name
         self, server: SMTP, session: Session, envelope: Envelope
     ) -> str:
         """Take or reject the message."""

@@ -82,7 +82,7 @@ def cells(file: Path) -> Iterator[tuple[str, str, int, bytes]]:
     with closing(sqlite3.connect(file)) as connection:
         for table, columns in COVERED.items():
             for column in columns:
-                rows = connection.execute(f"SELECT rowid, CAST({column} AS BLOB) FROM {table} ORDER BY rowid")  # noqa: S608
+                rows = connection.execute(f"SELECT rowid, CAST({column} AS BLOB) FROM {table} ORDER BY rowid")  # noqa: S608 - our own names
                 yield from ((table, column, number, held) for number, held in rows if held)
 
 
@@ -106,7 +106,7 @@ def test_any_single_altered_byte_is_found(file: Path, data: st.DataObject) -> No
     other = bytearray(content)
     other[at] ^= data.draw(st.integers(1, 255), label="flip")
     value = "?" if column in ("parquet", "csv") else "CAST(? AS TEXT)"
-    faults = tampered(file, f"UPDATE {table} SET {column} = {value} WHERE rowid = ?", bytes(other), number)  # noqa: S608
+    faults = tampered(file, f"UPDATE {table} SET {column} = {value} WHERE rowid = ?", bytes(other), number)  # noqa: S608 - our own names
     assert faults, (table, column, number, at)
     snapshot = number if table == "snapshots" else (number - 1) // (6 * 7) + 1
     assert any(f"snapshot {snapshot}" in fault for fault in faults), faults

@@ -1,7 +1,7 @@
 """As of a past moment: what was issued then, or what would have been said with what was known, and nothing later."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +165,7 @@ def test_pages_of_the_past_say_so_and_lead_to_pages_of_the_same_day(
 
 @settings(max_examples=60, deadline=None)
 @given(
-    day=st.dates(datetime(2021, 1, 1).date(), datetime(2026, 1, 1).date()),  # noqa: DTZ001
+    day=st.dates(date(2021, 1, 1), date(2026, 1, 1)),
     later=st.lists(st.tuples(st.integers(1, 900), st.sampled_from(["release", "file", "withdrawal"])), max_size=6),
 )
 def test_the_question_of_a_day_does_not_change_with_what_is_learned_after_it(

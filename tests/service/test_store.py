@@ -25,7 +25,7 @@ from service.store.tables import REVISION, metadata, runs
 from service.store.upgrade import FIRST, FIRST_TABLES, revisions
 
 RELEASED = Path(__file__).parent / "released"
-SECRET = "hunter2"  # noqa: S105 invented, to be looked for where it must not stand
+SECRET = "hunter2"  # noqa: S105 - invented, to be looked for where it must not stand
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def test_each_code_sample_of_the_guide_runs(
         if title:
             Path(title).write_text(text, encoding="utf-8")
         elif kind == "python":
-            exec(compile(text, str(GUIDE), "exec"), names)  # noqa: S102 (our own guide)
+            exec(compile(text, str(GUIDE), "exec"), names)  # noqa: S102 - our own guide
         else:
             for line in text.splitlines():
                 done = vigie(*shlex.split(line.replace("MODEL", challenger(home)))[1:])

@@ -174,7 +174,7 @@ def test_a_component_without_a_telling_repr_is_refused() -> None:
         name = "nameless"
 
     with pytest.raises(ValueError, match="needs a repr that says what it is"):
-        configuration(Nameless())  # type: ignore[arg-type]
+        configuration(Nameless())  # type: ignore[arg-type]  # so is the mistake
 
 
 def test_no_figure_comes_from_code_that_is_left_out_of_the_digest() -> None:
