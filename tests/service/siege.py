@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 from receivers import SECRET, HookReceiver
-from test_recompute import COUNTRIES, Vigil
 from test_up import free_port
+from watch import COUNTRIES, Watch
 
 from riskmodel.events.archive import Archive
 from riskmodel.home import Home
@@ -195,7 +195,7 @@ class Siege:
         self.home.root.mkdir(parents=True, exist_ok=True)
         self.home.settings.write_text(SETTINGS.format(url=receiver.url("/hook"), secret=SECRET))
         self.home.alert_rules.write_text(RULES.format(fire_at=45))
-        self.vigil = Vigil(self.home)
+        self.vigil = Watch(self.home.root)
         self.archive = Archive(self.home.archive)
         self.allowed: set[str] = set()
         self.over = threading.Event()
@@ -213,7 +213,7 @@ class Siege:
 
     def begin(self) -> None:
         """Start Vigie over data and a model, and let everybody look at it."""
-        self.vigil.train()
+        self.vigil.model()
         self.revise()
         self.start()
         self.until_current()

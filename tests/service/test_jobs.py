@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from issued import NOW, Issuer
-from test_recompute import Vigil, vigil  # noqa: F401 the fixture
+from watch import Watch
 
 from riskmodel.home import Home
 from service import jobs, processes, schedule
@@ -55,6 +55,11 @@ class Hands:
 
     def pass_by(self, length: timedelta) -> None:
         self.now, self.seconds = self.now + length, self.seconds + length.total_seconds()
+
+
+@pytest.fixture
+def watch(home: Home) -> Watch:
+    return Watch.begun(home)
 
 
 @pytest.fixture
@@ -228,12 +233,12 @@ def test_who_has_lost_the_turn_writes_nothing(post: Post, store: Store, hands: H
 
 
 def test_a_recompute_that_has_lost_its_turn_issues_nothing(
-    vigil: Vigil,  # noqa: F811
+    watch: Watch,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    store = vigil.store
+    store = watch.store
     hands = Hands()
-    post = here(vigil.home, store, hands)
+    post = here(watch.home, store, hands)
     job = Job("recompute", HOUR, HOUR, nothing)
     post.declare((job,))
     old = post.take(job, row(store, "recompute"))
@@ -249,12 +254,12 @@ def test_a_recompute_that_has_lost_its_turn_issues_nothing(
     known = recompute.content
     monkeypatch.setattr(recompute, "content", slow)
     with pytest.raises(Superseded):
-        recompute.recompute(vigil.home, vigil.settings, store, (), lambda: NOW, old.fence)
-    assert vigil.rows(snapshots) == []
-    assert [run.status for run in vigil.rows(runs)] == ["running"], "not even that it failed: it may not write"
+        recompute.recompute(watch.home, watch.settings, store, (), lambda: NOW, old.fence)
+    assert watch.rows(snapshots) == []
+    assert [run.status for run in watch.rows(runs)] == ["running"], "not even that it failed: it may not write"
     with pytest.raises(Superseded):
-        recompute.recompute(vigil.home, vigil.settings, store, (), lambda: NOW, old.fence)
-    assert len(vigil.rows(runs)) == 1
+        recompute.recompute(watch.home, watch.settings, store, (), lambda: NOW, old.fence)
+    assert len(watch.rows(runs)) == 1
 
 
 def test_a_child_knows_its_turn_and_what_it_says_is_logged(
@@ -353,11 +358,11 @@ def test_asked_to_end_it_stops_what_is_under_way(home: Home, store: Store, tmp_p
         os.kill(child, 0)
 
 
-def test_asked_to_end_in_the_middle_of_a_recompute_it_is_finished_or_rolled_back(vigil: Vigil) -> None:  # noqa: F811
-    line = [sys.executable, "-m", "riskmodel", "--home", str(vigil.home.root), "scheduler"]
+def test_asked_to_end_in_the_middle_of_a_recompute_it_is_finished_or_rolled_back(watch: Watch) -> None:
+    line = [sys.executable, "-m", "riskmodel", "--home", str(watch.home.root), "scheduler"]
 
     def running(statuses: set[str]) -> bool:
-        return bool({run.status for run in vigil.rows(runs)} & statuses)
+        return bool({run.status for run in watch.rows(runs)} & statuses)
 
     first = subprocess.Popen(line, stderr=subprocess.PIPE, env={**os.environ, "VIGIE_LOG_FORMAT": "json"})
     waited(lambda: running({"running"}), 40)
@@ -365,15 +370,15 @@ def test_asked_to_end_in_the_middle_of_a_recompute_it_is_finished_or_rolled_back
     _, said = first.communicate(timeout=20)
     assert first.returncode == 0
     assert not running({"running"})
-    ended, issued = row(vigil.store, "recompute"), len(vigil.rows(snapshots))
+    ended, issued = row(watch.store, "recompute"), len(watch.rows(snapshots))
     assert (ended.status, issued) in {("stopped", 0), ("stopped", 1), ("ok", 1)}
     lines = [json.loads(one) for one in said.decode().splitlines()]
     assert {"at", "level", "logger", "message"} <= set.intersection(*map(set, lines))
     second = subprocess.Popen(line, stderr=subprocess.PIPE, env={**os.environ, "VIGIE_LOG_FORMAT": "json"})
-    waited(lambda: row(vigil.store, "recompute").status == "ok", 40)
+    waited(lambda: row(watch.store, "recompute").status == "ok", 40)
     second.send_signal(signal.SIGTERM)
     said = second.communicate(timeout=20)[1].decode()
-    assert len(vigil.rows(snapshots)) == 1
+    assert len(watch.rows(snapshots)) == 1
     told = [json.loads(one) for one in said.splitlines()]
     assert issued or [one["run_id"] for one in told if "snapshot 1 issued" in one["message"]] == [2]
 

@@ -36,7 +36,7 @@ COVERED = {
 @pytest.fixture(scope="module")
 def issued(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> Watch:
     """Three snapshots, of which the second was withdrawn before the third was issued; a run found that unchanged."""
-    watch = Watch(tmp_path_factory.mktemp("ledger") / "home")
+    watch = Watch(tmp_path_factory.mktemp("ledger") / "home", drivers=False)
     watch.model()
     for number in range(3):
         watch.take_in("2021-12", MLI=[30 + number] * 12)

@@ -7,8 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,95 +15,38 @@ from typing import Any
 import ged
 import numpy as np
 import pytest
-import sqlalchemy as sa
 from receivers import HookReceiver
+from watch import NOW, Watch
 
-from riskmodel import bundle, geography
+from riskmodel import geography
 from riskmodel.errors import BadInput, Refused
 from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
 from riskmodel.forecasting.baselines import Conflictology, History
 from riskmodel.forecasting.escalation import RULE, Escalation
 from riskmodel.home import Home
-from riskmodel.indicators.panel import INDICATORS
 from riskmodel.ingest import ingest
 from riskmodel.months import month
 from riskmodel.sources.monthly import MonthlyFile
 from riskmodel.sources.ucdp import GedFile
-from service.alerts import rules as alert_rules
-from service.recompute import Done, causes, recompute
-from service.settings import Settings, load
-from service.store.database import Store
+from service.recompute import causes
 from service.store.tables import deliveries, runs, snapshots, transitions
 from service.store.values import canonical
 
-NOW = datetime(2022, 1, 20, 8, tzinfo=UTC)
 INGESTED = datetime(2023, 1, 1, tzinfo=UTC)
-COUNTRIES = ("MLI", "DZA", "BFA", "CIV", "GIN", "NER", "SEN")
-"""The region without Mauritania, of which the archive knows nothing."""
-
-
-class Vigil:
-    """A home with a history and a model without training, and runs of its recompute at given times."""
-
-    def __init__(self, home: Home) -> None:
-        self.home, self.settings = home, load(home)
-        self.store = Store.of(home)
-
-    def take_in(self, folder: Path, last: str, **deaths: Sequence[int]) -> None:
-        """Five years of months up to `last`: 2 deaths each, the last ones as given by country."""
-        months = np.arange(month(last) - 59, month(last) + 1)
-        lines = []
-        for iso3 in COUNTRIES:
-            values = [2 if iso3 == "MLI" else 0] * 60
-            given = list(deaths.get(iso3, ()))
-            values[60 - len(given) :] = given
-            lines += [f"{iso3},{m},{d}\n" for m, d in zip(months, values, strict=True)]
-        path = folder / f"{last}-{hashlib.sha256(''.join(lines).encode()).hexdigest()[:8]}.csv"
-        path.write_text("iso3,month,deaths_state_based\n" + "".join(lines))
-        ingest(Archive(self.home.archive), MonthlyFile(path), now=INGESTED)
-
-    def train(self, model: Any = None, escalation: Escalation | None = None, **changed: Any) -> None:
-        """Put a model into service."""
-        provenance = bundle.Provenance(
-            outcome="state_based",
-            origin="2021-12",
-            data_digest="d" * 64,
-            simulated=False,
-            seed=0,
-            features=tuple(indicator.name for indicator in INDICATORS),
-            scores={},
-            trained_at="2022-01-20T08:00:00Z",
-        )
-        name = bundle.save(model or Conflictology(), replace(provenance, **changed), self.home.models, escalation)
-        bundle.set_champion(self.home.models, name)
-
-    def run(self, now: datetime = NOW, settings: Settings | None = None) -> Done:
-        return recompute(self.home, settings or self.settings, self.store, alert_rules.load(self.home), lambda: now)
-
-    def rows(self, table: sa.Table, order: str = "id") -> Sequence[Any]:
-        with self.store.reading() as connection:
-            return connection.execute(sa.select(table).order_by(table.c[order])).all()
-
-    @property
-    def newest(self) -> dict[str, Any]:
-        document: dict[str, Any] = self.rows(snapshots)[-1].document
-        return document
+"""Too early for the newest months to be final."""
 
 
 @pytest.fixture
-def vigil(home: Home, tmp_path: Path) -> Vigil:
-    """A vigil whose first run is still to come."""
-    made = Vigil(home)
-    made.take_in(tmp_path, "2021-12", MLI=[30] * 12)
-    made.train()
-    return made
+def watch(home: Home) -> Watch:
+    """A watch whose first run is still to come."""
+    return Watch.begun(home, INGESTED)
 
 
-def test_a_snapshot_says_what_it_was_made_from(vigil: Vigil) -> None:
-    done = vigil.run()
+def test_a_snapshot_says_what_it_was_made_from(watch: Watch) -> None:
+    done = watch.run()
     assert (done.issued, done.snapshot_id) == (True, 1)
-    said = vigil.newest
+    said = watch.newest
     assert (said["origin"], said["data_as_of"], said["outcome"]) == ("2021-12", "2021-12-31", "state_based")
     assert (said["simulated"], said["first"], said["causes"], said["source"]) == (
         False,
@@ -112,7 +54,7 @@ def test_a_snapshot_says_what_it_was_made_from(vigil: Vigil) -> None:
         ["first"],
         "country-month table",
     )
-    assert said["data"]["digest"] == Archive(vigil.home.archive).view().digest
+    assert said["data"]["digest"] == Archive(watch.home.archive).view().digest
     assert [ingest["id"] for ingest in said["data"]["ingests"]] == ["0001"]
     assert tuple(country["location_code"] for country in said["countries"]) == geography.region("MLI").members
     mali = said["countries"][0]
@@ -130,12 +72,12 @@ def test_a_snapshot_says_what_it_was_made_from(vigil: Vigil) -> None:
     }
 
 
-def test_escalation_is_the_word_of_the_voice_and_explanations_are_of_the_draws(vigil: Vigil, tmp_path: Path) -> None:
+def test_escalation_is_the_word_of_the_voice_and_explanations_are_of_the_draws(watch: Watch) -> None:
     """Mali had 40 deaths a month, lately none: of 24 sums of its own all but the last reach 25."""
-    vigil.take_in(tmp_path, "2022-01", MLI=[40] * 30 + [0, 0, 0])
-    vigil.train(History(months=60, half_life=6.0), Escalation(speaks=RULE))
-    vigil.run()
-    mali = vigil.newest["countries"][0]
+    watch.take_in("2022-01", MLI=[40] * 30 + [0, 0, 0])
+    watch.model(History(months=60, half_life=6.0), Escalation(speaks=RULE))
+    watch.run()
+    mali = watch.newest["countries"][0]
     assert (mali["escalation_by"], mali["onset_by"]) == ("h24", "draws")
     assert mali["escalation_probability"] == round(23 / 24, 4)
     assert mali["escalation_implied"] != mali["escalation_probability"]
@@ -146,35 +88,35 @@ def test_escalation_is_the_word_of_the_voice_and_explanations_are_of_the_draws(v
     assert "escalation_probability" not in mali["drivers"]
     said = mali["drivers"]["escalation_implied"]["own_year"]["sentence"]["en"]
     assert f"(as the draws imply it) {100 * mali['escalation_implied']:.1f}%" in said
-    fired = {(row.rule, row.location_code): row for row in vigil.rows(transitions)}
+    fired = {(row.rule, row.location_code): row for row in watch.rows(transitions)}
     assert fired["escalation", "MLI"].document["value"] == mali["escalation_probability"]
-    mauritania = vigil.newest["countries"][5]
+    mauritania = watch.newest["countries"][5]
     for name in ("escalation_by", "escalation_implied", "onset_by"):
         assert (mauritania[name], mauritania["reasons"][name]) == (None, "no_history")
 
 
-def test_what_nothing_covers_is_null_with_a_reason(vigil: Vigil) -> None:
-    vigil.run()
-    (mauritania,) = (row for row in vigil.newest["countries"] if row["location_code"] == "MRT")
+def test_what_nothing_covers_is_null_with_a_reason(watch: Watch) -> None:
+    watch.run()
+    (mauritania,) = (row for row in watch.newest["countries"] if row["location_code"] == "MRT")
     assert (mauritania["risk_score"], mauritania["band"], mauritania["expected_deaths"]) == (None, None, None)
     assert mauritania["reasons"]["risk_score"] == "no_history"
     assert {seen["deaths"] for seen in mauritania["observed"]} == {None}
 
 
-def test_without_vintages_completeness_is_unknown_and_figures_stay(vigil: Vigil) -> None:
-    vigil.run()
-    mali, mauritania = (vigil.newest["countries"][i] for i in (0, 5))
+def test_without_vintages_completeness_is_unknown_and_figures_stay(watch: Watch) -> None:
+    watch.run()
+    mali, mauritania = (watch.newest["countries"][i] for i in (0, 5))
     assert (mali["completeness"], mali["reasons"]["completeness"], mali["nowcast"]) == (None, "no_vintages", [])
     assert (mauritania["completeness"], mauritania["reasons"]["completeness"]) == (None, "no_history")
     assert mali["expected_deaths"] == 90
-    assert (mali["data_quality"], vigil.newest["data_quality"]) == ([], [])
+    assert (mali["data_quality"], watch.newest["data_quality"]) == ([], [])
 
 
 def test_the_forecast_starts_from_what_is_expected_and_the_chart_from_what_is_reported(
     home: Home, tmp_path: Path
 ) -> None:
     """Each month one event, half of whose deaths the candidate release knows."""
-    vigil, countries = Vigil(home), {"MLI": ged.MALI, "NER": ged.NIGER, "BFA": ged.BURKINA_FASO}
+    watch, countries = Watch(home.root, INGESTED), {"MLI": ged.MALI, "NER": ged.NIGER, "BFA": ged.BURKINA_FASO}
 
     def release(number: str, first: str, last: str, best: int) -> None:
         months = np.arange(month(first), month(last) + 1)
@@ -191,10 +133,10 @@ def test_the_forecast_starts_from_what_is_expected_and_the_chart_from_what_is_re
         release(f"20.0.{m}", f"2020-{m:02}", f"2020-{m:02}", 50)
     release("21.1", "2016-01", "2020-12", 100)
     release("21.0.1", "2021-01", "2021-01", 50)
-    vigil.train()
-    vigil.run()
-    assert vigil.newest["origin"] == "2021-01"
-    mali = vigil.newest["countries"][0]
+    watch.model()
+    watch.run()
+    assert watch.newest["origin"] == "2021-01"
+    mali = watch.newest["countries"][0]
     share = mali["completeness"]
     assert (share["month"], share["value"]) == ("2021-01", 0.5)
     assert share["low"] <= 0.5 <= share["high"]
@@ -205,22 +147,22 @@ def test_the_forecast_starts_from_what_is_expected_and_the_chart_from_what_is_re
     assert mali["expected_deaths"] == 300
 
 
-def test_a_country_that_falls_silent_is_warned_of_and_not_called_peaceful(vigil: Vigil, tmp_path: Path) -> None:
-    vigil.take_in(tmp_path, "2022-03", MLI=[30] * 12 + [0] * 3)
-    vigil.run()
-    mali, niger = (vigil.newest["countries"][i] for i in (0, 6))
+def test_a_country_that_falls_silent_is_warned_of_and_not_called_peaceful(watch: Watch) -> None:
+    watch.take_in("2022-03", MLI=[30] * 12 + [0] * 3)
+    watch.run()
+    mali, niger = (watch.newest["countries"][i] for i in (0, 6))
     ((warning,), nothing) = mali["data_quality"], niger["data_quality"]
     assert (warning["code"], warning["months"]) == ("few_reports", 3)
     assert 0 < warning["probability"] < 0.01
     assert (niger["location_code"], nothing) == ("NER", [])
-    assert vigil.newest["data_quality"] == [warning], "Mali is all that this source tells of"
+    assert watch.newest["data_quality"] == [warning], "Mali is all that this source tells of"
 
 
-def test_snapshots_are_chained_by_digest(vigil: Vigil, tmp_path: Path) -> None:
-    vigil.run()
-    vigil.take_in(tmp_path, "2022-01", MLI=[30] * 13)
-    vigil.run(NOW + timedelta(days=31))
-    first, second = vigil.rows(snapshots)
+def test_snapshots_are_chained_by_digest(watch: Watch) -> None:
+    watch.run()
+    watch.take_in("2022-01", MLI=[30] * 13)
+    watch.run(NOW + timedelta(days=31))
+    first, second = watch.rows(snapshots)
     for row in (first, second):
         assert hashlib.sha256(canonical(row.document).encode()).hexdigest() == row.digest
         assert row.document["id"] == row.id
@@ -228,45 +170,43 @@ def test_snapshots_are_chained_by_digest(vigil: Vigil, tmp_path: Path) -> None:
     assert second.document["previous_digest"] == first.digest
 
 
-def test_an_unchanged_input_makes_a_run_and_no_snapshot(vigil: Vigil) -> None:
-    vigil.run()
-    done = vigil.run(NOW + timedelta(hours=1))
+def test_an_unchanged_input_makes_a_run_and_no_snapshot(watch: Watch) -> None:
+    watch.run()
+    done = watch.run(NOW + timedelta(hours=1))
     assert (done.issued, done.snapshot_id) == (False, 1)
-    assert [(run.status, run.snapshot_id) for run in vigil.rows(runs)] == [("snapshot", 1), ("unchanged", 1)]
-    assert len(vigil.rows(snapshots)) == 1
+    assert [(run.status, run.snapshot_id) for run in watch.rows(runs)] == [("snapshot", 1), ("unchanged", 1)]
+    assert len(watch.rows(snapshots)) == 1
 
 
-def test_why_a_snapshot_differs(vigil: Vigil, tmp_path: Path) -> None:
-    vigil.run()
-    vigil.take_in(tmp_path, "2022-01", MLI=[30] * 13)
-    vigil.run()
-    assert vigil.newest["causes"] == ["new_month"]
-    vigil.take_in(tmp_path, "2022-01", MLI=[30] * 12 + [90])
-    vigil.run()
-    assert vigil.newest["causes"] == ["revision"]
-    vigil.train(History())
-    vigil.run()
-    assert vigil.newest["causes"] == ["model"]
-    vigil.take_in(tmp_path, "2022-02", MLI=[30] * 12 + [91, 5])
-    vigil.train(Conflictology())
-    vigil.run()
-    assert vigil.newest["causes"] == ["new_month", "revision", "model"]
-    vigil.run(settings=vigil.settings.model_copy(update={"bands": {"calm": 0.0, "grave": 40.0}}))
-    assert vigil.newest["causes"] == ["settings"]
-    assert vigil.newest["countries"][0]["band"] == "grave"
+def test_why_a_snapshot_differs(watch: Watch) -> None:
+    watch.run()
+    watch.take_in("2022-01", MLI=[30] * 13)
+    watch.run()
+    assert watch.newest["causes"] == ["new_month"]
+    watch.take_in("2022-01", MLI=[30] * 12 + [90])
+    watch.run()
+    assert watch.newest["causes"] == ["revision"]
+    watch.model(History())
+    watch.run()
+    assert watch.newest["causes"] == ["model"]
+    watch.take_in("2022-02", MLI=[30] * 12 + [91, 5])
+    watch.model(Conflictology())
+    watch.run()
+    assert watch.newest["causes"] == ["new_month", "revision", "model"]
+    watch.run(settings=watch.settings.model_copy(update={"bands": {"calm": 0.0, "grave": 40.0}}))
+    assert watch.newest["causes"] == ["settings"]
+    assert watch.newest["countries"][0]["band"] == "grave"
 
 
-def test_another_version_of_vigie_is_another_model(vigil: Vigil) -> None:
-    vigil.run()
-    before = vigil.newest
+def test_another_version_of_vigie_is_another_model(watch: Watch) -> None:
+    watch.run()
+    before = watch.newest
     assert causes(before, {**before, "model": {**before["model"], "vigie": "99"}}) == ["model"]
 
 
-def test_transitions_stand_in_the_snapshots_transaction(
-    vigil: Vigil, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    vigil.run()
-    vigil.take_in(tmp_path, "2022-01", MLI=[900] * 13)
+def test_transitions_stand_in_the_snapshots_transaction(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch.run()
+    watch.take_in("2022-01", MLI=[900] * 13)
 
     def torn(*_: Any, **__: Any) -> None:
         raise OSError("the disk is full")
@@ -274,131 +214,131 @@ def test_transitions_stand_in_the_snapshots_transaction(
     with monkeypatch.context() as broken:
         broken.setattr("service.recompute.lifecycle.evaluate", torn)
         with pytest.raises(OSError, match="full"):
-            vigil.run()
-    assert (len(vigil.rows(snapshots)), vigil.rows(runs)[-1].status) == (1, "failed")
-    told = len(vigil.rows(transitions))
-    assert vigil.run().transitions > 0
-    assert len(vigil.rows(snapshots)) == 2
-    assert len(vigil.rows(transitions)) > told
+            watch.run()
+    assert (len(watch.rows(snapshots)), watch.rows(runs)[-1].status) == (1, "failed")
+    told = len(watch.rows(transitions))
+    assert watch.run().transitions > 0
+    assert len(watch.rows(snapshots)) == 2
+    assert len(watch.rows(transitions)) > told
 
 
-def test_the_age_of_the_data_is_judged_at_every_run(vigil: Vigil) -> None:
-    vigil.run()
-    before = [row.rule for row in vigil.rows(transitions)]
-    done = vigil.run(NOW + timedelta(days=365))
+def test_the_age_of_the_data_is_judged_at_every_run(watch: Watch) -> None:
+    watch.run()
+    before = [row.rule for row in watch.rows(transitions)]
+    done = watch.run(NOW + timedelta(days=365))
     assert not done.issued
-    new = [row for row in vigil.rows(transitions) if row.rule not in before]
+    new = [row for row in watch.rows(transitions) if row.rule not in before]
     assert [(row.to_state, row.document["causes"]) for row in new] == [("firing", ["clock"])]
 
 
-def test_a_run_without_a_model_is_kept_as_failed_with_its_reason(home: Home, tmp_path: Path) -> None:
-    vigil = Vigil(home)
+def test_a_run_without_a_model_is_kept_as_failed_with_its_reason(home: Home) -> None:
+    watch = Watch(home.root, INGESTED)
     with pytest.raises(BadInput, match="empty"):
-        vigil.run()
-    vigil.take_in(tmp_path, "2021-12")
+        watch.run()
+    watch.take_in("2021-12")
     with pytest.raises(BadInput, match="vigie train"):
-        vigil.run()
-    kept = vigil.rows(runs)
+        watch.run()
+    kept = watch.rows(runs)
     assert [run.status for run in kept] == ["failed", "failed"]
     assert "vigie train" in kept[1].error
     assert str(home.root) not in kept[1].error
 
 
-def test_an_altered_model_is_refused_and_the_last_snapshot_stays(vigil: Vigil, tmp_path: Path) -> None:
-    vigil.run()
-    file = next(vigil.home.models.glob("*/model.joblib"))
+def test_an_altered_model_is_refused_and_the_last_snapshot_stays(watch: Watch) -> None:
+    watch.run()
+    file = next(watch.home.models.glob("*/model.joblib"))
     file.write_bytes(file.read_bytes()[:-1] + b"x")
-    vigil.take_in(tmp_path, "2022-01")
+    watch.take_in("2022-01")
     with pytest.raises(Refused, match="digest"):
-        vigil.run()
-    assert [run.status for run in vigil.rows(runs)] == ["snapshot", "failed"]
-    assert len(vigil.rows(snapshots)) == 1
+        watch.run()
+    assert [run.status for run in watch.rows(runs)] == ["snapshot", "failed"]
+    assert len(watch.rows(snapshots)) == 1
 
 
-def test_the_first_snapshot_sends_one_summary(vigil: Vigil, tmp_path: Path) -> None:
-    vigil.home.settings.write_text(
+def test_the_first_snapshot_sends_one_summary(watch: Watch) -> None:
+    watch.home.settings.write_text(
         '[routes.duty]\ntype = "webhook"\nurl = "http://127.0.0.1:9/"\nsecret = "whsec_dGVzdC1rZXktYnl0ZXM="\n'
     )
-    vigil.home.alert_rules.write_text(
+    watch.home.alert_rules.write_text(
         '[[rule]]\nname = "grave"\nmetric = "risk_score"\nfire_at = 10\nclear_at = 5\nseverity = "warning"\n'
         'route = "duty"\ntitle = {en = "Grave", fr = "Grave"}\n'
     )
-    vigil.take_in(tmp_path, "2021-12", MLI=[30] * 12, NER=[40] * 12)
-    vigil.run()
-    assert [(row.kind, row.route) for row in vigil.rows(deliveries, "created_at")] == [("summary", "duty")]
-    vigil.take_in(tmp_path, "2022-01", MLI=[30] * 12, NER=[40] * 12, BFA=[90] * 12)
-    vigil.run()
-    kinds = [(row.kind, row.document["data"].get("location_code")) for row in vigil.rows(deliveries, "created_at")]
+    watch.take_in("2021-12", MLI=[30] * 12, NER=[40] * 12)
+    watch.run()
+    assert [(row.kind, row.route) for row in watch.rows(deliveries, "created_at")] == [("summary", "duty")]
+    watch.take_in("2022-01", MLI=[30] * 12, NER=[40] * 12, BFA=[90] * 12)
+    watch.run()
+    kinds = [(row.kind, row.document["data"].get("location_code")) for row in watch.rows(deliveries, "created_at")]
     assert kinds[1:] == [("firing", "BFA")]
 
 
-def test_killed_at_any_moment_it_leaves_the_snapshot_before_or_after(vigil: Vigil, tmp_path: Path) -> None:
-    vigil.run()
-    command = [sys.executable, "-m", "riskmodel", "--home", str(vigil.home.root), "recompute"]
-    vigil.take_in(tmp_path, "2022-01", MLI=[30] * 12 + [400])
+def test_killed_at_any_moment_it_leaves_the_snapshot_before_or_after(watch: Watch) -> None:
+    watch.run()
+    command = [sys.executable, "-m", "riskmodel", "--home", str(watch.home.root), "recompute"]
+    watch.take_in("2022-01", MLI=[30] * 12 + [400])
     started = time.monotonic()
     subprocess.run(command, check=True, capture_output=True)
     whole = time.monotonic() - started
     for step in range(1, 4):
-        vigil.take_in(tmp_path, "2022-01", MLI=[30] * 12 + [400 + step])
-        before = vigil.rows(snapshots)
+        watch.take_in("2022-01", MLI=[30] * 12 + [400 + step])
+        before = watch.rows(snapshots)
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(whole * (0.4 + step / 6))
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
-        after = vigil.rows(snapshots)
+        after = watch.rows(snapshots)
         assert after[: len(before)] == before
         assert len(after) - len(before) in (0, 1)
-    done = vigil.run()
-    chain = vigil.rows(snapshots)
+    done = watch.run()
+    chain = watch.rows(snapshots)
     assert chain[-1].id == done.snapshot_id
     assert [row.previous_digest for row in chain[1:]] == [row.digest for row in chain[:-1]]
-    assert {run.status for run in vigil.rows(runs)} <= {"snapshot", "unchanged", "failed"}
+    assert {run.status for run in watch.rows(runs)} <= {"snapshot", "unchanged", "failed"}
 
 
 def test_a_good_run_calls_the_heartbeat_and_a_failed_one_does_not(
-    vigil: Vigil, vigie: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    watch: Watch, vigie: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with HookReceiver().listening() as receiver:
         monkeypatch.setenv("VIGIE_HEARTBEAT_URL", receiver.url("/alive"))
         monkeypatch.setenv("VIGIE_ALLOW_PRIVATE_WEBHOOKS", '["127.0.0.1"]')
         assert vigie("recompute").code == 0
         assert receiver.paths == ["/alive"]
-        next(vigil.home.models.glob("*/model.joblib")).unlink()
+        next(watch.home.models.glob("*/model.joblib")).unlink()
         assert vigie("recompute").code == 3
         assert receiver.paths == ["/alive"]
 
 
-def test_a_damaged_archive_is_said_though_nothing_else_has_changed(vigil: Vigil) -> None:
-    vigil.run()
-    file = vigil.home.archive / "country_months" / "0001.parquet"
+def test_a_damaged_archive_is_said_though_nothing_else_has_changed(watch: Watch) -> None:
+    watch.run()
+    file = watch.home.archive / "country_months" / "0001.parquet"
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(Refused, match=r"0001\.parquet was altered"):
-        vigil.run()
-    assert vigil.rows(runs)[-1].status == "failed"
+        watch.run()
+    assert watch.rows(runs)[-1].status == "failed"
 
 
-def test_the_source_is_the_one_that_speaks_for_the_origin(vigil: Vigil, tmp_path: Path) -> None:
+def test_the_source_is_the_one_that_speaks_for_the_origin(watch: Watch, tmp_path: Path) -> None:
     """A later month beyond a gap is not the source of anything."""
     path = tmp_path / "late.csv"
     path.write_text("iso3,month,deaths_state_based\nMLI,2022-09,5\n")
-    ingest(Archive(vigil.home.archive), MonthlyFile(path), release="24.1", now=INGESTED)
-    vigil.run()
-    assert vigil.newest["source"] == "country-month table"
-    assert [source["ingest"] for source in vigil.newest["countries"][0]["sources"]] == ["0001"]
+    ingest(Archive(watch.home.archive), MonthlyFile(path), release="24.1", now=INGESTED)
+    watch.run()
+    assert watch.newest["source"] == "country-month table"
+    assert [source["ingest"] for source in watch.newest["countries"][0]["sources"]] == ["0001"]
 
 
-def test_a_withdrawn_snapshot_is_not_issued_again(vigil: Vigil, vigie: Callable[..., Any], tmp_path: Path) -> None:
-    vigil.run()
-    vigil.take_in(tmp_path, "2021-12", MLI=[3000] * 12)
-    assert vigil.run().snapshot_id == 2
+def test_a_withdrawn_snapshot_is_not_issued_again(watch: Watch, vigie: Callable[..., Any]) -> None:
+    watch.run()
+    watch.take_in("2021-12", MLI=[3000] * 12)
+    assert watch.run().snapshot_id == 2
     said = vigie("runs", "withdraw", "2", "--why", "a file of another country")
     assert (said.code, "snapshot 2 is withdrawn" in said.out) == (0, True)
     assert json.loads(vigie("scores", "--format", "json").out)["snapshot_id"] == 1
     with pytest.raises(Refused, match="those of snapshot 2, which was withdrawn"):
-        vigil.run()
-    Archive(vigil.home.archive).withdraw("0002", "a file of another country", NOW)
-    done = vigil.run()
+        watch.run()
+    Archive(watch.home.archive).withdraw("0002", "a file of another country", NOW)
+    done = watch.run()
     assert (done.issued, done.snapshot_id) == (False, 1)
     assert vigie("runs", "withdraw", "2", "--why", "again").code == 3
-    assert [row.withdrawn_why for row in vigil.rows(snapshots)] == [None, "a file of another country"]
+    assert [row.withdrawn_why for row in watch.rows(snapshots)] == [None, "a file of another country"]

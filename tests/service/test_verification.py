@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
-from watch import COUNTRIES, Watch
+from watch import COUNTRIES, NOW, Watch
 
 from riskmodel import bundle
 from riskmodel import verification as scoring
@@ -33,17 +33,14 @@ from service.store.tables import changes, forecasts, scorecards, snapshots, veri
 from service.tally import Cell, Counted, Scored, SnapshotFacts
 from service.withdrawal import withdraw
 
-NOW = datetime(2022, 1, 20, 8, tzinfo=UTC)
 BASELINES = {"zero", "last", "conflictology12", "history60", "ew4s"}
 
 
 @pytest.fixture
 def watch(home: Home) -> Watch:
     """A home with a snapshot of December 2021; twelve months of 30 deaths in Mali, and as many ahead for certain."""
-    made = Watch(home.root)
-    made.take_in("2021-12", MLI=[30] * 12)
-    made.model()
-    made.run(NOW)
+    made = Watch.begun(home, drivers=False)
+    made.run()
     return made
 
 
@@ -334,7 +331,7 @@ def test_before_any_outcome_it_is_said_when_the_first_will_come(watch: Watch) ->
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> Watch:
     """Four months of service over a simulated archive that moves on with the clock."""
-    made = Watch(tmp_path_factory.mktemp("simulated") / "home")
+    made = Watch(tmp_path_factory.mktemp("simulated") / "home", drivers=False)
     made.model(simulated=True)
     for end in range(4):
         now = datetime(2021, 2 + end, 3, tzinfo=UTC)

@@ -15,6 +15,7 @@ from riskmodel import bundle
 from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import WORLD, Coverage
 from riskmodel.forecasting.baselines import Conflictology
+from riskmodel.forecasting.escalation import Escalation
 from riskmodel.home import Home
 from riskmodel.indicators.panel import INDICATORS
 from riskmodel.ingest import ingest
@@ -24,24 +25,39 @@ from riskmodel.sources.simulated import FIRST, simulate
 from riskmodel.sources.ucdp import GedFile
 from service.alerts import rules
 from service.recompute import Done, recompute
-from service.settings import load
+from service.settings import Settings, load
 from service.store.database import Store
+from service.store.tables import snapshots
 from service.verification import Verified, verify
 
+NOW = datetime(2022, 1, 20, 8, tzinfo=UTC)
+"""Soon after the last month of a watch that has begun."""
 COUNTRIES = ("MLI", "DZA", "BFA", "CIV", "GIN", "NER", "SEN")
 """The region without Mauritania, of which the archive knows nothing."""
 LONG_AFTER = datetime(2026, 1, 1, tzinfo=UTC)
-"""When tables come in: so late that all their months are old enough to be final."""
+"""So late that all months of the tables that come in are old enough to be final."""
 
 
 class Watch:
-    """A home, and what a scheduler would do to it."""
+    """A home, and what a scheduler would do to it, with the settings of the home but for those that are said.
 
-    def __init__(self, root: Path) -> None:
-        self.home = Home(root)
-        self.store, self.settings = Store.of(self.home), load(self.home).model_copy(update={"drivers": False})
+    `learned` is when tables come in.
+    """
 
-    def take_in(self, last: str, *, learned: datetime = LONG_AFTER, **deaths: Sequence[int]) -> None:
+    def __init__(self, root: Path, learned: datetime = LONG_AFTER, **settings: Any) -> None:
+        self.home, self.learned = Home(root), learned
+        self.store = Store.of(self.home)
+        self.settings = load(self.home).model_copy(update=settings)
+
+    @classmethod
+    def begun(cls, home: Home, learned: datetime = LONG_AFTER, **settings: Any) -> "Watch":
+        """One whose first run is still to come: 30 deaths in Mali in each of twelve months, and a model for certain."""
+        made = cls(home.root, learned, **settings)
+        made.take_in("2021-12", MLI=[30] * 12)
+        made.model()
+        return made
+
+    def take_in(self, last: str, *, learned: datetime | None = None, **deaths: Sequence[int]) -> None:
         """Five years of months up to `last`: Mali 2 deaths each, the last ones as given by country."""
         months = np.arange(month(last) - 59, month(last) + 1)
         lines = []
@@ -53,7 +69,7 @@ class Watch:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{last}-{hashlib.sha256(''.join(lines).encode()).hexdigest()[:8]}.csv"
             path.write_text("iso3,month,deaths_state_based\n" + "".join(lines))
-            ingest(Archive(self.home.archive), MonthlyFile(path), now=learned)
+            ingest(Archive(self.home.archive), MonthlyFile(path), now=learned or self.learned)
 
     def simulate(self, last: str, now: datetime) -> None:
         """The simulated archive up to a month."""
@@ -63,7 +79,9 @@ class Watch:
             covers = [Coverage(WORLD, FIRST, month(last))]
             ingest(Archive(self.home.archive), GedFile(path), covers=covers, now=now)
 
-    def model(self, model: Any = None, *, challenger: bool = False, **changed: Any) -> str:
+    def model(
+        self, model: Any = None, escalation: Escalation | None = None, *, challenger: bool = False, **changed: Any
+    ) -> str:
         """Put a model into service, or into the shadow; returns its id."""
         provenance = bundle.Provenance(
             outcome="state_based",
@@ -75,16 +93,25 @@ class Watch:
             scores={},
             trained_at="2021-01-20T08:00:00Z",
         )
-        name = bundle.save(model or Conflictology(), replace(provenance, **changed), self.home.models)
+        provenance = replace(provenance, **changed)
+        name = bundle.save(model or Conflictology(), provenance, self.home.models, escalation)
         (bundle.set_challenger if challenger else bundle.set_champion)(self.home.models, name)
         return name
 
-    def run(self, now: datetime) -> Done:
-        return recompute(self.home, self.settings, self.store, rules.load(self.home), lambda: now)
+    def run(self, now: datetime = NOW, settings: Settings | None = None) -> Done:
+        return recompute(self.home, settings or self.settings, self.store, rules.load(self.home), lambda: now)
 
     def verify(self, now: datetime) -> Verified:
         return verify(self.home, self.store, lambda: now)
 
-    def rows(self, table: sa.Table) -> Sequence[Any]:
+    def rows(self, table: sa.Table, order: str | None = None) -> Sequence[Any]:
+        """All of a table, in the order of its primary key unless told otherwise."""
+        by = [table.c[order]] if order else table.primary_key.columns
         with self.store.reading() as connection:
-            return connection.execute(sa.select(table).order_by(*table.primary_key.columns)).all()
+            return connection.execute(sa.select(table).order_by(*by)).all()
+
+    @property
+    def newest(self) -> dict[str, Any]:
+        """What the newest snapshot says."""
+        document: dict[str, Any] = self.rows(snapshots)[-1].document
+        return document
