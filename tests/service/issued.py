@@ -301,6 +301,16 @@ def without_explanations(issued: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "countries": countries}
 
 
+class Clock:
+    """A clock that stands, soon after the snapshot was issued, until it is set."""
+
+    def __init__(self) -> None:
+        self.now = NOW + timedelta(minutes=20)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
 class Issuer:
     """A home, and what a scheduler would do to it."""
 
@@ -380,7 +390,7 @@ def lived_in(root: Path) -> Issuer:
         drawn = {"parquet": b"PAR1 not really PAR1", "csv": gzip.compress(text, mtime=0), "digest": "a" * 64}
         of_country = {"snapshot_id": 3, "forecaster": "pool", "location_code": "MLI", "role": "served"}
         connection.execute(sa.insert(forecasts).values(**of_country, **drawn))
-        _alerted(home, connection)
+        alerted(home, connection, 3)
         card = {"region": "MLI", "simulated": False, "outcome": "state_based", "at": NOW}
         connection.execute(sa.insert(scorecards).values(**card, document=scored()))
         connection.execute(sa.insert(jobs), [job("recompute"), job("verify", succeeded_at=None, next_run_at=None)])
@@ -423,14 +433,14 @@ def scored() -> dict[str, Any]:
     return {**told, "incomplete": [{"location_code": "MLI", "months": ["2022-12"]}]}
 
 
-def _alerted(home: Issuer, connection: sa.Connection) -> None:
-    """Let the alerts of the shipped rules fire, and a message about them be lost."""
+def alerted(home: Issuer, connection: sa.Connection, snapshot: int) -> str:
+    """Let the alerts of the shipped rules fire, and a message about them be lost; returns its id."""
     lifecycle.evaluate(
         connection,
         rules=rules.load(home.home),
-        document=document(number=3),
-        run_id=3,
-        snapshot_id=3,
+        document=document(number=snapshot),
+        run_id=snapshot,
+        snapshot_id=snapshot,
         now=NOW,
         data_age_days=10,
         causes=["new_month"],
@@ -440,6 +450,7 @@ def _alerted(home: Issuer, connection: sa.Connection) -> None:
     lost = outbox.post(connection, route="duty", kind="firing", data=headline, now=NOW)
     given_up = sa.update(deliveries).where(deliveries.c.id == lost).values(status="failed", attempts=9, error="500")
     connection.execute(given_up)
+    return lost
 
 
 def event_list() -> dict[str, Any]:

@@ -1,12 +1,9 @@
 """The read API, asked over HTTP as a client would, on homes that hold what recompute leaves behind."""
 
 import csv
-import gzip
 import io
 import json
 import re
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,23 +12,13 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
-from issued import NOW, SCORES, Issuer, without_explanations
+from issued import NOW, SCORES, Clock, Issuer, alerted, without_explanations
 
-from riskmodel import scores
-from riskmodel.home import Home
-from riskmodel.reporting import completeness
 from service import payloads
-from service.alerts import lifecycle, outbox, rules
-from service.api.problems import KINDS
 from service.app import create_app
-from service.store.tables import deliveries, snapshots
-from service.web import words
+from service.store.tables import snapshots
 
 EXPLAINED = ("/v1/indicators", "/v1/indicators/SEN", "/v1/drivers/SEN")
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "api.md"
-EXPLAINING = ("input_missing", "unknown", "not_asked", "not_forecast", "no_neighbour", "not_in_snapshot")
-"""Why an explanation is null, beside the reasons that scores have."""
-
 META = {
     "region",
     "snapshot_id",
@@ -47,16 +34,6 @@ META = {
     "simulated",
     "next_run_at",
 }
-
-
-class Clock:
-    """A clock that stands until it is set."""
-
-    def __init__(self) -> None:
-        self.now = NOW + timedelta(minutes=20)
-
-    def __call__(self) -> datetime:
-        return self.now
 
 
 @pytest.fixture
@@ -205,22 +182,6 @@ def test_csv_holds_the_same_table(real: Issuer, client: FlaskClient) -> None:
     assert table[7]["rung_1"] == table[7]["band"] == table[7]["sources"] == ""
 
 
-@pytest.mark.parametrize(
-    ("accept", "given"),
-    [
-        ("text/csv", "text/csv"),
-        ("application/json", "application/json"),
-        ("*/*", "application/json"),
-        ("text/html,application/xhtml+xml,*/*;q=0.8", "application/json"),
-        ("application/json;q=0.5, text/csv", "text/csv"),
-    ],
-)
-def test_the_client_chooses_the_format(real: Issuer, client: FlaskClient, accept: str, given: str) -> None:
-    answer = client.get("/v1/scores", headers={"Accept": accept})
-    assert answer.mimetype == given
-    assert "Accept" in answer.headers["Vary"]
-
-
 def test_the_command_line_prints_what_the_api_says(real: Issuer, client: FlaskClient) -> None:
     with real.store.reading() as connection:
         now = NOW + timedelta(minutes=20)
@@ -309,23 +270,7 @@ def test_data_may_be_stale_while_the_service_is_ready(real: Issuer, client: Flas
 
 def test_alerts_that_fire_and_messages_that_did_not_arrive(real: Issuer, client: FlaskClient) -> None:
     with real.store.writing() as connection:
-        document = payloads.served(connection, _settings(real), simulated=False, now=NOW)
-        assert document is not None
-        lifecycle.evaluate(
-            connection,
-            rules=rules.load(real.home),
-            document=document.document,
-            run_id=1,
-            snapshot_id=1,
-            now=NOW,
-            data_age_days=10,
-            causes=["new_month"],
-            first=False,
-        )
-        data = {"headline": {"en": "Alert", "fr": "Alerte"}}
-        lost = outbox.post(connection, route="duty", kind="firing", data=data, now=NOW)
-        given_up = sa.update(deliveries).where(deliveries.c.id == lost).values(status="failed", attempts=9, error="500")
-        connection.execute(given_up)
+        lost = alerted(real, connection, 1)
     said = client.get("/v1/alerts").json
     assert {"BFA", "MLI"} <= {alert["location_code"] for alert in said["data"]}
     assert all(not alert["simulated"] for alert in said["data"])
@@ -335,90 +280,6 @@ def test_alerts_that_fire_and_messages_that_did_not_arrive(real: Issuer, client:
 
 def _settings(home: Issuer) -> Any:
     return create_app(home.home).extensions["vigie"].settings
-
-
-def test_an_unchanged_answer_is_not_sent_twice(real: Issuer, client: FlaskClient, clock: Clock) -> None:
-    for path in ("/v1/scores", "/v1/scores.csv", "/v1/scores/MLI", "/v1/runs", "/v1/runs/1", "/v1/alerts", "/"):
-        first = client.get(path)
-        assert first.headers["ETag"].startswith('W/"'), path
-        assert first.headers["Cache-Control"] == f"public, max-age={30 if path == '/' else 2340}"
-        again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
-        assert (again.status_code, again.data) == (304, b""), path
-    clock.now += timedelta(days=90)
-    path = "/v1/scores"
-    assert client.get(path, headers={"If-None-Match": client.get(path).headers["ETag"]}).status_code == 304
-    assert client.get(path, headers={"If-None-Match": first.headers["ETag"]}).json["status"] == "late"
-
-
-def _problem(answer: Any, status: int) -> dict[str, Any]:
-    assert answer.status_code == status
-    assert answer.mimetype == "application/problem+json"
-    assert answer.headers["Cache-Control"] == "no-store"
-    said: dict[str, Any] = json.loads(answer.data)
-    assert said["status"] == status
-    assert said["title"]
-    return said
-
-
-@pytest.mark.parametrize(
-    "path",
-    ["/nowhere", "/v1/", "/v1/runs/first", "/v1/runs/99999999999", "/v1/scores/", "/static/../app.py", "/static/x"],
-)
-def test_a_wrong_address_is_a_problem(real: Issuer, client: FlaskClient, path: str) -> None:
-    assert _problem(client.get(path), 404)["type"] == "about:blank"
-
-
-def test_an_unknown_thing_is_a_problem_of_its_own(real: Issuer, client: FlaskClient) -> None:
-    unknown = _problem(client.get("/v1/scores/XYZ"), 404)
-    assert (unknown["type"], unknown["location_code"]) == ("urn:vigie:problem:unknown-country", "XYZ")
-    for path in ("/v1/indicators/XYZ", "/v1/drivers/XYZ"):
-        assert _problem(client.get(path), 404)["location_code"] == "XYZ"
-    assert _problem(client.get("/v1/scores/mli"), 404)["type"] == "urn:vigie:problem:unknown-country"
-    assert _problem(client.get("/v1/runs/99"), 404)["type"] == "urn:vigie:problem:unknown-run"
-
-
-@pytest.mark.parametrize("path", ["/v1/scores", "/v1/runs/1", "/healthz", "/"])
-def test_a_wrong_method_is_a_problem_that_names_the_right_ones(real: Issuer, client: FlaskClient, path: str) -> None:
-    answer = client.post(path)
-    _problem(answer, 405)
-    assert "GET" in answer.headers["Allow"]
-
-
-def test_our_own_fault_shows_nothing_of_the_inside(
-    real: Issuer, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def breaks(_: object) -> None:
-        raise RuntimeError("the inside")
-
-    monkeypatch.setattr(payloads, "scores_payload", breaks)
-    answer = client.get("/v1/scores")
-    _problem(answer, 500)
-    assert b"inside" not in answer.data
-
-
-def test_a_database_that_cannot_be_read_is_said(real: Issuer, client: FlaskClient) -> None:
-    with real.store.writing() as connection:
-        connection.execute(sa.text("ALTER TABLE snapshots RENAME TO lost"))
-    for path in ("/v1/scores", "/readyz"):
-        assert _problem(client.get(path), 503)["type"] == "urn:vigie:problem:unreadable-store"
-    assert client.get("/healthz").json == {"alive": True}
-
-
-def test_a_damaged_archive_is_said_without_its_place(real: Issuer, client: FlaskClient) -> None:
-    (real.home.archive / "manifest.json").write_text("{")
-    answer = client.get("/v1/scores")
-    assert _problem(answer, 503)["type"] == "urn:vigie:problem:unreadable-data"
-    assert str(real.home.root) not in answer.text
-
-
-@pytest.mark.parametrize("path", ["/", "/v1/scores", "/v1/scores.csv", "/healthz", "/nowhere", "/static/vigie.css"])
-def test_every_answer_is_armoured(real: Issuer, client: FlaskClient, path: str) -> None:
-    headers = client.get(path).headers
-    assert "default-src 'none'" in headers["Content-Security-Policy"]
-    assert "unsafe" not in headers["Content-Security-Policy"]
-    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
-    assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["Referrer-Policy"] == "no-referrer"
 
 
 def test_indicators_are_declared_by_family(real: Issuer, client: FlaskClient) -> None:
@@ -496,49 +357,6 @@ def test_what_the_settings_switch_off_is_called_so(home: Issuer, client: FlaskCl
     assert data["reasons"] == {"drivers": "not_asked", "domino": "not_asked"}
 
 
-def test_explanations_have_every_key_in_the_guide(real: Issuer, client: FlaskClient) -> None:
-    told = DOCS.read_text(encoding="utf-8").split("## `/v1/indicators`")[1].split("## `/v1/alerts`")[0]
-
-    def keys(said: Any) -> set[str]:
-        if isinstance(said, list):
-            return set().union(*map(keys, said))
-        if not isinstance(said, dict) or said.keys() == {"en", "fr"}:
-            return set()
-        return said.keys() | set().union(*map(keys, said.values()))
-
-    payloads_of = [
-        client.get(path).json["data"] for path in ("/v1/indicators", "/v1/indicators/MLI", "/v1/drivers/MLI")
-    ]
-    families = {family["name"] for family in payloads_of[0]}
-    assert {key for key in keys(payloads_of) - families if f"`{key}`" not in told} == set()
-
-
-@pytest.mark.parametrize("path", ["/", "/country/MLI", "/v1/scores", "/v1/scores.csv", "/static/vigie.css"])
-def test_an_answer_is_compressed_for_those_who_take_it_so(real: Issuer, client: FlaskClient, path: str) -> None:
-    plain, thin = client.get(path), client.get(path, headers={"Accept-Encoding": "gzip, br"})
-    assert "Content-Encoding" not in plain.headers
-    assert thin.headers["Content-Encoding"] == "gzip"
-    assert gzip.decompress(thin.data) == plain.data
-    assert int(thin.headers["Content-Length"]) == len(thin.data) < len(plain.data)
-    assert thin.headers["ETag"].startswith('W/"')
-    assert all("Accept-Encoding" in answer.headers["Vary"] for answer in (plain, thin))
-    refused = client.get(path, headers={"Accept-Encoding": "gzip;q=0"})
-    assert refused.data == plain.data
-    again = client.get(path, headers={"Accept-Encoding": "gzip", "If-None-Match": thin.headers["ETag"]})
-    assert (again.status_code, again.data) == (304, b"")
-
-
-def test_json_has_moments_with_z_and_no_nan(app: Flask) -> None:
-    with app.app_context():
-        assert app.json.dumps({"at": NOW, "name": "Côte d’Ivoire"}) == (
-            '{"at":"2023-01-10T08:30:00Z","name":"Côte d’Ivoire"}'
-        )
-        with pytest.raises(ValueError, match="not JSON compliant"):
-            app.json.dumps({"score": float("nan")})
-        with pytest.raises(TypeError, match="set has no form"):
-            app.json.dumps({"score": {1}})
-
-
 def test_the_region_is_the_one_that_is_set(real: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIGIE_REGION", "NER")
     client = create_app(real.home, clock=lambda: NOW).test_client()
@@ -547,35 +365,6 @@ def test_the_region_is_the_one_that_is_set(real: Issuer, monkeypatch: pytest.Mon
     assert client.get("/v1/runs/1").status_code == 404
 
 
-def test_the_home_is_found_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VIGIE_HOME", str(tmp_path / "new"))
-    app = create_app()
-    assert app.test_client().get("/healthz").status_code == 200
-    store = app.extensions["vigie"].store
-    assert store.file is None or (store.file == Home(tmp_path / "new").database and store.file.exists())
-    assert app.extensions["vigie"].home == Home(tmp_path / "new")
-
-
-def test_the_web_process_stays_light() -> None:
-    heavy = ("sklearn", "pandas", "pyarrow", "scipy", "apscheduler", "joblib", "training")
-    script = f"import sys, service.app; sys.exit(repr([m for m in {heavy!r} if m in sys.modules] or ''))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.stderr.strip() == "''"
-
-
-def test_the_page_of_the_api_names_every_address_and_problem(app: Flask) -> None:
-    told = "\n".join(re.findall(r"^#+ (`.*`)$", DOCS.read_text(encoding="utf-8"), re.MULTILINE))
-    addresses = {re.sub(r"<(?:[^<>]+:)?(\w+)>", r"{\1}", str(rule)) for rule in app.url_map.iter_rules()}
-    assert [a for a in sorted(addresses - {"/static/{filename}"}) if f"`{a}`" not in told] == []
-    assert [name for name in KINDS if f"`{name}`" not in told] == []
-
-
 def test_every_country_of_the_region_has_its_address(real: Issuer, client: FlaskClient) -> None:
     for iso3, score in SCORES.items():
         assert client.get(f"/v1/scores/{iso3}").json["data"]["risk_score"] == score
-
-
-def test_every_reason_has_words_and_a_place_in_the_guide() -> None:
-    codes = {*scores.REASONS, *completeness.REASONS, *EXPLAINING}
-    assert words.REASONS.keys() == codes
-    assert all(f"`{code}`" in DOCS.read_text(encoding="utf-8") for code in codes)

@@ -9,13 +9,12 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import flask
 import pytest
 import sqlalchemy as sa
 from flask import Flask
-from issued import NOW, Issuer
+from issued import NOW, Clock, Issuer
 from werkzeug.test import Client, TestResponse
 
 from service import marks
@@ -29,16 +28,6 @@ PATHS = (
     *("/v1/scores", "/v1/scores.csv", "/v1/scores/MLI", "/v1/indicators", "/v1/indicators/SEN", "/v1/drivers/MLI"),
     *("/v1/runs", "/v1/runs/1", "/v1/alerts", "/", "/?lang=fr", "/country/MLI"),
 )
-
-
-class Clock:
-    """A clock that stands until it is set."""
-
-    def __init__(self) -> None:
-        self.now = NOW + timedelta(minutes=20)
-
-    def __call__(self) -> Any:
-        return self.now
 
 
 @pytest.fixture

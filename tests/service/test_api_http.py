@@ -1,0 +1,263 @@
+"""How the API answers whoever asks, whatever is asked: forms, tags, compression, problems, headers."""
+
+import gzip
+import json
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Blueprint, Flask
+from flask.testing import FlaskClient
+from issued import NOW, Clock, Issuer
+
+from riskmodel.home import Home
+from service import payloads
+from service.api import openapi, problems
+from service.api.openapi import Asked, offers
+from service.api.schemas import Said
+from service.app import create_app
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Issuer:
+    """A home with a snapshot of real data."""
+    home = Issuer(tmp_path / "home")
+    home.hold("real")
+    home.issue()
+    return home
+
+
+@pytest.fixture
+def app(real: Issuer, clock: Clock) -> Flask:
+    return create_app(real.home, clock=clock)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.mark.parametrize(
+    ("accept", "given"),
+    [
+        ("text/csv", "text/csv"),
+        ("application/json", "application/json"),
+        ("*/*", "application/json"),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "application/json"),
+        ("application/json;q=0.5, text/csv", "text/csv"),
+    ],
+)
+def test_the_client_chooses_the_format(real: Issuer, client: FlaskClient, accept: str, given: str) -> None:
+    answer = client.get("/v1/scores", headers={"Accept": accept})
+    assert answer.mimetype == given
+    assert "Accept" in answer.headers["Vary"]
+
+
+def test_the_form_is_the_one_that_is_accepted(client: FlaskClient) -> None:
+    for accept, media in (
+        ("text/csv", "text/csv"),
+        ("application/geo+json", "application/geo+json"),
+        ("text/csv;q=0.5, application/json", "application/json"),
+        ("text/html, */*;q=0.1", "application/json"),
+        ("image/png", "application/problem+json"),
+    ):
+        answer = client.get("/v1/scores", headers={"Accept": accept})
+        assert answer.mimetype == media
+        assert answer.status_code == 406 or "Accept" in answer.headers["Vary"]
+    assert client.get("/v1/scores.csv", headers={"Accept": "application/json"}).mimetype == "text/csv"
+    refused = json.loads(client.get("/v1/model", headers={"Accept": "text/csv"}).data)
+    assert (refused["status"], refused["offered"]) == (406, ["application/json"])
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter", "rule"),
+    [
+        ("/v1/scores?bnad=1", "bnad", "there are: as_of, region, band_at_least, fields"),
+        ("/v1/scores?region=mli", "region", "A-Z"),
+        ("/v1/scores?band_at_least=severe", "band_at_least", "one of minimal, low, moderate, high, very high, extreme"),
+        ("/v1/scores?fields=risk_score,secret", "fields", "'risk_score'"),
+        ("/v1/scores?fields=", "fields", "'risk_score'"),
+        ("/v1/scores?region=MLI&region=NER", "region", "at most once"),
+        ("/v1/runs?limit=0", "limit", "greater than or equal to 1"),
+        ("/v1/runs?limit=1e2", "limit", "in digits"),
+        ("/v1/runs?limit=1001", "limit", "less than or equal to 1000"),
+        ("/v1/runs?cursor=-1", "cursor", "pattern"),
+        ("/v1/events?from=2022-13-01", "from", "date"),
+        ("/v1/events?from=20220101", "from", "YYYY-MM-DD"),
+        ("/v1/events?from=2022-02-01&to=2022-01-01", "to", "not before from"),
+        ("/healthz?x=1", "x", "no parameter is taken here"),
+    ],
+)
+def test_a_bad_query_names_the_parameter_and_the_rule(
+    client: FlaskClient, query: str, parameter: str, rule: str
+) -> None:
+    answer = client.get(query)
+    assert (answer.status_code, answer.mimetype) == (400, "application/problem+json")
+    said = json.loads(answer.data)
+    assert (said["type"], said["parameter"]) == ("urn:vigie:problem:bad-query", parameter)
+    assert rule in said["rule"]
+
+
+def test_a_body_is_checked_as_a_query_is() -> None:
+    class Question(Asked):
+        deaths: int
+
+    class Answer(Said):
+        twice: int
+
+    part = Blueprint("part", __name__)
+
+    @offers(part, "/double", "Twice as many", Answer, method="POST", takes=Question)
+    def double(asked: Question) -> dict[str, Any]:
+        return {"twice": 2 * asked.deaths}
+
+    app = Flask(__name__)
+    app.register_blueprint(part)
+    problems.register(app)
+    client = app.test_client()
+    assert client.post("/double", json={"deaths": 4}).json == {"twice": 8}
+    for body, field in (({"deaths": "many"}, "deaths"), ({"deaths": 1, "x": 1}, "x"), ({}, "deaths")):
+        refused = client.post("/double", json=body)
+        said = json.loads(refused.data)
+        assert (refused.status_code, said["type"], said["field"]) == (400, "urn:vigie:problem:bad-body", field)
+    assert client.post("/double", data="x").status_code == 415
+    assert json.loads(client.post("/double", data="{", content_type="application/json").data)["status"] == 400
+    with app.test_request_context():
+        told = openapi.document(app, {})
+    assert told["paths"]["/double"]["post"]["requestBody"]["required"] is True
+    assert {"200", "400", "415"} <= told["paths"]["/double"]["post"]["responses"].keys()
+
+
+def test_an_unchanged_answer_is_not_sent_twice(real: Issuer, client: FlaskClient, clock: Clock) -> None:
+    for path in ("/v1/scores", "/v1/scores.csv", "/v1/scores/MLI", "/v1/runs", "/v1/runs/1", "/v1/alerts", "/"):
+        first = client.get(path)
+        assert first.headers["ETag"].startswith('W/"'), path
+        assert first.headers["Cache-Control"] == f"public, max-age={30 if path == '/' else 2340}"
+        again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
+        assert (again.status_code, again.data) == (304, b""), path
+    clock.now += timedelta(days=90)
+    path = "/v1/scores"
+    assert client.get(path, headers={"If-None-Match": client.get(path).headers["ETag"]}).status_code == 304
+    assert client.get(path, headers={"If-None-Match": first.headers["ETag"]}).json["status"] == "late"
+
+
+@pytest.mark.parametrize("path", ["/", "/country/MLI", "/v1/scores", "/v1/scores.csv", "/static/vigie.css"])
+def test_an_answer_is_compressed_for_those_who_take_it_so(real: Issuer, client: FlaskClient, path: str) -> None:
+    plain, thin = client.get(path), client.get(path, headers={"Accept-Encoding": "gzip, br"})
+    assert "Content-Encoding" not in plain.headers
+    assert thin.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(thin.data) == plain.data
+    assert int(thin.headers["Content-Length"]) == len(thin.data) < len(plain.data)
+    assert thin.headers["ETag"].startswith('W/"')
+    assert all("Accept-Encoding" in answer.headers["Vary"] for answer in (plain, thin))
+    refused = client.get(path, headers={"Accept-Encoding": "gzip;q=0"})
+    assert refused.data == plain.data
+    again = client.get(path, headers={"Accept-Encoding": "gzip", "If-None-Match": thin.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+
+
+def _problem(answer: Any, status: int) -> dict[str, Any]:
+    assert answer.status_code == status
+    assert answer.mimetype == "application/problem+json"
+    assert answer.headers["Cache-Control"] == "no-store"
+    said: dict[str, Any] = json.loads(answer.data)
+    assert said["status"] == status
+    assert said["title"]
+    return said
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/nowhere", "/v1/", "/v1/runs/first", "/v1/runs/99999999999", "/v1/scores/", "/static/../app.py", "/static/x"],
+)
+def test_a_wrong_address_is_a_problem(real: Issuer, client: FlaskClient, path: str) -> None:
+    assert _problem(client.get(path), 404)["type"] == "about:blank"
+
+
+def test_an_unknown_thing_is_a_problem_of_its_own(real: Issuer, client: FlaskClient) -> None:
+    unknown = _problem(client.get("/v1/scores/XYZ"), 404)
+    assert (unknown["type"], unknown["location_code"]) == ("urn:vigie:problem:unknown-country", "XYZ")
+    for path in ("/v1/indicators/XYZ", "/v1/drivers/XYZ"):
+        assert _problem(client.get(path), 404)["location_code"] == "XYZ"
+    assert _problem(client.get("/v1/scores/mli"), 404)["type"] == "urn:vigie:problem:unknown-country"
+    assert _problem(client.get("/v1/runs/99"), 404)["type"] == "urn:vigie:problem:unknown-run"
+
+
+@pytest.mark.parametrize("path", ["/v1/scores", "/v1/runs/1", "/healthz", "/"])
+def test_a_wrong_method_is_a_problem_that_names_the_right_ones(real: Issuer, client: FlaskClient, path: str) -> None:
+    answer = client.post(path)
+    _problem(answer, 405)
+    assert "GET" in answer.headers["Allow"]
+
+
+def test_our_own_fault_shows_nothing_of_the_inside(
+    real: Issuer, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(_: object) -> None:
+        raise RuntimeError("the inside")
+
+    monkeypatch.setattr(payloads, "scores_payload", breaks)
+    answer = client.get("/v1/scores")
+    _problem(answer, 500)
+    assert b"inside" not in answer.data
+
+
+def test_a_database_that_cannot_be_read_is_said(real: Issuer, client: FlaskClient) -> None:
+    with real.store.writing() as connection:
+        connection.execute(sa.text("ALTER TABLE snapshots RENAME TO lost"))
+    for path in ("/v1/scores", "/readyz"):
+        assert _problem(client.get(path), 503)["type"] == "urn:vigie:problem:unreadable-store"
+    assert client.get("/healthz").json == {"alive": True}
+
+
+def test_a_damaged_archive_is_said_without_its_place(real: Issuer, client: FlaskClient) -> None:
+    (real.home.archive / "manifest.json").write_text("{")
+    answer = client.get("/v1/scores")
+    assert _problem(answer, 503)["type"] == "urn:vigie:problem:unreadable-data"
+    assert str(real.home.root) not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/scores", "/v1/scores.csv", "/healthz", "/nowhere", "/static/vigie.css"])
+def test_every_answer_is_armoured(real: Issuer, client: FlaskClient, path: str) -> None:
+    headers = client.get(path).headers
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert "unsafe" not in headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_json_has_moments_with_z_and_no_nan(app: Flask) -> None:
+    with app.app_context():
+        assert app.json.dumps({"at": NOW, "name": "Côte d’Ivoire"}) == (
+            '{"at":"2023-01-10T08:30:00Z","name":"Côte d’Ivoire"}'
+        )
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            app.json.dumps({"score": float("nan")})
+        with pytest.raises(TypeError, match="set has no form"):
+            app.json.dumps({"score": {1}})
+
+
+def test_the_home_is_found_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIGIE_HOME", str(tmp_path / "new"))
+    app = create_app()
+    assert app.test_client().get("/healthz").status_code == 200
+    store = app.extensions["vigie"].store
+    assert store.file is None or (store.file == Home(tmp_path / "new").database and store.file.exists())
+    assert app.extensions["vigie"].home == Home(tmp_path / "new")
+
+
+def test_the_web_process_stays_light() -> None:
+    heavy = ("sklearn", "pandas", "pyarrow", "scipy", "apscheduler", "joblib", "training")
+    script = f"import sys, service.app; sys.exit(repr([m for m in {heavy!r} if m in sys.modules] or ''))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == "''"

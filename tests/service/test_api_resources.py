@@ -1,0 +1,229 @@
+"""What each resource says beside the scores: histories, events, draws, differences, the model, countries, the feed."""
+
+import csv
+import io
+import json
+from datetime import timedelta
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import sqlalchemy as sa
+from flask.testing import FlaskClient
+from issued import NOW, Clock, Issuer, lived_in
+
+from service import spreadsheet
+from service.app import create_app
+from service.store.tables import forecasts, snapshots
+
+ATOM = "{http://www.w3.org/2005/Atom}"
+
+
+@pytest.fixture
+def seeded(tmp_path: Path) -> Issuer:
+    return lived_in(tmp_path / "lived-in")
+
+
+@pytest.fixture
+def client(seeded: Issuer) -> FlaskClient:
+    return create_app(seeded.home, clock=Clock()).test_client()
+
+
+def test_scores_of_a_band_and_above_and_some_of_their_keys(client: FlaskClient) -> None:
+    said = client.get("/v1/scores?band_at_least=very%20high&fields=risk_score,reasons").json["data"]
+    assert [(row["location_code"], row["risk_score"]) for row in said] == [("BFA", 86.2), ("MLI", 81.4)]
+    assert said[0].keys() == {"location_code", "risk_score", "reasons"}
+    lines = list(csv.DictReader(io.StringIO(client.get("/v1/scores.csv?band_at_least=extreme&fields=band").text)))
+    assert [(line["location_code"], line["band"]) for line in lines] == [("BFA", "extreme")]
+    assert "risk_score" not in lines[0]
+    assert len(client.get("/v1/scores?band_at_least=minimal").json["data"]) == 7
+
+
+def test_another_region_is_served_where_snapshots_of_it_are_kept(tmp_path: Path) -> None:
+    home = Issuer(tmp_path / "home")
+    home.hold("real")
+    home.issue()
+    client = create_app(home.home, clock=Clock()).test_client()
+    refused = client.get("/v1/scores?region=NER")
+    assert (refused.status_code, json.loads(refused.data)["region"]) == (404, "NER")
+    issued = home.issue()
+    home.replace({**issued, "region": "NER"})
+    with home.store.writing() as connection:
+        connection.execute(sa.update(snapshots).where(snapshots.c.id == 2).values(region="NER"))
+    assert client.get("/v1/scores?region=NER").json["snapshot_id"] == 2
+    assert client.get("/v1/scores?region=MLI").json["snapshot_id"] == 1
+
+
+def test_history_has_a_line_for_each_snapshot_and_pages(client: FlaskClient) -> None:
+    whole = client.get("/v1/scores/MLI/history").json
+    assert [(row["snapshot_id"], row["origin"]) for row in whole["data"]] == [
+        (4, "2022-12"),
+        (3, "2022-12"),
+        (2, "2022-11"),
+        (1, "2022-10"),
+    ]
+    assert [bool(row["withdrawn_at"]) for row in whole["data"]] == [True, False, False, False]
+    assert (whole["data"][0]["withdrawn_why"], whole["next"]) == ("an invented mistake", None)
+    assert (whole["data"][3]["reference_period_start"], whole["data"][3]["reference_period_end"]) == (
+        "2022-11-01",
+        "2023-01-31",
+    )
+    seen, following = [], "/v1/scores/MLI/history?limit=3"
+    while following:
+        answer = client.get(following)
+        seen += answer.json["data"]
+        following = answer.json["next"]
+        assert ("Link" in answer.headers) == bool(following)
+    assert seen == whole["data"]
+    unknown = client.get("/v1/scores/MRT/history").json["data"][0]
+    assert (unknown["risk_score"], unknown["reasons"]["risk_score"]) == (None, "no_history")
+
+
+def test_events_come_page_by_page_each_once(client: FlaskClient) -> None:
+    seen, following = [], "/v1/events?limit=40"
+    while following:
+        page = client.get(following).json
+        seen += page["data"]
+        following = page["next"]
+    ids = [event["event_id"] for event in seen]
+    assert len(ids) == len(set(ids)) == 250
+    days = [event["date_start"] for event in seen]
+    assert days == sorted(days, reverse=True)
+    assert (page["sources"][0]["licence"], page["covers"][0]["last"]) == ("CC BY 4.0", "2022-12")
+    some = client.get("/v1/events?iso3=MLI&from=2022-12-01&to=2022-12-10&limit=1000").json["data"]
+    assert {event["location_code"] for event in some} == {"MLI"}
+    assert {day for event in some for day in [event["date_start"]]} <= {f"2022-12-{day:02}" for day in range(1, 11)}
+    assert some
+    placed = next(event for event in seen if event["latitude"] is None)
+    assert "no_coordinates" in placed["flags"]
+
+
+def test_no_text_of_a_source_is_run_by_a_spreadsheet(client: FlaskClient) -> None:
+    """Every event of this home has a side whose name begins as a formula does, and some a negative longitude."""
+    told = client.get("/v1/events").json["data"]
+    lines = list(csv.DictReader(io.StringIO(client.get("/v1/events.csv").text)))
+    assert {event["side_b"] for event in told} == {"=An invented group"}
+    assert {line["side_b"] for line in lines} == {"'=An invented group"}
+    assert {line["side_a"] for line in lines} == {"Government of Mali"}
+    assert {line["longitude"] for line in lines} == {"", "-4.25"}
+
+
+@pytest.mark.parametrize("begins", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_a_text_that_begins_as_a_formula_is_written_as_text_and_a_number_as_a_number(begins: str) -> None:
+    text = f"{begins}1+1"
+    written = spreadsheet.text(("a", "b", "c", "d"), [(text, [text], {text: "why"}, -1.5), (None, [], True, 0)])
+    first, second = csv.DictReader(io.StringIO(written, newline=""))
+    assert first == {"a": f"'{text}", "b": f"'{text}", "c": f"'{text}=why", "d": "-1.5"}
+    assert second == {"a": "", "b": "", "c": "true", "d": "0"}
+
+
+def test_draws_are_files_that_say_what_they_are(client: FlaskClient, seeded: Issuer) -> None:
+    said = client.get("/v1/forecasts/MLI").json["data"]
+    assert [lead["lead"] for lead in said["leads"]] == list(range(1, 13))
+    assert said["leads"][0]["reference_period_start"] == "2023-01-01"
+    with seeded.store.reading() as connection:
+        kept = connection.execute(sa.select(forecasts)).one()
+    parquet = client.get(said["draws"]["parquet"])
+    assert (parquet.data, parquet.mimetype) == (kept.parquet, "application/vnd.apache.parquet")
+    assert "MLI-2022-12-snapshot-3.parquet" in parquet.headers["Content-Disposition"]
+    assert (parquet.headers["Vigie-Snapshot"], parquet.headers["Vigie-Simulated"]) == ("3", "false")
+    assert client.get(said["draws"]["csv"]).text.splitlines()[0] == "origin,iso3,month,draw,deaths,simulated"
+    without = client.get("/v1/forecasts/BFA").json["data"]
+    assert (without["draws"], without["reasons"]) == (
+        {"parquet": None, "csv": None},
+        {"draws": "not_in_snapshot"},
+    )
+    missing = client.get("/v1/forecasts/MRT/draws.csv")
+    assert (missing.status_code, json.loads(missing.data)["reason"]) == (404, "no_history")
+
+
+def test_what_differs_between_two_runs(tmp_path: Path) -> None:
+    home = Issuer(tmp_path / "home")
+    home.hold("real")
+    home.issue(origin="2022-11")
+    issued = home.issue()
+    issued["model"]["digest"] = "0" * 64
+    issued["countries"][0] |= {"risk_score": 66.6, "band": "high"}
+    home.replace(issued)
+    home.run("failed")
+    client = create_app(home.home, clock=Clock()).test_client()
+    said = client.get("/v1/runs/1/diff/2").json
+    assert said["differs"] == ["origin", "model"]
+    mali = next(row for row in said["data"] if row["location_code"] == "MLI")
+    assert (mali["risk_score_before"], mali["risk_score_after"], mali["risk_score_difference"]) == (81.4, 66.6, -14.8)
+    assert (mali["band_before"], mali["band_after"]) == ("very high", "high")
+    assert "vigie changed 1 2" in said["split"]["en"]
+    unknown = next(row for row in said["data"] if row["location_code"] == "MRT")
+    assert (unknown["risk_score_difference"], unknown["reasons"]["risk_score_before"]) == (None, "no_history")
+    refused = client.get("/v1/runs/1/diff/3")
+    assert (refused.status_code, json.loads(refused.data)["reason"]) == (404, "no_snapshot")
+    assert json.loads(client.get("/v1/runs/9/diff/1").data)["run"] == 9
+
+
+def test_the_model_tells_what_its_manifest_says_of_the_same_file(tmp_path: Path) -> None:
+    home = Issuer(tmp_path / "home")
+    home.hold("real")
+    issued = home.issue()
+    client = create_app(home.home, clock=Clock()).test_client()
+    gone = client.get("/v1/model").json["data"]
+    assert (gone["features"], gone["reasons"]["features"]) == (None, "model_gone")
+    said = {"files": {"model.joblib": "e" * 64}, "seed": 0, "features": ["deaths_12m"], "configuration": "Pool()"}
+    folder = home.home.models / issued["model"]["id"]
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(json.dumps(said))
+    told = client.get("/v1/model").json["data"]
+    assert (told["seed"], told["features"], told["configuration"]) == (0, ["deaths_12m"], "Pool()")
+    assert told["reasons"]["scores"] == "unknown"
+    (folder / "manifest.json").write_text(json.dumps(said | {"files": {"model.joblib": "0" * 64}}))
+    assert client.get("/v1/model").json["data"]["reasons"]["features"] == "model_altered"
+
+
+def test_countries_are_told_even_before_the_first_snapshot(tmp_path: Path) -> None:
+    client = create_app(Issuer(tmp_path / "home").home, clock=Clock()).test_client()
+    said = client.get("/v1/countries").json
+    assert [row["location_code"] for row in said["data"] if row["focal"]] == ["MLI"]
+    assert {row["reasons"]["served"] for row in said["data"]} == {"no_snapshot"}
+    ivory = next(row for row in said["data"] if row["location_code"] == "CIV")
+    assert (ivory["name"]["fr"], ivory["capital"]) == ("Côte d’Ivoire", "Yamoussoukro")
+    assert said["reasons"] == {"snapshot_id": "no_snapshot"}
+
+
+def test_scores_on_a_map_are_points_at_capitals(client: FlaskClient) -> None:
+    said = json.loads(client.get("/v1/scores.geojson").data)
+    mali = next(feature for feature in said["features"] if feature["id"] == "MLI")
+    assert mali["geometry"]["coordinates"] == [-8.0, 12.65]
+    assert (mali["properties"]["risk_score"], mali["properties"]["simulated"]) == (81.4, False)
+
+
+def test_the_feed_tells_snapshots_and_changed_bands(tmp_path: Path) -> None:
+    home = Issuer(tmp_path / "home")
+    home.hold("real")
+    home.issue(origin="2022-11", at=NOW - timedelta(days=30))
+    home.issue()
+    with home.store.writing() as connection:
+        changed = sa.text("UPDATE scores SET band = 'high' WHERE snapshot_id = 1 AND location_code = 'MLI'")
+        connection.execute(changed)
+    client = create_app(home.home, clock=Clock()).test_client()
+    answer = client.get("/feeds/scores.atom")
+    assert answer.mimetype == "application/atom+xml"
+    feed = ElementTree.fromstring(answer.data)  # noqa: S314 - our own
+    for node in (feed, *feed.iter(f"{ATOM}entry")):
+        assert all(node.findtext(f"{ATOM}{name}") for name in ("id", "title", "updated")), "RFC 4287, 4.1.1 and 4.1.2"
+        assert node.find(f"{ATOM}link") is not None
+    titles = [entry.findtext(f"{ATOM}title") for entry in feed.iter(f"{ATOM}entry")]
+    assert titles == [
+        "Risk scores from data to 2022-12 (snapshot 2)",
+        "Mali: high → very high",
+        "Risk scores from data to 2022-11 (snapshot 1)",
+    ]
+    assert feed.findtext(f"{ATOM}updated") == "2023-01-10T08:30:00Z"
+    ids = [entry.findtext(f"{ATOM}id") for entry in feed.iter(f"{ATOM}entry")]
+    assert len(set(ids)) == 3
+    with home.store.writing() as connection:
+        withdrawn = sa.update(snapshots).where(snapshots.c.id == 2).values(withdrawn_at=NOW + timedelta(minutes=5))
+        connection.execute(withdrawn)
+    later = ElementTree.fromstring(client.get("/feeds/scores.atom").data)  # noqa: S314 - our own
+    first = next(later.iter(f"{ATOM}entry"))
+    assert (first.findtext(f"{ATOM}id"), first.findtext(f"{ATOM}updated")) == (ids[0], "2023-01-10T08:35:00Z")
+    assert (first.findtext(f"{ATOM}title") or "").startswith("WITHDRAWN")
+    assert len(list(later.iter(f"{ATOM}entry"))) == 2
