@@ -66,3 +66,8 @@ def forecast_in_a_fork(fitted: Component, panel: Panel, origin: Month) -> NDArra
     finally:
         child.kill()
         child.join()
+
+
+def series(panel: Panel, name: str, iso3: str = "MLI") -> NDArray[np.float32]:
+    """What an indicator says of a country, month by month."""
+    return panel.values[panel.iso3.index(iso3), :, panel.names.index(name)]

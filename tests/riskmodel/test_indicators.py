@@ -1,6 +1,5 @@
-"""What each indicator says of a small history, and what holds for all of them whatever the history."""
+"""What holds for all indicators, whatever the history."""
 
-import math
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ import ged
 import numpy as np
 import pytest
 import worlds
-from histories import SAHEL, made, rectangle
+from histories import SAHEL, made, rectangle, series
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -26,16 +25,11 @@ from riskmodel.ingest import ingest
 from riskmodel.sources.ucdp import GedFile
 
 MONTHS = 140
-ISLAND = "MDG"
 FOUR_CENTURIES = 4800
 """After 400 years the calendar of days repeats itself."""
 OF_DEATHS = tuple(indicator for indicator in INDICATORS if indicator.inputs == ("deaths",))
 
 seeds = st.integers(0, 50)
-
-
-def column(panel: Panel, name: str, iso3: str = "MLI") -> NDArray[np.float32]:
-    return panel.values[panel.iso3.index(iso3), :, panel.names.index(name)]
 
 
 def same(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> None:
@@ -97,111 +91,6 @@ def event(rng: np.random.Generator, iso3: str, gw: int, number: int) -> dict[str
         "adm_1": f"Invented region {rng.integers(4)}",
         "number_of_sources": int(rng.integers(1, 5)),
     }
-
-
-SPEC = """
-deaths           0   0   3  25   0   1   ?   2
-deaths_1m        0   0   3  25   0   1   ?   2
-deaths_3m        ?   ?   3  28  28  26   ?   ?
-deaths_6m        ?   ?   ?   ?   ?  29   ?   ?
-"""
-
-
-def test_deaths_over_windows_as_drawn() -> None:
-    rows = {line.split()[0]: line.split()[1:] for line in SPEC.strip().splitlines()}
-    drawn = {name: [np.nan if cell == "?" else float(cell) for cell in cells] for name, cells in rows.items()}
-    panel = assemble(rectangle(drawn.pop("deaths")), "state_based")
-    for name, expected in drawn.items():
-        np.testing.assert_allclose(np.expm1(column(panel, name)), expected, rtol=1e-6)
-
-
-def test_waiting_time_is_unknown_until_the_record_is_long_enough_to_tell() -> None:
-    deaths = np.zeros(300)
-    deaths[150] = 1
-    panel = assemble(rectangle(deaths), "state_based")
-    since = column(panel, "since_1")
-    assert np.isnan(since[:119]).all()
-    assert (since[119:150] == 120).all()
-    assert since[150] == 0
-    assert since[155] == 5
-    assert since[290] == 120
-    assert (column(panel, "since_25")[119:] == 120).all()
-
-
-def test_waiting_time_is_unknown_after_an_unknown_month_until_it_happens_again() -> None:
-    panel = assemble(rectangle([1, 0, np.nan, 0, 0, 1, 0]), "state_based")
-    np.testing.assert_array_equal(column(panel, "since_1"), [0, 1, np.nan, np.nan, np.nan, 0, 1])
-
-
-def test_shares_highest_volatility_trend_and_own_level() -> None:
-    deaths = np.zeros(60)
-    deaths[-12:] = [0, 0, 0, 30, 0, 0, 0, 1, 0, 10, 20, 70]
-    panel = assemble(rectangle(deaths), "state_based")
-    last = {name: float(column(panel, name)[-1]) for name in panel.names}
-    assert last["share_1_12m"] == pytest.approx(5 / 12)
-    assert last["share_25_12m"] == pytest.approx(2 / 12)
-    assert last["share_25_60m"] == pytest.approx(2 / 60)
-    assert last["highest_12m"] == pytest.approx(np.log1p(70))
-    assert last["volatility_12m"] == pytest.approx(np.log1p(deaths[-12:]).std())
-    assert last["trend_3m"] == pytest.approx(np.log1p(100) - np.log1p(1))
-    assert last["level_3m"] == pytest.approx(np.log1p(100) - np.log1p(131 / 20))
-
-
-def test_half_life_weighs_an_older_month_half() -> None:
-    deaths = np.zeros(64)
-    deaths[59] = 64
-    mean = np.expm1(column(assemble(rectangle(deaths), "state_based"), "deaths_half_life_4m")[[59, 63]])
-    assert mean[1] == pytest.approx(mean[0] / 2, rel=1e-5)
-
-
-def test_neighbours_are_summed_and_the_worst_hit_found() -> None:
-    deaths = np.zeros((len(SAHEL), 12))
-    deaths[SAHEL.index("BFA")] = 10
-    deaths[SAHEL.index("NER"), -1] = 24
-    deaths[SAHEL.index("MLI")] = 1000
-    panel = assemble(rectangle(deaths), "state_based")
-    assert np.expm1(column(panel, "neighbours_deaths_12m")[-1]) == pytest.approx(144, rel=1e-5)
-    assert np.expm1(column(panel, "neighbours_mean_12m")[-1]) == pytest.approx(144 / 7, rel=1e-5)
-    assert np.expm1(column(panel, "neighbours_worst_12m")[-1]) == pytest.approx(120, rel=1e-5)
-    assert column(panel, "neighbours_at_war_12m")[-1] == pytest.approx(1 / 7)
-
-
-def test_a_neighbour_unknown_makes_the_neighbourhood_unknown_and_an_island_has_none() -> None:
-    iso3 = (*SAHEL, ISLAND)
-    deaths = np.zeros((len(iso3), 12))
-    deaths[SAHEL.index("SEN"), -1] = np.nan
-    panel = assemble(rectangle(deaths, iso3), "state_based")
-    assert np.isnan(column(panel, "neighbours_deaths_1m", "MLI")[-1])
-    assert column(panel, "neighbours_deaths_1m", "MLI")[-2] == 0
-    assert column(panel, "neighbours_deaths_1m", "NER")[-1] == 0  # Senegal is no neighbour of Niger
-    assert np.isnan(column(panel, "neighbours_deaths_1m", ISLAND)).all()
-
-
-def test_events_are_counted_whatever_their_kind_and_weighed_by_age() -> None:
-    inputs = worlds.world(3, holes=0)
-    events, row = inputs.reported, inputs.iso3.index("MLI")
-    panel = worlds.panel(inputs)
-    monthly = [((events.row == row) & (events.column == month)).sum() for month in range(MONTHS)]
-    assert np.expm1(column(panel, "events_12m")[-1]) == pytest.approx(sum(monthly[-12:]), rel=1e-5)
-    weights = [0.5 ** (age / 4) for age in range(60)]
-    mean = sum(w * n for w, n in zip(weights, monthly[:-61:-1], strict=True)) / sum(weights)
-    assert np.expm1(column(panel, "events_half_life_4m")[-1]) == pytest.approx(mean, rel=1e-5)
-    assert mean > 0
-
-
-def test_acceleration_is_the_change_of_the_trend() -> None:
-    panel = assemble(rectangle([0, 0, 1, 3, 0, 0, 0, 10, 5]), "state_based")
-    expected = np.log1p(15) - 2 * np.log1p(3) + np.log1p(1)
-    assert column(panel, "acceleration_3m")[-1] == pytest.approx(expected)
-
-
-def test_rank_counts_the_earlier_sums_below_and_half_of_the_equal_ones() -> None:
-    deaths = np.zeros(120)
-    deaths[10], deaths[50], deaths[119] = 7, 9, 7
-    rank = column(assemble(rectangle(deaths), "state_based"), "rank_3m")
-    assert np.isnan(rank[:119]).all()
-    assert rank[119] == pytest.approx((117 - 6 + 3 / 2) / 117)  # of 117 earlier sums 3 are equal and 3 greater
-    assert column(assemble(rectangle(np.zeros(130)), "state_based"), "rank_3m")[-1] == 0.5
 
 
 @settings(max_examples=12, deadline=None)
@@ -310,7 +199,7 @@ def test_the_order_of_ingest_does_not_matter(tmp_path: Path) -> None:
         frame = view.outcomes()
         panels.append(assemble(frame, "all", gather(view, frame, "all", frame.deaths["all"])))
     same(*(panel.values for panel in panels))
-    assert not np.isnan(column(panels[0], "events_12m")[11:]).any()
+    assert not np.isnan(series(panels[0], "events_12m")[11:]).any()
 
 
 @pytest.fixture(scope="module")
@@ -461,8 +350,8 @@ def test_inputs_of_other_countries_or_months_are_refused() -> None:
 def test_the_outcome_chosen_is_the_one_measured() -> None:
     observed = rectangle(np.zeros((1, 12)))
     observed.deaths["all"] = np.full((1, 12), 5.0)
-    assert column(assemble(observed, "state_based"), "deaths_1m")[-1] == 0
-    assert np.expm1(column(assemble(observed, "all"), "deaths_1m")[-1]) == pytest.approx(5)
+    assert series(assemble(observed, "state_based"), "deaths_1m")[-1] == 0
+    assert np.expm1(series(assemble(observed, "all"), "deaths_1m")[-1]) == pytest.approx(5)
 
 
 def test_a_panel_is_cut_and_asked_by_month() -> None:
@@ -483,25 +372,4 @@ def test_a_panel_is_cut_and_asked_by_month() -> None:
 def test_every_country_can_stand_in_a_panel() -> None:
     everywhere = tuple(geography.countries())
     panel = assemble(rectangle(np.zeros((len(everywhere), 60)), everywhere), "state_based")
-    assert not np.isnan(column(panel, "neighbours_deaths_60m", "AUT")[-1])
-
-
-def test_malis_intensity_at_the_end_of_2022_by_hand(shared: Path, tmp_path: Path) -> None:
-    path = shared / "gedevents_mali_to_2022.csv.gz"
-    events, deaths = [0] * 408, [0] * 408
-    for row in ged.rows(path):
-        number = (int(row["date_start"][6:10]) - 1989) * 12 + int(row["date_start"][:2]) - 1
-        events[number] += 1
-        deaths[number] += int(row["best_est"]) * (row["type_of_violence"] == "1")
-    sums = [sum(deaths[end - 3 : end]) for end in range(291, 409)]
-    below = sum((one < sums[-1]) + 0.5 * (one == sums[-1]) for one in sums[:-1])
-    logs = [math.log1p(sum(deaths[end - 3 : end])) for end in (408, 405, 402)]
-
-    panel = worlds.panel(ged.inputs(tmp_path, {"MLI:1989-01..2022-12": path}))
-    last = dict(zip(panel.names, panel.values[0, -1].tolist(), strict=True))
-    for months in (1, 3, 6, 12, 24, 60):
-        assert np.expm1(last[f"events_{months}m"]) == pytest.approx(sum(events[-months:]), rel=1e-5)
-    assert last["rank_3m"] == pytest.approx(below / 117)
-    assert last["acceleration_3m"] == pytest.approx(logs[0] - 2 * logs[1] + logs[2], abs=1e-6)
-    assert 0.5 < below / 117 < 1
-    assert sum(events[-12:]) > 100
+    assert not np.isnan(series(panel, "neighbours_deaths_60m", "AUT")[-1])

@@ -7,11 +7,12 @@ import ged
 import numpy as np
 import pytest
 import worlds
-from histories import SAHEL
+from histories import SAHEL, rectangle, series
 
 from riskmodel import geography, reference
 from riskmodel.indicators import spillover
 from riskmodel.indicators.inputs import Inputs
+from riskmodel.indicators.panel import assemble
 from riskmodel.months import month
 from riskmodel.outcomes import TYPES
 
@@ -41,6 +42,29 @@ def naive_beyond(inputs: Inputs, row: int, column: int, months: int, deadly: boo
             if min(worlds.km(*place, *point) for point in line) <= 100:
                 summed += float(events.deaths[event]) if deadly else 1.0
     return math.log1p(summed) if known else math.nan
+
+
+def test_neighbours_are_summed_and_the_worst_hit_found() -> None:
+    deaths = np.zeros((len(SAHEL), 12))
+    deaths[SAHEL.index("BFA")] = 10
+    deaths[SAHEL.index("NER"), -1] = 24
+    deaths[SAHEL.index("MLI")] = 1000
+    panel = assemble(rectangle(deaths), "state_based")
+    assert np.expm1(series(panel, "neighbours_deaths_12m")[-1]) == pytest.approx(144, rel=1e-5)
+    assert np.expm1(series(panel, "neighbours_mean_12m")[-1]) == pytest.approx(144 / 7, rel=1e-5)
+    assert np.expm1(series(panel, "neighbours_worst_12m")[-1]) == pytest.approx(120, rel=1e-5)
+    assert series(panel, "neighbours_at_war_12m")[-1] == pytest.approx(1 / 7)
+
+
+def test_a_neighbour_unknown_makes_the_neighbourhood_unknown_and_an_island_has_none() -> None:
+    iso3 = (*SAHEL, worlds.ISLAND)
+    deaths = np.zeros((len(iso3), 12))
+    deaths[SAHEL.index("SEN"), -1] = np.nan
+    panel = assemble(rectangle(deaths, iso3), "state_based")
+    assert np.isnan(series(panel, "neighbours_deaths_1m", "MLI")[-1])
+    assert series(panel, "neighbours_deaths_1m", "MLI")[-2] == 0
+    assert series(panel, "neighbours_deaths_1m", "NER")[-1] == 0  # Senegal is no neighbour of Niger
+    assert np.isnan(series(panel, "neighbours_deaths_1m", worlds.ISLAND)).all()
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -9,30 +9,19 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from babel.messages.pofile import read_po
 from flask import Flask
 from flask.testing import FlaskClient
-from hypothesis import given
-from hypothesis import strategies as st
 from issued import BANDS, NOW, SCORES, Issuer
-from jinja2.ext import babel_extract
 from werkzeug.serving import make_server
 
-import service
 from service.alerts import lifecycle, rules
-from service.api.problems import KINDS
 from service.app import create_app
 from service.store.tables import snapshots
-from service.web import charts, words
-from service.web.language import DEFAULT, LOCALES, Language, language
+from service.web.language import LOCALES, language
 from service.web.pages import shade
-
-WEB = Path(service.__file__).parent / "web"
-OTHERS = sorted(set(LOCALES) - {DEFAULT})
 
 
 @pytest.fixture
@@ -166,35 +155,6 @@ def test_french_is_french_in_words_names_numbers_and_dates(real: Issuer, client:
     assert "31,5 modéré" in page.rows[4]
     assert "81,4 très élevé" in page.rows[2]
     assert "27 %" in page.rows[2]
-
-
-def _texts() -> set[str | tuple[str, ...]]:
-    found: set[str | tuple[str, ...]] = {text for table in words.TABLES for text in table.values()}
-    found |= {text for kind in KINDS.values() for text in (kind.title, kind.detail)}
-    for template in (WEB / "templates").glob("*.html"):
-        with template.open("rb") as lines:
-            for _, _, text, _ in babel_extract(lines, ("_", "gettext", "ngettext"), (), {}):
-                parts = tuple(part for part in (text if isinstance(text, tuple) else (text,)) if part)
-                if parts:
-                    found.add(parts if len(parts) > 1 else parts[0])
-    return found
-
-
-@pytest.mark.parametrize("code", OTHERS)
-def test_every_text_is_translated_and_no_translation_is_left_over(code: str) -> None:
-    with (WEB / "messages" / f"{code}.po").open("rb") as source:
-        catalog = read_po(source, locale=code, abort_invalid=True)
-    told = {message.id: message for message in catalog if message.id}
-    texts = _texts()
-    assert len(texts) > 80
-    assert texts ^ told.keys() == set()
-    for message in told.values():
-        assert not message.fuzzy, message.id
-        strings = message.string if isinstance(message.string, tuple) else (message.string,)
-        ids = message.id if isinstance(message.id, tuple) else (message.id,)
-        for text in strings:
-            assert text, message.id
-            assert set(re.findall(r"%\(\w+\)s|%%", text)) == set(re.findall(r"%\(\w+\)s|%%", ids[-1])), message.id
 
 
 @pytest.mark.parametrize(("lang", "said"), [("en", "SIMULATED"), ("fr", "SIMULÉ · SIMULATED")])
@@ -356,104 +316,6 @@ def test_bands_of_the_operator_keep_their_words_and_get_a_shade(home: Issuer) ->
     assert [shade(band, issued["bands"]) for band in issued["bands"]] == ["shade-0", "shade-2", "shade-5"]
     assert [shade(band, BANDS) for band in BANDS] == [f"shade-{rank}" for rank in range(6)]
     assert shade(None, BANDS) == "shade-none"
-
-
-@pytest.mark.parametrize(
-    ("probability", "english", "french"),
-    [
-        (0.0, "< 1%", "< 1\xa0%"),
-        (0.009, "< 1%", "< 1\xa0%"),
-        (0.314, "31%", "31\xa0%"),
-        (0.995, "> 99%", "> 99\xa0%"),
-        (1.0, "> 99%", "> 99\xa0%"),
-    ],
-)
-def test_a_probability_is_never_written_as_certain(probability: float, english: str, french: str) -> None:
-    assert language("en").percent(probability) == english
-    assert language("fr").percent(probability) == french
-
-
-@pytest.mark.parametrize(
-    ("deaths", "english", "french"),
-    [
-        (0.0, "0", "0"),
-        (0.004, "< 0.1", "< 0,1"),
-        (0.44, "0.4", "0,4"),
-        (3.0, "3", "3"),
-        (9.96, "10.0", "10,0"),
-        (12.6, "13", "13"),
-        (12345.0, "12,345", "12\u202f345"),
-    ],
-)
-def test_deaths_are_written_for_their_size(deaths: float, english: str, french: str) -> None:
-    assert language("en").deaths(deaths) == english
-    assert language("fr").deaths(deaths) == french
-
-
-def test_languages_call_themselves_by_name() -> None:
-    assert [language(code).name for code in LOCALES] == ["English", "Français"]
-    assert isinstance(language("fr"), Language)
-
-
-DEATHS = st.lists(st.none() | st.integers(0, 50_000), min_size=1, max_size=36)
-
-
-def _months(deaths: Sequence[float | None]) -> dict[str, Any]:
-    return {"observed": [{"month": "2020-02", "deaths": value} for value in deaths], "forecast": []}
-
-
-@given(DEATHS)
-def test_a_chart_draws_every_known_month_and_only_those(deaths: list[int | None]) -> None:
-    country = _months(deaths)
-    drawn = charts.chart(country, charts.top([country]))
-    bars = {int(x) // charts.STEP: int(y) for x, y in re.findall(r"M(\d+) \d+V(\d+)", drawn.observed)}
-    gaps = {month for x, width in drawn.gaps for month in range(x // charts.STEP, (x + width) // charts.STEP)}
-    assert bars.keys() == {i for i, value in enumerate(deaths) if value is not None}
-    assert gaps == {i for i, value in enumerate(deaths) if value is None}
-    known = sorted((value, -bars[i]) for i, value in enumerate(deaths) if value is not None)
-    heights = [height for _, height in known]
-    assert heights == sorted(heights)
-    assert all(0 < y < charts.HEIGHT for y in bars.values())
-
-
-def test_a_chart_s_fan_holds_its_quantiles_in_order() -> None:
-    lead = {"month": "2023-01", "p05": 0.0, "p25": 2.0, "p50": 10.0, "p75": 30.0, "p95": 99.0}
-    country = {"observed": [{"month": "2022-12", "deaths": 4.0}], "forecast": [lead]}
-    drawn = charts.chart(country, charts.top([country]))
-    high, low = map(int, re.findall(r"V(\d+)", drawn.outer))
-    upper, lower = map(int, re.findall(r"V(\d+)", drawn.inner))
-    median = int(drawn.median.split()[1].split("h")[0])
-    assert high < upper < median < lower < low == charts.HEIGHT - charts.STUB
-    assert [year.year for year in drawn.years] == ["2023"]
-    assert [rung.deaths for rung in drawn.rungs] == [1, 10, 100]
-
-
-def _contrast(one: str, other: str) -> float:
-    """The contrast ratio of two colours (WCAG 2.2)."""
-
-    def luminance(colour: str) -> float:
-        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-        red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
-        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_colours_can_be_read(theme: str) -> None:
-    day, night = (WEB / "static" / "vigie.css").read_text().split("prefers-color-scheme: dark", 1)
-    colour = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", day if theme == "light" else night))
-    for text in ("ink", "quiet", "link", "alarm", "caution", "calm"):
-        assert _contrast(colour[text], colour["paper"]) >= 4.5, text
-    for level in (1, 2, 3):
-        for sign in ("more", "less"):
-            assert _contrast(colour["ink"], colour[f"{sign}-{level}"]) >= 4.5, (sign, level)
-    for text in ("ink", "quiet", "alarm"):
-        assert _contrast(colour[text], colour["alarm-paper"]) >= 4.5, text
-    assert _contrast(colour["on-alarm"], colour["alarm"]) >= 4.5
-    for mark in ("bar", "median", *(f"shade-{rank}" for rank in range(6))):
-        assert _contrast(colour[mark], colour["paper"]) >= 3, mark
 
 
 @pytest.fixture
