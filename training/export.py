@@ -1,4 +1,4 @@
-"""Forecasts as a file that others can read: `origin, iso3, month, draw, deaths`, Parquet, a row for each draw."""
+"""Forecasts as a file that others can read: `origin, iso3, month, draw, deaths, simulated`, Parquet, a row a draw."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,11 +26,12 @@ def writing(path: Path) -> Iterator[Callable[[Forecast, Window], None]]:
         yield lambda forecast, window: writer.write_table(rows(forecast, window.first, window.last))
 
 
-def join(files: Sequence[Path], iso3: Sequence[str], path: Path) -> None:
-    """Put what files of this layout say of some countries behind each other into one, whole or not at all."""
-    wanted = pa.array(iso3, pa.string())
-    with whole_file(path) as part, pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
+def join(files: Sequence[Path], iso3: Sequence[str], path: Path, *, simulated: bool) -> None:
+    """Put what such files say of some countries behind each other into one for others, whole or not at all."""
+    wanted, marked = pa.array(iso3, pa.string()), SCHEMA.append(pa.field("simulated", pa.bool_()))
+    with whole_file(path) as part, pq.ParquetWriter(part, marked, compression="zstd") as writer:
         for file in files:
             with pq.ParquetFile(file) as source:
                 for batch in source.iter_batches(batch_size=BATCH):
-                    writer.write_batch(batch.filter(pc.is_in(batch["iso3"], value_set=wanted)))
+                    asked = batch.filter(pc.is_in(batch["iso3"], value_set=wanted))
+                    writer.write_batch(asked.append_column("simulated", pa.repeat(simulated, asked.num_rows)))

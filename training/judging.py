@@ -106,7 +106,8 @@ def backtest(
             with_earlier = record.read([*earlier, *asked]) if earlier else found
             _rolled(judged, _within(with_earlier, scope, region)[0], console, seed)
     if forecasts_out:
-        export.join([record.forecasts(window) for window in asked], sorted(iso3), forecasts_out)
+        files = [record.forecasts(window) for window in asked]
+        export.join(files, sorted(iso3), forecasts_out, simulated=view.simulated)
         console.print(f"forecasts written to {forecasts_out}")
 
 

@@ -95,7 +95,8 @@ def test_backtest_prints_all_components_and_writes_the_forecasts(vigie: Vigie, h
         assert said.out.count(f" {component} ") >= 3
     assert "windows won" in said.out
     table = pq.read_table(out)
-    assert table.schema.names == ["origin", "iso3", "month", "draw", "deaths"]
+    assert table.schema.names == ["origin", "iso3", "month", "draw", "deaths", "simulated"]
+    assert not any(table["simulated"].to_pylist())
     rows = table.to_pandas()
     assert len(rows) == 2 * 8 * 12 * 1000
     assert set(rows["origin"].astype(str)) == {"2006-10-01", "2007-10-01"}
