@@ -134,7 +134,7 @@ def test_a_back_test_that_fails_leaves_the_file_as_it_was(vigie: Vigie, history:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["forecasts.parquet", "home", "monthly.csv"]
 
 
-def test_simulated_data_say_so(home: Home, vigie: Vigie) -> None:
+def test_simulated_data_say_so(home: Home, vigie: Vigie, tmp_path: Path) -> None:
     assert vigie("ingest", "simulated", "--until", "1992-12").code == 0
     said = vigie("train")
     assert said.code == 0, said.err
@@ -144,5 +144,7 @@ def test_simulated_data_say_so(home: Home, vigie: Vigie) -> None:
     assert path.name.startswith("simulated-")
     assert bundle.load(path).provenance.simulated
     assert bundle.champion(home.models, simulated=False) is None
-    assert "SIMULATED state_based deaths" in vigie("backtest", "--windows", "1992").out
+    judged = vigie("backtest", "--windows", "1992", "--forecasts-out", tmp_path / "draws.parquet")
+    assert "SIMULATED state_based deaths" in judged.out
+    assert set(pq.read_table(tmp_path / "draws.parquet")["simulated"].to_pylist()) == {True}
     assert vigie("compare", "ew4s", "conflictology12").out.startswith("SIMULATED ")
