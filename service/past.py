@@ -17,6 +17,7 @@ from riskmodel.events import manifest
 from riskmodel.events.manifest import OUTCOME_KINDS, Ingest
 from riskmodel.home import Home
 from riskmodel.outcomes import OUTCOMES
+from service import documents
 from service.payloads import Past, Served
 from service.settings import Settings
 from service.store.tables import snapshots
@@ -41,7 +42,7 @@ def issued(connection: sa.Connection, settings: Settings, *, simulated: bool, wh
     One that was withdrawn, be it later, never answers: the one before it is in service in its place.
     """
     row = connection.execute(
-        sa.select(snapshots)
+        sa.select(snapshots.c.id, snapshots.c.digest)
         .where(
             snapshots.c.region == settings.region,
             snapshots.c.simulated == simulated,
@@ -53,7 +54,8 @@ def issued(connection: sa.Connection, settings: Settings, *, simulated: bool, wh
     ).one_or_none()
     if row is None:
         return None
-    return Served(row.id, row.digest, row.document, settings, when, None, Past(when, "issued", None))
+    document = documents.document(connection, row.id, row.digest)
+    return Served(row.id, row.digest, document, settings, when, None, Past(when, "issued", None))
 
 
 def recomputed(task: sa.Row[Any], settings: Settings, when: datetime) -> Served:

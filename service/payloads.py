@@ -6,7 +6,7 @@ Made for the API, the pages and the command line alike, from rows of the store a
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from riskmodel import geography
 from riskmodel.months import first_day, last_day, month
-from service import spreadsheet
+from service import documents, spreadsheet
+from service.documents import Snapshot
 from service.settings import Settings
 from service.store.tables import runs, snapshots
 from service.store.values import instant
@@ -119,7 +120,7 @@ class Served:
 def served(connection: sa.Connection, settings: Settings, *, simulated: bool, now: datetime) -> Served | None:
     """The newest snapshot of the settings' region in one realm, simulated or real; None where there is none."""
     row = connection.execute(
-        sa.select(snapshots)
+        sa.select(snapshots.c.id, snapshots.c.digest)
         .where(
             snapshots.c.region == settings.region,
             snapshots.c.simulated == simulated,
@@ -130,13 +131,13 @@ def served(connection: sa.Connection, settings: Settings, *, simulated: bool, no
     ).one_or_none()
     if row is None:
         return None
-    found = standing(row, settings, now, next_run_at(connection, settings))
-    return replace(found, failing=failing(connection, settings))
+    document, then = documents.document(connection, row.id, row.digest), next_run_at(connection, settings)
+    return Served(row.id, row.digest, document, settings, now, then, failing=failing(connection, settings))
 
 
-def standing(row: sa.Row[Any], settings: Settings, now: datetime, then: datetime | None) -> Served:
-    """One row of `snapshots`, seen at `now`; `then` is when the next run is expected."""
-    return Served(row.id, row.digest, row.document, settings, now, then)
+def standing(kept: Snapshot, settings: Settings, now: datetime, then: datetime | None) -> Served:
+    """A snapshot, seen at `now`; `then` is when the next run is expected."""
+    return Served(kept.id, kept.digest, kept.document, settings, now, then)
 
 
 def next_run_at(connection: sa.Connection, settings: Settings) -> datetime | None:

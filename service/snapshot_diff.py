@@ -6,9 +6,8 @@ Which cause moved a score how far is another question: `service.comparison` answ
 from collections.abc import Mapping
 from typing import Any
 
-import sqlalchemy as sa
-
 from riskmodel import geography
+from service.documents import Snapshot
 from service.payloads import NOT_IN_SNAPSHOT
 from service.store.values import instant
 
@@ -21,8 +20,8 @@ SPLIT = {
 }
 
 
-def between(first: int, before: sa.Row[Any], second: int, after: sa.Row[Any]) -> dict[str, Any]:
-    """The differences from one run's snapshot (row of `snapshots`) to another's, country by country."""
+def between(first: int, before: Snapshot, second: int, after: Snapshot) -> dict[str, Any]:
+    """The differences from one run's snapshot to another's, country by country."""
     old, new = before.document, after.document
     rows = {side: {row["location_code"]: row for row in said["countries"]} for side, said in enumerate((old, new))}
     both = list(dict.fromkeys([*rows[1], *rows[0]]))
@@ -52,7 +51,7 @@ def _country(iso3: str, before: Mapping[str, Any] | None, after: Mapping[str, An
     return {**told, "reasons": reasons}
 
 
-def _side(run: int, row: sa.Row[Any]) -> dict[str, Any]:
+def _side(run: int, row: Snapshot) -> dict[str, Any]:
     said = row.document
     return {
         "run": run,

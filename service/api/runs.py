@@ -7,15 +7,15 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from flask import Blueprint
 
-from service import payloads, snapshot_diff
+from service import documents, payloads, snapshot_diff
 from service.api.openapi import Payload, offers
 from service.api.paging import Paged, address, page
 from service.api.problems import Problem
 from service.api.reading import Reading, reading
 from service.api.schemas import Called, Meta, Page, Said, Texts, key
 from service.api.tabular import as_csv, listed
+from service.documents import Snapshot
 from service.store.tables import runs as table
-from service.store.tables import snapshots
 
 resource = Blueprint("runs", __name__)
 
@@ -187,9 +187,9 @@ def _run(sight: Reading, number: int) -> sa.Row[Any]:
     return row
 
 
-def _snapshot(sight: Reading, row: sa.Row[Any]) -> tuple[sa.Row[Any] | None, str | None]:
+def _snapshot(sight: Reading, row: sa.Row[Any]) -> tuple[Snapshot | None, str | None]:
     """The snapshot of a run, or why it is not shown."""
-    kept = sight.connection.execute(sa.select(snapshots).where(snapshots.c.id == row.snapshot_id)).one_or_none()
+    kept = documents.snapshot(sight.connection, row.snapshot_id)
     if kept is None:
         return None, "no_snapshot"
     if kept.simulated != sight.simulated:
@@ -197,7 +197,7 @@ def _snapshot(sight: Reading, row: sa.Row[Any]) -> tuple[sa.Row[Any] | None, str
     return kept, None
 
 
-def _with_snapshot(sight: Reading, number: int) -> tuple[sa.Row[Any], sa.Row[Any]]:
+def _with_snapshot(sight: Reading, number: int) -> tuple[sa.Row[Any], Snapshot]:
     row = _run(sight, number)
     kept, reason = _snapshot(sight, row)
     if kept is None:

@@ -7,7 +7,7 @@ import gettext
 import io
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from math import expm1
 
@@ -45,11 +45,11 @@ class Language:
 
     def number(self, value: float, decimals: int = 0) -> str:
         """A number with this many decimals."""
-        return format_decimal(value, format=f"#,##0.{'0' * decimals}" if decimals else "#,##0", locale=self.locale)
+        return _decimal(value + 0, f"#,##0.{'0' * decimals}" if decimals else "#,##0", self.locale)
 
     def short(self, value: float) -> str:
         """A number with one decimal where it has one."""
-        return format_decimal(value, format="#,##0.#", locale=self.locale)
+        return _decimal(value + 0, "#,##0.#", self.locale)
 
     def signed(self, value: float, decimals: int = 1) -> str:
         """A number with its sign; what rounds to nothing has none."""
@@ -63,7 +63,7 @@ class Language:
             return self.share(value)
         if scale != "log1p" or value < 0:
             digits = "#,##0.##" if abs(value) < 10 else "#,##0.#"
-            return format_decimal(round(value, 2) + 0.0, format=f"{digits};−{digits}", locale=self.locale)
+            return _decimal(round(value, 2) + 0, f"{digits};−{digits}", self.locale)
         count, blur = expm1(value), LOG_ROUNDING * (1 + expm1(value))
         return self.deaths(round(count) if abs(count - round(count)) <= blur else count)
 
@@ -72,7 +72,7 @@ class Language:
         pattern = self.locale.percent_formats[None].pattern
         if 0 < value < 0.0005:
             return f"< {self.share(0.001)}"
-        return format_percent(value, format=pattern.replace("##0", "##0.#"), locale=self.locale)
+        return _percent(value + 0, pattern.replace("##0", "##0.#"), self.locale)
 
     def whole_percent(self, value: float) -> str:
         """A part of something that may be less than nothing, in whole per cent."""
@@ -121,6 +121,17 @@ class Language:
     def time(self, when: datetime) -> str:
         """The time of day, in UTC."""
         return f"{format_datetime(when.astimezone(UTC), 'HH:mm', locale=self.locale)} UTC"
+
+
+@lru_cache(maxsize=8_192)
+def _decimal(value: float, pattern: str, locale: Locale) -> str:
+    """A number under a pattern; not one of minus zero, which is the same as zero to a cache."""
+    return format_decimal(value, format=pattern, locale=locale)
+
+
+@lru_cache(maxsize=8_192)
+def _percent(value: float, pattern: str, locale: Locale) -> str:
+    return format_percent(value, format=pattern, locale=locale)
 
 
 @cache

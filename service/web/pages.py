@@ -6,13 +6,13 @@ read what the API reads.
 import hashlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from http import HTTPStatus
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Flask, Response, current_app, g, request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from service import jobs, payloads, scorecard
@@ -97,8 +97,15 @@ def card() -> Response:
 @at("/docs")
 def docs() -> Response:
     """The description of the API, to read: no script is needed."""
+    asked = _asked()
+    return _answer(asked.code, _docs(cast(Flask, current_app._get_current_object()), asked))  # type: ignore[attr-defined]  # the proxy's own
+
+
+@lru_cache(maxsize=16)
+def _docs(_: Flask, asked: "Asked") -> str:
+    """The page, made once: it says nothing that changes while an app lives."""
     described = description.document()
-    return _page("docs.html", addresses=reference.addresses(described), schemas=reference.schemas(described))
+    return _render("docs.html", asked, addresses=reference.addresses(described), schemas=reference.schemas(described))
 
 
 @resource.errorhandler(Problem)
@@ -153,13 +160,32 @@ def _alerts(sight: Reading, iso3: str | None = None) -> dict[str, Any]:
     return {"alerts": shown, "undelivered": len(outbox.undelivered(sight.store)), "overdue": overdue}
 
 
-def _page(template: str, **content: Any) -> Response:
+class Asked(NamedTuple):
+    """What a page needs to know of its request: the language, the path without it, and the past moment as a query."""
+
+    code: str
+    path: str
+    then: str
+
+
+def _asked() -> Asked:
     asked = g.language or request.args.get("lang")
     code = asked if asked in LOCALES else request.accept_languages.best_match(LOCALES, DEFAULT) or DEFAULT
     path = request.path.removeprefix(f"/{g.language}") if g.language else request.path
     asked_for = _as_of()
-    then = f"?{urlencode({'as_of': asked_for})}" if asked_for else ""
-    html = environment(code).get_template(template).render(path=path, then=then, **content)
+    return Asked(code, path, f"?{urlencode({'as_of': asked_for})}" if asked_for else "")
+
+
+def _page(template: str, **content: Any) -> Response:
+    asked = _asked()
+    return _answer(asked.code, _render(template, asked, **content))
+
+
+def _render(template: str, asked: Asked, **content: Any) -> str:
+    return environment(asked.code).get_template(template).render(path=asked.path, then=asked.then, **content)
+
+
+def _answer(code: str, html: str) -> Response:
     return Response(html, content_type="text/html; charset=utf-8", headers={"Content-Language": code})
 
 
