@@ -6,10 +6,11 @@ French punctuation are as the language has them.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from babel.numbers import format_decimal, format_percent
+from babel.numbers import NumberPattern, format_decimal, format_percent, parse_pattern
 from numpy.typing import NDArray
 
 from riskmodel import geography
@@ -154,7 +155,13 @@ def number(value: float, language: str, *, digits: int = 1, signed: bool = False
     rounded = round(value, digits) + 0.0
     pattern = "#,##0." + "0" * digits if digits else "#,##0"
     sign = f"+{pattern};−{pattern}" if signed and rounded else f"{pattern};−{pattern}"
-    return str(format_decimal(rounded, format=sign, locale=language))
+    return str(format_decimal(rounded, format=_pattern(sign), locale=language))
+
+
+@cache
+def _pattern(text: str) -> NumberPattern:
+    """Parsed once: a snapshot tells thousands of numbers by a few patterns."""
+    return parse_pattern(text)
 
 
 def value(indicator: Indicator, said: float, language: str) -> str:
@@ -165,7 +172,8 @@ def value(indicator: Indicator, said: float, language: str) -> str:
         count = float(np.expm1(said))
         return number(count, language, digits=0 if abs(count - round(count)) < 0.01 or count >= 100 else 1)
     if indicator.scale == "share":
-        return str(format_percent(round(said, 4), format="0.#%" if language == "en" else "0.#\xa0%", locale=language))
+        pattern = _pattern("0.#%" if language == "en" else "0.#\xa0%")
+        return str(format_percent(round(said, 4), format=pattern, locale=language))
     return number(said, language, digits=0 if abs(said - round(said)) < 1e-6 or abs(said) >= 100 else 1)
 
 
