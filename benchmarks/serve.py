@@ -2,7 +2,8 @@
 
 Needs `nginx` and `wrk` (Debian packages of these names). Both servers run on this machine, asked in turn with 32
 connections, without and with a `vigie recompute` loop beside; the ratio of the medians is what counts. Then every other
-address from a database of ten years of snapshots, the start, and the memory. Invented snapshots, a SIMULATED archive.
+address from a database of ten years of snapshots, the start, a recompute from end to end, and the memory. Invented
+snapshots, a SIMULATED archive.
 """
 
 import argparse
@@ -86,6 +87,7 @@ def main() -> None:
                 show_speed("alone", port, other, asked.seconds, asked.rounds)
                 with recomputing(home):
                     show_speed("beside a recompute loop", port, other, asked.seconds, asked.rounds)
+            show_recompute(home, port)
             show_addresses(home, port)
             memory = [resident(pid) for pid in descendants(server.pid)]
             print(f"memory of a worker after that: {max(memory):.0f} MB")
@@ -222,6 +224,24 @@ def wrk(port: int, headers: dict[str, str], seconds: int) -> Speed:
         re.findall(r"Requests/sec:\s+([\d.]+)", said),
     )
     return Speed(float(rate), float(p99) * {"us": 1e-3, "ms": 1, "s": 1e3}[unit])
+
+
+def show_recompute(home: Home, port: int) -> None:
+    """How long it takes from new events in the archive until a snapshot of them is served, by a command of its own."""
+    times = []
+    for seed in range(1, 6):
+        command(home, "ingest", "simulated", "--seed", str(load(home).simulated_seed + seed))
+        before, began = snapshot_id(port), time.perf_counter()
+        command(home, "recompute")
+        while snapshot_id(port) == before:
+            time.sleep(0.01)
+        times.append(time.perf_counter() - began)
+    print(f"new events to a new snapshot served: {statistics.median(times):.1f} s, {max(times):.1f} s at most")
+
+
+def snapshot_id(port: int) -> int:
+    """The snapshot in service."""
+    return int(json.loads(ask(port, PATH)[2])["snapshot_id"])
 
 
 def show_addresses(home: Home, port: int) -> None:
