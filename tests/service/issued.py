@@ -344,9 +344,10 @@ class Issuer:
         return issued
 
     def replace(self, issued: dict[str, Any]) -> None:
-        """Let the last snapshot say something else."""
+        """Let the last snapshot say something else, under the digest of what it says."""
+        said = {"document": issued, "digest": hashlib.sha256(canonical(issued).encode()).hexdigest()}
         with self.store.writing() as connection:
-            connection.execute(sa.update(snapshots).where(snapshots.c.id == issued["id"]).values(document=issued))
+            connection.execute(sa.update(snapshots).where(snapshots.c.id == issued["id"]).values(said))
 
     def run(self, status: str, *, at: datetime = NOW, snapshot: int | None = None, error: str | None = None) -> None:
         """Make a run that made no snapshot."""
