@@ -98,12 +98,14 @@ def undelivered(home: Home, retry: tuple[str, ...], dismiss: tuple[str, ...]) ->
     from service.alerts import outbox
 
     _, store = _open(home)
-    known = {message["id"] for message in outbox.undelivered(store)}
+    with store.reading() as connection:
+        known = {message["id"] for message in outbox.undelivered(connection)}
     if unknown := [delivery_id for delivery_id in (*retry, *dismiss) if delivery_id not in known]:
         raise click.UsageError(f"{unknown[0]!r} is not the id of an undelivered message")
     outbox.retry(store, retry, _now())
     outbox.dismiss(store, dismiss)
-    messages, errors = outbox.undelivered(store), outbox.errors(store)
+    with store.reading() as connection:
+        messages, errors = outbox.undelivered(connection), outbox.errors(connection)
     for message in messages:
         click.echo(
             f"{message['id']} {message['status']} after {message['attempts']} attempt(s) by {message['route']!r}: "

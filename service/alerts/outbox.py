@@ -32,6 +32,9 @@ LONGEST_WAIT = timedelta(hours=8)
 JITTER = 0.2
 """Waits of 30 s, three times longer after each failure, at most 8 h, each ± 20 %: sixteen attempts in three days."""
 
+SKEW = timedelta(minutes=1)
+"""How far the clocks of two machines may be apart."""
+
 LONGEST_ERROR = 500
 
 NO_ROUTE = "the settings have no route of this name"
@@ -78,11 +81,7 @@ def post(
 
 def anything_due(store: Store, settings: Settings, now: datetime) -> bool:
     """Whether `deliver_due` would find something to do."""
-    mine = (
-        (deliveries.c.status == "waiting")
-        & (deliveries.c.not_before <= now)
-        & deliveries.c.route.in_(list(settings.routes))
-    )
+    mine = _due(now) & deliveries.c.route.in_(list(settings.routes))
     with store.reading() as connection:
         found = sa.select(deliveries.c.id).where(mine | _unknown(settings)).limit(1)
         return connection.execute(found).first() is not None
@@ -102,7 +101,7 @@ def deliver_due(
     for a route that the settings do not have waits, and says so. Once `ended` says so, no other message is begun.
     """
     _say_unknown(store, settings)
-    due = sa.select(deliveries).where(deliveries.c.status == "waiting", deliveries.c.not_before <= clock())
+    due = sa.select(deliveries).where(_due(clock()))
     with store.reading() as connection:
         rows = connection.execute(due.order_by(deliveries.c.created_at, deliveries.c.id)).all()
     counts: Counter[str] = Counter()
@@ -128,7 +127,7 @@ def try_route(
     return _attempt(store, settings, row, row.attempts, clock, send, rng)
 
 
-def undelivered(store: Store) -> list[dict[str, Any]]:
+def undelivered(connection: sa.Connection) -> list[dict[str, Any]]:
     """Messages that did not get through, oldest first: given up (`failed`), or tried in vain so far (`waiting`).
 
     Fit for anyone to read: `problem` is `no_route` or `not_taken`, and the error itself is the operator's (`errors`). A
@@ -146,18 +145,18 @@ def undelivered(store: Store) -> list[dict[str, Any]]:
             "not_before": instant(row.not_before) if row.status == "waiting" else None,
             "headline": row.document["data"]["headline"],
         }
-        for row in _troubled(store)
+        for row in _troubled(connection)
     ]
 
 
-def errors(store: Store) -> dict[str, str]:
+def errors(connection: sa.Connection) -> dict[str, str]:
     """The last error of each undelivered message, by its id. It may name hosts and addresses: for the operator only."""
-    return {row.id: row.error for row in _troubled(store)}
+    return {row.id: row.error for row in _troubled(connection)}
 
 
-def failed(store: Store) -> list[dict[str, Any]]:
+def failed(connection: sa.Connection) -> list[dict[str, Any]]:
     """The messages that were given up, as `undelivered` lists them. A person retries or dismisses them."""
-    return [message for message in undelivered(store) if message["status"] == "failed"]
+    return [message for message in undelivered(connection) if message["status"] == "failed"]
 
 
 def retry(store: Store, ids: Iterable[str], now: datetime) -> int:
@@ -172,14 +171,32 @@ def dismiss(store: Store, ids: Iterable[str]) -> int:
 
 def wait_after(attempts: int, rng: random.Random) -> timedelta:
     """How long to wait after that many attempts have failed."""
-    wait: timedelta = min(FIRST_WAIT * GROWTH ** (attempts - 1), LONGEST_WAIT)
-    return wait * rng.uniform(1 - JITTER, 1 + JITTER)
+    return _wait(attempts) * rng.uniform(1 - JITTER, 1 + JITTER)
 
 
-def _troubled(store: Store) -> Sequence[Any]:
+def _wait(attempts: int) -> timedelta:
+    wait: timedelta = min(FIRST_WAIT * GROWTH ** max(0, attempts - 1), LONGEST_WAIT)
+    return wait
+
+
+def _troubled(connection: sa.Connection) -> Sequence[Any]:
     query = sa.select(deliveries).where(TROUBLED, deliveries.c.kind != "test")
-    with store.reading() as connection:
-        return connection.execute(query.order_by(deliveries.c.created_at, deliveries.c.id)).all()
+    return connection.execute(query.order_by(deliveries.c.created_at, deliveries.c.id)).all()
+
+
+def _due(now: datetime) -> sa.ColumnElement[bool]:
+    """What waits and whose time has come.
+
+    What is to wait longer than anything waits after so many attempts was written before a clock was set back: it is
+    due, too.
+    """
+    not_before = deliveries.c.not_before
+    ever = {
+        tried: sa.literal(now + max(LEASE, _wait(tried) * (1 + JITTER)) + SKEW, not_before.type)
+        for tried in range(ATTEMPTS + 1)
+    }
+    longest = sa.case(ever, value=deliveries.c.attempts, else_=ever[ATTEMPTS])
+    return (deliveries.c.status == "waiting") & ((not_before <= now) | (not_before > longest))
 
 
 def _unknown(settings: Settings) -> sa.ColumnElement[bool]:

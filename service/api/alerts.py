@@ -68,4 +68,4 @@ def alerts() -> Payload:
     with reading() as sight:
         served = sight.served()
         firing = lifecycle.firing(sight.connection, sight.settings.region, bool(sight.simulated))
-        return {"data": firing, "undelivered": outbox.undelivered(sight.store), **payloads.meta(served)}
+        return {"data": firing, "undelivered": outbox.undelivered(sight.connection), **payloads.meta(served)}

@@ -55,7 +55,7 @@ def ready() -> Payload:
         return {
             "ready": True,
             "renewed_at": instant(renewed),
-            "undelivered": len(outbox.undelivered(sight.store)),
+            "undelivered": len(outbox.undelivered(sight.connection)),
             "overdue": jobs.overdue(sight.connection, sight.now),
             **payloads.meta(served),
         }

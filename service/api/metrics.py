@@ -88,7 +88,7 @@ def of_store(sight: Reading) -> Iterator[Metric]:
     yield counted(
         sight, deliveries, "vigie_deliveries", "Messages in the outbox, by status.", ("waiting", "sent", "failed")
     )
-    waiting = outbox.undelivered(sight.store)
+    waiting = outbox.undelivered(sight.connection)
     yield gauge("vigie_undelivered_messages", "Messages that have not reached their receiver.", len(waiting))
     oldest = min((datetime.fromisoformat(message["created_at"]) for message in waiting), default=sight.now)
     yield gauge("vigie_undelivered_age_seconds", "The age of the oldest of them; 0 without any.", _since(sight, oldest))

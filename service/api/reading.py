@@ -43,7 +43,6 @@ class Wanted(Exception):
 class Reading:
     """One request's view. `simulated` says which realm is in service; None where the archive is empty."""
 
-    store: Store
     connection: sa.Connection
     settings: Settings
     simulated: bool | None
@@ -121,7 +120,7 @@ def read(parts: Parts) -> Iterator[Reading]:
     """Open one reading, whatever it is for."""
     held = realm(parts.home.archive)
     with parts.store.reading() as connection:
-        yield Reading(parts.store, connection, parts.settings, held and held == "simulated", parts.clock(), parts.home)
+        yield Reading(connection, parts.settings, held and held == "simulated", parts.clock(), parts.home)
 
 
 def of_app() -> Parts:

@@ -157,7 +157,7 @@ def _alerts(sight: Reading, iso3: str | None = None) -> dict[str, Any]:
     firing = lifecycle.firing(sight.connection, sight.settings.region, bool(sight.simulated))
     shown = [alert for alert in firing if iso3 is None or alert["location_code"] in (iso3, "*")]
     overdue = jobs.overdue(sight.connection, sight.now)
-    return {"alerts": shown, "undelivered": len(outbox.undelivered(sight.store)), "overdue": overdue}
+    return {"alerts": shown, "undelivered": len(outbox.undelivered(sight.connection)), "overdue": overdue}
 
 
 class Asked(NamedTuple):

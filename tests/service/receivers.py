@@ -15,7 +15,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from pydantic import SecretStr
-from standardwebhooks import Webhook
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from service.settings import EmailRoute, WebhookRoute
 
@@ -30,7 +30,8 @@ class HookReceiver:
     """Answers each POST as its `script` says, one entry a request, and 204 when the script has run out.
 
     An entry is a status, or `hang` (no answer), `cut` (closed in mid-answer), `drip` (an endless header).
-    `taken` holds the id and the verified payload of each request that was answered with a 2xx; `ids` those of all.
+    What is not signed well, or not now, is refused (400). `taken` holds the id and the verified payload of each request
+    that was answered with a 2xx; `ids` those of all.
     """
 
     def __init__(self, *script: int | str, secret: str = SECRET) -> None:
@@ -106,9 +107,13 @@ class HookReceiver:
         else:
             assert isinstance(answer, int)
             if 200 <= answer < 300 and body:
-                payload = Webhook(self.secret).verify(body, dict(request.headers))
-                with self._lock:
-                    self.taken.append((request.headers["webhook-id"], payload))
+                try:
+                    payload = Webhook(self.secret).verify(body, dict(request.headers))
+                except WebhookVerificationError:
+                    answer = 400
+                else:
+                    with self._lock:
+                        self.taken.append((request.headers["webhook-id"], payload))
             request.send_response(answer)
             if 300 <= answer < 400:
                 request.send_header("location", self.url("/elsewhere"))

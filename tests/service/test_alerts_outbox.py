@@ -67,6 +67,11 @@ def rows(store: Store) -> list[Any]:
         return list(connection.execute(sa.select(deliveries).order_by(deliveries.c.created_at)).all())
 
 
+def told(store: Store, what: Callable[[sa.Connection], Any]) -> Any:
+    with store.reading() as connection:
+        return what(connection)
+
+
 class Scripted:
     """A send that raises what its script says, one entry a call, then succeeds."""
 
@@ -100,13 +105,13 @@ def test_a_receiver_that_failed_gets_it_later_under_the_same_id(store: Store) ->
         assert outbox.deliver_due(store, settings, later(minutes=-2)) == {"retry": 1}
         (row,) = rows(store)
         assert (row.status, row.attempts, row.error) == ("waiting", 1, "the receiver answered 500")
-        (shown,) = outbox.undelivered(store)
+        (shown,) = told(store, outbox.undelivered)
         assert (shown["id"], shown["status"], shown["problem"]) == (delivery_id, "waiting", "not_taken")
         assert outbox.deliver_due(store, settings, later(minutes=-2)) == {}, "not before its time"
         assert outbox.deliver_due(store, settings, now) == {"sent": 1}
     assert receiver.ids == [delivery_id, delivery_id]
     assert [taken for taken, _ in receiver.taken] == [delivery_id]
-    assert outbox.undelivered(store) == []
+    assert told(store, outbox.undelivered) == []
 
 
 @pytest.mark.parametrize("fault", ["hang", "cut"])
@@ -118,6 +123,43 @@ def test_a_receiver_that_hangs_or_cuts_gets_it_later(store: Store, fault: str, m
         assert outbox.deliver_due(store, settings, later(minutes=-2)) == {"retry": 1}
         assert outbox.deliver_due(store, settings, now) == {"sent": 1}
     assert receiver.ids == [delivery_id, delivery_id]
+
+
+@pytest.mark.parametrize("answer", [500, 204])
+def test_what_a_clock_that_was_ahead_put_off_goes_once_it_is_right(store: Store, answer: int) -> None:
+    """Days ahead, it failed, and so would wait for days; or its sender died there, and its claim would hold for days."""
+    delivery_id = post(store)
+    ahead = later(days=3)
+    with HookReceiver(answer).listening() as receiver:
+        settings = Posting(routes={"duty": receiver.route()})
+        (row,) = rows(store)
+        if answer == 500:
+            assert outbox.deliver_due(store, settings, ahead) == {"retry": 1}
+        else:
+            assert outbox._claim(store, row, ahead())
+        assert not outbox.anything_due(store, settings, ahead())
+        assert outbox.anything_due(store, settings, now())
+        receiver.script = []
+        assert outbox.deliver_due(store, settings, now) == {"sent": 1}
+    assert {taken for taken, _ in receiver.taken} == {delivery_id}
+
+
+def test_no_clock_shortens_a_wait_or_a_claim(store: Store) -> None:
+    """However often it was tried: what waits as long as it should is not taken for the work of a wrong clock."""
+    post(store, when=now())
+    settings = Posting(routes={"duty": HOOK})
+    for attempts in range(1, outbox.ATTEMPTS):
+        send, before = Scripted(TransportError("no")), now()
+        late = random.Random(attempts)
+        late.uniform = lambda low, high: high  # type: ignore[method-assign]
+        assert outbox.deliver_due(store, settings, lambda: before, send, late) == {"retry": 1}
+        assert not outbox.anything_due(store, settings, before)
+        with store.writing() as connection:
+            connection.execute(sa.update(deliveries).values(not_before=before))
+    (row,) = rows(store)
+    assert row.attempts == outbox.ATTEMPTS - 1
+    assert outbox._claim(store, row, before)
+    assert not outbox.anything_due(store, settings, before)
 
 
 def test_mail_and_webhook_each_have_their_own_message(store: Store) -> None:
@@ -147,9 +189,9 @@ def test_waits_grow_and_are_bounded_by_about_three_days(store: Store) -> None:
     assert all(timedelta(seconds=24) <= wait <= timedelta(hours=9.6) for wait in waits)
     assert all(wait < longer for wait, longer in pairwise(waits[:7]))
     assert timedelta(days=2.4) < moments[-1] - moments[0] < timedelta(days=3.7)
-    (given_up,) = outbox.failed(store)
+    (given_up,) = told(store, outbox.failed)
     assert given_up["attempts"] == outbox.ATTEMPTS
-    assert outbox.errors(store) == {given_up["id"]: "no"}
+    assert told(store, outbox.errors) == {given_up["id"]: "no"}
 
 
 def test_waits_are_spread(store: Store) -> None:
@@ -163,7 +205,7 @@ def test_what_a_receiver_will_never_take_is_given_up_at_once_and_shown(store: St
         settings = Posting(routes={"duty": receiver.route()})
         assert outbox.deliver_due(store, settings, now) == {"failed": 1}
         assert outbox.deliver_due(store, settings, later(days=9)) == {}
-    (given_up,) = outbox.failed(store)
+    (given_up,) = told(store, outbox.failed)
     assert given_up["id"] == delivery_id
     assert given_up["headline"] == {"en": "ALERT – Mali – Risk", "fr": "ALERTE – Mali – Risque"}
 
@@ -184,7 +226,7 @@ def test_given_up_is_dismissed_when_a_person_says_so(store: Store) -> None:
     settings = Posting(routes={"duty": HOOK})
     outbox.deliver_due(store, settings, now, Scripted(TransportError("gone", permanent=True)))
     assert outbox.dismiss(store, [delivery_id]) == 1
-    assert outbox.undelivered(store) == []
+    assert told(store, outbox.undelivered) == []
     assert outbox.deliver_due(store, settings, later(days=9), Scripted()) == {}
     assert [row.status for row in rows(store)] == ["dismissed"]
 
@@ -195,12 +237,12 @@ def test_a_route_that_the_settings_lack_waits_and_is_shown_and_goes_when_it_is_s
     assert outbox.deliver_due(store, Posting(routes={"duty": HOOK}), later(days=9)) == {}
     (row,) = rows(store)
     assert (row.status, row.attempts) == ("waiting", 0)
-    (shown,) = outbox.undelivered(store)
+    (shown,) = told(store, outbox.undelivered)
     assert (shown["id"], shown["route"], shown["problem"]) == (delivery_id, "dutty", "no_route")
-    assert outbox.failed(store) == []
+    assert told(store, outbox.failed) == []
     send = Scripted()
     assert outbox.deliver_due(store, Posting(routes={"dutty": HOOK}), now, send) == {"sent": 1}
-    assert outbox.undelivered(store) == []
+    assert told(store, outbox.undelivered) == []
 
 
 def test_a_dead_route_is_tried_once_a_round_and_holds_up_no_other(store: Store) -> None:
@@ -331,4 +373,4 @@ def test_a_test_that_fails_is_told_to_whoever_asked_and_not_tried_again(store: S
         settings = Posting(routes={"duty": receiver.route()})
         assert outbox.try_route(store, settings, "duty", now) == Outcome("failed", "the receiver answered 500")
         assert outbox.deliver_due(store, settings, later(days=9)) == {}
-    assert outbox.undelivered(store) == []
+    assert told(store, outbox.undelivered) == []
