@@ -37,6 +37,11 @@ class Home:
         return self.root / "vigie.db"
 
     @property
+    def databases(self) -> Path:
+        """The names of the databases that were begun for this home: none of them is quietly begun a second time."""
+        return self.root / "databases"
+
+    @property
     def settings(self) -> Path:
         return self.root / "vigie.toml"
 

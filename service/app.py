@@ -44,7 +44,8 @@ from service.keys import Keyring
 from service.polling import Polling
 from service.processes import LISTENS_ON, end_with_parent
 from service.settings import load
-from service.store.database import Store
+from service.standin import StandIn
+from service.store.database import Away, Store
 from service.store.values import instant
 from service.web import pages
 
@@ -104,11 +105,21 @@ def create_app(home: Home | None = None, *, clock: Callable[[], datetime] = lamb
 
 
 def worker() -> "WSGIApplication":
-    """The application in a worker of the web server, which ends with the process that started it."""
+    """The application in a worker of the web server, which ends with the process that started it.
+
+    While the database is away something else answers in its place.
+    """
     end_with_parent(grace=0.5)
+    logs.start(load(Home(default_home())).log_format)
+    try:
+        return _worker()
+    except Away:
+        return StandIn(_worker).trying()
+
+
+def _worker() -> "WSGIApplication":
     app = create_app()
     parts: Parts = app.extensions["vigie"]
-    logs.start(parts.settings.log_format)
     polling = Polling(app).watching()
     door = Door(
         polling, parts.settings, Keyring(parts.store), Counters(parts.home.run), listens_on=os.environ.get(LISTENS_ON)

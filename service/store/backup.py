@@ -73,7 +73,7 @@ def restore(store: Store, file: Path, *, force: bool = False) -> int:
             if not force and (held := _held(connection)):
                 raise Refused(f"the database {store.name} holds {held} already: --force replaces all of it")
             metadata.drop_all(connection)
-            connection.execute(sa.text(f"DROP TABLE {STAMP}"))
+            connection.execute(sa.text(f"DROP TABLE IF EXISTS {STAMP}"))
             upgrade(connection, store.name, revision)
             rows = _read(connection, file, map(json.loads, lines))
             upgrade(connection, store.name)
@@ -93,8 +93,11 @@ def _revision(file: Path, head: Any) -> str:
 
 def _held(connection: sa.Connection) -> str:
     """The tables that hold something, in words; empty where none does."""
+    there = set(sa.inspect(connection).get_table_names())
     return ", ".join(
-        table.name for table in metadata.sorted_tables if connection.execute(sa.select(1).select_from(table)).first()
+        table.name
+        for table in metadata.sorted_tables
+        if table.name in there and connection.execute(sa.select(1).select_from(table)).first()
     )
 
 

@@ -37,7 +37,7 @@ def restore(home: Home, file: Path, force: bool) -> None:
     from service.store.backup import restore as read
     from service.store.database import Store
 
-    with closing(Store.of(home)) as store:
+    with closing(Store.of(home, bare=True)) as store:
         rows = read(store, file, force=force)
         click.echo(f"{store.name}: {rows:,} rows of {file}")
 
@@ -65,4 +65,15 @@ def upgrade(home: Home) -> None:
     from service.store.database import Store
 
     with closing(Store.of(home)) as store:
+        click.echo(f"{store.name}: revision {store.revision()}")
+
+
+@db.command()
+@click.pass_obj
+def begin(home: Home) -> None:
+    """Make an empty database where the one that this home had is lost. One that is there stays as it is."""
+    from service.store.database import Store
+
+    with closing(Store.of(home, bare=True)) as store:
+        store.begin()
         click.echo(f"{store.name}: revision {store.revision()}")

@@ -8,7 +8,7 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from riskmodel.errors import BadInput, Refused
-from riskmodel.home import Home
+from riskmodel.home import Home, whole_file
 from service.settings import load
 from service.store.tables import REVISION
 
@@ -46,37 +46,57 @@ DRIVERS = {
 """What a `database_url` may begin with, and what SQLAlchemy calls it."""
 
 
+class Away(Refused):
+    """The database cannot be reached, or is not there any more. It may come back."""
+
+
 class Store:
     """The service's database. Opening one that is empty or of an older Vigie brings its tables up to date."""
 
     @classmethod
-    def of(cls, home: Home) -> "Store":
+    def of(cls, home: Home, *, bare: bool = False) -> "Store":
         """The database that the settings of a home name; by default a file in the home.
 
-        Raises BadInput for settings that are wrong, and Refused if the database cannot be used.
+        One that this home had and that is gone, or has lost all its tables, is not begun anew, but with `bare`: then
+        it may have no tables, and they are the caller's to make. Raises BadInput for settings that are wrong, Away if
+        the database cannot be used or has gone, and Refused if it is none of ours.
         """
         named = load(home).database_url
-        if named is not None:
-            return cls(named.get_secret_value())
         home.root.mkdir(parents=True, exist_ok=True)
-        return cls(f"sqlite:///{home.database}")
+        url = f"sqlite:///{home.database}" if named is None else named.get_secret_value()
+        name, begun = _name(address(url), home), _begun(home)
+        store = cls(url, had=name in begun, bare=bare)
+        if name not in begun and store.revision() is not None:
+            with suppress(OSError), whole_file(home.databases) as part:  # who may not write here begins nothing here
+                part.write_text("".join(f"{each}\n" for each in sorted({*begun, name})), encoding="utf-8")
+        return store
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, had: bool = False, bare: bool = False) -> None:
         where = address(url)
         self.file = Path(str(where.database)).absolute() if where.drivername == "sqlite" else None
-        self.name = str(self.file or f"{where.database} on {where.host or where.query.get('host', 'this machine')}")
+        self.name = _name(where)
         """What a person may be told of where it is: no password, no user."""
         self.engine = _sqlite(self.file) if self.file else _postgresql(where)
         # A read on PostgreSQL sees one state from its first statement on, as one on SQLite does by itself.
         one_state: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         self._reader = self.engine.execution_options(**({} if self.file else one_state))
         try:
-            if self.file and not self.file.exists():
-                self.file.touch()
-            if self.revision() != REVISION:
-                self._upgrade()
-        except sa.exc.DBAPIError as unusable:
-            raise Refused(f"the database {self.name} cannot be used: {reason(unusable)}") from unusable
+            self._open(gone=had and not bare, bare=bare)
+        except (sa.exc.DBAPIError, OSError) as unusable:
+            self.close()
+            raise Away(f"the database {self.name} cannot be used: {reason(unusable)}") from unusable
+        except Refused:
+            self.close()
+            raise
+
+    def _open(self, *, gone: bool, bare: bool) -> None:
+        """Find or make the tables. `gone` says that none being there means that they were lost."""
+        if self.file and not self.file.exists():
+            if gone:
+                raise self._gone()
+            self.file.touch()
+        if self.revision() != REVISION:
+            self._upgrade(gone, bare)
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -157,11 +177,25 @@ class Store:
             return None  # whatever else may be wrong with the database shows in the next step
         return stamped
 
-    def _upgrade(self) -> None:
+    def begin(self) -> None:
+        """Make the tables of this Vigie where there are none; otherwise bring them up to date."""
+        self._upgrade()
+
+    def _upgrade(self, gone: bool = False, bare: bool = False) -> None:
         from service.store.upgrade import upgrade  # Alembic is heavy, and hardly ever needed
 
         with self.writing() as connection:
+            if (gone or bare) and not sa.inspect(connection).get_table_names():
+                if gone:
+                    raise self._gone()
+                return
             upgrade(connection, self.name)
+
+    def _gone(self) -> Away:
+        return Away(
+            f"the database {self.name} has gone, or is empty, and this home had one there: bring it back, or restore "
+            "a backup (vigie db restore FILE); if it is lost, vigie db begin makes an empty one in its place"
+        )
 
 
 def address(url: str) -> sa.URL:
@@ -179,9 +213,26 @@ def address(url: str) -> sa.URL:
     return where.set(drivername=DRIVERS[where.drivername])
 
 
-def reason(failure: sa.exc.DBAPIError) -> str:
-    """What the driver says of a failure, on one line."""
-    return " ".join(str(failure.orig).split())
+def _name(where: sa.URL, home: Home | None = None) -> str:
+    """What a database is called; the path of a file begins in the home, where one is given that it stands in."""
+    if where.drivername != "sqlite":
+        return f"{where.database} on {where.host or where.query.get('host', 'this machine')}"
+    file = Path(str(where.database)).absolute()
+    root = home and home.root.absolute()
+    return str(file.relative_to(root) if root and file.is_relative_to(root) else file)
+
+
+def _begun(home: Home) -> set[str]:
+    """The names of the databases that were begun for a home."""
+    with suppress(FileNotFoundError):
+        return set(home.databases.read_text(encoding="utf-8").splitlines())
+    return set()
+
+
+def reason(failure: sa.exc.DBAPIError | OSError) -> str:
+    """What the driver, or the system, says of a failure, on one line."""
+    said = failure.orig if isinstance(failure, sa.exc.DBAPIError) else failure.strerror
+    return " ".join(str(said).split())
 
 
 def _sqlite(file: Path) -> sa.Engine:

@@ -33,7 +33,7 @@ from riskmodel.sources.monthly import MonthlyFile
 from service import changes as followed
 from service.store.tables import changes, deliveries, jobs, runs, snapshots, transitions
 
-PATIENCE = 90.0
+PATIENCE = 180.0
 """How long anything may take on a machine that is busy with other things [s]."""
 
 MONTHS = [str(np.datetime64(datetime.now(UTC).date(), "M") - back) for back in range(60, 0, -1)]

@@ -6,16 +6,19 @@ A short seeded set runs always; `pytest -m long` strikes for minutes and prints 
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from siege import PATIENCE, Siege, besieged, until
+from issued import Issuer
+from siege import PATIENCE, Client, Siege, alive, besieged, family, until
+from test_up import free_port
 
 from riskmodel import bundle
 from riskmodel.errors import VigieError
@@ -175,12 +178,49 @@ def database_gone(siege: Siege, goes: Away, comes: Away) -> None:
         time.sleep(siege.rng.uniform(0, 3))
         assert siege.client.get("/healthz")[0] == 200
         assert siege.scores()["snapshot_id"] >= before["snapshot_id"]
+        siege.kill("worker")
+        until(lambda: (got := siege.client.get("/healthz")) and got[0] == 200, "another worker answers")
     finally:
         comes()
     until(lambda: siege.client.get("/readyz")[0] == 200, "ready again")
     siege.allowed.clear()
     siege.counts["database gone and back"] += 1
     put_right(siege)
+
+
+def test_a_web_server_alone_outlives_the_death_of_its_worker_while_the_database_is_gone(
+    tmp_path: Path, outage: tuple[Away, Away]
+) -> None:
+    """A worker that could not begin would end, and its server after two of them; nobody starts that again."""
+    issuer = Issuer(tmp_path / "home")
+    issuer.hold("real")
+    issuer.issue()
+    issuer.store.close()
+    port, (goes, comes) = free_port(), outage
+    client = Client(port)
+
+    def answers(path: str, status: int) -> None:
+        until(lambda: (got := client.get(path)) and got[0] == status, f"{path} answers {status}")
+
+    web = subprocess.Popen(processes.command(issuer.home, "web", "--port", str(port)))
+    try:
+        answers("/v1/scores", 200)
+        goes()
+        try:
+            (worker,) = [pid for pid, (_, line) in family(web.pid).items() if "tracker" not in str(line)]
+            os.kill(worker, signal.SIGKILL)
+            until(lambda: not alive(worker), "it is dead")
+            answers("/healthz", 200)
+            answers("/v1/scores", 503)
+        finally:
+            comes()
+        answers("/v1/scores", 200)
+        answers("/", 200)
+        assert web.poll() is None
+    finally:
+        for pid in (web.pid, *family(web.pid)):
+            os.kill(pid, signal.SIGKILL)
+        web.wait()
 
 
 @pytest.fixture
@@ -286,7 +326,7 @@ def movable_clock(tmp_path: Path) -> dict[str, str]:
 
 
 def test_a_clock_set_back_or_forward_stops_nothing(tmp_path: Path, movable_clock: dict[str, str]) -> None:
-    """Scores go on. What is sent meanwhile is signed for a wrong moment and so refused; it comes once the clock is right.
+    """Scores go on. What is sent meanwhile is signed for a wrong moment and refused; it comes when the clock is right.
 
     No wait of the outbox has to pass for that: each was written by a clock that was ahead of the one that reads it.
     """

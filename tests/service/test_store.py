@@ -287,6 +287,71 @@ def test_gone_and_back_the_web_says_so_meanwhile(place: Place) -> None:
     run(issuer.store)
 
 
+@pytest.fixture
+def lost(place: Place, vigie: Callable[..., Any]) -> Callable[..., Any]:
+    """`vigie` over a home whose database, with a run in it and a backup of it in the file `backup`, has lost all."""
+    store = Store.of(place.home)
+    run(store)
+    store.close()
+    assert vigie("--home", place.home.root, "db", "backup", place.home.root / "backup").code == 0
+    if place.bare.dialect.name == "sqlite":
+        place.gone()
+    else:
+        metadata.drop_all(place.bare)
+        with place.bare.begin() as connection:
+            connection.exec_driver_sql("DROP TABLE alembic_version")
+    return lambda *words: vigie("--home", place.home.root, *words)
+
+
+@pytest.mark.parametrize("command", ["jobs", "scheduler", "recompute", "verify", "prune", "scores", "db check"])
+def test_a_database_that_this_home_had_is_not_begun_anew(place: Place, lost: Callable[..., Any], command: str) -> None:
+    said = lost(*command.split())
+    assert (said.code, "has gone, or is empty" in said.err) == (3, True), said.err
+    assert "vigie db restore" in said.err
+    assert "vigie db begin" in said.err
+    assert not place.home.database.exists()
+    assert place.tables() == set()
+
+
+def test_a_home_that_was_moved_knows_what_it_had(place: Place, lost: Callable[..., Any]) -> None:
+    moved = Home(place.home.root.rename(place.home.root.parent / "moved"))
+    with pytest.raises(database.Away, match="has gone"):
+        Store.of(moved)
+
+
+def test_a_database_that_is_lost_is_restored_from_a_backup(
+    place: Place, lost: Callable[..., Any], tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut"
+    cut.write_bytes((place.home.root / "backup").read_bytes()[:-20])
+    assert lost("db", "restore", cut).code != 0
+    for _ in range(3):
+        assert lost("jobs").code == 3, "a restore that failed has begun nothing"
+    restored = lost("db", "restore", place.home.root / "backup")
+    assert restored.code == 0, restored.err
+    assert ids(Store.of(place.home)) == [1]
+
+
+def test_a_database_that_is_lost_for_good_is_begun_anew_when_somebody_says_so(
+    place: Place, lost: Callable[..., Any]
+) -> None:
+    for _ in range(2):
+        assert f"revision {REVISION}" in lost("db", "begin").out
+    run(Store.of(place.home))
+    assert lost("db", "begin").code == 0
+    assert ids(Store.of(place.home)) == [1]
+
+
+def test_another_database_than_the_one_before_is_begun(
+    place: Place, lost: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VIGIE_DATABASE_URL", f"sqlite:///{tmp_path}/another.db")
+    assert ids(Store.of(place.home)) == []
+    (tmp_path / "another.db").unlink()
+    with pytest.raises(database.Away, match=r"another\.db has gone"):
+        Store.of(place.home)
+
+
 @pytest.mark.parametrize("path", ["/v1/scores", "/v1/runs", "/v1/runs/1", "/v1/alerts", "/readyz", "/", "/country/MLI"])
 def test_nothing_that_is_served_looks_through_a_whole_table(
     home: Home, monkeypatch: pytest.MonkeyPatch, path: str
