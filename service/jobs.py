@@ -178,12 +178,30 @@ def renew(store: Store, fence: Fence, until: datetime) -> None:
         connection.execute(sa.update(jobs).where(jobs.c.name == fence.job).values(lease_until=until))
 
 
+def makes_up(seen: sa.Row[Any], inputs: str | None) -> bool:
+    """Whether a turn taken now at a job that stands as it was seen only makes up for one that was cut off.
+
+    That one was to be followed before its interval was over, and nothing that the job depends on has changed since.
+    """
+    if seen.status != "failed" or seen.next_run_at is None or seen.inputs != inputs:
+        return False
+    brought_forward: bool = seen.next_run_at < seen.started_at + timedelta(seconds=seen.every_seconds)
+    return brought_forward
+
+
 def finish(
-    store: Store, fence: Fence, status: str, now: datetime, *, inputs: str | None = None, error: str | None = None
+    store: Store,
+    fence: Fence,
+    status: str,
+    now: datetime,
+    *,
+    inputs: str | None = None,
+    error: str | None = None,
+    again_at: datetime | None = None,
 ) -> None:
     """End a turn: `ok`, `failed`, or `stopped`, which is due again at once. Raises Superseded if it was lost.
 
-    `inputs` are those that it saw in the end.
+    `inputs` are those that it saw in the end. `again_at` brings the next run forward, if it would be later.
     """
     values: dict[str, Any] = {"status": status, "finished_at": now, "error": error, "inputs": inputs}
     values |= {"holder": None, "lease_until": None}
@@ -191,9 +209,12 @@ def finish(
         values["succeeded_at"] = now
     if status == "stopped":
         values["next_run_at"] = now
+    mine = jobs.c.name == fence.job
     with store.writing() as connection:
         fence.check(connection)
-        connection.execute(sa.update(jobs).where(jobs.c.name == fence.job).values(values))
+        connection.execute(sa.update(jobs).where(mine).values(values))
+        if again_at is not None:
+            connection.execute(sa.update(jobs).where(mine, jobs.c.next_run_at > again_at).values(next_run_at=again_at))
 
 
 def listing(connection: sa.Connection, now: datetime) -> list[dict[str, Any]]:

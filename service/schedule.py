@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import random
 import secrets
 import signal
 import socket
@@ -39,12 +40,16 @@ from service.store.database import Store
 from service.store.values import canonical
 
 log = logging.getLogger("vigie.schedule")
+_RNG = random.SystemRandom()
 
 LOOK_EVERY = 1.0
 """How often to look for what is due, and for new data or a new model, which are recomputed at once [s]."""
 
 PULSE = 0.1
 """How often a child is looked after [s]."""
+
+AGAIN_AFTER = 10.0
+"""How long after a job's child was killed the job is tried once more, before its interval is over; ± 50 % [s]."""
 
 LOOK = "look"
 
@@ -55,6 +60,10 @@ class Cut(Exception):
 
 class Failed(Exception):
     """A turn did not come to what it was to do; the text says why, fit for anyone."""
+
+
+class Killed(Failed):
+    """A child was ended by a signal that was not ours: by hand, or for want of memory. It may well not happen again."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +118,7 @@ def recompute(turn: "Turn") -> None:
         abandon(turn.store, turn.clock(), told(cut), turn.fence)
         raise
     if code:
-        raise Failed(f"a command {_how(code)}; the snapshot before stays in service")
+        raise failed(code, f"a command {_how(code)}; the snapshot before stays in service")
     if turn.settings.export_dir:
         export(turn, turn.home.root / turn.settings.export_dir.expanduser())
 
@@ -217,7 +226,7 @@ class Post:
         """Take a turn at a job that stands as it was seen; None if somebody else was first."""
         found = job.inputs(self.home, self.settings) if job.inputs else None
         fence = jobs.take(self.store, seen, holder=self.holder, lease=self.lease, inputs=found, clock=self.clock)
-        return Turn(self, job, fence, found) if fence else None
+        return Turn(self, job, fence, found, makes_up=jobs.makes_up(seen, found)) if fence else None
 
     def at_once(self, job: Job) -> bool:
         """Work a turn at a job now, whether it is due or not; False where somebody else is at it."""
@@ -231,17 +240,18 @@ class Post:
 class Turn:
     """One turn at a job: its children run under its token, its lease and its deadline."""
 
-    def __init__(self, post: Post, job: Job, fence: Fence, found: str | None) -> None:
+    def __init__(self, post: Post, job: Job, fence: Fence, found: str | None, *, makes_up: bool = False) -> None:
+        """`makes_up` says that it only makes up for one that was cut off: nothing makes up for this one."""
         self.home, self.settings, self.store, self.clock = post.home, post.settings, post.store, post.clock
         self.fence, self._post, self._job, self._inputs = fence, post, job, found
         self._began = self._renewed = post.monotonic()
         self._until = self._began + job.deadline.total_seconds()
         self._fields = {"job": job.name, "token": fence.token}
-        self._busy = False
+        self._busy, self._makes_up = False, makes_up
 
     def work(self) -> None:
         """Do the job's work and write down how it went, unless another has taken the turn meanwhile."""
-        error = None
+        error = again_at = None
         try:
             self._job.work(self)
             status = "ok"
@@ -252,8 +262,12 @@ class Turn:
             status, error = "stopped" if isinstance(failure, Cut) else "failed", told(failure)
             fault = failure if not isinstance(failure, Cut | Failed | subprocess.TimeoutExpired) else None
             log.error("job %s: %s", self._job.name, error, exc_info=fault, extra=self._fields)
+            if isinstance(failure, Killed) and not self._makes_up:
+                again_at = self.clock() + timedelta(seconds=_RNG.uniform(0.5, 1.5) * AGAIN_AFTER)
         try:
-            jobs.finish(self.store, self.fence, status, self.clock(), inputs=self._inputs, error=error)
+            jobs.finish(
+                self.store, self.fence, status, self.clock(), inputs=self._inputs, error=error, again_at=again_at
+            )
         except (Superseded, sa.exc.SQLAlchemyError) as lost:
             log.error("job %s: its end cannot be written: %s", self._job.name, lost, extra=self._fields)
             return
@@ -271,7 +285,7 @@ class Turn:
     def expect(self, *arguments: str) -> None:
         """Run a `vigie` command that has to end well, until the turn's deadline at the latest. Raises Failed."""
         if code := self.run(arguments):
-            raise Failed(f"vigie {' '.join(arguments)} {_how(code)}")
+            raise failed(code, f"vigie {' '.join(arguments)} {_how(code)}")
 
     def run(self, arguments: Sequence[str], deadline: float = float("inf")) -> int:
         """Run a `vigie` command as a child under this turn and return its exit code.
@@ -425,6 +439,11 @@ def _ended(child: "subprocess.Popen[bytes]") -> int | None:
     with contextlib.suppress(subprocess.TimeoutExpired):
         return child.wait(PULSE)
     return None
+
+
+def failed(code: int, how: str) -> Failed:
+    """What it means for a job that a child of it ended with this code, which is not 0; `how` is the text."""
+    return Killed(how) if code < 0 else Failed(how)
 
 
 def _how(code: int) -> str:

@@ -263,7 +263,7 @@ class Siege:
             return connection.execute(ended).first()
 
     def until_current(self) -> None:
-        """Wait until the scores served are of what the archive holds; where a run failed, more data call another."""
+        """Wait until the scores served are of what the archive holds; where a run was refused, more data call another."""
         until(self._current, f"a snapshot of the newest data; log:\n{self.said()[-3000:]}")
         number = self.vigil.rows(snapshots)[-1].id
         until(lambda: self.scores()["snapshot_id"] >= number, "the snapshot is served")
@@ -280,8 +280,8 @@ class Siege:
             newest = connection.execute(sa.select(snapshots).order_by(snapshots.c.id.desc()).limit(1)).first()
             if newest is not None and newest.document["data"]["digest"] == wanted:
                 return True
-            status = connection.scalar(sa.select(jobs.c.status).where(jobs.c.name == "recompute"))
-            if status == "failed" and self._revised < time.monotonic() - 3:
+            refused = (jobs.c.name == "recompute") & (jobs.c.status == "failed") & ~jobs.c.error.contains("signal")
+            if connection.scalar(sa.select(jobs.c.name).where(refused)) and self._revised < time.monotonic() - 3:
                 self.revise()
         return False
 

@@ -299,6 +299,50 @@ def test_a_job_that_hangs_or_fails_is_failed_and_comes_round_again(
     assert jobs.due(after, HOUR, after.next_run_at)
 
 
+KILLED = "import os; os.kill(os.getpid(), 9)"
+
+
+def test_a_job_whose_child_was_killed_is_made_up_for_soon_and_once(
+    home: Home, store: Store, post: Post, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that always dies runs twice in each interval, whoever looks; one that goes well is in time again."""
+    monkeypatch.setattr(processes, "command", lambda home, *code: [sys.executable, "-c", *code])
+    said, held = [KILLED], ["a"]
+    job = Job("work", HOUR, HOUR, lambda turn: turn.expect(said[0]), lambda home, settings: held[0])
+    scheduler, soon = Scheduler(post, (job,)), timedelta(seconds=1.5 * schedule.AGAIN_AFTER)
+    began = hands.now
+    for interval in range(2):
+        assert (looked(scheduler), looked(scheduler)) == (["work"], []), "not at once"
+        hands.pass_by(soon)
+        scheduler = Scheduler(here(home, store, hands), (job,))
+        assert looked(scheduler) == ["work"]
+        hands.pass_by(timedelta(minutes=40))
+        assert looked(scheduler) == [], "once"
+        hands.pass_by(HOUR - timedelta(minutes=40))
+        assert row(store).token == 2 * interval + 2
+    said[0] = "pass"
+    assert (looked(scheduler), row(store).status) == (["work"], "ok")
+    hands.pass_by(timedelta(minutes=40))
+    assert looked(scheduler) == []
+    said[0], held[0] = KILLED, "b"
+    assert looked(scheduler) == ["work"], "other data"
+    held[0] = "c"
+    assert looked(scheduler) == ["work"], "and other data again: that makes up for nothing"
+    said[0] = "pass"
+    hands.pass_by(soon)
+    assert (looked(scheduler), row(store).status) == (["work"], "ok")
+    assert hands.now - began < 4 * HOUR
+
+
+def test_a_job_that_comes_sooner_anyway_is_not_put_off_for_having_been_killed(
+    post: Post, store: Store, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "command", lambda home, *code: [sys.executable, "-c", *code])
+    scheduler = Scheduler(post, (Job("work", timedelta(seconds=2), HOUR, lambda turn: turn.expect(KILLED)),))
+    looked(scheduler)
+    assert row(store).next_run_at == hands.now + timedelta(seconds=2)
+
+
 def test_a_fault_of_our_own_tells_nobody_its_particulars(post: Post, store: Store) -> None:
     def torn(turn: Turn) -> None:
         raise ValueError("postgresql://user:secret@host")
