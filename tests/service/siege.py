@@ -1,4 +1,4 @@
-"""A running `vigie up` under siege: readers, a follower of changes and a receiver of alerts that notice every breach.
+"""A running `vigie up` under siege: readers, two that follow changes and receivers of alerts that notice every breach.
 
 What a fault is, and when it strikes, is the tests' affair. All moments that are chosen at random come from one seed.
 """
@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -15,14 +16,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
+from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
-from receivers import SECRET, HookReceiver
+from receivers import SECRET, HookReceiver, MailReceiver
 from test_up import free_port
 from watch import COUNTRIES, Watch
 
@@ -52,18 +54,26 @@ allow_private_webhooks = ["127.0.0.1"]
 type = "webhook"
 url = "{url}"
 secret = "{secret}"
+[routes.office]
+type = "email"
+to = ["duty@example.org"]
+sender = "vigie@example.org"
+host = "127.0.0.1"
+port = {port}
+security = "none"
 """
-RULES = """
+RULE = """
 [[rule]]
-name = "grave"
+name = "grave-{route}"
 title = {{ en = "Grave", fr = "Grave" }}
 metric = "risk_score"
-fire_at = {fire_at}
-clear_at = {fire_at}
+fire_at = 45
+clear_at = 45
 severity = "warning"
-route = "duty"
+route = "{route}"
 countries = ["MLI"]
 """
+ROUTES = ("duty", "office")
 UP = """
 import service.up
 from riskmodel.cli import main
@@ -185,16 +195,48 @@ class Follower(threading.Thread):
                 self.breaches.append(f"{status} {body[:300]!r}")
 
 
+class Listener(Follower):
+    """Hears the changes as a stream, and comes back to where it was whenever that is cut off."""
+
+    def run(self) -> None:
+        self._place = "start"
+        while not self._siege.over.is_set():
+            connection = http.client.HTTPConnection("127.0.0.1", self._siege.port, timeout=3)
+            with suppress(OSError, http.client.HTTPException), closing(connection):
+                connection.request("GET", f"/v1/stream?since={self._place}")
+                answer = connection.getresponse()
+                if answer.status == 200:
+                    self._hear(answer)
+                elif b":unreadable-store" not in (body := answer.read()):
+                    self.breaches.append(f"{answer.status} {body[:300]!r}")
+            time.sleep(0.05)
+
+    def _hear(self, answer: http.client.HTTPResponse) -> None:
+        """Take in whole blocks; one that is cut off does not count."""
+        block: list[bytes] = []
+        while (line := answer.readline()) and not self._siege.over.is_set():
+            block.append(line)
+            if line != b"\n":
+                continue
+            said = dict(part.decode().rstrip("\n").partition(": ")[::2] for part in block)
+            self._place = said.get("id", self._place)
+            if "data" in said:
+                self.seen.append(followed.cursor(said["id"], "MLI").after)
+            block = []
+
+
 class Siege:
     """A prepared home, what runs over it, and everybody who looks at it."""
 
-    def __init__(self, root: Path, seed: int, receiver: HookReceiver, log: Path | None, **environment: str) -> None:
-        self.root, self.rng, self.receiver = root, random.Random(seed), receiver
+    def __init__(
+        self, root: Path, seed: int, receiver: HookReceiver, office: MailReceiver, log: Path | None, **environment: str
+    ) -> None:
+        self.root, self.rng, self.receiver, self.office = root, random.Random(seed), receiver, office
         self.port, self.log = free_port(), log or root / "up.log"
         self.home = Home(root / "home")
         self.home.root.mkdir(parents=True, exist_ok=True)
-        self.home.settings.write_text(SETTINGS.format(url=receiver.url("/hook"), secret=SECRET))
-        self.home.alert_rules.write_text(RULES.format(fire_at=45))
+        self.home.settings.write_text(SETTINGS.format(url=receiver.url("/hook"), secret=SECRET, port=office.port))
+        self.home.alert_rules.write_text("".join(RULE.format(route=route) for route in ROUTES))
         self.vigil = Watch(self.home.root)
         self.archive = Archive(self.home.archive)
         self.allowed: set[str] = set()
@@ -202,7 +244,7 @@ class Siege:
         self.counts: Counter[str] = Counter()
         self.client = Client(self.port)
         self.readers = [Reader(self, seed + number) for number in range(3)]
-        self.follower = Follower(self)
+        self.followers = (Follower(self), Listener(self))
         self._environment, self._revisions = environment, 0
         self._processes: list[subprocess.Popen[bytes]] = []
 
@@ -217,7 +259,7 @@ class Siege:
         self.revise()
         self.start()
         self.until_current()
-        for thread in (*self.readers, self.follower):
+        for thread in (*self.readers, *self.followers):
             thread.start()
 
     def revise(self) -> None:
@@ -263,7 +305,7 @@ class Siege:
             return connection.execute(ended).first()
 
     def until_current(self) -> None:
-        """Wait until the scores served are of what the archive holds; where a run was refused, more data call another."""
+        """Wait until the scores served are of what the archive holds; where a run was refused, more data call one."""
         until(self._current, f"a snapshot of the newest data; log:\n{self.said()[-3000:]}")
         number = self.vigil.rows(snapshots)[-1].id
         until(lambda: self.scores()["snapshot_id"] >= number, "the snapshot is served")
@@ -336,11 +378,11 @@ class Siege:
                 running = connection.scalar(sa.select(sa.func.count()).where(runs.c.status == "running"))
                 newest = connection.scalar(sa.select(sa.func.max(changes.c.id)))
                 busy = connection.scalar(sa.select(sa.func.count()).where(jobs.c.status == "running"))
-            return not (left or running or busy) and self.follower.seen[-1:] == [newest]
+            return not (left or running or busy) and all(one.seen[-1:] == [newest] for one in self.followers)
 
         until(at_rest, f"all is sent and told; log:\n{self.said()[-3000:]}")
         self.over.set()
-        for thread in (*self.readers, self.follower):
+        for thread in (*self.readers, *self.followers):
             thread.join(30)
         pids = list(family(self.process.pid))
         self.process.send_signal(signal.SIGTERM)
@@ -350,7 +392,7 @@ class Siege:
         return self.counts
 
     def _judge(self) -> None:
-        assert [breach for one in (*self.readers, self.follower) for breach in one.breaches] == []
+        assert [breach for one in (*self.readers, *self.followers) for breach in one.breaches] == []
         for command in (("ledger", "verify"), ("db", "check"), ("archive", "check")):
             line = [sys.executable, "-m", "riskmodel", "--home", str(self.home.root), *command]
             done = subprocess.run(line, capture_output=True, text=True, check=False)
@@ -362,7 +404,8 @@ class Siege:
             for number, told in reader.told.items():
                 row = issued[number]
                 assert told <= {json.dumps([row.digest, *scored(said)]) for said in row.document["countries"]}
-        assert self.follower.seen == [row.id for row in self.vigil.rows(changes)], "each change once, in order"
+        for follower in self.followers:
+            assert follower.seen == [row.id for row in self.vigil.rows(changes)], "each change once, in order"
         self._judge_messages()
         ended = Counter(row.status for row in self.vigil.rows(runs))
         assert not ended["running"]
@@ -370,31 +413,33 @@ class Siege:
         assert left == []
         for fault in ("Traceback", "UnicodeDecodeError", "database disk image is malformed"):
             assert fault not in self.said(), self.said()[-6000:]
-        self.counts |= Counter({"snapshots": len(issued), "changes": len(self.follower.seen)})
+        self.counts |= Counter({"snapshots": len(issued), "changes": len(self.followers[0].seen)})
         self.counts |= Counter({f"runs: {status}": number for status, number in ended.items()})
 
     def _judge_messages(self) -> None:
         """Every transition since the first snapshot was told by one message, and every message came."""
         kept = {row.id: row for row in self.vigil.rows(deliveries, "created_at")}
         changed = [row for row in self.vigil.rows(transitions) if row.to_state in ("firing", "resolved")]
-        wanted = Counter((row.to_state, row.snapshot_id) for row in changed if row.snapshot_id != 1)
-        posted = Counter((r.kind, r.document["data"]["snapshot_id"]) for r in kept.values() if r.kind != "summary")
-        assert posted == wanted
+        wanted = Counter((row.to_state, row.rule, row.snapshot_id) for row in changed if row.snapshot_id != 1)
+        told = [(row.kind, row.document["data"]) for row in kept.values() if row.kind != "summary"]
+        assert Counter((kind, data["rule"], data["snapshot_id"]) for kind, data in told) == wanted
         assert max(wanted.values(), default=1) == 1
-        assert [row.kind for row in kept.values()].count("summary") == 1
+        assert [row.kind for row in kept.values()].count("summary") == len(ROUTES)
         assert {row.status for row in kept.values()} <= {"sent"}
-        came = Counter(number for number, _ in self.receiver.taken)
+        mails = [message_from_bytes(bytes(mail.content or b""))["Message-ID"] for mail in self.office.taken]
+        came = Counter([number for number, _ in self.receiver.taken] + [re.split("[<@]", each)[1] for each in mails])
         assert set(came) == set(kept)
         for number, payload in self.receiver.taken:
             assert payload == kept[number].document
-        self.counts |= Counter({"messages": len(kept), "messages told twice": came.total() - len(kept)})
+        ways = Counter(f"messages by {row.route}" for row in kept.values())
+        self.counts |= ways | Counter({"messages told twice": came.total() - len(kept)})
 
 
 @contextmanager
 def besieged(root: Path, seed: int, log: Path | None = None, **environment: str) -> Iterator[Siege]:
     """A siege over a folder, which leaves no process behind."""
-    with HookReceiver().listening() as receiver:
-        siege = Siege(root, seed, receiver, log, **environment)
+    with HookReceiver().listening() as receiver, MailReceiver().listening() as office:
+        siege = Siege(root, seed, receiver, office, log, **environment)
         try:
             siege.begin()
             yield siege

@@ -35,6 +35,9 @@ STRIKES = 30
 
 KILLS = (("worker",), ("web",), ("scheduler",), ("recompute",), ("alerts", "deliver"))
 
+LASTS = {("alerts", "deliver"): 0.5, ("recompute",): 5.0}
+"""How long after its beginning a child may be struck [s]."""
+
 Away = Callable[[], None]
 
 
@@ -63,7 +66,7 @@ def strike(siege: Siege, *words: str) -> None:
     siege.revise()
     if words in (("recompute",), ("alerts", "deliver")):
         until(lambda: siege.at_work(*words), f"{words} is at work; log:\n{siege.said()[-3000:]}")
-    time.sleep(siege.rng.uniform(0, 0.5 if "deliver" in words else 2.5))
+    time.sleep(siege.rng.uniform(0, LASTS.get(words, 2.5)))
     siege.kill(*words)
 
 
