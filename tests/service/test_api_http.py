@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -261,3 +262,25 @@ def test_the_web_process_stays_light() -> None:
     script = f"import sys, service.app; sys.exit(repr([m for m in {heavy!r} if m in sys.modules] or ''))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == "''"
+
+
+def test_an_answer_takes_one_connection_to_the_database_at_a_time(real: Issuer, app: Flask) -> None:
+    """One that opened a second while it holds one could wait for itself where all of them are taken."""
+    held: list[int] = [0]
+    most: dict[str, int] = {}
+    engine = app.extensions["vigie"].store.engine
+
+    def taken(*_: Any) -> None:
+        held[0] += 1
+        most[path] = max(most.get(path, 0), held[0])
+
+    def given_back(*_: Any) -> None:
+        held[0] -= 1
+
+    sa.event.listen(engine, "checkout", taken)
+    sa.event.listen(engine, "checkin", given_back)
+    rules = {str(rule) for rule in app.url_map.iter_rules() if "GET" in (rule.methods or ())}
+    for path in sorted(rules - {"/v1/stream"}):
+        app.test_client().get(re.sub("<[^>]*iso3>", "MLI", path).replace("<int:number>", "1"))
+    assert {path for path, number in most.items() if number > 1} == set()
+    assert most["/readyz"] == most["/v1/alerts"] == most["/metrics"] == most["/"] == 1
