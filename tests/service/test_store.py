@@ -18,6 +18,7 @@ from issued import NOW, Issuer
 
 from riskmodel.errors import Refused
 from riskmodel.home import Home
+from service import processes
 from service.app import create_app
 from service.store import database
 from service.store.database import Store
@@ -303,13 +304,20 @@ def lost(place: Place, vigie: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *words: vigie("--home", place.home.root, *words)
 
 
-@pytest.mark.parametrize("command", ["jobs", "scheduler", "recompute", "verify", "prune", "scores", "db check"])
+@pytest.mark.parametrize("command", ["jobs", "recompute", "verify", "prune", "scores", "db check"])
 def test_a_database_that_this_home_had_is_not_begun_anew(place: Place, lost: Callable[..., Any], command: str) -> None:
     said = lost(*command.split())
     assert (said.code, "has gone, or is empty" in said.err) == (3, True), said.err
     assert "vigie db restore" in said.err
     assert "vigie db begin" in said.err
     assert not place.home.database.exists()
+    assert place.tables() == set()
+
+
+def test_a_process_that_starts_meanwhile_does_not_begin_one_either(place: Place, lost: Callable[..., Any]) -> None:
+    line = processes.command(place.home, "scheduler")
+    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, "has gone, or is empty" in done.stderr) == (3, True), done.stderr
     assert place.tables() == set()
 
 
