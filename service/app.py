@@ -50,7 +50,9 @@ from service.store.values import instant
 from service.web import pages
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+    from service.standin import AtOnce
 
 RESOURCES = (
     scores,
@@ -109,22 +111,31 @@ def worker() -> "WSGIApplication":
 
     While the database is away something else answers in its place.
     """
+    return assembled()[0]
+
+
+def assembled() -> "tuple[WSGIApplication, AtOnce]":
+    """The same, and which requests it answers from its memory: at once, without waiting for the store or for others."""
     end_with_parent(grace=0.5)
     logs.start(load(Home(default_home())).log_format)
     try:
-        return _worker()
+        return _assembled()
     except Away:
-        return StandIn(_worker).trying()
+        stand_in = StandIn(_assembled).trying()
+        return stand_in, stand_in.at_once
 
 
-def _worker() -> "WSGIApplication":
+def _assembled() -> "tuple[WSGIApplication, AtOnce]":
     app = create_app()
     parts: Parts = app.extensions["vigie"]
     polling = Polling(app).watching()
-    door = Door(
-        polling, parts.settings, Keyring(parts.store), Counters(parts.home.run), listens_on=os.environ.get(LISTENS_ON)
-    )
-    return telemetry.watched(door, app, parts.settings)
+    keyring = Keyring(parts.store)
+    door = Door(polling, parts.settings, keyring, Counters(parts.home.run), listens_on=os.environ.get(LISTENS_ON))
+
+    def at_once(environ: "WSGIEnvironment") -> bool:
+        return ("HTTP_AUTHORIZATION" not in environ or keyring.looked_lately) and polling.holds(environ)
+
+    return telemetry.watched(door, app, parts.settings), at_once
 
 
 def _text(value: object) -> str | None:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 HOST = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 NICE = 10
 """How much a task yields to everything else: 19 is the most."""
-THREADS = 32
-"""How many requests the web server answers at once; more than may wait for news (`waiters` in the settings)."""
 PORT = click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 
 
@@ -80,13 +78,13 @@ def web(home: Home, host: str, port: int, workers: int) -> None:
     processes.end_with_parent()
     os.environ[processes.PARENT] = str(os.getpid())  # workers are ours, and may come to life after we have died
     server = Granian(
-        "service.app:worker",
+        "service.lanes:worker",
         factory=True,
         interface=Interfaces.WSGI,
         address=host,
         port=port,
         workers=workers,
-        blocking_threads=THREADS,
+        blocking_threads=1,  # which hands on what takes longer: see there
         backpressure=limits.connections,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(

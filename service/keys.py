@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import sqlalchemy as sa
 
@@ -91,13 +91,18 @@ class Keyring:
         held = hmac.compare_digest(_digest(secret), digest)
         return Key(prefix, scope) if held and shown.startswith(SPOKEN) else None
 
+    @property
+    def looked_lately(self) -> bool:
+        """Whether what was read of the keys may still be trusted: nothing need be read to know one."""
+        return self._known is not None and self._clock() - self._looked <= LOOK_EVERY
+
     def _in_force(self) -> dict[str, tuple[str, Scope]]:
-        if self._known is None or self._clock() - self._looked > LOOK_EVERY:
+        if not self.looked_lately:
             with self._looking:
-                if self._known is None or self._clock() - self._looked > LOOK_EVERY:
+                if not self.looked_lately:
                     self._known = self._read()
                     self._looked = self._clock()
-        return self._known
+        return cast(dict[str, tuple[str, Scope]], self._known)
 
     def _read(self) -> dict[str, tuple[str, Scope]]:
         query = sa.select(keys.c.prefix, keys.c.digest, keys.c.scope).where(keys.c.revoked_at.is_(None))

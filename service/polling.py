@@ -45,7 +45,12 @@ LARGEST = ROOM // 32
 WANTED_FOR = 600.0
 """How long after it was last asked for an answer is made anew without being asked for [s]."""
 
+LAID_BY = "vigie.laid_by"
+"""Where in a request's environment the kept answer lies that was found for it before."""
+
 LOCKS = 64
+
+READING = ("GET", "HEAD")
 
 ASKED = 2
 """How many parts of a key are there in every request: path and query. No answer depends on the host that is named."""
@@ -200,11 +205,27 @@ class Polling:
         self._looking = threading.Lock()
         self._asking = tuple(threading.Lock() for _ in range(LOCKS))
 
+    def holds(self, environ: "WSGIEnvironment") -> bool:
+        """Whether a request is answered from what is kept; the answer is laid by for it."""
+        table = self._table
+        if (
+            environ["REQUEST_METHOD"] not in READING
+            or "HTTP_IF_MATCH" in environ
+            or table.turn != self._turns.seen()
+            or (answer := table.find(environ)) is None
+        ):
+            return False
+        environ[LAID_BY] = answer
+        return True
+
     def __call__(self, environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
+        if LAID_BY in environ:
+            laid_by: Answer = environ[LAID_BY]
+            return laid_by.give(environ, start, self._parts.clock())
         table = self._table
         if table.turn != self._turns.seen():
             table = self.look()
-        if environ["REQUEST_METHOD"] not in ("GET", "HEAD") or "HTTP_IF_MATCH" in environ:
+        if environ["REQUEST_METHOD"] not in READING or "HTTP_IF_MATCH" in environ:
             return self._ask(environ, start)
         if (answer := table.find(environ)) is not None:
             return answer.give(environ, start, self._parts.clock())

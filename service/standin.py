@@ -18,6 +18,9 @@ from service.door import SAFE
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+    AtOnce = Callable[[WSGIEnvironment], bool]
+    """Tells the requests that are answered without waiting for anything."""
+
 TRY_EVERY = 1.0
 """How often to try whether the application can be made [s]."""
 
@@ -27,9 +30,9 @@ log = logging.getLogger("vigie.web")
 class StandIn:
     """Answers that it lives, and for the rest `unreadable-store`; once the application can be made, that answers."""
 
-    def __init__(self, make: Callable[[], "WSGIApplication"]) -> None:
+    def __init__(self, make: "Callable[[], tuple[WSGIApplication, AtOnce]]") -> None:
         self._make = make
-        self._app: WSGIApplication | None = None
+        self._made: tuple[WSGIApplication, AtOnce] | None = None
 
     def trying(self) -> "StandIn":
         """Begin to try, in a thread of its own, and go on until it succeeds."""
@@ -37,8 +40,8 @@ class StandIn:
         return self
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        if self._app is not None:
-            return self._app(environ, start_response)
+        if self._made is not None:
+            return self._made[0](environ, start_response)
         kind = KINDS["unreadable-store"]
         status, media_type, body = HTTPStatus(kind.status), MEDIA_TYPE, text_of(kind)
         if environ["PATH_INFO"] == "/healthz":
@@ -49,11 +52,15 @@ class StandIn:
         start_response(f"{status.value} {status.phrase}", list(headers.items()))
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
+    def at_once(self, environ: "WSGIEnvironment") -> bool:
+        """Whether a request is answered without waiting for anything: all are, as long as nothing can be served."""
+        return self._made is None or self._made[1](environ)
+
     def _try(self) -> None:
         told = ""
-        while self._app is None:
+        while self._made is None:
             try:
-                self._app = self._make()
+                self._made = self._make()
             except VigieError as failure:
                 if str(failure) != told:
                     told = str(failure)

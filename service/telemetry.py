@@ -179,7 +179,8 @@ class Telemetry:
         environ[REQUEST_ID] = request_id
         status, bound = "500", logs.request_id.set(request_id)
 
-        def start(line: str, headers: list[tuple[str, str]], *failure: Any) -> Callable[[bytes], object]:
+        # Quoted: what is annotated here would be made anew for every request.
+        def start(line: "str", headers: "list[tuple[str, str]]", *failure: "Any") -> "Callable[[bytes], object]":
             nonlocal status
             status = line[:3]
             return start_response(line, [*headers, ("X-Request-Id", request_id)], *failure)
