@@ -63,6 +63,7 @@ def web(home: Home, host: str, port: int, workers: int) -> None:
 
     from service import logs, processes, telemetry
     from service.addresses import loopback
+    from service.lanes import TAKING_IN
     from service.up import free, reach
 
     settings = settings_of(home)
@@ -84,7 +85,7 @@ def web(home: Home, host: str, port: int, workers: int) -> None:
         address=host,
         port=port,
         workers=workers,
-        blocking_threads=1,  # which hands on what takes longer: see there
+        blocking_threads=TAKING_IN,
         backpressure=limits.connections,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(

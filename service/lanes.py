@@ -1,4 +1,4 @@
-"""The two lanes of a web worker under granian: what is kept is answered at once, by the one thread that takes requests
+"""The two lanes of a web worker under granian: what is kept is answered at once, by the few threads that take requests
 in; everything else waits its turn in a pool of threads.
 
 With many threads taking requests in, each request wakes another one, and all of them contend for Python's lock: kept
@@ -19,9 +19,13 @@ from granian.server import mp
 from granian.wsgi import ResponseIterWrap
 
 from service import app
+from service.door import BODIES_AT_ONCE
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+TAKING_IN = BODIES_AT_ONCE + 2
+"""How many threads take requests in: slow bodies, which they wait for themselves, never hold all of them."""
 
 THREADS = 32
 """How many requests are answered at once beside the kept ones; more than may wait for news (`waiters` in settings)."""
@@ -53,8 +57,8 @@ class Lanes:
     def __call__(self, protocol: Any, scope: "WSGIEnvironment") -> None:
         """Take a request in; `protocol` is given its answer, by this thread or later by another."""
         environ = self._always | scope
-        if self._at_once(environ):
-            self._answer(protocol, environ)
+        if self._at_once(environ) or "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
+            self._answer(protocol, environ)  # a body can be read no more once we have returned
         else:
             self._slow.give(partial(self._answer, protocol, environ))
 
@@ -81,17 +85,16 @@ class _Begun:
 
 
 class Pool:
-    """Threads that work off what they are given, by one thread; they are begun as they are needed and end with us."""
+    """Threads that work off what they are given; they are begun as they are needed, and end with the process."""
 
     def __init__(self, most: int) -> None:
         self._work: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._idle, self._left = threading.Semaphore(0), most
+        self._idle, self._left = threading.Semaphore(0), threading.Semaphore(most)
 
     def give(self, work: Callable[[], None]) -> None:
         """Have something done."""
         self._work.put(work)
-        if not self._idle.acquire(blocking=False) and self._left:
-            self._left -= 1
+        if not self._idle.acquire(blocking=False) and self._left.acquire(blocking=False):
             threading.Thread(target=self._run, daemon=True, name="slow").start()
 
     def _run(self) -> None:
