@@ -111,8 +111,8 @@ def _docs(_: Flask, asked: "Asked") -> str:
 @resource.errorhandler(Problem)
 def problem(problem: Problem) -> Response:
     """A problem, for a person to read."""
-    since = problem.members.get("since")
-    response = _page("problem.html", problem=problem.kind, error=problem.members.get("error"), since=since)
+    told = {name: problem.members.get(name) for name in ("error", "since", "parameter", "rule")}
+    response = _page("problem.html", problem=problem.kind, **told)
     response.status_code = problem.kind.status
     if "retry_after_seconds" in problem.members:
         response.headers["Retry-After"] = str(problem.members["retry_after_seconds"])

@@ -1,6 +1,7 @@
 """As of a past moment: what was issued then, or what would have been said with what was known, and nothing later."""
 
 import json
+import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,15 @@ def test_before_anything_was_known_says_since_when_something_is(client: FlaskCli
     page = client.get("/?as_of=2019-06-01&lang=fr")
     assert page.status_code == 404
     assert "1er janvier 2023" in page.text
+    link = re.search(r'href="([^"]+)">Afficher ce que', page.text)
+    assert link
+    assert client.get(link[1]).status_code in (200, 202), "the way out that is offered leads somewhere"
+
+
+def test_a_page_says_which_rule_a_bad_query_breaks(client: FlaskClient) -> None:
+    page = client.get("/?as_of=tomorrow")
+    assert page.status_code == 400
+    assert re.search(r"<code>as_of</code>: <span[^>]*>[^<]*YYYY-MM-DD", page.text)
 
 
 @pytest.mark.parametrize("path", [*READS, "/v1/forecasts/MLI/draws.csv"])
