@@ -203,7 +203,7 @@ def export_(home: Home, folder: Path, region: str | None) -> None:
 
 @click.group("runs")
 def runs_() -> None:
-    """Look at what has been issued, and take a wrong snapshot back."""
+    """Take back what was issued wrongly; `/v1/runs` lists all runs and their snapshots."""
 
 
 @runs_.command()

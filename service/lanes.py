@@ -24,6 +24,8 @@ from service.door import BODIES_AT_ONCE
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
+    from service.standin import AtOnce
+
 TAKING_IN = BODIES_AT_ONCE + 2
 """How many threads take requests in: slow bodies, which they wait for themselves, never hold all of them."""
 
@@ -40,7 +42,7 @@ _LOG = logging.getLogger(__name__)
 class Lanes:
     """What granian calls with each request. `at_once` tells those that are answered without waiting for anything."""
 
-    def __init__(self, application: "WSGIApplication", at_once: "Callable[[WSGIEnvironment], bool]") -> None:
+    def __init__(self, application: "WSGIApplication", at_once: "AtOnce") -> None:
         self._app, self._at_once, self._slow = application, at_once, Pool(THREADS)
         self._always: dict[str, Any] = {
             "GATEWAY_INTERFACE": "CGI/1.1",
@@ -85,7 +87,10 @@ class _Begun:
 
 
 class Pool:
-    """Threads that work off what they are given; they are begun as they are needed, and end with the process."""
+    """Threads that work off what they are given; they are begun as they are needed, and end with the process.
+
+    Those of `concurrent.futures` would hold up its end until the last stream has ended.
+    """
 
     def __init__(self, most: int) -> None:
         self._work: SimpleQueue[Callable[[], None]] = SimpleQueue()

@@ -1,9 +1,17 @@
-"""On which database the tests of the service run: SQLite, or with `--database postgresql` PostgreSQL, all of them."""
+"""What tests of the service share: the application over a home, and on which database they run.
+
+That is SQLite, or with `--database postgresql` PostgreSQL, for all of them.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from issued import Clock, Issuer
+
+from service.app import create_app
 
 Databases = Callable[[], AbstractContextManager[None]]
 
@@ -40,3 +48,19 @@ def database(request: pytest.FixtureRequest, databases: Databases) -> Iterator[N
         return
     with databases():
         yield
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def app(home: Issuer, clock: Clock) -> Flask:
+    """The application over the home that the module makes."""
+    return create_app(home.home, clock=clock)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from flask import Flask
 from flask.testing import FlaskClient
 from issued import NOW, SCORES, Clock, Issuer, alerted, without_explanations
 
@@ -37,23 +36,8 @@ META = {
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def home(tmp_path: Path) -> Issuer:
     return Issuer(tmp_path / "home")
-
-
-@pytest.fixture
-def app(home: Issuer, clock: Clock) -> Flask:
-    return create_app(home.home, clock=clock)
-
-
-@pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
 
 
 @pytest.fixture

@@ -67,11 +67,6 @@ def app(seeded: Issuer) -> Flask:
     return create_app(seeded.home, clock=Clock())
 
 
-@pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
-
-
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as empty:

@@ -24,27 +24,12 @@ from service.app import create_app
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def real(tmp_path: Path) -> Issuer:
+def home(tmp_path: Path) -> Issuer:
     """A home with a snapshot of real data."""
     home = Issuer(tmp_path / "home")
     home.hold("real")
     home.issue()
     return home
-
-
-@pytest.fixture
-def app(real: Issuer, clock: Clock) -> Flask:
-    return create_app(real.home, clock=clock)
-
-
-@pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
 
 
 @pytest.mark.parametrize(
@@ -57,7 +42,7 @@ def client(app: Flask) -> FlaskClient:
         ("application/json;q=0.5, text/csv", "text/csv"),
     ],
 )
-def test_the_client_chooses_the_format(real: Issuer, client: FlaskClient, accept: str, given: str) -> None:
+def test_the_client_chooses_the_format(home: Issuer, client: FlaskClient, accept: str, given: str) -> None:
     answer = client.get("/v1/scores", headers={"Accept": accept})
     assert answer.mimetype == given
     assert "Accept" in answer.headers["Vary"]
@@ -138,7 +123,7 @@ def test_a_body_is_checked_as_a_query_is() -> None:
     assert {"200", "400", "415"} <= told["paths"]["/double"]["post"]["responses"].keys()
 
 
-def test_an_unchanged_answer_is_not_sent_twice(real: Issuer, client: FlaskClient, clock: Clock) -> None:
+def test_an_unchanged_answer_is_not_sent_twice(home: Issuer, client: FlaskClient, clock: Clock) -> None:
     for path in ("/v1/scores", "/v1/scores.csv", "/v1/scores/MLI", "/v1/runs", "/v1/runs/1", "/v1/alerts", "/"):
         first = client.get(path)
         assert first.headers["ETag"].startswith('W/"'), path
@@ -152,7 +137,7 @@ def test_an_unchanged_answer_is_not_sent_twice(real: Issuer, client: FlaskClient
 
 
 @pytest.mark.parametrize("path", ["/", "/country/MLI", "/v1/scores", "/v1/scores.csv", "/static/vigie.css"])
-def test_an_answer_is_compressed_for_those_who_take_it_so(real: Issuer, client: FlaskClient, path: str) -> None:
+def test_an_answer_is_compressed_for_those_who_take_it_so(home: Issuer, client: FlaskClient, path: str) -> None:
     plain, thin = client.get(path), client.get(path, headers={"Accept-Encoding": "gzip, br"})
     assert "Content-Encoding" not in plain.headers
     assert thin.headers["Content-Encoding"] == "gzip"
@@ -180,11 +165,11 @@ def _problem(answer: Any, status: int) -> dict[str, Any]:
     "path",
     ["/nowhere", "/v1/", "/v1/runs/first", "/v1/runs/99999999999", "/v1/scores/", "/static/../app.py", "/static/x"],
 )
-def test_a_wrong_address_is_a_problem(real: Issuer, client: FlaskClient, path: str) -> None:
+def test_a_wrong_address_is_a_problem(home: Issuer, client: FlaskClient, path: str) -> None:
     assert _problem(client.get(path), 404)["type"] == "about:blank"
 
 
-def test_an_unknown_thing_is_a_problem_of_its_own(real: Issuer, client: FlaskClient) -> None:
+def test_an_unknown_thing_is_a_problem_of_its_own(home: Issuer, client: FlaskClient) -> None:
     unknown = _problem(client.get("/v1/scores/XYZ"), 404)
     assert (unknown["type"], unknown["location_code"]) == ("urn:vigie:problem:unknown-country", "XYZ")
     for path in ("/v1/indicators/XYZ", "/v1/drivers/XYZ"):
@@ -194,14 +179,14 @@ def test_an_unknown_thing_is_a_problem_of_its_own(real: Issuer, client: FlaskCli
 
 
 @pytest.mark.parametrize("path", ["/v1/scores", "/v1/runs/1", "/healthz", "/"])
-def test_a_wrong_method_is_a_problem_that_names_the_right_ones(real: Issuer, client: FlaskClient, path: str) -> None:
+def test_a_wrong_method_is_a_problem_that_names_the_right_ones(home: Issuer, client: FlaskClient, path: str) -> None:
     answer = client.post(path)
     _problem(answer, 405)
     assert "GET" in answer.headers["Allow"]
 
 
 def test_our_own_fault_shows_nothing_of_the_inside(
-    real: Issuer, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+    home: Issuer, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def breaks(_: object) -> None:
         raise RuntimeError("the inside")
@@ -212,23 +197,23 @@ def test_our_own_fault_shows_nothing_of_the_inside(
     assert b"inside" not in answer.data
 
 
-def test_a_database_that_cannot_be_read_is_said(real: Issuer, client: FlaskClient) -> None:
-    with real.store.writing() as connection:
+def test_a_database_that_cannot_be_read_is_said(home: Issuer, client: FlaskClient) -> None:
+    with home.store.writing() as connection:
         connection.execute(sa.text("ALTER TABLE snapshots RENAME TO lost"))
     for path in ("/v1/scores", "/readyz"):
         assert _problem(client.get(path), 503)["type"] == "urn:vigie:problem:unreadable-store"
     assert client.get("/healthz").json == {"alive": True}
 
 
-def test_a_damaged_archive_is_said_without_its_place(real: Issuer, client: FlaskClient) -> None:
-    (real.home.archive / "manifest.json").write_text("{")
+def test_a_damaged_archive_is_said_without_its_place(home: Issuer, client: FlaskClient) -> None:
+    (home.home.archive / "manifest.json").write_text("{")
     answer = client.get("/v1/scores")
     assert _problem(answer, 503)["type"] == "urn:vigie:problem:unreadable-data"
-    assert str(real.home.root) not in answer.text
+    assert str(home.home.root) not in answer.text
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/scores", "/v1/scores.csv", "/healthz", "/nowhere", "/static/vigie.css"])
-def test_every_answer_is_armoured(real: Issuer, client: FlaskClient, path: str) -> None:
+def test_every_answer_is_armoured(home: Issuer, client: FlaskClient, path: str) -> None:
     headers = client.get(path).headers
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert "unsafe" not in headers["Content-Security-Policy"]
@@ -264,7 +249,7 @@ def test_the_web_process_stays_light() -> None:
     assert done.stderr.strip() == "''"
 
 
-def test_an_answer_takes_one_connection_to_the_database_at_a_time(real: Issuer, app: Flask) -> None:
+def test_an_answer_takes_one_connection_to_the_database_at_a_time(home: Issuer, app: Flask) -> None:
     """One that opened a second while it holds one could wait for itself where all of them are taken."""
     held: list[int] = [0]
     most: dict[str, int] = {}

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from flask import Flask
 from flask.testing import FlaskClient
 from issued import NOW, Issuer
 
@@ -34,16 +33,6 @@ def home(tmp_path: Path) -> Issuer:
     issuer = Issuer(tmp_path / "home")
     issuer.hold("real")
     return issuer
-
-
-@pytest.fixture
-def app(home: Issuer) -> Flask:
-    return create_app(home.home, clock=lambda: LATER)
-
-
-@pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
 
 
 def issue(home: Issuer, **bands: str | None) -> int:

@@ -2,7 +2,6 @@
 
 import random
 import re
-from datetime import timedelta
 from math import log1p
 from typing import Any
 
@@ -10,12 +9,11 @@ import pytest
 from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
-from issued import CONTRIBUTIONS, NOW, SCORES, Issuer, without_explanations
+from issued import CONTRIBUTIONS, SCORES, Issuer, without_explanations
 from test_pages import Page
 
 from riskmodel.explanation import telling
 from riskmodel.indicators.panel import FAMILIES
-from service.app import create_app
 from service.web import charts, explained, words
 from service.web.language import LOCALES, language
 
@@ -29,11 +27,6 @@ def home(tmp_path: Any) -> Issuer:
 def issued(home: Issuer) -> dict[str, Any]:
     home.hold("real")
     return home.issue()
-
-
-@pytest.fixture
-def client(home: Issuer) -> FlaskClient:
-    return create_app(home.home, clock=lambda: NOW + timedelta(minutes=20)).test_client()
 
 
 def _page(client: FlaskClient, path: str) -> Page:

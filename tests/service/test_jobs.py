@@ -1,16 +1,10 @@
 """Jobs: each runs once when it is due, whoever looks and whatever the clocks do; who lost a turn may not write."""
 
 import json
-import os
-import signal
-import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +24,6 @@ from service.store.tables import jobs as table
 from service.store.tables import runs, snapshots
 
 HOUR = timedelta(hours=1)
-SCHEDULER = """
-import sys
-from datetime import timedelta
-from pathlib import Path
-from riskmodel.home import Home
-from service import processes, schedule
-from service.settings import load
-
-home, every, code = Home(Path(sys.argv[1])), timedelta(seconds=float(sys.argv[2])), sys.argv[3]
-processes.command = lambda home, *arguments: [sys.executable, "-c", *arguments]
-job = schedule.Job("work", every, timedelta(seconds=60), lambda turn: turn.expect(code))
-schedule.declared = lambda settings: (job,)
-schedule.run(home, load(home))
-"""
-"""A scheduler of one job, whose child runs a piece of Python."""
 
 
 class Hands:
@@ -94,16 +73,6 @@ def row(store: Store, name: str = "work") -> Any:
 
 def nothing(turn: Turn) -> None:
     """A job without work."""
-
-
-def waited(truth: Callable[[], Any], within: float = 20.0) -> Any:
-    """What comes true, once it does."""
-    until = time.monotonic() + within
-    while time.monotonic() < until:
-        if found := truth():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("did not come true in time")
 
 
 def test_a_job_runs_when_it_is_due_and_a_new_scheduler_does_not_run_it_again(
@@ -349,82 +318,6 @@ def test_a_fault_of_our_own_tells_nobody_its_particulars(post: Post, store: Stor
 
     looked(Scheduler(post, (Job("work", HOUR, HOUR, torn),)))
     assert row(store).error == "a fault of Vigie's own; the log has the traceback"
-
-
-@contextmanager
-def schedulers(home: Home, number: int, every: float, code: str, **environment: str) -> Iterator[list[Any]]:
-    """Real schedulers beside each other, whose job's child runs this code."""
-    line = [sys.executable, "-c", SCHEDULER, str(home.root), str(every), code]
-    with ExitStack() as kept:
-        started = []
-        for _ in range(number):
-            child = subprocess.Popen(line, stderr=subprocess.PIPE, env={**os.environ, **environment})
-            kept.callback(child.communicate)
-            kept.callback(child.kill)
-            started.append(child)
-        yield started
-
-
-def test_two_schedulers_run_each_job_once_and_one_that_is_killed_is_replaced(
-    home: Home, store: Store, tmp_path: Path
-) -> None:
-    book = tmp_path / "book"
-    code = (
-        "import os, time; from service import processes, jobs; processes.end_with_parent();"
-        f"turn = jobs.Fence.given().token; open({str(book)!r}, 'a').write(f'{{turn}} {{time.time()}}\\n');"
-        "time.sleep(60 if turn == 3 else 0)"
-    )
-    with schedulers(home, 2, 2, code, VIGIE_LEASE_SECONDS="2") as running:
-        waited(lambda: book.exists() and len(book.read_text().splitlines()) == 3, 30)
-        at = {int(row(store).holder.rsplit(":", 1)[1])}
-        (holder,) = (process for process in running if process.pid in at)
-        holder.kill()
-        killed = time.time()
-        waited(lambda: row(store).token > 3 and row(store).status == "ok")
-    turns = [line.split() for line in book.read_text().splitlines()]
-    assert [int(turn) for turn, _ in turns[:4]] == [1, 2, 3, 4]
-    moments = [float(moment) for _, moment in turns]
-    assert all(later - before > 1 for before, later in pairwise(moments[:3]))
-    assert moments[3] - killed > 0.5, "its lease was waited for"
-
-
-def test_asked_to_end_it_stops_what_is_under_way(home: Home, store: Store, tmp_path: Path) -> None:
-    mark = tmp_path / "mark"
-    code = f"import os, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
-    with schedulers(home, 1, 3600, code) as (running,):
-        child = int(waited(lambda: mark.exists() and mark.read_text()))
-        running.send_signal(signal.SIGTERM)
-        assert running.wait(15) == 0
-    after = row(store)
-    assert (after.status, after.error, after.holder) == ("stopped", "stopped with the scheduler", None)
-    assert jobs.due(after, HOUR, datetime.now(UTC)), "whoever comes next does it at once"
-    with pytest.raises(ProcessLookupError):
-        os.kill(child, 0)
-
-
-def test_asked_to_end_in_the_middle_of_a_recompute_it_is_finished_or_rolled_back(watch: Watch) -> None:
-    line = [sys.executable, "-m", "riskmodel", "--home", str(watch.home.root), "scheduler"]
-
-    def running(statuses: set[str]) -> bool:
-        return bool({run.status for run in watch.rows(runs)} & statuses)
-
-    first = subprocess.Popen(line, stderr=subprocess.PIPE, env={**os.environ, "VIGIE_LOG_FORMAT": "json"})
-    waited(lambda: running({"running"}), 40)
-    first.send_signal(signal.SIGTERM)
-    _, said = first.communicate(timeout=20)
-    assert first.returncode == 0
-    assert not running({"running"})
-    ended, issued = row(watch.store, "recompute"), len(watch.rows(snapshots))
-    assert (ended.status, issued) in {("stopped", 0), ("stopped", 1), ("ok", 1)}
-    lines = [json.loads(one) for one in said.decode().splitlines()]
-    assert {"at", "level", "logger", "message"} <= set.intersection(*map(set, lines))
-    second = subprocess.Popen(line, stderr=subprocess.PIPE, env={**os.environ, "VIGIE_LOG_FORMAT": "json"})
-    waited(lambda: row(watch.store, "recompute").status == "ok", 40)
-    second.send_signal(signal.SIGTERM)
-    said = second.communicate(timeout=20)[1].decode()
-    assert len(watch.rows(snapshots)) == 1
-    told = [json.loads(one) for one in said.splitlines()]
-    assert issued or [one["run_id"] for one in told if "snapshot 1 issued" in one["message"]] == [2]
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import flask
 import pytest
@@ -20,7 +21,7 @@ from werkzeug.test import Client, TestResponse
 from service import marks
 from service.alerts import outbox
 from service.app import create_app
-from service.polling import Polling, Turns
+from service.polling import WANTED_FOR, Polling, Turns
 from service.settings import load
 from service.store.tables import deliveries
 
@@ -31,22 +32,12 @@ PATHS = (
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def home(tmp_path: Path) -> Issuer:
     issuer = Issuer(tmp_path / "home")
     issuer.hold("real")
     os.utime(issuer.home.archive / "manifest.json", (NOW.timestamp(), NOW.timestamp()))
     issuer.issue()
     return issuer
-
-
-@pytest.fixture
-def app(home: Issuer, clock: Clock) -> Flask:
-    return create_app(home.home, clock=clock)
 
 
 @pytest.fixture
@@ -319,14 +310,15 @@ def test_no_answer_depends_on_the_host_that_is_named(app: Flask) -> None:
 def test_what_nobody_asks_for_is_not_made_anew_for_ever(
     home: Issuer, app: Flask, kept: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.polling.WANTED_FOR", 0.5)
+    seconds = 0.0
+    monkeypatch.setattr("service.polling.time", SimpleNamespace(monotonic=lambda: seconds, sleep=time.sleep))
     kept.get("/v1/scores")
     reached = asked(app)
     for number in range(2):
         home.issue(at=NOW + timedelta(minutes=number))
         look(kept)
         kept.application._fill()
-        time.sleep(0.6)
+        seconds += WANTED_FOR + 1
     assert reached == ["/v1/scores?"]
 
 
