@@ -216,7 +216,8 @@ def address(url: str) -> sa.URL:
 def _name(where: sa.URL, home: Home | None = None) -> str:
     """What a database is called; the path of a file begins in the home, where one is given that it stands in."""
     if where.drivername != "sqlite":
-        return f"{where.database} on {where.host or where.query.get('host', 'this machine')}"
+        port = f":{where.port}" if where.port else ""
+        return f"{where.database} on {where.host or where.query.get('host', 'this machine')}{port}"
     file = Path(str(where.database)).absolute()
     root = home and home.root.absolute()
     return str(file.relative_to(root) if root and file.is_relative_to(root) else file)

@@ -86,7 +86,7 @@ def ids(store: Store) -> list[int]:
 @pytest.mark.parametrize(
     ("url", "rule"),
     [
-        (f"postgresql://vigie:{SECRET}@127.0.0.1:1/vigie", "the database vigie on 127.0.0.1 cannot be used"),
+        (f"postgresql://vigie:{SECRET}@127.0.0.1:1/vigie", "the database vigie on 127.0.0.1:1 cannot be used"),
         (f"postgresql://vigie:{SECRET}@[::1/vigie", "database_url"),
         (f"mysql://vigie:{SECRET}@db/vigie", "begins with sqlite:/// or postgresql://"),
         (f"postgresql://vigie:{SECRET}@db", "names no database"),
