@@ -20,8 +20,8 @@ from riskmodel.errors import BadInput, VigieError
 from riskmodel.home import Home, default_home
 
 GARBAGE_AFTER = 50_000
-"""How many objects may be made before Python looks for garbage among them: 700 would cost every command a tenth of its
-time, spent on looking through what it has just imported."""
+"""How many objects may be made before Python looks for garbage among them: with its own 700 every command would look
+again and again through what it has just imported."""
 
 INTERRUPTED = 130
 _NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ENOSPC)

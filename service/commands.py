@@ -78,7 +78,7 @@ def web(home: Home, host: str, port: int, workers: int) -> None:
     logs.start(settings.log_format)
     processes.end_with_parent()
     os.environ[processes.PARENT] = str(os.getpid())  # workers are ours, and may come to life after we have died
-    os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # glibc keeps what each thread freed apart: a fifth of a worker
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # glibc would keep what each thread has freed for itself
     server = Granian(
         "service.lanes:worker",
         factory=True,

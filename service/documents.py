@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from service.store.tables import snapshots
 
 KEPT = 4
-"""How many documents of one store are kept: what is served now, and what is held against it [about 1.5 MB each]."""
+"""How many documents of one store are kept: what is served now, and what is held against it."""
 
 _Known = OrderedDict[tuple[int, str], dict[str, Any]]
 
