@@ -4,6 +4,7 @@ A draw is the path of deaths that followed such a month, brought to the country'
 construction.
 """
 
+import warnings
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -89,8 +90,12 @@ class Forest:
             max_samples=self.sample,
             random_state=self.seed,
             n_jobs=self.jobs,
-        ).fit(rows[:, columns], np.log1p(paths), sample_weight=weights)
-        leaves = forest.apply(rows[:, columns])
+        )
+        # scikit-learn's threads take each other's filters of warnings away: once all are gone, each task warns.
+        with warnings.catch_warnings():
+            forest.fit(rows[:, columns], np.log1p(paths), sample_weight=weights)
+        with warnings.catch_warnings():
+            leaves = forest.apply(rows[:, columns])
         forest.set_params(n_jobs=None)  # whoever forecasts may be about to fork
         nodes = int(leaves.max()) + 1
         mass = np.stack([np.bincount(column, weights, nodes).astype(np.float64) for column in leaves.T])

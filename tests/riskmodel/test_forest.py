@@ -1,6 +1,7 @@
 """The learned component: what it may not see, what its draws are, and what it does with too little."""
 
 import pickle
+import warnings
 from collections import Counter
 from dataclasses import replace
 
@@ -44,6 +45,13 @@ def test_the_same_seed_gives_the_same_draws_on_any_number_of_threads(panel: Pane
     assert pickle.dumps(one.learned) == pickle.dumps(two.learned)
     other = Forest(trees=10, seed=9).fit(panel, origin).forecast(panel, origin).draws
     assert not np.array_equal(one.forecast(panel, origin).draws, other)
+
+
+def test_threads_leave_the_filters_of_warnings_as_they_were(panel: Panel) -> None:
+    before = list(warnings.filters)
+    for seed in range(8):
+        Forest(trees=200, leaf=5, seed=seed).fit(panel, panel.months[-1])
+    assert list(warnings.filters) == before
 
 
 def test_a_path_is_drawn_as_often_as_it_shares_a_leaf_newer_months_more_often(panel: Panel) -> None:
