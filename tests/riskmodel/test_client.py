@@ -99,10 +99,12 @@ def test_attempts_are_bounded_and_the_waits_grow(client: Client, waits: Waits, p
     assert all(wait <= 2**n for n, wait in enumerate(waits))
 
 
-@pytest.mark.parametrize("asks", ["86400", email.utils.format_datetime(datetime.now(UTC) + timedelta(days=1), True)])
+@pytest.mark.parametrize("moment", [False, True])
 def test_who_asks_to_be_left_alone_for_long_is(
-    client: Client, waits: Waits, provider: Json, url: str, asks: str
+    client: Client, waits: Waits, provider: Json, url: str, moment: bool
 ) -> None:
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    asks = email.utils.format_datetime(tomorrow, usegmt=True) if moment else "86400"
     provider.faults["/json"].append(Answer(429, headers={"Retry-After": asks}))
     with pytest.raises(SourceUnavailable, match="left alone for 86,"):
         client.get_json(f"{url}/json")
