@@ -252,9 +252,17 @@ class Client:
         return Fetched(target, True, version.modified)
 
     def _tried(self, url: httpx.URL, once: Callable[[], _T]) -> _T:
-        """Try a request until it is answered, waiting in between, or give up."""
+        """Try a request until it is answered, waiting in between, or give up.
+
+        Each time anew: what is left of an answer that could not be read may lie on the connection still.
+        """
         retrying = Retrying(
-            sleep=self.sleep, stop=_enough, wait=_wait, retry=retry_if_exception_type(_Again), reraise=True
+            sleep=self.sleep,
+            stop=_enough,
+            wait=_wait,
+            retry=retry_if_exception_type(_Again),
+            before_sleep=lambda _: self._hang_up(),
+            reraise=True,
         )
         try:
             return retrying(once)
@@ -331,6 +339,9 @@ class Client:
 
     def _cut(self) -> None:
         self._late = True
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         for connection in self._sockets:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)

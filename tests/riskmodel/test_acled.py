@@ -35,7 +35,7 @@ class Puller:
         self.archive, self.folder, self.url = Archive(folder / "archive"), folder, url
         self.said: list[str] = []
         self.waited: list[float] = []
-        self.client = Client(sleep=self.waited.append, patience=0.3)
+        self.client = Client(sleep=self.waited.append, patience=1.0)
         self.now = NOW
 
     def __call__(self, *countries: str, password: str = PASSWORD, page: int = 2) -> list[Receipt]:

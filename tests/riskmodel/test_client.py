@@ -5,9 +5,10 @@ import hashlib
 import json
 import logging
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from providers import HTML, TOKEN, Answer, Asked, Fault, Files, certificate
@@ -42,7 +43,7 @@ def waits() -> Waits:
 
 @pytest.fixture
 def client(waits: Waits) -> Client:
-    return Client(sleep=waits, patience=0.4)
+    return Client(sleep=waits, patience=1.5)
 
 
 @pytest.fixture
@@ -78,8 +79,8 @@ def test_a_form_is_posted_and_answered_with_json(client: Client, provider: Json,
         Answer(200, b'{"page": "3"}', cut=5),
         Answer(200, b'{"page": "3"}', announced=5),
         Answer(200, b'{"page": "3"}', announced=500),
-        Answer(200, b'{"page": "3"}', drip=0.1),
-        Answer(200, b'{"page": "3"}', late=0.1),
+        Answer(200, b'{"page": "3"}', drip=0.4),
+        Answer(200, b'{"page": "3"}', late=0.4),
         Answer(200, b"no gzip", {"Content-Encoding": "gzip"}),
     ],
     ids=["500", "503", "429", "cut", "announced too short", "announced too long", "drip", "dripping header", "no gzip"],
@@ -97,6 +98,24 @@ def test_attempts_are_bounded_and_the_waits_grow(client: Client, waits: Waits, p
         client.get_json(f"{url}/json")
     assert len(provider.asked) == ATTEMPTS
     assert all(wait <= 2**n for n, wait in enumerate(waits))
+
+
+def test_it_is_tried_again_on_another_connection(
+    client: Client, provider: Json, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+
+    def connected(event: str, info: Mapping[str, Any]) -> None:
+        events.append(event)
+        Client._connected(client, event, info)
+
+    monkeypatch.setattr(client, "_connected", connected)
+    for _ in range(2):
+        client.get_json(f"{url}/json")
+    assert events.count("connection.connect_tcp.complete") == 1, "it is kept while all goes well"
+    provider.faults["/json"].append(Answer(500))
+    client.get_json(f"{url}/json")
+    assert events.count("connection.connect_tcp.complete") == 2
 
 
 @pytest.mark.parametrize("moment", [False, True])

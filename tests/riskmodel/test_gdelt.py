@@ -34,7 +34,7 @@ class Puller:
         self.archive, self.folder, self.url = Archive(folder / "archive"), folder, url
         self.said: list[str] = []
         self.waited: list[float] = []
-        self.client = Client(sleep=self.waited.append, patience=0.3)
+        self.client = Client(sleep=self.waited.append, patience=1.0)
 
     def __call__(self, since: date = DAYS[0], now: datetime = NOW) -> list[Receipt]:
         downloads = self.folder / "downloads"

@@ -43,7 +43,7 @@ class World:
         self.archive = Archive(folder / "archive")
         self.said: list[str] = []
         self.waits: list[float] = []
-        self._client = Client(sleep=self.waits.append, patience=0.2)
+        self._client = Client(sleep=self.waits.append, patience=1.0)
 
     def pull(self, token: str | None = None, now: datetime = NOW) -> list[Receipt]:
         """Pull; `provider.asked` then holds the requests of this run alone."""
