@@ -113,7 +113,7 @@ def test_it_is_tried_again_on_another_connection(
     for _ in range(2):
         client.get_json(f"{url}/json")
     assert events.count("connection.connect_tcp.complete") == 1, "it is kept while all goes well"
-    provider.faults["/json"].append(Answer(500))
+    provider.faults["/json"].append(Answer(200, b'{"page": '))
     client.get_json(f"{url}/json")
     assert events.count("connection.connect_tcp.complete") == 2
 
