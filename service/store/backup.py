@@ -125,7 +125,7 @@ def _read(connection: sa.Connection, file: Path, lines: Iterator[dict[str, Any]]
         insert()
         if "table" in line:
             table, columns = tables.tables[line["table"]], line["columns"]
-        elif line["rows"] == rows:
+        elif line["rows"] == rows and next(lines, None) is None:  # gzip checks what was read at the very end
             _number_on(connection, tables)
             return rows
     raise BadInput(f"{file} is not a whole backup of Vigie")

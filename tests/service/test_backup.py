@@ -121,11 +121,15 @@ def test_what_is_not_whole_changes_nothing(
     row = next(place for place, line in enumerate(lines) if line.startswith(b'{"row"'))
     home = chosen(kind)
     empty = everything(home)
+    head = lines[0].replace(b'"made_at":"2', b'"made_at":"1')
+    assert head != lines[0]
     broken = {
         "cut": content[: len(content) // 2],
         "empty": b"",
         "text": b"no backup",
         "altered": content[:400] + bytes([content[400] ^ 1]) + content[401:],
+        "altered, and well-formed": gzip.compress(head + b"".join(lines[1:]))[:-8] + content[-8:],
+        "something behind": gzip.compress(b"".join([*lines, lines[-1]])),
         "a row less": gzip.compress(b"".join([*lines[:row], *lines[row + 1 :]])),
         "no end": gzip.compress(b"".join(lines[:-1])),
         "other JSON": gzip.compress(b"[]\n"),
