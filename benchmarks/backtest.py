@@ -40,7 +40,7 @@ from riskmodel.forecasting.pool import served
 from riskmodel.home import Home
 from riskmodel.outcomes import CountryMonths
 from training import fit
-from training.trial import Trial, inputs_of, panel_of
+from training.backtest_runner import Trial, inputs_of, panel_of
 from training.windows import challenges
 from training.workers import Workers
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from riskmodel.home import Home
-from service import keys
-from service.counters import Counters
-from service.door import SAFE, Door
-from service.keys import Keyring
+from service.http import keys
+from service.http.gate import SAFE, Door
+from service.http.keys import Keyring
+from service.http.rate_limit import Counters
 from service.settings import Limits, Settings
 from service.store.database import Store
 

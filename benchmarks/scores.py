@@ -10,7 +10,7 @@ from itertools import product
 
 import numpy as np
 
-from riskmodel import verification
+from riskmodel import scoring
 
 COUNTRIES, MONTHS, DRAWS = 191, 12, 1000
 SAMPLED = 4
@@ -22,10 +22,10 @@ def main() -> None:
     draws = np.rint(np.exp(rng.normal(2, 2, (COUNTRIES, MONTHS, DRAWS)))).astype(np.float32)
     came = draws[:, :, 0].astype(np.float64)
     scores: dict[str, tuple[Callable[..., object], Callable[[list[float], float], float]]] = {
-        "CRPS": (verification.crps, crps),
-        "log-CRPS": (verification.log_crps, lambda x, y: crps([math.log1p(a) for a in x], math.log1p(y))),
-        "IGN": (verification.ignorance, ignorance),
-        "MIS": (verification.interval_score, interval_score),
+        "CRPS": (scoring.crps, crps),
+        "log-CRPS": (scoring.log_crps, lambda x, y: crps([math.log1p(a) for a in x], math.log1p(y))),
+        "IGN": (scoring.ignorance, ignorance),
+        "MIS": (scoring.interval_score, interval_score),
     }
     print(f"{COUNTRIES} countries, {MONTHS} months, {DRAWS} draws")
     print(f"{'score':<10}{'seconds':>10}{'loop':>10}{'times':>8}")
@@ -54,7 +54,7 @@ def crps(x: list[float], y: float) -> float:
 
 def ignorance(x: list[float], y: float) -> float:
     """Ignorance score by counting."""
-    floors = verification.BIN_FLOORS.tolist()
+    floors = scoring.BIN_FLOORS.tolist()
     share = sum(sum(a >= floor for floor in floors) == sum(y >= floor for floor in floors) for a in x) / len(x)
     return -math.log2((1000 * share + 1) / 1011)
 

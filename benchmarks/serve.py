@@ -31,10 +31,10 @@ from pathlib import Path
 import sqlalchemy as sa
 from rich.table import Table
 
-from riskmodel import terminal
+from riskmodel.cli import terminal
 from riskmodel.home import Home
-from service.app import create_app
-from service.prepare import lacking
+from service.cli.app import create_app
+from service.jobs.bootstrap import lacking
 from service.settings import DEFAULT_BANDS, load
 from service.store.database import Store
 from service.store.tables import runs, snapshots

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from riskmodel import assessment, geography
 from riskmodel.home import Home
 from riskmodel.indicators.gathering import events_of
-from service import recompute
+from service.jobs import recompute
 from service.settings import load
 home = Home(Path(sys.argv[1]))
 settings = load(home)

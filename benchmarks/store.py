@@ -22,7 +22,7 @@ import sqlalchemy as sa
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "service"))
 from issued import NOW, Issuer, document
 
-from service.app import create_app
+from service.cli.app import create_app
 from service.store.database import Store
 from service.store.tables import changes, deliveries, runs, snapshots, transitions
 from service.store.values import canonical

@@ -1,5 +1,5 @@
 """`python -m riskmodel` is `vigie`."""
 
-from riskmodel.cli import main
+from riskmodel.cli.main import main
 
 main()

@@ -19,7 +19,7 @@ from riskmodel.forecasting.forecast import SERVED_LEADS, Forecast
 from riskmodel.forecasting.pool import SMOOTHER
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month
-from training.judged import BATTLE, CAME, COVERAGES, ESCALATION, ONSET, SCORES, WHEN, Cells, Judged, losses, together
+from training.results import BATTLE, CAME, COVERAGES, ESCALATION, ONSET, SCORES, WHEN, Cells, Judged, losses, together
 from training.windows import Window
 
 BASELINES: tuple[Component, ...] = (SMOOTHER, Conflictology(), History(), Last(), Zero())

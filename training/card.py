@@ -13,15 +13,15 @@ from riskmodel.bundle import Bundle
 from riskmodel.events.archive import View
 from riskmodel.home import Home, whole_file
 from riskmodel.indicators.panel import FAMILIES
-from training import document, figures, plots, registry
-from training.document import Block, Figure, Heading, Listing, Paragraph, Table
+from training import figures, plots, registry, report
+from training.console_tables import voices
 from training.figures import ALERTS, EVENTS, HEADINGS, LEADS_SHOWN, LEGEND, NO_ALERTS, Rows, relative, shown
 from training.gate import BETTER_MEANS, NOT_WORSE_MEANS
-from training.judged import BATTLE, COVERAGES, LOSSES, Judged
 from training.promotion import evidence
-from training.records import Record
 from training.registry import HOW
-from training.tables import voices
+from training.report import Block, Figure, Heading, Listing, Paragraph, Table
+from training.result_store import Record
+from training.results import BATTLE, COVERAGES, LOSSES, Judged
 
 BESIDE = ("conflictology12", "ew4s")
 SEED = 0
@@ -43,7 +43,7 @@ def write(home: Home, view: View, model: Bundle, region: str, folder: Path) -> l
     title = f"Model card: {model.id}"
     blocks = list(_blocks(home, view, model, region))
     written = []
-    for ending, content in (("md", document.markdown(title, blocks)), ("html", document.html(title, blocks))):
+    for ending, content in (("md", report.markdown(title, blocks)), ("html", report.html(title, blocks))):
         with whole_file(folder / f"{model.id}.{ending}") as part:
             part.write_text(content, encoding="utf-8")
         written.append(folder / f"{model.id}.{ending}")

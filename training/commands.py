@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from riskmodel import options
+from riskmodel.cli import options
 from riskmodel.home import Home
-from training.judging import backtest, compare
+from training.backtest_cli import backtest, compare
 from training.options import DASK, JOBS, MODEL, OUTCOME, REGION, SEED, component, look, marked, progress
 
 if TYPE_CHECKING:
@@ -53,10 +53,11 @@ def train(
     The first model is put into service as it is. A later one has to pass the gate (see `vigie promote`); if it does
     not, it is kept, and the one before stays in service.
     """
-    from riskmodel import bundle, geography, terminal
+    from riskmodel import bundle, geography
+    from riskmodel.cli import terminal
     from riskmodel.errors import BadInput
-    from training import figures, fit, tables, tracking
-    from training.trial import inputs_of
+    from training import console_tables, figures, fit, tracking
+    from training.backtest_runner import inputs_of
     from training.workers import Workers
 
     if as_of and into is None:
@@ -99,7 +100,7 @@ def train(
             f"({marked(view)}{outcome} deaths, all countries, final figures; the last twelve months again in brackets):"
         )
         console.print(f"  {scores}")
-    console.print(tables.voices(provenance.scores["escalation"]))
+    console.print(console_tables.voices(provenance.scores["escalation"]))
     if into is None:
         _into_service(home, view, name, Workers(jobs))
     if mlflow:
@@ -122,7 +123,8 @@ def promote(home: Home, name: str, years: str | None, force: str | None, jobs: i
     than conflictology12 and ew4s by IGN and log-CRPS, and not worse by CRPS; and not worse than the model in service by
     any of the three.
     """
-    from riskmodel import bundle, terminal
+    from riskmodel import bundle
+    from riskmodel.cli import terminal
     from riskmodel.errors import Refused
     from training import promotion, windows
     from training.workers import Workers
@@ -196,8 +198,8 @@ def list_models(home: Home, form: str) -> None:
     """All models of the home, the newest last: what they were trained on, and which are or were in service."""
     import json
 
-    from riskmodel import terminal
-    from training import registry, tables
+    from riskmodel.cli import terminal
+    from training import console_tables, registry
 
     listed = registry.listed(home.models)
     if form == "json":
@@ -205,7 +207,7 @@ def list_models(home: Home, form: str) -> None:
     elif not listed:
         click.echo("there is no model yet: vigie train makes one")
     else:
-        tables.models(listed, terminal.console())
+        console_tables.models(listed, terminal.console())
 
 
 @click.command()
@@ -236,7 +238,8 @@ def card(home: Home, name: str | None, out: Path | None, region: str) -> None:
 
 def _into_service(home: Home, view: "View", name: str, workers: "Workers") -> None:
     """Put a new model into service: as it is where none can serve, else through the gate."""
-    from riskmodel import bundle, terminal
+    from riskmodel import bundle
+    from riskmodel.cli import terminal
     from riskmodel.errors import Refused
     from training import promotion
 
@@ -268,7 +271,7 @@ def _into_service(home: Home, view: "View", name: str, workers: "Workers") -> No
 
 
 def _show(verdict: "Verdict", console: "Console") -> None:
-    from training import tables
+    from training import console_tables
 
     if verdict.windows:
         names = ", ".join(window.name for window in verdict.windows)
@@ -276,7 +279,7 @@ def _show(verdict: "Verdict", console: "Console") -> None:
     for note in verdict.notes:
         console.print(note)
     if verdict.checks:
-        tables.verdict(verdict.checks, console)
+        console_tables.verdict(verdict.checks, console)
 
 
 def _path(home: Home, name: str) -> Path:

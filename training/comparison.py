@@ -10,9 +10,9 @@ from pathlib import Path
 from riskmodel.errors import BadInput
 from riskmodel.events.archive import View
 from riskmodel.home import Home
-from training import foreign
-from training.judged import Judged, paired
-from training.records import Record, named, records
+from training import external_forecasts
+from training.result_store import Record, named, records
+from training.results import Judged, paired
 
 
 def compare(
@@ -24,10 +24,10 @@ def compare(
     forecast is looked for by its name. Raises BadInput for what is neither a back-test, a forecast nor a file.
     """
     written = (one, other)
-    files = {text: foreign.Draws(Path(text)) for text in written if _is_file(text)}
+    files = {text: external_forecasts.Draws(Path(text)) for text in written if _is_file(text)}
     kept = {text: named(home, text) for text in written if text not in files and re.fullmatch(r"[0-9a-f]{4,12}", text)}
     if len(files) == len(set(written)):
-        grid = foreign.grid(list(files.values()), view(), outcome)
+        grid = external_forecasts.grid(list(files.values()), view(), outcome)
     else:
         grid = None
         for text in written:
@@ -37,7 +37,7 @@ def compare(
     for text, counterpart in (written, written[::-1]):
         if text in files:
             base = grid or kept[counterpart].read(kept[counterpart].windows)
-            sides.append((foreign.judge(files[text], base, text), text))
+            sides.append((external_forecasts.judge(files[text], base, text), text))
         else:
             record = kept[text]
             component = text if not record.name.startswith(text) else record.setup.model

@@ -5,11 +5,11 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 
 from riskmodel.forecasting.escalation import RULE
-from riskmodel.verification import Estimate
-from training import alerting
-from training.alerting import EARLIER, RATE, STANDS
+from riskmodel.scoring import Estimate
+from training import alert_evaluation
+from training.alert_evaluation import EARLIER, RATE, STANDS
 from training.backtest import SERVED
-from training.judged import BATTLE, CHANCES, COVERAGES, ESCALATION, ONSET, Judged
+from training.results import BATTLE, CHANCES, COVERAGES, ESCALATION, ONSET, Judged
 
 Rows = tuple[tuple[str, ...], list[tuple[str, ...]]]
 """Headings, and rows as wide."""
@@ -120,7 +120,7 @@ def alerts(judged: Judged, seed: int) -> tuple[Judged, Rows] | None:
     rows: list[tuple[str, ...]] = []
     times = part.resampled(np.random.default_rng(seed))
     for name in judged.components:
-        its = alerting.tally(judged, name)
+        its = alert_evaluation.tally(judged, name)
         if not its.years.any():
             continue
         shares[name] = (its.precision(times), its.recall(times))

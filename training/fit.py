@@ -16,7 +16,7 @@ from riskmodel.indicators.panel import Panel, assemble
 from riskmodel.months import Month
 from riskmodel.outcomes import CountryMonths
 from training import backtest
-from training.judged import COVERAGES, LOSSES
+from training.results import COVERAGES, LOSSES
 from training.versions import code_digest, configuration
 from training.windows import held_out
 

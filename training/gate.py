@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.judged import Judged, paired
+from training.results import Judged, paired
 
 BETTER, BETTER_MEANS = "better", "the mean loss is the lower one"
 NOT_WORSE, NOT_WORSE_MEANS = "not worse", "the interval of the difference reaches down to no difference at least"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from riskmodel import options
+from riskmodel.cli import options
 from riskmodel.home import Home
 from riskmodel.outcomes import OUTCOMES
 
@@ -76,7 +76,7 @@ def component(written: str | None, seed: int) -> "Explainable":
 @contextmanager
 def progress(total: int) -> "Iterator[Callable[[Window], None]]":
     """Give a function that is told each window that is done; the terminal tells the time left."""
-    from riskmodel import terminal
+    from riskmodel.cli import terminal
 
     began, number = time.monotonic(), 0
     with terminal.progress() as bars:

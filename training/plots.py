@@ -6,7 +6,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from riskmodel.verification import Reliability
+from riskmodel.scoring import Reliability
 
 SIDE = 200
 MARGIN = 42

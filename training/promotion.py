@@ -12,11 +12,11 @@ from riskmodel.errors import BadInput, Refused
 from riskmodel.events.archive import View
 from riskmodel.home import Home
 from training import gate
+from training.backtest_runner import Trial
 from training.gate import Check
-from training.judged import Judged
-from training.records import Record, record, records
 from training.registry import Promotion, promote
-from training.trial import Trial
+from training.result_store import Record, record, records
+from training.results import Judged
 from training.windows import Window, recent
 from training.workers import ALONE, Workers
 

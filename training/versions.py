@@ -12,12 +12,9 @@ import riskmodel
 import training
 from riskmodel.forecasting.component import Component
 
-TELLING = (
-    *("__main__.py", "bundle.py", "cli.py", "commands.py", "errors.py", "explanation", "home.py", "options.py"),
-    *("pulling.py", "receipts.py", "terminal.py"),
-)
+TELLING = (*("__main__.py", "bundle.py", "cli", "errors.py", "explanation", "home.py"),)
 """Rooms of the domain that no figure comes from: they only tell, keep or fetch."""
-JUDGING = ("ablation.py", "backtest.py", "judged.py", "windows.py")
+JUDGING = ("ablation.py", "backtest.py", "results.py", "windows.py")
 LIBRARIES = ("joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy")
 
 

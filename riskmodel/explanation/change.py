@@ -20,7 +20,7 @@ from riskmodel import scores
 from riskmodel.assessment import Assessment, look
 from riskmodel.errors import BadInput
 from riskmodel.events.archive import View
-from riskmodel.explanation.mixture import OF_DATA, Difference, OfData
+from riskmodel.explanation.view_diff import OF_DATA, Difference, OfData
 from riskmodel.forecasting.component import Explainable
 from riskmodel.forecasting.escalation import Escalation
 from riskmodel.months import Month

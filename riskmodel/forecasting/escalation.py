@@ -24,7 +24,7 @@ from riskmodel.forecasting.forecast import Forecast
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month, Months
 from riskmodel.scores import BATTLE, DRAWS, HORIZON
-from riskmodel.verification import brier
+from riskmodel.scoring import brier
 
 Floats = NDArray[np.float64]
 

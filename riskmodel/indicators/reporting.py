@@ -1,7 +1,7 @@
 """The family `reporting`: how complete, how quiet, how precise and how well sourced the figures are.
 
 None of it measures violence: it says how far the other families can be trusted. The silence is that of
-`riskmodel.reporting.silence`, for a whole rectangle at once.
+`riskmodel.reporting.under_reporting`, for a whole rectangle at once.
 """
 
 from functools import partial
@@ -15,7 +15,7 @@ from riskmodel.indicators.declaration import GED, SHOWN, Citation, Family, Indic
 from riskmodel.indicators.inputs import LOCATED, Events, Inputs, Places, Rectangle
 from riskmodel.indicators.windows import YEAR
 from riskmodel.reporting.precision import VAGUE_DATE
-from riskmodel.reporting.silence import HISTORY, SHORTEST, SILENCE, at_most
+from riskmodel.reporting.under_reporting import HISTORY, SHORTEST, SILENCE, at_most
 
 NAME = "reporting"
 KNOWN = 0.5

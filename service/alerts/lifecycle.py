@@ -11,9 +11,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from service import changes as followed
-from service.alerts import outbox, words
+from service.alerts import outbox, wording
 from service.alerts.rules import REGION_METRIC, Rule
+from service.snapshots import change_feed as followed
 from service.store.tables import alert_states, transitions
 from service.store.values import instant
 
@@ -168,7 +168,7 @@ def firing(connection: sa.Connection, region: str, simulated: bool) -> list[dict
 def _readings(rules: Sequence[Rule], document: Mapping[str, Any], data_age_days: float) -> Iterator[Reading]:
     for rule in rules:
         if rule.metric == REGION_METRIC:
-            yield Reading(rule, words.REGION, data_age_days, None)
+            yield Reading(rule, wording.REGION, data_age_days, None)
             continue
         for country in document["countries"]:
             if rule.countries is None or country["location_code"] in rule.countries:
@@ -188,7 +188,7 @@ def _change(
         "title": rule.title.model_dump(),
         "route": rule.route,
         "location_code": reading.location_code,
-        "name": words.name(reading.location_code, facts["region"]),
+        "name": wording.name(reading.location_code, facts["region"]),
         "metric": rule.metric,
         "value": reading.value,
         "reason": reading.reason,
@@ -199,7 +199,7 @@ def _change(
         "to_state": to_state,
         "causes": _causes(rule, to_state, causes),
     }
-    return change | words.change(to_state, change)
+    return change | wording.change(to_state, change)
 
 
 def _causes(rule: Rule, to_state: str, causes: Sequence[str]) -> list[str]:
@@ -223,7 +223,7 @@ def _withdrawal(connection: sa.Connection, row: Any, facts: Mapping[str, Any]) -
         "to_state": RESOLVED if row.state == FIRING else OK,
         "causes": ["rules"],
     }
-    return change | words.change(change["to_state"], change)
+    return change | wording.change(change["to_state"], change)
 
 
 def _record(connection: sa.Connection, change: Mapping[str, Any], now: datetime) -> int:
@@ -250,8 +250,8 @@ def _tell_at_once(
     """One summary by each route that a rule names, also where nothing fires: it shows that the route carries."""
     for route in sorted({rule.route for rule in rules if rule.route}):
         alerts = [_payload(c) for c in changes if c["route"] == route and c["to_state"] == FIRING]
-        summary = {**facts, "name": words.name(words.REGION, facts["region"]), "alerts": alerts}
-        outbox.post(connection, route=route, kind="summary", data=summary | words.summary(summary), now=now)
+        summary = {**facts, "name": wording.name(wording.REGION, facts["region"]), "alerts": alerts}
+        outbox.post(connection, route=route, kind="summary", data=summary | wording.summary(summary), now=now)
 
 
 def _payload(change: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import sqlalchemy as sa
 
-from service.alerts import channels, words
+from service.alerts import channels, wording
 from service.alerts.channels import TransportError
 from service.settings import EmailRoute, Settings, WebhookRoute
 from service.store.database import Store
@@ -122,7 +122,7 @@ def try_route(
 ) -> Outcome:
     """Send a marked test by a route of the settings, at once and once only, as a row of the outbox like any other."""
     with store.writing() as connection:
-        delivery_id = post(connection, route=route, kind="test", data=words.test(route), now=clock(), claimed=True)
+        delivery_id = post(connection, route=route, kind="test", data=wording.test(route), now=clock(), claimed=True)
         row = connection.execute(sa.select(deliveries).where(deliveries.c.id == delivery_id)).one()
     return _attempt(store, settings, row, row.attempts, clock, send, rng)
 

@@ -4,12 +4,12 @@ from typing import Literal
 
 from flask import Blueprint
 
-from service import payloads
 from service.alerts import lifecycle, outbox
 from service.api.openapi import UNSERVED, Payload, offers
-from service.api.reading import reading
 from service.api.schemas import Meta, Said, Texts, key
 from service.api.tabular import as_csv, listed
+from service.http.request_context import reading
+from service.snapshots import read_model
 
 resource = Blueprint("alerts", __name__)
 
@@ -68,4 +68,4 @@ def alerts() -> Payload:
     with reading() as sight:
         served = sight.served()
         firing = lifecycle.firing(sight.connection, sight.settings.region, bool(sight.simulated))
-        return {"data": firing, "undelivered": outbox.undelivered(sight.connection), **payloads.meta(served)}
+        return {"data": firing, "undelivered": outbox.undelivered(sight.connection), **read_model.meta(served)}

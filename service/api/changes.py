@@ -14,13 +14,13 @@ from flask import Blueprint, Response, jsonify, request
 from pydantic import Field
 
 from riskmodel.errors import BadInput, VigieError
-from service import changes as followed
 from service.api.openapi import Asked, offers
 from service.api.paging import USUAL, Limit
-from service.api.problems import Problem
-from service.api.reading import Parts, Reading, of_app, read, reading
 from service.api.schemas import Meta, Said, key
-from service.changes import Batch, Cursor
+from service.http.problems import Problem
+from service.http.request_context import Parts, Reading, of_app, read, reading
+from service.snapshots import change_feed as followed
+from service.snapshots.change_feed import Batch, Cursor
 
 resource = Blueprint("changes", __name__)
 

@@ -4,9 +4,9 @@ from flask import Blueprint
 
 from riskmodel import geography
 from service.api.openapi import Payload, offers
-from service.api.reading import reading
 from service.api.schemas import Called, Meta, Texts, key
 from service.api.tabular import as_csv
+from service.http.request_context import reading
 
 resource = Blueprint("countries", __name__)
 

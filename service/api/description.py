@@ -7,8 +7,8 @@ from flask import Blueprint, Flask, current_app
 
 from service.api import openapi
 from service.api.openapi import Payload, offers
-from service.api.reading import Parts
 from service.api.schemas import Said
+from service.http.request_context import Parts
 
 resource = Blueprint("description", __name__)
 

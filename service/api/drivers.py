@@ -5,13 +5,13 @@ from typing import Any
 from flask import Blueprint
 from pydantic import Field
 
-from service import payloads
 from service.api.openapi import OF_PAST, UNSERVED, Payload, offers
-from service.api.problems import Problem
-from service.api.reading import reading
 from service.api.schemas import Called, Meta, Said, Texts, key, lacking
 from service.api.tabular import as_csv
 from service.api.tasks import ON_ITS_WAY, OfPast
+from service.http.problems import Problem
+from service.http.request_context import reading
+from service.snapshots import read_model
 
 resource = Blueprint("drivers", __name__)
 
@@ -142,7 +142,7 @@ def _families(payload: Payload) -> list[dict[str, Any]]:
 def country(asked: OfPast, iso3: str) -> Payload:
     """One country's drivers."""
     with reading() as sight:
-        payload = payloads.drivers_payload(sight.served(asked.as_of), iso3)
+        payload = read_model.drivers_payload(sight.served(asked.as_of), iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
         return payload

@@ -10,13 +10,13 @@ from flask import Blueprint
 from pydantic import Field
 
 from riskmodel import geography
-from service import payloads
 from service.api.openapi import UNSERVED, Asked, Day, Iso3, Payload, offers
 from service.api.paging import USUAL, Limit, address, page
-from service.api.problems import Problem
-from service.api.reading import Reading, reading
 from service.api.schemas import Called, Page, Said, key
 from service.api.tabular import as_csv, listed
+from service.http.problems import Problem
+from service.http.request_context import Reading, reading
+from service.snapshots import read_model
 from service.store.tables import event_lists
 from service.store.tables import events as table
 
@@ -106,7 +106,7 @@ def events(asked: EventsAsked) -> Payload:
             "data": [_told(row, names[row.location_code]) for row in rows],
             "next": address(f"{last.date_start}.{last.event_id}" if last else None),
             **told,
-            **payloads.meta(served, reasons={} if told["sources"] else {"sources": "no_open_source"}),
+            **read_model.meta(served, reasons={} if told["sources"] else {"sources": "no_open_source"}),
         }
 
 

@@ -2,10 +2,10 @@
 
 from flask import Blueprint, Response
 
-from service import feeds
 from service.api.openapi import offers
-from service.api.problems import Problem
-from service.api.reading import reading
+from service.http.problems import Problem
+from service.http.request_context import reading
+from service.snapshots import feeds
 
 resource = Blueprint("feeds", __name__)
 

@@ -8,13 +8,13 @@ from urllib.parse import urlencode
 import sqlalchemy as sa
 from flask import Blueprint, Response
 
-from service import payloads
 from service.api.openapi import OF_PAST, UNSERVED, Payload, offers
-from service.api.problems import Problem
-from service.api.reading import Reading, reading
 from service.api.schemas import Called, Lead, Meta, Said, key
 from service.api.tabular import as_csv
 from service.api.tasks import ON_ITS_WAY, OfPast
+from service.http.problems import Problem
+from service.http.request_context import Reading, reading
+from service.snapshots import read_model
 from service.store.tables import forecasts as table
 from service.store.values import instant
 
@@ -71,7 +71,7 @@ def forecast(asked: OfPast, iso3: str) -> Payload:
     """One country's twelve months."""
     with reading() as sight:
         served = sight.served(asked.as_of)
-        payload = payloads.forecast_payload(served, iso3)
+        payload = read_model.forecast_payload(served, iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
         kept = _kept(sight, served.id, iso3, table.c.csv.is_not(None).label("csv"))
@@ -124,7 +124,9 @@ def _kept(sight: Reading, snapshot: int | None, iso3: str, column: sa.ColumnElem
     return sight.connection.execute(sa.select(column).where(of_country)).first()
 
 
-def _content(sight: Reading, asked: OfPast, iso3: str, column: sa.ColumnElement[Any]) -> tuple[payloads.Served, bytes]:
+def _content(
+    sight: Reading, asked: OfPast, iso3: str, column: sa.ColumnElement[Any]
+) -> tuple[read_model.Served, bytes]:
     served = sight.served(asked.as_of)
     if not any(row["location_code"] == iso3 for row in served.document["countries"]):
         raise Problem("unknown-country", location_code=iso3)
@@ -135,16 +137,16 @@ def _content(sight: Reading, asked: OfPast, iso3: str, column: sa.ColumnElement[
     return served, content
 
 
-def _why_not(served: payloads.Served, iso3: str) -> str:
+def _why_not(served: read_model.Served, iso3: str) -> str:
     """Why there are no draws: it was recomputed, the country is not forecast, or the snapshot kept none."""
     if served.id is None:
         return "recomputed"
     row = next(row for row in served.document["countries"] if row["location_code"] == iso3)
-    reason: str = payloads.NOT_IN_SNAPSHOT if row["forecast"] else row["reasons"].get("risk_score", "unknown")
+    reason: str = read_model.NOT_IN_SNAPSHOT if row["forecast"] else row["reasons"].get("risk_score", "unknown")
     return reason
 
 
-def _file(served: payloads.Served, iso3: str, content: bytes, suffix: str, media: str) -> Response:
+def _file(served: read_model.Served, iso3: str, content: bytes, suffix: str, media: str) -> Response:
     """A file that says in its name, and in headers, what it is: its bytes cannot be added to."""
     simulated = bool(served.document["simulated"])
     name = "-".join(

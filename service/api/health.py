@@ -4,12 +4,13 @@ from datetime import timedelta
 
 from flask import Blueprint, Response
 
-from service import jobs, payloads
 from service.alerts import outbox
 from service.api.openapi import UNSERVED, Payload, offers
-from service.api.problems import Problem
-from service.api.reading import reading
 from service.api.schemas import Meta, Said, key
+from service.http.problems import Problem
+from service.http.request_context import reading
+from service.snapshots import read_model
+from service.store import leases
 from service.store.values import instant
 
 resource = Blueprint("health", __name__)
@@ -48,7 +49,7 @@ def ready() -> Payload:
     """Say so, or end with the reason. The age of the data is no matter of readiness; every payload tells it."""
     with reading() as sight:
         served = sight.served()
-        renewed = payloads.last_good_run_at(sight.connection, sight.settings)
+        renewed = read_model.last_good_run_at(sight.connection, sight.settings)
         allowed = timedelta(minutes=sight.settings.snapshot_late_after_minutes)
         if renewed is None or sight.now - renewed > allowed:
             raise Problem("late-snapshot", renewed_at=instant(renewed))
@@ -56,6 +57,6 @@ def ready() -> Payload:
             "ready": True,
             "renewed_at": instant(renewed),
             "undelivered": len(outbox.undelivered(sight.connection)),
-            "overdue": jobs.overdue(sight.connection, sight.now),
-            **payloads.meta(served),
+            "overdue": leases.overdue(sight.connection, sight.now),
+            **read_model.meta(served),
         }

@@ -4,13 +4,13 @@ from typing import Any, Literal
 
 from flask import Blueprint
 
-from service import payloads
 from service.api.openapi import OF_PAST, UNSERVED, Payload, offers
-from service.api.problems import Problem
-from service.api.reading import reading
 from service.api.schemas import Called, Meta, Said, Texts, key
 from service.api.tabular import as_csv
 from service.api.tasks import ON_ITS_WAY, OfPast
+from service.http.problems import Problem
+from service.http.request_context import reading
+from service.snapshots import read_model
 
 resource = Blueprint("indicators", __name__)
 
@@ -125,7 +125,7 @@ def _values(payload: Payload) -> list[dict[str, Any]]:
 def indicators(asked: OfPast) -> Payload:
     """What the indicators are."""
     with reading() as sight:
-        return payloads.declarations_payload(sight.served(asked.as_of))
+        return read_model.declarations_payload(sight.served(asked.as_of))
 
 
 @offers(
@@ -141,7 +141,7 @@ def indicators(asked: OfPast) -> Payload:
 def country(asked: OfPast, iso3: str) -> Payload:
     """One country's values, now and 12 months earlier."""
     with reading() as sight:
-        payload = payloads.indicators_payload(sight.served(asked.as_of), iso3)
+        payload = read_model.indicators_payload(sight.served(asked.as_of), iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
         return payload

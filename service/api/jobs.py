@@ -2,12 +2,12 @@
 
 from flask import Blueprint, Response
 
-from service import freshness
-from service import jobs as table
 from service.api.openapi import Payload, offers
-from service.api.reading import reading
 from service.api.schemas import Meta, Said, key
 from service.api.tabular import as_csv, listed
+from service.http import conditional
+from service.http.request_context import reading
+from service.store import leases as table
 
 resource = Blueprint("jobs", __name__)
 
@@ -47,5 +47,5 @@ def jobs() -> Payload:
 @resource.after_request
 def live(response: Response) -> Response:
     """It depends on more than marks know: ask each time."""
-    response.headers["Cache-Control"] = freshness.NO_CACHE
+    response.headers["Cache-Control"] = conditional.NO_CACHE
     return response

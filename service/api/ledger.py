@@ -5,12 +5,12 @@ from typing import Annotated
 from flask import Blueprint
 from pydantic import Field
 
-from service import ledger
 from service.api.openapi import GREATEST, WHOLE, Asked, Payload, offers
 from service.api.paging import USUAL, Limit
-from service.api.reading import reading
 from service.api.schemas import Page, Said, key
 from service.api.tabular import as_csv, listed
+from service.http.request_context import reading
+from service.snapshots import ledger
 
 resource = Blueprint("ledger", __name__)
 

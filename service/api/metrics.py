@@ -15,12 +15,13 @@ from prometheus_client.registry import Collector
 
 from riskmodel import __version__
 from riskmodel.errors import VigieError
-from service import jobs, payloads
 from service.alerts import outbox
 from service.api.openapi import offers
-from service.api.reading import Reading, reading
+from service.http.request_context import Reading, reading
+from service.http.telemetry import BUCKETS, Totals
+from service.snapshots import read_model
+from service.store import leases
 from service.store.tables import deliveries, tasks
-from service.telemetry import BUCKETS, Totals
 
 resource = Blueprint("metrics", __name__)
 
@@ -82,7 +83,7 @@ def of_store(sight: Reading) -> Iterator[Metric]:
         issued = datetime.fromisoformat(served.document["issued_at"])
         yield gauge("vigie_snapshot_age_seconds", "Since the snapshot in service was issued.", _since(sight, issued))
         yield gauge("vigie_snapshot_id", "The snapshot in service.", served.document["id"])
-    if renewed := payloads.last_good_run_at(sight.connection, sight.settings):
+    if renewed := read_model.last_good_run_at(sight.connection, sight.settings):
         yield gauge("vigie_run_success_age_seconds", "Since a run last ended well.", _since(sight, renewed))
     yield from of_jobs(sight)
     yield counted(
@@ -99,7 +100,7 @@ def of_jobs(sight: Reading) -> Iterator[Metric]:
     """How the jobs go."""
     age = GaugeMetricFamily("vigie_job_success_age_seconds", "Since a job last succeeded.", labels=("job",))
     late = GaugeMetricFamily("vigie_job_overdue", "1 where a job has not succeeded for too long.", labels=("job",))
-    for job in jobs.listing(sight.connection, sight.now):
+    for job in leases.listing(sight.connection, sight.now):
         late.add_metric((job["name"],), int(job["overdue"]))
         if job["age_seconds"] is not None:
             age.add_metric((job["name"],), job["age_seconds"])

@@ -9,10 +9,10 @@ from typing import Any, cast
 
 from flask import Blueprint, current_app
 
-from service import payloads
 from service.api.openapi import UNSERVED, Payload, offers
-from service.api.reading import Parts, reading
 from service.api.schemas import Meta, Said, key
+from service.http.request_context import Parts, reading
+from service.snapshots import read_model
 
 resource = Blueprint("model", __name__)
 
@@ -61,7 +61,7 @@ def model() -> Payload:
             **facts,
             "reasons": {name: why or "unknown" for name, value in facts.items() if value is None},
         }
-        return {"data": data, **payloads.meta(served)}
+        return {"data": data, **read_model.meta(served)}
 
 
 def _manifest(path: Path, digest: str) -> tuple[dict[str, Any], str | None]:

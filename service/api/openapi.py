@@ -24,8 +24,8 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.routing import Rule
 
 from riskmodel import __version__
-from service.api.problems import KINDS, Problem
 from service.api.schemas import ProblemDocument
+from service.http.problems import KINDS, Problem
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"

@@ -7,14 +7,15 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from flask import Blueprint
 
-from service import documents, payloads, snapshot_diff
 from service.api.openapi import Payload, offers
 from service.api.paging import Paged, address, page
-from service.api.problems import Problem
-from service.api.reading import Reading, reading
 from service.api.schemas import Called, Meta, Page, Said, Texts, key
 from service.api.tabular import as_csv, listed
-from service.documents import Snapshot
+from service.http.problems import Problem
+from service.http.request_context import Reading, reading
+from service.snapshots import diff as snapshot_diff
+from service.snapshots import read_model, snapshot_cache
+from service.snapshots.snapshot_cache import Snapshot
 from service.store.tables import runs as table
 
 resource = Blueprint("runs", __name__)
@@ -134,7 +135,7 @@ def runs(asked: Paged) -> Payload:
         found = sight.connection.execute(ours.order_by(table.c.id.desc()).limit(asked.limit + 1)).all()
         rows, last = page(list(found), asked.limit)
         return {
-            "data": [payloads.run_entry(row) for row in rows],
+            "data": [read_model.run_entry(row) for row in rows],
             "next": address(str(last.id) if last else None),
             **sight.meta(sight.find()),
         }
@@ -152,9 +153,9 @@ def run(number: int) -> Payload:
     with reading() as sight:
         row = _run(sight, number)
         kept, reason = _snapshot(sight, row)
-        then = payloads.next_run_at(sight.connection, sight.settings)
-        served = payloads.standing(kept, sight.settings, sight.now, then) if kept else None
-        entry = payloads.run_entry(row)
+        then = read_model.next_run_at(sight.connection, sight.settings)
+        served = read_model.standing(kept, sight.settings, sight.now, then) if kept else None
+        entry = read_model.run_entry(row)
         entry["snapshot"] = served.document if served else None
         entry["reasons"] = {"snapshot": reason} if reason else {}
         return {"data": entry, **sight.meta(served)}
@@ -174,9 +175,9 @@ def diff(a: int, b: int) -> Payload:
         (one, before), (other, after) = (_with_snapshot(sight, number) for number in (a, b))
         if before.document["outcome"] != after.document["outcome"]:
             raise Problem("incomparable-runs")
-        then = payloads.next_run_at(sight.connection, sight.settings)
-        served = payloads.standing(after, sight.settings, sight.now, then)
-        return {**snapshot_diff.between(one.id, before, other.id, after), **payloads.meta(served)}
+        then = read_model.next_run_at(sight.connection, sight.settings)
+        served = read_model.standing(after, sight.settings, sight.now, then)
+        return {**snapshot_diff.between(one.id, before, other.id, after), **read_model.meta(served)}
 
 
 def _run(sight: Reading, number: int) -> sa.Row[Any]:
@@ -189,7 +190,7 @@ def _run(sight: Reading, number: int) -> sa.Row[Any]:
 
 def _snapshot(sight: Reading, row: sa.Row[Any]) -> tuple[Snapshot | None, str | None]:
     """The snapshot of a run, or why it is not shown."""
-    kept = documents.snapshot(sight.connection, row.snapshot_id)
+    kept = snapshot_cache.snapshot(sight.connection, row.snapshot_id)
     if kept is None:
         return None, "no_snapshot"
     if kept.simulated != sight.simulated:

@@ -6,11 +6,11 @@ from typing import Any
 from flask import Blueprint
 from pydantic import Field
 
-from service import scorecard
 from service.api.openapi import UNSERVED, Payload, offers
-from service.api.reading import reading
 from service.api.schemas import Called, Meta, Said, key
 from service.api.tabular import as_csv
+from service.http.request_context import reading
+from service.snapshots import scorecard
 
 resource = Blueprint("scorecard", __name__)
 

@@ -9,14 +9,14 @@ from flask import Blueprint, current_app
 from pydantic import Field, create_model
 
 from riskmodel import geography
-from service import history, payloads
 from service.api.openapi import OF_PAST, SEPARATED, UNSERVED, Form, Payload, offers
 from service.api.paging import Paged, address, page
-from service.api.problems import Problem
-from service.api.reading import Parts, Reading, reading
 from service.api.schemas import Called, CompletenessOf, DataWarning, Lead, Meta, Page, Said, Source, key, lacking
 from service.api.tabular import as_csv, listed
 from service.api.tasks import ON_ITS_WAY, OfPast
+from service.http.problems import Problem
+from service.http.request_context import Parts, Reading, reading
+from service.snapshots import history, read_model
 
 resource = Blueprint("scores", __name__)
 
@@ -40,7 +40,7 @@ ScoreKey = Literal[
 ]
 """The keys of a country that one may ask for; its code comes with any of them."""
 
-CSV = Form("csv", "text/csv", lambda payload, asked: payloads.csv_text(payload, asked.fields))
+CSV = Form("csv", "text/csv", lambda payload, asked: read_model.csv_text(payload, asked.fields))
 
 
 def _bands(schema: dict[str, Any]) -> None:
@@ -166,7 +166,10 @@ class ScoresOnMap(OfRegion):
 
 
 GEOJSON = Form(
-    "geojson", "application/geo+json", lambda payload, _: current_app.json.dumps(payloads.geojson(payload)), ScoresOnMap
+    "geojson",
+    "application/geo+json",
+    lambda payload, _: current_app.json.dumps(read_model.geojson(payload)),
+    ScoresOnMap,
 )
 
 
@@ -234,7 +237,7 @@ def scores(asked: ScoresAsked) -> Payload:
                     "bad-query", parameter="band_at_least", rule=f"one of {', '.join(sorted(floors, key=floors.get))}"
                 )
             at_least = floors[asked.band_at_least]
-        return payloads.scores_payload(served, at_least, asked.fields)
+        return read_model.scores_payload(served, at_least, asked.fields)
 
 
 def _of(sight: Reading, region: str) -> Reading:
@@ -257,7 +260,7 @@ def _of(sight: Reading, region: str) -> Reading:
 def country(asked: OfPast, iso3: str) -> Payload:
     """One country, with its months of history and forecast."""
     with reading() as sight:
-        payload = payloads.country_payload(sight.served(asked.as_of), iso3)
+        payload = read_model.country_payload(sight.served(asked.as_of), iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
         return payload
@@ -289,5 +292,5 @@ def past(asked: HistoryAsked, iso3: str) -> Payload:
         return {
             "data": lines,
             "next": address(str(last["snapshot_id"]) if last else None),
-            **payloads.meta(served, iso3),
+            **read_model.meta(served, iso3),
         }

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from service import spreadsheet
 from service.api.openapi import Form, Payload
-from service.payloads import OF_PAST
+from service.snapshots import csv
+from service.snapshots.read_model import OF_PAST
 
 SAID = (
     "outcome",
@@ -28,9 +28,7 @@ def as_csv(rows: Callable[[Payload], Iterable[Mapping[str, Any]]], columns: Sequ
     def text(payload: Payload, _: object) -> str:
         told = [*said, *(name for name in OF_PAST if name in payload)]
         beside = [payload[name] for name in told]
-        return spreadsheet.text(
-            [*columns, *told], ([*(row[name] for name in columns), *beside] for row in rows(payload))
-        )
+        return csv.text([*columns, *told], ([*(row[name] for name in columns), *beside] for row in rows(payload)))
 
     return Form("csv", "text/csv", text)
 

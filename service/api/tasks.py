@@ -14,13 +14,13 @@ from riskmodel import __version__, bundle, geography
 from riskmodel.errors import BadInput
 from riskmodel.events import manifest
 from riskmodel.moments import WRITTEN
-from service import tasks
-from service.api import problems
 from service.api.openapi import ISO3, Asked, Payload, offers
-from service.api.problems import Problem
-from service.api.reading import Wanted, of_app, reading
 from service.api.schemas import Meta, Said, key
-from service.tasks import Question
+from service.http import problems
+from service.http.problems import Problem
+from service.http.request_context import Wanted, of_app, reading
+from service.store import task_queue
+from service.store.task_queue import Question
 
 resource = Blueprint("tasks", __name__)
 
@@ -145,8 +145,8 @@ def accepted(question: Question) -> Response:
     """Put a question, and say where its task is told."""
     said = put(question)
     answer = Response(current_app.json.dumps(said), HTTPStatus.ACCEPTED, content_type="application/json")
-    answer.headers["Location"] = tasks.address(said["data"]["id"])
-    answer.headers["Retry-After"] = str(tasks.AFTER)
+    answer.headers["Location"] = task_queue.address(said["data"]["id"])
+    answer.headers["Retry-After"] = str(task_queue.AFTER)
     return answer
 
 
@@ -154,13 +154,13 @@ def put(question: Question) -> Payload:
     """Put a question, and tell its task. Ends the request where the queue is full, or the task has failed."""
     parts = of_app()
     try:
-        number = tasks.ask(parts.store, question, parts.clock(), most=parts.settings.tasks_waiting)
-    except tasks.Full:
+        number = task_queue.ask(parts.store, question, parts.clock(), most=parts.settings.tasks_waiting)
+    except task_queue.Full:
         raise Problem("queue-full", retry_after_seconds=TRY_AGAIN) from None
     said = _told(number)
     if said["data"]["status"] == "failed":
-        later = int(tasks.FAILED_FOR.total_seconds())
-        told = {"task": tasks.address(number), "error": said["data"]["error"]}
+        later = int(task_queue.FAILED_FOR.total_seconds())
+        told = {"task": task_queue.address(number), "error": said["data"]["error"]}
         raise Problem("task-failed", **told, retry_after_seconds=later)
     return said
 
@@ -176,10 +176,10 @@ def wanted(asked: Wanted) -> Response:
 
 def _told(number: str) -> Payload:
     with reading() as sight:
-        row = tasks.one(sight.connection, number)
+        row = task_queue.one(sight.connection, number)
         if row is None:
             raise Problem("unknown-task", task=number)
-        return {"data": tasks.entry(sight.connection, row), **sight.meta(sight.find())}
+        return {"data": task_queue.entry(sight.connection, row), **sight.meta(sight.find())}
 
 
 def _writes() -> None:

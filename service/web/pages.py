@@ -15,14 +15,16 @@ from urllib.parse import urlencode
 from flask import Blueprint, Flask, Response, current_app, g, request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from service import jobs, payloads, scorecard
 from service.alerts import lifecycle, outbox
 from service.api import description
-from service.api.problems import Problem
-from service.api.reading import Reading, Wanted, reading
 from service.api.tasks import put
-from service.web import charts, explained, reference, words
-from service.web.language import DEFAULT, LOCALES, language
+from service.drawing import charts, labels
+from service.drawing.language import DEFAULT, LOCALES, language
+from service.http.problems import Problem
+from service.http.request_context import Reading, Wanted, reading
+from service.snapshots import read_model, scorecard
+from service.store import leases
+from service.web import explained, reference
 
 resource = Blueprint("pages", __name__)
 
@@ -80,7 +82,7 @@ def country(iso3: str) -> Response:
         told = {
             "titles": explained.titles(served.document),
             "declared": explained.declared(served.document),
-            "families": payloads.indicators(served.document, row),
+            "families": read_model.indicators(served.document, row),
         }
         return _page("country.html", served=served, country=row, chart=drawn, **told, **_beside(sight, served, iso3))
 
@@ -145,7 +147,7 @@ def _as_of() -> str | None:
     return request.args.get("as_of") or None
 
 
-def _beside(sight: Reading, served: payloads.Served, iso3: str | None = None) -> dict[str, Any]:
+def _beside(sight: Reading, served: read_model.Served, iso3: str | None = None) -> dict[str, Any]:
     """What stands on a page beside the scores; the alerts are those of today, so that a past moment has none."""
     yesterday = (sight.now - timedelta(days=1)).date().isoformat()
     if served.past is not None:
@@ -156,7 +158,7 @@ def _beside(sight: Reading, served: payloads.Served, iso3: str | None = None) ->
 def _alerts(sight: Reading, iso3: str | None = None) -> dict[str, Any]:
     firing = lifecycle.firing(sight.connection, sight.settings.region, bool(sight.simulated))
     shown = [alert for alert in firing if iso3 is None or alert["location_code"] in (iso3, "*")]
-    overdue = jobs.overdue(sight.connection, sight.now)
+    overdue = leases.overdue(sight.connection, sight.now)
     return {"alerts": shown, "undelivered": len(outbox.undelivered(sight.connection)), "overdue": overdue}
 
 
@@ -206,7 +208,7 @@ def environment(code: str) -> Environment:
     made.globals.update(
         spoken=spoken,
         languages=[language(other) for other in LOCALES],
-        words=words,
+        words=labels,
         charts=charts,
         explained=explained,
         static=static,

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from providers import HTML, Answer, Asked, Fault
 from providers_more import JSON, PASSWORD, USERNAME, Acled, event
 
+from riskmodel.cli.pull import acled as command
 from riskmodel.errors import BadInput, SourceUnavailable
 from riskmodel.events.archive import Archive
 from riskmodel.home import Home
 from riskmodel.ingest import Receipt, ingest
-from riskmodel.pulling import acled as command
 from riskmodel.sources.acled import COLUMNS, AcledFile, pull, resolved
 from riskmodel.sources.client import Client
 

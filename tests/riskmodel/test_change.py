@@ -20,7 +20,7 @@ from riskmodel.errors import BadInput
 from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
 from riskmodel.explanation.change import BEFORE, CAUSES, MEANING, METRICS, Changed, Stand, changed, mixed, shapley
-from riskmodel.explanation.mixture import OF_DATA, Difference
+from riskmodel.explanation.view_diff import OF_DATA, Difference
 from riskmodel.forecasting.baselines import Conflictology
 from riskmodel.forecasting.component import Explainable, forecastable
 from riskmodel.forecasting.forecast import LEADS, Forecast

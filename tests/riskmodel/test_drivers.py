@@ -11,7 +11,7 @@ from histories import SAHEL, made, rectangle
 from numpy.typing import NDArray
 
 from riskmodel.assessment import Assessment
-from riskmodel.explanation import domino, drivers, telling
+from riskmodel.explanation import drivers, narrative, neighbour_effects
 from riskmodel.explanation.drivers import FAMILY_OF, Questioned
 from riskmodel.forecasting.baselines import Conflictology
 from riskmodel.forecasting.component import Supposed
@@ -196,17 +196,17 @@ def test_voters_of_a_pool_say_together_what_it_says(model: Pool, seen: Assessmen
 def test_the_matrix_tells_of_neighbours_only_and_is_nil_for_a_model_that_reads_none(
     model: Pool, seen: Assessment
 ) -> None:
-    matrix = domino.domino(model, seen)
+    matrix = neighbour_effects.domino(model, seen)
     to, source = SAHEL.index("SEN"), SAHEL.index("NER")
     assert np.isnan(matrix.pairs[source, to])
     assert np.isnan(np.diagonal(matrix.pairs)).all()
     assert np.nanmax(np.abs(matrix.pairs)) > 0
-    without = domino.domino(Conflictology(), seen)
+    without = neighbour_effects.domino(Conflictology(), seen)
     assert np.nanmax(np.abs(without.pairs)) == 0
 
 
 def test_a_pair_of_the_matrix_is_the_score_less_that_with_the_neighbour_at_peace(model: Pool, seen: Assessment) -> None:
-    matrix = domino.domino(model, seen)
+    matrix = neighbour_effects.domino(model, seen)
     deaths = seen.inputs.tables["deaths"].copy()
     source, to = SAHEL.index("BFA"), SAHEL.index("MLI")
     deaths[source] = 0
@@ -218,11 +218,11 @@ def test_a_pair_of_the_matrix_is_the_score_less_that_with_the_neighbour_at_peace
 
 def test_supposing_the_same_changes_nothing_and_more_moves_the_score(model: Pool, seen: Assessment) -> None:
     rng = np.random.default_rng(0)
-    same = domino.suppose(model, seen, "MLI", 1.0, 3, rng)
+    same = neighbour_effects.suppose(model, seen, "MLI", 1.0, 3, rng)
     np.testing.assert_allclose(same.after, same.before, atol=1e-9)
     assert np.abs(same.low).max() == np.abs(same.high).max() == 0
     deadliest = int(seen.panel.deaths[:, -3:].sum(axis=1).argmax())
-    more = domino.suppose(model, seen, SAHEL[deadliest], 20.0, 3, rng)
+    more = neighbour_effects.suppose(model, seen, SAHEL[deadliest], 20.0, 3, rng)
     moved = more.after - more.before
     assert moved[deadliest, 0] > 0
     assert (more.low <= moved + 1e-9).all()
@@ -232,7 +232,7 @@ def test_supposing_the_same_changes_nothing_and_more_moves_the_score(model: Pool
 def test_what_is_told_is_what_was_computed_in_both_languages(model: Pool, seen: Assessment) -> None:
     found = drivers.drivers(model, seen)["MLI"]
     score = found["own_year"]["risk_score"].value
-    told = telling.drivers_told(found, seen, "MLI", dict.fromkeys(drivers.TARGETS, score))
+    told = narrative.drivers_told(found, seen, "MLI", dict.fromkeys(drivers.TARGETS, score))
     split = told["risk_score"]["own_year"]
     assert [family["family"] for family in split["families"]] == [family.name for family in FAMILIES]
     assert sum(family["contribution"] for family in split["families"]) == pytest.approx(split["difference"], abs=0.1)
@@ -251,25 +251,25 @@ def test_what_is_told_is_what_was_computed_in_both_languages(model: Pool, seen: 
 def test_points_are_counted_and_french_punctuation_is_bound_to_what_it_follows(model: Pool, seen: Assessment) -> None:
     split = drivers.drivers(model, seen)["MLI"]["own_year"]
     one = {target: replace(split[target], value=1.0, average=2.0) for target in drivers.TARGETS}
-    told = telling.drivers_told({"own_year": one}, seen, "MLI", dict.fromkeys(drivers.TARGETS, 1.0))
+    told = narrative.drivers_told({"own_year": one}, seen, "MLI", dict.fromkeys(drivers.TARGETS, 1.0))
     risk, escalation = (told[target]["own_year"]["sentence"] for target in drivers.TARGETS)
     assert "1.0 point below" in risk["en"]
     assert "1,0 point au-dessous" in risk["fr"]
     assert "1.0 percentage point below" in escalation["en"]
     assert "de 1,0\xa0%, 1,0 point de pourcentage au-dessous" in escalation["fr"]
     texts = [risk["fr"], told["method"]["fr"]]
-    texts += [one["missing"]["fr"] for family in telling.declared("state_based") for one in family["indicators"]]
+    texts += [one["missing"]["fr"] for family in narrative.declared("state_based") for one in family["indicators"]]
     texts += [family["sentence"]["fr"] for family in told["risk_score"]["own_year"]["families"]]
     assert not [text for text in texts if re.search(" [:;%?!]|\\d \\d", text)]
 
 
 def test_numbers_are_written_as_the_language_writes_them() -> None:
-    assert telling.number(1234.56, "en") == "1,234.6"
-    assert telling.number(-0.04, "en", signed=True) == "0.0"
-    assert telling.number(2.5, "en", signed=True) == "+2.5"
-    assert telling.number(-2.5, "fr", signed=True) == "−2,5"
+    assert narrative.number(1234.56, "en") == "1,234.6"
+    assert narrative.number(-0.04, "en", signed=True) == "0.0"
+    assert narrative.number(2.5, "en", signed=True) == "+2.5"
+    assert narrative.number(-2.5, "fr", signed=True) == "−2,5"
     log, share = (next(i for i in INDICATORS if i.scale == scale) for scale in ("log1p", "share"))
-    assert telling.value(log, float(np.log1p(19)), "en") == "19"
-    assert telling.value(share, 0.054, "en") == "5.4%"
-    assert telling.value(share, 0.054, "fr").replace("\xa0", " ").replace("\u202f", " ") == "5,4 %"
-    assert telling.value(log, float("nan"), "fr") == "inconnu"
+    assert narrative.value(log, float(np.log1p(19)), "en") == "19"
+    assert narrative.value(share, 0.054, "en") == "5.4%"
+    assert narrative.value(share, 0.054, "fr").replace("\xa0", " ").replace("\u202f", " ") == "5,4 %"
+    assert narrative.value(log, float("nan"), "fr") == "inconnu"

@@ -13,11 +13,11 @@ from providers import HTML, Answer, Asked, Fault, zipped
 from providers_more import Coded, Gdelt, table
 
 from riskmodel import geography
+from riskmodel.cli.pull import gdelt as command
 from riskmodel.errors import BadInput, SourceUnavailable
 from riskmodel.events.archive import Archive
 from riskmodel.home import Home
 from riskmodel.ingest import Receipt, ingest
-from riskmodel.pulling import gdelt as command
 from riskmodel.sources.client import Client
 from riskmodel.sources.gdelt import DAILY, QUARTER_HOURLY, SCHEMA, GdeltFile, counted, pull, resolved
 

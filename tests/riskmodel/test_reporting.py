@@ -29,7 +29,7 @@ from riskmodel.outcomes import TYPES, CountryMonths
 from riskmodel.reporting import counts
 from riskmodel.reporting.completeness import FEWEST, PRIOR, Completeness, assess, nowcast
 from riskmodel.reporting.precision import shares, spread
-from riskmodel.reporting.silence import few_reports, few_reports_together
+from riskmodel.reporting.under_reporting import few_reports, few_reports_together
 from riskmodel.sources.monthly import MonthlyFile
 from riskmodel.sources.ucdp import GedFile
 

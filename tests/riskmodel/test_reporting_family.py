@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from riskmodel.indicators.inputs import Events, Inputs, Rectangle
 from riskmodel.indicators.reporting import FAMILY, INDICATORS
-from riskmodel.reporting import silence
+from riskmodel.reporting import under_reporting
 
 COMPUTE = {indicator.name: indicator.compute for indicator in INDICATORS}
 
@@ -67,11 +67,11 @@ def test_the_silence_is_that_of_the_warning(
         reported[:, 70:] = share
         inputs = replace(inputs, tables={**inputs.tables, "completeness": reported})
     events = np.where(told, counts, np.nan).astype(np.float64)
-    for months in silence.WINDOWS:
+    for months in under_reporting.WINDOWS:
         found = COMPUTE[f"silence_{months}m"](inputs)
         for row in range(2):
             for end in (3, 20, 40, 80, 120, 140, 144):
-                expected = silence._of_events(events[row, :end], reported[row, :end], months)
+                expected = under_reporting._of_events(events[row, :end], reported[row, :end], months)
                 np.testing.assert_allclose(found[row, end - 1], expected, rtol=1e-6, atol=1e-9)
 
 

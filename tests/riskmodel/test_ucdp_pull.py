@@ -406,7 +406,7 @@ def test_what_was_fetched_but_never_taken_in_enters_the_next_time(world: World) 
 def test_the_command(world: World, home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from click.testing import CliRunner
 
-    from riskmodel.pulling import pull as command
+    from riskmodel.cli.pull import pull as command
 
     monkeypatch.setenv("VIGIE_UCDP_URL", world.url)
     monkeypatch.setenv("VIGIE_UCDP_API", world.url)

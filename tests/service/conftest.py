@@ -11,7 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from issued import Clock, Issuer
 
-from service.app import create_app
+from service.cli.app import create_app
 
 Databases = Callable[[], AbstractContextManager[None]]
 

@@ -14,12 +14,13 @@ from riskmodel import geography
 from riskmodel.events import manifest
 from riskmodel.home import Home
 from riskmodel.months import last_day, month
-from service import history, tally
 from service.alerts import lifecycle, outbox, rules
+from service.jobs import scorecard_build
+from service.jobs.scorecard_build import Cell, Counted, Scored
+from service.snapshots import history
 from service.store.database import Store
 from service.store.tables import deliveries, event_lists, events, forecasts, jobs, runs, scorecards, snapshots, tasks
 from service.store.values import canonical
-from service.tally import Cell, Counted, Scored
 
 NOW = datetime(2023, 1, 10, 8, 30, tzinfo=UTC)
 BANDS = {"minimal": 0.0, "low": 10.0, "moderate": 30.0, "high": 50.0, "very high": 70.0, "extreme": 85.0}
@@ -430,7 +431,7 @@ def scored() -> dict[str, Any]:
         for origin in range(13)
         for months in (1, 3)
     }
-    told = tally.scorecard(Counted(cells, {"zero": cells}, {"challenger-1": cells}))
+    told = scorecard_build.scorecard(Counted(cells, {"zero": cells}, {"challenger-1": cells}))
     return {**told, "incomplete": [{"location_code": "MLI", "months": ["2022-12"]}]}
 
 

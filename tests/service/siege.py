@@ -32,7 +32,7 @@ from riskmodel.events.archive import Archive
 from riskmodel.home import Home
 from riskmodel.ingest import ingest
 from riskmodel.sources.monthly import MonthlyFile
-from service import changes as followed
+from service.snapshots import change_feed as followed
 from service.store.tables import changes, deliveries, jobs, runs, snapshots, transitions
 
 PATIENCE = 180.0
@@ -75,9 +75,9 @@ countries = ["MLI"]
 """
 ROUTES = ("duty", "office")
 UP = """
-import service.up
+import service.cli.up
 from riskmodel.cli import main
-service.up.RESTART_AFTER = (0.2,)
+service.cli.up.RESTART_AFTER = (0.2,)
 main()
 """
 """`vigie up`, which waits no minute after the fifth kill in a row."""

@@ -18,12 +18,12 @@ import pytest
 from pydantic import SecretStr
 from receivers import LOOPBACK, PASSWORD, SECRET, HookReceiver, MailReceiver, silent_port
 
-from service.alerts import channels, words
+from service.alerts import channels, wording
 from service.alerts.channels import TransportError
 from service.settings import EmailRoute, WebhookRoute
 
 ID = "msg_0123456789abcdef"
-PAYLOAD = {"type": "alert.test", "timestamp": "2026-11-22T08:15:00Z", "data": words.test("duty")}
+PAYLOAD = {"type": "alert.test", "timestamp": "2026-11-22T08:15:00Z", "data": wording.test("duty")}
 SIMULATED = {
     "type": "alert.firing",
     "timestamp": "2026-11-22T08:15:00Z",

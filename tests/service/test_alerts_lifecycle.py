@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riskmodel.home import Home
-from service.alerts import lifecycle, words
+from service.alerts import lifecycle, wording
 from service.alerts.lifecycle import FIRING, OK, PENDING, RESOLVED, Standing, step
 from service.alerts.rules import Rule
 from service.store.database import Store
@@ -291,7 +291,7 @@ def test_the_guide_names_every_key_of_a_payload(desk: Desk) -> None:
     section = guide[guide.index("## What a receiver gets") : guide.index("## When a message")]
     (delivery,) = desk.rows(deliveries)
     assert [key for key in delivery.document["data"] if f"`{key}`" not in section] == []
-    assert [cause for cause in words.CAUSES if f"| `{cause}` |" not in guide] == []
+    assert [cause for cause in wording.CAUSES if f"| `{cause}` |" not in guide] == []
 
 
 def test_a_run_that_finds_nothing_new_changes_nothing(desk: Desk) -> None:

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from receivers import LOOPBACK, SECRET, HookReceiver, MailReceiver
 
 from riskmodel.home import Home
-from service.alerts import channels, outbox, words
+from service.alerts import channels, outbox, wording
 from service.alerts.channels import TransportError
 from service.alerts.outbox import Outcome
 from service.settings import Settings, WebhookRoute
@@ -57,7 +57,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def post(store: Store, route: str = "duty", when: datetime | None = None, mark: int = 0) -> str:
-    data = words.change("firing", FACTS) | {"mark": mark}
+    data = wording.change("firing", FACTS) | {"mark": mark}
     with store.writing() as connection:
         return outbox.post(connection, route=route, kind="firing", data=data, now=when or now())
 

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 from issued import NOW, SCORES, Clock, Issuer, alerted, without_explanations
 
-from service import payloads
-from service.app import create_app
+from service.cli.app import create_app
+from service.snapshots import read_model
 from service.store.tables import snapshots
 
 EXPLAINED = ("/v1/indicators", "/v1/indicators/SEN", "/v1/drivers/SEN")
@@ -169,10 +169,10 @@ def test_csv_holds_the_same_table(real: Issuer, client: FlaskClient) -> None:
 def test_the_command_line_prints_what_the_api_says(real: Issuer, client: FlaskClient) -> None:
     with real.store.reading() as connection:
         now = NOW + timedelta(minutes=20)
-        served = payloads.served(connection, _settings(real), simulated=False, now=now)
+        served = read_model.served(connection, _settings(real), simulated=False, now=now)
     assert served is not None
-    assert json.loads(payloads.json_text(served)) == client.get("/v1/scores").json
-    assert payloads.csv_text(payloads.scores_payload(served)) == client.get("/v1/scores.csv").text
+    assert json.loads(read_model.json_text(served)) == client.get("/v1/scores").json
+    assert read_model.csv_text(read_model.scores_payload(served)) == client.get("/v1/scores.csv").text
 
 
 def test_simulated_scores_say_so_everywhere(home: Issuer, client: FlaskClient) -> None:

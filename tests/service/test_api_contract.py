@@ -28,12 +28,12 @@ from issued import NOW, TASK, Clock, Issuer, lived_in, without_explanations
 from riskmodel import scores
 from riskmodel.home import Home
 from riskmodel.reporting import completeness
-from service import keys
 from service.api import openapi
-from service.api.problems import KINDS
-from service.app import create_app
+from service.cli.app import create_app
+from service.drawing import labels
+from service.http import keys
+from service.http.problems import KINDS
 from service.store.tables import snapshots
-from service.web import words
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 PROMISED = Path(__file__).with_name("promised.txt")
@@ -215,7 +215,7 @@ def test_explanations_have_every_key_in_the_guide(client: FlaskClient) -> None:
 
 def test_every_reason_has_words_and_a_place_in_the_guide() -> None:
     codes = {*scores.REASONS, *completeness.REASONS, *EXPLAINING}
-    assert words.REASONS.keys() == codes
+    assert labels.REASONS.keys() == codes
     assert all(f"`{code}`" in DOCS.read_text(encoding="utf-8") for code in codes)
 
 

@@ -16,11 +16,12 @@ from flask.testing import FlaskClient
 from issued import NOW, Clock, Issuer
 
 from riskmodel.home import Home
-from service import payloads
-from service.api import openapi, problems
+from service.api import openapi
 from service.api.openapi import Asked, offers
 from service.api.schemas import Said
-from service.app import create_app
+from service.cli.app import create_app
+from service.http import problems
+from service.snapshots import read_model
 
 
 @pytest.fixture
@@ -191,7 +192,7 @@ def test_our_own_fault_shows_nothing_of_the_inside(
     def breaks(_: object) -> None:
         raise RuntimeError("the inside")
 
-    monkeypatch.setattr(payloads, "scores_payload", breaks)
+    monkeypatch.setattr(read_model, "scores_payload", breaks)
     answer = client.get("/v1/scores")
     _problem(answer, 500)
     assert b"inside" not in answer.data
@@ -244,7 +245,7 @@ def test_the_home_is_found_in_the_environment(tmp_path: Path, monkeypatch: pytes
 
 def test_the_web_process_stays_light() -> None:
     heavy = ("sklearn", "pandas", "pyarrow", "scipy", "apscheduler", "joblib", "training")
-    script = f"import sys, service.app; sys.exit(repr([m for m in {heavy!r} if m in sys.modules] or ''))"
+    script = f"import sys, service.cli.app; sys.exit(repr([m for m in {heavy!r} if m in sys.modules] or ''))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == "''"
 

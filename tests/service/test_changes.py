@@ -13,12 +13,12 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 from issued import NOW, Issuer
 
-from service import changes
 from service.alerts import lifecycle, rules
-from service.app import create_app
+from service.cli.app import create_app
+from service.jobs.withdrawal import withdraw
+from service.snapshots import change_feed
 from service.store.tables import changes as table
 from service.store.tables import snapshots
-from service.withdrawal import withdraw
 
 RULES = rules.parse(
     '[[rule]]\nname = "grave"\nmetric = "risk_score"\nfire_at = 60\nclear_at = 55\nseverity = "warning"\n'
@@ -48,7 +48,7 @@ def issue(home: Issuer, **bands: str | None) -> int:
     home.replace(document)
     with home.store.writing() as connection:
         row = connection.execute(sa.select(snapshots).where(snapshots.c.id == document["id"])).one()
-        changes.snapshot_issued(connection, row, before.document if before else None, NOW)
+        change_feed.snapshot_issued(connection, row, before.document if before else None, NOW)
     return int(document["id"])
 
 
@@ -121,7 +121,7 @@ def test_what_is_rolled_back_is_not_told(home: Issuer, client: FlaskClient) -> N
     issue(home)
     cursor = told(client)["next"]
     with home.store.engine.connect() as connection:
-        changes.snapshot_issued(connection, connection.execute(sa.select(snapshots)).one(), None, NOW)
+        change_feed.snapshot_issued(connection, connection.execute(sa.select(snapshots)).one(), None, NOW)
         connection.rollback()
     assert told(client, cursor)["data"] == []
 
@@ -170,7 +170,7 @@ def test_a_cursor_of_simulated_data_learns_that_they_are_retired(tmp_path: Path)
     document = home.issue(simulated=True)
     with home.store.writing() as connection:
         row = connection.execute(sa.select(snapshots).where(snapshots.c.id == document["id"])).one()
-        changes.snapshot_issued(connection, row, None, NOW)
+        change_feed.snapshot_issued(connection, row, None, NOW)
     seen = told(client)
     assert [c["simulated"] for c in seen["data"]] == [True]
     home.hold("simulated", "real")

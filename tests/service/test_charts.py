@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import service
-from service.web import charts
+from service.drawing import charts
 
 WEB = Path(service.__file__).parent / "web"
 DEATHS = st.lists(st.none() | st.integers(0, 50_000), min_size=1, max_size=36)

@@ -22,10 +22,10 @@ from riskmodel.indicators.panel import INDICATORS
 from riskmodel.ingest import ingest
 from riskmodel.months import month
 from riskmodel.sources.monthly import MonthlyFile
-from service import comparison
 from service.alerts import rules
-from service.comparison import NOTES, between
-from service.recompute import recompute
+from service.jobs import attribution
+from service.jobs.attribution import NOTES, between
+from service.jobs.recompute import recompute
 from service.settings import load
 from service.store.database import Store
 from service.store.tables import snapshots
@@ -133,7 +133,7 @@ def test_a_country_without_a_score_has_no_split_and_a_reason(issued: Issued) -> 
     (senegal,) = (c for c in issued.compare()["countries"] if c["location_code"] == "SEN")
     assert senegal["risk_score"] == {"before": None, "after": None, "causes": None, "not_reproduced": None}
     assert senegal["reasons"] == dict.fromkeys(("risk_score", "escalation_probability"), "unknown_before")
-    assert set(senegal["reasons"].values()) <= comparison.REASONS.keys()
+    assert set(senegal["reasons"].values()) <= attribution.REASONS.keys()
 
 
 def test_a_snapshot_and_itself(issued: Issued) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from riskmodel.errors import Refused
-from service import counters
-from service.counters import Counters
+from service.http import rate_limit
+from service.http.rate_limit import Counters
 
 WORKER = """
 import sys, time
@@ -65,7 +65,7 @@ def test_each_is_counted_apart_and_a_new_window_begins_at_nothing(tmp_path: Path
 def test_a_file_that_is_no_table_is_made_anew(tmp_path: Path) -> None:
     (tmp_path / "counters").write_bytes(b"nonsense")
     assert Counters(tmp_path).count("a", 1) == 1
-    assert (tmp_path / "counters").stat().st_size == counters.SIZE
+    assert (tmp_path / "counters").stat().st_size == rate_limit.SIZE
 
 
 def test_where_the_file_cannot_be_made_a_worker_counts_by_itself(
@@ -78,7 +78,7 @@ def test_where_the_file_cannot_be_made_a_worker_counts_by_itself(
 
 
 def test_more_workers_than_columns_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counters, "COLUMNS", 1)
+    monkeypatch.setattr(rate_limit, "COLUMNS", 1)
     first = Counters(tmp_path)
     with pytest.raises(Refused, match="1 web workers run over this home already"):
         Counters(tmp_path)

@@ -6,8 +6,8 @@ from pathlib import Path
 import sqlalchemy as sa
 from issued import NOW, lived_in
 
-from service import documents
-from service.app import create_app
+from service.cli.app import create_app
+from service.snapshots import snapshot_cache
 from service.store.tables import snapshots
 from service.store.values import canonical
 
@@ -22,7 +22,7 @@ def test_whoever_is_served_a_shared_document_leaves_it_as_it_was_issued(tmp_path
     for rule in asked:
         client.get(re.sub(r"<(?:[^<>]+:)?(\w+)>", lambda name: given[name[1]], rule.rule)).close()
     with store.reading() as connection:
-        known = documents._known[connection.engine]
+        known = snapshot_cache._known[connection.engine]
         assert known
         for (number, digest), shared in known.items():
             row = connection.execute(sa.select(snapshots).where(snapshots.c.id == number)).one()
@@ -37,10 +37,10 @@ def test_a_document_is_read_once_and_few_are_kept(tmp_path: Path) -> None:
     sa.event.listen(store.engine, "before_cursor_execute", lambda *told: read.append(told[2]))
     with store.reading() as connection:
         rows = connection.execute(sa.select(snapshots.c.id, snapshots.c.digest)).all()
-        first = documents.document(connection, rows[0].id, rows[0].digest)
+        first = snapshot_cache.document(connection, rows[0].id, rows[0].digest)
         before = len(read)
-        assert documents.document(connection, rows[0].id, rows[0].digest) is first
+        assert snapshot_cache.document(connection, rows[0].id, rows[0].digest) is first
         assert len(read) == before
         for row in rows:
-            documents.document(connection, row.id, row.digest)
-        assert len(documents._known[connection.engine]) <= documents.KEPT
+            snapshot_cache.document(connection, row.id, row.digest)
+        assert len(snapshot_cache._known[connection.engine]) <= snapshot_cache.KEPT

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from werkzeug.test import Client, TestResponse
 
 from riskmodel.home import Home
-from service import keys
-from service.api.problems import KINDS, text_of
-from service.counters import Counters
-from service.door import BODIES_AT_ONCE, SAFE, Door
-from service.keys import Keyring
+from service.http import keys
+from service.http.gate import BODIES_AT_ONCE, SAFE, Door
+from service.http.keys import Keyring
+from service.http.problems import KINDS, text_of
+from service.http.rate_limit import Counters
 from service.settings import Settings
 from service.store.database import Store
 

@@ -17,15 +17,15 @@ import pytest
 from issued import NOW, Issuer
 from receivers import SECRET, HookReceiver
 
-from service import counters, keys
 from service.alerts import outbox
-from service.door import BODIES_AT_ONCE, SAFE
+from service.http import keys, rate_limit
+from service.http.gate import BODIES_AT_ONCE, SAFE
 
 WORKERS = """
 import sys
 from granian import Granian
 from granian.constants import Interfaces
-Granian("service.app:worker", factory=True, interface=Interfaces.WSGI, address="127.0.0.1", port=int(sys.argv[1]),
+Granian("service.cli.app:worker", factory=True, interface=Interfaces.WSGI, address="127.0.0.1", port=int(sys.argv[1]),
         workers=2, blocking_threads=4).serve()
 """
 
@@ -283,9 +283,9 @@ def test_two_workers_keep_one_limit_and_one_list_of_keys(home: Issuer, tmp_path:
 
 def counted(home: Issuer, window: int) -> list[int]:
     """What each worker has counted of this one asker in a window."""
-    cells = memoryview((home.home.run / "counters").read_bytes()).cast("Q")[counters.HEAD :]
-    first_row = cells[: counters.PLACES * counters.COLUMNS]
-    columns = [first_row[column :: counters.COLUMNS] for column in range(counters.COLUMNS)]
+    cells = memoryview((home.home.run / "counters").read_bytes()).cast("Q")[rate_limit.HEAD :]
+    first_row = cells[: rate_limit.PLACES * rate_limit.COLUMNS]
+    columns = [first_row[column :: rate_limit.COLUMNS] for column in range(rate_limit.COLUMNS)]
     return [max(cell & 0xFFFF_FFFF if cell >> 32 == window else 0 for cell in column) for column in columns]
 
 

@@ -12,8 +12,8 @@ from issued import NOW, Issuer
 from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
 from riskmodel.events.table import QUARANTINE, SCHEMA
-from service import event_lists
-from service.app import create_app
+from service.cli.app import create_app
+from service.jobs import public_events
 from service.store.tables import events
 
 
@@ -46,7 +46,7 @@ def take_in(home: Issuer, rows: list[dict[str, Any]], covers: str, **how: Any) -
 
 def keep(home: Issuer) -> bool:
     """What a recompute does; whether anything was new."""
-    found = event_lists.changed(home.store, Archive(home.home.archive).view(), "MLI")
+    found = public_events.changed(home.store, Archive(home.home.archive).view(), "MLI")
     if found:
         with home.store.writing() as connection:
             found.keep(connection)

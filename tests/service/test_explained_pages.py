@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from issued import CONTRIBUTIONS, SCORES, Issuer, without_explanations
 from test_pages import Page
 
-from riskmodel.explanation import telling
+from riskmodel.explanation import narrative
 from riskmodel.indicators.panel import FAMILIES
-from service.web import charts, explained, words
-from service.web.language import LOCALES, language
+from service.drawing import charts, labels
+from service.drawing.language import LOCALES, language
+from service.web import explained
 
 
 @pytest.fixture
@@ -96,10 +97,10 @@ def test_indicators_are_written_as_people_read_them(issued: dict[str, Any], clie
 
 
 def test_directions_are_told_to_those_who_do_not_see_arrows(issued: dict[str, Any], client: FlaskClient) -> None:
-    labels = [tag["aria-label"] for tag in _page(client, "/country/MLI?lang=fr").named("span") if tag.get("role")]
-    assert labels.count("va de pair avec plus de violence") == 4
-    assert labels.count("va de pair avec moins de violence") == 1
-    assert labels.count("aucun sens affirmé") == 1
+    aria_labels = [tag["aria-label"] for tag in _page(client, "/country/MLI?lang=fr").named("span") if tag.get("role")]
+    assert aria_labels.count("va de pair avec plus de violence") == 4
+    assert aria_labels.count("va de pair avec moins de violence") == 1
+    assert aria_labels.count("aucun sens affirmé") == 1
 
 
 def test_the_region_page_shows_what_goes_with_a_neighbour(issued: dict[str, Any], client: FlaskClient) -> None:
@@ -201,7 +202,7 @@ def test_pages_stay_light_with_all_indicators(
 
 def _in_full(issued: dict[str, Any]) -> dict[str, Any]:
     """The same with all that Vigie declares, invented values and three indicators told of each family."""
-    rng, declared = random.Random(4), telling.declared("state_based")
+    rng, declared = random.Random(4), narrative.declared("state_based")
     names = [indicator["name"] for family in declared for indicator in family["indicators"]]
     for family in declared:
         for indicator in family["indicators"]:
@@ -237,8 +238,8 @@ def _told(family: dict[str, Any], rng: random.Random) -> dict[str, Any]:
 
 def test_units_of_all_declared_indicators_have_words() -> None:
     shown = {one.unit for family in FAMILIES for one in family.indicators if one.scale == "number"}
-    assert shown - words.UNITS.keys() == set()
-    assert words.UNITS.keys() - shown == set()
+    assert shown - labels.UNITS.keys() == set()
+    assert labels.UNITS.keys() - shown == set()
 
 
 def test_the_family_that_leads_is_the_greatest_of_either_sign() -> None:

@@ -25,10 +25,11 @@ from test_up import free_port
 
 from riskmodel.errors import BadInput, Refused, VigieError
 from riskmodel.home import Home
-from service import jobs, prepare, schedule
-from service.app import create_app
-from service.export import CURRENT, LIVE, MANIFEST, Exported, addresses, export
+from service.cli.app import create_app
+from service.cli.export import CURRENT, LIVE, MANIFEST, Exported, addresses, export
+from service.jobs import bootstrap, scheduler
 from service.settings import load
+from service.store import leases
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 20261122
@@ -274,7 +275,7 @@ def test_killed_at_any_moment_it_stands_whole(own: Issuer, tmp_path: Path, turns
     reader = threading.Thread(target=read)
     reader.start()
     children = multiprocessing.get_context("forkserver")
-    children.set_forkserver_preload(["service.export"])
+    children.set_forkserver_preload(["service.cli.export"])
     for turn in range(turns):
         now = NOW + timedelta(days=2 + turn)
         own.issue(simulated=True, at=now)
@@ -386,16 +387,16 @@ def test_after_a_recompute_the_folder_that_is_set_is_written(own: Issuer, monkey
     """The export is real; only recompute, which would need an archive, ends well at once."""
     own.home.settings.write_text('export_dir = "files"\n')
     told: list[str] = []
-    known = schedule.processes.command
+    known = scheduler.processes.command
 
     def command(home: Home, *arguments: str) -> list[str]:
         return known(home, *arguments) if arguments[0] == "export" else [sys.executable, "-c", ""]
 
-    monkeypatch.setattr(prepare, "lacking", lambda *_: iter(()))
-    monkeypatch.setattr(schedule.processes, "command", command)
+    monkeypatch.setattr(bootstrap, "lacking", lambda *_: iter(()))
+    monkeypatch.setattr(scheduler.processes, "command", command)
     settings = load(own.home)
-    post = schedule.Post(own.home, settings, own.store, ended=lambda: False, say=told.append)
-    declared = schedule.declared(settings)
+    post = scheduler.Post(own.home, settings, own.store, ended=lambda: False, say=told.append)
+    declared = scheduler.declared(settings)
     post.declare(declared)
     (job,) = (job for job in declared if job.name == "recompute")
     assert post.at_once(job)
@@ -403,6 +404,6 @@ def test_after_a_recompute_the_folder_that_is_set_is_written(own: Issuer, monkey
     (own.home.root / "files" / "letter.txt").write_text("mine")
     assert post.at_once(job)
     assert told[-1] == "vigie export ended with exit code 3; the export before it stands"
-    assert jobs.read(own.store)["recompute"].status == "ok"
+    assert leases.read(own.store)["recompute"].status == "ok"
     (own.home.root / "files" / "letter.txt").unlink()
     whole(own.home.root / "files" / CURRENT)

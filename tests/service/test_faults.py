@@ -22,7 +22,7 @@ from test_up import free_port
 
 from riskmodel import bundle
 from riskmodel.errors import VigieError
-from service import processes
+from service.jobs import processes
 
 if TYPE_CHECKING:
     from postgres_server import Server
@@ -93,7 +93,7 @@ def test_a_web_worker_that_comes_to_life_after_its_server_was_killed_ends(tmp_pa
     line = [
         sys.executable,
         "-c",
-        "import threading; from service.app import worker; worker(); threading.Event().wait()",
+        "import threading; from service.cli.app import worker; worker(); threading.Event().wait()",
     ]
     worker = subprocess.Popen(line, env=environment)
     try:

@@ -14,12 +14,14 @@ from issued import NOW, Issuer
 from watch import Watch
 
 from riskmodel.home import Home
-from service import jobs, processes, schedule
-from service.app import create_app
-from service.jobs import Fence, Superseded
-from service.schedule import Job, Post, Scheduler, Turn
+from service.cli.app import create_app
+from service.jobs import processes
+from service.jobs import scheduler as scheduler_module
+from service.jobs.scheduler import Job, Post, Scheduler, Turn
 from service.settings import load
+from service.store import leases
 from service.store.database import Store
+from service.store.leases import Fence, Superseded
 from service.store.tables import jobs as table
 from service.store.tables import runs, snapshots
 
@@ -68,7 +70,7 @@ def looked(scheduler: Scheduler) -> list[str]:
 
 
 def row(store: Store, name: str = "work") -> Any:
-    return jobs.read(store)[name]
+    return leases.read(store)[name]
 
 
 def nothing(turn: Turn) -> None:
@@ -108,12 +110,12 @@ def test_a_clock_set_forward_or_back_neither_stops_nor_multiplies_a_job(post: Po
 
 def test_the_ticker_goes_on_though_its_clock_was_set_back() -> None:
     looks = threading.Semaphore(0)
-    ticker = schedule.ticking(looks.release)
+    ticker = scheduler_module.ticking(looks.release)
     ticker.start()
     try:
         assert looks.acquire(timeout=5)
-        ticker.modify_job(schedule.LOOK, next_run_time=datetime.now(UTC) + HOUR)
-        schedule.keep_ticking(ticker, datetime.now(UTC))
+        ticker.modify_job(scheduler_module.LOOK, next_run_time=datetime.now(UTC) + HOUR)
+        scheduler_module.keep_ticking(ticker, datetime.now(UTC))
         assert all(looks.acquire(timeout=5) for _ in range(2))
     finally:
         ticker.shutdown()
@@ -174,7 +176,7 @@ def test_a_turn_is_taken_over_when_its_lease_was_not_renewed_whatever_the_wall_c
     hands.now += timedelta(days=1)
     assert looked(scheduler) == [], "the clock was set; nobody has died of that"
     hands.seconds += 29
-    jobs.renew(store, old.fence, hands.now + HOUR)
+    leases.renew(store, old.fence, hands.now + HOUR)
     assert looked(scheduler) == [], "it was renewed"
     hands.seconds += 29
     assert looked(scheduler) == []
@@ -191,7 +193,7 @@ def test_who_has_lost_the_turn_writes_nothing(post: Post, store: Store, hands: H
     assert old is not None
     assert new is not None
     with pytest.raises(Superseded, match=r"token 1\) is void"):
-        jobs.renew(store, old.fence, hands.now)
+        leases.renew(store, old.fence, hands.now)
     with pytest.raises(Superseded), store.writing() as connection:
         old.fence.check(connection)
     before = row(store)
@@ -218,7 +220,7 @@ def test_a_recompute_that_has_lost_its_turn_issues_nothing(
         assert post.take(job, row(store, "recompute")), "another takes over while this one computes"
         return said
 
-    from service import recompute
+    from service.jobs import recompute
 
     known = recompute.content
     monkeypatch.setattr(recompute, "content", slow)
@@ -236,7 +238,7 @@ def test_a_child_knows_its_turn_and_what_it_says_is_logged(
 ) -> None:
     monkeypatch.setattr(processes, "command", lambda home, *code: [sys.executable, "-c", *code])
     code = (
-        "import sys; from service import jobs; print('vigie: turn', jobs.Fence.given().token, flush=True);"
+        "import sys; from service.store import leases; print('vigie: turn', leases.Fence.given().token, flush=True);"
         'print(\'{"level": "warning", "message": "run 7", "run_id": 7}\', file=sys.stderr)'
     )
     with caplog.at_level("INFO"):
@@ -265,7 +267,7 @@ def test_a_job_that_hangs_or_fails_is_failed_and_comes_round_again(
     after = row(store)
     assert (after.status, after.succeeded_at, after.holder) == ("failed", None, None)
     assert after.error.endswith(error)
-    assert jobs.due(after, HOUR, after.next_run_at)
+    assert leases.due(after, HOUR, after.next_run_at)
 
 
 KILLED = "import os; os.kill(os.getpid(), 9)"
@@ -278,7 +280,7 @@ def test_a_job_whose_child_was_killed_is_made_up_for_soon_and_once(
     monkeypatch.setattr(processes, "command", lambda home, *code: [sys.executable, "-c", *code])
     said, held = [KILLED], ["a"]
     job = Job("work", HOUR, HOUR, lambda turn: turn.expect(said[0]), lambda home, settings: held[0])
-    scheduler, soon = Scheduler(post, (job,)), timedelta(seconds=1.5 * schedule.AGAIN_AFTER)
+    scheduler, soon = Scheduler(post, (job,)), timedelta(seconds=1.5 * scheduler_module.AGAIN_AFTER)
     began = hands.now
     for interval in range(2):
         assert (looked(scheduler), looked(scheduler)) == (["work"], []), "not at once"
@@ -367,8 +369,8 @@ def test_when_a_job_is_overdue_can_be_set(home: Home, store: Store, monkeypatch:
     monkeypatch.setenv("VIGIE_OVERDUE_AFTER_MINUTES", '{"pull": 10000}')
     monkeypatch.setenv("VIGIE_PULL", '["ucdp"]')
     settings = load(home)
-    Post(home, settings, store, ended=lambda: False).declare(schedule.declared(settings))
-    after = {name: job.overdue_after_seconds for name, job in jobs.read(store).items()}
+    Post(home, settings, store, ended=lambda: False).declare(scheduler_module.declared(settings))
+    after = {name: job.overdue_after_seconds for name, job in leases.read(store).items()}
     assert after["pull"] == 600_000
     assert after["recompute"] == 3 * 3600
     assert after["deliver"] == 300
@@ -385,7 +387,7 @@ def test_a_database_that_is_away_is_said_once_and_looked_at_again(
     class Event:
         exception: Exception | None = OSError("away")
 
-    complaint = schedule._Complaint()
+    complaint = scheduler._Complaint()
     for _ in range(3):
         complaint(Event())
     Event.exception = None

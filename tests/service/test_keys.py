@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from riskmodel.errors import BadInput
 from riskmodel.home import Home
-from service import keys
-from service.keys import Key, Keyring
+from service.http import keys
+from service.http.keys import Key, Keyring
 from service.store.database import Store
 from service.store.tables import keys as table
 

@@ -13,7 +13,7 @@ import pytest
 from issued import Issuer
 from test_door_served import connect, web
 
-from service.lanes import TAKING_IN, Lanes
+from service.cli.server_adapter import TAKING_IN, Lanes
 
 PATIENCE = 10
 

@@ -8,16 +8,17 @@ from babel.messages.pofile import read_po
 from jinja2.ext import babel_extract
 
 import service
-from service.api.problems import KINDS
-from service.web import words
-from service.web.language import DEFAULT, LOCALES, Language, language
+from service.drawing import labels
+from service.drawing.language import DEFAULT, LOCALES, Language, language
+from service.http.problems import KINDS
 
 WEB = Path(service.__file__).parent / "web"
+MESSAGES = Path(service.__file__).parent / "drawing" / "messages"
 OTHERS = sorted(set(LOCALES) - {DEFAULT})
 
 
 def _texts() -> set[str | tuple[str, ...]]:
-    found: set[str | tuple[str, ...]] = {text for table in words.TABLES for text in table.values()}
+    found: set[str | tuple[str, ...]] = {text for table in labels.TABLES for text in table.values()}
     found |= {text for kind in KINDS.values() for text in (kind.title, kind.detail)}
     for template in (WEB / "templates").glob("*.html"):
         with template.open("rb") as lines:
@@ -30,7 +31,7 @@ def _texts() -> set[str | tuple[str, ...]]:
 
 @pytest.mark.parametrize("code", OTHERS)
 def test_every_text_is_translated_and_no_translation_is_left_over(code: str) -> None:
-    with (WEB / "messages" / f"{code}.po").open("rb") as source:
+    with (MESSAGES / f"{code}.po").open("rb") as source:
         catalog = read_po(source, locale=code, abort_invalid=True)
     told = {message.id: message for message in catalog if message.id}
     texts = _texts()

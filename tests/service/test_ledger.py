@@ -16,14 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from watch import Watch
 
-from service import ledger
-from service.app import create_app
-from service.ledger import Walked
+from service.cli.app import create_app
+from service.jobs.withdrawal import withdraw
+from service.snapshots import ledger
+from service.snapshots.ledger import Walked
 from service.store.backup import backup, restore
 from service.store.database import Store
 from service.store.tables import snapshots
 from service.store.values import canonical
-from service.withdrawal import withdraw
 
 NOW = datetime(2022, 1, 20, 8, tzinfo=UTC)
 COVERED = {

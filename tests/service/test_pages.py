@@ -18,9 +18,9 @@ from issued import BANDS, NOW, SCORES, Issuer
 from werkzeug.serving import make_server
 
 from service.alerts import lifecycle, rules
-from service.app import create_app
+from service.cli.app import create_app
+from service.drawing.language import LOCALES, language
 from service.store.tables import snapshots
-from service.web.language import LOCALES, language
 from service.web.pages import shade
 
 

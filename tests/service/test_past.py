@@ -15,9 +15,9 @@ from issued import Issuer, lived_in
 from riskmodel.events import manifest
 from riskmodel.home import Home
 from riskmodel.moments import past as moment
-from service import past
-from service.app import create_app
+from service.cli.app import create_app
 from service.settings import load
+from service.snapshots import as_of
 
 TODAY = datetime(2026, 7, 25, 12, tzinfo=UTC)
 
@@ -150,7 +150,7 @@ def test_nothing_simulated_is_served_of_the_past_once_real_data_are_in(tmp_path:
     answer = client.get("/v1/scores?as_of=2023-01-11")
     assert (answer.status_code, answer.json["simulated"]) == (202, False)
     with home.store.reading() as connection:
-        found = past.issued(connection, load(home.home), simulated=True, when=TODAY)
+        found = as_of.issued(connection, load(home.home), simulated=True, when=TODAY)
     assert found is not None
 
 
@@ -186,7 +186,7 @@ def test_the_question_of_a_day_does_not_change_with_what_is_learned_after_it(
     when = moment(day.isoformat(), TODAY)
     first = [_known("0001", "20.1", "2020-06-01"), _known("0002", None, "2020-12-01")]
     manifest.write(home.archive, tuple(first))
-    asked = past.question(home, load(home), when, simulated=False)
+    asked = as_of.question(home, load(home), when, simulated=False)
     ingests = list(first)
     for number, (days, what) in enumerate(later, start=3):
         then = when + timedelta(days=days)
@@ -196,7 +196,7 @@ def test_the_question_of_a_day_does_not_change_with_what_is_learned_after_it(
             release = f"{then.year % 100 + 1}.1" if what == "release" else None
             ingests.append(_known(f"{number:04d}", release, then.date().isoformat()))
     manifest.write(home.archive, tuple(ingests))
-    assert past.question(home, load(home), when, simulated=False) == asked
+    assert as_of.question(home, load(home), when, simulated=False) == asked
 
 
 def _known(number: str, release: str | None, day: str) -> manifest.Ingest:

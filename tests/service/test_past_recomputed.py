@@ -18,7 +18,7 @@ from riskmodel.home import Home
 from riskmodel.ingest import ingest
 from riskmodel.months import month
 from riskmodel.sources.monthly import MonthlyFile
-from service.app import create_app
+from service.cli.app import create_app
 from service.store.database import Store
 from service.store.tables import snapshots
 

@@ -18,10 +18,10 @@ from flask import Flask
 from issued import NOW, Clock, Issuer
 from werkzeug.test import Client, TestResponse
 
-from service import marks
 from service.alerts import outbox
-from service.app import create_app
-from service.polling import WANTED_FOR, Polling, Turns
+from service.cli.app import create_app
+from service.http import state_version
+from service.http.response_cache import WANTED_FOR, Polling, Turns
 from service.settings import load
 from service.store.tables import deliveries
 
@@ -315,7 +315,9 @@ def test_what_nobody_asks_for_is_not_made_anew_for_ever(
     home: Issuer, app: Flask, kept: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = 0.0
-    monkeypatch.setattr("service.polling.time", SimpleNamespace(monotonic=lambda: seconds, sleep=time.sleep))
+    monkeypatch.setattr(
+        "service.http.response_cache.time", SimpleNamespace(monotonic=lambda: seconds, sleep=time.sleep)
+    )
     kept.get("/v1/scores")
     reached = asked(app)
     for number in range(2):
@@ -329,9 +331,9 @@ def test_what_nobody_asks_for_is_not_made_anew_for_ever(
 def test_equal_marks_mean_equal_answers_whoever_reads_them(home: Issuer, clock: Clock) -> None:
     settings = load(home.home)
 
-    def read() -> marks.Marks:
+    def read() -> state_version.Marks:
         with home.store.reading() as connection:
-            return marks.read(connection, marks.files(home.home), settings, clock())
+            return state_version.read(connection, state_version.files(home.home), settings, clock())
 
     assert read() == read()
     assert read().modified_at == NOW

@@ -15,7 +15,7 @@ from riskmodel.home import Home
 from riskmodel.indicators.panel import INDICATORS
 from riskmodel.ingest import ingest
 from riskmodel.sources.monthly import MonthlyFile
-from service.prepare import lacking
+from service.jobs.bootstrap import lacking
 from service.settings import load
 
 NOW = datetime(2022, 1, 20, tzinfo=UTC)

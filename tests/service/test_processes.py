@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service import processes
+from service.jobs import processes
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
@@ -58,9 +58,9 @@ def test_a_child_that_does_not_want_to_end_is_ended(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_child_does_not_outlive_a_parent_that_was_killed() -> None:
-    child = "from service import processes; processes.end_with_parent(); import time; time.sleep(60)"
+    child = "from service.jobs import processes; processes.end_with_parent(); import time; time.sleep(60)"
     parent = (
-        "import sys, time; from service import processes;"
+        "import sys, time; from service.jobs import processes;"
         f"print(processes.start([sys.executable, '-c', {child!r}]).pid, flush=True); time.sleep(60)"
     )
     started = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True)

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from issued import NOW, Issuer
 
 from service.alerts import outbox
-from service.jobs import Fence, Superseded
-from service.prune import prune
+from service.jobs.retention import prune
 from service.settings import KeepDays
+from service.store.leases import Fence, Superseded
 from service.store.tables import changes, deliveries, jobs, runs, snapshots, tasks
 
 DAY = timedelta(days=1)

@@ -29,7 +29,7 @@ from riskmodel.ingest import ingest
 from riskmodel.months import month
 from riskmodel.sources.monthly import MonthlyFile
 from riskmodel.sources.ucdp import GedFile
-from service.recompute import causes
+from service.jobs.recompute import causes
 from service.store.tables import deliveries, runs, snapshots, transitions
 from service.store.values import canonical
 
@@ -212,7 +212,7 @@ def test_transitions_stand_in_the_snapshots_transaction(watch: Watch, monkeypatc
         raise OSError("the disk is full")
 
     with monkeypatch.context() as broken:
-        broken.setattr("service.recompute.lifecycle.evaluate", torn)
+        broken.setattr("service.jobs.recompute.lifecycle.evaluate", torn)
         with pytest.raises(OSError, match="full"):
             watch.run()
     assert (len(watch.rows(snapshots)), watch.rows(runs)[-1].status) == (1, "failed")

@@ -17,7 +17,7 @@ import pytest
 from watch import Watch
 
 from riskmodel.home import Home
-from service import jobs
+from service.store import leases
 from service.store.database import Store
 from service.store.tables import runs, snapshots
 
@@ -26,14 +26,14 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 from riskmodel.home import Home
-from service import processes, schedule
+from service.jobs import processes, scheduler
 from service.settings import load
 
 home, every, code = Home(Path(sys.argv[1])), timedelta(seconds=float(sys.argv[2])), sys.argv[3]
 processes.command = lambda home, *arguments: [sys.executable, "-c", *arguments]
-job = schedule.Job("work", every, timedelta(seconds=60), lambda turn: turn.expect(code))
-schedule.declared = lambda settings: (job,)
-schedule.run(home, load(home))
+job = scheduler.Job("work", every, timedelta(seconds=60), lambda turn: turn.expect(code))
+scheduler.declared = lambda settings: (job,)
+scheduler.run(home, load(home))
 """
 """A scheduler of one job, whose child runs a piece of Python."""
 
@@ -44,7 +44,7 @@ def store(home: Home) -> Store:
 
 
 def row(store: Store, name: str = "work") -> Any:
-    return jobs.read(store)[name]
+    return leases.read(store)[name]
 
 
 def waited(truth: Callable[[], Any], within: float = 20.0) -> Any:
@@ -76,8 +76,9 @@ def test_two_schedulers_run_each_job_once_and_one_that_is_killed_is_replaced(
 ) -> None:
     book = tmp_path / "book"
     code = (
-        "import os, time; from service import processes, jobs; processes.end_with_parent();"
-        f"turn = jobs.Fence.given().token; open({str(book)!r}, 'a').write(f'{{turn}} {{time.time()}}\\n');"
+        "import os, time; from service.jobs import processes; from service.store import leases;"
+        "processes.end_with_parent();"
+        f"turn = leases.Fence.given().token; open({str(book)!r}, 'a').write(f'{{turn}} {{time.time()}}\\n');"
         "time.sleep(60 if turn == 3 else 0)"
     )
     with schedulers(home, 2, 2, code, VIGIE_LEASE_SECONDS="2") as running:
@@ -103,7 +104,7 @@ def test_asked_to_end_it_stops_what_is_under_way(home: Home, store: Store, tmp_p
         assert running.wait(15) == 0
     after = row(store)
     assert (after.status, after.error, after.holder) == ("stopped", "stopped with the scheduler", None)
-    assert jobs.due(after, timedelta(hours=1), datetime.now(UTC)), "whoever comes next does it at once"
+    assert leases.due(after, timedelta(hours=1), datetime.now(UTC)), "whoever comes next does it at once"
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from issued import NOW, Issuer
 
-from service.app import create_app
+from service.cli.app import create_app
 from service.settings import Limits, Settings
 
 ROOT = Path(__file__).resolve().parents[2]

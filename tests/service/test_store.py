@@ -18,8 +18,8 @@ from issued import NOW, Issuer
 
 from riskmodel.errors import Refused
 from riskmodel.home import Home
-from service import processes
-from service.app import create_app
+from service.cli.app import create_app
+from service.jobs import processes
 from service.store import database
 from service.store.database import Store
 from service.store.tables import REVISION, metadata, runs

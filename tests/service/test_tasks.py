@@ -15,16 +15,17 @@ from watch import Watch
 
 from riskmodel.errors import BadInput, Refused
 from riskmodel.home import Home
-from service import jobs, processes, schedule, tasks
-from service.answers import Bench, work
-from service.app import create_app
-from service.jobs import Superseded
-from service.schedule import Cut, Post, Turn
+from service.cli.app import create_app
+from service.jobs import processes, scheduler
+from service.jobs.scheduler import Cut, Post, Turn
+from service.jobs.task_worker import Bench, work
 from service.settings import load
+from service.store import leases, task_queue
 from service.store.database import Store
+from service.store.leases import Superseded
 from service.store.tables import runs
 from service.store.tables import tasks as table
-from service.tasks import Full, Question
+from service.store.task_queue import Full, Question
 
 NOW = datetime(2026, 7, 25, 12, tzinfo=UTC)
 KEY = {"vigie.key": "abcdef"}
@@ -41,7 +42,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """
 
 
-def question(number: int = 0, kind: tasks.Kind = "as_of", *, kept: bool = True) -> Question:
+def question(number: int = 0, kind: task_queue.Kind = "as_of", *, kept: bool = True) -> Question:
     return Question.of(kind, {"region": "MLI", "as_of": f"2025-01-0{number + 1}T23:59:59Z"}, [number], kept=kept)
 
 
@@ -65,12 +66,12 @@ def queue(home: Home, store: Store, **chosen: Any) -> Callable[[], str | None]:
     """Work the queue as a scheduler does, and say how that ended."""
     settings = load(home).model_copy(update=chosen)
     post = Post(home, settings, store, ended=lambda: False)
-    job = next(job for job in schedule.declared(settings) if job.name == "tasks")
+    job = next(job for job in scheduler.declared(settings) if job.name == "tasks")
     post.declare([job])
 
     def turn() -> str | None:
         assert post.at_once(job)
-        ended: str | None = jobs.read(store)["tasks"].status
+        ended: str | None = leases.read(store)["tasks"].status
         return ended
 
     return turn
@@ -81,7 +82,7 @@ def test_twenty_who_ask_the_same_at_once_make_one_task(store: Store) -> None:
 
     def ask() -> None:
         together.wait()
-        found.append(tasks.ask(store, question(), NOW, most=50))
+        found.append(task_queue.ask(store, question(), NOW, most=50))
 
     threads = [threading.Thread(target=ask) for _ in range(20)]
     for thread in threads:
@@ -94,29 +95,29 @@ def test_twenty_who_ask_the_same_at_once_make_one_task(store: Store) -> None:
 
 def test_what_takes_long_waits_for_what_does_not_and_the_queue_is_bounded(store: Store) -> None:
     asked = [
-        tasks.ask(store, question(place, kind), NOW + timedelta(seconds=place), most=3)
+        task_queue.ask(store, question(place, kind), NOW + timedelta(seconds=place), most=3)
         for place, kind in enumerate(("as_of", "whatif", "recompute"))
     ]
     with pytest.raises(Full):
-        tasks.ask(store, question(4), NOW, most=3)
-    assert tasks.ask(store, question(0), NOW, most=3) == asked[0]
+        task_queue.ask(store, question(4), NOW, most=3)
+    assert task_queue.ask(store, question(0), NOW, most=3) == asked[0]
     with store.reading() as connection:
-        places = [tasks.entry(connection, tasks.one(connection, number))["place"] for number in asked]
+        places = [task_queue.entry(connection, task_queue.one(connection, number))["place"] for number in asked]
     assert places == [3, 2, 1]
 
 
 def test_a_kept_answer_answers_again_and_a_failure_only_for_a_while(store: Store) -> None:
     for done, again in (({"answer": {"document": {}}}, True), ({"error": "an invented reason"}, False)):
-        number = tasks.ask(store, question(int(again)), NOW, most=9)
+        number = task_queue.ask(store, question(int(again)), NOW, most=9)
         _run(store, number)
-        tasks.finish(store, number, 1, NOW, **done)
-        assert tasks.ask(store, question(int(again)), NOW + timedelta(minutes=9), most=9) == number
-        later = tasks.ask(store, question(int(again)), NOW + timedelta(minutes=11), most=9)
+        task_queue.finish(store, number, 1, NOW, **done)
+        assert task_queue.ask(store, question(int(again)), NOW + timedelta(minutes=9), most=9) == number
+        later = task_queue.ask(store, question(int(again)), NOW + timedelta(minutes=11), most=9)
         assert (later == number) is again
-    first = tasks.ask(store, question(3, "recompute", kept=False), NOW, most=9)
+    first = task_queue.ask(store, question(3, "recompute", kept=False), NOW, most=9)
     _run(store, first)
-    tasks.finish(store, first, 1, NOW, answer={"run_id": 1})
-    assert tasks.ask(store, question(3, "recompute", kept=False), NOW, most=9) != first
+    task_queue.finish(store, first, 1, NOW, answer={"run_id": 1})
+    assert task_queue.ask(store, question(3, "recompute", kept=False), NOW, most=9) != first
 
 
 def _run(store: Store, number: str) -> None:
@@ -126,17 +127,17 @@ def _run(store: Store, number: str) -> None:
 
 
 def test_an_attempt_that_was_given_up_writes_nothing(store: Store) -> None:
-    number = tasks.ask(store, question(), NOW, most=9)
+    number = task_queue.ask(store, question(), NOW, most=9)
     _run(store, number)
     with pytest.raises(Superseded):
-        tasks.finish(store, number, 2, NOW, answer={})
+        task_queue.finish(store, number, 2, NOW, answer={})
     assert kept(store)[0].status == "running"
 
 
 def test_what_dies_is_taken_up_three_times_and_then_given_up(
     home: Home, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tasks.ask(store, question(), NOW, most=9)
+    task_queue.ask(store, question(), NOW, most=9)
     monkeypatch.setattr(processes, "command", lambda home, *arguments: [sys.executable, "-c", KILLED])
     assert queue(home, store)() == "ok"
     [row] = kept(store)
@@ -146,7 +147,7 @@ def test_what_dies_is_taken_up_three_times_and_then_given_up(
 def test_a_scheduler_that_is_gone_leaves_a_task_that_the_next_takes_up(
     home: Home, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    number = tasks.ask(store, question(), NOW, most=9)
+    number = task_queue.ask(store, question(), NOW, most=9)
     _run(store, number)
     monkeypatch.setattr(processes, "command", lambda home, *arguments: [sys.executable, "-c", KILLED])
     queue(home, store)()
@@ -156,7 +157,7 @@ def test_a_scheduler_that_is_gone_leaves_a_task_that_the_next_takes_up(
 def test_a_task_that_takes_too_long_fails_and_says_so(
     home: Home, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tasks.ask(store, question(), NOW, most=9)
+    task_queue.ask(store, question(), NOW, most=9)
     monkeypatch.setattr(processes, "command", lambda home, *_: [sys.executable, "-c", "import time; time.sleep(60)"])
     queue(home, store, task_deadline_seconds=1)()
     assert (kept(store)[0].status, kept(store)[0].error) == ("failed", "stopped: not done after 1 s")
@@ -165,7 +166,7 @@ def test_a_task_that_takes_too_long_fails_and_says_so(
 def test_a_task_that_is_stopped_with_the_scheduler_goes_back_into_the_queue(
     home: Home, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tasks.ask(store, question(), NOW, most=9)
+    task_queue.ask(store, question(), NOW, most=9)
 
     def cut(turn: Turn, arguments: list[str], deadline: float) -> int:
         raise Cut("stopped with the scheduler")
@@ -176,13 +177,13 @@ def test_a_task_that_is_stopped_with_the_scheduler_goes_back_into_the_queue(
 
 
 def test_asking_makes_the_job_due_at_once(home: Home, store: Store) -> None:
-    before = schedule.asked(home, load(home))
-    tasks.ask(store, question(), NOW, most=9)
-    assert schedule.asked(home, load(home)) != before
+    before = scheduler.asked(home, load(home))
+    task_queue.ask(store, question(), NOW, most=9)
+    assert scheduler.asked(home, load(home)) != before
 
 
 def test_a_failure_is_told_without_where_the_home_stands(home: Home, store: Store) -> None:
-    number = tasks.ask(store, question(0, "recompute"), NOW, most=9)
+    number = task_queue.ask(store, question(0, "recompute"), NOW, most=9)
     bench = Bench(home, load(home), store, lambda: NOW)
     with pytest.raises(Refused, match="waiting"):
         work(bench, number)
@@ -264,7 +265,7 @@ def test_asking_takes_a_key_and_a_place_in_the_queue(scored: Watch, client: Flas
         assert (refused.status_code, json.loads(refused.data)["type"]) == (401, "urn:vigie:problem:key-needed")
     assert client.get("/v1/recompute").status_code == 405
     for number in range(50):
-        tasks.ask(scored.store, Question.of("whatif", {"region": "MLI"}, [number]), NOW, most=50)
+        task_queue.ask(scored.store, Question.of("whatif", {"region": "MLI"}, [number]), NOW, most=50)
     full = client.post("/v1/recompute", environ_overrides=KEY)
     assert (full.status_code, full.headers["Retry-After"]) == (503, "30")
     assert json.loads(full.data)["type"] == "urn:vigie:problem:queue-full"

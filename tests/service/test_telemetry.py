@@ -22,12 +22,13 @@ from issued import NOW, Issuer
 from test_up import free_port
 from werkzeug.test import Client
 
-from service import logs, telemetry
+from service import logs
 from service.alerts import outbox
-from service.app import create_app
+from service.cli.app import create_app
+from service.http import telemetry
+from service.http.telemetry import BUCKETS, AccessLog, Counts, Telemetry, watched
 from service.settings import load
 from service.store.tables import deliveries
-from service.telemetry import BUCKETS, AccessLog, Counts, Telemetry, watched
 
 
 @pytest.fixture
@@ -104,7 +105,7 @@ def test_what_goes_wrong_is_logged_under_the_request(
     def torn(*_: Any) -> None:
         raise RuntimeError("torn")
 
-    monkeypatch.setattr("service.payloads.scores_payload", torn)
+    monkeypatch.setattr("service.snapshots.read_model.scores_payload", torn)
     assert client.get("/v1/scores", headers={"X-Request-Id": "mine"}).status_code == 500
     (fault,) = (line for line in lines() if "exception" in line)
     assert (fault["request_id"], fault["level"]) == ("mine", "error")

@@ -19,19 +19,19 @@ import sqlalchemy as sa
 from watch import COUNTRIES, NOW, Watch
 
 from riskmodel import bundle
-from riskmodel import verification as scoring
+from riskmodel import scoring as scoring
 from riskmodel.errors import Refused
 from riskmodel.forecasting.baselines import History
 from riskmodel.forecasting.layout import SCHEMA
 from riskmodel.forecasting.pool import SMOOTHER
 from riskmodel.home import Home
 from riskmodel.months import month
-from service import tally, verification
-from service.app import create_app
-from service.scorecard import EMPTY
+from service.cli.app import create_app
+from service.jobs import scorecard_build, verification
+from service.jobs.scorecard_build import Cell, Counted, Scored, SnapshotFacts
+from service.jobs.withdrawal import withdraw
+from service.snapshots.scorecard import EMPTY
 from service.store.tables import changes, forecasts, scorecards, snapshots, verifications
-from service.tally import Cell, Counted, Scored, SnapshotFacts
-from service.withdrawal import withdraw
 
 BASELINES = {"zero", "last", "conflictology12", "history60", "ew4s"}
 
@@ -162,12 +162,18 @@ def facts(number: int, origin: str, withdrawn: int | None = None, trained: str =
 
 def test_one_snapshot_counts_for_each_origin() -> None:
     first, again, later = facts(1, "2021-12"), facts(2, "2021-12"), facts(3, "2022-01")
-    assert list(tally.counting([first, again, later], {})) == [1, 3]
+    assert list(scorecard_build.counting([first, again, later], {})) == [1, 3]
     scored = {1: NOW}
-    assert list(tally.counting([facts(1, "2021-12", -1), again, later], scored)) == [2, 3], "before it was scored"
-    assert list(tally.counting([facts(1, "2021-12", +1), again, later], scored)) == [1, 3], "nobody takes it back then"
-    assert tally.counting([later, first], {})[1] == month("2022-01"), "a month that the ledger had seen is no forecast"
-    assert tally.counting([facts(1, "2021-12", trained="2022-06")], {})[1] == month("2022-06")
+    assert list(scorecard_build.counting([facts(1, "2021-12", -1), again, later], scored)) == [2, 3], (
+        "before it was scored"
+    )
+    assert list(scorecard_build.counting([facts(1, "2021-12", +1), again, later], scored)) == [1, 3], (
+        "nobody takes it back then"
+    )
+    assert scorecard_build.counting([later, first], {})[1] == month("2022-01"), (
+        "a month that the ledger had seen is no forecast"
+    )
+    assert scorecard_build.counting([facts(1, "2021-12", trained="2022-06")], {})[1] == month("2022-06")
 
 
 def test_a_better_informed_snapshot_of_the_same_origin_does_not_count(watch: Watch) -> None:
@@ -291,23 +297,23 @@ def test_a_difference_has_an_interval_only_where_there_are_enough_cases() -> Non
         return 1.0 + COUNTRIES.index(iso3) / 10
 
     counted = Counted(judged(ours), {"zero": judged(lambda iso3, lead: 2.0)})
-    told = {d["score"]: d for d in tally.scorecard(counted)["differences"]}["crps"]
+    told = {d["score"]: d for d in scorecard_build.scorecard(counted)["differences"]}["crps"]
     one = np.array([[12 * ours(iso3, 0)] for iso3 in sorted(COUNTRIES)])
     expected = scoring.paired_difference(one, np.full((7, 1), 24.0), np.random.default_rng(0))
     assert (told["value"], told["low"], told["high"]) == pytest.approx(
         (expected.value, expected.low, expected.high), abs=1e-4
     )
-    few = tally.scorecard(Counted(judged(ours, 11), {"zero": judged(lambda iso3, lead: 2.0, 11)}))
+    few = scorecard_build.scorecard(Counted(judged(ours, 11), {"zero": judged(lambda iso3, lead: 2.0, 11)}))
     assert {(d["value"], d["reasons"]["value"]) for d in few["differences"]} == {(None, "too_few_months")}
 
 
 def test_reliability_and_pit_say_what_came() -> None:
-    told = tally.scorecard(Counted(judged(lambda iso3, lead: 1.0), {}))
+    told = scorecard_build.scorecard(Counted(judged(lambda iso3, lead: 1.0), {}))
     (only,) = told["reliability"]["month_25"]
     assert only == {"from": 0.2, "to": 0.3, "cases": 84, "probability": 0.25, "frequency": 0.25}
     assert told["pit"]["all"] == {"cases": 84, "shares": [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]}
     assert told.keys() == EMPTY.keys()
-    assert tally.scorecard(Counted()) == EMPTY
+    assert scorecard_build.scorecard(Counted()) == EMPTY
 
 
 def _text(html: str) -> str:

@@ -9,11 +9,11 @@ import sqlalchemy as sa
 from issued import NOW, Issuer
 
 from riskmodel.errors import BadInput
-from service import payloads
 from service.alerts import lifecycle, rules
+from service.jobs.withdrawal import Withdrawn, withdraw
 from service.settings import load
+from service.snapshots import read_model
 from service.store.tables import deliveries, runs, snapshots
-from service.withdrawal import Withdrawn, withdraw
 
 RULES = rules.parse(
     '[[rule]]\nname = "grave"\nmetric = "risk_score"\nfire_at = 60\nclear_at = 55\nseverity = "warning"\n'
@@ -58,9 +58,9 @@ def rows(issuer: Issuer, table: sa.Table) -> list[Any]:
         return list(connection.execute(sa.select(table)).all())
 
 
-def served(issuer: Issuer) -> payloads.Served | None:
+def served(issuer: Issuer) -> read_model.Served | None:
     with issuer.store.reading() as connection:
-        return payloads.served(connection, load(issuer.home), simulated=False, now=LATER)
+        return read_model.served(connection, load(issuer.home), simulated=False, now=LATER)
 
 
 def firing(issuer: Issuer) -> list[str]:

@@ -24,11 +24,11 @@ from riskmodel.sources.monthly import MonthlyFile
 from riskmodel.sources.simulated import FIRST, simulate
 from riskmodel.sources.ucdp import GedFile
 from service.alerts import rules
-from service.recompute import Done, recompute
+from service.jobs.recompute import Done, recompute
+from service.jobs.verification import Verified, verify
 from service.settings import Settings, load
 from service.store.database import Store
 from service.store.tables import snapshots
-from service.verification import Verified, verify
 
 NOW = datetime(2022, 1, 20, 8, tzinfo=UTC)
 """Soon after the last month of a watch that has begun."""

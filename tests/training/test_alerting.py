@@ -6,8 +6,8 @@ from histories import SAHEL, made, rectangle
 
 from riskmodel.forecasting.baselines import Conflictology
 from riskmodel.indicators.panel import assemble
-from training import alerting, backtest, figures
-from training.judged import CHANCES, ESCALATION, Judged
+from training import alert_evaluation, backtest, figures
+from training.results import CHANCES, ESCALATION, Judged
 from training.windows import rolling
 
 
@@ -37,7 +37,7 @@ def naive(chances: list[float], thresholds: list[float]) -> list[int]:
 
 def test_alerts_and_episodes_equal_a_naive_loop(judged: Judged) -> None:
     table = deaths()
-    found = alerting.tally(judged, "conflictology12")
+    found = alert_evaluation.tally(judged, "conflictology12")
     said = judged.cells[ESCALATION][0].reshape(6, 8, 12, 12)[..., 2]
     total = dict.fromkeys(("alerts", "right", "episodes", "caught", "onsets", "onsets_caught", "cells"), 0)
     leads = []
@@ -71,7 +71,7 @@ def test_alerts_and_episodes_equal_a_naive_loop(judged: Judged) -> None:
 
 
 def test_a_threshold_is_the_lowest_that_keeps_within_the_rate_on_earlier_windows(judged: Judged) -> None:
-    found = alerting.tally(judged, "conflictology12").thresholds
+    found = alert_evaluation.tally(judged, "conflictology12").thresholds
     said = judged.cells[ESCALATION][0].reshape(6, 8, 12, 12)[..., 2].transpose(1, 0, 2)
     for place, threshold in enumerate(found):
         before = said[:, : 3 + place].reshape(8, -1)
@@ -83,14 +83,14 @@ def test_a_threshold_is_the_lowest_that_keeps_within_the_rate_on_earlier_windows
 
 def test_later_windows_change_no_earlier_alert(judged: Judged) -> None:
     short = judged.during(judged.windows[:5])
-    one, other = alerting.tally(short, "conflictology12"), alerting.tally(judged, "conflictology12")
+    one, other = alert_evaluation.tally(short, "conflictology12"), alert_evaluation.tally(judged, "conflictology12")
     np.testing.assert_array_equal(one.thresholds, other.thresholds[:2])
     assert other.alerts.sum() > one.alerts.sum() > 0
 
 
 def test_a_year_that_is_not_there_ends_an_episode_and_an_alert(judged: Judged) -> None:
     gap = judged.during([window for window in judged.windows if window.name != "2008"])
-    whole, cut = alerting.tally(judged, "h24"), alerting.tally(gap, "h24")
+    whole, cut = alert_evaluation.tally(judged, "h24"), alert_evaluation.tally(gap, "h24")
     assert len(cut.thresholds) == 2
     assert 0 < cut.years.sum() < whole.years.sum()
 

@@ -11,7 +11,7 @@ from histories import SAHEL, made, monthly, rectangle
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from riskmodel import geography, verification
+from riskmodel import geography, scoring
 from riskmodel.errors import BadInput
 from riskmodel.forecasting.baselines import Conflictology, History, Zero
 from riskmodel.forecasting.escalation import Escalation
@@ -22,7 +22,7 @@ from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import Panel, assemble
 from riskmodel.months import Month
 from training import backtest
-from training.judged import ESCALATION, ONSET
+from training.results import ESCALATION, ONSET
 from training.windows import Window, challenge, challenges, rolling
 
 KNOWN_WORLD = [14.075, 8.811, 21.368, 76.909, 124.590]
@@ -88,7 +88,7 @@ def test_losses_are_those_of_leads_3_to_14() -> None:
     before = observed.deaths["state_based"][:, 82:94]
     for month in range(12):
         draws = before[:, (np.arange(12) + month + 3) % 12]
-        np.testing.assert_allclose(judged.cells["CRPS"][0, 0, :, month], verification.crps(draws, year[:, month]))
+        np.testing.assert_allclose(judged.cells["CRPS"][0, 0, :, month], scoring.crps(draws, year[:, month]))
     np.testing.assert_allclose(judged.cells["CRPS"][1, 0], year)
     assert judged.means("CRPS")[1, 0] == pytest.approx(year.mean())
     active = before.sum(axis=1) > 0
@@ -223,7 +223,7 @@ def test_escalation_and_onset_against_naive_loops() -> None:
     assert found["came"][h24, -1] == escalations
     event = judged.came[ESCALATION][0][:, 2::12].ravel() > 0
     chance = judged.cells[ESCALATION][h24, 0][:, 2::12].ravel()
-    assert found["AP"][h24, 0] == verification.average_precision(chance, event)
+    assert found["AP"][h24, 0] == scoring.average_precision(chance, event)
 
 
 def test_the_voice_that_would_be_served_is_chosen_each_january_and_heard_every_month() -> None:

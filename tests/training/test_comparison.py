@@ -13,8 +13,8 @@ from riskmodel.errors import BadInput
 from riskmodel.forecasting.baselines import Conflictology, History, Zero
 from riskmodel.forecasting.forecast import Forecast
 from riskmodel.indicators.panel import assemble
-from training import backtest, export, foreign
-from training.judged import LOSSES, paired
+from training import backtest, export, external_forecasts
+from training.results import LOSSES, paired
 from training.windows import challenge, challenges, rolling
 
 Vigie = Callable[..., Any]
@@ -38,7 +38,7 @@ def altered(path: Path, alter: Callable[[pd.DataFrame], pd.DataFrame]) -> Path:
 
 def test_a_file_is_judged_as_the_component_that_wrote_it(theirs: Path) -> None:
     grid = backtest.run(PANEL, challenges("2006:2008"), SAHEL, History(), baselines=[Conflictology()])
-    found = foreign.judge(foreign.Draws(theirs), grid, "theirs")
+    found = external_forecasts.judge(external_forecasts.Draws(theirs), grid, "theirs")
     for score in (*LOSSES, "50 %", "90 %"):
         np.testing.assert_allclose(found.cells[score][0, 1:], grid.cells[score][0, 1:], rtol=1e-12)
         assert np.isnan(found.cells[score][0, 0]).all()
@@ -51,7 +51,7 @@ def test_a_file_is_judged_as_the_component_that_wrote_it(theirs: Path) -> None:
 
 
 def test_order_of_rows_and_kind_of_columns_do_not_matter(theirs: Path) -> None:
-    before = foreign.Draws(theirs).at(np.datetime64("2006-10", "M"))
+    before = external_forecasts.Draws(theirs).at(np.datetime64("2006-10", "M"))
 
     def rewritten(rows: pd.DataFrame) -> pd.DataFrame:
         rows = rows.sample(frac=1, random_state=1)
@@ -60,7 +60,7 @@ def test_order_of_rows_and_kind_of_columns_do_not_matter(theirs: Path) -> None:
         rows["deaths"] = rows["deaths"].astype(float)
         return rows.assign(more=1)
 
-    after = foreign.Draws(altered(theirs, rewritten)).at(np.datetime64("2006-10", "M"))
+    after = external_forecasts.Draws(altered(theirs, rewritten)).at(np.datetime64("2006-10", "M"))
     assert before[0] == after[0]
     np.testing.assert_array_equal(before[1], after[1])
 
@@ -87,7 +87,7 @@ RUBBISH: list[tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = [
 def test_rubbish_is_refused_with_the_rule(
     theirs: Path, alter: Callable[[pd.DataFrame], pd.DataFrame], said: str
 ) -> None:
-    draws = foreign.Draws(altered(theirs, alter))
+    draws = external_forecasts.Draws(altered(theirs, alter))
     with pytest.raises(BadInput, match=said) as refused:
         draws.at(draws.origins[0])
     assert str(theirs) in str(refused.value)
@@ -97,7 +97,7 @@ def test_what_is_no_parquet_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "no.parquet"
     path.write_bytes(b"origin,iso3\n")
     with pytest.raises(BadInput, match="is no Parquet file"):
-        list(foreign.Draws(path).origins)
+        list(external_forecasts.Draws(path).origins)
 
 
 def test_back_tests_without_common_windows_cannot_be_compared() -> None:

@@ -21,7 +21,7 @@ from riskmodel.forecasting.pool import served
 from riskmodel.home import Home
 from riskmodel.indicators import spillover
 from riskmodel.indicators.panel import assemble
-from training import records
+from training import result_store
 from training.ablation import visible, without
 from training.versions import JUDGING, TELLING, configuration
 
@@ -142,17 +142,17 @@ def test_other_code_another_seed_and_other_data_are_another_back_test(
         ["--model", "one:waiting", "--seed", 2],
     ):
         assert vigie("backtest", "--windows", "2008", *arguments).code == 0
-    assert len(records.records(home)) == 3
+    assert len(result_store.records(home)) == 3
     more = tmp_path / "more.csv"
     more.write_text("iso3,month,deaths_state_based\nTCD,2009-01-01,1\n", encoding="utf-8")
     assert vigie("ingest", "monthly", more).code == 0
     assert vigie("backtest", "--windows", "2008", "--model", "one:waiting").code == 0
-    kept = records.records(home)
+    kept = result_store.records(home)
     assert len(kept) == 4
     assert len({record.setup.data_digest for record in kept}) == 2
-    monkeypatch.setattr("training.trial.code_digest", lambda: "f" * 64)
+    monkeypatch.setattr("training.backtest_runner.code_digest", lambda: "f" * 64)
     assert vigie("backtest", "--windows", "2008", "--model", "one:waiting").code == 0
-    assert len(records.records(home)) == 5
+    assert len(result_store.records(home)) == 5
 
 
 def test_a_result_that_was_altered_is_refused(home: Home, vigie: Vigie, history: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_result_that_was_altered_is_refused(home: Home, vigie: Vigie, history:
     assert "2008.parquet cannot be read; delete it" in done.err
     (path.parent / "setup.json").write_text("{}", encoding="utf-8")
     with pytest.raises(Refused, match="is not as it was written"):
-        records.records(home)
+        result_store.records(home)
 
 
 def test_a_component_without_a_telling_repr_is_refused() -> None:
@@ -180,7 +180,7 @@ def test_a_component_without_a_telling_repr_is_refused() -> None:
 def test_no_figure_comes_from_code_that_is_left_out_of_the_digest() -> None:
     script = """
         import sys
-        import training.backtest, training.trial, riskmodel.forecasting.pool
+        import training.backtest, training.backtest_runner, riskmodel.forecasting.pool
         print("\\n".join(name for name in sys.modules if name.partition(".")[0] in ("riskmodel", "training")))
     """
     loaded = subprocess.run(
@@ -194,7 +194,7 @@ def test_no_figure_comes_from_code_that_is_left_out_of_the_digest() -> None:
     }
     of_training = {name.removeprefix("training.") for name in loaded if name.startswith("training.")}
     assert of_training == {module.removesuffix(".py") for module in JUDGING} | {
-        *("export", "records", "trial", "versions", "workers"),
+        *("backtest_runner", "export", "result_store", "versions", "workers"),
     }
 
 
@@ -204,7 +204,7 @@ def test_a_family_that_is_hidden_is_another_back_test_of_its_own_name(home: Home
     assert "no family of indicators: intensity, composition" in vigie("backtest", "--without", "luck").err
     for arguments in ([], hidden):
         assert vigie("backtest", "--windows", "2008", *arguments).code == 0
-    whole, less = records.records(home)
+    whole, less = result_store.records(home)
     assert less.setup.model == "pool-without-intensity-spillover"
     assert whole.setup.code == less.setup.code
     done = vigie("compare", "pool", less.setup.model)

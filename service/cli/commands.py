@@ -1,0 +1,338 @@
+"""The sub-commands that the service brings; here those that run it, and look after what it has issued."""
+
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from riskmodel.home import Home
+from service.cli.alerts import alerts
+from service.cli.database import db
+from service.cli.options import REGION, settings_of
+from service.cli.output import changed, jobs, scores
+
+if TYPE_CHECKING:
+    from service.http.keys import Scope
+
+HOST = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+NICE = 10
+"""How much a task yields to everything else: 19 is the most."""
+PORT = click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+
+
+@click.command()
+@HOST
+@PORT
+@REGION
+@click.option(
+    "--pull",
+    multiple=True,
+    type=click.Choice(["ucdp", "acled", "gdelt"]),
+    help="Ask this provider for real data, now and regularly. May be repeated.",
+)
+@click.pass_obj
+def up(home: Home, host: str, port: int, region: str | None, pull: tuple[str, ...]) -> None:
+    """Prepare the home if need be, then serve it and keep it up to date until Ctrl-C."""
+    from service.cli.up import up as serve
+
+    if pull:
+        os.environ["VIGIE_PULL"] = json.dumps(pull)
+    settings = settings_of(home, region)
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    home.root.mkdir(parents=True, exist_ok=True)
+    serve(home, settings, host, port, lambda text: click.echo(f"vigie: {text}"), ended.is_set)
+
+
+@click.command()
+@HOST
+@PORT
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="How many processes answer.")
+@click.pass_obj
+def web(home: Home, host: str, port: int, workers: int) -> None:
+    """Serve what the home holds: the web server alone, without the scheduler."""
+    from granian import Granian
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
+    from granian.log import LogLevels
+
+    from service import logs
+    from service.addresses import loopback
+    from service.cli.server_adapter import TAKING_IN
+    from service.cli.up import free, reach
+    from service.http import telemetry
+    from service.jobs import processes
+
+    settings = settings_of(home)
+    limits = settings.limits
+    free(host, port)
+    if not loopback(host):
+        click.echo(f"vigie: {reach(home, settings, host)}")
+    os.environ["VIGIE_HOME"] = str(home.root)
+    os.environ[processes.LISTENS_ON] = host
+    processes.allow_open_files(2 * limits.connections + 256)
+    os.environ[telemetry.FOLDER] = str(telemetry.fresh_folder(home))
+    logs.start(settings.log_format)
+    processes.end_with_parent()
+    os.environ[processes.PARENT] = str(os.getpid())  # workers are ours, and may come to life after we have died
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # glibc would keep what each thread has freed for itself
+    server = Granian(
+        "service.cli.server_adapter:worker",
+        factory=True,
+        interface=Interfaces.WSGI,
+        address=host,
+        port=port,
+        workers=workers,
+        blocking_threads=TAKING_IN,
+        backpressure=limits.connections,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=1000 * limits.header_seconds, max_buffer_size=limits.header_bytes
+        ),
+        respawn_failed_workers=True,
+        workers_kill_timeout=5,
+        log_level=LogLevels.error,
+        log_dictconfig=logs.GRANIAN,
+    )
+    server.serve()
+
+
+@click.command()
+@click.pass_obj
+def scheduler(home: Home) -> None:
+    """Run the jobs on schedule, without the web server."""
+    from service import logs
+    from service.jobs.scheduler import run
+
+    settings = settings_of(home)
+    logs.start(settings.log_format)
+    run(home, settings)
+
+
+@click.command()
+@click.pass_obj
+def prune(home: Home) -> None:
+    """Delete what is past and older than `keep_days` says; never snapshots, forecasts or verifications."""
+    from datetime import UTC, datetime
+
+    from service.jobs import processes
+    from service.jobs.retention import prune as run
+    from service.store.database import Store
+    from service.store.leases import Fence
+
+    processes.end_with_parent()
+    settings = settings_of(home)
+    gone = run(home, Store.of(home), settings.keep_days, datetime.now(UTC), Fence.given())
+    told = ", ".join(f"{count:,} {name}" for name, count in gone.items() if count)
+    click.echo(f"deleted: {told or 'nothing was old enough'}")
+
+
+@click.command()
+@REGION
+@click.pass_obj
+def recompute(home: Home, region: str | None) -> None:
+    """Compute the scores anew from what the archive holds, and issue a snapshot if anything has changed."""
+    from datetime import UTC, datetime
+
+    from service import logs
+    from service.alerts.channels import heartbeat
+    from service.alerts.rules import load
+    from service.jobs import processes
+    from service.jobs.recompute import recompute as run
+    from service.store.database import Store
+    from service.store.leases import Fence
+
+    processes.end_with_parent()
+    settings, fence = settings_of(home, region), Fence.given()
+    if fence:  # the scheduler reads the lines, which carry the number of the run
+        logs.start(settings.log_format)
+    done = run(home, settings, Store.of(home), load(home), lambda: datetime.now(UTC), fence)
+    if not fence:
+        click.echo(done.said)
+    if settings.heartbeat_url:
+        heartbeat(str(settings.heartbeat_url), settings.allow_private_webhooks)
+
+
+@click.command(hidden=True)
+@click.argument("number", metavar="ID")
+@click.pass_obj
+def task(home: Home, number: str) -> None:
+    """Answer one task of the queue; the scheduler calls this for those that wait."""
+    from datetime import UTC, datetime
+
+    from service import logs
+    from service.jobs import processes
+    from service.jobs.task_worker import Bench, work
+    from service.store.database import Store
+    from service.store.leases import Fence
+
+    processes.end_with_parent()
+    os.nice(NICE)
+    settings = settings_of(home)
+    logs.start(settings.log_format)
+    work(Bench(home, settings, Store.of(home), lambda: datetime.now(UTC), Fence.given()), number)
+
+
+@click.command("export")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@REGION
+@click.pass_obj
+def export_(home: Home, folder: Path, region: str | None) -> None:
+    """Write all that the service answers as files into FOLDER, for a server of files or a CDN."""
+    from datetime import UTC, datetime
+
+    from service.cli.export import CURRENT, export
+    from service.jobs import processes
+
+    processes.end_with_parent()
+    settings_of(home, region)
+    done = export(home, folder, datetime.now(UTC))
+    said = done.manifest
+    what = f"snapshot {said['snapshot_id']}{' (SIMULATED)' if said['simulated'] else ''}"
+    if not done.changed:
+        click.echo(f"{folder / CURRENT} says all of {what} already; nothing was written")
+        return
+    sizes = [f"{done.bytes(coding) / 1e6:.1f} MB{coding and ' ' + coding}" for coding in ("", *done.codings)]
+    if "br" not in done.codings:
+        click.echo("no br twins: they take pip install 'vigie[export]'")
+    click.echo(f"{folder / CURRENT}: {len(said['files']):,} addresses of {what}, {', '.join(sizes)}")
+    for path in done.left:
+        click.echo(f"{path} is no longer served, and stays: it holds files that are of no export")
+
+
+@click.group("runs")
+def runs_() -> None:
+    """Take back what was issued wrongly; `/v1/runs` lists all runs and their snapshots."""
+
+
+@runs_.command()
+@click.argument("snapshot", type=int)
+@click.option("--why", required=True, help="The reason: it is kept, and told to whoever was sent an alert from it.")
+@click.pass_obj
+def withdraw(home: Home, snapshot: int, why: str) -> None:
+    """Take back a wrong snapshot: it is kept and marked, and a correction goes to whoever was told."""
+    from datetime import UTC, datetime
+
+    from service.alerts.rules import load
+    from service.jobs.withdrawal import withdraw as take_back
+    from service.store.database import Store
+
+    done = take_back(Store.of(home), load(home), snapshot, why, datetime.now(UTC))
+    click.echo(f"snapshot {snapshot} is withdrawn: {done.held_back} messages held back, {done.messages} corrected")
+    if done.routes:
+        click.echo(f"the correction goes to {', '.join(done.routes)}")
+
+
+@click.group("ledger")
+def ledger_() -> None:
+    """The chain of all that was issued."""
+
+
+@ledger_.command("verify")
+@click.option("--head", metavar="DIGEST", help="A digest that you kept elsewhere: it has to be in the chain.")
+@click.pass_obj
+def verify_ledger(home: Home, head: str | None) -> None:
+    """Hold every byte of every snapshot and of its draws against its digest; exit code 3 if one is not as issued."""
+    from riskmodel.errors import Refused
+    from service.snapshots import ledger
+    from service.store.database import Store
+
+    with Store.of(home).reading() as connection:
+        walked = ledger.walk(connection, head)
+    for fault in walked.faults:
+        click.echo(fault, err=True)
+    if walked.faults:
+        raise Refused(f"the ledger is not as it was written: {len(walked.faults)} faults")
+    newest = f"; the head is snapshot {walked.head[0]}, {walked.head[1]}" if walked.head else ""
+    click.echo(f"{walked.snapshots} snapshots with {walked.forecasts} forecasts, every byte as it was issued{newest}")
+
+
+@click.command()
+@click.pass_obj
+def verify(home: Home) -> None:
+    """Score the forecasts whose months have come, or were revised, and bring the scorecard up to date."""
+    from datetime import UTC, datetime
+
+    from service.jobs import processes
+    from service.jobs.verification import verify as run
+    from service.store.database import Store
+    from service.store.leases import Fence
+
+    processes.end_with_parent()
+    click.echo(run(home, Store.of(home), lambda: datetime.now(UTC), Fence.given()).said)
+
+
+@click.group()
+def keys() -> None:
+    """Keys of the API: who may read from a server that is not open, and who may write."""
+
+
+@keys.command()
+@click.option("--scope", type=click.Choice(["read", "write"]), required=True, help="A key that may write may read too.")
+@click.option("--label", required=True, help="Who holds it: shown in the list, so that the right one is revoked.")
+@click.pass_obj
+def add(home: Home, scope: "Scope", label: str) -> None:
+    """Make a key and print it, this once: only its digest is kept."""
+    from datetime import UTC, datetime
+
+    from service.http import keys
+    from service.store.database import Store
+
+    made = keys.add(Store.of(home), scope, label, datetime.now(UTC))
+    click.echo("this key is shown once and kept nowhere; whoever has it may ask in its name:", err=True)
+    click.echo(made)
+
+
+@keys.command("list")
+@click.pass_obj
+def list_(home: Home) -> None:
+    """List the keys by their prefixes."""
+    from service.http import keys
+    from service.store.database import Store
+    from service.store.values import instant
+
+    rows = keys.listed(Store.of(home))
+    for row in rows:
+        revoked = f", revoked {instant(row.revoked_at)}" if row.revoked_at else ""
+        click.echo(f"{row.prefix} {row.scope:5} {row.label}: made {instant(row.created_at)}{revoked}")
+    if not rows:
+        click.echo("there are no keys: vigie keys add makes one")
+
+
+@keys.command()
+@click.argument("prefix")
+@click.pass_obj
+def revoke(home: Home, prefix: str) -> None:
+    """Let the key with this PREFIX hold no more, at once and for good."""
+    from datetime import UTC, datetime
+
+    from service.http import keys
+    from service.store.database import Store
+
+    keys.revoke(Store.of(home), prefix, datetime.now(UTC))
+    click.echo(f"key {prefix} is revoked; web workers turn it away within a second")
+
+
+commands = [
+    up,
+    web,
+    scheduler,
+    jobs,
+    prune,
+    recompute,
+    task,
+    export_,
+    scores,
+    changed,
+    runs_,
+    ledger_,
+    verify,
+    alerts,
+    db,
+    keys,
+]
