@@ -11,6 +11,7 @@ import ipaddress
 import json
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-import httpx
+import httpx2
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random, wait_random_exponential
 
 from riskmodel import __version__
@@ -46,8 +47,8 @@ _BACK_OFF = wait_random_exponential(multiplier=1, max=60)
 _SPREAD = wait_random(0, 1)
 _T = TypeVar("_T")
 
-# httpx writes whole addresses to its log, and an address may carry a token.
-for _name in ("httpx", "httpcore"):
+# httpx2 writes whole addresses to its log, and an address may carry a token.
+for _name in ("httpx2", "httpcore2"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 
@@ -106,7 +107,8 @@ class _Version:
 class Client:
     """`watch(name, bytes_done, bytes_total)` is told of downloads; `patience` is how long one silence may last [s].
 
-    Every method raises SourceUnavailable, or its subclass that says more.
+    Every method raises SourceUnavailable, or its subclass that says more. Building a client raises BadInput if the
+    environment's proxy or certificates cannot be used.
     """
 
     def __init__(
@@ -122,8 +124,17 @@ class Client:
         self._sockets: list[socket.socket] = []
         self._deadline: threading.Timer | None = None
         self._late = False
-        timeout = httpx.Timeout(patience, connect=min(10.0, patience))
-        self._http = httpx.Client(timeout=timeout, headers={"User-Agent": _AGENT}, follow_redirects=False)
+        timeout = httpx2.Timeout(patience, connect=min(10.0, patience))
+        # Building a client reads the environment, before any request: a wrong variable is not the provider's fault.
+        try:
+            self._http = httpx2.Client(timeout=timeout, headers={"User-Agent": _AGENT}, follow_redirects=False)
+        except OSError as failure:
+            raise BadInput(f"SSL_CERT_FILE or SSL_CERT_DIR cannot be read: {failure.strerror or failure}") from None
+        except (ValueError, ImportError, httpx2.InvalidURL):  # their texts can repeat a proxy's password
+            raise BadInput(
+                "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY or NO_PROXY holds an address that cannot be used: write "
+                "http://host:port"
+            ) from None
 
     def get_json(
         self,
@@ -134,12 +145,12 @@ class Client:
         limit: int = 64 << 20,
     ) -> Any:
         """The JSON that stands at an address, of at most `limit` bytes."""
-        asked = httpx.URL(url) if params is None else httpx.URL(url).copy_merge_params(dict(params))
+        asked = httpx2.URL(url) if params is None else httpx2.URL(url).copy_merge_params(dict(params))
         return self._tried(asked, lambda: self._json("GET", asked, headers or {}, None, limit))
 
     def post_form(self, url: str, form: Mapping[str, str], *, headers: Mapping[str, str] | None = None) -> Any:
         """The JSON that answers a form. A redirect is not followed."""
-        asked = httpx.URL(url)
+        asked = httpx2.URL(url)
         return self._tried(asked, lambda: self._json("POST", asked, headers or {}, form, 1 << 20))
 
     def download(
@@ -159,7 +170,7 @@ class Client:
         """
         if md5 and target.is_file() and _md5(target) == md5.lower():
             return Fetched(target, False, None)
-        asked = httpx.URL(url)
+        asked = httpx2.URL(url)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             return self._tried(asked, lambda: self._downloaded(asked, target, headers or {}, limit, md5, size))
@@ -169,7 +180,7 @@ class Client:
             raise VigieError(f"cannot write to {target.parent}: {failure.strerror}") from failure
 
     def _json(
-        self, method: str, url: httpx.URL, headers: Mapping[str, str], form: Mapping[str, str] | None, limit: int
+        self, method: str, url: httpx2.URL, headers: Mapping[str, str], form: Mapping[str, str] | None, limit: int
     ) -> Any:
         with self._answer(method, url, headers, form) as response:
             body = bytearray()
@@ -184,7 +195,7 @@ class Client:
 
     def _downloaded(
         self,
-        url: httpx.URL,
+        url: httpx2.URL,
         target: Path,
         headers: Mapping[str, str],
         limit: int,
@@ -251,7 +262,7 @@ class Client:
         note.unlink(missing_ok=True)
         return Fetched(target, True, version.modified)
 
-    def _tried(self, url: httpx.URL, once: Callable[[], _T]) -> _T:
+    def _tried(self, url: httpx2.URL, once: Callable[[], _T]) -> _T:
         """Try a request until it is answered, waiting in between, or give up.
 
         Each time anew: what is left of an answer that could not be read may lie on the connection still.
@@ -273,11 +284,11 @@ class Client:
     def _answer(
         self,
         method: str,
-        url: httpx.URL,
+        url: httpx2.URL,
         headers: Mapping[str, str],
         form: Mapping[str, str] | None,
         expected: tuple[int, ...] = (),
-    ) -> Iterator[httpx.Response]:
+    ) -> Iterator[httpx2.Response]:
         """The answer to one request, where its redirects lead; its status is 2xx or among the expected ones."""
         credentials = {name for name in headers if name.lower() not in _NO_CREDENTIALS}
         secrets = [*(headers[name] for name in credentials), *(form or {}).values()]
@@ -307,19 +318,19 @@ class Client:
                     sent = {name: value for name, value in sent.items() if name not in credentials}
                 here = there
             raise SourceUnavailable(f"{url.host} redirects {url.path} more than {REDIRECTS} times")
-        except (httpx.LocalProtocolError, httpx.InvalidURL, UnicodeEncodeError):
+        except (httpx2.LocalProtocolError, httpx2.InvalidURL, UnicodeEncodeError):
             raise BadInput(f"{url.host}: the request holds characters that cannot be sent; check the token") from None
-        except httpx.ConnectError as failure:
-            if "CERTIFICATE_VERIFY_FAILED" in str(failure):
+        except httpx2.ConnectError as failure:
+            if _is_caused_by(failure, ssl.SSLCertVerificationError):
                 raise SourceUnavailable(f"{here.host}: its certificate cannot be trusted; nothing was sent") from None
             raise _Again("it cannot be reached; is there a network?", tries=CONNECTING) from None
-        except httpx.TimeoutException as silence:
-            tries = CONNECTING if isinstance(silence, httpx.ConnectTimeout) else ATTEMPTS
+        except httpx2.TimeoutException as silence:
+            tries = CONNECTING if isinstance(silence, httpx2.ConnectTimeout) else ATTEMPTS
             raise _Again("it did not answer in time", tries=tries) from None
-        except httpx.TransportError:
+        except httpx2.TransportError:
             late = "it did not answer in time"
             raise _Again(late if self._late else "the connection broke off before all had come") from None
-        except httpx.DecodingError:
+        except httpx2.DecodingError:
             raise _Again("its answer is compressed in a way that cannot be read") from None
         finally:
             if self._deadline:
@@ -328,7 +339,7 @@ class Client:
     def _allow_time(self) -> None:
         """Let the provider have twice our patience from now on, however it fills the time; then cut the connection.
 
-        The time-outs of httpx begin anew with each byte, so that a drip would keep it waiting for days.
+        The time-outs of httpx2 begin anew with each byte, so that a drip would keep it waiting for days.
         """
         if self._deadline:
             self._deadline.cancel()
@@ -347,12 +358,12 @@ class Client:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def _connected(self, event: str, info: Mapping[str, Any]) -> None:
-        """Remember a connection that httpx has opened."""
+        """Remember a connection that httpx2 has opened."""
         if event.endswith(("connect_tcp.complete", "start_tls.complete")):
             opened = info["return_value"].get_extra_info("socket")
             self._sockets = [*(known for known in self._sockets if known.fileno() >= 0), opened]
 
-    def _flow(self, response: httpx.Response, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    def _flow(self, response: httpx2.Response, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """The pieces of a body, as long as they come fast enough."""
         since, got = time.monotonic(), 0
         for chunk in chunks:
@@ -379,7 +390,17 @@ def _failure(state: RetryCallState) -> _Again:
     return failure if isinstance(failure, _Again) else _Again("")
 
 
-def _accept(url: httpx.URL, response: httpx.Response, secrets: list[str]) -> None:
+def _is_caused_by(failure: BaseException, kind: type[BaseException]) -> bool:
+    """Whether an exception of this kind led to the failure. On macOS and Windows its text is the system's own."""
+    cause: BaseException | None = failure
+    while cause is not None:
+        if isinstance(cause, kind):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _accept(url: httpx2.URL, response: httpx2.Response, secrets: list[str]) -> None:
     """Raise what a status that is no success means."""
     status, where = response.status_code, f"{url.host}{url.path}"
     if 200 <= status < 300:
@@ -399,7 +420,7 @@ def _accept(url: httpx.URL, response: httpx.Response, secrets: list[str]) -> Non
     raise SourceUnavailable(f"{where} answers with {status}, which says nothing")
 
 
-def _after(response: httpx.Response) -> float | None:
+def _after(response: httpx2.Response) -> float | None:
     """How long a provider asks to wait [s], if it does: `Retry-After` in seconds or as a date."""
     asked = response.headers.get("retry-after", "")
     if asked.isdecimal():
@@ -408,7 +429,7 @@ def _after(response: httpx.Response) -> float | None:
     return None if when is None else max(0.0, (when - datetime.now(UTC)).total_seconds())
 
 
-def _excerpt(response: httpx.Response, secrets: list[str]) -> str:
+def _excerpt(response: httpx2.Response, secrets: list[str]) -> str:
     """The beginning of what a provider said, on one line and without our secrets; nothing if it is a web page."""
     said = bytearray()
     for chunk in response.iter_bytes():
@@ -423,19 +444,19 @@ def _excerpt(response: httpx.Response, secrets: list[str]) -> str:
     return text[:200]
 
 
-def _no_page(url: httpx.URL, response: httpx.Response, first: bytes) -> None:
+def _no_page(url: httpx2.URL, response: httpx2.Response, first: bytes) -> None:
     """Raise if data were asked for and a web page came."""
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in ("text/html", "application/xhtml+xml") or first.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
         raise SourceUnavailable(f"{url.host}{url.path}: a web page came in place of data ({response.status_code})")
 
 
-def _within(url: httpx.URL, size: int, limit: int) -> None:
+def _within(url: httpx2.URL, size: int, limit: int) -> None:
     if size > limit:
         raise SourceUnavailable(f"{url.host}{url.path} is larger than {limit:,} bytes, which no such file is")
 
 
-def _first_byte(response: httpx.Response) -> int | None:
+def _first_byte(response: httpx2.Response) -> int | None:
     """Where in the file a body begins; None if a part comes that does not say so."""
     if response.status_code != 206:
         return 0
@@ -444,7 +465,7 @@ def _first_byte(response: httpx.Response) -> int | None:
     return int(first) if unit == "bytes" and first.isdecimal() else None
 
 
-def _same_place(here: httpx.URL, there: httpx.URL) -> bool:
+def _same_place(here: httpx2.URL, there: httpx2.URL) -> bool:
     """Whether credentials for one address may go to another: the same host and port, or its https."""
     upgraded = here.scheme == "http" and there.scheme == "https" and here.port is there.port is None
     return here.host == there.host and (upgraded or (here.scheme, here.port) == (there.scheme, there.port))
@@ -457,13 +478,13 @@ def _this_machine(host: str) -> bool:
         return host == "localhost"
 
 
-def _held(url: httpx.URL, target: Path, note: Path) -> _Version | None:
+def _held(url: httpx2.URL, target: Path, note: Path) -> _Version | None:
     """The version of a file on disk, if it is known and the file is as it was."""
     version = _read(url, note)
     return version if version and target.is_file() and target.stat().st_size == version.size else None
 
 
-def _begun(url: httpx.URL, part: Path, note: Path) -> _Version | None:
+def _begun(url: httpx2.URL, part: Path, note: Path) -> _Version | None:
     """How much of which version has come already, if that can be continued."""
     version = _read(url, note)
     size = part.stat().st_size if part.is_file() else 0
@@ -472,7 +493,7 @@ def _begun(url: httpx.URL, part: Path, note: Path) -> _Version | None:
     return _Version(version.url, version.etag, version.last_modified, size)
 
 
-def _read(url: httpx.URL, note: Path) -> _Version | None:
+def _read(url: httpx2.URL, note: Path) -> _Version | None:
     try:
         version = _Version(**json.loads(note.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
