@@ -61,7 +61,7 @@ def main() -> None:
     for what, seconds in (
         ("only reading the region's events", read),
         ("a snapshot without drivers", without),
-        ("a snapshot with drivers and the domino matrix", drivers),
+        ("a snapshot with drivers and the matrix of neighbour effects", drivers),
     ):
         print(f"{what:<46}{seconds:>9.2f} s{seconds / read:>8.1f} x the reading")
 

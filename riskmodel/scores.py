@@ -108,9 +108,9 @@ def _country(
         "escalation_probability": None,
         "onset_probability": None,
         "expected_deaths": None,
-        "escalation_by": None,
-        "escalation_implied": None,
-        "onset_by": None,
+        "escalation_model": None,
+        "escalation_from_draws": None,
+        "onset_model": None,
         "forecast": [],
         "reasons": {},
     }
@@ -119,15 +119,15 @@ def _country(
         return {**said, "reasons": dict.fromkeys(unsaid, _why_none(history))}
     score = round(risk_score(draws), 1)
     starting, why_not = _onset(draws, history)
-    chances = {"escalation_probability": escalating[0], "escalation_implied": escalation(draws, history)}
+    chances = {"escalation_probability": escalating[0], "escalation_from_draws": escalation(draws, history)}
     said |= {
         "risk_score": score,
         "band": max((floor, name) for name, floor in bands.items() if floor <= score)[1],
         "rungs": [{"deaths": d, "probability": round(float(p), 4)} for d, p in zip(RUNGS, _rungs(draws), strict=True)],
         **{name: None if np.isnan(chance) else round(chance, 4) for name, chance in chances.items()},
-        "escalation_by": escalating[1],
+        "escalation_model": escalating[1],
         "onset_probability": starting,
-        "onset_by": DRAWS,
+        "onset_model": DRAWS,
         "expected_deaths": round(float(_near(draws).mean()), 1),
         "forecast": _months(forecast, draws),
     }

@@ -100,7 +100,7 @@ def voices(choice: Mapping[str, Any]) -> str:
     told = ", ".join(f"{voice} {score:.4f}" for voice, score in choice["Brier"].items())
     held_out = f"{choice['cases']} country-months of the origins {choice['origins']}, {choice['events']} escalations"
     why = f"Brier {told} on {held_out}" if told else f"too few to choose by: {held_out}"
-    return f"escalation is said by: {choice['speaks']} ({why})"
+    return f"escalation is said by: {choice['model']} ({why})"
 
 
 def verdict(checks: Sequence[Check], console: Console) -> None:

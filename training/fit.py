@@ -86,7 +86,7 @@ def _choice(escalation: Escalation, origin: Month) -> Mapping[str, Any]:
     """Who speaks of escalation, and the Brier scores of all voices at the origins held out; none where too few are."""
     asked = escalation.held_out(origin)
     return {
-        "speaks": escalation.speaks,
+        "model": escalation.chosen,
         "origins": f"{asked[0]}..{asked[-1]}",
         "cases": escalation.cases,
         "events": escalation.events,

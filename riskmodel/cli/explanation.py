@@ -141,7 +141,7 @@ def _show(told: dict[str, Any]) -> None:
     for heading in ("risk score", "then", "difference", "90 % interval", "escalation %", "then", "difference"):
         table.add_column(heading, justify="right")
     for row in told["data"]:
-        risk, escalation = row["risk_score"], row["escalation_implied"]
+        risk, escalation = row["risk_score"], row["escalation_from_draws"]
         if risk["before"] is None:
             table.add_row(geography.country(row["location_code"]).name(), *["–"] * 7)
             continue

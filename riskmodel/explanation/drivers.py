@@ -23,7 +23,7 @@ from riskmodel.indicators.panel import FAMILIES
 from riskmodel.scores import BATTLE, HORIZON, RUNGS
 
 BACKGROUNDS = ("own_year", "region")
-TARGETS = ("risk_score", "escalation_implied")
+TARGETS = ("risk_score", "escalation_from_draws")
 FAMILY_OF = np.repeat(np.arange(len(FAMILIES)), [len(family.indicators) for family in FAMILIES])
 """The place of each indicator's family."""
 INTENSITY = FAMILIES.index(intensity.FAMILY)

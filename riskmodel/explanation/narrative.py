@@ -1,7 +1,7 @@
 """Explanations as they are told: ready for JSON, with one plain sentence each in English and French.
 
-It words what `drivers` and `domino` have computed, and computes nothing itself. Numbers, plurals and the spaces before
-French punctuation are as the language has them.
+It words what `drivers` and `neighbour_effects` have computed, and computes nothing itself. Numbers, plurals and the
+spaces before French punctuation follow the rules of the language.
 """
 
 import re
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from riskmodel import geography
 from riskmodel.assessment import EARLIER, Assessment
 from riskmodel.explanation.drivers import BACKGROUNDS, OWN_DEATHS, TARGETS, Contribution, Split
-from riskmodel.explanation.neighbour_effects import CAVEAT, SPAN, Domino
+from riskmodel.explanation.neighbour_effects import CAVEAT, SPAN, NeighbourEffects
 from riskmodel.indicators.declaration import Family, Indicator, Text
 from riskmodel.indicators.panel import FAMILIES, INDICATORS
 
@@ -44,14 +44,14 @@ READING = {
 
 _TARGET = {
     "risk_score": {"en": "risk score", "fr": "score de risque"},
-    "escalation_implied": {
+    "escalation_from_draws": {
         "en": "escalation probability (as the draws imply it)",
         "fr": "probabilité d’escalade (selon les tirages)",
     },
 }
 _POINTS = {
     "risk_score": {"en": ("point", "points"), "fr": ("point", "points")},
-    "escalation_implied": {
+    "escalation_from_draws": {
         "en": ("percentage point", "percentage points"),
         "fr": ("point de pourcentage", "points de pourcentage"),
     },
@@ -134,7 +134,7 @@ def drivers_told(
     }
 
 
-def domino_told(matrix: Domino) -> dict[str, Any]:
+def neighbour_effects_payload(matrix: NeighbourEffects) -> dict[str, Any]:
     """The matrix as pairs of neighbours and as what all neighbours make together."""
     return {
         "note": _set({language: f"{CAVEAT[language]} {READING[language]}" for language in LANGUAGES}),

@@ -26,7 +26,7 @@ EVER = -1
 
 
 @dataclass(frozen=True)
-class Domino:
+class NeighbourEffects:
     """How many points of each member's risk score go with a neighbour's violence; NaN where there is none to tell of.
 
     `pairs` is of shape (from, to): how much lower the score of `to` would be had `from` had no deaths in all the months
@@ -55,7 +55,7 @@ class Supposition:
     high: Points
 
 
-def domino(model: Explainable, seen: Assessment) -> Domino:
+def compute(model: Explainable, seen: Assessment) -> NeighbourEffects:
     """How a neighbour's peace would move each member's score, neighbour by neighbour and all at once.
 
     A country's own past stays as it was: only indicators of families that read what happens abroad are computed anew.
@@ -77,7 +77,7 @@ def domino(model: Explainable, seen: Assessment) -> Domino:
     together = np.full(len(rows), np.nan)
     for target in np.flatnonzero(borders.any(axis=1)):
         together[target] = lower(np.flatnonzero(borders[target]).tolist())[target]
-    return Domino(seen.members, np.where(borders, pairs, np.nan), together, score)
+    return NeighbourEffects(seen.members, np.where(borders, pairs, np.nan), together, score)
 
 
 def _with(seen: Assessment, read: list[int], inputs: Inputs) -> Panel:

@@ -36,7 +36,7 @@ FEWEST = 20
 """With fewer escalations than this nothing is learned, and with fewer held-out ones nothing is chosen."""
 
 RULE, POOLED = "h24", "draws_and_regression"
-VOICES = (DRAWS, RULE, POOLED)
+ESCALATION_MODELS = (DRAWS, RULE, POOLED)
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Escalation:
     years: int = 5
     every: int = 6
     regression: Regression = field(default_factory=Regression)
-    speaks: str = DRAWS
+    chosen: str = DRAWS
     scores: Mapping[str, float] = field(default_factory=dict)
     cases: int = 0
     events: int = 0
@@ -142,15 +142,17 @@ class Escalation:
         fitted = replace(
             self,
             regression=self.regression.fit(seen, origin),
-            speaks=DRAWS,
+            chosen=DRAWS,
             scores={},
             cases=len(escalated),
             events=int(escalated.sum()),
         )
         if fitted.events < FEWEST:
             return fitted
-        scores = {voice: float(brier(said, escalated).mean()) for voice, said in zip(VOICES, voices, strict=True)}
-        return replace(fitted, speaks=min(VOICES, key=scores.__getitem__), scores=scores)
+        scores = {
+            voice: float(brier(said, escalated).mean()) for voice, said in zip(ESCALATION_MODELS, voices, strict=True)
+        }
+        return replace(fitted, chosen=min(ESCALATION_MODELS, key=scores.__getitem__), scores=scores)
 
     def held_out(self, origin: Month) -> Months:
         """The origins that all voices are asked about before one may speak at `origin`."""
@@ -159,16 +161,16 @@ class Escalation:
     def say(self, panel: Panel, forecast: Forecast) -> Said:
         """The probability for each country of the panel, which is the forecast's; by the draws where they alone can."""
         voices = _voices(panel, forecast, self.regression)
-        chosen = voices[VOICES.index(self.speaks)]
+        chosen = voices[ESCALATION_MODELS.index(self.chosen)]
         mute = np.isnan(chosen)
         return Said(
             np.where(np.isnan(voices[0]), np.nan, np.where(mute, voices[0], chosen)),
-            tuple(DRAWS if silent else self.speaks for silent in mute),
+            tuple(DRAWS if silent else self.chosen for silent in mute),
         )
 
     def _held_out(self, seen: Panel, origin: Month, model: Component) -> tuple[Floats, NDArray[np.bool_]]:
         """What each voice said and what came, shapes (voice, case) and (case,), where all could speak."""
-        early, nothing = self.held_out(origin)[0], (np.empty((len(VOICES), 0)), np.empty(0, dtype=bool))
+        early, nothing = self.held_out(origin)[0], (np.empty((len(ESCALATION_MODELS), 0)), np.empty(0, dtype=bool))
         if early < seen.months[0]:
             return nothing
         past = seen.until(early)

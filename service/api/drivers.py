@@ -67,13 +67,13 @@ class Driven(Said):
     """Both scores split, and the events behind families."""
 
     risk_score: Splits = key("in points")
-    escalation_implied: Splits = lacking("in percentage points: what the draws imply")
+    escalation_from_draws: Splits = lacking("in percentage points: the escalation probability of the draws")
     escalation_probability: Splits = lacking("of an older Vigie, where it was the same")
     events: dict[str, list[EventBehind]] = key("by family")
     method: Texts
 
 
-class Domino(Said):
+class NeighbourEffect(Said):
     """What goes with the violence of a neighbour, or of all of them."""
 
     from_: str | None = Field(default=None, alias="from", description="may be absent: all neighbours")
@@ -83,20 +83,20 @@ class Domino(Said):
     reason: str = lacking("why points is null")
 
 
-class Neighbours(Said):
+class NeighbourEffects(Said):
     """What the model associates with neighbours."""
 
     note: Texts
-    from_neighbours: list[Domino]
-    to_neighbours: list[Domino]
-    all: Domino | None
+    from_neighbours: list[NeighbourEffect]
+    to_neighbours: list[NeighbourEffect]
+    all: NeighbourEffect | None
 
 
 class CountryDrivers(Called):
     """What the model associates with a country's score: associations that it has learned, not causes."""
 
     drivers: Driven | None
-    domino: Neighbours | None
+    neighbour_effects: NeighbourEffects | None
     reasons: dict[str, str]
 
 
@@ -123,7 +123,7 @@ def _families(payload: Payload) -> list[dict[str, Any]]:
             **{name: split[name] for name in ("value", "average", "difference", "rounding")},
             **{name: family.get(name) for name in ("family", "contribution", "read", "others")},
         }
-        for score in ("risk_score", "escalation_implied", "escalation_probability")
+        for score in ("risk_score", "escalation_from_draws", "escalation_probability")
         for against, split in ((payload["data"]["drivers"] or {}).get(score) or {}).items()
         for family in split["families"]
     ]

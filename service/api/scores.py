@@ -30,9 +30,9 @@ ScoreKey = Literal[
     "escalation_probability",
     "onset_probability",
     "expected_deaths",
-    "escalation_by",
-    "escalation_implied",
-    "onset_by",
+    "escalation_model",
+    "escalation_from_draws",
+    "onset_model",
     "completeness",
     "data_quality",
     "reasons",
@@ -86,9 +86,11 @@ class Score(Called):
     escalation_probability: float | None = key("that deaths reach 25 and twice those of the three months before")
     onset_probability: float | None = key("of a quiet country: that a month of 25 deaths comes within 12")
     expected_deaths: float | None = key("mean of the forecast for the period [deaths]")
-    escalation_by: str | None = lacking("whose word escalation_probability is: draws, h24 or draws_and_regression")
-    escalation_implied: float | None = lacking("what the draws imply in any case")
-    onset_by: str | None = lacking("whose word onset_probability is, or would be: draws")
+    escalation_model: str | None = lacking(
+        "the model that gave escalation_probability: draws, h24 or draws_and_regression"
+    )
+    escalation_from_draws: float | None = lacking("the share of the draws of the forecast that escalate")
+    onset_model: str | None = lacking("the model that gives onset_probability: draws")
     completeness: CompletenessOf | None = lacking("how much of the origin's deaths is reported by now")
     data_quality: list[DataWarning] = lacking("warnings about the data")
     reasons: dict[str, str] = key("why a value is null, by its name")

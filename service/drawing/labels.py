@@ -35,7 +35,11 @@ REASONS = {
     "input_missing": "the data it needs are not in the archive",
     "unknown": "unknown",
 }
-VOICES = {"draws": "draws", "h24": "its last 24 three-month sums", "draws_and_regression": "draws and regression"}
+ESCALATION_MODELS = {
+    "draws": "draws",
+    "h24": "its last 24 three-month sums",
+    "draws_and_regression": "draws and regression",
+}
 """Who says how likely an escalation is."""
 DIRECTIONS = {1: "goes with more violence", -1: "goes with less violence", 0: "no direction claimed"}
 ARROWS = {1: "↑", -1: "↓", 0: "·"}
@@ -101,7 +105,7 @@ TABLES = (
     OUTCOME_MEANINGS,
     SEVERITIES,
     REASONS,
-    VOICES,
+    ESCALATION_MODELS,
     DIRECTIONS,
     UNDECLARED,
     UNITS,

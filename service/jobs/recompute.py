@@ -288,7 +288,9 @@ def content(
         "data_quality": warnings[REGION],
         "indicator_families": _declared(panel),
         "indicator_sources": _beside(view, seen),
-        "domino": narrative.domino_told(neighbour_effects.domino(bundle.model, seen)) if settings.drivers else None,
+        "neighbour_effects": narrative.neighbour_effects_payload(neighbour_effects.compute(bundle.model, seen))
+        if settings.drivers
+        else None,
         "countries": [
             {
                 **_with_drivers(_with_completeness(scored[iso3], completeness, origin), driven, seen),
@@ -361,7 +363,7 @@ def _with_drivers(scored: dict[str, Any], driven: Mapping[str, Any], seen: Asses
     if not driven.get(iso3):
         why = scored["reasons"].get("risk_score", "not_asked")
         return {**scored, "drivers": None, "reasons": {**scored["reasons"], "drivers": why}}
-    served = {"risk_score": scored["risk_score"], "escalation_implied": 100 * scored["escalation_implied"]}
+    served = {"risk_score": scored["risk_score"], "escalation_from_draws": 100 * scored["escalation_from_draws"]}
     return {**scored, "drivers": narrative.drivers_told(driven[iso3], seen, iso3, served)}
 
 

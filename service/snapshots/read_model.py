@@ -39,7 +39,7 @@ COLUMNS = (
     "onset_probability",
     "expected_deaths",
 )
-VOICED = ("escalation_by", "escalation_implied", "onset_by")
+VOICED = ("escalation_model", "escalation_from_draws", "onset_model")
 """Columns that came later, and that snapshots of an older Vigie lack."""
 OF_SNAPSHOT = (
     "snapshot_id",
@@ -309,19 +309,23 @@ def _value(declared: Mapping[str, Any], now: Mapping[str, Any], before: Mapping[
 
 
 def drivers_payload(now_served: Served, iso3: str) -> dict[str, Any] | None:
-    """What drives one country's score, and its part in the domino matrix; None for a country it says nothing of."""
+    """What drives one country's score, and its neighbour effects; None for an unknown country."""
     row, document = _row(now_served, iso3), now_served.document
     if row is None:
         return None
-    drivers, matrix = row.get("drivers"), document.get("domino")
+    drivers, matrix = row.get("drivers"), document.get("neighbour_effects")
     reasons = {} if drivers else {"drivers": row["reasons"].get("drivers", NOT_IN_SNAPSHOT)}
     if not matrix:
-        reasons["domino"] = "not_asked" if "domino" in document else NOT_IN_SNAPSHOT
-    data = {"drivers": drivers, "domino": domino(matrix, iso3) if matrix else None, "reasons": reasons}
+        reasons["neighbour_effects"] = "not_asked" if "neighbour_effects" in document else NOT_IN_SNAPSHOT
+    data = {
+        "drivers": drivers,
+        "neighbour_effects": neighbour_effects(matrix, iso3) if matrix else None,
+        "reasons": reasons,
+    }
     return {"data": {**_called(iso3), **data}, **meta(now_served, iso3)}
 
 
-def domino(matrix: Mapping[str, Any], iso3: str) -> dict[str, Any]:
+def neighbour_effects(matrix: Mapping[str, Any], iso3: str) -> dict[str, Any]:
     """What the matrix says of one country: of its neighbours' violence and its own score, and the other way round."""
     pairs = matrix["pairs"]
     return {

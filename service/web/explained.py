@@ -61,8 +61,8 @@ class Matrix:
 
 
 def matrix(document: Mapping[str, Any]) -> Matrix | None:
-    """The domino matrix of a snapshot, its shades relative to its own greatest figure; None where it has none."""
-    told = document.get("domino")
+    """The neighbour effects of a snapshot, with shades relative to the largest value; None where it has none."""
+    told = document.get("neighbour_effects")
     if not told:
         return None
     members = tuple(country["location_code"] for country in document["countries"])

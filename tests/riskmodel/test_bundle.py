@@ -170,7 +170,7 @@ def test_a_model_of_an_earlier_vigie_is_outgrown(models: Path, monkeypatch: pyte
 
 
 def test_who_speaks_of_escalation_is_part_of_the_model(models: Path) -> None:
-    fitted = replace(Escalation().fit(PANEL, ORIGIN, MODEL), speaks=POOLED)
+    fitted = replace(Escalation().fit(PANEL, ORIGIN, MODEL), chosen=POOLED)
     assert fitted.regression.learned is not None
     path = models / save(MODEL, FACTS, models, fitted)
     assert path.name != save(MODEL, FACTS, models)

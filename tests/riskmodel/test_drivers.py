@@ -94,7 +94,7 @@ def test_what_is_explained_is_what_is_served_up_to_the_rounding_of_draws(model: 
     for row in served:
         split = found[row["location_code"]]["own_year"]
         assert split["risk_score"].value == pytest.approx(row["risk_score"], abs=0.2)
-        assert split["escalation_implied"].value == pytest.approx(100 * row["escalation_implied"], abs=0.6)
+        assert split["escalation_from_draws"].value == pytest.approx(100 * row["escalation_from_draws"], abs=0.6)
 
 
 def test_the_average_is_that_of_the_twelve_origins_before(model: Pool, seen: Assessment) -> None:
@@ -196,17 +196,17 @@ def test_voters_of_a_pool_say_together_what_it_says(model: Pool, seen: Assessmen
 def test_the_matrix_tells_of_neighbours_only_and_is_nil_for_a_model_that_reads_none(
     model: Pool, seen: Assessment
 ) -> None:
-    matrix = neighbour_effects.domino(model, seen)
+    matrix = neighbour_effects.compute(model, seen)
     to, source = SAHEL.index("SEN"), SAHEL.index("NER")
     assert np.isnan(matrix.pairs[source, to])
     assert np.isnan(np.diagonal(matrix.pairs)).all()
     assert np.nanmax(np.abs(matrix.pairs)) > 0
-    without = neighbour_effects.domino(Conflictology(), seen)
+    without = neighbour_effects.compute(Conflictology(), seen)
     assert np.nanmax(np.abs(without.pairs)) == 0
 
 
 def test_a_pair_of_the_matrix_is_the_score_less_that_with_the_neighbour_at_peace(model: Pool, seen: Assessment) -> None:
-    matrix = neighbour_effects.domino(model, seen)
+    matrix = neighbour_effects.compute(model, seen)
     deaths = seen.inputs.tables["deaths"].copy()
     source, to = SAHEL.index("BFA"), SAHEL.index("MLI")
     deaths[source] = 0

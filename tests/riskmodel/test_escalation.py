@@ -108,9 +108,9 @@ class Knows:
 def test_draws_that_know_speak_and_draws_that_mislead_are_not_heard(panel: Panel) -> None:
     origin = panel.months[-1]
     right = Escalation(every=3).fit(panel, origin, Knows(panel.deaths))
-    assert (right.speaks, right.scores[DRAWS]) == (DRAWS, 0.0)
+    assert (right.chosen, right.scores[DRAWS]) == (DRAWS, 0.0)
     wrong = Escalation(every=3).fit(panel, origin, Knows(panel.deaths, right=False))
-    assert (wrong.speaks, wrong.scores[DRAWS]) == (RULE, 1.0)
+    assert (wrong.chosen, wrong.scores[DRAWS]) == (RULE, 1.0)
     assert wrong.scores[RULE] < wrong.scores[POOLED] < 1.0
     assert wrong.events >= 20
     forecast = Knows(panel.deaths, right=False).forecast(panel, origin)
@@ -133,7 +133,7 @@ def test_the_scores_are_brier_scores_of_held_out_months(panel: Panel) -> None:
     assert fitted.scores[POOLED] == pytest.approx(np.mean(pooled))
     assert fitted.scores[DRAWS] == pytest.approx(np.mean(losses))
     assert fitted.cases == np.size(losses)
-    assert fitted.scores[fitted.speaks] == min(fitted.scores.values())
+    assert fitted.scores[fitted.chosen] == min(fitted.scores.values())
 
 
 def test_the_past_voices_saw_nothing_of_the_held_out_months(panel: Panel) -> None:
@@ -164,16 +164,16 @@ def test_garbage_after_the_origin_changes_nothing(panel: Panel) -> None:
     forecast = History().forecast(panel, origin)
     clean, dirty = (Escalation().fit(p, origin, History()) for p in (panel, garbled))
     assert clean.scores == dirty.scores
-    assert (clean.speaks, clean.cases, clean.events) == (dirty.speaks, dirty.cases, dirty.events)
+    assert (clean.chosen, clean.cases, clean.events) == (dirty.chosen, dirty.cases, dirty.events)
     for voice in (DRAWS, RULE, POOLED):
-        a, b = (replace(e, speaks=voice).say(p, forecast) for e, p in ((clean, panel), (dirty, garbled)))
+        a, b = (replace(e, chosen=voice).say(p, forecast) for e, p in ((clean, panel), (dirty, garbled)))
         np.testing.assert_array_equal(a.probability, b.probability)
 
 
 def test_it_learns_alike_each_time_and_survives_the_disk(panel: Panel) -> None:
     origin = panel.months[-1]
     forecast = History().forecast(panel, origin)
-    once, again = (replace(Escalation().fit(panel, origin, History()), speaks=POOLED) for _ in range(2))
+    once, again = (replace(Escalation().fit(panel, origin, History()), chosen=POOLED) for _ in range(2))
     assert joblib.hash(once) == joblib.hash(again)
     file = io.BytesIO()
     joblib.dump(once, file)
@@ -186,7 +186,7 @@ def test_it_learns_alike_each_time_and_survives_the_disk(panel: Panel) -> None:
 
 def test_a_country_alone_is_told_what_it_is_told_among_others(panel: Panel) -> None:
     origin = panel.months[-1]
-    fitted = replace(Escalation().fit(panel, origin, History()), speaks=POOLED)
+    fitted = replace(Escalation().fit(panel, origin, History()), chosen=POOLED)
     together = fitted.say(panel, History().forecast(panel, origin)).probability
     one = panel.only(["MLI"])
     np.testing.assert_allclose(fitted.say(one, History().forecast(one, origin)).probability, together[:1], rtol=1e-12)
@@ -195,7 +195,7 @@ def test_a_country_alone_is_told_what_it_is_told_among_others(panel: Panel) -> N
 def test_where_the_chosen_voice_cannot_speak_the_draws_do(panel: Panel) -> None:
     """Twelve known months are enough to draw from and too few for the rule; of the last three, all are needed."""
     origin = panel.months[-1]
-    fitted = replace(Escalation().fit(panel, origin, History()), speaks=POOLED)
+    fitted = replace(Escalation().fit(panel, origin, History()), chosen=POOLED)
     deaths = panel.deaths.copy()
     deaths[0, :-12], deaths[1, -2] = np.nan, np.nan
     short = panel_of(deaths)
@@ -213,7 +213,7 @@ def test_where_the_chosen_voice_cannot_speak_the_draws_do(panel: Panel) -> None:
 def test_without_anything_held_out_the_draws_speak(months: int, model: Knows) -> None:
     panel = panel_of(made(seed=4, months=months))
     fitted = Escalation().fit(panel, panel.months[-1], model)
-    assert (fitted.speaks, fitted.scores, fitted.cases, fitted.events) == (DRAWS, {}, 0, 0)
+    assert (fitted.chosen, fitted.scores, fitted.cases, fitted.events) == (DRAWS, {}, 0, 0)
 
 
 def test_too_few_held_out_escalations_choose_nobody() -> None:
@@ -222,7 +222,7 @@ def test_too_few_held_out_escalations_choose_nobody() -> None:
     deaths[0, 200] = 100.0
     fitted = Escalation().fit(panel := panel_of(deaths), panel.months[-1], Knows(deaths, right=False))
     assert fitted.regression.learned is not None
-    assert (fitted.speaks, fitted.scores) == (DRAWS, {})
+    assert (fitted.chosen, fitted.scores) == (DRAWS, {})
     assert 0 < fitted.events < 20
 
 
@@ -233,7 +233,7 @@ def test_too_few_escalations_teach_nothing() -> None:
     fitted = Escalation().fit(panel, panel.months[-1], Knows(deaths))
     assert fitted.regression.learned is None
     assert np.isnan(fitted.regression.probability(panel, panel.months[-1])).all()
-    said = replace(fitted, speaks=POOLED).say(panel, Knows(deaths).forecast(panel, panel.months[-1]))
+    said = replace(fitted, chosen=POOLED).say(panel, Knows(deaths).forecast(panel, panel.months[-1]))
     assert said.by == (DRAWS,) * 8
     assert (said.probability == 0).all()
 

@@ -88,10 +88,14 @@ def test_escalation_may_be_the_word_of_another_voice() -> None:
     both = forecast(np.concatenate([steady(8, 9), steady(9, 9)]), ORIGIN, "MLI", "NER")
     voiced = Said(np.array([0.12344, 0.9]), ("h24", "draws_and_regression"))
     mali, niger = country_scores(both, rectangle(np.zeros((2, 60))).including(("MLI", "NER")), BANDS, voiced)
-    assert (mali["escalation_probability"], mali["escalation_by"], mali["escalation_implied"]) == (0.1234, "h24", 0.5)
-    assert (niger["escalation_probability"], niger["escalation_by"]) == (0.9, "draws_and_regression")
+    assert (mali["escalation_probability"], mali["escalation_model"], mali["escalation_from_draws"]) == (
+        0.1234,
+        "h24",
+        0.5,
+    )
+    assert (niger["escalation_probability"], niger["escalation_model"]) == (0.9, "draws_and_regression")
     plain = of(steady(8, 9), np.zeros(60))
-    assert (plain["escalation_probability"], plain["escalation_by"], plain["onset_by"]) == (0.5, "draws", "draws")
+    assert (plain["escalation_probability"], plain["escalation_model"], plain["onset_model"]) == (0.5, "draws", "draws")
     assert {key: mali[key] for key in plain if "escalation" not in key} == {
         key: plain[key] for key in plain if "escalation" not in key
     }

@@ -147,7 +147,7 @@ def drivers(score: float, escalation: float) -> dict[str, Any]:
     own, region = ("its own year", "sa propre année"), ("the region", "la région")
     return {
         "risk_score": {"own_year": split(score, own), "region": split(score, region)},
-        "escalation_implied": {
+        "escalation_from_draws": {
             "own_year": split(round(100 * escalation, 1), own),
             "region": split(round(100 * escalation, 1), region),
         },
@@ -159,7 +159,7 @@ def drivers(score: float, escalation: float) -> dict[str, Any]:
     }
 
 
-def domino() -> dict[str, Any]:
+def neighbour_effects() -> dict[str, Any]:
     """Invented points between land neighbours; what goes with Mauritania is unknown, for its score is."""
     pairs = [(one, to) for one in SCORES for to in SCORES if to in geography.country(one).neighbours]
     return {
@@ -199,7 +199,7 @@ def document(
         "bands": BANDS,
         "data_quality": [],
         "indicator_families": families(),
-        "domino": domino(),
+        "neighbour_effects": neighbour_effects(),
         "countries": [country(iso3, origin, source) for iso3 in geography.region("MLI").members],
     }
 
@@ -221,9 +221,9 @@ def country(iso3: str, origin: str, source: dict[str, Any]) -> dict[str, Any]:
         "escalation_probability": None if score is None else round(score / 300, 3),
         "onset_probability": None if score is None or score > 30 else round(score / 100, 3),
         "expected_deaths": None if score is None else round(level * 3.3, 1),
-        "escalation_by": None if score is None else "draws_and_regression",
-        "escalation_implied": None if score is None else round(score / 250, 3),
-        "onset_by": None if score is None else "draws",
+        "escalation_model": None if score is None else "draws_and_regression",
+        "escalation_from_draws": None if score is None else round(score / 250, 3),
+        "onset_model": None if score is None else "draws",
         "completeness": {"month": origin, "value": 0.62, "low": 0.41, "high": 0.83},
         "data_quality": QUALITY.get(iso3, []),
         "nowcast": [{"month": origin, "reported": 31, "expected": 50, "value": 0.62, "low": 0.41, "high": 0.83}],
@@ -239,7 +239,7 @@ def country(iso3: str, origin: str, source: dict[str, Any]) -> dict[str, Any]:
         fields = ("risk_score", "escalation_probability", "onset_probability", "expected_deaths")
         nothing = {"observed": [{**month, "deaths": None} for month in shown["observed"]], "sources": [], "nowcast": []}
         unknown = {key: dict.fromkeys(VALUES) for key in ("indicators", "indicators_before")}
-        voiced = ("escalation_by", "escalation_implied", "onset_by")
+        voiced = ("escalation_model", "escalation_from_draws", "onset_model")
         reasons = dict.fromkeys((*fields, *voiced, "completeness", "drivers"), "no_history")
         return {**shown, **nothing, **unknown, "completeness": None, "reasons": reasons}
     shown["rungs"] = [
@@ -298,7 +298,7 @@ def without_explanations(issued: dict[str, Any]) -> dict[str, Any]:
     ]
     for country in countries:
         country["reasons"] = {field: why for field, why in country["reasons"].items() if field != "drivers"}
-    kept = {key: value for key, value in issued.items() if key not in ("indicator_families", "domino")}
+    kept = {key: value for key, value in issued.items() if key not in ("indicator_families", "neighbour_effects")}
     return {**kept, "countries": countries}
 
 

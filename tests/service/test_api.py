@@ -153,13 +153,13 @@ def test_csv_holds_the_same_table(real: Issuer, client: FlaskClient) -> None:
     for line, row in zip(table, rows, strict=True):
         for field in ("risk_score", "escalation_probability", "onset_probability", "expected_deaths"):
             assert line[field] == ("" if row[field] is None else str(row[field]))
-        for field in ("escalation_by", "escalation_implied", "onset_by"):
+        for field in ("escalation_model", "escalation_from_draws", "onset_model"):
             assert line[field] == ("" if row[field] is None else str(row[field]))
         for rung in row["rungs"]:
             assert line[f"rung_{rung['deaths']}"] == str(rung["probability"])
     assert {line["simulated"] for line in table} == {"false"}
     assert {line["status"] for line in table} == {"fresh"}
-    assert list(table[0])[-4:] == ["simulated", "escalation_by", "escalation_implied", "onset_by"]
+    assert list(table[0])[-4:] == ["simulated", "escalation_model", "escalation_from_draws", "onset_model"]
     assert table[1]["location_name"] == "Mali"
     assert table[1]["sources"] == "UCDP 24.1"
     assert table[1]["reasons"] == "onset_probability=not_quiet"
@@ -299,17 +299,23 @@ def test_indicators_of_a_country_are_given_with_the_reason_of_what_is_null(real:
 def test_drivers_tell_of_every_family_and_of_the_neighbours(real: Issuer, client: FlaskClient) -> None:
     data = client.get("/v1/drivers/MLI").json["data"]
     served = client.get("/v1/scores/MLI").json["data"]
-    for target, scale in (("risk_score", 1), ("escalation_implied", 100)):
+    for target, scale in (("risk_score", 1), ("escalation_from_draws", 100)):
         assert data["drivers"][target]["own_year"]["value"] == pytest.approx(scale * served[target], abs=0.1)
         for split in data["drivers"][target].values():
             contributions = [family["contribution"] for family in split["families"]]
             assert len(contributions) == 4
             assert sum(contributions) == pytest.approx(split["difference"])
     assert data["drivers"]["events"]["intensity"][0]["event_id"] == "424242"
-    assert {pair["to"] for pair in data["domino"]["from_neighbours"]} == {"MLI"} == {data["domino"]["all"]["to"]}
-    assert [pair["from"] for pair in data["domino"]["from_neighbours"]] == [iso3 for iso3 in SCORES if iso3 != "MLI"]
-    assert {pair["from"] for pair in data["domino"]["to_neighbours"]} == {"MLI"}
-    (unknown,) = [pair for pair in data["domino"]["to_neighbours"] if pair["points"] is None]
+    assert (
+        {pair["to"] for pair in data["neighbour_effects"]["from_neighbours"]}
+        == {"MLI"}
+        == {data["neighbour_effects"]["all"]["to"]}
+    )
+    assert [pair["from"] for pair in data["neighbour_effects"]["from_neighbours"]] == [
+        iso3 for iso3 in SCORES if iso3 != "MLI"
+    ]
+    assert {pair["from"] for pair in data["neighbour_effects"]["to_neighbours"]} == {"MLI"}
+    (unknown,) = [pair for pair in data["neighbour_effects"]["to_neighbours"] if pair["points"] is None]
     assert (unknown["to"], unknown["reason"]) == ("MRT", "not_forecast")
     assert data["reasons"] == {}
     without = client.get("/v1/drivers/MRT").json["data"]
@@ -324,21 +330,21 @@ def test_a_snapshot_of_before_explanations_says_that_it_has_none(home: Issuer, c
     values = client.get("/v1/indicators/MLI").json["data"]
     assert (values["families"], values["reasons"]) == ([], {"families": "not_in_snapshot"})
     drivers = client.get("/v1/drivers/MLI").json["data"]
-    assert (drivers["drivers"], drivers["domino"]) == (None, None)
-    assert drivers["reasons"] == {"drivers": "not_in_snapshot", "domino": "not_in_snapshot"}
+    assert (drivers["drivers"], drivers["neighbour_effects"]) == (None, None)
+    assert drivers["reasons"] == {"drivers": "not_in_snapshot", "neighbour_effects": "not_in_snapshot"}
     assert "drivers" not in client.get("/v1/scores/MLI").json["data"]
 
 
 def test_what_the_settings_switch_off_is_called_so(home: Issuer, client: FlaskClient) -> None:
     home.hold("real")
     issued = home.issue()
-    issued["domino"] = None
+    issued["neighbour_effects"] = None
     for country in issued["countries"]:
         country["drivers"] = None
         country["reasons"].setdefault("drivers", "not_asked")
     home.replace(issued)
     data = client.get("/v1/drivers/MLI").json["data"]
-    assert data["reasons"] == {"drivers": "not_asked", "domino": "not_asked"}
+    assert data["reasons"] == {"drivers": "not_asked", "neighbour_effects": "not_asked"}
 
 
 def test_the_region_is_the_one_that_is_set(real: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:

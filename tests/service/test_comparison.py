@@ -153,15 +153,15 @@ def test_another_model(issued: Issued) -> None:
 
 
 def test_another_voice_for_escalation_is_another_model(issued: Issued) -> None:
-    for last, voices in (("2022-02", Escalation()), ("2022-02", Escalation(speaks=RULE))):
+    for last, voices in (("2022-02", Escalation()), ("2022-02", Escalation(chosen=RULE))):
         issued.take_in(last, 10)
         issued.train(History(spread=0.8), voices)
         issued.run()
     said = issued.compare(3, 4)
     assert (present(said), said["notes"]) == (["model"], [])
     chance, after = of(said, metric="escalation_probability"), issued.document(4)["countries"][0]
-    assert round(chance["after"], 4) == after["escalation_probability"] != after["escalation_implied"]
-    assert round(chance["before"], 4) == after["escalation_implied"]
+    assert round(chance["after"], 4) == after["escalation_probability"] != after["escalation_from_draws"]
+    assert round(chance["before"], 4) == after["escalation_from_draws"]
     assert chance["causes"]["model"] == pytest.approx(chance["after"] - chance["before"]) != 0
     assert of(said)["causes"]["model"] == 0
 

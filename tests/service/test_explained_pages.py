@@ -105,7 +105,7 @@ def test_directions_are_told_to_those_who_do_not_see_arrows(issued: dict[str, An
 
 def test_the_region_page_shows_what_goes_with_a_neighbour(issued: dict[str, Any], client: FlaskClient) -> None:
     page = _page(client, "/?lang=en")
-    points = {(pair["from"], pair["to"]): pair["points"] for pair in issued["domino"]["pairs"]}
+    points = {(pair["from"], pair["to"]): pair["points"] for pair in issued["neighbour_effects"]["pairs"]}
     (mali,) = [row for row in page.rows if row.startswith("Mali MLI")]
     assert mali.split()[2:] == [
         "–" if points["MLI", to] is None else f"{points['MLI', to]:.1f}".replace("-", "−")
@@ -133,21 +133,21 @@ def test_pages_of_a_snapshot_of_before_explanations_have_none(
     for path in ("/", "/country/MLI", "/country/MRT"):
         page = _page(client, f"{path}?lang={lang}")
         assert not page.named("details")
-        assert not [tag for tag in page.named("h2") if tag.get("id") in ("drivers", "indicators", "domino")]
+        assert not [tag for tag in page.named("h2") if tag.get("id") in ("drivers", "indicators", "neighbour-effects")]
         assert not re.search("mainly|surtout", page.text)
 
 
 def test_what_is_not_computed_is_said_and_not_drawn(home: Issuer, issued: dict[str, Any], client: FlaskClient) -> None:
-    issued["domino"] = None
+    issued["neighbour_effects"] = None
     mali, burkina = issued["countries"][0], issued["countries"][2]
     mali["drivers"], mali["reasons"]["drivers"] = None, "not_asked"
-    del burkina["drivers"]["risk_score"]["own_year"], burkina["drivers"]["escalation_implied"]
+    del burkina["drivers"]["risk_score"]["own_year"], burkina["drivers"]["escalation_from_draws"]
     home.replace(issued)
     assert "not computed: the settings switch it off" in _page(client, "/country/MLI?lang=en").text
     partly = _page(client, "/country/BFA?lang=en").text
     assert "against its own year" not in partly
     assert "86.2 against the region." in partly
-    assert not [tag for tag in _page(client, "/").named("h2") if tag.get("id") == "domino"]
+    assert not [tag for tag in _page(client, "/").named("h2") if tag.get("id") == "neighbour-effects"]
 
 
 def test_whose_word_escalation_is_stands_beside_it_and_is_not_mixed_up_with_what_drivers_are_of(
@@ -161,9 +161,9 @@ def test_whose_word_escalation_is_stands_beside_it_and_is_not_mixed_up_with_what
         assert said_by in shown
         assert heading in shown
     mali = issued["countries"][0]
-    for name in ("escalation_by", "escalation_implied", "onset_by"):
+    for name in ("escalation_model", "escalation_from_draws", "onset_model"):
         del mali[name]
-    mali["drivers"]["escalation_probability"] = mali["drivers"].pop("escalation_implied")
+    mali["drivers"]["escalation_probability"] = mali["drivers"].pop("escalation_from_draws")
     home.replace(issued)
     older = _page(client, "/country/MLI?lang=en").text
     assert "said by" not in older
@@ -177,7 +177,7 @@ def test_explanations_from_outside_cannot_become_markup(
     bad, drivers = "<script>alert(1)</script>", issued["countries"][0]["drivers"]
     drivers["method"]["en"] = drivers["risk_score"]["own_year"]["sentence"]["en"] = bad
     drivers["events"]["intensity"][0]["where"] = bad
-    issued["domino"]["note"]["en"] = bad
+    issued["neighbour_effects"]["note"]["en"] = bad
     issued["indicator_families"][0]["title"]["en"] = bad
     issued["indicator_families"][0]["indicators"][0]["meaning"]["en"] = bad
     home.replace(issued)
@@ -210,7 +210,7 @@ def _in_full(issued: dict[str, Any]) -> dict[str, Any]:
     for country in (country for country in issued["countries"] if country["drivers"]):
         for key in ("indicators", "indicators_before"):
             country[key] = {name: None if rng.random() < 0.1 else round(rng.uniform(0, 7), 4) for name in names}
-        for target in ("risk_score", "escalation_implied"):
+        for target in ("risk_score", "escalation_from_draws"):
             for split in country["drivers"][target].values():
                 split["families"] = [_told(family, rng) for family in declared]
         events = [
@@ -256,14 +256,14 @@ def test_the_family_that_leads_is_the_greatest_of_either_sign() -> None:
 
 
 def test_the_matrix_is_shaded_by_sign_and_size(issued: dict[str, Any]) -> None:
-    issued["domino"]["pairs"] = [
+    issued["neighbour_effects"]["pairs"] = [
         {"from": "MLI", "to": "BFA", "points": 3.0, "share": 0.1},
         {"from": "MLI", "to": "NER", "points": 0.5, "share": 0.1},
         {"from": "BFA", "to": "MLI", "points": -1.5, "share": -0.1},
         {"from": "BFA", "to": "NER", "points": 0.04, "share": 0.0},
         {"from": "SEN", "to": "MRT", "points": None, "share": None, "reason": "not_forecast"},
     ]
-    issued["domino"]["all"] = []
+    issued["neighbour_effects"]["all"] = []
     matrix = explained.matrix(issued)
     assert matrix is not None
     cells = {

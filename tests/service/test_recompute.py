@@ -75,23 +75,23 @@ def test_a_snapshot_says_what_it_was_made_from(watch: Watch) -> None:
 def test_escalation_is_the_word_of_the_voice_and_explanations_are_of_the_draws(watch: Watch) -> None:
     """Mali had 40 deaths a month, lately none: of 24 sums of its own all but the last reach 25."""
     watch.take_in("2022-01", MLI=[40] * 30 + [0, 0, 0])
-    watch.model(History(months=60, half_life=6.0), Escalation(speaks=RULE))
+    watch.model(History(months=60, half_life=6.0), Escalation(chosen=RULE))
     watch.run()
     mali = watch.newest["countries"][0]
-    assert (mali["escalation_by"], mali["onset_by"]) == ("h24", "draws")
+    assert (mali["escalation_model"], mali["onset_model"]) == ("h24", "draws")
     assert mali["escalation_probability"] == round(23 / 24, 4)
-    assert mali["escalation_implied"] != mali["escalation_probability"]
-    for target, scale in (("risk_score", 1), ("escalation_implied", 100)):
+    assert mali["escalation_from_draws"] != mali["escalation_probability"]
+    for target, scale in (("risk_score", 1), ("escalation_from_draws", 100)):
         for split in mali["drivers"][target].values():
             assert split["value"] == pytest.approx(scale * mali[target], abs=1e-9)
             assert split["value"] - split["average"] == pytest.approx(split["difference"], abs=0.01)
     assert "escalation_probability" not in mali["drivers"]
-    said = mali["drivers"]["escalation_implied"]["own_year"]["sentence"]["en"]
-    assert f"(as the draws imply it) {100 * mali['escalation_implied']:.1f}%" in said
+    said = mali["drivers"]["escalation_from_draws"]["own_year"]["sentence"]["en"]
+    assert f"(as the draws imply it) {100 * mali['escalation_from_draws']:.1f}%" in said
     fired = {(row.rule, row.location_code): row for row in watch.rows(transitions)}
     assert fired["escalation", "MLI"].document["value"] == mali["escalation_probability"]
     mauritania = watch.newest["countries"][5]
-    for name in ("escalation_by", "escalation_implied", "onset_by"):
+    for name in ("escalation_model", "escalation_from_draws", "onset_model"):
         assert (mauritania[name], mauritania["reasons"][name]) == (None, "no_history")
 
 

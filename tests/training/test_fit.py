@@ -11,7 +11,7 @@ from histories import made, rectangle
 from riskmodel import bundle
 from riskmodel.bundle import Provenance
 from riskmodel.errors import BadInput
-from riskmodel.forecasting.escalation import VOICES, Escalation
+from riskmodel.forecasting.escalation import ESCALATION_MODELS, Escalation
 from riskmodel.forecasting.pool import Pool
 from riskmodel.indicators.panel import INDICATORS, assemble
 from riskmodel.outcomes import CountryMonths
@@ -51,17 +51,17 @@ def test_what_is_served_of_escalation_hears_nothing_after_the_origin(tmp_path: P
     for table in (deaths, later):
         model, voices, facts = train(rectangle(table), "2012-12")
         assert voices.regression.learned is not None
-        for voice in VOICES:
-            name = bundle.save(model, facts, tmp_path / "models", replace(voices, speaks=voice))
+        for voice in ESCALATION_MODELS:
+            name = bundle.save(model, facts, tmp_path / "models", replace(voices, chosen=voice))
             loaded, panel = bundle.load(tmp_path / "models" / name), assemble(rectangle(table), "state_based")
             forecast = loaded.model.forecast(panel, origin)
             escalating = loaded.escalation.say(panel, forecast)
             rows = country_scores(forecast, rectangle(table), {"minimal": 0.0}, escalating)
-            assert {row["escalation_by"] for row in rows} == {voice}
+            assert {row["escalation_model"] for row in rows} == {voice}
             told.append([loaded.id, rows])
-    assert told[: len(VOICES)] == told[len(VOICES) :]
-    assert len({name for name, _ in told}) == len(VOICES)
-    by_voice = [[row["escalation_probability"] for row in rows] for _, rows in told[: len(VOICES)]]
+    assert told[: len(ESCALATION_MODELS)] == told[len(ESCALATION_MODELS) :]
+    assert len({name for name, _ in told}) == len(ESCALATION_MODELS)
+    by_voice = [[row["escalation_probability"] for row in rows] for _, rows in told[: len(ESCALATION_MODELS)]]
     assert by_voice[0] != by_voice[1] != by_voice[2]
 
 
@@ -76,7 +76,7 @@ def test_what_a_model_says_of_itself() -> None:
     )
     assert said.scores["pool"].keys() == said.scores["conflictology12"].keys()
     assert said.scores["pool"]["CRPS"] != said.scores["conflictology12"]["CRPS"]
-    assert said.scores["escalation"]["speaks"] == voices.speaks
+    assert said.scores["escalation"]["model"] == voices.chosen
     assert said.scores["escalation"]["origins"] == "2004-12..2009-06"
     assert set(said.scores["escalation"]["Brier"]) == set(voices.scores)
     json.dumps(said.scores, allow_nan=False)
@@ -85,7 +85,7 @@ def test_what_a_model_says_of_itself() -> None:
 def test_too_short_to_be_scored_is_said() -> None:
     _, _, said = train(rectangle(made()), "2004-06")
     assert set(said.scores) == {"unscored", "escalation"}
-    assert (said.scores["escalation"]["speaks"], said.scores["escalation"]["Brier"]) == ("draws", {})
+    assert (said.scores["escalation"]["model"], said.scores["escalation"]["Brier"]) == ("draws", {})
     assert "a model needs 200" in said.scores["unscored"]
 
 
