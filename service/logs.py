@@ -18,7 +18,7 @@ Form = Literal["text", "json"]
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """What every record has; the rest is what was added to it."""
 
-_TALKATIVE = {"apscheduler": logging.CRITICAL, "httpx": logging.WARNING, "httpcore": logging.WARNING}
+_TALKATIVE = {"apscheduler": logging.CRITICAL, "httpx2": logging.WARNING, "httpcore2": logging.WARNING}
 
 GRANIAN = {
     "loggers": {

@@ -1,62 +1,130 @@
-"""How a request leaves for an address that a person has written down: only to where the settings let it go.
+"""Guard of outbound requests: they go to public addresses, and to private ones only where the settings allow it.
 
-Every address of the name is checked after it was resolved, and the connection goes to the very address that was
-checked, so that a name cannot answer one thing to the check and another to the connection. It follows no redirect and
-uses no proxy of the environment, for both choose the address out of our sight.
+An operator writes the URL of a webhook, so a mistake in it must not let Vigie call services of the local network
+(server-side request forgery). The guard resolves a name once, checks every address, and connects to a checked one: a
+second look-up could return another address (DNS rebinding). It follows no redirect and uses no proxy from the
+environment, because both would choose an address that the guard does not see.
 """
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
-import httpx
+import httpx2
 
-from service.addresses import Address, Network, parsed, public, within
+from service.settings import Network
 
-_PORTS = {"http": 80, "https": 443}
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""The part of IPv6 that is assigned to networks. Loopback, link-local, ULA, multicast, NAT64 and mapped IPv4 are not
+in it."""
+
+RESERVED = (
+    ipaddress.IPv4Network("192.0.0.0/24"),  # protocol assignments
+    ipaddress.IPv4Network("192.88.99.0/24"),  # 6to4 relays
+    ipaddress.IPv6Network("2001::/23"),  # protocol assignments, including Teredo
+    ipaddress.IPv6Network("2002::/16"),  # 6to4 carries an IPv4 address, which can be a private one
+    ipaddress.IPv6Network("3fff::/20"),  # documentation
+)
+"""Networks that `is_global` of the standard library calls global in some versions of Python, and that we refuse."""
 
 
-class AddressRefused(httpx.ConnectError):
-    """A name has no address that a request may go to."""
+class RequestFailed(Exception):
+    """A request got no response. The text never contains the URL, because a URL can contain a token."""
 
 
-class Guarded(httpx.AsyncBaseTransport):
-    """Sends to public addresses, and to the networks and hosts that `private` names."""
+class AddressRefused(httpx2.ConnectError):
+    """A host has no address that the guard allows."""
 
-    def __init__(self, private: Sequence[Network | str] = ()) -> None:
-        self._networks = [entry for entry in private if not isinstance(entry, str)]
-        self._hosts = {entry for entry in private if isinstance(entry, str)}
-        self._inner = httpx.AsyncHTTPTransport()
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send to the first allowed address that takes the connection. Raises AddressRefused if none is allowed."""
-        host, port = request.url.raw_host.decode("ascii"), request.url.port or _PORTS[request.url.scheme]
-        allowed = [address for address in await _addresses(host, port) if self._may_go_to(host, address)]
-        if not allowed:
+def is_public(address: Address) -> bool:
+    """Return whether an address is on the public network: not private, local, shared, reserved or multicast."""
+    if isinstance(address, ipaddress.IPv6Address) and address not in GLOBAL_UNICAST:
+        return False
+    reserved = any(address in network for network in RESERVED)
+    return address.is_global and not address.is_multicast and not reserved
+
+
+def request_status(
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    body: bytes = b"",
+    allowed: Sequence[Network | str] = (),
+    step_seconds: float = 10.0,
+    deadline_seconds: float = 30.0,
+) -> int:
+    """Send one request and return the status of the response, whose body is not read.
+
+    `allowed` lists the private networks and host names that the request can reach. `step_seconds` limits each step
+    (connect, write, wait for bytes) and `deadline_seconds` limits the whole request. Raises RequestFailed.
+    """
+
+    async def send() -> int:
+        async with (
+            # The limit per step starts again with each byte, so a slow receiver needs the limit on the whole.
+            asyncio.timeout(deadline_seconds),
+            httpx2.AsyncClient(
+                transport=GuardedTransport(allowed), timeout=step_seconds, follow_redirects=False
+            ) as client,
+            client.stream(method, url, headers=headers, content=body) as response,
+        ):
+            return response.status_code
+
+    try:
+        return asyncio.run(send())
+    except TimeoutError:
+        raise RequestFailed(f"no response within {deadline_seconds:g} s") from None
+    except (httpx2.HTTPError, httpx2.InvalidURL) as failure:
+        raise RequestFailed(f"{type(failure).__name__}: {failure}") from None
+
+
+class GuardedTransport(httpx2.AsyncBaseTransport):
+    """Transport that connects to public addresses, and to the private networks and hosts in `allowed`."""
+
+    def __init__(self, allowed: Sequence[Network | str] = ()) -> None:
+        self._networks = [entry for entry in allowed if not isinstance(entry, str)]
+        self._hosts = {entry for entry in allowed if isinstance(entry, str)}
+        self._transport = httpx2.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request to the first allowed address that accepts a connection. Raises AddressRefused if none is."""
+        host, port = request.url.raw_host.decode("ascii"), request.url.port or DEFAULT_PORTS[request.url.scheme]
+        addresses = [address for address in await _resolve(host, port) if self._allows(host, address)]
+        if not addresses:
             raise AddressRefused("the host has no public address, and allow_private_webhooks does not name it")
-        request.extensions["sni_hostname"] = host  # the certificate is still that of the name
-        for address in allowed[:-1]:
-            with contextlib.suppress(httpx.ConnectError, httpx.ConnectTimeout):
-                return await self._sent(request, address)
-        return await self._sent(request, allowed[-1])
-
-    async def _sent(self, request: httpx.Request, address: Address) -> httpx.Response:
-        request.url = request.url.copy_with(host=str(address))
-        return await self._inner.handle_async_request(request)
+        request.extensions["sni_hostname"] = host  # TLS checks the certificate against the name, not the address
+        for address in addresses[:-1]:
+            with contextlib.suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
+                return await self._send(request, address)
+        return await self._send(request, addresses[-1])
 
     async def aclose(self) -> None:
-        """Close what is open."""
-        await self._inner.aclose()
+        """Close open connections."""
+        await self._transport.aclose()
 
-    def _may_go_to(self, host: str, address: Address) -> bool:
-        return public(address) or host.lower() in self._hosts or within(address, self._networks)
+    async def _send(self, request: httpx2.Request, address: Address) -> httpx2.Response:
+        # Only the URL changes: the Host header was set from the name and stays.
+        request.url = request.url.copy_with(host=str(address))
+        return await self._transport.handle_async_request(request)
+
+    def _allows(self, host: str, address: Address) -> bool:
+        return (
+            is_public(address) or host.lower() in self._hosts or any(address in network for network in self._networks)
+        )
 
 
-async def _addresses(host: str, port: int) -> list[Address]:
-    """The addresses of a host, in the order in which to try them. Raises ConnectError if it has none."""
+async def _resolve(host: str, port: int) -> list[Address]:
+    """Return the addresses of a host in the order to try them. Raises ConnectError if it has none."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as unknown:
-        raise httpx.ConnectError(str(unknown)) from None
-    return [address for *_, where in found if (address := parsed(str(where[0]))) is not None]
+        return [ipaddress.ip_address(str(sockaddr[0])) for *_, sockaddr in found]
+    except (OSError, ValueError) as failure:  # ValueError: the name is not valid in DNS
+        raise httpx2.ConnectError(str(failure)) from None

@@ -11,7 +11,7 @@ import itertools
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -36,9 +36,18 @@ from pydantic_settings import (
 from riskmodel import geography
 from riskmodel.errors import BadInput
 from riskmodel.home import Home
-from service.addresses import Network, loopback
 
 DEFAULT_BANDS = {"minimal": 0.0, "low": 10.0, "moderate": 30.0, "high": 50.0, "very high": 70.0, "extreme": 85.0}
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach a server that listens on this host."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class WebhookRoute(BaseModel, extra="forbid"):
@@ -192,7 +201,7 @@ class Settings(BaseSettings):
 
     def reading_is_open(self, host: str | None) -> bool:
         """Whether reading takes no key on a server that listens on this host; None where that is not known."""
-        return host is not None and loopback(host) if self.public_read is None else self.public_read
+        return host is not None and is_loopback(host) if self.public_read is None else self.public_read
 
     @model_validator(mode="after")
     def _stale_is_later(self) -> Self:

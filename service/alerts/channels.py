@@ -1,10 +1,9 @@
-"""How a message leaves: signed webhook, e-mail, heartbeat. A call returns within a deadline or raises `TransportError`.
+"""Channels that send a message: signed webhook and e-mail; and the heartbeat to a monitor outside.
 
-A channel knows a payload and a receiver; it knows no rule, no state and no database. Nothing secret (a key, a password,
-a URL, which may hold a token) stands in an error or a log line.
+A call returns within a deadline or raises DeliveryError. A channel knows the message and the receiver; it knows no
+rule, no state and no database. Errors and log lines never contain a key, a password or a URL, which can hold a token.
 """
 
-import asyncio
 import contextlib
 import logging
 import smtplib
@@ -15,33 +14,32 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
+from http import HTTPStatus
 from typing import Any
 
-import httpx
 from standardwebhooks import Webhook
 
-from service.addresses import Network
-from service.outbound import Guarded
-from service.settings import EmailRoute, WebhookRoute
+from service.outbound import RequestFailed, request_status
+from service.settings import EmailRoute, Network, WebhookRoute
 from service.store.values import canonical
 
 STEP_SECONDS = 10.0
-"""The longest wait for one step: to connect, to be answered, for the next bytes."""
+"""Longest wait for one step of a delivery: to connect, to get a reply, to get the next bytes [s]."""
 
 DEADLINE_SECONDS = 30.0
-"""The longest that one message may take as a whole, however the receiver drips."""
+"""Longest time for one delivery [s]: a receiver that sends a byte now and then keeps no sender for hours."""
 
-_LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
-for _talkative in ("httpx", "httpcore"):  # they log whole URLs, and a receiver's URL may hold a token
-    logging.getLogger(_talkative).setLevel(logging.WARNING)
+for _name in ("httpx2", "httpcore2"):  # they log whole URLs, and a receiver's URL can contain a token
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 
-class TransportError(Exception):
-    """A message did not get through; `permanent` where the receiver has said that it never will."""
+class DeliveryError(Exception):
+    """A delivery failed. `permanent` is true if the receiver refused the message for good."""
 
-    def __init__(self, message: str, *, permanent: bool = False) -> None:
-        super().__init__(message)
+    def __init__(self, reason: str, *, permanent: bool = False) -> None:
+        super().__init__(reason)
         self.permanent = permanent
 
 
@@ -50,14 +48,14 @@ def send(
     delivery_id: str,
     payload: Mapping[str, Any],
     now: datetime,
-    private: Sequence[Network | str] = (),
+    allowed: Sequence[Network | str] = (),
 ) -> None:
-    """Send one message by a route, under the id that all its attempts share. Raises TransportError.
+    """Send one message by a route. Every attempt of a message carries the same `delivery_id`. Raises DeliveryError.
 
-    `private` names networks and hosts that a webhook may go to though they are not public.
+    `allowed` lists the private networks and host names that a webhook can go to.
     """
     if isinstance(route, WebhookRoute):
-        send_webhook(route, delivery_id, payload, now, private)
+        send_webhook(route, delivery_id, payload, now, allowed)
     else:
         send_email(route, delivery_id, payload, now)
 
@@ -67,11 +65,11 @@ def send_webhook(
     delivery_id: str,
     payload: Mapping[str, Any],
     now: datetime,
-    private: Sequence[Network | str] = (),
+    allowed: Sequence[Network | str] = (),
 ) -> None:
-    """POST a payload, signed as Standard Webhooks has it. Any 2xx is success, 410 is for good, all else may pass.
+    """POST a message, signed as Standard Webhooks specifies. Raises DeliveryError.
 
-    Raises TransportError.
+    Any 2xx is success. 410 Gone is permanent; every other failure is temporary, because an operator can repair it.
     """
     body = canonical(dict(payload))
     now = now.astimezone(UTC)
@@ -82,96 +80,93 @@ def send_webhook(
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": Webhook(route.secret.get_secret_value()).sign(delivery_id, now, body),
     }
-    status = _status("POST", str(route.url), headers, body.encode(), private)
-    if not 200 <= status < 300:
-        raise TransportError(f"the receiver answered {status}", permanent=status == httpx.codes.GONE)
-
-
-def heartbeat(url: str, private: Sequence[Network | str] = ()) -> None:
-    """Tell a watcher outside that all is well. A failure is logged and goes no further: the watcher notices."""
     try:
-        status = _status("GET", url, {"user-agent": "vigie"}, b"", private)
-    except TransportError as failure:
-        _LOG.warning("heartbeat: %s", failure)
+        status = _request("POST", str(route.url), headers, body.encode(), allowed)
+    except RequestFailed as failure:
+        raise DeliveryError(str(failure)) from None
+    if not 200 <= status < 300:
+        raise DeliveryError(f"the receiver answered {status}", permanent=status == HTTPStatus.GONE)
+
+
+def heartbeat(url: str, allowed: Sequence[Network | str] = ()) -> None:
+    """Call the URL of an outside monitor. A failure is only logged: the monitor notices the missing call itself."""
+    try:
+        status = _request("GET", url, {"user-agent": "vigie"}, b"", allowed)
+    except RequestFailed as failure:
+        log.warning("heartbeat failed: %s", failure)
     else:
         if not 200 <= status < 300:
-            _LOG.warning("heartbeat: the watcher answered %d", status)
+            log.warning("heartbeat failed: the monitor answered %d", status)
 
 
-def _status(method: str, url: str, headers: Mapping[str, str], body: bytes, private: Sequence[Network | str]) -> int:
-    """The status of one request; redirects are not followed and the answer's body is not read."""
-
-    async def request() -> int:
-        async with (
-            asyncio.timeout(DEADLINE_SECONDS),
-            httpx.AsyncClient(transport=Guarded(private), timeout=STEP_SECONDS, follow_redirects=False) as client,
-            client.stream(method, url, headers=headers, content=body) as response,
-        ):
-            return response.status_code
-
-    try:
-        return asyncio.run(request())
-    except TimeoutError:
-        raise TransportError(f"no answer within {DEADLINE_SECONDS:g} s") from None
-    except (httpx.HTTPError, httpx.InvalidURL) as failure:
-        raise TransportError(f"{type(failure).__name__}: {failure}") from None
+def _request(method: str, url: str, headers: Mapping[str, str], body: bytes, allowed: Sequence[Network | str]) -> int:
+    return request_status(
+        method,
+        url,
+        headers=headers,
+        body=body,
+        allowed=allowed,
+        step_seconds=STEP_SECONDS,
+        deadline_seconds=DEADLINE_SECONDS,
+    )
 
 
 def send_email(route: EmailRoute, delivery_id: str, payload: Mapping[str, Any], now: datetime) -> None:
-    """Send a payload's words by SMTP, in the route's language. A 5yz about a recipient or the message is for good.
+    """Send the text of a message by SMTP, in the language of the route. Raises DeliveryError.
 
-    Raises TransportError.
+    A 5yz reply about the message or about all refused recipients is permanent.
     """
     try:
-        message = _message(route, delivery_id, payload, now)
-    except ValueError as unusable:
-        raise TransportError(f"an address of the route cannot be used: {unusable}") from None
+        email = _email(route, delivery_id, payload, now)
+    except ValueError as failure:
+        raise DeliveryError(f"an address of the route is not valid: {failure}") from None
     try:
         with _session(route) as smtp:
-            refused = smtp.send_message(message)
-    except smtplib.SMTPRecipientsRefused as everyone:
-        raise _refusal(everyone.recipients, len(everyone.recipients)) from None
+            refused = smtp.send_message(email)
+    except smtplib.SMTPRecipientsRefused as failure:
+        raise _recipients_refused(failure.recipients, len(failure.recipients)) from None
     except smtplib.SMTPResponseException as failure:
-        said = f"{type(failure).__name__}: {_reply(failure.smtp_code, failure.smtp_error)}"
         permanent = isinstance(failure, smtplib.SMTPDataError) and failure.smtp_code >= 500
-        raise TransportError(said, permanent=permanent) from None
+        reply = _reply(failure.smtp_code, failure.smtp_error)
+        raise DeliveryError(f"{type(failure).__name__}: {reply}", permanent=permanent) from None
     except (OSError, smtplib.SMTPException) as failure:
-        raise TransportError(f"{type(failure).__name__}: {failure}") from None
+        raise DeliveryError(f"{type(failure).__name__}: {failure}") from None
     if refused:
-        raise _refusal(refused, len(route.to))
+        raise _recipients_refused(refused, len(route.to))
 
 
-def _message(route: EmailRoute, delivery_id: str, payload: Mapping[str, Any], now: datetime) -> EmailMessage:
-    """The mail of a payload. Raises ValueError for a sender that is none, or an address that would break a header."""
+def _email(route: EmailRoute, delivery_id: str, payload: Mapping[str, Any], now: datetime) -> EmailMessage:
+    """Build the e-mail of a message. Raises ValueError for an empty sender or an address that would break a header."""
     data = payload["data"]
-    message = EmailMessage(policy=SMTP)
-    message["From"] = route.sender
-    if not message["From"].addresses:
+    email = EmailMessage(policy=SMTP)
+    email["From"] = route.sender
+    if not email["From"].addresses:
         raise ValueError("the sender is empty")
-    message["To"] = ", ".join(route.to)
-    message["Subject"] = " ".join(data["headline"][route.language].split())
-    message["Date"] = now
-    message["Message-ID"] = f"<{delivery_id}@{message['From'].addresses[0].domain}>"
-    message["Auto-Submitted"] = "auto-generated"
-    message.set_content(
+    email["To"] = ", ".join(route.to)
+    email["Subject"] = " ".join(data["headline"][route.language].split())  # a line break would start a new header
+    email["Date"] = now
+    email["Message-ID"] = f"<{delivery_id}@{email['From'].addresses[0].domain}>"
+    email["Auto-Submitted"] = "auto-generated"  # keeps out-of-office replies away (RFC 3834)
+    email.set_content(
         f"{data['text'][route.language]}\n\n-- \nVigie, {payload['timestamp']}, {delivery_id}\n", cte="quoted-printable"
     )
-    return message
+    return email
 
 
 @contextlib.contextmanager
 def _session(route: EmailRoute) -> Iterator[smtplib.SMTP]:
-    """A session with a route's mail server, cut off at the deadline."""
+    """Open a session with the mail server of a route, and close its socket at the deadline."""
     tls = ssl.create_default_context()
     if route.security == "tls":
         smtp: smtplib.SMTP = smtplib.SMTP_SSL(timeout=STEP_SECONDS, context=tls)
     else:
         smtp = smtplib.SMTP(timeout=STEP_SECONDS)
-    # smtplib learns the name that a certificate must bear only if it connects while it is made, out of reach of `_cut`.
+    # smtplib checks a certificate against `_host`, which it sets only when the constructor connects. We connect later,
+    # so that the timer below also covers connecting.
     vars(smtp)["_host"] = route.host
-    deadline = threading.Timer(DEADLINE_SECONDS, _cut, [smtp])
-    deadline.daemon = True
-    deadline.start()
+    timer = threading.Timer(DEADLINE_SECONDS, _shut_down, [smtp])
+    timer.daemon = True
+    timer.start()
     try:
         smtp.connect(route.host, route.port)
         if route.security == "starttls":
@@ -179,26 +174,27 @@ def _session(route: EmailRoute) -> Iterator[smtplib.SMTP]:
         if route.username is not None:
             smtp.login(route.username, route.password.get_secret_value() if route.password else "")
         yield smtp
-        with contextlib.suppress(smtplib.SMTPException, OSError):  # the message is taken by now
+        with contextlib.suppress(smtplib.SMTPException, OSError):  # the server has accepted the message by now
             smtp.quit()
     finally:
-        deadline.cancel()
+        timer.cancel()
         smtp.close()
 
 
-def _cut(smtp: smtplib.SMTP) -> None:
+def _shut_down(smtp: smtplib.SMTP) -> None:
+    # `shutdown` wakes the thread that reads from the socket; `close` alone would leave it waiting.
     if smtp.sock is not None:
         with contextlib.suppress(OSError):
             smtp.sock.shutdown(socket.SHUT_RDWR)
 
 
-def _refusal(refused: Mapping[str, tuple[int, bytes]], recipients: int) -> TransportError:
-    replies = "; ".join(sorted({_reply(code, said) for code, said in refused.values()}))
-    return TransportError(
+def _recipients_refused(refused: Mapping[str, tuple[int, bytes]], recipients: int) -> DeliveryError:
+    replies = "; ".join(sorted({_reply(code, text) for code, text in refused.values()}))
+    return DeliveryError(
         f"{len(refused)} of {recipients} recipients refused: {replies}",
         permanent=all(code >= 500 for code, _ in refused.values()),
     )
 
 
-def _reply(code: int, said: bytes | str) -> str:
-    return f"{code} {said.decode(errors='replace') if isinstance(said, bytes) else said}"
+def _reply(code: int, text: bytes | str) -> str:
+    return f"{code} {text.decode(errors='replace') if isinstance(text, bytes) else text}"

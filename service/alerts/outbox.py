@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 import sqlalchemy as sa
 
 from service.alerts import channels, wording
-from service.alerts.channels import TransportError
+from service.alerts.channels import DeliveryError
 from service.settings import EmailRoute, Settings, WebhookRoute
 from service.store.database import Store
 from service.store.tables import deliveries
@@ -237,10 +237,10 @@ def _attempt(
     store: Store, settings: Settings, row: Any, attempts: int, clock: Clock, send: Send | None, rng: random.Random
 ) -> Outcome:
     """Send one claimed message and write down what came of it."""
-    send = send or partial(channels.send, private=settings.allow_private_webhooks)
+    send = send or partial(channels.send, allowed=settings.allow_private_webhooks)
     try:
         send(settings.routes[row.route], row.id, row.document, clock())
-    except TransportError as failure:
+    except DeliveryError as failure:
         error, final = str(failure)[:LONGEST_ERROR], failure.permanent
     except Exception as fault:
         _LOG.exception("delivery %s by route %r met a fault of ours", row.id, row.route)

@@ -62,16 +62,16 @@ def web(home: Home, host: str, port: int, workers: int) -> None:
     from granian.log import LogLevels
 
     from service import logs
-    from service.addresses import loopback
     from service.cli.server_adapter import TAKING_IN
     from service.cli.up import free, reach
     from service.http import telemetry
     from service.jobs import processes
+    from service.settings import is_loopback
 
     settings = settings_of(home)
     limits = settings.limits
     free(host, port)
-    if not loopback(host):
+    if not is_loopback(host):
         click.echo(f"vigie: {reach(home, settings, host)}")
     os.environ["VIGIE_HOME"] = str(home.root)
     os.environ[processes.LISTENS_ON] = host

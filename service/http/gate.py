@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import sqlalchemy as sa
 
-from service.addresses import neighbourhood, parsed, within
+from service.http.client_address import client_network, parse_address
 from service.http.keys import SPOKEN, Key, Keyring
 from service.http.problems import KINDS, MEDIA_TYPE, text, text_of
 from service.http.rate_limit import Counters
@@ -184,21 +184,21 @@ class Door:
         return self._named(remote, forwarded=True)
 
     def _named(self, remote: str, *, forwarded: bool) -> tuple[str, bool]:
-        address = parsed(remote)
+        address = parse_address(remote)
         if address is None:
             return remote, False
         here = address.is_loopback
         if here and forwarded and not self._warned:
             self._warned = True
             _LOG.warning("requests come through a proxy that trusted_proxies does not name: they share one limit")
-        return neighbourhood(address), here and not forwarded and not self._limits.loopback
+        return client_network(address), here and not forwarded and not self._limits.loopback
 
     def _forwarded(self, remote: str, forwarded: str) -> str:
         """The nearest address that is none of our proxies: what stands further away anybody may have written."""
         for hop in [*reversed(forwarded.split(",")), ""]:
-            address = parsed(remote)
-            nearer = parsed(hop.strip())
-            if address is None or nearer is None or not within(address, self._proxies):
+            address = parse_address(remote)
+            nearer = parse_address(hop.strip())
+            if address is None or nearer is None or not any(address in proxies for proxies in self._proxies):
                 break
             remote = str(nearer)
         return remote

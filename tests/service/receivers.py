@@ -1,8 +1,11 @@
 """Real receivers on loopback for what alerts send: an HTTP server that checks signatures, and an SMTP server."""
 
+import os
 import secrets
+import shutil
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from base64 import b64encode
@@ -10,8 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
+import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from pydantic import SecretStr
@@ -24,6 +29,23 @@ LOOPBACK = (ip_network("127.0.0.0/8"),)
 
 SECRET = f"whsec_{b64encode(secrets.token_bytes(24)).decode()}"
 PASSWORD = secrets.token_urlsafe(12)
+
+
+def make_certificate(folder: Path, name: str) -> Path:
+    """Write a self-signed certificate of a host name and its key to one file. Needs openssl."""
+    if shutil.which("openssl") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("needs openssl")
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "key.pem")
+    subject = ("-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}")
+    subprocess.run(
+        ["openssl", "req", "-x509", *key, *subject, "-days", "2", "-out", "certificate.pem"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+    combined = folder / "combined.pem"
+    combined.write_text((folder / "certificate.pem").read_text() + (folder / "key.pem").read_text())
+    return combined
 
 
 class HookReceiver:

@@ -1,11 +1,7 @@
 """The channels against real receivers: signatures, mail, deadlines, and what never stands in an error or a log."""
 
 import logging
-import os
-import shutil
 import ssl
-import subprocess
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -16,10 +12,10 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from receivers import LOOPBACK, PASSWORD, SECRET, HookReceiver, MailReceiver, silent_port
+from receivers import LOOPBACK, PASSWORD, SECRET, HookReceiver, MailReceiver, make_certificate, silent_port
 
 from service.alerts import channels, wording
-from service.alerts.channels import TransportError
+from service.alerts.channels import DeliveryError
 from service.settings import EmailRoute, WebhookRoute
 
 ID = "msg_0123456789abcdef"
@@ -34,8 +30,8 @@ SIMULATED = {
 }
 
 
-send = partial(channels.send, private=LOOPBACK)
-heartbeat = partial(channels.heartbeat, private=LOOPBACK)
+send = partial(channels.send, allowed=LOOPBACK)
+heartbeat = partial(channels.heartbeat, allowed=LOOPBACK)
 
 
 def now() -> datetime:
@@ -62,7 +58,7 @@ def test_the_signature_is_of_the_moment_in_whatever_zone_it_is_given() -> None:
 
 def test_the_same_payload_has_the_same_bytes_each_time() -> None:
     with HookReceiver(500).listening() as receiver:
-        with pytest.raises(TransportError):
+        with pytest.raises(DeliveryError):
             send(receiver.route(), ID, PAYLOAD, now())
         send(receiver.route(), ID, dict(reversed(PAYLOAD.items())), now())
     assert receiver.bodies[0] == receiver.bodies[1]
@@ -73,13 +69,13 @@ def test_the_same_payload_has_the_same_bytes_each_time() -> None:
     ("answer", "permanent"), [(500, False), (503, False), (400, False), (401, False), (404, False), (410, True)]
 )
 def test_only_gone_is_for_good(answer: int, permanent: bool) -> None:
-    with HookReceiver(answer).listening() as receiver, pytest.raises(TransportError, match=str(answer)) as failure:
+    with HookReceiver(answer).listening() as receiver, pytest.raises(DeliveryError, match=str(answer)) as failure:
         send(receiver.route(), ID, PAYLOAD, now())
     assert failure.value.permanent is permanent
 
 
 def test_redirects_are_not_followed() -> None:
-    with HookReceiver(307).listening() as receiver, pytest.raises(TransportError, match="307"):
+    with HookReceiver(307).listening() as receiver, pytest.raises(DeliveryError, match="307"):
         send(receiver.route(), ID, PAYLOAD, now())
     assert receiver.paths == ["/hook"]
 
@@ -89,7 +85,7 @@ def test_redirects_are_not_followed() -> None:
 def test_a_receiver_that_fails_is_left_within_the_deadline(fault: str) -> None:
     with HookReceiver(fault).listening() as receiver:
         begun = monotonic()
-        with pytest.raises(TransportError) as failure:
+        with pytest.raises(DeliveryError) as failure:
             send(receiver.route(), ID, PAYLOAD, now())
         assert monotonic() - begun < 2
     assert not failure.value.permanent
@@ -99,7 +95,7 @@ def test_a_receiver_that_fails_is_left_within_the_deadline(fault: str) -> None:
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/hook/token-in-path", "http://no-such-host.invalid/token-in-path"])
 def test_a_receiver_that_is_not_there_is_told_without_its_url(url: str) -> None:
     route = WebhookRoute.model_validate({"type": "webhook", "url": url, "secret": SECRET})
-    with pytest.raises(TransportError) as failure:
+    with pytest.raises(DeliveryError) as failure:
         send(route, ID, PAYLOAD, now())
     assert not failure.value.permanent
     assert "token-in-path" not in str(failure.value)
@@ -110,13 +106,13 @@ def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
         with HookReceiver(204, 500, 500).listening() as receiver:
             route = receiver.route("/token-in-path")
             send(route, ID, PAYLOAD, now())
-            with pytest.raises(TransportError):
+            with pytest.raises(DeliveryError):
                 send(route, ID, PAYLOAD, now())
             heartbeat(receiver.url("/token-in-path"))
-        with MailReceiver().listening(auth=True) as mail, pytest.raises(TransportError) as refused:
+        with MailReceiver().listening(auth=True) as mail, pytest.raises(DeliveryError) as refused:
             send(mail.route(username="vigie", password=SecretStr("wrong-password")), ID, PAYLOAD, now())
     ours = "\n".join(r.getMessage() for r in caplog.records if not r.name.startswith(("mail", "asyncio")))
-    assert "heartbeat: the watcher answered 500" in ours
+    assert "heartbeat failed: the monitor answered 500" in ours
     assert "token-in-path" not in ours
     assert SECRET.removeprefix("whsec_") not in ours
     assert "wrong-password" not in ours + str(refused.value)
@@ -169,13 +165,13 @@ def test_a_headline_cannot_add_a_header() -> None:
     "changed", [{"sender": "vigie@example.org\nBcc: all@example.org"}, {"to": ["a@example.org\r\nBcc: b@example.org"]}]
 )
 def test_an_address_cannot_add_a_header(changed: dict[str, Any]) -> None:
-    with MailReceiver().listening() as receiver, pytest.raises(TransportError, match="address"):
+    with MailReceiver().listening() as receiver, pytest.raises(DeliveryError, match="address"):
         send(receiver.route(**changed), ID, PAYLOAD, now())
     assert receiver.taken == []
 
 
 def test_a_sender_without_an_address_is_told() -> None:
-    with MailReceiver().listening() as receiver, pytest.raises(TransportError, match="address"):
+    with MailReceiver().listening() as receiver, pytest.raises(DeliveryError, match="address"):
         send(receiver.route(sender=""), ID, PAYLOAD, now())
 
 
@@ -191,7 +187,7 @@ def test_a_sender_without_an_address_is_told() -> None:
 )
 def test_what_a_mail_server_refuses(refused: dict[str, str], answer: str, permanent: bool, said: str) -> None:
     server = MailReceiver(refused=refused, answer=answer)
-    with server.listening(), pytest.raises(TransportError) as failure:
+    with server.listening(), pytest.raises(DeliveryError) as failure:
         send(server.route(["a@example.org", "b@example.org"]), ID, PAYLOAD, now())
     assert failure.value.permanent is permanent
     assert said in str(failure.value)
@@ -205,29 +201,16 @@ def test_a_mail_server_that_hangs_is_left_within_the_deadline(drip: bytes) -> No
             type="email", to=["a@example.org"], sender="v@example.org", host="127.0.0.1", port=port, security="none"
         )
         begun = monotonic()
-        with pytest.raises(TransportError) as failure:
+        with pytest.raises(DeliveryError) as failure:
             send(route, ID, PAYLOAD, now())
         assert monotonic() - begun < 2
     assert not failure.value.permanent
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate of `localhost` and its key, in one file."""
-    if shutil.which("openssl") is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("needs openssl")
-    folder = tmp_path_factory.mktemp("tls")
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "key.pem")
-    name = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
-    subprocess.run(
-        ["openssl", "req", "-x509", *key, *name, "-days", "2", "-out", "certificate.pem"],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
-    both = folder / "both.pem"
-    both.write_text((folder / "certificate.pem").read_text() + (folder / "key.pem").read_text())
-    return both
+    return make_certificate(tmp_path_factory.mktemp("tls"), "localhost")
 
 
 def server_side(certificate: Path) -> ssl.SSLContext:
@@ -253,7 +236,7 @@ def test_mail_does_not_go_to_a_server_that_cannot_prove_its_name(certificate: Pa
     server = MailReceiver()
     with (
         server.listening(**{security: server_side(certificate)}),
-        pytest.raises(TransportError, match="CERTIFICATE_VERIFY_FAILED") as failure,
+        pytest.raises(DeliveryError, match="CERTIFICATE_VERIFY_FAILED") as failure,
     ):
         send(server.route(security=security), ID, PAYLOAD, now())
     assert not failure.value.permanent
@@ -261,6 +244,6 @@ def test_mail_does_not_go_to_a_server_that_cannot_prove_its_name(certificate: Pa
 
 
 def test_mail_does_not_go_unencrypted_to_a_server_without_starttls() -> None:
-    with MailReceiver().listening() as receiver, pytest.raises(TransportError, match="STARTTLS"):
+    with MailReceiver().listening() as receiver, pytest.raises(DeliveryError, match="STARTTLS"):
         send(receiver.route(security="starttls"), ID, PAYLOAD, now())
     assert receiver.taken == []

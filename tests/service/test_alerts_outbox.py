@@ -20,7 +20,7 @@ from receivers import LOOPBACK, SECRET, HookReceiver, MailReceiver
 
 from riskmodel.home import Home
 from service.alerts import channels, outbox, wording
-from service.alerts.channels import TransportError
+from service.alerts.channels import DeliveryError
 from service.alerts.outbox import Outcome
 from service.settings import Settings, WebhookRoute
 from service.store.database import Store
@@ -152,7 +152,7 @@ def test_no_clock_shortens_a_wait_or_a_claim(store: Store) -> None:
     late = random.Random(0)
     late.uniform = lambda low, high: high  # type: ignore[method-assign]
     for _ in range(1, outbox.ATTEMPTS):
-        send = Scripted(TransportError("no"))
+        send = Scripted(DeliveryError("no"))
         assert outbox.deliver_due(store, settings, lambda: before, send, late) == {"retry": 1}
         assert not outbox.anything_due(store, settings, before)
         with store.writing() as connection:
@@ -177,7 +177,7 @@ def test_mail_and_webhook_each_have_their_own_message(store: Store) -> None:
 def test_waits_grow_and_are_bounded_by_about_three_days(store: Store) -> None:
     post(store)
     settings = Posting(routes={"duty": HOOK})
-    send = Scripted(*[TransportError("no")] * outbox.ATTEMPTS)
+    send = Scripted(*[DeliveryError("no")] * outbox.ATTEMPTS)
     moments = [now()]
     while rows(store)[0].status == "waiting":
         outbox.deliver_due(store, settings, lambda: moments[-1], send, random.Random(7))
@@ -214,7 +214,7 @@ def test_what_a_receiver_will_never_take_is_given_up_at_once_and_shown(store: St
 def test_given_up_is_retried_under_the_same_id_when_a_person_says_so(store: Store) -> None:
     delivery_id = post(store)
     settings = Posting(routes={"duty": HOOK})
-    send = Scripted(TransportError("gone", permanent=True))
+    send = Scripted(DeliveryError("gone", permanent=True))
     outbox.deliver_due(store, settings, now, send)
     assert outbox.retry(store, [delivery_id], now()) == 1
     assert outbox.deliver_due(store, settings, now, send) == {"sent": 1}
@@ -225,7 +225,7 @@ def test_given_up_is_retried_under_the_same_id_when_a_person_says_so(store: Stor
 def test_given_up_is_dismissed_when_a_person_says_so(store: Store) -> None:
     delivery_id = post(store)
     settings = Posting(routes={"duty": HOOK})
-    outbox.deliver_due(store, settings, now, Scripted(TransportError("gone", permanent=True)))
+    outbox.deliver_due(store, settings, now, Scripted(DeliveryError("gone", permanent=True)))
     assert outbox.dismiss(store, [delivery_id]) == 1
     assert told(store, outbox.undelivered) == []
     assert outbox.deliver_due(store, settings, later(days=9), Scripted()) == {}
@@ -314,8 +314,8 @@ def test_a_sender_that_was_overtaken_does_not_undo_what_the_other_did(store: Sto
     settings = Posting(routes={"duty": HOOK})
 
     def slow(*_: Any) -> None:
-        assert outbox.deliver_due(store, settings, now, Scripted(TransportError("second"))) == {"retry": 1}
-        raise TransportError("first", permanent=True)
+        assert outbox.deliver_due(store, settings, now, Scripted(DeliveryError("second"))) == {"retry": 1}
+        raise DeliveryError("first", permanent=True)
 
     outbox.deliver_due(store, settings, later(hours=-1), slow)
     (row,) = rows(store)

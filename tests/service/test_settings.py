@@ -83,3 +83,9 @@ def test_a_mistake_leaves_with_3(written: Callable[[str], Home], vigie: Callable
 def test_a_relay_on_this_machine_may_take_a_password(written: Callable[[str], Home]) -> None:
     text = EMAIL.replace("mail.example.org", "127.0.0.1") + 'security = "none"\nusername = "u"\npassword = "p"\n'
     assert isinstance(load(written(text)).routes["duty"], EmailRoute)
+
+
+@pytest.mark.parametrize("entry", ["10.0.0.0/33", "10.0.0.1/8", "a b", "http://x", ""])
+def test_an_entry_that_is_neither_a_network_nor_a_host_is_refused(written: Callable[[str], Home], entry: str) -> None:
+    with pytest.raises(BadInput, match="neither a network such as"):
+        load(written(f'allow_private_webhooks = ["{entry}"]\n'))
