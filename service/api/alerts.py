@@ -8,7 +8,7 @@ from service.alerts import lifecycle, outbox
 from service.api.openapi import UNSERVED, Payload, offers
 from service.api.schemas import Meta, Said, Texts, key
 from service.api.tabular import as_csv, listed
-from service.http.request_context import reading
+from service.http.request_context import request_session
 from service.snapshots import read_model
 
 resource = Blueprint("alerts", __name__)
@@ -65,7 +65,7 @@ COLUMNS = [
 @offers(resource, "/v1/alerts", "The alerts that fire now", Alerts, forms=[as_csv(listed, COLUMNS)], problems=UNSERVED)
 def alerts() -> Payload:
     """What is firing."""
-    with reading() as sight:
-        served = sight.served()
-        firing = lifecycle.firing(sight.connection, sight.settings.region, bool(sight.simulated))
-        return {"data": firing, "undelivered": outbox.undelivered(sight.connection), **read_model.meta(served)}
+    with request_session() as session:
+        served = session.served()
+        firing = lifecycle.firing(session.connection, session.settings.region, bool(session.simulated))
+        return {"data": firing, "undelivered": outbox.undelivered(session.connection), **read_model.meta(served)}

@@ -18,9 +18,10 @@ from service.api.openapi import Asked, offers
 from service.api.paging import USUAL, Limit
 from service.api.schemas import Meta, Said, key
 from service.http.problems import Problem
-from service.http.request_context import Parts, Reading, of_app, read, reading
+from service.http.request_context import ReadSession, current_context, open_session, request_session, waiting_slots
 from service.snapshots import change_feed as followed
 from service.snapshots.change_feed import Batch, Cursor
+from service.store.context import Context
 
 resource = Blueprint("changes", __name__)
 
@@ -106,19 +107,19 @@ class Changes(Meta):
 )
 def changes(asked: ChangesAsked) -> Response:
     """What has changed behind a cursor; without one, the cursor of now."""
-    parts, limit, wanted, waited = of_app(), asked.limit, _wait(), 0
-    with reading() as sight:
-        seen = _asked(sight, asked.since)
-        batch = _since(sight, seen, limit)
-        told = _payload(sight, batch)
-    if wanted and not batch.data and parts.places.acquire(blocking=False):
+    context, limit, wanted, waited = current_context(), asked.limit, _wait(), 0
+    with request_session() as session:
+        seen = _asked(session, asked.since)
+        batch = _since(session, seen, limit)
+        told = _payload(session, batch)
+    if wanted and not batch.data and waiting_slots().acquire(blocking=False):
         try:
-            waited = min(wanted, parts.settings.wait_at_most_seconds)
-            _wait_for_news(parts, seen, time.monotonic() + waited)
+            waited = min(wanted, context.settings.wait_at_most_seconds)
+            _wait_for_news(context, seen, time.monotonic() + waited)
         finally:
-            parts.places.release()
-        with reading() as sight:
-            told = _payload(sight, _since(sight, seen, limit))
+            waiting_slots().release()
+        with request_session() as session:
+            told = _payload(session, _since(session, seen, limit))
     response = jsonify(told)
     if waited:
         response.headers["Preference-Applied"] = f"wait={waited}"
@@ -135,14 +136,14 @@ def changes(asked: ChangesAsked) -> Response:
 )
 def stream(asked: StreamAsked) -> Response:
     """The same as server-sent events, from now or from a cursor on."""
-    parts = of_app()
-    with reading() as sight:
-        seen = _asked(sight, request.headers.get("Last-Event-ID") or asked.since)
-        _since(sight, seen, 1)
-    if not parts.places.acquire(blocking=False):
+    context = current_context()
+    with request_session() as session:
+        seen = _asked(session, request.headers.get("Last-Event-ID") or asked.since)
+        _since(session, seen, 1)
+    if not waiting_slots().acquire(blocking=False):
         raise Problem("too-many-waiters", retry_after_seconds=RETRY)
-    response = Response(_events(parts, seen), content_type="text/event-stream; charset=utf-8")
-    response.call_on_close(parts.places.release)
+    response = Response(_events(context, seen), content_type="text/event-stream; charset=utf-8")
+    response.call_on_close(waiting_slots().release)
     response.headers["X-Accel-Buffering"] = "no"  # nginx would hold events back
     return response
 
@@ -155,28 +156,28 @@ def live(response: Response) -> Response:
     return response
 
 
-def _asked(sight: Reading, text: str | None) -> Cursor:
+def _asked(session: ReadSession, text: str | None) -> Cursor:
     """The cursor that a client sent; the place of now where it sent none."""
-    region = sight.settings.region
+    region = session.settings.region
     if text is None:
-        return followed.now(sight.connection, region, sight.simulated)
+        return followed.now(session.connection, region, session.simulated)
     if text == START:
-        return followed.start(sight.connection, region, sight.simulated)
+        return followed.start(session.connection, region, session.simulated)
     try:
         return followed.cursor(text, region)
     except BadInput as wrong:
         raise Problem("bad-cursor", why=str(wrong)) from None
 
 
-def _since(sight: Reading, seen: Cursor, limit: int) -> Batch:
+def _since(session: ReadSession, seen: Cursor, limit: int) -> Batch:
     try:
-        return followed.since(sight.connection, seen, sight.simulated, limit, sight.now)
+        return followed.since(session.connection, seen, session.simulated, limit, session.now)
     except BadInput as wrong:
         raise Problem("bad-cursor", why=str(wrong)) from None
 
 
-def _payload(sight: Reading, batch: Batch) -> dict[str, Any]:
-    return {"data": batch.data, "next": batch.next.text, "more": batch.more, **sight.meta(sight.find())}
+def _payload(session: ReadSession, batch: Batch) -> dict[str, Any]:
+    return {"data": batch.data, "next": batch.next.text, "more": batch.more, **session.meta(session.find_served())}
 
 
 def _wait() -> int:
@@ -185,23 +186,23 @@ def _wait() -> int:
     return int(found[1]) if found else 0
 
 
-def _wait_for_news(parts: Parts, seen: Cursor, until: float) -> None:
+def _wait_for_news(context: Context, seen: Cursor, until: float) -> None:
     """Return when something has changed behind a cursor, or when the time is over."""
     while (left := until - time.monotonic()) > 0:
         time.sleep(min(LOOK_EVERY, left))
-        with read(parts) as sight:
-            if _since(sight, seen, 1).data:
+        with open_session(context) as session:
+            if _since(session, seen, 1).data:
                 return
 
 
-def _events(parts: Parts, seen: Cursor) -> Iterator[str]:
+def _events(context: Context, seen: Cursor) -> Iterator[str]:
     """One event for each change. The first block has only an id, so that a client that is cut off early can resume."""
     yield f": vigie\nretry: {RETRY * 1000}\nid: {seen.text}\n\n"
-    ends, spoke = time.monotonic() + parts.settings.stream_seconds, time.monotonic()
+    ends, spoke = time.monotonic() + context.settings.stream_seconds, time.monotonic()
     while time.monotonic() < ends:
         try:
-            with read(parts) as sight:
-                batch = followed.since(sight.connection, seen, sight.simulated, USUAL, sight.now)
+            with open_session(context) as session:
+                batch = followed.since(session.connection, seen, session.simulated, USUAL, session.now)
         except (VigieError, sa.exc.SQLAlchemyError):
             return  # whoever comes back is told why
         for change in batch.data:

@@ -6,7 +6,7 @@ from riskmodel import geography
 from service.api.openapi import Payload, offers
 from service.api.schemas import Called, Meta, Texts, key
 from service.api.tabular import as_csv
-from service.http.request_context import reading
+from service.http.request_context import request_session
 
 resource = Blueprint("countries", __name__)
 
@@ -43,10 +43,10 @@ COLUMNS = [
 @offers(resource, "/v1/countries", "The countries of the region", Countries, forms=[as_csv(_rows, COLUMNS)])
 def countries() -> Payload:
     """The region's countries, also where nothing is computed yet."""
-    with reading() as sight:
-        served = sight.find()
+    with request_session() as session:
+        served = session.find_served()
         scored = {row["location_code"]: row for row in served.countries} if served else {}
-        region = geography.region(sight.settings.region)
+        region = geography.region(session.settings.region)
         rows = []
         for place in map(geography.country, region.members):
             row = scored.get(place.iso3, {"risk_score": None, "reasons": {}})
@@ -66,4 +66,4 @@ def countries() -> Payload:
                     "reasons": reasons,
                 }
             )
-        return {"data": rows, **sight.meta(served)}
+        return {"data": rows, **session.meta(served)}

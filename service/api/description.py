@@ -8,7 +8,7 @@ from flask import Blueprint, Flask, current_app
 from service.api import openapi
 from service.api.openapi import Payload, offers
 from service.api.schemas import Said
-from service.http.request_context import Parts
+from service.http.request_context import context_of
 
 resource = Blueprint("description", __name__)
 
@@ -35,4 +35,4 @@ def document() -> dict[str, Any]:
 
 @cache
 def _made(app: Flask) -> dict[str, Any]:
-    return openapi.document(app, {"iso3": cast(Parts, app.extensions["vigie"]).settings.region})
+    return openapi.document(app, {"iso3": context_of(app).settings.region})

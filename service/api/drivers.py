@@ -10,7 +10,7 @@ from service.api.schemas import Called, Meta, Said, Texts, key, lacking
 from service.api.tabular import as_csv
 from service.api.tasks import ON_ITS_WAY, OfPast
 from service.http.problems import Problem
-from service.http.request_context import reading
+from service.http.request_context import request_session
 from service.snapshots import read_model
 
 resource = Blueprint("drivers", __name__)
@@ -141,8 +141,8 @@ def _families(payload: Payload) -> list[dict[str, Any]]:
 )
 def country(asked: OfPast, iso3: str) -> Payload:
     """One country's drivers."""
-    with reading() as sight:
-        payload = read_model.drivers_payload(sight.served(asked.as_of), iso3)
+    with request_session() as session:
+        payload = read_model.drivers_payload(session.served(asked.as_of), iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
         return payload

@@ -15,7 +15,7 @@ from service.api.paging import USUAL, Limit, address, page
 from service.api.schemas import Called, Page, Said, key
 from service.api.tabular import as_csv, listed
 from service.http.problems import Problem
-from service.http.request_context import Reading, reading
+from service.http.request_context import ReadSession, request_session
 from service.snapshots import read_model
 from service.store.tables import event_lists
 from service.store.tables import events as table
@@ -94,11 +94,11 @@ class Events(Page):
 )
 def events(asked: EventsAsked) -> Payload:
     """A page of the region's events, or of one country's."""
-    with reading() as sight:
-        served = sight.served()
-        _check(sight, asked)
-        listing = _listing(sight)
-        rows = sight.connection.execute(_wanted(sight, asked)).all() if listing else []
+    with request_session() as session:
+        served = session.served()
+        _check(session, asked)
+        listing = _listing(session)
+        rows = session.connection.execute(_wanted(session, asked)).all() if listing else []
         rows, last = page(list(rows), asked.limit)
         names = {iso3: geography.country(iso3).name() for iso3 in {row.location_code for row in rows}}
         told: dict[str, Any] = listing or {"sources": [], "covers": []}
@@ -110,23 +110,23 @@ def events(asked: EventsAsked) -> Payload:
         }
 
 
-def _check(sight: Reading, asked: EventsAsked) -> None:
-    members = geography.region(sight.settings.region).members
+def _check(session: ReadSession, asked: EventsAsked) -> None:
+    members = geography.region(session.settings.region).members
     if asked.iso3 is not None and asked.iso3 not in members:
         raise Problem("unknown-country", location_code=asked.iso3)
     if asked.from_ and asked.to and asked.from_ > asked.to:
         raise Problem("bad-query", parameter="to", rule="not before from")
 
 
-def _listing(sight: Reading) -> dict[str, Any] | None:
+def _listing(session: ReadSession) -> dict[str, Any] | None:
     """Whose events are kept and what they cover; None where there are none of the realm in service."""
-    of_region = (event_lists.c.region == sight.settings.region) & (event_lists.c.simulated == bool(sight.simulated))
-    found: dict[str, Any] | None = sight.connection.scalar(sa.select(event_lists.c.document).where(of_region))
+    of_region = (event_lists.c.region == session.settings.region) & (event_lists.c.simulated == bool(session.simulated))
+    found: dict[str, Any] | None = session.connection.scalar(sa.select(event_lists.c.document).where(of_region))
     return found
 
 
-def _wanted(sight: Reading, asked: EventsAsked) -> sa.Select[Any]:
-    wanted = sa.select(table).where(table.c.region == sight.settings.region)
+def _wanted(session: ReadSession, asked: EventsAsked) -> sa.Select[Any]:
+    wanted = sa.select(table).where(table.c.region == session.settings.region)
     if asked.iso3:
         wanted = wanted.where(table.c.location_code == asked.iso3)
     if asked.from_:

@@ -13,7 +13,7 @@ from service.api.schemas import Called, Lead, Meta, Said, key
 from service.api.tabular import as_csv
 from service.api.tasks import ON_ITS_WAY, OfPast
 from service.http.problems import Problem
-from service.http.request_context import Reading, reading
+from service.http.request_context import ReadSession, request_session
 from service.snapshots import read_model
 from service.store.tables import forecasts as table
 from service.store.values import instant
@@ -69,12 +69,12 @@ def _leads(payload: Payload) -> list[dict[str, Any]]:
 )
 def forecast(asked: OfPast, iso3: str) -> Payload:
     """One country's twelve months."""
-    with reading() as sight:
-        served = sight.served(asked.as_of)
+    with request_session() as session:
+        served = session.served(asked.as_of)
         payload = read_model.forecast_payload(served, iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
-        kept = _kept(sight, served.id, iso3, table.c.csv.is_not(None).label("csv"))
+        kept = _kept(session, served.id, iso3, table.c.csv.is_not(None).label("csv"))
         at = f"/v1/forecasts/{iso3}/draws"
         then = f"?{urlencode({'as_of': asked.as_of})}" if asked.as_of else ""
         draws = {
@@ -97,8 +97,8 @@ def forecast(asked: OfPast, iso3: str) -> Payload:
 )
 def draws_parquet(asked: OfPast, iso3: str) -> Response:
     """Origin, country, month, draw, deaths, simulated; files of an older Vigie lack the last."""
-    with reading() as sight:
-        served, content = _content(sight, asked, iso3, table.c.parquet)
+    with request_session() as session:
+        served, content = _content(session, asked, iso3, table.c.parquet)
         return _file(served, iso3, content, "parquet", PARQUET)
 
 
@@ -113,24 +113,24 @@ def draws_parquet(asked: OfPast, iso3: str) -> Response:
 )
 def draws_csv(asked: OfPast, iso3: str) -> Response:
     """The same as text."""
-    with reading() as sight:
-        served, content = _content(sight, asked, iso3, table.c.csv)
+    with request_session() as session:
+        served, content = _content(session, asked, iso3, table.c.csv)
         return _file(served, iso3, gzip.decompress(content), "csv", "text/csv; charset=utf-8")
 
 
-def _kept(sight: Reading, snapshot: int | None, iso3: str, column: sa.ColumnElement[Any]) -> sa.Row[Any] | None:
+def _kept(session: ReadSession, snapshot: int | None, iso3: str, column: sa.ColumnElement[Any]) -> sa.Row[Any] | None:
     """One column of the draws that are served; None where none are kept."""
     of_country = (table.c.snapshot_id == snapshot) & (table.c.location_code == iso3) & (table.c.role == SERVED)
-    return sight.connection.execute(sa.select(column).where(of_country)).first()
+    return session.connection.execute(sa.select(column).where(of_country)).first()
 
 
 def _content(
-    sight: Reading, asked: OfPast, iso3: str, column: sa.ColumnElement[Any]
+    session: ReadSession, asked: OfPast, iso3: str, column: sa.ColumnElement[Any]
 ) -> tuple[read_model.Served, bytes]:
-    served = sight.served(asked.as_of)
+    served = session.served(asked.as_of)
     if not any(row["location_code"] == iso3 for row in served.document["countries"]):
         raise Problem("unknown-country", location_code=iso3)
-    kept = _kept(sight, served.id, iso3, column)
+    kept = _kept(session, served.id, iso3, column)
     if kept is None or kept[0] is None:
         raise Problem("no-draws", location_code=iso3, reason=_why_not(served, iso3))
     content: bytes = kept[0]

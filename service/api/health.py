@@ -8,7 +8,7 @@ from service.alerts import outbox
 from service.api.openapi import UNSERVED, Payload, offers
 from service.api.schemas import Meta, Said, key
 from service.http.problems import Problem
-from service.http.request_context import reading
+from service.http.request_context import request_session
 from service.snapshots import read_model
 from service.store import leases
 from service.store.values import instant
@@ -47,16 +47,16 @@ def alive() -> Payload:
 @offers(resource, "/readyz", "Whether snapshots are being renewed", Ready, problems=(*UNSERVED, "late-snapshot"))
 def ready() -> Payload:
     """Say so, or end with the reason. The age of the data is no matter of readiness; every payload tells it."""
-    with reading() as sight:
-        served = sight.served()
-        renewed = read_model.last_good_run_at(sight.connection, sight.settings)
-        allowed = timedelta(minutes=sight.settings.snapshot_late_after_minutes)
-        if renewed is None or sight.now - renewed > allowed:
+    with request_session() as session:
+        served = session.served()
+        renewed = read_model.last_good_run_at(session.connection, session.settings)
+        allowed = timedelta(minutes=session.settings.snapshot_late_after_minutes)
+        if renewed is None or session.now - renewed > allowed:
             raise Problem("late-snapshot", renewed_at=instant(renewed))
         return {
             "ready": True,
             "renewed_at": instant(renewed),
-            "undelivered": len(outbox.undelivered(sight.connection)),
-            "overdue": leases.overdue(sight.connection, sight.now),
+            "undelivered": len(outbox.undelivered(session.connection)),
+            "overdue": leases.overdue(session.connection, session.now),
             **read_model.meta(served),
         }

@@ -9,7 +9,7 @@ from service.api.schemas import Called, Meta, Said, Texts, key
 from service.api.tabular import as_csv
 from service.api.tasks import ON_ITS_WAY, OfPast
 from service.http.problems import Problem
-from service.http.request_context import reading
+from service.http.request_context import request_session
 from service.snapshots import read_model
 
 resource = Blueprint("indicators", __name__)
@@ -124,8 +124,8 @@ def _values(payload: Payload) -> list[dict[str, Any]]:
 )
 def indicators(asked: OfPast) -> Payload:
     """What the indicators are."""
-    with reading() as sight:
-        return read_model.declarations_payload(sight.served(asked.as_of))
+    with request_session() as session:
+        return read_model.declarations_payload(session.served(asked.as_of))
 
 
 @offers(
@@ -140,8 +140,8 @@ def indicators(asked: OfPast) -> Payload:
 )
 def country(asked: OfPast, iso3: str) -> Payload:
     """One country's values, now and 12 months earlier."""
-    with reading() as sight:
-        payload = read_model.indicators_payload(sight.served(asked.as_of), iso3)
+    with request_session() as session:
+        payload = read_model.indicators_payload(session.served(asked.as_of), iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
         return payload

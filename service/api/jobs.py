@@ -6,7 +6,7 @@ from service.api.openapi import Payload, offers
 from service.api.schemas import Meta, Said, key
 from service.api.tabular import as_csv, listed
 from service.http import conditional
-from service.http.request_context import reading
+from service.http.request_context import request_session
 from service.store import leases as table
 
 resource = Blueprint("jobs", __name__)
@@ -40,8 +40,8 @@ class Jobs(Meta):
 @offers(resource, "/v1/jobs", "What the scheduler does", Jobs, forms=[as_csv(listed, list(Job.model_fields))])
 def jobs() -> Payload:
     """All jobs."""
-    with reading() as sight:
-        return {"data": table.listing(sight.connection, sight.now), **sight.meta(sight.find())}
+    with request_session() as session:
+        return {"data": table.listing(session.connection, session.now), **session.meta(session.find_served())}
 
 
 @resource.after_request

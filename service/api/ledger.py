@@ -9,7 +9,7 @@ from service.api.openapi import GREATEST, WHOLE, Asked, Payload, offers
 from service.api.paging import USUAL, Limit
 from service.api.schemas import Page, Said, key
 from service.api.tabular import as_csv, listed
-from service.http.request_context import reading
+from service.http.request_context import request_session
 from service.snapshots import ledger
 
 resource = Blueprint("ledger", __name__)
@@ -54,9 +54,9 @@ class Ledger(Page):
 )
 def chain(asked: LedgerAsked) -> Payload:
     """The newest entries, or those before one."""
-    with reading() as sight:
-        entries = ledger.entries(sight.connection, asked.before, asked.limit)
+    with request_session() as session:
+        entries = ledger.entries(session.connection, asked.before, asked.limit)
         more = bool(entries) and entries[-1]["id"] > 1
         limited = "" if asked.limit == USUAL else f"&limit={asked.limit}"
         further = f"/v1/ledger?before={entries[-1]['id']}{limited}" if more else None
-        return {"data": entries, "next": further, **sight.meta(sight.find())}
+        return {"data": entries, "next": further, **session.meta(session.find_served())}

@@ -17,7 +17,7 @@ from riskmodel import __version__
 from riskmodel.errors import VigieError
 from service.alerts import outbox
 from service.api.openapi import offers
-from service.http.request_context import Reading, reading
+from service.http.request_context import ReadSession, request_session
 from service.http.telemetry import BUCKETS, Totals
 from service.snapshots import read_model
 from service.store import leases
@@ -46,8 +46,8 @@ def metrics() -> Response:
     if counts := current_app.extensions.get("vigie_counts"):
         told.append(requests(counts.total()))
     try:
-        with reading() as sight:
-            told += of_store(sight)
+        with request_session() as session:
+            told += of_store(session)
         up = 1
     except (sa.exc.OperationalError, VigieError) as away:
         current_app.logger.error("the store or the archive cannot be read: %s", type(away).__name__)
@@ -72,35 +72,37 @@ def requests(totals: Totals) -> Metric:
     return family
 
 
-def of_store(sight: Reading) -> Iterator[Metric]:
+def of_store(session: ReadSession) -> Iterator[Metric]:
     """The ages and counts that the store tells. What is unknown is left out."""
-    if sight.simulated is not None:
-        yield gauge("vigie_simulated", "1 where everything served is SIMULATED.", int(sight.simulated))
-    if served := sight.find():
+    if session.simulated is not None:
+        yield gauge("vigie_simulated", "1 where everything served is SIMULATED.", int(session.simulated))
+    if served := session.find_served():
         yield gauge(
             "vigie_data_age_seconds", "Since the last day of data used (whole days).", served.data_age_days * DAY
         )
         issued = datetime.fromisoformat(served.document["issued_at"])
-        yield gauge("vigie_snapshot_age_seconds", "Since the snapshot in service was issued.", _since(sight, issued))
+        yield gauge("vigie_snapshot_age_seconds", "Since the snapshot in service was issued.", _since(session, issued))
         yield gauge("vigie_snapshot_id", "The snapshot in service.", served.document["id"])
-    if renewed := read_model.last_good_run_at(sight.connection, sight.settings):
-        yield gauge("vigie_run_success_age_seconds", "Since a run last ended well.", _since(sight, renewed))
-    yield from of_jobs(sight)
+    if renewed := read_model.last_good_run_at(session.connection, session.settings):
+        yield gauge("vigie_run_success_age_seconds", "Since a run last ended well.", _since(session, renewed))
+    yield from of_jobs(session)
     yield counted(
-        sight, deliveries, "vigie_deliveries", "Messages in the outbox, by status.", ("waiting", "sent", "failed")
+        session, deliveries, "vigie_deliveries", "Messages in the outbox, by status.", ("waiting", "sent", "failed")
     )
-    waiting = outbox.undelivered(sight.connection)
+    waiting = outbox.undelivered(session.connection)
     yield gauge("vigie_undelivered_messages", "Messages that have not reached their receiver.", len(waiting))
-    oldest = min((datetime.fromisoformat(message["created_at"]) for message in waiting), default=sight.now)
-    yield gauge("vigie_undelivered_age_seconds", "The age of the oldest of them; 0 without any.", _since(sight, oldest))
-    yield counted(sight, tasks, "vigie_tasks", "Tasks, by status.", ("waiting", "running", "done", "failed"))
+    oldest = min((datetime.fromisoformat(message["created_at"]) for message in waiting), default=session.now)
+    yield gauge(
+        "vigie_undelivered_age_seconds", "The age of the oldest of them; 0 without any.", _since(session, oldest)
+    )
+    yield counted(session, tasks, "vigie_tasks", "Tasks, by status.", ("waiting", "running", "done", "failed"))
 
 
-def of_jobs(sight: Reading) -> Iterator[Metric]:
+def of_jobs(session: ReadSession) -> Iterator[Metric]:
     """How the jobs go."""
     age = GaugeMetricFamily("vigie_job_success_age_seconds", "Since a job last succeeded.", labels=("job",))
     late = GaugeMetricFamily("vigie_job_overdue", "1 where a job has not succeeded for too long.", labels=("job",))
-    for job in leases.listing(sight.connection, sight.now):
+    for job in leases.listing(session.connection, session.now):
         late.add_metric((job["name"],), int(job["overdue"]))
         if job["age_seconds"] is not None:
             age.add_metric((job["name"],), job["age_seconds"])
@@ -113,17 +115,17 @@ def gauge(name: str, meaning: str, value: float) -> Metric:
     return GaugeMetricFamily(name, meaning, value=value)
 
 
-def counted(sight: Reading, table: sa.Table, name: str, meaning: str, states: Iterable[str]) -> Metric:
+def counted(session: ReadSession, table: sa.Table, name: str, meaning: str, states: Iterable[str]) -> Metric:
     """How many rows of a table are in each state, those without any included."""
     family = GaugeMetricFamily(name, meaning, labels=("status",))
     status: sa.Column[Any] = table.c.status
     query = sa.select(status, sa.func.count()).group_by(status)
-    there = dict.fromkeys(states, 0) | {row[0]: row[1] for row in sight.connection.execute(query)}
+    there = dict.fromkeys(states, 0) | {row[0]: row[1] for row in session.connection.execute(query)}
     for state, count in sorted(there.items()):
         family.add_metric((state,), count)
     return family
 
 
-def _since(sight: Reading, moment: datetime) -> float:
+def _since(session: ReadSession, moment: datetime) -> float:
     """How long ago [s]; never less than nothing, whatever was done to the clock."""
-    return max(0.0, (sight.now - moment).total_seconds())
+    return max(0.0, (session.now - moment).total_seconds())

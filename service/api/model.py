@@ -5,13 +5,13 @@ Read from the snapshot and the bundle's manifest: the model itself is never open
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from flask import Blueprint, current_app
+from flask import Blueprint
 
 from service.api.openapi import UNSERVED, Payload, offers
 from service.api.schemas import Meta, Said, key
-from service.http.request_context import Parts, reading
+from service.http.request_context import current_context, request_session
 from service.snapshots import read_model
 
 resource = Blueprint("model", __name__)
@@ -49,10 +49,10 @@ class Model(Meta):
 @offers(resource, "/v1/model", "The model behind the scores in service", Model, problems=UNSERVED)
 def model() -> Payload:
     """The facts of its card."""
-    with reading() as sight:
-        served = sight.served()
+    with request_session() as session:
+        served = session.served()
         said = served.document["model"]
-        models = cast(Parts, current_app.extensions["vigie"]).home.models
+        models = current_context().home.models
         manifest, why = _manifest(models / said["id"] / MANIFEST, said["digest"])
         facts = {name: None if manifest.get(name) == "" else manifest.get(name) for name in OF_MANIFEST}
         data = {

@@ -12,7 +12,7 @@ from service.api.paging import Paged, address, page
 from service.api.schemas import Called, Meta, Page, Said, Texts, key
 from service.api.tabular import as_csv, listed
 from service.http.problems import Problem
-from service.http.request_context import Reading, reading
+from service.http.request_context import ReadSession, request_session
 from service.snapshots import diff as snapshot_diff
 from service.snapshots import read_model, snapshot_cache
 from service.snapshots.snapshot_cache import Snapshot
@@ -130,14 +130,14 @@ INT = "int(max=2147483647)"
 )
 def runs(asked: Paged) -> Payload:
     """A page of them."""
-    with reading() as sight:
-        ours = sa.select(table).where(table.c.region == sight.settings.region, table.c.id < asked.before)
-        found = sight.connection.execute(ours.order_by(table.c.id.desc()).limit(asked.limit + 1)).all()
+    with request_session() as session:
+        ours = sa.select(table).where(table.c.region == session.settings.region, table.c.id < asked.before)
+        found = session.connection.execute(ours.order_by(table.c.id.desc()).limit(asked.limit + 1)).all()
         rows, last = page(list(found), asked.limit)
         return {
             "data": [read_model.run_entry(row) for row in rows],
             "next": address(str(last.id) if last else None),
-            **sight.meta(sight.find()),
+            **session.meta(session.find_served()),
         }
 
 
@@ -150,15 +150,15 @@ def runs(asked: Paged) -> Payload:
 )
 def run(number: int) -> Payload:
     """One run, with its snapshot whole unless that is simulated and retired."""
-    with reading() as sight:
-        row = _run(sight, number)
-        kept, reason = _snapshot(sight, row)
-        then = read_model.next_run_at(sight.connection, sight.settings)
-        served = read_model.standing(kept, sight.settings, sight.now, then) if kept else None
+    with request_session() as session:
+        row = _run(session, number)
+        kept, reason = _snapshot(session, row)
+        then = read_model.next_run_at(session.connection, session.settings)
+        served = read_model.standing(kept, session.settings, session.now, then) if kept else None
         entry = read_model.run_entry(row)
         entry["snapshot"] = served.document if served else None
         entry["reasons"] = {"snapshot": reason} if reason else {}
-        return {"data": entry, **sight.meta(served)}
+        return {"data": entry, **session.meta(served)}
 
 
 @offers(
@@ -171,36 +171,36 @@ def run(number: int) -> Payload:
 )
 def diff(a: int, b: int) -> Payload:
     """From the documents alone; the meta is that of the second."""
-    with reading() as sight:
-        (one, before), (other, after) = (_with_snapshot(sight, number) for number in (a, b))
+    with request_session() as session:
+        (one, before), (other, after) = (_with_snapshot(session, number) for number in (a, b))
         if before.document["outcome"] != after.document["outcome"]:
             raise Problem("incomparable-runs")
-        then = read_model.next_run_at(sight.connection, sight.settings)
-        served = read_model.standing(after, sight.settings, sight.now, then)
+        then = read_model.next_run_at(session.connection, session.settings)
+        served = read_model.standing(after, session.settings, session.now, then)
         return {**snapshot_diff.between(one.id, before, other.id, after), **read_model.meta(served)}
 
 
-def _run(sight: Reading, number: int) -> sa.Row[Any]:
-    found = sa.select(table).where(table.c.id == number, table.c.region == sight.settings.region)
-    row = sight.connection.execute(found).one_or_none()
+def _run(session: ReadSession, number: int) -> sa.Row[Any]:
+    found = sa.select(table).where(table.c.id == number, table.c.region == session.settings.region)
+    row = session.connection.execute(found).one_or_none()
     if row is None:
         raise Problem("unknown-run", run=number)
     return row
 
 
-def _snapshot(sight: Reading, row: sa.Row[Any]) -> tuple[Snapshot | None, str | None]:
+def _snapshot(session: ReadSession, row: sa.Row[Any]) -> tuple[Snapshot | None, str | None]:
     """The snapshot of a run, or why it is not shown."""
-    kept = snapshot_cache.snapshot(sight.connection, row.snapshot_id)
+    kept = snapshot_cache.snapshot(session.connection, row.snapshot_id)
     if kept is None:
         return None, "no_snapshot"
-    if kept.simulated != sight.simulated:
+    if kept.simulated != session.simulated:
         return None, "retired_simulated" if kept.simulated else "no_data"
     return kept, None
 
 
-def _with_snapshot(sight: Reading, number: int) -> tuple[sa.Row[Any], Snapshot]:
-    row = _run(sight, number)
-    kept, reason = _snapshot(sight, row)
+def _with_snapshot(session: ReadSession, number: int) -> tuple[sa.Row[Any], Snapshot]:
+    row = _run(session, number)
+    kept, reason = _snapshot(session, row)
     if kept is None:
         raise Problem("run-without-snapshot", run=number, reason=reason)
     return row, kept

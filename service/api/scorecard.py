@@ -9,7 +9,7 @@ from pydantic import Field
 from service.api.openapi import UNSERVED, Payload, offers
 from service.api.schemas import Called, Meta, Said, key
 from service.api.tabular import as_csv
-from service.http.request_context import reading
+from service.http.request_context import request_session
 from service.snapshots import scorecard
 
 resource = Blueprint("scorecard", __name__)
@@ -223,5 +223,5 @@ def _rows(payload: Payload) -> Iterator[Mapping[str, Any]]:
 )
 def card() -> Payload:
     """The scorecard of the region in service."""
-    with reading() as sight:
-        return scorecard.payload(sight.connection, sight.served())
+    with request_session() as session:
+        return scorecard.payload(session.connection, session.served())

@@ -3,7 +3,7 @@ before said of it at `/v1/scores/{iso3}/history`.
 """
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from flask import Blueprint, current_app
 from pydantic import Field, create_model
@@ -15,7 +15,7 @@ from service.api.schemas import Called, CompletenessOf, DataWarning, Lead, Meta,
 from service.api.tabular import as_csv, listed
 from service.api.tasks import ON_ITS_WAY, OfPast
 from service.http.problems import Problem
-from service.http.request_context import Parts, Reading, reading
+from service.http.request_context import ReadSession, current_context, request_session
 from service.snapshots import history, read_model
 
 resource = Blueprint("scores", __name__)
@@ -45,7 +45,7 @@ CSV = Form("csv", "text/csv", lambda payload, asked: read_model.csv_text(payload
 
 def _bands(schema: dict[str, Any]) -> None:
     """Let the description name the bands as they are set here."""
-    schema["anyOf"][0]["enum"] = list(cast(Parts, current_app.extensions["vigie"]).settings.bands)
+    schema["anyOf"][0]["enum"] = list(current_context().settings.bands)
 
 
 class ScoresAsked(OfPast):
@@ -229,8 +229,8 @@ class OneScore(OfRegion):
 )
 def scores(asked: ScoresAsked) -> Payload:
     """The region's table, or a part of it."""
-    with reading() as sight:
-        served = (_of(sight, asked.region) if asked.region else sight).served(asked.as_of)
+    with request_session() as session:
+        served = (_of(session, asked.region) if asked.region else session).served(asked.as_of)
         at_least = None
         if asked.band_at_least is not None:
             floors = served.document["bands"]
@@ -242,10 +242,10 @@ def scores(asked: ScoresAsked) -> Payload:
         return read_model.scores_payload(served, at_least, asked.fields)
 
 
-def _of(sight: Reading, region: str) -> Reading:
+def _of(session: ReadSession, region: str) -> ReadSession:
     """The reading of another region than the one in service. Ends the request where no snapshot of it is served."""
-    other = replace(sight, settings=sight.settings.model_copy(update={"region": region}))
-    if region != sight.settings.region and other.find() is None:
+    other = replace(session, settings=session.settings.model_copy(update={"region": region}))
+    if region != session.settings.region and other.find_served() is None:
         raise Problem("unknown-region", region=region)
     return other
 
@@ -261,8 +261,8 @@ def _of(sight: Reading, region: str) -> Reading:
 )
 def country(asked: OfPast, iso3: str) -> Payload:
     """One country, with its months of history and forecast."""
-    with reading() as sight:
-        payload = read_model.country_payload(sight.served(asked.as_of), iso3)
+    with request_session() as session:
+        payload = read_model.country_payload(session.served(asked.as_of), iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
         return payload
@@ -279,15 +279,15 @@ def country(asked: OfPast, iso3: str) -> Payload:
 )
 def past(asked: HistoryAsked, iso3: str) -> Payload:
     """One line per snapshot, withdrawn ones too; of the past, those issued by then, as they are marked now."""
-    with reading() as sight:
-        served, until = sight.served(), None
+    with request_session() as session:
+        served, until = session.served(), None
         if not any(row["location_code"] == iso3 for row in served.document["countries"]):
             raise Problem("unknown-country", location_code=iso3)
-        region, simulated = sight.settings.region, bool(sight.simulated)
+        region, simulated = session.settings.region, bool(session.simulated)
         if asked.as_of is not None:
-            until = sight.moment(asked.as_of)
-            served = sight.issued(until)
-        read = history.of_country(sight.connection, region, simulated, iso3, asked.before, asked.limit + 1, until)
+            until = session.parse_as_of(asked.as_of)
+            served = session.issued_by(until)
+        read = history.of_country(session.connection, region, simulated, iso3, asked.before, asked.limit + 1, until)
         rows, last = page(read, asked.limit)
         name = geography.country(iso3).name()
         lines = [{"location_name": name, **row} for row in rows]

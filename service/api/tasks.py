@@ -18,7 +18,7 @@ from service.api.openapi import ISO3, Asked, Payload, offers
 from service.api.schemas import Meta, Said, key
 from service.http import problems
 from service.http.problems import Problem
-from service.http.request_context import Wanted, of_app, reading
+from service.http.request_context import TaskRequired, current_context, request_session
 from service.store import task_queue
 from service.store.task_queue import Question
 
@@ -107,18 +107,18 @@ def task(id: str) -> Response:  # noqa: A002 - as its address has it
 def whatif(asked: Supposed) -> Response:
     """A task for the same answer as `vigie whatif`."""
     _writes()
-    parts = of_app()
-    told = {**asked.model_dump(), "region": asked.region or parts.settings.region}
+    context = current_context()
+    told = {**asked.model_dump(), "region": asked.region or context.settings.region}
     for field in ("location_code", "region"):
         try:
             geography.country(told[field])
         except BadInput as unknown:
             raise Problem("bad-body", field=field, rule=str(unknown)) from None
-    ingests = manifest.in_service(manifest.read(parts.home.archive))
+    ingests = manifest.in_service(manifest.read(context.home.archive))
     if not ingests:
         raise Problem("no-data")
     simulated = any(ingest.simulated for ingest in ingests)
-    model = bundle.champion(parts.home.models, simulated=simulated)
+    model = bundle.champion(context.home.models, simulated=simulated)
     depends = [told, manifest.digest(ingests), model.name if model else None, __version__]
     return accepted(Question.of("whatif", told, depends))
 
@@ -137,7 +137,7 @@ def recompute() -> Response:
     _writes()
     if request.get_data():
         raise Problem("bad-body", field="body", rule="nothing is taken here")
-    told = {"region": of_app().settings.region}
+    told = {"region": current_context().settings.region}
     return accepted(Question.of("recompute", told, [told], kept=False))
 
 
@@ -152,9 +152,9 @@ def accepted(question: Question) -> Response:
 
 def put(question: Question) -> Payload:
     """Put a question, and tell its task. Ends the request where the queue is full, or the task has failed."""
-    parts = of_app()
+    context = current_context()
     try:
-        number = task_queue.ask(parts.store, question, parts.clock(), most=parts.settings.tasks_waiting)
+        number = task_queue.ask(context.store, question, context.clock(), most=context.settings.tasks_waiting)
     except task_queue.Full:
         raise Problem("queue-full", retry_after_seconds=TRY_AGAIN) from None
     said = _told(number)
@@ -165,8 +165,8 @@ def put(question: Question) -> Payload:
     return said
 
 
-@resource.app_errorhandler(Wanted)
-def wanted(asked: Wanted) -> Response:
+@resource.app_errorhandler(TaskRequired)
+def wanted(asked: TaskRequired) -> Response:
     """What is still to be computed becomes a task."""
     try:
         return accepted(asked.question)
@@ -175,11 +175,11 @@ def wanted(asked: Wanted) -> Response:
 
 
 def _told(number: str) -> Payload:
-    with reading() as sight:
-        row = task_queue.one(sight.connection, number)
+    with request_session() as session:
+        row = task_queue.one(session.connection, number)
         if row is None:
             raise Problem("unknown-task", task=number)
-        return {"data": task_queue.entry(sight.connection, row), **sight.meta(sight.find())}
+        return {"data": task_queue.entry(session.connection, row), **session.meta(session.find_served())}
 
 
 def _writes() -> None:

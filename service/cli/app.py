@@ -5,7 +5,6 @@ It must stay light: no scikit-learn, pandas or pyarrow, and no scheduler, which 
 
 import json
 import os
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -39,11 +38,12 @@ from service.http import conditional, problems, request_context, telemetry
 from service.http.gate import SAFE, Door
 from service.http.keys import Keyring
 from service.http.rate_limit import Counters
-from service.http.request_context import Parts
+from service.http.request_context import context_of
 from service.http.response_cache import Polling
 from service.http.unavailable import StandIn
 from service.jobs.processes import LISTENS_ON, end_with_parent
 from service.settings import load
+from service.store.context import Context
 from service.store.database import Away, Store
 from service.store.values import instant
 from service.web import pages
@@ -97,7 +97,7 @@ def create_app(home: Home | None = None, *, clock: Callable[[], datetime] = lamb
     app.json = Json(app)
     app.url_map.merge_slashes = False  # a redirect would repeat whatever host the client has named
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 31_536_000  # pages name static files with a digest of their content
-    app.extensions["vigie"] = Parts(home, settings, Store.of(home), clock, threading.BoundedSemaphore(settings.waiters))
+    request_context.attach(app, Context(home, settings, Store.of(home), clock))
     problems.register(app)
     for part in RESOURCES:
         app.register_blueprint(part.resource)
@@ -126,15 +126,15 @@ def assembled() -> "tuple[WSGIApplication, AtOnce]":
 
 def _assembled() -> "tuple[WSGIApplication, AtOnce]":
     app = create_app()
-    parts: Parts = app.extensions["vigie"]
+    context = context_of(app)
     polling = Polling(app).watching()
-    keyring = Keyring(parts.store)
-    door = Door(polling, parts.settings, keyring, Counters(parts.home.run), listens_on=os.environ.get(LISTENS_ON))
+    keyring = Keyring(context.store)
+    door = Door(polling, context.settings, keyring, Counters(context.home.run), listens_on=os.environ.get(LISTENS_ON))
 
     def at_once(environ: "WSGIEnvironment") -> bool:
         return ("HTTP_AUTHORIZATION" not in environ or keyring.looked_lately) and polling.holds(environ)
 
-    return telemetry.watched(door, app, parts.settings), at_once
+    return telemetry.watched(door, app, context.settings), at_once
 
 
 def _text(value: object) -> str | None:
@@ -146,4 +146,4 @@ def _text(value: object) -> str | None:
 def _finish(response: Response) -> Response:
     """Add the headers every answer has, and those of the polling contract."""
     response.headers.update(SAFE)
-    return conditional.finish(response, request.environ, g.get("marks"), request_context.of_app().clock())
+    return conditional.finish(response, request.environ, g.get("marks"), request_context.current_context().clock())

@@ -32,7 +32,7 @@ from riskmodel.errors import BadInput, Refused, VigieError
 from riskmodel.home import Home, sync
 from service.cli.app import create_app
 from service.drawing.language import LOCALES
-from service.http.request_context import Parts
+from service.http.request_context import attach, context_of
 from service.store.database import Store
 from service.store.tables import runs, snapshots
 from service.store.values import instant
@@ -203,12 +203,12 @@ def _lasting(manifest: dict[str, Any]) -> dict[str, Any]:
 
 def _written(app: Flask, part: Path, before: _Version | None) -> tuple[dict[str, Any], bool]:
     """Write all files; return what the manifest says of them, and whether all were there before."""
-    parts = cast(Parts, app.extensions["vigie"])
+    context = context_of(app)
     coders, known = _coders(), before.entries if before else {}
     entries: list[Entry] = []
     same = True
-    with parts.store.reading() as connection, progress() as bars:
-        app.extensions["vigie"] = replace(parts, store=_OneState(connection))
+    with context.store.reading() as connection, progress() as bars:
+        attach(app, replace(context, store=_OneState(connection)))
         first = ask(app, FIRST)
         starts = addresses(app, choices(app, connection, first))
         for start in bars.track(starts, description="exporting"):

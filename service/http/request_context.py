@@ -1,6 +1,6 @@
-"""What one request reads: the store in one state, the realm of the archive, the settings, one moment of the clock."""
+"""What one request reads: a database session, the settings, the time, and whether the data are simulated."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,7 @@ from threading import BoundedSemaphore
 from typing import cast
 
 import sqlalchemy as sa
-from flask import current_app, g
+from flask import Flask, current_app, g
 
 from riskmodel.events.manifest import realm
 from riskmodel.home import Home
@@ -19,23 +19,12 @@ from service.settings import Settings
 from service.snapshots import as_of as past
 from service.snapshots import read_model
 from service.store import task_queue
-from service.store.database import Store
+from service.store.context import Context
 from service.store.values import instant
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What the app is made of; the clock gives the present in UTC, `places` are for those who wait for news."""
-
-    home: Home
-    settings: Settings
-    store: Store
-    clock: Callable[[], datetime]
-    places: BoundedSemaphore
-
-
-class Wanted(Exception):
-    """Ends a request with a task: its answer has to be computed first."""
+class TaskRequired(Exception):
+    """Ends a request whose response must first be computed by a task."""
 
     def __init__(self, question: task_queue.Question) -> None:
         super().__init__(question.kind)
@@ -43,8 +32,8 @@ class Wanted(Exception):
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One request's view. `simulated` says which realm is in service; None where the archive is empty."""
+class ReadSession:
+    """One request's view of the data. `simulated` is None while the archive is empty."""
 
     connection: sa.Connection
     settings: Settings
@@ -52,39 +41,42 @@ class Reading:
     now: datetime
     home: Home
 
-    def find(self) -> read_model.Served | None:
-        """The snapshot in service, if there is one: real data retire all that is simulated."""
+    def find_served(self) -> read_model.Served | None:
+        """Return the snapshot in service, or None. Real data retire all simulated snapshots."""
         if self.simulated is None:
             return None
         return read_model.served(self.connection, self.settings, simulated=self.simulated, now=self.now)
 
     def served(self, as_of: str | None = None) -> read_model.Served:
-        """The snapshot in service, now or at a past moment; ends the request with the reason where there is none."""
+        """Return the snapshot in service, now or at a past moment.
+
+        Raises Problem where there is none, and TaskRequired where a past one must be computed.
+        """
         if as_of is not None:
-            return self._then(as_of)
-        if (found := self.find()) is not None:
+            return self._served_as_of(as_of)
+        if (found := self.find_served()) is not None:
             return found
         if self.simulated is None:
             raise Problem("no-data")
         raise Problem("no-snapshot" if self.simulated else "no-real-snapshot")
 
-    def moment(self, as_of: str) -> datetime:
-        """The past moment that is asked for. Ends the request with the rule where it is none."""
+    def parse_as_of(self, as_of: str) -> datetime:
+        """Return the past moment that a query names. Raises Problem if it is not one."""
         try:
             return past_moment(as_of, self.now)
         except ValueError as rule:
             raise Problem("bad-query", parameter="as_of", rule=str(rule)) from None
 
-    def issued(self, when: datetime) -> read_model.Served:
-        """The snapshot in service at a past moment. Ends the request where none was."""
+    def issued_by(self, when: datetime) -> read_model.Served:
+        """Return the snapshot in service at a past moment. Raises Problem if there was none."""
         found = past.issued(self.connection, self.settings, simulated=bool(self.simulated), when=when)
         if found is None:
             raise Problem("nothing-issued", as_of=instant(when))
         return found
 
-    def _then(self, as_of: str) -> read_model.Served:
-        """What was issued by then, or is recomputed; ends the request with a task where it is still to be computed."""
-        when = self.moment(as_of)
+    def _served_as_of(self, as_of: str) -> read_model.Served:
+        """Return the snapshot issued by then, else a stored recomputation. Raises TaskRequired if there is none."""
+        when = self.parse_as_of(as_of)
         if self.simulated is None:
             raise Problem("no-data")
         issued = past.issued(self.connection, self.settings, simulated=self.simulated, when=when)
@@ -96,36 +88,55 @@ class Reading:
             raise Problem("nothing-known", as_of=as_of, since=instant(nothing.since)) from None
         done = task_queue.answered(self.connection, question)
         if done is None:
-            raise Wanted(question)
+            raise TaskRequired(question)
         return past.recomputed(done, self.settings, when)
 
     def meta(self, served: read_model.Served | None) -> dict[str, object]:
-        """What every payload carries, null where there is no snapshot."""
+        """Return the fields that every payload carries. They are null where there is no snapshot."""
         if served is not None:
             return read_model.meta(served)
-        then = read_model.next_run_at(self.connection, self.settings)
-        return read_model.no_meta(self.settings, then, simulated=self.simulated)
+        next_run_at = read_model.next_run_at(self.connection, self.settings)
+        return read_model.no_meta(self.settings, next_run_at, simulated=self.simulated)
 
 
 @contextmanager
-def reading() -> Iterator[Reading]:
-    """Open one reading for the current request; its marks say what the answer depends on."""
-    parts = of_app()
-    files = state_version.files(parts.home)
-    with read(parts) as sight:
-        if "marks" not in g:  # of the first reading: nothing that a later one says is older
-            g.marks = state_version.read(sight.connection, files, parts.settings, sight.now)
-        yield sight
+def request_session() -> Iterator[ReadSession]:
+    """Open a session for the current request, and note the state that its response depends on."""
+    context = current_context()
+    # Look at the files before reading anything from them, so that the noted state is never newer than the data.
+    files = state_version.files(context.home)
+    with open_session(context) as session:
+        # Only the first session counts: a later one reads data that are at least as new.
+        if "marks" not in g:
+            g.marks = state_version.read(session.connection, files, context.settings, session.now)
+        yield session
 
 
 @contextmanager
-def read(parts: Parts) -> Iterator[Reading]:
-    """Open one reading, whatever it is for."""
-    held = realm(parts.home.archive)
-    with parts.store.reading() as connection:
-        yield Reading(connection, parts.settings, held and held == "simulated", parts.clock(), parts.home)
+def open_session(context: Context) -> Iterator[ReadSession]:
+    """Open a session outside a request, or one whose response is not cached."""
+    data_realm = realm(context.home.archive)
+    with context.store.reading() as connection:
+        simulated = None if data_realm is None else data_realm == "simulated"
+        yield ReadSession(connection, context.settings, simulated, context.clock(), context.home)
 
 
-def of_app() -> Parts:
-    """What the current app is made of."""
-    return cast(Parts, current_app.extensions["vigie"])
+def attach(app: Flask, context: Context) -> None:
+    """Give an application its context, and its slots for clients that wait for changes."""
+    app.extensions["vigie"] = context
+    app.extensions["vigie_waiting_slots"] = BoundedSemaphore(context.settings.waiters)
+
+
+def context_of(app: Flask) -> Context:
+    """Return the context of an application."""
+    return cast(Context, app.extensions["vigie"])
+
+
+def current_context() -> Context:
+    """Return the context of the application that handles the current request."""
+    return context_of(current_app)
+
+
+def waiting_slots() -> BoundedSemaphore:
+    """Return the slots of the current application for clients that wait for changes: each holds a thread."""
+    return cast(BoundedSemaphore, current_app.extensions["vigie_waiting_slots"])

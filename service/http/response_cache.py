@@ -26,7 +26,7 @@ from flask import Flask
 
 from service.http import conditional, state_version
 from service.http.conditional import Dated
-from service.http.request_context import Parts
+from service.http.request_context import context_of
 from service.http.state_version import Marks
 from service.snapshots import read_model
 
@@ -198,8 +198,8 @@ class Polling:
 
     def __init__(self, app: Flask) -> None:
         self._app = app
-        self._parts = cast(Parts, app.extensions["vigie"])
-        self._turns = Turns(self._parts.home.run / "polling.turns")
+        self._context = context_of(app)
+        self._turns = Turns(self._context.home.run / "polling.turns")
         self._table = Table(None, b"")
         self._wanted: dict[Key, Wanted] = {}
         self._known: frozenset[Key] = frozenset()
@@ -223,19 +223,19 @@ class Polling:
     def __call__(self, environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
         if LAID_BY in environ:
             laid_by: Answer = environ[LAID_BY]
-            return laid_by.give(environ, start, self._parts.clock())
+            return laid_by.give(environ, start, self._context.clock())
         table = self._table
         if table.turn != self._turns.seen():
             table = self.look()
         if environ["REQUEST_METHOD"] not in READING or "HTTP_IF_MATCH" in environ:
             return self._ask(environ, start)
         if (answer := table.find(environ)) is not None:
-            return answer.give(environ, start, self._parts.clock())
+            return answer.give(environ, start, self._context.clock())
         if (asked := _asked(environ)) not in self._known:
             return self._ask(environ, start)
         with self._asking[hash(asked) % LOCKS]:  # many may want what has just changed: one asks for all
             if (answer := self._table.find(environ)) is not None:
-                return answer.give(environ, start, self._parts.clock())
+                return answer.give(environ, start, self._context.clock())
             return self._ask(environ, start)
 
     def watching(self) -> Self:
@@ -246,11 +246,11 @@ class Polling:
     def look(self) -> Table:
         """Look at the marks; give a new table if they have moved. Return the table that holds now."""
         with self._looking:
-            turn, table, now = self._turns.seen(), self._table, self._parts.clock()
+            turn, table, now = self._turns.seen(), self._table, self._context.clock()
             try:
-                files = state_version.files(self._parts.home)
-                with self._parts.store.reading() as connection:
-                    seen = state_version.read(connection, files, self._parts.settings, now)
+                files = state_version.files(self._context.home)
+                with self._context.store.reading() as connection:
+                    seen = state_version.read(connection, files, self._context.settings, now)
             except sa.exc.SQLAlchemyError as gone:
                 if not self._gone:
                     log.warning("the store cannot be read; what was served is served on: %s", gone)
@@ -291,7 +291,7 @@ class Polling:
             table = self.look()
         if table.marks == seen[0]:
             table.keep(answer)
-        return answer.give(environ, start, self._parts.clock())
+        return answer.give(environ, start, self._context.clock())
 
     def _aged(self, table: Table, known: Marks, now: datetime) -> Table:
         """The answers of a table, a day later, while the store is gone: the same, but for the age of the data."""
@@ -316,7 +316,7 @@ class Polling:
             said["snapshot_id"],
             said["digest"],
             said,
-            self._parts.settings,
+            self._context.settings,
             now,
             None,
             failing=said["status"] != "fresh",  # with the store gone, nothing can have become better

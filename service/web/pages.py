@@ -21,7 +21,7 @@ from service.api.tasks import put
 from service.drawing import charts, labels
 from service.drawing.language import DEFAULT, LOCALES, language
 from service.http.problems import Problem
-from service.http.request_context import Reading, Wanted, reading
+from service.http.request_context import ReadSession, TaskRequired, request_session
 from service.snapshots import read_model, scorecard
 from service.store import leases
 from service.web import explained, reference
@@ -58,8 +58,8 @@ def under(endpoint: str | None, values: dict[str, Any] | None) -> None:
 @at("/")
 def region() -> Response:
     """The region: freshness, alerts, the table of its countries, and what goes with their neighbours' violence."""
-    with reading() as sight:
-        served = sight.served(_as_of())
+    with request_session() as session:
+        served = session.served(_as_of())
         highest = charts.top(served.countries)
         rows = [(country, charts.chart(country, highest)) for country in served.countries]
         told = {
@@ -67,14 +67,16 @@ def region() -> Response:
             "titles": explained.titles(served.document),
             "matrix": explained.matrix(served.document),
         }
-        return _page("region.html", served=served, rows=rows, rungs=rows[0][1].rungs, **told, **_beside(sight, served))
+        return _page(
+            "region.html", served=served, rows=rows, rungs=rows[0][1].rungs, **told, **_beside(session, served)
+        )
 
 
 @at("/country/<iso3>")
 def country(iso3: str) -> Response:
     """One country: its chart, what its score is made of and driven by, its twelve months, and its indicators."""
-    with reading() as sight:
-        served = sight.served(_as_of())
+    with request_session() as session:
+        served = session.served(_as_of())
         row = next((row for row in served.countries if row["location_code"] == iso3), None)
         if row is None:
             raise Problem("unknown-country", location_code=iso3)
@@ -84,15 +86,15 @@ def country(iso3: str) -> Response:
             "declared": explained.declared(served.document),
             "families": read_model.indicators(served.document, row),
         }
-        return _page("country.html", served=served, country=row, chart=drawn, **told, **_beside(sight, served, iso3))
+        return _page("country.html", served=served, country=row, chart=drawn, **told, **_beside(session, served, iso3))
 
 
 @at("/scorecard")
 def card() -> Response:
     """The scorecard: how the forecasts that were issued have done, beside what they have to beat."""
-    with reading() as sight:
-        served = sight.served()
-        told = scorecard.payload(sight.connection, served)["data"]
+    with request_session() as session:
+        served = session.served()
+        told = scorecard.payload(session.connection, served)["data"]
         return _page("scorecard.html", served=served, card=told, base=BESIDE)
 
 
@@ -121,8 +123,8 @@ def problem(problem: Problem) -> Response:
     return response
 
 
-@resource.errorhandler(Wanted)
-def waiting(asked: Wanted) -> Response:
+@resource.errorhandler(TaskRequired)
+def waiting(asked: TaskRequired) -> Response:
     """What is still to be computed: a page that looks again by itself until it is there."""
     try:
         task = put(asked.question)["data"]
@@ -147,19 +149,19 @@ def _as_of() -> str | None:
     return request.args.get("as_of") or None
 
 
-def _beside(sight: Reading, served: read_model.Served, iso3: str | None = None) -> dict[str, Any]:
+def _beside(session: ReadSession, served: read_model.Served, iso3: str | None = None) -> dict[str, Any]:
     """What stands on a page beside the scores; the alerts are those of today, so that a past moment has none."""
-    yesterday = (sight.now - timedelta(days=1)).date().isoformat()
+    yesterday = (session.now - timedelta(days=1)).date().isoformat()
     if served.past is not None:
         return {"yesterday": yesterday, "alerts": None}
-    return {"yesterday": yesterday, **_alerts(sight, iso3)}
+    return {"yesterday": yesterday, **_alerts(session, iso3)}
 
 
-def _alerts(sight: Reading, iso3: str | None = None) -> dict[str, Any]:
-    firing = lifecycle.firing(sight.connection, sight.settings.region, bool(sight.simulated))
+def _alerts(session: ReadSession, iso3: str | None = None) -> dict[str, Any]:
+    firing = lifecycle.firing(session.connection, session.settings.region, bool(session.simulated))
     shown = [alert for alert in firing if iso3 is None or alert["location_code"] in (iso3, "*")]
-    overdue = leases.overdue(sight.connection, sight.now)
-    return {"alerts": shown, "undelivered": len(outbox.undelivered(sight.connection)), "overdue": overdue}
+    overdue = leases.overdue(session.connection, session.now)
+    return {"alerts": shown, "undelivered": len(outbox.undelivered(session.connection)), "overdue": overdue}
 
 
 class Asked(NamedTuple):

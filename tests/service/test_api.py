@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 from issued import NOW, SCORES, Clock, Issuer, alerted, without_explanations
 
 from service.cli.app import create_app
+from service.http.request_context import context_of
 from service.snapshots import read_model
 from service.store.tables import snapshots
 
@@ -263,7 +264,7 @@ def test_alerts_that_fire_and_messages_that_did_not_arrive(real: Issuer, client:
 
 
 def _settings(home: Issuer) -> Any:
-    return create_app(home.home).extensions["vigie"].settings
+    return context_of(create_app(home.home)).settings
 
 
 def test_indicators_are_declared_by_family(real: Issuer, client: FlaskClient) -> None:

@@ -21,6 +21,7 @@ from service.api.openapi import Asked, offers
 from service.api.schemas import Said
 from service.cli.app import create_app
 from service.http import problems
+from service.http.request_context import context_of
 from service.snapshots import read_model
 
 
@@ -238,9 +239,9 @@ def test_the_home_is_found_in_the_environment(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("VIGIE_HOME", str(tmp_path / "new"))
     app = create_app()
     assert app.test_client().get("/healthz").status_code == 200
-    store = app.extensions["vigie"].store
+    store = context_of(app).store
     assert store.file is None or (store.file == Home(tmp_path / "new").database and store.file.exists())
-    assert app.extensions["vigie"].home == Home(tmp_path / "new")
+    assert context_of(app).home == Home(tmp_path / "new")
 
 
 def test_the_web_process_stays_light() -> None:
@@ -254,7 +255,7 @@ def test_an_answer_takes_one_connection_to_the_database_at_a_time(home: Issuer, 
     """One that opened a second while it holds one could wait for itself where all of them are taken."""
     held: list[int] = [0]
     most: dict[str, int] = {}
-    engine = app.extensions["vigie"].store.engine
+    engine = context_of(app).store.engine
 
     def taken(*_: Any) -> None:
         held[0] += 1

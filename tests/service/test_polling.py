@@ -286,7 +286,7 @@ def test_without_the_store_the_last_answers_go_on_and_grow_older(home: Issuer, k
 
 def test_no_more_is_kept_than_there_is_room_for(app: Flask, kept: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is asked for again and again stays; who asks in many ways drives out what nobody asks for."""
-    monkeypatch.setattr("service.polling.ROOM", 50_000)
+    monkeypatch.setattr("service.http.response_cache.ROOM", 50_000)
     kept.get("/v1/scores.csv")
     reached = asked(app)
     for number in range(40):

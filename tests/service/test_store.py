@@ -19,6 +19,7 @@ from issued import NOW, Issuer
 from riskmodel.errors import Refused
 from riskmodel.home import Home
 from service.cli.app import create_app
+from service.http.request_context import context_of
 from service.jobs import processes
 from service.store import database
 from service.store.database import Store
@@ -376,7 +377,7 @@ def test_nothing_that_is_served_looks_through_a_whole_table(
             rows = connection.connection.cursor().execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
             plans[statement] = "; ".join(row[3] for row in rows)
 
-    sa.event.listen(app.extensions["vigie"].store.engine, "before_cursor_execute", explain)
+    sa.event.listen(context_of(app).store.engine, "before_cursor_execute", explain)
     assert app.test_client().get(path).status_code == 200
     assert plans
     grown = {statement: plan for statement, plan in plans.items() if "\nFROM jobs " not in statement}  # a row each
