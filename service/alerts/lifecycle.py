@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from service.alerts import outbox, wording
 from service.alerts.rules import REGION_METRIC, Rule
-from service.snapshots import change_feed as followed
+from service.snapshots import change_feed
 from service.store.tables import alert_states, transitions
 from service.store.values import instant
 
@@ -230,7 +230,7 @@ def _record(connection: sa.Connection, change: Mapping[str, Any], now: datetime)
     columns = ("run_id", "snapshot_id", "region", "rule", "location_code", "simulated", "from_state", "to_state")
     row = sa.insert(transitions).values(at=now, document=change, **{column: change[column] for column in columns})
     transition_id: int = connection.execute(row.returning(transitions.c.id)).scalar_one()
-    followed.alert_changed(connection, change, now)
+    change_feed.alert_changed(connection, change, now)
     return transition_id
 
 

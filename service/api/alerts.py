@@ -9,7 +9,7 @@ from service.api.openapi import UNSERVED, Payload, offers
 from service.api.schemas import Meta, Said, Texts, key
 from service.api.tabular import as_csv, listed
 from service.http.request_context import request_session
-from service.snapshots import read_model
+from service.snapshots import snapshot_view
 
 resource = Blueprint("alerts", __name__)
 
@@ -68,4 +68,4 @@ def alerts() -> Payload:
     with request_session() as session:
         served = session.served()
         firing = lifecycle.firing(session.connection, session.settings.region, bool(session.simulated))
-        return {"data": firing, "undelivered": outbox.undelivered(session.connection), **read_model.meta(served)}
+        return {"data": firing, "undelivered": outbox.undelivered(session.connection), **snapshot_view.meta(served)}

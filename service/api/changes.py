@@ -19,7 +19,7 @@ from service.api.paging import USUAL, Limit
 from service.api.schemas import Meta, Said, key
 from service.http.problems import Problem
 from service.http.request_context import ReadSession, current_context, open_session, request_session, waiting_slots
-from service.snapshots import change_feed as followed
+from service.snapshots import change_feed
 from service.snapshots.change_feed import Batch, Cursor
 from service.store.context import Context
 
@@ -160,18 +160,18 @@ def _asked(session: ReadSession, text: str | None) -> Cursor:
     """The cursor that a client sent; the place of now where it sent none."""
     region = session.settings.region
     if text is None:
-        return followed.now(session.connection, region, session.simulated)
+        return change_feed.now(session.connection, region, session.simulated)
     if text == START:
-        return followed.start(session.connection, region, session.simulated)
+        return change_feed.start(session.connection, region, session.simulated)
     try:
-        return followed.cursor(text, region)
+        return change_feed.cursor(text, region)
     except BadInput as wrong:
         raise Problem("bad-cursor", why=str(wrong)) from None
 
 
 def _since(session: ReadSession, seen: Cursor, limit: int) -> Batch:
     try:
-        return followed.since(session.connection, seen, session.simulated, limit, session.now)
+        return change_feed.since(session.connection, seen, session.simulated, limit, session.now)
     except BadInput as wrong:
         raise Problem("bad-cursor", why=str(wrong)) from None
 
@@ -202,7 +202,7 @@ def _events(context: Context, seen: Cursor) -> Iterator[str]:
     while time.monotonic() < ends:
         try:
             with open_session(context) as session:
-                batch = followed.since(session.connection, seen, session.simulated, USUAL, session.now)
+                batch = change_feed.since(session.connection, seen, session.simulated, USUAL, session.now)
         except (VigieError, sa.exc.SQLAlchemyError):
             return  # whoever comes back is told why
         for change in batch.data:

@@ -16,7 +16,7 @@ from service.api.schemas import Called, Page, Said, key
 from service.api.tabular import as_csv, listed
 from service.http.problems import Problem
 from service.http.request_context import ReadSession, request_session
-from service.snapshots import read_model
+from service.snapshots import snapshot_view
 from service.store.tables import event_lists
 from service.store.tables import events as table
 
@@ -106,7 +106,7 @@ def events(asked: EventsAsked) -> Payload:
             "data": [_told(row, names[row.location_code]) for row in rows],
             "next": address(f"{last.date_start}.{last.event_id}" if last else None),
             **told,
-            **read_model.meta(served, reasons={} if told["sources"] else {"sources": "no_open_source"}),
+            **snapshot_view.meta(served, reasons={} if told["sources"] else {"sources": "no_open_source"}),
         }
 
 

@@ -14,7 +14,8 @@ from service.api.tabular import as_csv
 from service.api.tasks import ON_ITS_WAY, OfPast
 from service.http.problems import Problem
 from service.http.request_context import ReadSession, request_session
-from service.snapshots import read_model
+from service.snapshots import read_model, snapshot_view
+from service.snapshots.snapshot_view import SnapshotView
 from service.store.tables import forecasts as table
 from service.store.values import instant
 
@@ -126,7 +127,7 @@ def _kept(session: ReadSession, snapshot: int | None, iso3: str, column: sa.Colu
 
 def _content(
     session: ReadSession, asked: OfPast, iso3: str, column: sa.ColumnElement[Any]
-) -> tuple[read_model.Served, bytes]:
+) -> tuple[SnapshotView, bytes]:
     served = session.served(asked.as_of)
     if not any(row["location_code"] == iso3 for row in served.document["countries"]):
         raise Problem("unknown-country", location_code=iso3)
@@ -137,16 +138,16 @@ def _content(
     return served, content
 
 
-def _why_not(served: read_model.Served, iso3: str) -> str:
+def _why_not(served: SnapshotView, iso3: str) -> str:
     """Why there are no draws: it was recomputed, the country is not forecast, or the snapshot kept none."""
     if served.id is None:
         return "recomputed"
     row = next(row for row in served.document["countries"] if row["location_code"] == iso3)
-    reason: str = read_model.NOT_IN_SNAPSHOT if row["forecast"] else row["reasons"].get("risk_score", "unknown")
+    reason: str = snapshot_view.NOT_IN_SNAPSHOT if row["forecast"] else row["reasons"].get("risk_score", "unknown")
     return reason
 
 
-def _file(served: read_model.Served, iso3: str, content: bytes, suffix: str, media: str) -> Response:
+def _file(served: SnapshotView, iso3: str, content: bytes, suffix: str, media: str) -> Response:
     """A file that says in its name, and in headers, what it is: its bytes cannot be added to."""
     simulated = bool(served.document["simulated"])
     name = "-".join(
@@ -159,7 +160,7 @@ def _file(served: read_model.Served, iso3: str, content: bytes, suffix: str, med
             "Content-Disposition": f'attachment; filename="{name}.{suffix}"',
             "Vigie-Snapshot": str(served.id),
             "Vigie-Simulated": "true" if simulated else "false",
-            **({"Vigie-As-Of": instant(served.past.as_of)} if served.past else {}),
+            **({"Vigie-As-Of": instant(served.as_of.moment)} if served.as_of else {}),
         },
         content_type=media,
     )

@@ -9,7 +9,7 @@ from service.api.openapi import UNSERVED, Payload, offers
 from service.api.schemas import Meta, Said, key
 from service.http.problems import Problem
 from service.http.request_context import request_session
-from service.snapshots import read_model
+from service.snapshots import snapshot_view
 from service.store import leases
 from service.store.values import instant
 
@@ -49,7 +49,7 @@ def ready() -> Payload:
     """Say so, or end with the reason. The age of the data is no matter of readiness; every payload tells it."""
     with request_session() as session:
         served = session.served()
-        renewed = read_model.last_good_run_at(session.connection, session.settings)
+        renewed = snapshot_view.last_success_at(session.connection, session.settings)
         allowed = timedelta(minutes=session.settings.snapshot_late_after_minutes)
         if renewed is None or session.now - renewed > allowed:
             raise Problem("late-snapshot", renewed_at=instant(renewed))
@@ -58,5 +58,5 @@ def ready() -> Payload:
             "renewed_at": instant(renewed),
             "undelivered": len(outbox.undelivered(session.connection)),
             "overdue": leases.overdue(session.connection, session.now),
-            **read_model.meta(served),
+            **snapshot_view.meta(served),
         }

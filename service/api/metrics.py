@@ -19,7 +19,7 @@ from service.alerts import outbox
 from service.api.openapi import offers
 from service.http.request_context import ReadSession, request_session
 from service.http.telemetry import BUCKETS, Totals
-from service.snapshots import read_model
+from service.snapshots import snapshot_view
 from service.store import leases
 from service.store.tables import deliveries, tasks
 
@@ -83,7 +83,7 @@ def of_store(session: ReadSession) -> Iterator[Metric]:
         issued = datetime.fromisoformat(served.document["issued_at"])
         yield gauge("vigie_snapshot_age_seconds", "Since the snapshot in service was issued.", _since(session, issued))
         yield gauge("vigie_snapshot_id", "The snapshot in service.", served.document["id"])
-    if renewed := read_model.last_good_run_at(session.connection, session.settings):
+    if renewed := snapshot_view.last_success_at(session.connection, session.settings):
         yield gauge("vigie_run_success_age_seconds", "Since a run last ended well.", _since(session, renewed))
     yield from of_jobs(session)
     yield counted(

@@ -12,7 +12,7 @@ from flask import Blueprint
 from service.api.openapi import UNSERVED, Payload, offers
 from service.api.schemas import Meta, Said, key
 from service.http.request_context import current_context, request_session
-from service.snapshots import read_model
+from service.snapshots import snapshot_view
 
 resource = Blueprint("model", __name__)
 
@@ -61,7 +61,7 @@ def model() -> Payload:
             **facts,
             "reasons": {name: why or "unknown" for name, value in facts.items() if value is None},
         }
-        return {"data": data, **read_model.meta(served)}
+        return {"data": data, **snapshot_view.meta(served)}
 
 
 def _manifest(path: Path, digest: str) -> tuple[dict[str, Any], str | None]:

@@ -14,7 +14,7 @@ from service.api.tabular import as_csv, listed
 from service.http.problems import Problem
 from service.http.request_context import ReadSession, request_session
 from service.snapshots import diff as snapshot_diff
-from service.snapshots import read_model, snapshot_cache
+from service.snapshots import read_model, snapshot_cache, snapshot_view
 from service.snapshots.snapshot_cache import Snapshot
 from service.store.tables import runs as table
 
@@ -153,8 +153,8 @@ def run(number: int) -> Payload:
     with request_session() as session:
         row = _run(session, number)
         kept, reason = _snapshot(session, row)
-        then = read_model.next_run_at(session.connection, session.settings)
-        served = read_model.standing(kept, session.settings, session.now, then) if kept else None
+        then = snapshot_view.next_run_at(session.connection, session.settings)
+        served = snapshot_view.view_of(kept, session.settings, session.now, then) if kept else None
         entry = read_model.run_entry(row)
         entry["snapshot"] = served.document if served else None
         entry["reasons"] = {"snapshot": reason} if reason else {}
@@ -175,9 +175,9 @@ def diff(a: int, b: int) -> Payload:
         (one, before), (other, after) = (_with_snapshot(session, number) for number in (a, b))
         if before.document["outcome"] != after.document["outcome"]:
             raise Problem("incomparable-runs")
-        then = read_model.next_run_at(session.connection, session.settings)
-        served = read_model.standing(after, session.settings, session.now, then)
-        return {**snapshot_diff.between(one.id, before, other.id, after), **read_model.meta(served)}
+        then = snapshot_view.next_run_at(session.connection, session.settings)
+        served = snapshot_view.view_of(after, session.settings, session.now, then)
+        return {**snapshot_diff.between(one.id, before, other.id, after), **snapshot_view.meta(served)}
 
 
 def _run(session: ReadSession, number: int) -> sa.Row[Any]:

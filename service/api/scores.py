@@ -16,7 +16,7 @@ from service.api.tabular import as_csv, listed
 from service.api.tasks import ON_ITS_WAY, OfPast
 from service.http.problems import Problem
 from service.http.request_context import ReadSession, current_context, request_session
-from service.snapshots import history, read_model
+from service.snapshots import csv, geojson, history, read_model, snapshot_view
 
 resource = Blueprint("scores", __name__)
 
@@ -40,7 +40,7 @@ ScoreKey = Literal[
 ]
 """The keys of a country that one may ask for; its code comes with any of them."""
 
-CSV = Form("csv", "text/csv", lambda payload, asked: read_model.csv_text(payload, asked.fields))
+CSV = Form("csv", "text/csv", lambda payload, asked: csv.scores_table(payload, asked.fields))
 
 
 def _bands(schema: dict[str, Any]) -> None:
@@ -170,7 +170,7 @@ class ScoresOnMap(OfRegion):
 GEOJSON = Form(
     "geojson",
     "application/geo+json",
-    lambda payload, _: current_app.json.dumps(read_model.geojson(payload)),
+    lambda payload, _: current_app.json.dumps(geojson.scores(payload)),
     ScoresOnMap,
 )
 
@@ -294,5 +294,5 @@ def past(asked: HistoryAsked, iso3: str) -> Payload:
         return {
             "data": lines,
             "next": address(str(last["snapshot_id"]) if last else None),
-            **read_model.meta(served, iso3),
+            **snapshot_view.meta(served, iso3),
         }

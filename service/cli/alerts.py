@@ -26,12 +26,12 @@ def list_(home: Home) -> None:
     """List the alerts that fire now."""
     from riskmodel.events import manifest
     from service.alerts import lifecycle, wording
-    from service.snapshots import read_model
+    from service.snapshots import snapshot_view
 
     settings, store = _open(home)
     simulated = manifest.realm(home.archive) == "simulated"
     with store.reading() as connection:
-        served = read_model.served(connection, settings, simulated=simulated, now=_now())
+        served = snapshot_view.in_service(connection, settings, simulated=simulated, now=_now())
         if served is None:
             raise BadInput(f"there is no snapshot of the region of {settings.region} yet: run vigie recompute")
         firing = lifecycle.firing(connection, settings.region, simulated)

@@ -13,7 +13,7 @@ from service.cli.options import REGION, settings_of
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from service.snapshots.read_model import Served
+    from service.snapshots.snapshot_view import SnapshotView
 
 
 @click.command()
@@ -31,7 +31,7 @@ def scores(home: Home, region: str | None, form: str, as_of: "datetime | None") 
 
     from riskmodel.errors import BadInput
     from riskmodel.events import manifest
-    from service.snapshots import read_model
+    from service.snapshots import csv, read_model, snapshot_view
     from service.store.database import Store
 
     settings, store = settings_of(home, region), Store.of(home)
@@ -40,10 +40,10 @@ def scores(home: Home, region: str | None, form: str, as_of: "datetime | None") 
         from service.jobs.task_worker import Bench, then
 
         bench = Bench(home, settings, store, lambda: datetime.now(UTC))
-        served: Served | None = then(bench, as_of, simulated=simulated)
+        served: SnapshotView | None = then(bench, as_of, simulated=simulated)
     else:
         with store.reading() as connection:
-            served = read_model.served(connection, settings, simulated=simulated, now=datetime.now(UTC))
+            served = snapshot_view.in_service(connection, settings, simulated=simulated, now=datetime.now(UTC))
     if served is None:
         kind = "SIMULATED" if simulated else "real"
         raise BadInput(
@@ -53,12 +53,12 @@ def scores(home: Home, region: str | None, form: str, as_of: "datetime | None") 
     if form == "table":
         _print_scores(served)
     elif form == "json":
-        click.echo(read_model.json_text(served), nl=False)
+        click.echo(json.dumps(read_model.scores_payload(served), indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        click.echo(read_model.csv_text(read_model.scores_payload(served)), nl=False)
+        click.echo(csv.scores_table(read_model.scores_payload(served)), nl=False)
 
 
-def _print_scores(served: "Served") -> None:
+def _print_scores(served: "SnapshotView") -> None:
     """The table of scores, highest first, under what it is made from."""
     from rich.table import Table
 
@@ -86,12 +86,12 @@ def _print_scores(served: "Served") -> None:
     console.print(table)
 
 
-def _of(served: "Served") -> str:
+def _of(served: "SnapshotView") -> str:
     """The snapshot, and what it is if it tells of the past."""
-    if served.past is None:
+    if served.as_of is None:
         return f"snapshot {served.id}"
-    then = f"as of {served.past.as_of:%Y-%m-%d %H:%M:%S} UTC"
-    if served.past.basis == "issued":
+    then = f"as of {served.as_of.moment:%Y-%m-%d %H:%M:%S} UTC"
+    if served.as_of.basis == "issued":
         return f"{then}: snapshot {served.id}, issued then"
     return f"{then}: recomputed from what was known then"
 

@@ -13,7 +13,7 @@ from riskmodel.events import manifest
 from riskmodel.home import Home
 from service.jobs import processes
 from service.settings import Settings
-from service.snapshots import read_model
+from service.snapshots import snapshot_view
 from service.store.database import Store
 
 Say = Callable[[str], None]
@@ -130,7 +130,7 @@ def free(host: str, port: int) -> None:
 def _has_snapshot(home: Home, settings: Settings, store: Store) -> bool:
     simulated = manifest.realm(home.archive) != "real"
     with store.reading() as connection:
-        return read_model.served(connection, settings, simulated=simulated, now=datetime.now(UTC)) is not None
+        return snapshot_view.in_service(connection, settings, simulated=simulated, now=datetime.now(UTC)) is not None
 
 
 def _answers(url: str, ended: Callable[[], bool]) -> bool:

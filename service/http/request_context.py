@@ -17,7 +17,8 @@ from service.http import state_version
 from service.http.problems import Problem
 from service.settings import Settings
 from service.snapshots import as_of as past
-from service.snapshots import read_model
+from service.snapshots import snapshot_view
+from service.snapshots.snapshot_view import SnapshotView
 from service.store import task_queue
 from service.store.context import Context
 from service.store.values import instant
@@ -41,13 +42,13 @@ class ReadSession:
     now: datetime
     home: Home
 
-    def find_served(self) -> read_model.Served | None:
+    def find_served(self) -> SnapshotView | None:
         """Return the snapshot in service, or None. Real data retire all simulated snapshots."""
         if self.simulated is None:
             return None
-        return read_model.served(self.connection, self.settings, simulated=self.simulated, now=self.now)
+        return snapshot_view.in_service(self.connection, self.settings, simulated=self.simulated, now=self.now)
 
-    def served(self, as_of: str | None = None) -> read_model.Served:
+    def served(self, as_of: str | None = None) -> SnapshotView:
         """Return the snapshot in service, now or at a past moment.
 
         Raises Problem where there is none, and TaskRequired where a past one must be computed.
@@ -67,36 +68,36 @@ class ReadSession:
         except ValueError as rule:
             raise Problem("bad-query", parameter="as_of", rule=str(rule)) from None
 
-    def issued_by(self, when: datetime) -> read_model.Served:
+    def issued_by(self, when: datetime) -> SnapshotView:
         """Return the snapshot in service at a past moment. Raises Problem if there was none."""
-        found = past.issued(self.connection, self.settings, simulated=bool(self.simulated), when=when)
+        found = past.issued_snapshot(self.connection, self.settings, simulated=bool(self.simulated), moment=when)
         if found is None:
             raise Problem("nothing-issued", as_of=instant(when))
         return found
 
-    def _served_as_of(self, as_of: str) -> read_model.Served:
+    def _served_as_of(self, as_of: str) -> SnapshotView:
         """Return the snapshot issued by then, else a stored recomputation. Raises TaskRequired if there is none."""
         when = self.parse_as_of(as_of)
         if self.simulated is None:
             raise Problem("no-data")
-        issued = past.issued(self.connection, self.settings, simulated=self.simulated, when=when)
+        issued = past.issued_snapshot(self.connection, self.settings, simulated=self.simulated, moment=when)
         if issued is not None:
             return issued
         try:
-            question = past.question(self.home, self.settings, when, simulated=self.simulated)
+            question = past.recompute_request(self.home, self.settings, when, simulated=self.simulated)
         except past.NothingKnown as nothing:
             raise Problem("nothing-known", as_of=as_of, since=instant(nothing.since)) from None
         done = task_queue.answered(self.connection, question)
         if done is None:
             raise TaskRequired(question)
-        return past.recomputed(done, self.settings, when)
+        return past.recomputed_snapshot(done, self.settings, when)
 
-    def meta(self, served: read_model.Served | None) -> dict[str, object]:
+    def meta(self, served: SnapshotView | None) -> dict[str, object]:
         """Return the fields that every payload carries. They are null where there is no snapshot."""
         if served is not None:
-            return read_model.meta(served)
-        next_run_at = read_model.next_run_at(self.connection, self.settings)
-        return read_model.no_meta(self.settings, next_run_at, simulated=self.simulated)
+            return snapshot_view.meta(served)
+        next_run_at = snapshot_view.next_run_at(self.connection, self.settings)
+        return snapshot_view.meta_without_snapshot(self.settings, next_run_at, simulated=self.simulated)
 
 
 @contextmanager

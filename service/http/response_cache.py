@@ -28,7 +28,7 @@ from service.http import conditional, state_version
 from service.http.conditional import Dated
 from service.http.request_context import context_of
 from service.http.state_version import Marks
-from service.snapshots import read_model
+from service.snapshots.snapshot_view import SnapshotView
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -312,7 +312,7 @@ class Polling:
         said = json.loads(body)
         if not isinstance(said, dict) or not said.get("data_as_of"):
             return None
-        served = read_model.Served(
+        served = SnapshotView(
             said["snapshot_id"],
             said["digest"],
             said,

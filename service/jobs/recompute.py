@@ -149,7 +149,7 @@ def _issue(
         snapshot = _insert(connection, said, files, before, input_digest, now) if before is None or changed else before
         if snapshot is not before:
             change_feed.snapshot_issued(connection, snapshot, before.document if before else None, now)
-        history.keep(connection)
+        history.add_missing(connection)
         if shown:
             shown.keep(connection)
         document = snapshot.document

@@ -26,7 +26,7 @@ from service.jobs.recompute import content
 from service.jobs.recompute import recompute as run
 from service.settings import Settings
 from service.snapshots import as_of
-from service.snapshots.read_model import Served
+from service.snapshots.snapshot_view import SnapshotView
 from service.store import task_queue
 from service.store.database import Store
 from service.store.leases import Fence
@@ -83,17 +83,17 @@ def work(bench: Bench, number: str) -> None:
             )
 
 
-def then(bench: Bench, when: datetime, *, simulated: bool) -> Served:
+def then(bench: Bench, when: datetime, *, simulated: bool) -> SnapshotView:
     """What Vigie said, or would have said, at a past moment; computed here and now where it has to be, and kept.
 
     Raises BadInput where nothing was known, or where what was known makes no forecast.
     """
     with bench.store.reading() as connection:
-        issued = as_of.issued(connection, bench.settings, simulated=simulated, when=when)
+        issued = as_of.issued_snapshot(connection, bench.settings, simulated=simulated, moment=when)
     if issued is not None:
         return issued
     try:
-        question = as_of.question(bench.home, bench.settings, when, simulated=simulated)
+        question = as_of.recompute_request(bench.home, bench.settings, when, simulated=simulated)
     except as_of.NothingKnown as nothing:
         since = f"; something is since {nothing.since:%Y-%m-%d}" if nothing.since else ""
         where = f"the region of {bench.settings.region}"
@@ -107,7 +107,7 @@ def then(bench: Bench, when: datetime, *, simulated: bool) -> Served:
         with bench.store.reading() as connection:
             done = task_queue.answered(connection, question)
     assert done is not None  # noqa: S101 - it was kept just now  # nosec B101
-    return as_of.recomputed(done, bench.settings, when)
+    return as_of.recomputed_snapshot(done, bench.settings, when)
 
 
 def _as_of(bench: Bench, asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""What Vigie said, or would have said, at a past moment: which snapshot answers, and how the question is put
-that none of them answers.
+"""What Vigie published, or would have published, at a past moment.
 
-Light enough for the web process: it reads the store and the archive's list of ingests, and computes nothing.
+A past moment is answered by the snapshot that was in service then. Where there was none, this module describes the
+computation that the task queue has to run. It computes nothing itself, so the web process can import it.
 """
 
 import json
@@ -19,34 +19,36 @@ from riskmodel.home import Home
 from riskmodel.outcomes import OUTCOMES
 from service.settings import Settings
 from service.snapshots import snapshot_cache
-from service.snapshots.read_model import Past, Served
+from service.snapshots.snapshot_view import AsOf, SnapshotView
 from service.store.tables import snapshots
 from service.store.task_queue import Question
 from service.store.values import instant
 
-WORLD = "*"
-"""Stands for all countries in what an ingest covers."""
+ALL_COUNTRIES = "*"
+"""What an ingest with data of all countries has as its country in `covers`."""
 
 
 class NothingKnown(Exception):
-    """Nothing was known at a moment; `since` is when something first was, None if nothing is even now."""
+    """Nothing was known at a moment. `since` is when the first data was known, None if there is no data today."""
 
     def __init__(self, since: datetime | None) -> None:
-        super().__init__("nothing was known then")
+        super().__init__("nothing was known at that moment")
         self.since = since
 
 
-def issued(connection: sa.Connection, settings: Settings, *, simulated: bool, when: datetime) -> Served | None:
-    """The newest snapshot that was issued by then and still stands, as it stood then.
+def issued_snapshot(
+    connection: sa.Connection, settings: Settings, *, simulated: bool, moment: datetime
+) -> SnapshotView | None:
+    """Return the newest snapshot issued by a moment, as seen at that moment.
 
-    One that was withdrawn, be it later, never answers: the one before it is in service in its place.
+    A snapshot that is withdrawn today is skipped, even if it was withdrawn after the moment.
     """
     row = connection.execute(
         sa.select(snapshots.c.id, snapshots.c.digest)
         .where(
             snapshots.c.region == settings.region,
             snapshots.c.simulated == simulated,
-            snapshots.c.issued_at <= when,
+            snapshots.c.issued_at <= moment,
             snapshots.c.withdrawn_at.is_(None),
         )
         .order_by(snapshots.c.id.desc())
@@ -55,55 +57,55 @@ def issued(connection: sa.Connection, settings: Settings, *, simulated: bool, wh
     if row is None:
         return None
     document = snapshot_cache.document(connection, row.id, row.digest)
-    return Served(row.id, row.digest, document, settings, when, None, Past(when, "issued", None))
+    return SnapshotView(row.id, row.digest, document, settings, moment, None, AsOf(moment, "issued", None))
 
 
-def recomputed(task: sa.Row[Any], settings: Settings, when: datetime) -> Served:
-    """What a task that is done found, as of the moment that is asked for."""
-    answer = task.answer
-    past = Past(when, "recomputed", task.finished_at)
-    return Served(None, answer["digest"], answer["document"], settings, when, None, past)
+def recomputed_snapshot(task: sa.Row[Any], settings: Settings, moment: datetime) -> SnapshotView:
+    """Return the snapshot that a finished task computed, as seen at the moment asked for."""
+    computed = task.answer
+    as_of = AsOf(moment, "recomputed", task.finished_at)
+    return SnapshotView(None, computed["digest"], computed["document"], settings, moment, None, as_of)
 
 
-def question(home: Home, settings: Settings, when: datetime, *, simulated: bool) -> Question:
-    """What is to be computed where no snapshot answers. Raises NothingKnown.
+def recompute_request(home: Home, settings: Settings, moment: datetime, *, simulated: bool) -> Question:
+    """Return the task that computes a past moment. Raises NothingKnown.
 
-    Moments at which the same was known are one question: the answer depends on the data of then, on the region, the
-    outcome and the settings of now, and on this Vigie's code.
+    Two moments with the same known data make the same task: its result depends on that data, on today's region,
+    outcome and settings, and on this version of Vigie.
     """
     ingests, members = manifest.read(home.archive), geography.region(settings.region).members
-    then = manifest.in_service(ingests, when)
-    if not _speaking(then, members, simulated):
-        standing = _speaking([ingest for ingest in ingests if ingest.known(None)], members, simulated)
-        raise NothingKnown(min((datetime.fromisoformat(ingest.learned) for ingest in standing), default=None))
-    outcome = _outcome(home, simulated)
-    data = manifest.digest(then)
-    told = {"as_of": instant(when), "region": settings.region, "outcome": outcome, "data_digest": data}
-    depends = [data, settings.region, outcome, settings.bands, settings.drivers, __version__]
-    return Question.of("as_of", told, depends)
+    known = manifest.in_service(ingests, moment)
+    if not _with_outcomes(known, members, simulated):
+        counted = _with_outcomes([ingest for ingest in ingests if ingest.known(None)], members, simulated)
+        raise NothingKnown(min((datetime.fromisoformat(ingest.learned) for ingest in counted), default=None))
+    outcome = _current_outcome(home, simulated)
+    digest = manifest.digest(known)
+    request = {"as_of": instant(moment), "region": settings.region, "outcome": outcome, "data_digest": digest}
+    depends = [digest, settings.region, outcome, settings.bands, settings.drivers, __version__]
+    return Question.of("as_of", request, depends)
 
 
-def _speaking(ingests: Iterable[Ingest], members: Sequence[str], simulated: bool) -> list[Ingest]:
-    """Those of one realm that tell deaths of some member of a region."""
-    wanted = {WORLD, *members}
+def _with_outcomes(ingests: Iterable[Ingest], members: Sequence[str], simulated: bool) -> list[Ingest]:
+    """Return the ingests, real or simulated, that report deaths of some member of a region."""
+    countries = {ALL_COUNTRIES, *members}
     return [
         ingest
         for ingest in ingests
         if ingest.kind in OUTCOME_KINDS
         and ingest.simulated == simulated
-        and any(span.partition(":")[0] in wanted for span in ingest.covers)
+        and any(span.partition(":")[0] in countries for span in ingest.covers)
     ]
 
 
-def _outcome(home: Home, simulated: bool) -> str:
-    """The deaths that are forecast now: those of the model in service, and without one what a first would be of."""
+def _current_outcome(home: Home, simulated: bool) -> str:
+    """Return the outcome of the model in service; without a model, the one that a first model would have."""
     path = bundle.champion(home.models, simulated=simulated)
     if path is None or not (path / bundle.MANIFEST).exists():
         return OUTCOMES[0]
     try:
-        said = json.loads((path / bundle.MANIFEST).read_text(encoding="utf-8"))["outcome"]
+        outcome = json.loads((path / bundle.MANIFEST).read_text(encoding="utf-8"))["outcome"]
     except (ValueError, KeyError):
-        said = None
-    if said not in OUTCOMES:
-        raise BadInput(f"the model {path.name} does not say which outcome it is of")
-    return str(said)
+        outcome = None
+    if outcome not in OUTCOMES:
+        raise BadInput(f"the manifest of the model {path.name} has no valid outcome: train the model again")
+    return str(outcome)

@@ -1,7 +1,7 @@
-"""What changed in what is served, as rows in the order they were committed, and the cursors that follow them.
+"""Changes to what the service publishes, as rows in commit order, and cursors to follow them.
 
-A row is written in the transaction that changes the thing itself, and writers come one after the other; so whoever
-asks for the rows after the last one seen never misses one and never sees one twice. It knows no web.
+A row is written in the transaction of the change itself, and only one transaction writes at a time. So a reader who
+always asks for the rows after the last one it has seen gets every change exactly once.
 """
 
 import base64
@@ -20,8 +20,8 @@ from service.store.values import instant
 
 SNAPSHOT, BAND, ALERT, WITHDRAWAL, REALM = "snapshot", "band", "alert", "withdrawal", "realm"
 
-TOLD_OF_SNAPSHOT = ("digest", "issued_at", "origin", "data_as_of", "causes")
-TOLD_OF_ALERT = (
+SNAPSHOT_CHANGE_KEYS = ("digest", "issued_at", "origin", "data_as_of", "causes")
+ALERT_CHANGE_KEYS = (
     "rule",
     "severity",
     "title",
@@ -35,12 +35,15 @@ TOLD_OF_ALERT = (
 )
 
 VERSION = "1"
+"""The version of the cursor format: a cursor of another version is refused."""
+
 REALMS = {None: "none", True: "simulated", False: "real"}
+"""Which kind of data is in service, by `simulated`."""
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """A place between two changes: after row `after` of a region, as seen while `realm` was in service."""
+    """A position in a region's changes: after row `after`, seen while `realm` was in service."""
 
     after: int
     region: str
@@ -48,13 +51,13 @@ class Cursor:
 
     @property
     def text(self) -> str:
-        """As clients keep it; what it is made of is nobody's business."""
-        said = ".".join((VERSION, self.region, self.realm, str(self.after)))
-        return base64.urlsafe_b64encode(said.encode()).decode().rstrip("=")
+        """The cursor as an opaque token, so that clients do not depend on its parts."""
+        parts = ".".join((VERSION, self.region, self.realm, str(self.after)))
+        return base64.urlsafe_b64encode(parts.encode()).decode().rstrip("=")
 
 
 def cursor(text: str, region: str) -> Cursor:
-    """Read a cursor of a region. Raises BadInput for what is none."""
+    """Parse a cursor of a region. Raises BadInput."""
     try:
         padded = text + "=" * (-len(text) % 4)
         version, of, realm, after = base64.b64decode(padded, altchars="-_", validate=True).decode("ascii").split(".")
@@ -69,7 +72,7 @@ def cursor(text: str, region: str) -> Cursor:
 
 @dataclass(frozen=True)
 class Batch:
-    """Changes as they are told, each with the cursor behind it; `next` follows the last, `more` wait behind that."""
+    """Some changes. `next` is the cursor after the last of them; `more` is true if there are changes after it."""
 
     data: list[dict[str, Any]]
     next: Cursor
@@ -77,45 +80,44 @@ class Batch:
 
 
 def now(connection: sa.Connection, region: str, simulated: bool | None) -> Cursor:
-    """The cursor behind all that has changed so far."""
+    """Return the cursor after the newest change."""
     return Cursor(connection.scalar(sa.select(sa.func.max(changes.c.id))) or 0, region, REALMS[simulated])
 
 
 def start(connection: sa.Connection, region: str, simulated: bool | None) -> Cursor:
-    """The cursor before all that is kept."""
+    """Return the cursor before the oldest stored change."""
     oldest = connection.scalar(sa.select(sa.func.min(changes.c.id))) or 1
     return Cursor(oldest - 1, region, REALMS[simulated])
 
 
 def since(connection: sa.Connection, seen: Cursor, simulated: bool | None, limit: int, at: datetime) -> Batch:
-    """At most `limit` changes behind a cursor, in the realm in service.
+    """Return at most `limit` changes after a cursor, of the kind of data in service.
 
-    If that is not the realm of the cursor, the first change says so: what was learned before no longer holds. Raises
-    BadInput for a cursor from beyond the newest change, as it is left behind when a database is restored, and for one
-    whose next change may have been pruned.
+    If the cursor comes from the other kind of data, the first change is a `realm` change. Raises BadInput for a cursor
+    after the newest change (the database was restored) and for one whose next change may be deleted already.
     """
     oldest, newest = connection.execute(sa.select(sa.func.min(changes.c.id), sa.func.max(changes.c.id))).one()
     if seen.after > (newest or 0):
-        raise BadInput("this cursor is newer than every change there is: the database was restored from a backup")
+        raise BadInput("this cursor is newer than the newest change: the database was restored from a backup")
     if oldest is not None and seen.after < oldest - 1:
-        raise BadInput("this cursor is older than the changes that are kept")
+        raise BadInput("this cursor is older than the oldest stored change")
     realm = REALMS[simulated]
-    told: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     if seen.realm != realm:
         seen = Cursor(seen.after, seen.region, realm)
-        told.append(_told_of_realm(seen, simulated, at))
-    ours = (changes.c.region == seen.region) & (changes.c.simulated == simulated) & (changes.c.id > seen.after)
-    room = max(limit - len(told), 0)
-    found = connection.execute(sa.select(changes).where(ours).order_by(changes.c.id).limit(room + 1)).all()
-    for row in found[:room]:
+        entries.append(_realm_entry(seen, simulated, at))
+    following = (changes.c.region == seen.region) & (changes.c.simulated == simulated) & (changes.c.id > seen.after)
+    room = max(limit - len(entries), 0)
+    rows = connection.execute(sa.select(changes).where(following).order_by(changes.c.id).limit(room + 1)).all()
+    for row in rows[:room]:
         seen = Cursor(row.id, seen.region, realm)
-        told.append(_told(row, seen))
-    return Batch(told, seen, more=len(found) > room)
+        entries.append(_entry(row, seen))
+    return Batch(entries, seen, more=len(rows) > room)
 
 
-def _told(row: sa.Row[Any], behind: Cursor) -> dict[str, Any]:
+def _entry(row: sa.Row[Any], cursor: Cursor) -> dict[str, Any]:
     return {
-        "cursor": behind.text,
+        "cursor": cursor.text,
         "at": instant(row.at),
         "kind": row.kind,
         "simulated": row.simulated,
@@ -125,86 +127,98 @@ def _told(row: sa.Row[Any], behind: Cursor) -> dict[str, Any]:
     }
 
 
-def _told_of_realm(behind: Cursor, simulated: bool | None, at: datetime) -> dict[str, Any]:
-    """The one change that is no row: it is a matter of the archive, and every reader learns of it once."""
+def _realm_entry(cursor: Cursor, simulated: bool | None, at: datetime) -> dict[str, Any]:
+    """Return the change of realm. It is not a row: it follows from the archive and from the cursor of the reader."""
     return {
-        "cursor": behind.text,
+        "cursor": cursor.text,
         "at": instant(at),
         "kind": REALM,
         "simulated": simulated,
         "location_code": None,
         "snapshot_id": None,
-        "realm": behind.realm,
+        "realm": cursor.realm,
     }
 
 
 def snapshot_issued(
     connection: sa.Connection, snapshot: sa.Row[Any], before: Mapping[str, Any] | None, at: datetime
 ) -> None:
-    """Tell of a snapshot, and of the bands that differ from the document in service before, if there was one."""
-    told = {**snapshot.document, "digest": snapshot.digest}
-    _tell(connection, SNAPSHOT, snapshot, {key: told[key] for key in TOLD_OF_SNAPSHOT}, at)
+    """Record a new snapshot, and each band that differs from the document that was in service before, if any."""
+    facts = {**snapshot.document, "digest": snapshot.digest}
+    _record_for_snapshot(connection, SNAPSHOT, snapshot, {key: facts[key] for key in SNAPSHOT_CHANGE_KEYS}, at)
     if before is not None:
-        _tell_bands(connection, before, snapshot, at)
+        _record_bands(connection, before, snapshot, at)
 
 
 def snapshot_withdrawn(
-    connection: sa.Connection, withdrawn: sa.Row[Any], standing: sa.Row[Any] | None, why: str, at: datetime
+    connection: sa.Connection, withdrawn: sa.Row[Any], in_service: sa.Row[Any] | None, why: str, at: datetime
 ) -> None:
-    """Tell that a snapshot is taken back; `standing` is in service now. Bands are told that change back with it."""
-    reasons = {} if standing else {"in_service": "no_snapshot"}
-    told = {"why": why, "in_service": standing.id if standing else None, "reasons": reasons}
-    _tell(connection, WITHDRAWAL, withdrawn, told, at)
-    if standing is not None and standing.id < withdrawn.id:
-        _tell_bands(connection, withdrawn.document, standing, at)
+    """Record a withdrawal, and each band that changes back; `in_service` is the snapshot in service from now on."""
+    facts = {
+        "why": why,
+        "in_service": in_service.id if in_service else None,
+        "reasons": {} if in_service else {"in_service": "no_snapshot"},
+    }
+    _record_for_snapshot(connection, WITHDRAWAL, withdrawn, facts, at)
+    if in_service is not None and in_service.id < withdrawn.id:
+        _record_bands(connection, withdrawn.document, in_service, at)
 
 
-def alert_changed(connection: sa.Connection, change: Mapping[str, Any], at: datetime) -> None:
-    """Tell of a transition of an alert."""
-    place = None if change["location_code"] == "*" else change["location_code"]
-    _insert(connection, ALERT, change, change["snapshot_id"], {key: change[key] for key in TOLD_OF_ALERT}, at, place)
+def alert_changed(connection: sa.Connection, transition: Mapping[str, Any], at: datetime) -> None:
+    """Record a transition of an alert."""
+    location_code = None if transition["location_code"] == "*" else transition["location_code"]
+    facts = {key: transition[key] for key in ALERT_CHANGE_KEYS}
+    _record(connection, ALERT, transition, transition["snapshot_id"], facts, at, location_code)
 
 
-def _tell_bands(connection: sa.Connection, before: Mapping[str, Any], after: sa.Row[Any], at: datetime) -> None:
-    was = {country["location_code"]: country for country in before["countries"]}
+def _record_bands(connection: sa.Connection, before: Mapping[str, Any], after: sa.Row[Any], at: datetime) -> None:
+    countries_before = {country["location_code"]: country for country in before["countries"]}
     for country in after.document["countries"]:
         iso3 = country["location_code"]
-        if iso3 not in was or was[iso3]["band"] == country["band"]:
+        if iso3 not in countries_before or countries_before[iso3]["band"] == country["band"]:
             continue
-        sides = {"from": was[iso3], "to": country}
-        told = {
+        sides = {"from": countries_before[iso3], "to": country}
+        facts = {
             "location_name": geography.country(iso3).name(),
-            **{f"{side}_band": said["band"] for side, said in sides.items()},
-            **{f"{side}_score": said["risk_score"] for side, said in sides.items()},
+            **{f"{side}_band": row["band"] for side, row in sides.items()},
+            **{f"{side}_score": row["risk_score"] for side, row in sides.items()},
             "reasons": {
-                f"{side}_{field}": said["reasons"].get("risk_score", "unknown")
-                for side, said in sides.items()
+                f"{side}_{field}": row["reasons"].get("risk_score", "unknown")
+                for side, row in sides.items()
                 for field in ("band", "score")
-                if said["band"] is None
+                if row["band"] is None
             },
         }
-        _tell(connection, BAND, after, told, at, iso3)
+        _record_for_snapshot(connection, BAND, after, facts, at, iso3)
 
 
-def _tell(
+def _record_for_snapshot(
     connection: sa.Connection,
     kind: str,
     snapshot: sa.Row[Any],
-    told: Mapping[str, Any],
+    facts: Mapping[str, Any],
     at: datetime,
-    place: str | None = None,
+    location_code: str | None = None,
 ) -> None:
-    _insert(connection, kind, snapshot.document, snapshot.id, told, at, place)
+    _record(connection, kind, snapshot.document, snapshot.id, facts, at, location_code)
 
 
-def _insert(
+def _record(
     connection: sa.Connection,
     kind: str,
-    of: Mapping[str, Any],
+    subject: Mapping[str, Any],
     snapshot_id: int,
-    told: Mapping[str, Any],
+    facts: Mapping[str, Any],
     at: datetime,
-    place: str | None,
+    location_code: str | None,
 ) -> None:
-    row = {"at": at, "kind": kind, "region": of["region"], "simulated": of["simulated"], "location_code": place}
-    connection.execute(sa.insert(changes).values(**row, snapshot_id=snapshot_id, document=dict(told)))
+    values = {
+        "at": at,
+        "kind": kind,
+        "region": subject["region"],
+        "simulated": subject["simulated"],
+        "location_code": location_code,
+        "snapshot_id": snapshot_id,
+        "document": dict(facts),
+    }
+    connection.execute(sa.insert(changes).values(values))

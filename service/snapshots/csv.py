@@ -1,32 +1,90 @@
-"""Tables as CSV (RFC 4180) for whoever opens them with a spreadsheet. It knows no payload."""
+"""Payloads as CSV (RFC 4180), safe to open with a spreadsheet."""
 
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""How a text begins that a spreadsheet would run instead of showing it."""
+from service.snapshots.snapshot_view import AS_OF_KEYS
+
+FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""A spreadsheet runs a text that begins with one of these."""
+
+META_COLUMNS = (
+    *("outcome", "origin", "data_as_of", "issued_at", "status", "snapshot_id", "model_id", "source", "next_run_at"),
+    "simulated",
+)
+"""Keys of the payload that every line repeats, so that a copied table still says what it is."""
+
+SCORE_COLUMNS = (
+    "location_code",
+    "location_name",
+    "reference_period_start",
+    "reference_period_end",
+    "risk_score",
+    "band",
+    "escalation_probability",
+    "onset_probability",
+    "expected_deaths",
+    "escalation_model",
+    "escalation_from_draws",
+    "onset_model",
+)
 
 
-def text(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
-    """Rows of values under their columns. Unknown is empty; a text that would be run gets a `'` before it."""
-    written = io.StringIO()
-    writer = csv.writer(written)
+def table(payload: Mapping[str, Any], columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as CSV: their own columns first, then the payload's `META_COLUMNS`.
+
+    A name that is a column of the rows already is not repeated. An unknown value is an empty cell.
+    """
+    meta = [name for name in (*META_COLUMNS, *AS_OF_KEYS) if name in payload and name not in columns]
+    repeated = [payload[name] for name in meta]
+    return write([*columns, *meta], ([*(row[name] for name in columns), *repeated] for row in rows))
+
+
+def scores_table(payload: Mapping[str, Any], fields: Sequence[str] | None = None) -> str:
+    """Return a scores payload as CSV: one line per country.
+
+    `fields` are the keys of a country that the payload was limited to, None for all.
+    """
+    rungs = sorted({rung["deaths"] for row in payload["data"] for rung in row.get("rungs", ())})
+    key_of_column = {column: column for column in SCORE_COLUMNS} | {f"rung_{deaths}": "rungs" for deaths in rungs}
+    key_of_column |= {key: key for key in ("completeness", "data_quality", "reasons", "sources")}
+    columns = [c for c, key in key_of_column.items() if fields is None or key in ("location_code", *fields)]
+    return table(payload, columns, (dict.fromkeys(columns) | _score_row(row) for row in payload["data"]))
+
+
+def _score_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one country with its nested values as flat cells."""
+    return {
+        **row,
+        **{f"rung_{rung['deaths']}": rung["probability"] for rung in row.get("rungs", ())},
+        "completeness": (row.get("completeness") or {}).get("value"),
+        "data_quality": [warning["code"] for warning in row.get("data_quality", ())],
+        "sources": list(dict.fromkeys(source["source"] for source in row.get("sources", ()))),
+    }
+
+
+def write(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    """Return rows of values under a header. An unknown value is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text)
     writer.writerow(columns)
     writer.writerows(map(_cell, row) for row in rows)
-    return written.getvalue()
+    return text.getvalue()
 
 
 def _cell(value: object) -> object:
-    """A value as a cell: booleans as JSON has them, lists between semicolons, reasons as name=code."""
+    """Return a value as a cell: booleans as in JSON, list items separated by semicolons, reasons as name=code."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping):
-        return _shown("; ".join(f"{name}={code}" for name, code in sorted(value.items())))
+        return _inert("; ".join(f"{name}={code}" for name, code in sorted(value.items())))
     if isinstance(value, list):
-        return _shown("; ".join(map(str, value)))
-    return _shown(value) if isinstance(value, str) else value
+        return _inert("; ".join(map(str, value)))
+    return _inert(value) if isinstance(value, str) else value
 
 
-def _shown(words: str) -> str:
-    return f"'{words}" if words.startswith(FORMULA) else words
+def _inert(text: str) -> str:
+    """Return a text that a spreadsheet shows as it is: a leading `'` keeps it from running as a formula."""
+    return f"'{text}" if text.startswith(FORMULA_PREFIXES) else text

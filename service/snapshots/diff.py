@@ -1,18 +1,18 @@
-"""What differs between two snapshots, read off their documents: scores, bands, model, data. No model is asked.
+"""Differences between two snapshots, read from their documents: scores, bands, model and data.
 
-Which cause moved a score how far is another question: `service.jobs.attribution` answers it by computing both again.
+`service.jobs.attribution` goes further: it computes both snapshots again and splits each difference by its causes.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from riskmodel import geography
-from service.snapshots.read_model import NOT_IN_SNAPSHOT
 from service.snapshots.snapshot_cache import Snapshot
+from service.snapshots.snapshot_view import NOT_IN_SNAPSHOT
 from service.store.values import instant
 
-NUMBERS = {"risk_score": 1, "escalation_probability": 4, "expected_deaths": 1}
-"""What is subtracted, and to how many digits."""
+DIGITS = {"risk_score": 1, "escalation_probability": 4, "expected_deaths": 1}
+"""The numbers that are subtracted, and the digits of each difference."""
 
 SPLIT = {
     "en": "vigie changed {before} {after} computes both snapshots again and splits each change by its causes",
@@ -21,12 +21,12 @@ SPLIT = {
 
 
 def between(first: int, before: Snapshot, second: int, after: Snapshot) -> dict[str, Any]:
-    """The differences from one run's snapshot to another's, country by country."""
+    """Return the differences from one run's snapshot to another's, country by country."""
     old, new = before.document, after.document
-    rows = {side: {row["location_code"]: row for row in said["countries"]} for side, said in enumerate((old, new))}
-    both = list(dict.fromkeys([*rows[1], *rows[0]]))
+    old_rows, new_rows = ({row["location_code"]: row for row in doc["countries"]} for doc in (old, new))
+    countries = dict.fromkeys([*new_rows, *old_rows])
     return {
-        "data": [_country(iso3, rows[0].get(iso3), rows[1].get(iso3)) for iso3 in both],
+        "data": [_country(iso3, old_rows.get(iso3), new_rows.get(iso3)) for iso3 in countries],
         "before": _side(first, before),
         "after": _side(second, after),
         "differs": _differs(old, new),
@@ -36,48 +36,48 @@ def between(first: int, before: Snapshot, second: int, after: Snapshot) -> dict[
 
 
 def _country(iso3: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> dict[str, Any]:
-    told: dict[str, Any] = {"location_code": iso3, "location_name": geography.country(iso3).name()}
+    entry: dict[str, Any] = {"location_code": iso3, "location_name": geography.country(iso3).name()}
     reasons = {}
     for name in ("risk_score", "band", "escalation_probability", "expected_deaths"):
         for when, row in (("before", before), ("after", after)):
-            told[f"{name}_{when}"] = value = row[name] if row else None
+            entry[f"{name}_{when}"] = value = row[name] if row else None
             if value is None:
-                why = row["reasons"].get("risk_score", "unknown") if row else NOT_IN_SNAPSHOT
-                reasons[f"{name}_{when}"] = why
-        if name in NUMBERS:
-            one, other = told[f"{name}_before"], told[f"{name}_after"]
-            known = one is not None and other is not None
-            told[f"{name}_difference"] = round(other - one, NUMBERS[name]) if known else None
-    return {**told, "reasons": reasons}
+                reason = row["reasons"].get("risk_score", "unknown") if row else NOT_IN_SNAPSHOT
+                reasons[f"{name}_{when}"] = reason
+        if name in DIGITS:
+            old, new = entry[f"{name}_before"], entry[f"{name}_after"]
+            known = old is not None and new is not None
+            entry[f"{name}_difference"] = round(new - old, DIGITS[name]) if known else None
+    return {**entry, "reasons": reasons}
 
 
-def _side(run: int, row: Snapshot) -> dict[str, Any]:
-    said = row.document
+def _side(run: int, snapshot: Snapshot) -> dict[str, Any]:
+    document = snapshot.document
     return {
         "run": run,
-        "snapshot_id": row.id,
-        "digest": row.digest,
-        **{name: said[name] for name in ("issued_at", "origin", "data_as_of", "source")},
-        "data_digest": said["data"]["digest"],
-        "model_id": said["model"]["id"],
-        "model_digest": said["model"]["digest"],
-        "vigie": said["model"].get("vigie"),
-        "withdrawn_at": instant(row.withdrawn_at),
+        "snapshot_id": snapshot.id,
+        "digest": snapshot.digest,
+        **{name: document[name] for name in ("issued_at", "origin", "data_as_of", "source")},
+        "data_digest": document["data"]["digest"],
+        "model_id": document["model"]["id"],
+        "model_digest": document["model"]["digest"],
+        "vigie": document["model"].get("vigie"),
+        "withdrawn_at": instant(snapshot.withdrawn_at),
     }
 
 
 def _differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    same = {
+    equal = {
         "origin": old["origin"] == new["origin"],
         "data": old["data"]["digest"] == new["data"]["digest"],
         "model": old["model"]["digest"] == new["model"]["digest"],
         "vigie": old["model"].get("vigie") == new["model"].get("vigie"),
         "bands": old["bands"] == new["bands"],
     }
-    return [name for name, is_so in same.items() if not is_so]
+    return [name for name, same in equal.items() if not same]
 
 
-def _missing(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The ingests of one document that the other was made without."""
-    known = {ingest["id"] for ingest in there["data"]["ingests"]}
-    return [ingest for ingest in here["data"]["ingests"] if ingest["id"] not in known]
+def _missing(document: Mapping[str, Any], other: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the ingests of one document that the other does not have."""
+    known = {ingest["id"] for ingest in other["data"]["ingests"]}
+    return [ingest for ingest in document["data"]["ingests"] if ingest["id"] not in known]

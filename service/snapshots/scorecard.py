@@ -1,20 +1,17 @@
-"""The scorecard as everybody is told it: what verification has written, and which month is waited for.
-
-Made for the API and the page alike. It knows no web, and computes no score.
-"""
+"""The scorecard as the API and the page show it: the stored result of verification, and the next month to be scored."""
 
 from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
 
-from service.snapshots import read_model
-from service.snapshots.read_model import Served
+from service.snapshots import snapshot_view
+from service.snapshots.snapshot_view import SnapshotView
 from service.store.tables import scorecards
 from service.store.values import instant
 
 SERVED = "served"
-"""What the forecaster is called whose forecasts were served, whichever model that was."""
+"""The forecaster name of the forecasts that were served, whichever model made them."""
 
 EMPTY: dict[str, Any] = {
     "cases": 0,
@@ -29,15 +26,15 @@ EMPTY: dict[str, Any] = {
     "reliability": {"month_25": [], "three_months": []},
     "pit": {"all": {"cases": 0, "shares": None}, "active": {"cases": 0, "shares": None}},
 }
-"""A scorecard on which nothing stands yet."""
+"""A scorecard without any scored forecast."""
 
 NO_OUTCOME = "no_outcome_yet"
 
 
-def payload(connection: sa.Connection, served: Served) -> dict[str, Any]:
-    """The scorecard of the region, realm and outcome in service, under the particulars of the snapshot in service."""
-    said = served.document
-    same = [scorecards.c[name] == said[name] for name in ("region", "simulated", "outcome")]
+def payload(connection: sa.Connection, view: SnapshotView) -> dict[str, Any]:
+    """Return the newest scorecard for the region, outcome and kind of data of the snapshot in service."""
+    snapshot = view.document
+    same = [scorecards.c[name] == snapshot[name] for name in ("region", "simulated", "outcome")]
     newest = sa.select(scorecards).where(*same).order_by(scorecards.c.id.desc()).limit(1)
     row = connection.execute(newest).one_or_none()
     data = {**EMPTY, "incomplete": [], **(row.document if row else {})}
@@ -45,21 +42,21 @@ def payload(connection: sa.Connection, served: Served) -> dict[str, Any]:
         "data": {
             **data,
             "updated_at": instant(row.at) if row else None,
-            "next": _next(said["origin"]),
-            "challenger": said.get("shadow"),
+            "next": _next_month(snapshot["origin"]),
+            "challenger": snapshot.get("shadow"),
             "reasons": {} if data["cases"] else {"forecasters": NO_OUTCOME},
         },
-        **read_model.meta(served),
+        **snapshot_view.meta(view),
     }
 
 
-def _next(origin: str) -> dict[str, str]:
-    """The first month that the newest snapshot forecasts, and the first day on which it is over."""
+def _next_month(origin: str) -> dict[str, str]:
+    """Return the first month after the origin, and the first day after that month."""
     first = date.fromisoformat(f"{origin}-01")
-    month, after = (_later(first, months) for months in (1, 2))
+    month, after = (_add_months(first, months) for months in (1, 2))
     return {"month": f"{month:%Y-%m}", "not_before": after.isoformat()}
 
 
-def _later(day: date, months: int) -> date:
-    years, place = divmod(day.month - 1 + months, 12)
-    return day.replace(year=day.year + years, month=place + 1)
+def _add_months(day: date, months: int) -> date:
+    years, month_index = divmod(day.month - 1 + months, 12)
+    return day.replace(year=day.year + years, month=month_index + 1)

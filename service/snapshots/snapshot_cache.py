@@ -1,7 +1,7 @@
-"""The documents of snapshots, as they are read again and again: parsed once, for as long as they are in use.
+"""Snapshots with their documents, which are parsed once and cached.
 
-What is issued is never altered, and a document's digest covers all of it; so one that is known by number and digest is
-not read anew. It is shared by all who ask for it, and nobody may change it. It knows nothing of what documents say.
+A document is about half a megabyte and never changes, and its digest covers all of it. So a cached document with the
+same number and digest is always right. All readers share it; nobody may change it.
 """
 
 import threading
@@ -14,13 +14,15 @@ import sqlalchemy as sa
 
 from service.store.tables import snapshots
 
-KEPT = 4
-"""How many documents of one store are kept: what is served now, and what is held against it."""
+SIZE = 4
+"""How many documents are cached per store: the one in service, and a few to compare it with."""
 
-_Known = OrderedDict[tuple[int, str], dict[str, Any]]
+_Documents = OrderedDict[tuple[int, str], dict[str, Any]]
 
-_known: "WeakKeyDictionary[sa.Engine, _Known]" = WeakKeyDictionary()
-_looking = threading.Lock()
+# Keyed by engine, so that tests and exports that open several stores never share documents; weak, so that a closed
+# store frees its documents.
+_cached: "WeakKeyDictionary[sa.Engine, _Documents]" = WeakKeyDictionary()
+_lock = threading.Lock()
 
 
 class Snapshot(NamedTuple):
@@ -35,24 +37,25 @@ class Snapshot(NamedTuple):
 
 
 def document(connection: sa.Connection, number: int, digest: str) -> dict[str, Any]:
-    """The document of the snapshot with this number and digest."""
-    with _looking:
-        known = _known.setdefault(connection.engine, OrderedDict())
-        if (found := known.get((number, digest))) is not None:
-            known.move_to_end((number, digest))
+    """Return the document of the snapshot with this number and digest. Do not change it."""
+    with _lock:
+        documents = _cached.setdefault(connection.engine, OrderedDict())
+        if (found := documents.get((number, digest))) is not None:
+            documents.move_to_end((number, digest))
             return found
+    # Read outside the lock: two readers may both read the same document, which is cheaper than waiting for each other.
     read: dict[str, Any] = connection.execute(
         sa.select(snapshots.c.document).where(snapshots.c.id == number, snapshots.c.digest == digest)
     ).scalar_one()
-    with _looking:
-        known[number, digest] = read
-        while len(known) > KEPT:
-            known.popitem(last=False)
+    with _lock:
+        documents[number, digest] = read
+        while len(documents) > SIZE:
+            documents.popitem(last=False)
     return read
 
 
 def snapshot(connection: sa.Connection, number: int | None) -> Snapshot | None:
-    """The snapshot with this number, withdrawn or not."""
+    """Return the snapshot with this number, withdrawn or not."""
     facts = [snapshots.c[name] for name in Snapshot._fields if name != "document"]
     row = connection.execute(sa.select(*facts).where(snapshots.c.id == number)).mappings().one_or_none()
     return None if row is None else Snapshot(**row, document=document(connection, row["id"], row["digest"]))

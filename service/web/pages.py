@@ -23,6 +23,7 @@ from service.drawing.language import DEFAULT, LOCALES, language
 from service.http.problems import Problem
 from service.http.request_context import ReadSession, TaskRequired, request_session
 from service.snapshots import read_model, scorecard
+from service.snapshots.snapshot_view import SnapshotView
 from service.store import leases
 from service.web import explained, reference
 
@@ -149,10 +150,10 @@ def _as_of() -> str | None:
     return request.args.get("as_of") or None
 
 
-def _beside(session: ReadSession, served: read_model.Served, iso3: str | None = None) -> dict[str, Any]:
+def _beside(session: ReadSession, served: SnapshotView, iso3: str | None = None) -> dict[str, Any]:
     """What stands on a page beside the scores; the alerts are those of today, so that a past moment has none."""
     yesterday = (session.now - timedelta(days=1)).date().isoformat()
-    if served.past is not None:
+    if served.as_of is not None:
         return {"yesterday": yesterday, "alerts": None}
     return {"yesterday": yesterday, **_alerts(session, iso3)}
 

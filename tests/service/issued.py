@@ -340,7 +340,7 @@ class Issuer:
                     document=issued,
                 )
             )
-            history.keep(connection)
+            history.add_missing(connection)
             self._run(connection, at, "snapshot", number, None)
         return issued
 

@@ -32,7 +32,7 @@ from riskmodel.events.archive import Archive
 from riskmodel.home import Home
 from riskmodel.ingest import ingest
 from riskmodel.sources.monthly import MonthlyFile
-from service.snapshots import change_feed as followed
+from service.snapshots import change_feed
 from service.store.tables import changes, deliveries, jobs, runs, snapshots, transitions
 
 PATIENCE = 180.0
@@ -189,7 +189,7 @@ class Follower(threading.Thread):
             status, _, body = answer
             said = json.loads(body)
             if status == 200:
-                self.seen += [followed.cursor(change["cursor"], "MLI").after for change in said["data"]]
+                self.seen += [change_feed.cursor(change["cursor"], "MLI").after for change in said["data"]]
                 cursor = said["next"]
             elif not said["type"].endswith(":unreadable-store"):
                 self.breaches.append(f"{status} {body[:300]!r}")
@@ -221,7 +221,7 @@ class Listener(Follower):
             said = dict(part.decode().rstrip("\n").partition(": ")[::2] for part in block)
             self._place = said.get("id", self._place)
             if "data" in said:
-                self.seen.append(followed.cursor(said["id"], "MLI").after)
+                self.seen.append(change_feed.cursor(said["id"], "MLI").after)
             block = []
 
 

@@ -111,7 +111,7 @@ def test_no_text_of_a_source_is_run_by_a_spreadsheet(client: FlaskClient) -> Non
 @pytest.mark.parametrize("begins", ["=", "+", "-", "@", "\t", "\r", "\n"])
 def test_a_text_that_begins_as_a_formula_is_written_as_text_and_a_number_as_a_number(begins: str) -> None:
     text = f"{begins}1+1"
-    written = csv_format.text(("a", "b", "c", "d"), [(text, [text], {text: "why"}, -1.5), (None, [], True, 0)])
+    written = csv_format.write(("a", "b", "c", "d"), [(text, [text], {text: "why"}, -1.5), (None, [], True, 0)])
     first, second = csv.DictReader(io.StringIO(written, newline=""))
     assert first == {"a": f"'{text}", "b": f"'{text}", "c": f"'{text}=why", "d": "-1.5"}
     assert second == {"a": "", "b": "", "c": "true", "d": "0"}

@@ -150,7 +150,7 @@ def test_nothing_simulated_is_served_of_the_past_once_real_data_are_in(tmp_path:
     answer = client.get("/v1/scores?as_of=2023-01-11")
     assert (answer.status_code, answer.json["simulated"]) == (202, False)
     with home.store.reading() as connection:
-        found = as_of.issued(connection, load(home.home), simulated=True, when=TODAY)
+        found = as_of.issued_snapshot(connection, load(home.home), simulated=True, moment=TODAY)
     assert found is not None
 
 
@@ -186,7 +186,7 @@ def test_the_question_of_a_day_does_not_change_with_what_is_learned_after_it(
     when = moment(day.isoformat(), TODAY)
     first = [_known("0001", "20.1", "2020-06-01"), _known("0002", None, "2020-12-01")]
     manifest.write(home.archive, tuple(first))
-    asked = as_of.question(home, load(home), when, simulated=False)
+    asked = as_of.recompute_request(home, load(home), when, simulated=False)
     ingests = list(first)
     for number, (days, what) in enumerate(later, start=3):
         then = when + timedelta(days=days)
@@ -196,7 +196,7 @@ def test_the_question_of_a_day_does_not_change_with_what_is_learned_after_it(
             release = f"{then.year % 100 + 1}.1" if what == "release" else None
             ingests.append(_known(f"{number:04d}", release, then.date().isoformat()))
     manifest.write(home.archive, tuple(ingests))
-    assert as_of.question(home, load(home), when, simulated=False) == asked
+    assert as_of.recompute_request(home, load(home), when, simulated=False) == asked
 
 
 def _known(number: str, release: str | None, day: str) -> manifest.Ingest:

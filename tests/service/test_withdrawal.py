@@ -12,7 +12,8 @@ from riskmodel.errors import BadInput
 from service.alerts import lifecycle, rules
 from service.jobs.withdrawal import Withdrawn, withdraw
 from service.settings import load
-from service.snapshots import read_model
+from service.snapshots import snapshot_view
+from service.snapshots.snapshot_view import SnapshotView
 from service.store.tables import deliveries, runs, snapshots
 
 RULES = rules.parse(
@@ -58,9 +59,9 @@ def rows(issuer: Issuer, table: sa.Table) -> list[Any]:
         return list(connection.execute(sa.select(table)).all())
 
 
-def served(issuer: Issuer) -> read_model.Served | None:
+def served(issuer: Issuer) -> SnapshotView | None:
     with issuer.store.reading() as connection:
-        return read_model.served(connection, load(issuer.home), simulated=False, now=LATER)
+        return snapshot_view.in_service(connection, load(issuer.home), simulated=False, now=LATER)
 
 
 def firing(issuer: Issuer) -> list[str]:
@@ -72,9 +73,9 @@ def test_the_one_before_is_in_service_again_and_alerts_stand_as_it_says(wrong: I
     before = rows(wrong, snapshots)[1]
     assert sorted(firing(wrong)) == ["BFA", "MLI", "NER"]
     assert withdraw(wrong.store, RULES, 2, "a file of another country", LATER) == Withdrawn(("duty",), 2, 1)
-    now_served = served(wrong)
-    assert now_served is not None
-    assert now_served.id == 1
+    view = served(wrong)
+    assert view is not None
+    assert view.id == 1
     assert firing(wrong) == []
     kept = rows(wrong, snapshots)[1]
     assert (kept.withdrawn_at, kept.withdrawn_why) == (LATER, "a file of another country")

@@ -1,0 +1,218 @@
+"""A snapshot as seen at one moment: the age and status of its data, and the keys that every payload shares.
+
+The API, the pages and the command line use it. It reads the store only; it knows nothing of HTTP.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from riskmodel import geography
+from service.settings import Settings
+from service.snapshots import snapshot_cache
+from service.snapshots.snapshot_cache import Snapshot
+from service.store.tables import runs, snapshots
+from service.store.values import instant
+
+SUCCESSFUL = ("snapshot", "unchanged")
+"""The statuses of a run that read the data and succeeded."""
+
+NOT_IN_SNAPSHOT = "not_in_snapshot"
+"""The reason for a value that an older Vigie did not put into its snapshots."""
+
+SNAPSHOT_KEYS = (
+    "snapshot_id",
+    "digest",
+    "issued_at",
+    "data_as_of",
+    "origin",
+    "outcome",
+    "source",
+    "model_id",
+    "completeness",
+    "status",
+    "data_age_days",
+)
+"""The keys of every payload that are null where there is no snapshot."""
+
+AS_OF_KEYS = ("as_of", "basis", "computed_at", "vigie")
+"""The keys that a payload about a past moment has in addition."""
+
+Status = Literal["fresh", "late", "stale"]
+
+
+@dataclass(frozen=True)
+class AsOf:
+    """A past moment, and whether its snapshot was issued then or recomputed later."""
+
+    moment: datetime
+    basis: Literal["issued", "recomputed"]
+    computed_at: datetime | None
+
+
+@dataclass(frozen=True)
+class SnapshotView:
+    """A snapshot as seen at the moment `now`. Every payload is made from one.
+
+    `as_of` is set for a past moment; `now` is that moment then. `id` is None for a recomputed snapshot, which was never
+    issued. `failing` is true if the newest finished run failed: data that has come in since is not in the snapshot.
+    """
+
+    id: int | None
+    digest: str
+    document: dict[str, Any]
+    settings: Settings
+    now: datetime
+    next_run_at: datetime | None
+    as_of: AsOf | None = None
+    failing: bool = False
+
+    @property
+    def countries(self) -> list[dict[str, Any]]:
+        """The countries' scores: highest risk first, unknown last, then by name."""
+        return sorted(
+            self.document["countries"],
+            key=lambda row: (
+                row["risk_score"] is None,
+                -(row["risk_score"] or 0.0),
+                geography.country(row["location_code"]).name(),
+            ),
+        )
+
+    @property
+    def data_age_days(self) -> int:
+        """Days since the last day of the origin month [days]."""
+        return (self.now.astimezone(UTC).date() - date.fromisoformat(self.document["data_as_of"])).days
+
+    @property
+    def status(self) -> Status:
+        """Age of the data as a word; never `fresh` while runs fail. The age of the snapshot does not count."""
+        if self.data_age_days > self.settings.stale_after_days:
+            return "stale"
+        return "late" if self.failing or self.data_age_days > self.settings.late_after_days else "fresh"
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the next run should have ended already. If so, the scheduler has probably stopped."""
+        grace = timedelta(seconds=self.settings.recompute_deadline_seconds)
+        return self.next_run_at is not None and self.now > self.next_run_at + grace
+
+
+def in_service(connection: sa.Connection, settings: Settings, *, simulated: bool, now: datetime) -> SnapshotView | None:
+    """Return the newest snapshot of the settings' region that is not withdrawn, of real or simulated data."""
+    row = connection.execute(
+        sa.select(snapshots.c.id, snapshots.c.digest)
+        .where(
+            snapshots.c.region == settings.region,
+            snapshots.c.simulated == simulated,
+            snapshots.c.withdrawn_at.is_(None),
+        )
+        .order_by(snapshots.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    if row is None:
+        return None
+    document = snapshot_cache.document(connection, row.id, row.digest)
+    due, failing = next_run_at(connection, settings), newest_run_failed(connection, settings)
+    return SnapshotView(row.id, row.digest, document, settings, now, due, failing=failing)
+
+
+def view_of(snapshot: Snapshot, settings: Settings, now: datetime, next_run_at: datetime | None) -> SnapshotView:
+    """Return any snapshot, withdrawn or not, as seen at `now`."""
+    return SnapshotView(snapshot.id, snapshot.digest, snapshot.document, settings, now, next_run_at)
+
+
+def next_run_at(connection: sa.Connection, settings: Settings) -> datetime | None:
+    """Return when the next run is expected: one interval after the last one started. None before the first run."""
+    last = connection.scalar(sa.select(sa.func.max(runs.c.started_at)).where(runs.c.region == settings.region))
+    return None if last is None else last + timedelta(minutes=settings.recompute_every_minutes)
+
+
+def last_success_at(connection: sa.Connection, settings: Settings) -> datetime | None:
+    """Return when a run last succeeded, with a new snapshot or without."""
+    succeeded = (runs.c.region == settings.region) & runs.c.status.in_(SUCCESSFUL)
+    moment: datetime | None = connection.scalar(sa.select(sa.func.max(runs.c.finished_at)).where(succeeded))
+    return moment
+
+
+def newest_run_failed(connection: sa.Connection, settings: Settings) -> bool:
+    """Return whether the newest finished run failed."""
+    finished = sa.select(runs.c.status).where(runs.c.region == settings.region, runs.c.finished_at.is_not(None))
+    status: str | None = connection.scalar(finished.order_by(runs.c.id.desc()).limit(1))
+    return status is not None and status not in SUCCESSFUL
+
+
+def meta(view: SnapshotView, iso3: str | None = None, reasons: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the keys of every payload: which snapshot, from which data, by which model, how old, real or simulated.
+
+    Completeness is that of the country `iso3`, or of the least complete country of the region. `reasons` are those of
+    the payload's own keys.
+    """
+    document = view.document
+    completeness, completeness_reason = _completeness(document, iso3)
+    past, past_reasons = as_of_meta(view)
+    return {
+        "region": document["region"],
+        "snapshot_id": view.id,
+        "digest": view.digest,
+        "issued_at": document.get("issued_at"),
+        "data_as_of": document["data_as_of"],
+        "origin": document["origin"],
+        "outcome": document["outcome"],
+        "source": document["source"],
+        "model_id": document["model"]["id"],
+        "completeness": completeness,
+        "status": view.status,
+        "data_age_days": view.data_age_days,
+        "simulated": document["simulated"],
+        "next_run_at": instant(view.next_run_at),
+        **past,
+        "reasons": {
+            **({"completeness": completeness_reason} if completeness_reason else {}),
+            **past_reasons,
+            **(reasons or {}),
+        },
+    }
+
+
+def meta_without_snapshot(
+    settings: Settings, next_run_at: datetime | None, *, simulated: bool | None
+) -> dict[str, Any]:
+    """Return the keys of every payload where there is no snapshot: null, with a reason."""
+    return {
+        "region": settings.region,
+        **dict.fromkeys(SNAPSHOT_KEYS),
+        "simulated": simulated,
+        "next_run_at": instant(next_run_at),
+        "reasons": {"snapshot_id": "no_snapshot"},
+    }
+
+
+def as_of_meta(view: SnapshotView) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the keys that only a payload about a past moment has, and the reasons for those that are null."""
+    if view.as_of is None:
+        return {}, {}
+    keys = {
+        "as_of": instant(view.as_of.moment),
+        "basis": view.as_of.basis,
+        "computed_at": instant(view.as_of.computed_at),
+        "vigie": view.document["model"].get("vigie"),
+    }
+    unknown = ("computed_at",) if view.as_of.basis == "issued" else ("snapshot_id", "issued_at")
+    reasons = {"next_run_at": "past", **dict.fromkeys(unknown, view.as_of.basis)}
+    return keys, reasons if keys["vigie"] else {**reasons, "vigie": NOT_IN_SNAPSHOT}
+
+
+def _completeness(document: Mapping[str, Any], iso3: str | None) -> tuple[dict[str, Any] | None, str | None]:
+    """Return the completeness of a country or of the least complete one, or the reason why none is known."""
+    rows = [row for row in document["countries"] if iso3 in (None, row["location_code"])]
+    known = [row for row in rows if row.get("completeness")]
+    if known:
+        least = min(known, key=lambda row: row["completeness"]["value"])
+        return {"location_code": least["location_code"], **least["completeness"]}, None
+    reasons = [row["reasons"].get("completeness", NOT_IN_SNAPSHOT) for row in rows]
+    # A country without data says nothing about the region: any other reason is more useful.
+    return None, next((reason for reason in reasons if reason != "no_history"), "no_history")
