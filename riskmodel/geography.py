@@ -22,6 +22,9 @@ from riskmodel.errors import BadInput
 
 EARTH_RADIUS = 6371.0088  # [km], the mean radius of the WGS 84 ellipsoid
 
+WHOLE_REGION = "*"
+"""Location code of what concerns a region as a whole."""
+
 
 @dataclass(frozen=True)
 class Country:

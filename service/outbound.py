@@ -35,8 +35,22 @@ RESERVED = (
 """Networks that `is_global` of the standard library calls global in some versions of Python, and that we refuse."""
 
 
+NOT_SENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.UnsupportedProtocol,
+    httpx2.LocalProtocolError,
+    httpx2.InvalidURL,
+)
+"""Failures before the first byte of a request."""
+
+
 class RequestFailed(Exception):
-    """A request got no response. The text never contains the URL, because a URL can contain a token."""
+    """A request got no response. `sent`: the receiver may have got it. The text has no URL, which can hold a token."""
+
+    def __init__(self, reason: str, *, sent: bool) -> None:
+        super().__init__(reason)
+        self.sent = sent
 
 
 class AddressRefused(httpx2.ConnectError):
@@ -81,9 +95,10 @@ def request_status(
     try:
         return asyncio.run(send())
     except TimeoutError:
-        raise RequestFailed(f"no response within {deadline_seconds:g} s") from None
+        raise RequestFailed(f"no response within {deadline_seconds:g} s", sent=True) from None
     except (httpx2.HTTPError, httpx2.InvalidURL) as failure:
-        raise RequestFailed(f"{type(failure).__name__}: {failure}") from None
+        sent = not isinstance(failure, NOT_SENT)
+        raise RequestFailed(f"{type(failure).__name__}: {failure}", sent=sent) from None
 
 
 class GuardedTransport(httpx2.AsyncBaseTransport):

@@ -36,11 +36,12 @@ for _name in ("httpx2", "httpcore2"):  # they log whole URLs, and a receiver's U
 
 
 class DeliveryError(Exception):
-    """A delivery failed. `permanent` is true if the receiver refused the message for good."""
+    """A delivery failed. `permanent`: the receiver refused the message for good. `maybe_received`: it may have it."""
 
-    def __init__(self, reason: str, *, permanent: bool = False) -> None:
+    def __init__(self, reason: str, *, permanent: bool = False, maybe_received: bool = False) -> None:
         super().__init__(reason)
         self.permanent = permanent
+        self.maybe_received = maybe_received
 
 
 def send(
@@ -83,7 +84,7 @@ def send_webhook(
     try:
         status = _request("POST", str(route.url), headers, body.encode(), allowed)
     except RequestFailed as failure:
-        raise DeliveryError(str(failure)) from None
+        raise DeliveryError(str(failure), maybe_received=failure.sent) from None
     if not 200 <= status < 300:
         raise DeliveryError(f"the receiver answered {status}", permanent=status == HTTPStatus.GONE)
 
@@ -120,8 +121,10 @@ def send_email(route: EmailRoute, delivery_id: str, payload: Mapping[str, Any], 
         email = _email(route, delivery_id, payload, now)
     except ValueError as failure:
         raise DeliveryError(f"an address of the route is not valid: {failure}") from None
+    sending = False
     try:
         with _session(route) as smtp:
+            sending = True
             refused = smtp.send_message(email)
     except smtplib.SMTPRecipientsRefused as failure:
         raise _recipients_refused(failure.recipients, len(failure.recipients)) from None
@@ -130,7 +133,7 @@ def send_email(route: EmailRoute, delivery_id: str, payload: Mapping[str, Any], 
         reply = _reply(failure.smtp_code, failure.smtp_error)
         raise DeliveryError(f"{type(failure).__name__}: {reply}", permanent=permanent) from None
     except (OSError, smtplib.SMTPException) as failure:
-        raise DeliveryError(f"{type(failure).__name__}: {failure}") from None
+        raise DeliveryError(f"{type(failure).__name__}: {failure}", maybe_received=sending) from None
     if refused:
         raise _recipients_refused(refused, len(route.to))
 
@@ -193,6 +196,7 @@ def _recipients_refused(refused: Mapping[str, tuple[int, bytes]], recipients: in
     return DeliveryError(
         f"{len(refused)} of {recipients} recipients refused: {replies}",
         permanent=all(code >= 500 for code, _ in refused.values()),
+        maybe_received=len(refused) < recipients,  # the others have the e-mail
     )
 
 

@@ -1,27 +1,28 @@
-"""The life-cycle of each alert, ok → pending → firing → resolved, and its rows: states, transitions, what must be told.
+"""Life-cycle of an alert (ok → pending → firing → resolved), and its rows: states, transitions and messages.
 
-`step` is the whole logic, without a database; `evaluate` runs it inside the transaction of the run that found the
-values, so that a state, its change and the message about it stand or fall together. Nothing is sent from here.
+`next_state` is the whole logic and uses no database. `evaluate` applies it in the transaction of the run that computed
+the values, so that a state, its transition and its message are written together or not at all. It sends nothing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from riskmodel.geography import WHOLE_REGION
 from service.alerts import outbox, wording
 from service.alerts.rules import REGION_METRIC, Rule
 from service.snapshots import change_feed
-from service.store.tables import alert_states, transitions
+from service.store.tables import alert_states, deliveries, transitions
 from service.store.values import instant
 
 OK, PENDING, FIRING, RESOLVED = "ok", "pending", "firing", "resolved"
 
 SEVEREST_FIRST = ("severe", "warning", "info")
 
-SHOWN = (
+LISTED_KEYS = (
     "rule",
     "severity",
     "title",
@@ -35,14 +36,14 @@ SHOWN = (
     "headline",
     "text",
 )
-"""What a list of firing alerts takes over from the moment each fired."""
+"""Keys that the list of firing alerts copies from the transition to firing."""
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where one alert stands. `origins` counts those at or beyond `fire_at`; `last_origin` is the newest of them.
+class AlertState:
+    """State of one alert. `origins` counts the origins at or above `fire_at`, and `last_origin` is the newest of them.
 
-    Of a resolved alert `last_origin` is the origin that resolved it.
+    In the state `resolved`, `last_origin` is the origin that resolved the alert.
     """
 
     state: str = OK
@@ -60,21 +61,28 @@ class Reading:
     reason: str | None
 
 
-def step(standing: Standing, rule: Rule, value: float | None, origin: str) -> Standing:
-    """The next standing of an alert whose metric reads `value` at `origin` (YYYY-MM).
+class Transition(NamedTuple):
+    """A change of state: its document, and the id of the transition that led to the state before, if any."""
 
-    An unknown value changes nothing. The same origin read again counts once, and one known value below `fire_at` ends
-    the count. An alert that was resolved says so until a later origin.
+    document: dict[str, Any]
+    previous_id: int | None
+
+
+def next_state(current: AlertState, rule: Rule, value: float | None, origin: str) -> AlertState:
+    """Return the next state of an alert whose metric has this value at `origin` (YYYY-MM).
+
+    An unknown value changes nothing. An origin that is read again counts once. A value below `fire_at` ends the count.
+    A resolved alert stays so until a later origin, so that a recompute of the same month does not hide it.
     """
     if value is None:
-        return standing
-    if standing.state == FIRING:
-        return standing if value >= rule.clear_at else Standing(RESOLVED, 0, origin)
-    seen = standing.last_origin or ""
+        return current
+    if current.state == FIRING:
+        return current if value >= rule.clear_at else AlertState(RESOLVED, 0, origin)
+    last_origin = current.last_origin or ""
     if value < rule.fire_at:
-        return standing if standing.state == RESOLVED and origin <= seen else Standing()
-    origins = standing.origins + (origin > seen) if standing.origins else 1
-    return Standing(FIRING if origins >= rule.for_origins else PENDING, origins, max(origin, seen))
+        return current if current.state == RESOLVED and origin <= last_origin else AlertState()
+    origins = current.origins + (origin > last_origin) if current.origins else 1
+    return AlertState(FIRING if origins >= rule.for_origins else PENDING, origins, max(origin, last_origin))
 
 
 def evaluate(
@@ -89,28 +97,29 @@ def evaluate(
     causes: Sequence[str],
     first: bool,
 ) -> list[dict[str, Any]]:
-    """Bring every alert of a region up to a snapshot and the clock; return what changed, as its transitions say it.
+    """Update all alerts of a region from a snapshot and the clock, in the run's transaction. Return the transitions.
 
-    For every run, inside its transaction; a run that made no snapshot gives the one in service and no `causes` (which
-    are keys of `words.CAUSES`). Every change is a transition. An alert that fires or is resolved is one delivery by its
-    rule's route; on the `first` snapshot of a region on its kind of data, one summary goes by each route instead.
-    `data_age_days` [days] is the age of the end of the origin month.
+    A run that issued no snapshot passes the one in service and no `causes` (keys of `wording.CAUSES`). An alert that
+    fires or is resolved gives one message by the route of its rule. The `first` snapshot of a region on real or on
+    simulated data gives one summary by each route instead. `data_age_days` [days] is the age of the end of the origin
+    month.
     """
     facts = {key: document[key] for key in ("region", "simulated", "outcome", "origin", "data_as_of")}
     facts |= {"run_id": run_id, "snapshot_id": snapshot_id, "at": instant(now)}
-    ours = (alert_states.c.region == facts["region"]) & (alert_states.c.simulated == facts["simulated"])
-    before = {(row.rule, row.location_code): row for row in connection.execute(sa.select(alert_states).where(ours))}
+    of_region = (alert_states.c.region == facts["region"]) & (alert_states.c.simulated == facts["simulated"])
+    rows = connection.execute(sa.select(alert_states).where(of_region))
+    before = {(row.rule, row.location_code): row for row in rows}
 
     states, changes = [], []
     for reading in _readings(rules, document, data_age_days):
         row = before.pop((reading.rule.name, reading.location_code), None)
-        was = Standing(row.state, row.origins, row.last_origin) if row else Standing()
-        new = step(was, reading.rule, reading.value, facts["origin"])
+        old = AlertState(row.state, row.origins, row.last_origin) if row else AlertState()
+        new = next_state(old, reading.rule, reading.value, facts["origin"])
         since, transition_id = (row.since, row.transition_id) if row else (now, None)
-        if new.state != was.state:
-            change = _change(reading, was.state, new.state, facts, ("first",) if first else causes)
+        if new.state != old.state:
+            change = _change(reading, old.state, new.state, facts, ("first",) if first else causes)
+            changes.append(Transition(change, transition_id))
             since, transition_id = now, _record(connection, change, now)
-            changes.append(change)
         states.append(
             {
                 "region": facts["region"],
@@ -124,27 +133,27 @@ def evaluate(
                 **asdict(new),
             }
         )
-    for row in before.values():
+    for row in before.values():  # no rule reads these any more
         if row.state in (PENDING, FIRING):
-            change = _withdrawal(connection, row, facts)
+            change = _end_without_rule(connection, row, facts)
+            changes.append(Transition(change, row.transition_id))
             _record(connection, change, now)
-            changes.append(change)
-    connection.execute(sa.delete(alert_states).where(ours))
+    connection.execute(sa.delete(alert_states).where(of_region))
     if states:
         connection.execute(sa.insert(alert_states), states)
 
     if first:
-        _tell_at_once(connection, rules, changes, facts, now)
+        _enqueue_summaries(connection, rules, changes, facts, now)
     else:
-        _tell_each(connection, changes, now)
-    return changes
+        _enqueue_messages(connection, changes, now)
+    return [change.document for change in changes]
 
 
 def firing(connection: sa.Connection, region: str, simulated: bool) -> list[dict[str, Any]]:
-    """The alerts that fire now, severest first, then the longest standing.
+    """Return the firing alerts: the severest first, then those that have fired longest.
 
-    `value` is as last read; where it is null, `reason` says why. `since_origin`, `causes`, `headline` and `text` are of
-    the moment the alert fired.
+    `value` is the last value; if it is null, `reason` says why. `since_origin`, `causes`, `headline` and `text` are
+    those of the moment when the alert fired.
     """
     rows = connection.execute(
         sa.select(alert_states.c.since, alert_states.c.value, alert_states.c.reason, transitions.c.document)
@@ -154,7 +163,7 @@ def firing(connection: sa.Connection, region: str, simulated: bool) -> list[dict
     )
     alerts = [
         {
-            **{key: row.document[key] for key in SHOWN},
+            **{key: row.document[key] for key in LISTED_KEYS},
             "value": row.value,
             "reason": row.reason,
             "since": instant(row.since),
@@ -168,7 +177,7 @@ def firing(connection: sa.Connection, region: str, simulated: bool) -> list[dict
 def _readings(rules: Sequence[Rule], document: Mapping[str, Any], data_age_days: float) -> Iterator[Reading]:
     for rule in rules:
         if rule.metric == REGION_METRIC:
-            yield Reading(rule, wording.REGION, data_age_days, None)
+            yield Reading(rule, WHOLE_REGION, data_age_days, None)
             continue
         for country in document["countries"]:
             if rule.countries is None or country["location_code"] in rule.countries:
@@ -203,14 +212,14 @@ def _change(
 
 
 def _causes(rule: Rule, to_state: str, causes: Sequence[str]) -> list[str]:
-    """Why an alert changed: data grows old by the clock alone, and what reads anew in an old snapshot is a rule."""
+    """Return why an alert changed. Only the clock makes data too old, and only a rule changes an alert on old data."""
     if rule.metric == REGION_METRIC and to_state == FIRING and "first" not in causes:
         return ["clock"]
     return list(causes) or ["rules"]
 
 
-def _withdrawal(connection: sa.Connection, row: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The end of an alert whose rule is gone or no longer asks about its location, told by the route it had."""
+def _end_without_rule(connection: sa.Connection, row: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """End an alert whose rule is gone or no longer covers its location. The message goes by the route that it had."""
     last = connection.execute(
         sa.select(transitions.c.document).where(transitions.c.id == row.transition_id)
     ).scalar_one()
@@ -234,26 +243,55 @@ def _record(connection: sa.Connection, change: Mapping[str, Any], now: datetime)
     return transition_id
 
 
-def _tell_each(connection: sa.Connection, changes: Sequence[Mapping[str, Any]], now: datetime) -> None:
-    for change in changes:
-        if change["route"] and change["to_state"] in (FIRING, RESOLVED):
-            outbox.post(connection, route=change["route"], kind=change["to_state"], data=_payload(change), now=now)
+def _enqueue_messages(connection: sa.Connection, changes: Sequence[Transition], now: datetime) -> None:
+    for change, previous_id in changes:
+        if not change["route"] or change["to_state"] not in (FIRING, RESOLVED):
+            continue
+        announcement = _announcement(connection, previous_id) if change["to_state"] == RESOLVED else None
+        if announcement and announcement.status == "dismissed" and not announcement.maybe_received:
+            continue  # nobody was told that the alert fires, so nobody is told that it ends
+        outbox.enqueue(
+            connection,
+            route=change["route"],
+            kind=change["to_state"],
+            data=_message_data(change),
+            now=now,
+            follows=announcement.id if announcement else None,
+        )
 
 
-def _tell_at_once(
+def _announcement(connection: sa.Connection, transition_id: int | None) -> sa.Row[Any] | None:
+    """Return the message that announced a transition to firing, alone or in a summary; None if there is none (any
+    more)."""
+    transition = connection.execute(sa.select(transitions).where(transitions.c.id == transition_id)).one_or_none()
+    if transition is None:
+        return None
+    of_run = (deliveries.c.run_id == transition.run_id) & (deliveries.c.created_at == transition.at)
+    alert = (transition.rule, transition.location_code)
+    for message in connection.execute(sa.select(deliveries).where(of_run, deliveries.c.kind.in_((FIRING, "summary")))):
+        data = message.document["data"]
+        listed = data["alerts"] if message.kind == "summary" else [data]
+        if any((entry["rule"], entry["location_code"]) == alert for entry in listed):
+            return message
+    return None
+
+
+def _enqueue_summaries(
     connection: sa.Connection,
     rules: Sequence[Rule],
-    changes: Sequence[Mapping[str, Any]],
+    changes: Sequence[Transition],
     facts: Mapping[str, Any],
     now: datetime,
 ) -> None:
-    """One summary by each route that a rule names, also where nothing fires: it shows that the route carries."""
+    """Add one summary for each route that a rule names, even if nothing fires: it shows that the route works."""
     for route in sorted({rule.route for rule in rules if rule.route}):
-        alerts = [_payload(c) for c in changes if c["route"] == route and c["to_state"] == FIRING]
-        summary = {**facts, "name": wording.name(wording.REGION, facts["region"]), "alerts": alerts}
-        outbox.post(connection, route=route, kind="summary", data=summary | wording.summary(summary), now=now)
+        alerts = [
+            _message_data(change) for change, _ in changes if change["route"] == route and change["to_state"] == FIRING
+        ]
+        summary = {**facts, "name": wording.name(WHOLE_REGION, facts["region"]), "alerts": alerts}
+        outbox.enqueue(connection, route=route, kind="summary", data=summary | wording.summary(summary), now=now)
 
 
-def _payload(change: Mapping[str, Any]) -> dict[str, Any]:
-    """What a receiver is told of a change: all of it but the name that its route has here."""
+def _message_data(change: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a receiver gets of a transition: everything except the name that its route has in our settings."""
     return {key: value for key, value in change.items() if key != "route"}

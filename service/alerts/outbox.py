@@ -1,7 +1,8 @@
-"""The outbox: a row for each message to somebody, claimed, sent, and tried again until it did or was given up.
+"""Outbox: one row for each message to a receiver, claimed by a sender, sent, and tried again until it is delivered.
 
-A row exists before anything is sent. A sender claims it by compare-and-set and for a limited time, so two senders are
-safe and a sender that dies loses nothing: the message goes again under the same id. What it means is not known here.
+The row is written before anything is sent, in the transaction of the change that it announces. A sender claims a row by
+compare-and-set for a limited time, so two senders never work on one row at once. If a sender dies, another one sends
+the message again under the same id. This module does not know what a message means.
 """
 
 import logging
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 import sqlalchemy as sa
 
 from service.alerts import channels, wording
+from service.alerts.backoff import MAX_ATTEMPTS, longest_delay, retry_delay
 from service.alerts.channels import DeliveryError
 from service.settings import EmailRoute, Settings, WebhookRoute
 from service.store.database import Store
@@ -23,44 +25,50 @@ from service.store.tables import deliveries
 from service.store.values import instant
 
 LEASE = timedelta(minutes=5)
-"""How long a claim holds; far longer than any channel may take."""
+"""How long a claim lasts. It is ten times longer than the deadline of a delivery, so that no sender outlives its
+claim."""
 
-ATTEMPTS = 16
-FIRST_WAIT = timedelta(seconds=30)
-GROWTH = 3
-LONGEST_WAIT = timedelta(hours=8)
-JITTER = 0.2
-"""Waits of 30 s, three times longer after each failure, at most 8 h, each ± 20 %: sixteen attempts in three days."""
+CLOCK_SKEW = timedelta(minutes=1)
+"""How far the clocks of two machines can differ."""
 
-SKEW = timedelta(minutes=1)
-"""How far the clocks of two machines may be apart."""
-
-LONGEST_ERROR = 500
+MAX_ERROR_LENGTH = 500
 
 NO_ROUTE = "the settings have no route of this name"
 
 Clock: TypeAlias = Callable[[], datetime]
 Send: TypeAlias = Callable[[WebhookRoute | EmailRoute, str, Mapping[str, Any], datetime], None]
 
-TROUBLED = (deliveries.c.status == "failed") | ((deliveries.c.status == "waiting") & deliveries.c.error.is_not(None))
+UNDELIVERED = (deliveries.c.status == "failed") | ((deliveries.c.status == "waiting") & deliveries.c.error.is_not(None))
+"""Messages that are given up, or that wait after at least one failure."""
 
-_LOG = logging.getLogger(__name__)
-_RNG = random.SystemRandom()
+RECEIVED = (deliveries.c.status == "sent") | deliveries.c.maybe_received
+"""Messages that the receiver has, or may have."""
+
+log = logging.getLogger(__name__)
+_rng = random.SystemRandom()
 
 
-class Outcome(NamedTuple):
-    """What came of one attempt: `sent`, `retry` or `failed`, and the error where it was not sent."""
+class AttemptResult(NamedTuple):
+    """Result of one attempt: `sent`, `retry` or `failed`, and the error unless it was sent."""
 
     status: str
     error: str | None = None
 
 
-def post(
-    connection: sa.Connection, *, route: str, kind: str, data: Mapping[str, Any], now: datetime, claimed: bool = False
+def enqueue(
+    connection: sa.Connection,
+    *,
+    route: str,
+    kind: str,
+    data: Mapping[str, Any],
+    now: datetime,
+    follows: str | None = None,
+    claimed: bool = False,
 ) -> str:
-    """Put one message into the outbox, in the caller's transaction, and return the id that every attempt will carry.
+    """Add a message to the outbox in the caller's transaction. Return its id, which all attempts carry.
 
-    `claimed` keeps other senders off it for the length of a claim: its sender is the caller.
+    `follows` is the id of an earlier message without which this one makes no sense. `claimed` reserves the message for
+    the caller, who sends it at once.
     """
     delivery_id = f"msg_{uuid.uuid4().hex}"
     connection.execute(
@@ -73,17 +81,19 @@ def post(
             created_at=now,
             status="waiting",
             attempts=int(claimed),
+            maybe_received=claimed,
+            follows=follows,
             not_before=now + LEASE if claimed else now,
         )
     )
     return delivery_id
 
 
-def anything_due(store: Store, settings: Settings, now: datetime) -> bool:
-    """Whether `deliver_due` would find something to do."""
-    mine = _due(now) & deliveries.c.route.in_(list(settings.routes))
+def has_due(store: Store, settings: Settings, now: datetime) -> bool:
+    """Return whether `deliver_due` would find something to do."""
+    due = _is_due(now) & deliveries.c.route.in_(list(settings.routes))
     with store.reading() as connection:
-        found = sa.select(deliveries.c.id).where(mine | _unknown(settings)).limit(1)
+        found = sa.select(deliveries.c.id).where(due | _lacks_route(settings)).limit(1)
         return connection.execute(found).first() is not None
 
 
@@ -92,46 +102,45 @@ def deliver_due(
     settings: Settings,
     clock: Clock,
     send: Send | None = None,
-    rng: random.Random = _RNG,
+    rng: random.Random = _rng,
     ended: Callable[[], bool] = lambda: False,
 ) -> Counter[str]:
-    """Send what is due, oldest first, and count what came of it: `sent`, `retry`, `failed`.
+    """Send the messages that are due, oldest first, and count the results: `sent`, `retry`, `failed`.
 
-    A route that fails is left alone until the next call, so that one dead receiver cannot hold up the others. A message
-    for a route that the settings do not have waits, and says so. Once `ended` says so, no other message is begun.
+    After a failure the other messages of that route wait for the next call: a dead receiver must not delay the others.
+    A message whose route is not in the settings waits, and says so in its error. No message is started once `ended`
+    returns true.
     """
-    _say_unknown(store, settings)
-    due = sa.select(deliveries).where(_due(clock()))
+    _note_missing_routes(store, settings)
+    due = sa.select(deliveries).where(_is_due(clock()))
     with store.reading() as connection:
         rows = connection.execute(due.order_by(deliveries.c.created_at, deliveries.c.id)).all()
     counts: Counter[str] = Counter()
-    left_alone: set[str] = set()
+    failing: set[str] = set()
     for row in rows:
         if ended():
             break
-        if row.route in settings.routes and row.route not in left_alone and _claim(store, row, clock()):
-            outcome = _attempt(store, settings, row, row.attempts + 1, clock, send, rng)
-            counts[outcome.status] += 1
-            if outcome.status != "sent":
-                left_alone.add(row.route)
+        if row.route in settings.routes and row.route not in failing and _claim(store, row, clock()):
+            result = _attempt(store, settings, row, row.attempts + 1, clock, send, rng)
+            counts[result.status] += 1
+            if result.status != "sent":
+                failing.add(row.route)
     return counts
 
 
-def try_route(
-    store: Store, settings: Settings, route: str, clock: Clock, send: Send | None = None, rng: random.Random = _RNG
-) -> Outcome:
-    """Send a marked test by a route of the settings, at once and once only, as a row of the outbox like any other."""
+def send_test(store: Store, settings: Settings, route: str, clock: Clock, send: Send | None = None) -> AttemptResult:
+    """Send a test message by a route of the settings, once. It is a row of the outbox like any other."""
     with store.writing() as connection:
-        delivery_id = post(connection, route=route, kind="test", data=wording.test(route), now=clock(), claimed=True)
+        delivery_id = enqueue(connection, route=route, kind="test", data=wording.test(route), now=clock(), claimed=True)
         row = connection.execute(sa.select(deliveries).where(deliveries.c.id == delivery_id)).one()
-    return _attempt(store, settings, row, row.attempts, clock, send, rng)
+    return _attempt(store, settings, row, row.attempts, clock, send, _rng)
 
 
 def undelivered(connection: sa.Connection) -> list[dict[str, Any]]:
-    """Messages that did not get through, oldest first: given up (`failed`), or tried in vain so far (`waiting`).
+    """Return the messages that failed so far: `failed` is given up, `waiting` is tried again; oldest first.
 
-    Fit for anyone to read: `problem` is `no_route` or `not_taken`, and the error itself is the operator's (`errors`). A
-    failed test is not among them: whoever asked for it was told.
+    The list is public, so it has no errors, which can name hosts: `problem` is `no_route` or `not_taken`, and
+    `last_errors` has the rest. It leaves out failed tests, because the person who started a test has seen the error.
     """
     return [
         {
@@ -145,62 +154,66 @@ def undelivered(connection: sa.Connection) -> list[dict[str, Any]]:
             "not_before": instant(row.not_before) if row.status == "waiting" else None,
             "headline": row.document["data"]["headline"],
         }
-        for row in _troubled(connection)
+        for row in _undelivered_rows(connection)
     ]
 
 
-def errors(connection: sa.Connection) -> dict[str, str]:
-    """The last error of each undelivered message, by its id. It may name hosts and addresses: for the operator only."""
-    return {row.id: row.error for row in _troubled(connection)}
-
-
-def failed(connection: sa.Connection) -> list[dict[str, Any]]:
-    """The messages that were given up, as `undelivered` lists them. A person retries or dismisses them."""
-    return [message for message in undelivered(connection) if message["status"] == "failed"]
+def last_errors(connection: sa.Connection) -> dict[str, str]:
+    """Return the last error of each undelivered message by id. It can name hosts and addresses: show it to operators
+    only."""
+    return {row.id: row.error for row in _undelivered_rows(connection)}
 
 
 def retry(store: Store, ids: Iterable[str], now: datetime) -> int:
-    """Make undelivered messages due at once, with all attempts before them, under their own ids; return how many."""
-    return _settle_by_hand(store, ids, status="waiting", attempts=0, not_before=now)
+    """Make undelivered messages due at once, under the same ids, with all attempts again. Return their number."""
+    chosen = deliveries.c.id.in_(list(ids)) & UNDELIVERED
+    return _update(store, chosen, status="waiting", attempts=0, not_before=now)
 
 
 def dismiss(store: Store, ids: Iterable[str]) -> int:
-    """Stop telling of undelivered messages, and stop sending them; their rows stay. Return how many."""
-    return _settle_by_hand(store, ids, status="dismissed")
+    """Give up undelivered messages, and unsent messages that follow them. Return their number. The rows stay."""
+    with store.writing() as connection:
+        return cancel(connection, deliveries.c.id.in_(list(ids)) & UNDELIVERED)
 
 
-def wait_after(attempts: int, rng: random.Random) -> timedelta:
-    """How long to wait after that many attempts have failed."""
-    return _wait(attempts) * rng.uniform(1 - JITTER, 1 + JITTER)
+def cancel(connection: sa.Connection, which: sa.ColumnElement[bool], error: str | None = None) -> int:
+    """Dismiss the messages of `which` that are not sent, and those that follow them. Return the number of messages.
+
+    A message that follows a cancelled one stays if the receiver may have the cancelled one: it then needs the end, too.
+    """
+    unsent = deliveries.c.status.in_(("waiting", "failed"))
+    reason = {} if error is None else {"error": error}
+    dismissed = sa.update(deliveries).where(unsent, which).values(status="dismissed", **reason)
+    rows = connection.execute(dismissed.returning(deliveries.c.id, deliveries.c.maybe_received)).all()
+    unknown_to_receiver = [row.id for row in rows if not row.maybe_received]
+    if not unknown_to_receiver:
+        return len(rows)
+    followers = deliveries.c.follows.in_(unknown_to_receiver) & ~deliveries.c.maybe_received
+    return len(rows) + cancel(connection, followers, error)
 
 
-def _wait(attempts: int) -> timedelta:
-    wait: timedelta = min(FIRST_WAIT * GROWTH ** max(0, attempts - 1), LONGEST_WAIT)
-    return wait
-
-
-def _troubled(connection: sa.Connection) -> Sequence[Any]:
-    query = sa.select(deliveries).where(TROUBLED, deliveries.c.kind != "test")
+def _undelivered_rows(connection: sa.Connection) -> Sequence[Any]:
+    query = sa.select(deliveries).where(UNDELIVERED, deliveries.c.kind != "test")
     return connection.execute(query.order_by(deliveries.c.created_at, deliveries.c.id)).all()
 
 
-def _due(now: datetime) -> sa.ColumnElement[bool]:
-    """What waits and whose time has come.
+def _is_due(now: datetime) -> sa.ColumnElement[bool]:
+    """Select waiting messages whose time has come.
 
-    What is to wait longer than anything waits after so many attempts was written before a clock was set back: it is
-    due, too.
+    A message whose wait is longer than any wait after so many attempts is due as well: the clock was set back since
+    that was written.
     """
     not_before = deliveries.c.not_before
-    ever = {
-        tried: sa.literal(now + max(LEASE, _wait(tried) * (1 + JITTER)) + SKEW, not_before.type)
-        for tried in range(ATTEMPTS + 1)
+    latest = {
+        attempts: sa.literal(now + max(LEASE, longest_delay(attempts)) + CLOCK_SKEW, not_before.type)
+        for attempts in range(MAX_ATTEMPTS + 1)
     }
-    longest = sa.case(ever, value=deliveries.c.attempts, else_=ever[ATTEMPTS])
-    return (deliveries.c.status == "waiting") & ((not_before <= now) | (not_before > longest))
+    limit = sa.case(latest, value=deliveries.c.attempts, else_=latest[MAX_ATTEMPTS])
+    return (deliveries.c.status == "waiting") & ((not_before <= now) | (not_before > limit))
 
 
-def _unknown(settings: Settings) -> sa.ColumnElement[bool]:
-    """Waiting messages for a route that the settings do not have, of which that is not said yet."""
+def _lacks_route(settings: Settings) -> sa.ColumnElement[bool]:
+    """Select waiting messages whose route is not in the settings and whose error does not say so yet."""
     return (
         (deliveries.c.status == "waiting")
         & deliveries.c.route.not_in(list(settings.routes))
@@ -208,61 +221,56 @@ def _unknown(settings: Settings) -> sa.ColumnElement[bool]:
     )
 
 
-def _say_unknown(store: Store, settings: Settings) -> None:
-    unknown = _unknown(settings)
-    with store.reading() as connection:
-        if connection.execute(sa.select(deliveries.c.id).where(unknown).limit(1)).first() is None:
+def _note_missing_routes(store: Store, settings: Settings) -> None:
+    lacks_route = _lacks_route(settings)
+    with store.reading() as connection:  # most often there is nothing to write, and reading takes no lock
+        if connection.execute(sa.select(deliveries.c.id).where(lacks_route).limit(1)).first() is None:
             return
-    with store.writing() as connection:
-        connection.execute(sa.update(deliveries).where(unknown).values(error=NO_ROUTE))
+    _update(store, lacks_route, error=NO_ROUTE)
 
 
-def _claim(store: Store, seen: Any, now: datetime) -> bool:
-    """Take a message for the length of a lease, if it still stands as it was seen."""
-    with store.writing() as connection:
-        taken = connection.execute(
-            sa.update(deliveries)
-            .where(
-                deliveries.c.id == seen.id,
-                deliveries.c.status == "waiting",
-                deliveries.c.not_before == seen.not_before,
-                deliveries.c.attempts == seen.attempts,
-            )
-            .values(not_before=now + LEASE, attempts=seen.attempts + 1)
-        )
-    return taken.rowcount == 1
+def _claim(store: Store, row: Any, now: datetime) -> bool:
+    """Claim a message for the length of a lease. Return false if another sender has changed it since it was read."""
+    unchanged = (
+        (deliveries.c.id == row.id)
+        & (deliveries.c.status == "waiting")
+        & (deliveries.c.not_before == row.not_before)
+        & (deliveries.c.attempts == row.attempts)
+    )
+    # The receiver may have the message from now on, also if this sender dies before it can write the result.
+    claim = {"not_before": now + LEASE, "attempts": row.attempts + 1, "maybe_received": True}
+    return _update(store, unchanged, **claim) == 1
 
 
 def _attempt(
     store: Store, settings: Settings, row: Any, attempts: int, clock: Clock, send: Send | None, rng: random.Random
-) -> Outcome:
-    """Send one claimed message and write down what came of it."""
+) -> AttemptResult:
+    """Send a claimed message once and record the result. `row` is the message as it was read before the claim."""
     send = send or partial(channels.send, allowed=settings.allow_private_webhooks)
     try:
         send(settings.routes[row.route], row.id, row.document, clock())
     except DeliveryError as failure:
-        error, final = str(failure)[:LONGEST_ERROR], failure.permanent
+        error, final = str(failure)[:MAX_ERROR_LENGTH], failure.permanent
+        maybe_received = row.maybe_received or failure.maybe_received
     except Exception as fault:
-        _LOG.exception("delivery %s by route %r met a fault of ours", row.id, row.route)
-        error, final = f"internal error: {type(fault).__name__}", False
+        log.exception("delivery %s by route %r: internal error", row.id, row.route)
+        error, final, maybe_received = f"internal error: {type(fault).__name__}", False, True
     else:
-        _settle(store, deliveries.c.id == row.id, status="sent", sent_at=clock(), error=None)
-        return Outcome("sent")
-    final = final or attempts >= ATTEMPTS or row.kind == "test"
-    # Another sender may have taken over after our lease: then the row is theirs, and `attempts` has moved on.
+        # Whatever happened to the row meanwhile (another claim, a withdrawal): the receiver has the message.
+        _update(store, deliveries.c.id == row.id, status="sent", sent_at=clock(), error=None)
+        return AttemptResult("sent")
+    final = final or attempts >= MAX_ATTEMPTS or row.kind == "test"
+    # After our lease another sender can have claimed the row. Then `attempts` is higher, and the row is theirs.
     ours = (deliveries.c.id == row.id) & (deliveries.c.status == "waiting") & (deliveries.c.attempts == attempts)
     if final:
-        _settle(store, ours, status="failed", error=error)
+        _update(store, ours, status="failed", error=error, maybe_received=maybe_received)
     else:
-        _settle(store, ours, not_before=clock() + wait_after(attempts, rng), error=error)
-    _LOG.warning("delivery %s by route %r failed at attempt %d: %s", row.id, row.route, attempts, error)
-    return Outcome("failed" if final else "retry", error)
+        not_before = clock() + retry_delay(attempts, rng)
+        _update(store, ours, not_before=not_before, error=error, maybe_received=maybe_received)
+    log.warning("delivery %s by route %r: attempt %d failed: %s", row.id, row.route, attempts, error)
+    return AttemptResult("failed" if final else "retry", error)
 
 
-def _settle(store: Store, which: sa.ColumnElement[bool], **values: Any) -> int:
+def _update(store: Store, which: sa.ColumnElement[bool], **values: Any) -> int:
     with store.writing() as connection:
         return connection.execute(sa.update(deliveries).where(which).values(**values)).rowcount
-
-
-def _settle_by_hand(store: Store, ids: Iterable[str], **values: Any) -> int:
-    return _settle(store, deliveries.c.id.in_(list(ids)) & TROUBLED, **values)

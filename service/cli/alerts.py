@@ -83,7 +83,7 @@ def test(home: Home, route: str) -> None:
     if route not in settings.routes:
         known = ", ".join(sorted(settings.routes)) or "none"
         raise click.BadParameter(f"the settings have no route {route!r}; there are: {known}", param_hint="ROUTE")
-    outcome = outbox.try_route(store, settings, route, _now)
+    outcome = outbox.send_test(store, settings, route, _now)
     if outcome.error is not None:
         raise SourceUnavailable(f"route {route!r}: {outcome.error}")
     click.echo(f"route {route!r} took the test")
@@ -105,7 +105,7 @@ def undelivered(home: Home, retry: tuple[str, ...], dismiss: tuple[str, ...]) ->
     outbox.retry(store, retry, _now())
     outbox.dismiss(store, dismiss)
     with store.reading() as connection:
-        messages, errors = outbox.undelivered(connection), outbox.errors(connection)
+        messages, errors = outbox.undelivered(connection), outbox.last_errors(connection)
     for message in messages:
         click.echo(
             f"{message['id']} {message['status']} after {message['attempts']} attempt(s) by {message['route']!r}: "

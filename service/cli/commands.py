@@ -223,9 +223,12 @@ def withdraw(home: Home, snapshot: int, why: str) -> None:
     from service.store.database import Store
 
     done = take_back(Store.of(home), load(home), snapshot, why, datetime.now(UTC))
-    click.echo(f"snapshot {snapshot} is withdrawn: {done.held_back} messages held back, {done.messages} corrected")
+    click.echo(
+        f"snapshot {snapshot} is withdrawn: {done.cancelled} unsent messages are cancelled, "
+        f"{done.corrected} sent messages are corrected"
+    )
     if done.routes:
-        click.echo(f"the correction goes to {', '.join(done.routes)}")
+        click.echo(f"the correction goes by {', '.join(done.routes)}")
 
 
 @click.group("ledger")

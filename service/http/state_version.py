@@ -86,7 +86,7 @@ _UNDELIVERED = {"messages": sa.func.count(), "attempts": sa.func.coalesce(sa.fun
 _COUNTS = sa.select(
     *(_newest(table.c.id).label(name) for name, table in _GROWING.items()),
     *(_newest(moment).label(f"{name}_at") for name, moment in _MOMENTS.items()),
-    *(sa.select(count).where(outbox.TROUBLED).scalar_subquery().label(name) for name, count in _UNDELIVERED.items()),
+    *(sa.select(count).where(outbox.UNDELIVERED).scalar_subquery().label(name) for name, count in _UNDELIVERED.items()),
 )
 _NEWEST_RUN = (
     sa.select(runs.c.id, runs.c.status, runs.c.started_at, runs.c.finished_at)

@@ -140,7 +140,7 @@ def export(turn: "Turn", folder: Path) -> None:
 
 def deliver(turn: "Turn") -> None:
     """Send what waits in the outbox, if anything is due."""
-    if outbox.anything_due(turn.store, turn.settings, turn.clock()):
+    if outbox.has_due(turn.store, turn.settings, turn.clock()):
         turn.expect("alerts", "deliver")
 
 

@@ -1,31 +1,22 @@
 """Taking back a wrong snapshot: kept as it was issued, marked, served no more, and corrected where it was told."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from riskmodel.errors import BadInput
-from service.alerts import lifecycle, outbox, wording
+from service.alerts import lifecycle
+from service.alerts.correction import Correction, correct
 from service.alerts.rules import Rule
 from service.snapshots import change_feed
 from service.store.database import Store
-from service.store.tables import alert_states, deliveries, runs, snapshots
+from service.store.tables import alert_states, runs, snapshots
 from service.store.values import instant
 
 
-@dataclass(frozen=True)
-class Withdrawn:
-    """What a withdrawal did: who was told of the snapshot, by route, and how many messages were still unsent."""
-
-    routes: tuple[str, ...]
-    messages: int
-    held_back: int
-
-
-def withdraw(store: Store, rules: Sequence[Rule], snapshot_id: int, why: str, now: datetime) -> Withdrawn:
+def withdraw(store: Store, rules: Sequence[Rule], snapshot_id: int, why: str, now: datetime) -> Correction:
     """Withdraw a snapshot, with what follows from it, in one transaction.
 
     The one before it is in service again, and alerts stand as that one says. Raises BadInput for a snapshot that is not
@@ -39,34 +30,9 @@ def withdraw(store: Store, rules: Sequence[Rule], snapshot_id: int, why: str, no
             raise BadInput(f"snapshot {snapshot_id} was withdrawn on {instant(row.withdrawn_at)}")
         mark = sa.update(snapshots).where(snapshots.c.id == snapshot_id)
         connection.execute(mark.values(withdrawn_at=now, withdrawn_why=why))
-        done = _correct(connection, row, why, now)
+        done = correct(connection, row, why, now)
         _stand_as_before(connection, rules, row, why, now)
         return done
-
-
-def _correct(connection: sa.Connection, row: sa.Row[Any], why: str, now: datetime) -> Withdrawn:
-    """Hold back what was not sent yet, and tell each route that was sent something that it is taken back."""
-    of_snapshot = sa.select(runs.c.id).where(runs.c.snapshot_id == row.id)
-    told = deliveries.c.run_id.in_(of_snapshot) & deliveries.c.kind.in_(("firing", "resolved", "summary"))
-    waiting = sa.update(deliveries).where(told, deliveries.c.status == "waiting", deliveries.c.attempts == 0)
-    held_back = connection.execute(waiting.values(status="dismissed", error="its snapshot was withdrawn")).rowcount
-    sent = connection.execute(sa.select(deliveries).where(told, deliveries.c.status != "dismissed")).all()
-    facts = {key: row.document[key] for key in ("region", "simulated", "outcome", "origin", "data_as_of")}
-    for route in sorted({message.route for message in sent}):
-        data = {
-            **facts,
-            "snapshot_id": row.id,
-            "at": instant(now),
-            "why": why,
-            "name": wording.name(wording.REGION, row.region),
-            "alerts": [
-                {"delivery_id": message.id, "headline": message.document["data"]["headline"]}
-                for message in sent
-                if message.route == route
-            ],
-        }
-        outbox.post(connection, route=route, kind="correction", data=data | wording.correction(data), now=now)
-    return Withdrawn(tuple(sorted({message.route for message in sent})), len(sent), held_back)
 
 
 def _stand_as_before(

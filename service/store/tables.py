@@ -151,6 +151,9 @@ deliveries = sa.Table(
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("status", sa.String(16), nullable=False),  # waiting | sent | failed | dismissed
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    # True during an attempt, and after one that ended without a clear refusal.
+    sa.Column("maybe_received", sa.Boolean, nullable=False, default=False),
+    sa.Column("follows", sa.String(40)),  # the message without which this one makes no sense: firing, for resolved
     sa.Column("not_before", UtcTime, nullable=False),
     sa.Column("sent_at", UtcTime),
     sa.Column("error", sa.Text),

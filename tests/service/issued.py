@@ -449,7 +449,7 @@ def alerted(home: Issuer, connection: sa.Connection, snapshot: int) -> str:
         first=False,
     )
     headline = {"headline": {"en": "An invented alert", "fr": "Une alerte inventée"}}
-    lost = outbox.post(connection, route="duty", kind="firing", data=headline, now=NOW)
+    lost = outbox.enqueue(connection, route="duty", kind="firing", data=headline, now=NOW)
     given_up = sa.update(deliveries).where(deliveries.c.id == lost).values(status="failed", attempts=9, error="500")
     connection.execute(given_up)
     return lost

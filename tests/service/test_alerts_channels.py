@@ -71,7 +71,7 @@ def test_the_same_payload_has_the_same_bytes_each_time() -> None:
 def test_only_gone_is_for_good(answer: int, permanent: bool) -> None:
     with HookReceiver(answer).listening() as receiver, pytest.raises(DeliveryError, match=str(answer)) as failure:
         send(receiver.route(), ID, PAYLOAD, now())
-    assert failure.value.permanent is permanent
+    assert (failure.value.permanent, failure.value.maybe_received) == (permanent, False)
 
 
 def test_redirects_are_not_followed() -> None:
@@ -88,7 +88,7 @@ def test_a_receiver_that_fails_is_left_within_the_deadline(fault: str) -> None:
         with pytest.raises(DeliveryError) as failure:
             send(receiver.route(), ID, PAYLOAD, now())
         assert monotonic() - begun < 2
-    assert not failure.value.permanent
+    assert (failure.value.permanent, failure.value.maybe_received) == (False, True)
     assert receiver.taken == []
 
 
@@ -97,7 +97,7 @@ def test_a_receiver_that_is_not_there_is_told_without_its_url(url: str) -> None:
     route = WebhookRoute.model_validate({"type": "webhook", "url": url, "secret": SECRET})
     with pytest.raises(DeliveryError) as failure:
         send(route, ID, PAYLOAD, now())
-    assert not failure.value.permanent
+    assert (failure.value.permanent, failure.value.maybe_received) == (False, False)
     assert "token-in-path" not in str(failure.value)
 
 
@@ -190,6 +190,7 @@ def test_what_a_mail_server_refuses(refused: dict[str, str], answer: str, perman
     with server.listening(), pytest.raises(DeliveryError) as failure:
         send(server.route(["a@example.org", "b@example.org"]), ID, PAYLOAD, now())
     assert failure.value.permanent is permanent
+    assert failure.value.maybe_received is ("1 of 2" in said), "the other recipient has it"
     assert said in str(failure.value)
 
 

@@ -91,7 +91,7 @@ def test_undelivered_messages_are_listed_and_settled(home: Home, vigie: Vigie) -
     with store.writing() as connection:
         data = {"headline": {"en": "ALERT – Mali", "fr": "ALERTE – Mali"}}
         ids = [
-            outbox.post(connection, route=route, kind="firing", data=data, now=datetime.now(UTC))
+            outbox.enqueue(connection, route=route, kind="firing", data=data, now=datetime.now(UTC))
             for route in ("duty", "dutty")
         ]
     outbox.deliver_due(store, settings, lambda: datetime.now(UTC))

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riskmodel.home import Home
-from service.alerts import lifecycle, wording
-from service.alerts.lifecycle import FIRING, OK, PENDING, RESOLVED, Standing, step
+from service.alerts import lifecycle, outbox, wording
+from service.alerts.lifecycle import FIRING, OK, PENDING, RESOLVED, AlertState, next_state
 from service.alerts.rules import Rule
 from service.store.database import Store
 from service.store.tables import alert_states, deliveries, runs, snapshots, transitions
@@ -135,10 +135,10 @@ def desk(tmp_path: Path) -> Desk:
 )
 def test_states_by_table(for_origins: int, readings: str, states: str) -> None:
     rule_ = rule(**{"for": for_origins})
-    standing, passed = Standing(), []
+    standing, passed = AlertState(), []
     for reading in readings.split():
         month, value = reading.split(":")
-        standing = step(standing, rule_, None if value == "--" else float(value), f"2022-{int(month):02}")
+        standing = next_state(standing, rule_, None if value == "--" else float(value), f"2022-{int(month):02}")
         passed.append(standing.state)
     assert passed == states.split()
 
@@ -170,10 +170,10 @@ ALLOWED = {
 
 @given(rules_drawn, histories())
 def test_the_life_cycle_holds_what_it_promises(rule_: Rule, history: list[tuple[str, float | None]]) -> None:
-    standing = Standing()
+    standing = AlertState()
     beyond: set[str] = set()  # the distinct origins at or beyond fire_at since a known value was below it
     for origin, value in history:
-        was, standing = standing, step(standing, rule_, value, origin)
+        was, standing = standing, next_state(standing, rule_, value, origin)
         if value is not None:
             beyond = beyond | {origin} if value >= rule_.fire_at else set()
         if value is None:
@@ -187,15 +187,15 @@ def test_the_life_cycle_holds_what_it_promises(rule_: Rule, history: list[tuple[
             assert standing.state == (FIRING if value >= rule_.clear_at else RESOLVED)
         if standing.state == PENDING:
             assert 0 < standing.origins < rule_.for_origins
-        assert step(standing, rule_, value, origin) == standing, "the same reading again changes nothing"
+        assert next_state(standing, rule_, value, origin) == standing, "the same reading again changes nothing"
 
 
 @given(rules_drawn, st.lists(st.none() | st.integers(0, 100), max_size=12))
 def test_enough_origins_beyond_the_threshold_always_fire(rule_: Rule, before: list[float | None]) -> None:
     readings = [*before, *[rule_.fire_at] * rule_.for_origins]
-    standing = Standing()
+    standing = AlertState()
     for place, value in enumerate(readings):
-        standing = step(standing, rule_, value, f"{2000 + place // 12}-{place % 12 + 1:02}")
+        standing = next_state(standing, rule_, value, f"{2000 + place // 12}-{place % 12 + 1:02}")
     assert standing.state == FIRING
 
 
@@ -429,6 +429,17 @@ def test_a_withdrawn_rule_ends_its_alerts_by_the_route_it_had(desk: Desk) -> Non
         "RESOLVED – Mali – Risk is very high. Because of a changed alert rule, not of new events."
     )
     assert desk.evaluate(document(MLI=78), rule(countries=["BFA"]), causes=()) == []
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_the_end_of_an_alert_is_not_announced_if_its_message_was_dismissed(desk: Desk, first: bool) -> None:
+    desk.evaluate(document(MLI=78, BFA=81), rule(), first=first)
+    (dismissed, *_) = [row.id for row in desk.rows(deliveries) if first or row.document["data"]["name"]["en"] == "Mali"]
+    with desk.store.writing() as connection:
+        outbox.cancel(connection, deliveries.c.id == dismissed)
+    desk.evaluate(document("2023-01", MLI=10, BFA=10), rule())
+    resolved = [code for kind, code in desk.told() if kind == "resolved"]
+    assert resolved == ([] if first else ["BFA"])
 
 
 def test_severest_alerts_stand_first(desk: Desk) -> None:

@@ -325,7 +325,7 @@ def test_no_secret_is_in_an_answer_a_log_or_a_file(tmp_path: Path) -> None:
         with home.store.writing() as connection:
             data = {"headline": {"en": "Alert", "fr": "Alerte"}, "text": {"en": "Alert", "fr": "Alerte"}}
             for route in ("hook", "inside", "mail"):
-                outbox.post(connection, route=route, kind="firing", data=data, now=NOW)
+                outbox.enqueue(connection, route=route, kind="firing", data=data, now=NOW)
         environment = {
             "VIGIE_UCDP_TOKEN": "ucdp-secret",
             "VIGIE_ACLED_USERNAME": "acled-user",

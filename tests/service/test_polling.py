@@ -151,7 +151,7 @@ def test_while_messages_are_undelivered_there_is_no_date(home: Issuer, kept: Cli
     """Their attempts change what is said and have no moment; a date would say that nothing had changed."""
     with home.store.writing() as connection:
         data = {"headline": {"en": "Alert", "fr": "Alerte"}}
-        lost = outbox.post(connection, route="duty", kind="firing", data=data, now=NOW)
+        lost = outbox.enqueue(connection, route="duty", kind="firing", data=data, now=NOW)
         connection.execute(sa.update(deliveries).where(deliveries.c.id == lost).values(status="failed", attempts=9))
     assert "Last-Modified" not in kept.get("/v1/alerts").headers
 
@@ -160,7 +160,7 @@ def test_whatever_moves_is_seen_at_the_next_look(home: Issuer, kept: Client, clo
     def fail_to_deliver() -> None:
         with home.store.writing() as connection:
             data = {"headline": {"en": "Alert", "fr": "Alerte"}}
-            lost = outbox.post(connection, route="duty", kind="firing", data=data, now=NOW)
+            lost = outbox.enqueue(connection, route="duty", kind="firing", data=data, now=NOW)
             connection.execute(sa.update(deliveries).where(deliveries.c.id == lost).values(status="failed", attempts=9))
 
     def wait(**time: int) -> None:

@@ -36,7 +36,7 @@ def test_old_runs_go_but_not_those_that_tell_how_things_stand(issuer: Issuer) ->
     for number in range(3):
         issuer.run("unchanged" if number else "failed", at=OLD + number * DAY, snapshot=1)
     with issuer.store.writing() as connection:
-        outbox.post(connection, route="duty", kind="firing", data={"run_id": 3}, now=NOW)
+        outbox.enqueue(connection, route="duty", kind="firing", data={"run_id": 3}, now=NOW)
     assert prune(issuer.home, issuer.store, KEEP, NOW, None)["runs"] == 1
     assert ids(issuer, runs) == [1, 3, 4], "issued a snapshot, is referred to, is the last good one"
     issuer.run("failed", at=NOW - DAY)
@@ -48,7 +48,7 @@ def test_old_runs_go_but_not_those_that_tell_how_things_stand(issuer: Issuer) ->
 def test_messages_go_when_they_are_settled(issuer: Issuer) -> None:
     with issuer.store.writing() as connection:
         for status in ("sent", "dismissed", "failed", "waiting"):
-            made = outbox.post(connection, route="duty", kind="firing", data={}, now=OLD)
+            made = outbox.enqueue(connection, route="duty", kind="firing", data={}, now=OLD)
             connection.execute(sa.update(deliveries).where(deliveries.c.id == made).values(status=status))
     assert prune(issuer.home, issuer.store, KEEP, NOW, None)["deliveries"] == 2
     with issuer.store.reading() as connection:

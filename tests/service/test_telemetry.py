@@ -128,7 +128,7 @@ def test_metrics_tell_how_things_stand(issuer: Issuer, client: Client) -> None:
     with issuer.store.writing() as connection:
         for status, error in (("waiting", None), ("failed", "no"), ("sent", None)):
             data = {"headline": {}}
-            made = outbox.post(connection, route="duty", kind="firing", data=data, now=NOW - timedelta(minutes=5))
+            made = outbox.enqueue(connection, route="duty", kind="firing", data=data, now=NOW - timedelta(minutes=5))
             connection.execute(sa.update(deliveries).where(deliveries.c.id == made).values(status=status, error=error))
     client.get("/v1/scores/MLI")
     client.get("/v1/scores/BFA")

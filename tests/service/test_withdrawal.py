@@ -10,7 +10,8 @@ from issued import NOW, Issuer
 
 from riskmodel.errors import BadInput
 from service.alerts import lifecycle, rules
-from service.jobs.withdrawal import Withdrawn, withdraw
+from service.alerts.correction import Correction
+from service.jobs.withdrawal import withdraw
 from service.settings import load
 from service.snapshots import snapshot_view
 from service.snapshots.snapshot_view import SnapshotView
@@ -72,7 +73,7 @@ def firing(issuer: Issuer) -> list[str]:
 def test_the_one_before_is_in_service_again_and_alerts_stand_as_it_says(wrong: Issuer) -> None:
     before = rows(wrong, snapshots)[1]
     assert sorted(firing(wrong)) == ["BFA", "MLI", "NER"]
-    assert withdraw(wrong.store, RULES, 2, "a file of another country", LATER) == Withdrawn(("duty",), 2, 1)
+    assert withdraw(wrong.store, RULES, 2, "a file of another country", LATER) == Correction(("duty",), 2, 1)
     view = served(wrong)
     assert view is not None
     assert view.id == 1

@@ -24,6 +24,8 @@ def upgrade() -> None:
     op.create_index("runs_of_region", "runs", ["region", "id"])
     op.create_index("runs_of_snapshot", "runs", ["snapshot_id"])
     op.create_index("runs_started", "runs", ["region", "started_at"])
+    op.add_column("deliveries", sa.Column("maybe_received", sa.Boolean, nullable=False, server_default=sa.false()))
+    op.add_column("deliveries", sa.Column("follows", sa.String(40)))
     op.create_index("deliveries_by_status", "deliveries", ["status", "created_at"])
     op.create_index("transitions_of_region", "transitions", ["region", "simulated", "id"])
     op.create_table(

@@ -1,0 +1,54 @@
+"""Correction: what a withdrawn snapshot means for the messages that were made from it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from riskmodel.geography import WHOLE_REGION
+from service.alerts import outbox, wording
+from service.store.tables import deliveries, runs
+from service.store.values import instant
+
+CORRECTED_KINDS = ("firing", "resolved", "summary")
+
+
+@dataclass(frozen=True)
+class Correction:
+    """Effect of a withdrawal on messages: the routes that get a correction, and numbers of messages.
+
+    `corrected` counts those that a receiver has or may have; `cancelled` counts the others, which are never sent.
+    """
+
+    routes: tuple[str, ...]
+    corrected: int
+    cancelled: int
+
+
+def correct(connection: sa.Connection, snapshot: sa.Row[Any], why: str, now: datetime) -> Correction:
+    """Cancel the unsent messages of a snapshot, and send one correction by each route that has sent others."""
+    runs_of_snapshot = sa.select(runs.c.id).where(runs.c.snapshot_id == snapshot.id)
+    messages = deliveries.c.run_id.in_(runs_of_snapshot) & deliveries.c.kind.in_(CORRECTED_KINDS)
+    # Messages that are being sent, or timed out, are cancelled as well, or a retry would follow the correction. The
+    # receiver may have them, so they are corrected too.
+    outbox.cancel(connection, messages & outbox.RECEIVED, "its snapshot was withdrawn")
+    cancelled = outbox.cancel(connection, messages, "its snapshot was withdrawn")
+    received = connection.execute(
+        sa.select(deliveries).where(messages, outbox.RECEIVED).order_by(deliveries.c.created_at, deliveries.c.id)
+    ).all()
+    facts = {key: snapshot.document[key] for key in ("region", "simulated", "outcome", "origin", "data_as_of")}
+    facts |= {"snapshot_id": snapshot.id, "at": instant(now), "why": why}
+    routes = tuple(sorted({message.route for message in received}))
+    for route in routes:
+        data = {
+            **facts,
+            "name": wording.name(WHOLE_REGION, snapshot.region),
+            "alerts": [
+                {"delivery_id": message.id, "headline": message.document["data"]["headline"]}
+                for message in received
+                if message.route == route
+            ],
+        }
+        outbox.enqueue(connection, route=route, kind="correction", data=data | wording.correction(data), now=now)
+    return Correction(routes, len(received), cancelled)
