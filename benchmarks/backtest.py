@@ -31,7 +31,8 @@ from sklearn.ensemble import RandomForestRegressor
 from threadpoolctl import threadpool_limits
 
 from riskmodel import bundle, geography
-from riskmodel.events.archive import Archive, View
+from riskmodel.events.archive import Archive
+from riskmodel.events.view import View
 from riskmodel.forecasting.baselines import Conflictology
 from riskmodel.forecasting.component import NEEDED
 from riskmodel.forecasting.forest import KNOWN, Forest

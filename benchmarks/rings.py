@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from riskmodel import geography
 from riskmodel.errors import BadInput
-from riskmodel.events.archive import Archive, View
+from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
+from riskmodel.events.view import View
 from riskmodel.indicators.declaration import Family, Indicator
 from riskmodel.indicators.gathering import gather
 from riskmodel.indicators.panel import FAMILIES, INDICATORS, Panel, assemble

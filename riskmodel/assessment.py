@@ -10,7 +10,7 @@ import numpy as np
 
 from riskmodel import geography
 from riskmodel.errors import BadInput
-from riskmodel.events.archive import View
+from riskmodel.events.view import View
 from riskmodel.indicators import spillover
 from riskmodel.indicators.gathering import gather
 from riskmodel.indicators.inputs import Inputs

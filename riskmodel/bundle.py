@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from riskmodel.errors import Refused
-from riskmodel.home import sync, whole_file
+from riskmodel.home import atomic_write, sync
 from riskmodel.months import Month, month
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _outgrown(manifest: Mapping[str, Any]) -> str | None:
 def set_champion(models: Path, name: str) -> None:
     """Put a bundle into service among those of its realm, simulated or real. Raises Refused if it is not whole."""
     manifest, _ = _verified(models / name)
-    with whole_file(_pointer(models, simulated=manifest["simulated"])) as part:
+    with atomic_write(_pointer(models, simulated=manifest["simulated"])) as part:
         part.write_text(f"{name}\n", encoding="utf-8")
 
 
@@ -167,7 +167,7 @@ def champion(models: Path, *, simulated: bool) -> Path | None:
 def set_challenger(models: Path, name: str) -> None:
     """Let a bundle run in the shadow of the one in service of its realm. Raises Refused if it is not whole."""
     manifest, _ = _verified(models / name)
-    with whole_file(_pointer(models, simulated=manifest["simulated"], role=CHALLENGER)) as part:
+    with atomic_write(_pointer(models, simulated=manifest["simulated"], role=CHALLENGER)) as part:
         part.write_text(f"{name}\n", encoding="utf-8")
 
 

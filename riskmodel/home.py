@@ -72,7 +72,7 @@ def default_home() -> Path:
 
 
 @contextlib.contextmanager
-def whole_file(target: Path) -> Iterator[Path]:
+def atomic_write(target: Path) -> Iterator[Path]:
     """Give a path to write to; when the block ends well, it becomes `target` in one step that survives a power cut."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.parent / f".{target.name}.{os.getpid()}.{threading.get_ident()}.part"

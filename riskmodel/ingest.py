@@ -16,11 +16,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from riskmodel.errors import BadInput, Refused
-from riskmodel.events.archive import Archive, places
+from riskmodel.events.archive import Archive
+from riskmodel.events.columns import months_of, positions
 from riskmodel.events.coverage import WORLD, Coverage
 from riskmodel.events.manifest import Ingest, Kind, realm
 from riskmodel.events.releases import published
-from riskmodel.events.table import Checked, month_of
+from riskmodel.events.table import CheckedBatch
 from riskmodel.outcomes import TYPES
 
 
@@ -36,18 +37,18 @@ class Source(Protocol):
 
     kind: Kind
     source: str
-    flavour: str
+    variant: str
     schema: pa.Schema
     simulated: bool
 
     @property
     def table(self) -> Content: ...
-    def read(self, today: date) -> Iterator[Checked]: ...
-    def told(self) -> tuple[str | None, list[Coverage]]: ...
+    def read(self, today: date) -> Iterator[CheckedBatch]: ...
+    def release_and_coverage(self) -> tuple[str | None, list[Coverage]]: ...
 
 
 @dataclass(frozen=True)
-class Receipt:
+class IngestReport:
     """What became of one file: whether the archive had it before, the first rows kept out, rows by flag."""
 
     path: Path
@@ -67,7 +68,7 @@ def ingest(
     stated: datetime | None = None,
     private: bool = False,
     now: datetime,
-) -> Receipt:
+) -> IngestReport:
     """Take in one file; a file that the archive already has, said to cover the same, adds nothing.
 
     `stated` is when the source says that this very file was published. `private` rows never leave the home.
@@ -82,36 +83,36 @@ def ingest(
         raise Refused(f"{archive.root} holds real data; simulated data never enters beside it")
     with archive.ingesting(source.kind, source.schema) as staging:
         for checked in source.read(now.date()):
-            staging.write(checked.good, checked.quarantined)
-            deaths += sum(pc.sum(checked.good[name]).as_py() or 0 for name in _counted(source.schema))
-            if "flags" in checked.good.column_names:
-                combinations.update(_combinations(checked.good["flags"]))
+            staging.write(checked.accepted, checked.quarantined)
+            deaths += sum(pc.sum(checked.accepted[name]).as_py() or 0 for name in _counted(source.schema))
+            if "flags" in checked.accepted.column_names:
+                combinations.update(_combinations(checked.accepted["flags"]))
             kept_out += [_line(path, row) for row in checked.quarantined.slice(0, _SHOWN - len(kept_out)).to_pylist()]
         if not staging.rows:
             why = (
                 f"none of its {staging.quarantined:,} rows can be read; {kept_out[0]}" if kept_out else "it has no rows"
             )
             raise BadInput(f"{path}: {why}")
-        told_release, told_covers = source.told()
+        told_release, told_covers = source.release_and_coverage()
         _agree(path, told_release, release)
         if not source.simulated:
             release, covers = release or told_release, covers or told_covers
         if early := [str(part) for part in covers if part.last >= np.datetime64(now.date(), "M")]:
             raise BadInput(f"{path}: nothing can cover a month that is not over: {', '.join(early)}")
         content = source.table.content_sha256
-        for old in staging.known:
+        for old in staging.ingests:
             same = (old.content_sha256, old.release, old.covers) == (content, release, tuple(map(str, covers)))
             if same and old.withdrawn_at is None:
-                return Receipt(path, old, True, False, tuple(kept_out), {})
+                return IngestReport(path, old, True, False, tuple(kept_out), {})
         entered = staging.commit(
             source=source.source,
-            flavour=source.flavour,
+            variant=source.variant,
             file=path.name,
             content_sha256=content,
             release=release,
             covers=covers,
             simulated=source.simulated,
-            learned=_learned(staging.known, source.source, release, covers, stated, now),
+            known_since=_known_since(staging.ingests, source.source, release, covers, stated, now),
             now=now,
             deaths=int(deaths),
             flagged=combinations.total(),
@@ -121,7 +122,7 @@ def ingest(
     for raised, rows in combinations.items():
         flags.update(dict.fromkeys(raised.split(), rows))
     retires = before == "simulated" and realm(archive.root) == "real"
-    return Receipt(path, entered, False, retires, tuple(kept_out), dict(flags.most_common()))
+    return IngestReport(path, entered, False, retires, tuple(kept_out), dict(flags.most_common()))
 
 
 _SHOWN = 5
@@ -139,7 +140,7 @@ def _agree(path: Path, told: str | None, given: str | None) -> None:
         raise BadInput(f"{path}: its content is that of release {told}, not {given}; leave --release out")
 
 
-def _learned(
+def _known_since(
     known: Sequence[Ingest],
     source: str,
     release: str | None,
@@ -179,7 +180,7 @@ def by_country(archive: Archive, entered: Ingest) -> pd.DataFrame:
     counts = ["type_of_violence", "deaths"] if events else _counted(pq.read_schema(path))
     table = pq.read_table(path, columns=["iso3", day, *counts])
     iso3 = sorted(pc.unique(table["iso3"].cast(pa.string())).to_pylist())
-    country, months = places(table["iso3"], iso3), month_of(table[day])
+    country, months = positions(table["iso3"], iso3), months_of(table[day])
     first = np.full(len(iso3), np.datetime64("9999-12", "M"))
     last = np.full(len(iso3), np.datetime64("0000-01", "M"))
     np.minimum.at(first, country, months)
@@ -193,7 +194,7 @@ def by_country(archive: Archive, entered: Ingest) -> pd.DataFrame:
     columns: dict[str, NDArray[np.int64] | NDArray[np.float64]] = {"rows": total(all_rows).astype(np.int64)}
     for i, kind in enumerate(TYPES):
         if events:
-            columns[kind] = total(places(table["type_of_violence"], TYPES) == i, table["deaths"].to_numpy())
+            columns[kind] = total(positions(table["type_of_violence"], TYPES) == i, table["deaths"].to_numpy())
         elif f"deaths_{kind}" in counts:
             columns[kind] = total(all_rows, table[f"deaths_{kind}"].to_numpy())
         else:

@@ -56,7 +56,7 @@ class CountryMonths:
             self.sources,
         )
 
-    def saying(self, outcome: str, deaths: NDArray[np.float64]) -> "CountryMonths":
+    def with_deaths(self, outcome: str, deaths: NDArray[np.float64]) -> "CountryMonths":
         """The same with other deaths of one outcome, float64 of shape (country, month) [deaths]."""
         return replace(self, deaths={**self.deaths, outcome: deaths})
 

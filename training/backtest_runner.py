@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from riskmodel.events.archive import View
+from riskmodel.events.view import View
 from riskmodel.forecasting.component import Component
 from riskmodel.forecasting.forecast import Forecast
 from riskmodel.home import Home

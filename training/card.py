@@ -10,8 +10,8 @@ import numpy as np
 
 from riskmodel import geography
 from riskmodel.bundle import Bundle
-from riskmodel.events.archive import View
-from riskmodel.home import Home, whole_file
+from riskmodel.events.view import View
+from riskmodel.home import Home, atomic_write
 from riskmodel.indicators.panel import FAMILIES
 from training import figures, plots, registry, report
 from training.console_tables import voices
@@ -44,7 +44,7 @@ def write(home: Home, view: View, model: Bundle, region: str, folder: Path) -> l
     blocks = list(_blocks(home, view, model, region))
     written = []
     for ending, content in (("md", report.markdown(title, blocks)), ("html", report.html(title, blocks))):
-        with whole_file(folder / f"{model.id}.{ending}") as part:
+        with atomic_write(folder / f"{model.id}.{ending}") as part:
             part.write_text(content, encoding="utf-8")
         written.append(folder / f"{model.id}.{ending}")
     return written

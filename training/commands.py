@@ -15,7 +15,7 @@ from training.options import DASK, JOBS, MODEL, OUTCOME, REGION, SEED, component
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from riskmodel.events.archive import View
+    from riskmodel.events.view import View
     from riskmodel.months import Month
     from training.promotion import Verdict
     from training.workers import Workers

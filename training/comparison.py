@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from riskmodel.errors import BadInput
-from riskmodel.events.archive import View
+from riskmodel.events.view import View
 from riskmodel.home import Home
 from training import external_forecasts
 from training.result_store import Record, named, records

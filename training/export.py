@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from riskmodel.forecasting.forecast import Forecast
 from riskmodel.forecasting.layout import SCHEMA, rows
-from riskmodel.home import whole_file
+from riskmodel.home import atomic_write
 from training.windows import Window
 
 BATCH = 1_000_000  # [rows]
@@ -22,14 +22,14 @@ def writing(path: Path) -> Iterator[Callable[[Forecast, Window], None]]:
 
     A country that could not be forecast has no rows.
     """
-    with whole_file(path) as part, pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
+    with atomic_write(path) as part, pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
         yield lambda forecast, window: writer.write_table(rows(forecast, window.first, window.last))
 
 
 def join(files: Sequence[Path], iso3: Sequence[str], path: Path, *, simulated: bool) -> None:
     """Put what such files say of some countries behind each other into one for others, whole or not at all."""
     wanted, marked = pa.array(iso3, pa.string()), SCHEMA.append(pa.field("simulated", pa.bool_()))
-    with whole_file(path) as part, pq.ParquetWriter(part, marked, compression="zstd") as writer:
+    with atomic_write(path) as part, pq.ParquetWriter(part, marked, compression="zstd") as writer:
         for file in files:
             with pq.ParquetFile(file) as source:
                 for batch in source.iter_batches(batch_size=BATCH):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from riskmodel import geography
 from riskmodel.errors import BadInput
-from riskmodel.events.archive import View
+from riskmodel.events.view import View
 from riskmodel.months import Month, Months, span
 from training.results import CAME, COVERAGES, SCORES, Judged, losses
 from training.windows import Window

@@ -13,7 +13,7 @@ from riskmodel.home import Home
 from riskmodel.outcomes import OUTCOMES
 
 if TYPE_CHECKING:
-    from riskmodel.events.archive import View
+    from riskmodel.events.view import View
     from riskmodel.forecasting.component import Explainable
     from training.windows import Window
 

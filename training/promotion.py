@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from riskmodel import bundle
 from riskmodel.bundle import Bundle
 from riskmodel.errors import BadInput, Refused
-from riskmodel.events.archive import View
+from riskmodel.events.view import View
 from riskmodel.home import Home
 from training import gate
 from training.backtest_runner import Trial

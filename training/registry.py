@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from riskmodel import bundle
 from riskmodel.errors import Refused
-from riskmodel.home import whole_file
+from riskmodel.home import atomic_write
 
 JOURNAL = "promotions.jsonl"
 HOW = {
@@ -176,6 +176,6 @@ def _in_service(models: Path, simulated: bool) -> str | None:
 
 
 def _write(models: Path, entries: Sequence[Promotion]) -> None:
-    with whole_file(models / JOURNAL) as part:
+    with atomic_write(models / JOURNAL) as part:
         lines = (json.dumps(asdict(entry), sort_keys=True) for entry in entries)
         part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

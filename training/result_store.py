@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from riskmodel.errors import BadInput, Refused
-from riskmodel.home import Home, whole_file
+from riskmodel.home import Home, atomic_write
 from riskmodel.months import month
 from training.results import CAME, CHANCES, SCORES, Judged, together
 from training.windows import Window
@@ -79,9 +79,9 @@ class Record:
         window = judged.windows[0]
         self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.folder / SETUP).exists():
-            with whole_file(self.folder / SETUP) as part:
+            with atomic_write(self.folder / SETUP) as part:
                 part.write_text(json.dumps({"format": FORMAT, **asdict(self.setup)}, indent=1) + "\n", encoding="utf-8")
-        with whole_file(self._file(window)) as part:
+        with atomic_write(self._file(window)) as part:
             pq.write_table(_table(judged), part, compression="zstd", row_group_size=ROWS)
 
     def read(self, windows: Sequence[Window]) -> Judged:

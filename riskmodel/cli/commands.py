@@ -178,15 +178,15 @@ def log(home: Home, form: str) -> None:
         table.add_row(
             entered.id,
             entered.ingested_at[:16].replace("T", " "),
-            entered.learned[:10],
+            entered.known_since[:10],
             entered.label,
             entered.file,
             f"{entered.rows:,}",
             f"{entered.deaths:,}",
             f"{entered.quarantined:,}",
-            f"withdrawn on {entered.withdrawn_at[:10]}: {entered.withdrawn_why}"
+            f"withdrawn on {entered.withdrawn_at[:10]}: {entered.withdrawn_reason}"
             if entered.withdrawn_at
-            else changed.said,
+            else changed.summary(),
         )
     terminal.console().print(table)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from riskmodel.events.manifest import Ingest
-    from riskmodel.ingest import Receipt
+    from riskmodel.ingest import IngestReport
 
 _COUNTRIES = 12
 """How many countries or spans are shown before the rest is only counted."""
@@ -26,7 +26,7 @@ _WHAT = {
 }
 
 
-def show(home: Home, receipt: "Receipt") -> None:
+def show(home: Home, receipt: "IngestReport") -> None:
     """Print what became of a file: what it holds, what was kept out and why, and what it makes known."""
     from riskmodel.events.archive import Archive
     from riskmodel.events.manifest import OUTCOME_KINDS
@@ -37,7 +37,7 @@ def show(home: Home, receipt: "Receipt") -> None:
         click.echo(f"{receipt.path.name}: already in the archive as ingest {entered.id}; nothing added")
         return
     said = [
-        entered.flavour,
+        entered.variant,
         f"release {entered.release}" if entered.release else "",
         "private" if entered.private else "",
     ]

@@ -65,9 +65,9 @@ ISO3, SPAN = Written("ISO3", _iso3), Written("SPAN", _span)
 
 
 def _past(text: str) -> Any:
-    from riskmodel.moments import past
+    from riskmodel.moments import parse_past_moment
 
-    return past(text, datetime.now(UTC))
+    return parse_past_moment(text, datetime.now(UTC))
 
 
 RELEASE, MONTH = Written("RELEASE", _release), Written("YYYY-MM", _month)

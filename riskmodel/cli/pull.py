@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
-    from riskmodel.ingest import Receipt
+    from riskmodel.ingest import IngestReport
     from riskmodel.sources.client import Client
 
 
@@ -135,7 +135,7 @@ def gdelt(home: Home, since: datetime | None, base: str | None) -> None:
     _show(home, receipts)
 
 
-def _show(home: Home, receipts: "Sequence[Receipt]") -> None:
+def _show(home: Home, receipts: "Sequence[IngestReport]") -> None:
     for receipt in receipts:
         show(home, receipt)
     if not receipts:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from riskmodel import scores
 from riskmodel.assessment import Assessment, look
 from riskmodel.errors import BadInput
-from riskmodel.events.archive import View
+from riskmodel.events.view import View
 from riskmodel.explanation.view_diff import OF_DATA, Difference, OfData
 from riskmodel.forecasting.component import Explainable
 from riskmodel.forecasting.escalation import Escalation

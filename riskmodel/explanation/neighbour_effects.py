@@ -101,7 +101,7 @@ def suppose(
     inputs = seen.inputs.supposing(row, after, factor)
     deaths = seen.expected.deaths[seen.outcome].copy()
     deaths[row, after + 1 :] = np.rint(deaths[row, after + 1 :] * factor)
-    expected = seen.expected.saying(seen.outcome, deaths)
+    expected = seen.expected.with_deaths(seen.outcome, deaths)
     panel = assemble(expected, seen.outcome, inputs).only(seen.members)
     now, then = (_votes(model, seen, of) for of in (seen.panel, panel))
     voters = rng.integers(len(now), size=(REPLICATES, len(now)))

@@ -6,7 +6,6 @@ of what its causes brought, and the earlier state of the rest. It knows no model
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
@@ -16,10 +15,12 @@ from numpy.typing import NDArray
 
 from riskmodel.assessment import Assessment
 from riskmodel.events import coverage
-from riskmodel.events.archive import View, places
+from riskmodel.events.columns import months_of, positions
 from riskmodel.events.coverage import WORLD, Coverage
 from riskmodel.events.manifest import OUTCOME_KINDS, Ingest
-from riskmodel.events.table import SCHEMA, month_of
+from riskmodel.events.storage import TableReader
+from riskmodel.events.table import SCHEMA
+from riskmodel.events.view import View
 from riskmodel.months import Months, span
 from riskmodel.outcomes import TYPES, CountryMonths
 from riskmodel.reporting.completeness import MATURE, Completeness, Curve
@@ -50,7 +51,7 @@ class Mixed(View):
     def outcomes(self) -> CountryMonths:
         return self.frame
 
-    def told(self, frame: CountryMonths) -> Cells:
+    def event_coverage(self, frame: CountryMonths) -> Cells:
         here, there = (self.frame.iso3, self.frame.months), (frame.iso3, frame.months)
         return np.asarray(_laid(self.events_told, here, there, False), dtype=np.bool_)
 
@@ -108,7 +109,7 @@ class Difference:
     without deaths. `others` are the tables beside the outcomes, each with what brings it and what takes it away.
     """
 
-    root: Path
+    reader: TableReader
     ingests: tuple[Ingest, ...]
     others: tuple[tuple[Ingest, int, int], ...]
     iso3: tuple[str, ...]
@@ -133,7 +134,7 @@ class Difference:
         events = _of_events(old, new, iso3, months, together)
         mostly_new = events.moved(NEW, cause.shape) > events.moved(REVISED, cause.shape)
         return cls(
-            root=old.root,
+            reader=old.reader,
             ingests=ingests,
             others=_of_tables(old, new),
             iso3=iso3,
@@ -165,7 +166,7 @@ class Difference:
         events = self.events
         there = (on[events.enters] | (events.enters == NONE)) & ~on[events.leaves] & told.ravel()[events.cell]
         table, cell = events.table.filter(pa.array(there)), events.cell[there]
-        kind, best = places(table["type_of_violence"], TYPES), table["deaths"].to_numpy()
+        kind, best = positions(table["type_of_violence"], TYPES), table["deaths"].to_numpy()
         deaths = {}
         for i, name in enumerate(TYPES):
             said = np.where(here, b.said[name], a.said[name])
@@ -178,7 +179,7 @@ class Difference:
         source = np.where(later, b.source, a.source)
         frame = CountryMonths(self.iso3, self.months, deaths, source, tuple(ingest.id for ingest in self.ingests))
         beside = [i for i, enters, leaves in self.others if (on[enters] or enters == NONE) and not on[leaves]]
-        return Mixed(self.root, (*self.ingests, *beside), frame, told, table)
+        return Mixed(self.reader, (*self.ingests, *beside), frame, told, table)
 
     def completeness(self, causes: Iterable[str]) -> Completeness:
         """How complete the reports would be held to be."""
@@ -290,7 +291,7 @@ def _of_events(before: View, after: View, iso3: tuple[str, ...], months: Months,
 
 def _inside(events: pa.Table, iso3: tuple[str, ...], months: Months) -> tuple[pa.Table, NDArray[np.int64]]:
     """The events of some countries and months, with their flat places in the rectangle."""
-    row, column = places(events["iso3"], iso3), (month_of(events["date_start"]) - months[0]).astype(np.int64)
+    row, column = positions(events["iso3"], iso3), (months_of(events["date_start"]) - months[0]).astype(np.int64)
     inside = (row >= 0) & (column >= 0) & (column < months.size)
     return events.filter(pa.array(inside)), (row * months.size + column)[inside]
 

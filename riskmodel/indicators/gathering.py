@@ -5,7 +5,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from riskmodel.events.archive import View, places
+from riskmodel.events.columns import positions
+from riskmodel.events.view import View
 from riskmodel.indicators import tables
 from riskmodel.indicators.inputs import Events, Inputs, Places, Rectangle, governments
 from riskmodel.outcomes import TYPES, CountryMonths
@@ -34,11 +35,11 @@ _COLUMNS = (
 
 def events_of(view: View, frame: CountryMonths) -> Events | None:
     """The events of a rectangle's countries and months; None where no event file covers any of them."""
-    told = view.told(frame)
+    told = view.event_coverage(frame)
     if not told.any():
         return None
     table = view.events(_COLUMNS)
-    row, when = places(table["iso3"], frame.iso3), _days(table["date_start"])
+    row, when = positions(table["iso3"], frame.iso3), _days(table["date_start"])
     column = (when.astype("datetime64[M]") - frame.months[0]).astype(np.int64)
     inside = (row >= 0) & (column >= 0) & (column < len(frame.months))
     inside[inside] = told[row[inside], column[inside]]
@@ -59,7 +60,7 @@ def events_of(view: View, frame: CountryMonths) -> Events | None:
         day=when[order].astype(np.int64),
         deaths=tables.numbers(table["deaths"]),
         civilians=tables.numbers(table["deaths_civilians"]),
-        kind=places(table["type_of_violence"], TYPES),
+        kind=positions(table["type_of_violence"], TYPES),
         dyad=dyad,
         side_a=side_a,
         side_b=side_b,
@@ -85,4 +86,4 @@ def _numbered(*columns: pa.ChunkedArray) -> tuple[tuple[str, ...], list[Places]]
     """The names in some columns, sorted, and the place of each cell's among them; -1 where it is empty."""
     used = [pc.unique(column.cast(pa.string())) for column in columns]
     names = tuple(sorted({name for part in used for name in part.to_pylist()} - {None}))
-    return names, [places(column, names) for column in columns]
+    return names, [positions(column, names) for column in columns]

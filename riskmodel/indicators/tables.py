@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from riskmodel.events import coverage
-from riskmodel.events.archive import View, places
+from riskmodel.events.columns import months_of, positions
 from riskmodel.events.coverage import WORLD, Coverage
-from riskmodel.events.table import month_of
+from riskmodel.events.view import View
 from riskmodel.indicators import windows
 from riskmodel.indicators.inputs import Rectangle
 from riskmodel.months import Months
@@ -93,7 +93,7 @@ _TYPES = {"protests": "Protests", "riots": "Riots"}
 
 def _typed(events: pa.Table, kind: str, iso3: Sequence[str], months: Months) -> Rectangle:
     of_type = events.filter(pc.fill_null(pc.equal(events["event_type"].cast(pa.string()), kind), False))
-    return _summed(of_type["iso3"], month_of(of_type["date"]), None, iso3, months)
+    return _summed(of_type["iso3"], months_of(of_type["date"]), None, iso3, months)
 
 
 def _news(view: View, iso3: Sequence[str], months: Months) -> dict[str, Rectangle]:
@@ -102,7 +102,7 @@ def _news(view: View, iso3: Sequence[str], months: Months) -> dict[str, Rectangl
     if not table.num_rows:
         return {}
     table = table.filter(pc.equal(table["parts"], gdelt.PARTS)).sort_by("date")  # sums do not hang on ingest order
-    when = month_of(table["date"])
+    when = months_of(table["date"])
     days = (months + 1).astype("datetime64[D]") - months.astype("datetime64[D]")
     whole = _summed(table["iso3"], when, None, iso3, months) == days.astype(np.int64)
 
@@ -128,7 +128,7 @@ def _summed(
     names: pa.ChunkedArray, when: Months, weights: NDArray[np.float64] | None, iso3: Sequence[str], months: Months
 ) -> Rectangle:
     """Rows by country-month, or the sum of their weights; 0 where there is no row."""
-    row, column = places(names, iso3), (when - months[0]).astype(np.int64)
+    row, column = positions(names, iso3), (when - months[0]).astype(np.int64)
     inside = (row >= 0) & (column >= 0) & (column < months.size)
     cell = (row * months.size + column)[inside]
     summed = np.bincount(cell, None if weights is None else weights[inside], minlength=len(iso3) * months.size)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from riskmodel import geography
 from riskmodel.events import coverage
-from riskmodel.events.archive import View
 from riskmodel.events.coverage import Coverage
 from riskmodel.events.manifest import Ingest
+from riskmodel.events.view import View
 from riskmodel.months import Month, Months
 from riskmodel.outcomes import CountryMonths
 from riskmodel.reporting import counts
@@ -143,7 +143,7 @@ def nowcast(observed: CountryMonths, completeness: Completeness) -> CountryMonth
     share = completeness.on(observed)
     reported = observed.deaths[completeness.outcome]
     expected = np.where(share < 1, np.rint(reported / share), reported)
-    return observed.saying(completeness.outcome, expected)
+    return observed.with_deaths(completeness.outcome, expected)
 
 
 def _final(ingest: Ingest) -> bool:
@@ -152,13 +152,13 @@ def _final(ingest: Ingest) -> bool:
 
 def _young(ingest: Ingest) -> bool:
     """Whether some of what a file of real events covers was not mature when it came."""
-    open_from = _learned(ingest) - MATURE
+    open_from = _known_since(ingest) - MATURE
     recent = any(Coverage.parse(span).last > open_from for span in ingest.covers)
     return ingest.kind == "events" and not ingest.simulated and not _final(ingest) and recent
 
 
-def _learned(ingest: Ingest) -> Month:
-    return np.datetime64(ingest.learned[:7], "M")
+def _known_since(ingest: Ingest) -> Month:
+    return np.datetime64(ingest.known_since[:7], "M")
 
 
 def _ages(ingests: Sequence[Ingest], source: NDArray[np.int16], months: Months) -> NDArray[np.int16]:
@@ -167,10 +167,10 @@ def _ages(ingests: Sequence[Ingest], source: NDArray[np.int16], months: Months) 
     `source` is the place in `ingests` of the one that speaks. Every candidate release may bring late events of earlier
     candidate months, so the newest one dates them all.
     """
-    newest = max((_learned(ingest) for ingest in ingests if ingest.candidate), default=None)
+    newest = max((_known_since(ingest) for ingest in ingests if ingest.candidate), default=None)
     age = np.full(source.shape, -1, dtype=np.int16)
     for number, ingest in enumerate(ingests):
-        dated = newest if ingest.candidate and newest is not None else _learned(ingest)
+        dated = newest if ingest.candidate and newest is not None else _known_since(ingest)
         since = np.clip((dated - months).astype(np.int64), 0, MATURE)
         if _final(ingest):
             since[:] = MATURE
@@ -189,10 +189,10 @@ def _seen(view: View, outcome: str, age: NDArray[np.int16]) -> dict[str, NDArray
     seen = {measure: np.full((MATURE, *age.shape), np.nan, dtype=np.float32) for measure in HALF_WEIGHT}
     masks = {i.id: coverage.mask(map(Coverage.parse, i.covers), observed.iso3, observed.months) for i in view.ingests}
     young = [ingest for ingest in view.ingests if _young(ingest)]
-    for moment in sorted({ingest.learned for ingest in young}, key=datetime.fromisoformat):
-        known = [i for i in view.ingests if datetime.fromisoformat(i.learned) <= datetime.fromisoformat(moment)]
+    for moment in sorted({ingest.known_since for ingest in young}, key=datetime.fromisoformat):
+        known = [i for i in view.ingests if datetime.fromisoformat(i.known_since) <= datetime.fromisoformat(moment)]
         final = np.any([masks[i.id] for i in known if _final(i)] or [np.zeros(age.shape, dtype=bool)], axis=0)
-        vintage = View(view.root, tuple(i for i in known if i in young and (masks[i.id] & ~final).any()))
+        vintage = view.with_ingests([i for i in known if i in young and (masks[i.id] & ~final).any()])
         source = np.full(age.shape, -1, dtype=np.int16)
         for number, ingest in enumerate(vintage.ingests):
             source[masks[ingest.id]] = number

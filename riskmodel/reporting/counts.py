@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from riskmodel.events.archive import View, places
-from riskmodel.events.table import month_of
+from riskmodel.events.columns import months_of, positions
+from riskmodel.events.view import View
 from riskmodel.outcomes import CountryMonths
 
 
@@ -22,8 +22,8 @@ def events(view: View, outcome: str) -> NDArray[np.float64]:
 def tally(view: View, outcome: str, frame: CountryMonths) -> dict[str, NDArray[np.float64]]:
     """The `events` in service and their `deaths` by country-month of a frame that holds them all; 0 where none are."""
     table = view.events(["iso3", "date_start", "type_of_violence", "deaths"])
-    row, column = places(table["iso3"], frame.iso3), month_of(table["date_start"]) - frame.months[:1]
-    counted = places(table["type_of_violence"], [outcome]) == 0 if outcome != "all" else np.ones(row.size, bool)
+    row, column = positions(table["iso3"], frame.iso3), months_of(table["date_start"]) - frame.months[:1]
+    counted = positions(table["type_of_violence"], [outcome]) == 0 if outcome != "all" else np.ones(row.size, bool)
     shape = frame.source.shape
     cell = (row * shape[1] + column.astype(np.int64))[counted]
     deaths = table["deaths"].to_numpy()[counted]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from riskmodel.events.archive import View, places
-from riskmodel.events.table import month_of
+from riskmodel.events.columns import months_of, positions
+from riskmodel.events.view import View
 from riskmodel.months import Month
 from riskmodel.outcomes import TYPES, CountryMonths
 from riskmodel.reporting import counts
@@ -40,8 +40,8 @@ def spread(view: View) -> CountryMonths:
             pc.fill_null(pc.greater(table["date_end"], table["date_start"]), False),
         )
     )
-    begins, ends = month_of(table["date_start"]), month_of(table["date_end"])
-    row, kind = places(table["iso3"], observed.iso3), places(table["type_of_violence"], TYPES)
+    begins, ends = months_of(table["date_start"]), months_of(table["date_end"])
+    row, kind = positions(table["iso3"], observed.iso3), positions(table["type_of_violence"], TYPES)
     speaks = counts.spoken(view)
     column = (begins - observed.months[:1]).astype(np.int64)
     long = (ends > begins) & (kind >= 0) & speaks[row, column]
@@ -80,7 +80,7 @@ def shares(view: View, iso3: Sequence[str], origin: Month) -> dict[str, list[dic
     those whose precision is known; None where there are no deaths. A country without such events has no warning.
     """
     table = view.events(["iso3", "date_start", "date_prec", "where_prec", "deaths"])
-    month, row = month_of(table["date_start"]), places(table["iso3"], iso3)
+    month, row = months_of(table["date_start"]), positions(table["iso3"], iso3)
     recent = (row >= 0) & (month > origin - RECENT) & (month <= origin)
     row, deaths = row[recent], table["deaths"].to_numpy()[recent].astype(np.float64)
     found: dict[str, list[dict[str, Any]]] = {code: [] for code in iso3}

@@ -23,11 +23,13 @@ from numpy.typing import NDArray
 
 from riskmodel import geography
 from riskmodel.errors import BadInput, SourceUnavailable
-from riskmodel.events.archive import Archive, View
+from riskmodel.events.archive import Archive
+from riskmodel.events.columns import dates, integers, numbers
 from riskmodel.events.coverage import Coverage
 from riskmodel.events.manifest import Kind
-from riskmodel.events.table import NAMES, Checked, Quarantine, dates, number, unsplit_rows, whole
-from riskmodel.ingest import Receipt, ingest
+from riskmodel.events.table import NAMES, CheckedBatch, Quarantine, unsplit_rows
+from riskmodel.events.view import View
+from riskmodel.ingest import IngestReport, ingest
 from riskmodel.sources import files
 from riskmodel.sources.client import Client, Rejected, Unauthorised
 
@@ -93,7 +95,7 @@ _NAMES = {
 
 
 class AcledFile:
-    """One file of a pull. `flavour` says up to which day the account sees single events, where it does not see all."""
+    """One file of a pull. `variant` says up to which day the account sees single events, where it does not see all."""
 
     kind: Kind = "acled"
     source = "acled"
@@ -102,38 +104,38 @@ class AcledFile:
 
     def __init__(self, path: Path, sees_to: date | None = None) -> None:
         self.table, names = files.table(path)
-        self.flavour = f"single events to {sees_to}" if sees_to else "single events"
+        self.variant = f"single events to {sees_to}" if sees_to else "single events"
         if missing := [name for name in COLUMNS if name not in names]:
             raise BadInput(f"{path}: header: no column {', '.join(missing)}; this is no file of ACLED events")
         self._seen: set[tuple[str, bool]] = set()
 
-    def read(self, today: date) -> Iterator[Checked]:
+    def read(self, today: date) -> Iterator[CheckedBatch]:
         """Rows of `SCHEMA` and those kept out, batch by batch. Raises BadInput if the file breaks off."""
         for batch in self.table.batches():
             yield self._check(batch, np.datetime64(today, "D") + 1)
-        yield Checked(SCHEMA.empty_table(), unsplit_rows(self.table.unsplit))
+        yield CheckedBatch(SCHEMA.empty_table(), unsplit_rows(self.table.unsplit))
 
-    def told(self) -> tuple[None, list[Coverage]]:
+    def release_and_coverage(self) -> tuple[None, list[Coverage]]:
         """No release, and no coverage: rows that changed do not say what was asked for."""
         return None, []
 
-    def _check(self, batch: files.Batch, tomorrow: np.datetime64) -> Checked:
+    def _check(self, batch: files.Batch, tomorrow: np.datetime64) -> CheckedBatch:
         cells = batch.cells
         deleted = np.asarray(pc.equal(cells["deleted"], "1").fill_null(False).to_numpy(zero_copy_only=False))
-        days, deaths, changed = dates(cells["event_date"]), whole(cells["fatalities"]), number(cells["timestamp"])
-        iso3 = np.array([_iso3().get(code) for code in whole(cells["iso"]).tolist()], dtype=object)
+        days, deaths, changed = dates(cells["event_date"]), integers(cells["fatalities"]), numbers(cells["timestamp"])
+        iso3 = np.array([_iso3().get(code) for code in integers(cells["iso"]).tolist()], dtype=object)
         stateless = np.array([code is None for code in iso3.tolist()], dtype=bool)
         out = Quarantine(batch.rows, batch.record)
         ids = cells["event_id_cnty"]
-        out.keep_out(np.asarray(ids.is_null()), "event_id_cnty is empty", ids)
-        out.keep_out(~(changed == np.floor(changed)), "timestamp is not a whole number", cells["timestamp"])
-        out.keep_out(stateless, "iso is no country number that Vigie knows", cells["iso"])
-        out.keep_out(~deleted & np.isnat(days), "event_date is not a date", cells["event_date"])
-        out.keep_out(days >= tomorrow, "event_date lies in the future", cells["event_date"])
-        out.keep_out(~deleted & np.isnan(deaths), "fatalities is not a whole number", cells["fatalities"])
-        out.keep_out(deaths < 0, "fatalities is negative", cells["fatalities"])
-        out.keep_out(self._repeated(ids, deleted, out.kept), "event_id_cnty stands in an earlier row of this file", ids)
-        latitude, longitude = number(cells["latitude"]), number(cells["longitude"])
+        out.add(np.asarray(ids.is_null()), "event_id_cnty is empty", ids)
+        out.add(~(changed == np.floor(changed)), "timestamp is not a whole number", cells["timestamp"])
+        out.add(stateless, "iso is no country number that Vigie knows", cells["iso"])
+        out.add(~deleted & np.isnat(days), "event_date is not a date", cells["event_date"])
+        out.add(days >= tomorrow, "event_date lies in the future", cells["event_date"])
+        out.add(~deleted & np.isnan(deaths), "fatalities is not a whole number", cells["fatalities"])
+        out.add(deaths < 0, "fatalities is negative", cells["fatalities"])
+        out.add(self._repeated(ids, deleted, out.accepted), "event_id_cnty stands in an earlier row of this file", ids)
+        latitude, longitude = numbers(cells["latitude"]), numbers(cells["longitude"])
         located = (np.abs(latitude) <= 90) & (np.abs(longitude) <= 180)
         columns: dict[str, Any] = {
             "event_id": ids,
@@ -148,9 +150,9 @@ class AcledFile:
             "timestamp": changed,
             "deleted": deleted,
         }
-        kept = pa.array(np.flatnonzero(out.kept))
+        kept = pa.array(np.flatnonzero(out.accepted))
         arrays = [_column(columns[item.name], kept, item.type) for item in SCHEMA]
-        return Checked(pa.Table.from_arrays(arrays, schema=SCHEMA), out.table())
+        return CheckedBatch(pa.Table.from_arrays(arrays, schema=SCHEMA), out.table())
 
     def _repeated(self, ids: pa.Array, deleted: NDArray[np.bool_], readable: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which readable rows say again what a row before them said: a version, or the deletion, of the same event."""
@@ -181,7 +183,7 @@ def pull(
     now: datetime,
     say: Callable[[str], None] = lambda text: None,
     page: int = PAGE,
-) -> list[Receipt]:
+) -> list[IngestReport]:
     """Take in what ACLED added, changed or deleted in some countries (ISO alpha-3) since the last pull, as one ingest.
 
     The first pull of a country takes its whole history. `page` is how many rows are asked for at a time. Returns no
@@ -476,7 +478,7 @@ def _first_message(answer: Mapping[str, Any]) -> str:
 
 
 def _precision(text: pa.Array) -> NDArray[np.float64]:
-    value = whole(text)
+    value = integers(text)
     return np.where((value >= 1) & (value <= 3), value, np.nan)
 
 

@@ -25,7 +25,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 
 from riskmodel import __version__
 from riskmodel.errors import BadInput, SourceUnavailable, VigieError
-from riskmodel.home import sync, whole_file
+from riskmodel.home import atomic_write, sync
 
 ATTEMPTS = 5
 CONNECTING = 3
@@ -257,7 +257,7 @@ class Client:
             raise _Again("what it sent does not have the md5 that it published")
         sync(part)
         part.replace(target)
-        with whole_file(_beside(target, ".http.json")) as written:
+        with atomic_write(_beside(target, ".http.json")) as written:
             written.write_text(json.dumps({**asdict(version), "size": done}), encoding="utf-8")
         note.unlink(missing_ok=True)
         return Fetched(target, True, version.modified)

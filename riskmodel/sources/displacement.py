@@ -17,10 +17,11 @@ import pyarrow.compute as pc
 
 from riskmodel import geography
 from riskmodel.errors import BadInput
-from riskmodel.events.archive import View
+from riskmodel.events.columns import integers
 from riskmodel.events.coverage import Coverage
 from riskmodel.events.manifest import Kind
-from riskmodel.events.table import NAMES, Checked, Quarantine, unsplit_rows, whole
+from riskmodel.events.table import NAMES, CheckedBatch, Quarantine, unsplit_rows
+from riskmodel.events.view import View
 from riskmodel.sources import files
 
 FIRST_YEAR = 1951
@@ -52,7 +53,7 @@ SCHEMA = pa.schema([("iso3", NAMES), ("role", NAMES), ("year", pa.int16()), *((n
 
 
 class DisplacementFile:
-    """One displacement table (CSV, .csv.gz or .zip), its flavour told by its header. Raises BadInput for any other."""
+    """One displacement table (CSV, .csv.gz or .zip), its variant told by its header. Raises BadInput for any other."""
 
     kind: Kind = "displacement"
     schema = SCHEMA
@@ -60,10 +61,10 @@ class DisplacementFile:
 
     def __init__(self, path: Path) -> None:
         names, first = files.header(path)
-        self.flavour = self.source = "idmc" if "ISO3" in names else "unhcr"
-        known = IDMC if self.flavour == "idmc" else UNHCR
-        self._keys = ("ISO3", "Year") if self.flavour == "idmc" else ("iso3", "year")
-        needed = self._keys if self.flavour == "idmc" else ("role", *self._keys)
+        self.variant = self.source = "idmc" if "ISO3" in names else "unhcr"
+        known = IDMC if self.variant == "idmc" else UNHCR
+        self._keys = ("ISO3", "Year") if self.variant == "idmc" else ("iso3", "year")
+        needed = self._keys if self.variant == "idmc" else ("role", *self._keys)
         found = {name: [theirs for theirs in written if theirs in names] for name, written in known.items()}
         self._counts = {name: theirs[0] for name, theirs in found.items() if theirs}
         missing = [name for name in needed if name not in names]
@@ -72,35 +73,35 @@ class DisplacementFile:
             raise BadInput(f"{path}: header: no column {wanted}; this is no table of displacement by country and year")
         self.table = files.CsvTable(path, names, skip=2 if any(cell.startswith("#") for cell in first) else 1)
 
-    def read(self, today: date) -> Iterator[Checked]:
+    def read(self, today: date) -> Iterator[CheckedBatch]:
         """The rows that can be read and those kept out, all at once."""
         batch = files.together(list(self.table.batches()))
         if not batch.rows.size:
-            yield Checked(SCHEMA.empty_table(), unsplit_rows(self.table.unsplit))
+            yield CheckedBatch(SCHEMA.empty_table(), unsplit_rows(self.table.unsplit))
             return
         iso3, written = (batch.cells[name] for name in self._keys)
-        role = batch.cells["role"] if self.flavour == "unhcr" else pa.repeat("internal", batch.rows.size)
-        year = whole(written)
+        role = batch.cells["role"] if self.variant == "unhcr" else pa.repeat("internal", batch.rows.size)
+        year = integers(written)
         out = Quarantine(batch.rows, batch.record)
         known = np.isin(iso3.to_numpy(zero_copy_only=False), list(geography.countries()))
-        out.keep_out(~known, "iso3 is no country code that Vigie knows", iso3)
-        if self.flavour == "unhcr":
+        out.add(~known, "iso3 is no country code that Vigie knows", iso3)
+        if self.variant == "unhcr":
             side = pc.is_in(role, pa.array(["origin", "asylum"])).to_numpy(zero_copy_only=False)
-            out.keep_out(~side, "role is neither origin nor asylum", role)
-        out.keep_out(~(year >= FIRST_YEAR), f"year is no year from {FIRST_YEAR} on", written)
-        out.keep_out(year >= today.year, "year is not over yet", written)
-        counts = {name: whole(batch.cells[theirs]) for name, theirs in self._counts.items()}
+            out.add(~side, "role is neither origin nor asylum", role)
+        out.add(~(year >= FIRST_YEAR), f"year is no year from {FIRST_YEAR} on", written)
+        out.add(year >= today.year, "year is not over yet", written)
+        counts = {name: integers(batch.cells[theirs]) for name, theirs in self._counts.items()}
         for name, count in counts.items():
             cells = batch.cells[self._counts[name]]
             given = cells.is_valid().to_numpy(zero_copy_only=False)
-            out.keep_out(given & np.isnan(count), f"{name} is not a whole number", cells)
-            out.keep_out(count < 0, f"{name} is negative", cells)
+            out.add(given & np.isnan(count), f"{name} is not a whole number", cells)
+            out.add(count < 0, f"{name} is negative", cells)
         frame = pd.DataFrame({"iso3": iso3.to_pandas(), "role": role.to_pandas(), "year": year})
         again = np.zeros(batch.rows.size, dtype=bool)
-        again[out.kept] = frame[out.kept].duplicated().to_numpy()
-        out.keep_out(again, "country, role and year stand in an earlier row of this file", written)
+        again[out.accepted] = frame[out.accepted].duplicated().to_numpy()
+        out.add(again, "country, role and year stand in an earlier row of this file", written)
 
-        kept = pa.array(np.flatnonzero(out.kept))
+        kept = pa.array(np.flatnonzero(out.accepted))
         columns = {"iso3": iso3, "role": role, "year": pa.array(year, from_pandas=True)}
         columns |= {name: pa.array(count, from_pandas=True) for name, count in counts.items()}
         good = pa.Table.from_arrays(
@@ -112,9 +113,9 @@ class DisplacementFile:
             ],
             schema=SCHEMA,
         )
-        yield Checked(good, pa.concat_tables([out.table(), unsplit_rows(self.table.unsplit)]))
+        yield CheckedBatch(good, pa.concat_tables([out.table(), unsplit_rows(self.table.unsplit)]))
 
-    def told(self) -> tuple[None, list[Coverage]]:
+    def release_and_coverage(self) -> tuple[None, list[Coverage]]:
         """No release, and no coverage: displacement makes no history of deaths."""
         return None, []
 

@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 
 from riskmodel import geography
 from riskmodel.errors import BadInput, SourceUnavailable
-from riskmodel.events.archive import Archive, View
+from riskmodel.events.archive import Archive
+from riskmodel.events.columns import dates, integers, numbers
 from riskmodel.events.coverage import Coverage
 from riskmodel.events.manifest import Kind
-from riskmodel.events.table import NAMES, Checked, Quarantine, dates, number, unsplit_rows, whole
-from riskmodel.home import whole_file
-from riskmodel.ingest import Receipt, ingest
+from riskmodel.events.table import NAMES, CheckedBatch, Quarantine, unsplit_rows
+from riskmodel.events.view import View
+from riskmodel.home import atomic_write
+from riskmodel.ingest import IngestReport, ingest
 from riskmodel.sources import files
 from riskmodel.sources.client import Client, NotFound
 
@@ -137,7 +139,7 @@ def counted(path: Path, edition: Edition) -> tuple[pd.DataFrame, int, int]:
 def _add(sums: NDArray[np.float64], cells: Mapping[str, pa.Array], fips: Sequence[str]) -> int:
     """Add rows to the sums (count, country); how many could not be read."""
     country, quad = _place(cells["country"], fips), _place(cells["quad"], ["1", "2", "3", "4"])
-    mentions, tone = number(cells["mentions"]), number(cells["tone"])
+    mentions, tone = numbers(cells["mentions"]), numbers(cells["tone"])
     readable = (quad >= 0) & (mentions >= 0)
     use = np.flatnonzero(readable & (country >= 0))
     country, quad, mentions, tone = country[use], quad[use], mentions[use], tone[use]
@@ -160,7 +162,7 @@ class GdeltFile:
 
     kind: Kind = "gdelt"
     source = "gdelt"
-    flavour = "daily counts"
+    variant = "daily counts"
     schema = SCHEMA
     simulated = False
 
@@ -169,30 +171,30 @@ class GdeltFile:
         if missing := [name for name in SCHEMA.names if name not in names]:
             raise BadInput(f"{path}: header: no column {', '.join(missing)}; this is no file of daily counts")
 
-    def read(self, today: date) -> Iterator[Checked]:
+    def read(self, today: date) -> Iterator[CheckedBatch]:
         """The rows that can be read and those kept out, all at once."""
         batch = files.together(list(self.table.batches()))
         if not batch.rows.size:
-            yield Checked(SCHEMA.empty_table(), unsplit_rows(self.table.unsplit))
+            yield CheckedBatch(SCHEMA.empty_table(), unsplit_rows(self.table.unsplit))
             return
         cells, out = batch.cells, Quarantine(batch.rows, batch.record)
-        days, parts, tone = dates(cells["date"]), whole(cells["parts"]), number(cells["tone"])
+        days, parts, tone = dates(cells["date"]), integers(cells["parts"]), numbers(cells["tone"])
         known = np.isin(cells["iso3"].to_numpy(zero_copy_only=False), list(geography.countries()))
-        out.keep_out(~known, "iso3 is no country code that Vigie knows", cells["iso3"])
-        out.keep_out(np.isnat(days), "date is not a date", cells["date"])
-        out.keep_out(days > np.datetime64(today, "D"), "date lies in the future", cells["date"])
+        out.add(~known, "iso3 is no country code that Vigie knows", cells["iso3"])
+        out.add(np.isnat(days), "date is not a date", cells["date"])
+        out.add(days > np.datetime64(today, "D"), "date lies in the future", cells["date"])
         named = np.isin(cells["edition"].to_numpy(zero_copy_only=False), [DAILY.name, QUARTER_HOURLY.name])
-        out.keep_out(~named, "edition is neither daily nor 15-minute", cells["edition"])
-        out.keep_out(~((parts >= 1) & (parts <= PARTS)), f"parts is not between 1 and {PARTS}", cells["parts"])
-        counts = {name: whole(cells[name]) for name in (*QUAD_CLASSES, "protests", "mentions")}
+        out.add(~named, "edition is neither daily nor 15-minute", cells["edition"])
+        out.add(~((parts >= 1) & (parts <= PARTS)), f"parts is not between 1 and {PARTS}", cells["parts"])
+        counts = {name: integers(cells[name]) for name in (*QUAD_CLASSES, "protests", "mentions")}
         for name, count in counts.items():
-            out.keep_out(~(count >= 0), f"{name} is no count", cells[name])
-        out.keep_out(~(np.isnan(tone) | (np.abs(tone) <= 100)), "tone is not between -100 and 100", cells["tone"])
+            out.add(~(count >= 0), f"{name} is no count", cells[name])
+        out.add(~(np.isnan(tone) | (np.abs(tone) <= 100)), "tone is not between -100 and 100", cells["tone"])
         again = np.zeros(batch.rows.size, dtype=bool)
         said = pd.DataFrame({"iso3": cells["iso3"].to_pandas(), "date": days.astype("datetime64[s]")})
-        again[out.kept] = said[out.kept].duplicated().to_numpy()
-        out.keep_out(again, "country and date stand in an earlier row of this file", cells["date"])
-        kept = np.flatnonzero(out.kept)
+        again[out.accepted] = said[out.accepted].duplicated().to_numpy()
+        out.add(again, "country and date stand in an earlier row of this file", cells["date"])
+        kept = np.flatnonzero(out.accepted)
         columns = {"date": days, "parts": parts, "tone": tone, **counts}
         arrays = [
             cells[item.name].take(pa.array(kept)).dictionary_encode().cast(NAMES)
@@ -201,9 +203,9 @@ class GdeltFile:
             for item in SCHEMA
         ]
         good = pa.Table.from_arrays(arrays, schema=SCHEMA)
-        yield Checked(good, pa.concat_tables([out.table(), unsplit_rows(self.table.unsplit)]))
+        yield CheckedBatch(good, pa.concat_tables([out.table(), unsplit_rows(self.table.unsplit)]))
 
-    def told(self) -> tuple[None, list[Coverage]]:
+    def release_and_coverage(self) -> tuple[None, list[Coverage]]:
         """No release, and no coverage of months: each row speaks for its own day."""
         return None, []
 
@@ -226,7 +228,7 @@ def pull(
     since: date,
     now: datetime,
     say: Callable[[str], None] = lambda text: None,
-) -> list[Receipt]:
+) -> list[IngestReport]:
     """Take in the daily counts of all countries from a day on that the archive lacks, as one ingest.
 
     Each file is held against the md5 that GDELT publishes, counted and thrown away; the counts stay in `downloads`
@@ -323,7 +325,7 @@ class _Pull:
             )
         if unreadable:
             self._say(f"GDELT, {listed.path}: {unreadable:,} of {rows:,} rows cannot be read and are not counted")
-        with whole_file(counts) as part:
+        with atomic_write(counts) as part:
             sums.to_parquet(part)
         return sums
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pyarrow import csv
 
 from riskmodel import geography
-from riskmodel.home import whole_file
+from riskmodel.home import atomic_write
 from riskmodel.months import Month, Months, month, span
 from riskmodel.sources.ucdp_layout import GED_COLUMNS
 
@@ -139,7 +139,7 @@ def simulate(path: Path, *, seed: int, last: Month) -> None:
     table = _table(stage, events, _Draws(*uniform.T))
     # Neither the file's name nor the hour goes into the gzip header, or the same seed would not give the same bytes.
     with (
-        whole_file(path) as part,
+        atomic_write(path) as part,
         part.open("wb") as raw,
         gzip.GzipFile(filename="", mode="wb", compresslevel=4, fileobj=raw, mtime=0) as packed,
     ):

@@ -1,4 +1,4 @@
-"""UCDP GED event files in every flavour in which people hold them, told apart by content and never by name.
+"""UCDP GED event files in every variant in which people hold them, told apart by content and never by name.
 
 `official`: the 49 columns as published, final or candidate, with their header or without (24.0.1). `website`: the
 country download of ucdp.uu.se (`best_est`, American dates, one field more than its header names). `hdx`: the
@@ -15,9 +15,10 @@ import pandas as pd
 import pyarrow as pa
 
 from riskmodel.errors import BadInput
+from riskmodel.events.columns import months_of
 from riskmodel.events.coverage import WORLD, Coverage
 from riskmodel.events.manifest import Kind
-from riskmodel.events.table import SCHEMA, Checked, EventRules, month_of, unsplit_rows
+from riskmodel.events.table import SCHEMA, CheckedBatch, EventRules, unsplit_rows
 from riskmodel.months import month, span
 from riskmodel.sources import files
 from riskmodel.sources.ucdp_layout import GED_COLUMNS
@@ -92,7 +93,7 @@ def _main_months(events: pd.Series) -> Coverage | None:
 
 
 class GedFile:
-    """One file of UCDP events. `flavour` and `simulated` are known at once, the rest when all has been read."""
+    """One file of UCDP events. `variant` and `simulated` are known at once, the rest when all has been read."""
 
     kind: Kind = "events"
     source = "ucdp"
@@ -105,44 +106,44 @@ class GedFile:
         if headless:
             names = list(GED_COLUMNS)
         if "best_est" in names:
-            self.flavour = "website"
+            self.variant = "website"
         elif "iso3" in names:
-            self.flavour = "hdx"
+            self.variant = "hdx"
         else:
-            self.flavour = "official"
-        renamed = _WEBSITE if self.flavour == "website" else {}
+            self.variant = "official"
+        renamed = _WEBSITE if self.variant == "website" else {}
         self._columns = {name: renamed.get(theirs, theirs) for name, theirs in VARIABLE_MAP.items()}
         if missing := [name for name in self._columns.values() if name not in names]:
             raise BadInput(f"{path}: header: no column {', '.join(missing)}; this is no UCDP event file")
-        if self.flavour == "website" and len(first) == len(names) + 1:
+        if self.variant == "website" and len(first) == len(names) + 1:
             names.append("(trailing)")
         self.simulated = simulated
         hxl = any(cell.startswith("#") for cell in first) and not first[0]
         self.table = files.CsvTable(path, names, skip=0 if headless else 2 if hxl else 1)
         self._cells: list[pd.DataFrame] = []
 
-    def read(self, today: date) -> Iterator[Checked]:
+    def read(self, today: date) -> Iterator[CheckedBatch]:
         """Canonical rows and those kept out, batch by batch. Raises BadInput if the file breaks off."""
         rules = EventRules(today)
         for batch in self.table.batches():
             cells = {name: batch.cells[theirs] for name, theirs in self._columns.items()}
             checked = rules.check(cells, batch.rows, batch.record)
-            self._cells.append(_counted(checked.good))
+            self._cells.append(_counted(checked.accepted))
             yield checked
-        yield Checked(SCHEMA.empty_table(), unsplit_rows(self.table.unsplit))
+        yield CheckedBatch(SCHEMA.empty_table(), unsplit_rows(self.table.unsplit))
 
     def cells(self) -> pd.DataFrame:
         """What has been read, counted: one row a country-month with events: `iso3, month, events`."""
         return pd.concat(self._cells).groupby(["iso3", "month"], as_index=False)[["events"]].sum()
 
-    def told(self) -> tuple[str | None, list[Coverage]]:
+    def release_and_coverage(self) -> tuple[str | None, list[Coverage]]:
         """The release and coverage that what has been read proves by itself."""
         return told(self.cells())
 
 
-def _counted(good: pa.Table) -> pd.DataFrame:
+def _counted(accepted: pa.Table) -> pd.DataFrame:
     grouped = pa.table(
-        {"iso3": good["iso3"], "month": pa.chunked_array([month_of(good["date_start"]).astype("int32")])}
+        {"iso3": accepted["iso3"], "month": pa.chunked_array([months_of(accepted["date_start"]).astype("int32")])}
     )
     cells = grouped.group_by(["iso3", "month"]).aggregate([([], "count_all")])
     return pd.DataFrame(

@@ -23,8 +23,8 @@ from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
 from riskmodel.events.manifest import Ingest
 from riskmodel.events.releases import covers
-from riskmodel.home import whole_file
-from riskmodel.ingest import Receipt, ingest
+from riskmodel.home import atomic_write
+from riskmodel.ingest import IngestReport, ingest
 from riskmodel.months import span
 from riskmodel.sources.client import Client, NotFound, Rejected
 from riskmodel.sources.ucdp import VARIABLE_MAP, GedFile
@@ -68,7 +68,7 @@ def pull(
     token: str | None,
     now: datetime,
     say: Callable[[str], None],
-) -> list[Receipt]:
+) -> list[IngestReport]:
     """Take in the newest final release and every candidate after it, as far as the archive does not have them.
 
     Everything is fetched and proved before the first row enters. `say` is told in words what UCDP lacks. Raises
@@ -139,7 +139,7 @@ def _found(
 def _prove(path: Path, release: str, now: datetime) -> None:
     """Read all of a file and raise if it is cut off, or is not the release that its address says."""
     source = GedFile(path)
-    rows = sum(checked.good.num_rows for checked in source.read(now.date()))
+    rows = sum(checked.accepted.num_rows for checked in source.read(now.date()))
     if source.table.cut_off:
         raise SourceUnavailable("its last row is cut off")
     if not rows:
@@ -206,7 +206,7 @@ class _Api:
             return None
         pages = self._pages(release, count)
         target = self._folder / f"gedevents-{release}.csv.gz"
-        with whole_file(target) as part, gzip.open(part, "wt", encoding="utf-8", newline="", compresslevel=3) as out:
+        with atomic_write(target) as part, gzip.open(part, "wt", encoding="utf-8", newline="", compresslevel=3) as out:
             writer = csv.DictWriter(out, GED_COLUMNS, extrasaction="ignore", lineterminator="\n")
             writer.writeheader()
             for page in pages:
@@ -238,7 +238,7 @@ class _Api:
                 else:
                     page = self._next_page(url)
                     self._check(page, count, seen)
-                    with whole_file(path) as part, gzip.open(part, "wt", encoding="utf-8", compresslevel=3) as out:
+                    with atomic_write(path) as part, gzip.open(part, "wt", encoding="utf-8", compresslevel=3) as out:
                         json.dump(page, out)
                 paths.append(path)
                 self._client.watch(f"UCDP {release}", len(seen), count)

@@ -61,7 +61,7 @@ class EventSource(Said):
 
     source: str
     release: str | None
-    learned: str = key("when it was published, or came in")
+    known_since: str = key("when it was published, or came in")
     licence: str
     licence_url: str
     attribution: str = key("how to cite it")

@@ -60,7 +60,7 @@ class Ingest(Said):
     source: str
     release: str | None
     file: str
-    learned: str
+    known_since: str
     simulated: bool
 
 

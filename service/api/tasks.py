@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 from riskmodel import __version__, bundle, geography
 from riskmodel.errors import BadInput
 from riskmodel.events import manifest
-from riskmodel.moments import WRITTEN
+from riskmodel.moments import MOMENT_PATTERN
 from service.api.openapi import ISO3, Asked, Payload, offers
 from service.api.schemas import Meta, Said, key
 from service.http import problems
@@ -34,7 +34,7 @@ class OfPast(Asked):
     as_of: (
         Annotated[
             str,
-            Field(pattern=f"^{WRITTEN}$", description="a day (its end, UTC) or a moment: as it was known then"),
+            Field(pattern=f"^{MOMENT_PATTERN}$", description="a day (its end, UTC) or a moment: as it was known then"),
         ]
         | None
     ) = None
@@ -114,7 +114,7 @@ def whatif(asked: Supposed) -> Response:
             geography.country(told[field])
         except BadInput as unknown:
             raise Problem("bad-body", field=field, rule=str(unknown)) from None
-    ingests = manifest.in_service(manifest.read(context.home.archive))
+    ingests = manifest.active(manifest.read(context.home.archive))
     if not ingests:
         raise Problem("no-data")
     simulated = any(ingest.simulated for ingest in ingests)

@@ -19,7 +19,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from riskmodel.errors import Refused
-from riskmodel.home import whole_file
+from riskmodel.home import atomic_write
 
 ROWS, PLACES, COLUMNS = 2, 16_384, 32
 CELL = 8
@@ -94,7 +94,7 @@ class Counters:
 def _mapped(path: Path) -> mmap.mmap:
     """The file, written out in full before it is mapped: to run out of disk later would kill the worker."""
     if not _whole(path):
-        with whole_file(path) as part:
+        with atomic_write(path) as part:
             part.write_bytes(_fresh())
     with path.open("r+b") as file:
         return mmap.mmap(file.fileno(), SIZE)

@@ -12,7 +12,7 @@ from flask import Flask, current_app, g
 
 from riskmodel.events.manifest import realm
 from riskmodel.home import Home
-from riskmodel.moments import past as past_moment
+from riskmodel.moments import parse_past_moment
 from service.http import state_version
 from service.http.problems import Problem
 from service.settings import Settings
@@ -64,7 +64,7 @@ class ReadSession:
     def parse_as_of(self, as_of: str) -> datetime:
         """Return the past moment that a query names. Raises Problem if it is not one."""
         try:
-            return past_moment(as_of, self.now)
+            return parse_past_moment(as_of, self.now)
         except ValueError as rule:
             raise Problem("bad-query", parameter="as_of", rule=str(rule)) from None
 

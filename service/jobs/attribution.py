@@ -13,7 +13,9 @@ import sqlalchemy as sa
 from riskmodel import __version__
 from riskmodel.bundle import Bundle, load, outgrown
 from riskmodel.errors import BadInput, Refused
-from riskmodel.events.archive import Archive, View
+from riskmodel.events.archive import Archive
+from riskmodel.events.storage import TableReader
+from riskmodel.events.view import View
 from riskmodel.explanation.change import CAUSES, MEANING, METRICS, Changed, Split, Stand, changed
 from riskmodel.home import Home
 from riskmodel.months import month
@@ -131,7 +133,7 @@ def _taken(home: Home, row: sa.Row[Any]) -> _Taken:
     numbers = [str(ingest["id"]) for ingest in said["ingests"]]
     if missing := [number for number in numbers if number not in held]:
         raise Refused(f"{lost}: the archive has no ingest {', '.join(missing)}")
-    view = View(home.archive, tuple(held[number] for number in numbers))
+    view = View(TableReader(home.archive), tuple(held[number] for number in numbers))
     if view.digest != said["digest"]:
         raise Refused(f"{lost}: its ingests in {home.archive} are not what they were")
     model = row.document["model"]

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 
 from riskmodel import geography
 from riskmodel.events import coverage, manifest
-from riskmodel.events.archive import View
 from riskmodel.events.coverage import WORLD, Coverage
+from riskmodel.events.view import View
 from riskmodel.months import span
 from service.store.database import Store
 from service.store.tables import event_lists, events
@@ -67,7 +67,7 @@ def changed(store: Store, view: View, region: str) -> EventList | None:
         kept = connection.scalar(sa.select(event_lists.c.digest).where(event_lists.c.region == region))
     if kept == digest:
         return None
-    shown = View(view.root, allowed)
+    shown = view.with_ingests(allowed)
     parts = [
         [part for part in map(Coverage.parse, ingest.covers) if part.iso3 in (WORLD, *members)] for ingest in allowed
     ]
@@ -80,8 +80,8 @@ def _sources(shown: View, parts: Sequence[Sequence[Coverage]]) -> list[dict[str,
     """Whose events, by release, with their terms: the newest ingest of each that speaks for the region."""
     speaking = [ingest for ingest, spans in zip(shown.ingests, parts, strict=True) if spans]
     told = [
-        {"source": i.label, "release": i.release, "learned": i.learned, **TERMS[i.source]}
-        for i in sorted(speaking, key=lambda ingest: ingest.learned)
+        {"source": i.label, "release": i.release, "known_since": i.known_since, **TERMS[i.source]}
+        for i in sorted(speaking, key=lambda ingest: ingest.known_since)
     ]
     return list({each["source"]: each for each in told}.values())
 

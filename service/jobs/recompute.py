@@ -19,7 +19,8 @@ from riskmodel import __version__, assessment, geography
 from riskmodel.assessment import Assessment
 from riskmodel.bundle import Bundle, challenger, champion, load
 from riskmodel.errors import BadInput, Refused, VigieError
-from riskmodel.events.archive import Archive, View
+from riskmodel.events.archive import Archive
+from riskmodel.events.view import View
 from riskmodel.explanation import drivers, narrative, neighbour_effects
 from riskmodel.forecasting.baselines import Conflictology, History, Last, Zero
 from riskmodel.forecasting.escalation import RULE_MONTHS, rule
@@ -270,7 +271,10 @@ def content(
         "data": {
             "digest": view.digest,
             "ingests": [
-                {name: getattr(ingest, name) for name in ("id", "source", "release", "file", "learned", "simulated")}
+                {
+                    name: getattr(ingest, name)
+                    for name in ("id", "source", "release", "file", "known_since", "simulated")
+                }
                 for ingest in view.ingests
             ],
         },

@@ -18,9 +18,10 @@ from typing import Any
 from riskmodel import __version__, assessment, bundle, geography
 from riskmodel.cli.explanation import supposed
 from riskmodel.errors import BadInput, Refused, VigieError
-from riskmodel.events.archive import Archive, View
+from riskmodel.events.archive import Archive
+from riskmodel.events.view import View
 from riskmodel.home import Home
-from riskmodel.moments import past as past_moment
+from riskmodel.moments import parse_past_moment
 from service.alerts import rules
 from service.jobs.recompute import content
 from service.jobs.recompute import recompute as run
@@ -112,7 +113,7 @@ def then(bench: Bench, when: datetime, *, simulated: bool) -> SnapshotView:
 
 def _as_of(bench: Bench, asked: Mapping[str, Any]) -> dict[str, Any]:
     """The document of a past moment, and its digest."""
-    view = Archive(bench.home.archive).view(past_moment(asked["as_of"], bench.clock()))
+    view = Archive(bench.home.archive).view(parse_past_moment(asked["as_of"], bench.clock()))
     if view.digest != asked["data_digest"]:
         raise Refused("what the archive says of that moment has changed since this was asked; ask again")
     view.verify()

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from riskmodel import scoring as scoring
 from riskmodel.errors import Refused
-from riskmodel.events.archive import Archive, View
+from riskmodel.events.archive import Archive
+from riskmodel.events.view import View
 from riskmodel.forecasting.forecast import SERVED_LEADS
 from riskmodel.home import Home
 from riskmodel.months import Month, Months

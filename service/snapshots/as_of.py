@@ -74,10 +74,10 @@ def recompute_request(home: Home, settings: Settings, moment: datetime, *, simul
     outcome and settings, and on this version of Vigie.
     """
     ingests, members = manifest.read(home.archive), geography.region(settings.region).members
-    known = manifest.in_service(ingests, moment)
+    known = manifest.active(ingests, moment)
     if not _with_outcomes(known, members, simulated):
-        counted = _with_outcomes([ingest for ingest in ingests if ingest.known(None)], members, simulated)
-        raise NothingKnown(min((datetime.fromisoformat(ingest.learned) for ingest in counted), default=None))
+        counted = _with_outcomes([ingest for ingest in ingests if ingest.is_active(None)], members, simulated)
+        raise NothingKnown(min((datetime.fromisoformat(ingest.known_since) for ingest in counted), default=None))
     outcome = _current_outcome(home, simulated)
     digest = manifest.digest(known)
     request = {"as_of": instant(moment), "region": settings.region, "outcome": outcome, "data_digest": digest}

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from riskmodel import __version__
 from riskmodel.errors import BadInput, Refused
-from riskmodel.home import whole_file
+from riskmodel.home import atomic_write
 from service.store.database import Store
 from service.store.tables import REVISION, metadata
 from service.store.upgrade import STAMP, revisions, upgrade
@@ -34,7 +34,7 @@ def backup(store: Store, file: Path) -> int:
     """Write all that a database holds to a file that stands there whole or not at all; return how many rows."""
     if file.exists():
         raise BadInput(f"{file} is there already: a backup does not overwrite one")
-    with whole_file(file) as part:
+    with atomic_write(file) as part:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # it is for its owner alone
         with os.fdopen(descriptor, "wb") as raw, gzip.open(raw, "wt", encoding="utf-8", newline="\n") as lines:
             return _write(store, lines)

@@ -18,7 +18,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from riskmodel.errors import BadInput, Refused
-from riskmodel.home import Home, whole_file
+from riskmodel.home import Home, atomic_write
 from service.settings import load
 from service.store.tables import REVISION
 
@@ -67,7 +67,7 @@ class Store:
         name, begun = _name(address(url), home), _begun(home)
         store = cls(url, had=name in begun, bare=bare)
         if name not in begun and store.revision() is not None:
-            with suppress(OSError), whole_file(home.databases) as part:  # who may not write here begins nothing here
+            with suppress(OSError), atomic_write(home.databases) as part:  # who may not write here begins nothing here
                 part.write_text("".join(f"{each}\n" for each in sorted({*begun, name})), encoding="utf-8")
         return store
 

@@ -19,7 +19,7 @@ from riskmodel.cli.pull import acled as command
 from riskmodel.errors import BadInput, SourceUnavailable
 from riskmodel.events.archive import Archive
 from riskmodel.home import Home
-from riskmodel.ingest import Receipt, ingest
+from riskmodel.ingest import IngestReport, ingest
 from riskmodel.sources.acled import COLUMNS, AcledFile, pull, resolved
 from riskmodel.sources.client import Client
 
@@ -38,7 +38,7 @@ class Puller:
         self.client = Client(sleep=self.waited.append, patience=1.0)
         self.now = NOW
 
-    def __call__(self, *countries: str, password: str = PASSWORD, page: int = 2) -> list[Receipt]:
+    def __call__(self, *countries: str, password: str = PASSWORD, page: int = 2) -> list[IngestReport]:
         self.now += timedelta(days=1)
         return pull(
             self.archive,
@@ -81,7 +81,7 @@ def test_the_first_pull_takes_all_and_the_next_only_what_changed(acled: Acled, p
     [receipt] = puller()
     assert receipt.ingest.rows == 2
     assert puller.events() == {"MAL1": 3, "MAL2": 8, "MAL3": 3, "MAL4": 3, "MAL5": 3, "MAL6": 3}
-    first = puller.archive.ingests()[0].learned
+    first = puller.archive.ingests()[0].known_since
     assert puller.events(datetime.fromisoformat(first))["MAL2"] == 3
 
 
@@ -131,7 +131,7 @@ def test_deletions_are_honoured_and_an_event_may_come_back(acled: Acled, puller:
     [receipt] = puller()
     assert (receipt.ingest.rows, receipt.ingest.deaths) == (1, 0)
     assert "MAL3" not in puller.events()
-    assert "MAL3" in puller.events(datetime.fromisoformat(puller.archive.ingests()[0].learned))
+    assert "MAL3" in puller.events(datetime.fromisoformat(puller.archive.ingests()[0].known_since))
     assert puller() == []
     acled.publish(event(3, stamp=STAMP + 20))
     puller()
@@ -166,7 +166,7 @@ def test_coverage_begins_with_the_first_event_and_ends_with_the_last_full_month(
 def test_an_account_that_sees_the_last_year_only_aggregated(acled: Acled, puller: Puller) -> None:
     acled.sees_to = "2025-03-03"
     [receipt] = puller()
-    assert receipt.ingest.flavour == "single events to 2025-03-03"
+    assert receipt.ingest.variant == "single events to 2025-03-03"
     assert receipt.ingest.covers == ()
     assert set(puller.events()) == {"MAL1", "MAL2", "MAL3"}
     assert any("only up to 2025-03-03" in text and "unknown, not quiet" in text for text in puller.said)

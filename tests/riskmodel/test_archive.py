@@ -18,7 +18,7 @@ from riskmodel.events import manifest
 from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
 from riskmodel.events.releases import published
-from riskmodel.ingest import Receipt, ingest
+from riskmodel.ingest import IngestReport, ingest
 from riskmodel.months import month
 from riskmodel.sources.monthly import MonthlyFile
 from riskmodel.sources.ucdp import GedFile
@@ -26,7 +26,9 @@ from riskmodel.sources.ucdp import GedFile
 NOW = datetime(2026, 11, 22, 8, tzinfo=UTC)
 
 
-def take_in(archive: Archive, path: Path, *covers: str, release: str | None = None, now: datetime = NOW) -> Receipt:
+def take_in(
+    archive: Archive, path: Path, *covers: str, release: str | None = None, now: datetime = NOW
+) -> IngestReport:
     reader = MonthlyFile if path.suffix == ".monthly" else GedFile
     return ingest(archive, reader(path), covers=[Coverage.parse(c) for c in covers], release=release, now=now)
 
@@ -251,6 +253,13 @@ def test_a_damaged_manifest_is_refused(archive: Archive) -> None:
         archive.ingests()
 
 
+def test_a_manifest_of_the_older_format_is_refused_with_the_way_out(archive: Archive) -> None:
+    archive.root.mkdir()
+    (archive.root / "manifest.json").write_text('{"format": 1, "ingests": [{"id": "0001", "learned": "2024-06-01"}]}')
+    with pytest.raises(Refused, match=r"has format 1, .* ingest the files again into a new home"):
+        archive.ingests()
+
+
 @pytest.mark.parametrize(
     ("release", "day"),
     [("25.1", "2025-06-01"), ("26.0.2", "2026-03-20"), ("25.0.12", "2026-01-20"), ("26.01.26.06", "2026-07-20")],
@@ -290,7 +299,7 @@ def test_a_withdrawn_ingest_counts_no_more_and_is_not_erased(archive: Archive, t
     assert said(archive, "MLI", "2020-01") == 3
     for day, known in ((0, 3), (2, 999), (4, 3)):
         assert archive.view(NOW + timedelta(days=day, hours=1)).outcomes().deaths["all"][0, 0] == known
-    assert (archive.ingests()[1].withdrawn_why, (archive.root / archive.ingests()[1].data).exists()) == (
+    assert (archive.ingests()[1].withdrawn_reason, (archive.root / archive.ingests()[1].data).exists()) == (
         "the wrong file",
         True,
     )
@@ -314,7 +323,7 @@ def test_a_revised_release_is_known_from_the_day_it_was_revised(archive: Archive
     take_in(archive, first, "MLI:2020-01..2020-12", release="24.1")
     take_in(archive, second, "MLI:2020-06..2020-12", release="24.1")
     take_in(archive, second, "MLI:2020-01..2020-12", release="24.1")
-    assert [ingest.learned[:10] for ingest in archive.ingests()] == ["2024-06-01", "2026-11-22", "2026-11-22"]
+    assert [ingest.known_since[:10] for ingest in archive.ingests()] == ["2024-06-01", "2026-11-22", "2026-11-22"]
     assert archive.view(NOW - timedelta(days=1)).outcomes().deaths["all"][0, 0] == 3
     assert archive.view().outcomes().deaths["all"][0, 0] == 30
 
@@ -349,7 +358,7 @@ class Statement:
     events: tuple[tuple[int, int, int], ...]  # id, month, deaths
     withdrawn_after: int | None
 
-    def learned(self, number: int, before: "list[Statement]") -> datetime:
+    def known_since(self, number: int, before: "list[Statement]") -> datetime:
         revises = any(
             old.release == self.release and old.first <= self.last and self.first <= old.last for old in before
         )
@@ -383,7 +392,7 @@ def plainly(statements: list[Statement], when: datetime | None) -> list[int | No
     alive = []
     for number, one in enumerate(statements):
         out = None if one.withdrawn_after is None else NOW + timedelta(days=20 + one.withdrawn_after)
-        came = one.learned(number, statements[:number])
+        came = one.known_since(number, statements[:number])
         if (out is None) if when is None else (came <= when and (out is None or when < out)):
             alive.append(((published(one.release).isoformat() if one.release else "", number), one))
     alive.sort(key=lambda pair: pair[0])

@@ -9,7 +9,7 @@ import pytest
 
 from riskmodel.errors import BadInput
 from riskmodel.events.archive import Archive
-from riskmodel.ingest import Receipt, ingest
+from riskmodel.ingest import IngestReport, ingest
 from riskmodel.sources.displacement import DisplacementFile, resolved
 
 TODAY = date(2026, 11, 22)
@@ -28,11 +28,11 @@ def table(tmp_path: Path, text: str, name: str = "displacement.csv") -> Path:
 
 def read(path: Path) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
     parts = list(DisplacementFile(path).read(TODAY))
-    good, out = (pa.concat_tables(getattr(part, name) for part in parts) for name in ("good", "quarantined"))
-    return good.to_pylist(), out.to_pylist()
+    accepted, out = (pa.concat_tables(getattr(part, name) for part in parts) for name in ("accepted", "quarantined"))
+    return accepted.to_pylist(), out.to_pylist()
 
 
-def take_in(archive: Archive, path: Path, day: int, release: str | None = None) -> Receipt:
+def take_in(archive: Archive, path: Path, day: int, release: str | None = None) -> IngestReport:
     return ingest(archive, DisplacementFile(path), now=datetime(2026, 11, day, tzinfo=UTC), release=release)
 
 
@@ -86,8 +86,8 @@ def test_missing_is_null_and_never_zero(tmp_path: Path) -> None:
 )
 def test_a_row_that_cannot_be_read_is_kept_out(tmp_path: Path, row: str, rule: str, value: str | None) -> None:
     text = f"{UNHCR}origin,MLI,2019,1,,,,,,,,\n{row}\nasylum,MLI,2019,2,,,,,,,,\n"
-    good, out = read(table(tmp_path, text))
-    assert [(kept["role"], kept["refugees"]) for kept in good] == [("origin", 1), ("asylum", 2)]
+    accepted, out = read(table(tmp_path, text))
+    assert [(kept["role"], kept["refugees"]) for kept in accepted] == [("origin", 1), ("asylum", 2)]
     assert [(kept_out["row"], kept_out["rule"], kept_out["value"]) for kept_out in out] == [(2, rule, value)]
 
 
@@ -124,10 +124,10 @@ def test_a_table_makes_no_history_of_deaths(tmp_path: Path) -> None:
 
 def test_unhcrs_real_table(shared: Path) -> None:
     path = shared / "unhcr_country_year_africa.csv.gz"
-    good, out = read(path)
+    accepted, out = read(path)
     with gzip.open(path, "rt", encoding="utf-8") as lines:
-        assert len(good) == sum(1 for _ in lines) - 1
+        assert len(accepted) == sum(1 for _ in lines) - 1
     assert out == []
-    (burkina,) = (r for r in good if (r["iso3"], r["role"], r["year"]) == ("BFA", "origin", 2022))
+    (burkina,) = (r for r in accepted if (r["iso3"], r["role"], r["year"]) == ("BFA", "origin", 2022))
     assert burkina["idps"] == pytest.approx(1_882_391, rel=0.2)
     assert burkina["others_in_need"] is None

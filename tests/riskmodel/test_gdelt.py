@@ -17,7 +17,7 @@ from riskmodel.cli.pull import gdelt as command
 from riskmodel.errors import BadInput, SourceUnavailable
 from riskmodel.events.archive import Archive
 from riskmodel.home import Home
-from riskmodel.ingest import Receipt, ingest
+from riskmodel.ingest import IngestReport, ingest
 from riskmodel.sources.client import Client
 from riskmodel.sources.gdelt import DAILY, QUARTER_HOURLY, SCHEMA, GdeltFile, counted, pull, resolved
 
@@ -36,7 +36,7 @@ class Puller:
         self.waited: list[float] = []
         self.client = Client(sleep=self.waited.append, patience=1.0)
 
-    def __call__(self, since: date = DAYS[0], now: datetime = NOW) -> list[Receipt]:
+    def __call__(self, since: date = DAYS[0], now: datetime = NOW) -> list[IngestReport]:
         downloads = self.folder / "downloads"
         return pull(self.archive, self.client, downloads, base=self.url, since=since, now=now, say=self.said.append)
 
@@ -158,7 +158,7 @@ def test_only_what_is_new_is_asked_for_and_the_daily_file_supersedes_the_parts(g
     [third] = puller(now=NOW + timedelta(hours=2))
     assert third.ingest.rows == len(geography.countries())
     assert puller.days()[YESTERDAY] | {"material_conflict": 2, "parts": 96} == puller.days()[YESTERDAY]
-    assert puller.days(as_of=datetime.fromisoformat(first.ingest.learned))[YESTERDAY]["parts"] == 3
+    assert puller.days(as_of=datetime.fromisoformat(first.ingest.known_since))[YESTERDAY]["parts"] == 3
     assert not list((puller.folder / "downloads").rglob("*.parquet"))
     assert not list((puller.folder / "downloads").rglob("*.zip"))
 

@@ -46,11 +46,11 @@ OTHER_RELEASE = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_row_of_every_flavour_enters(vigie: Vigie, home: Home, shared: Path, name: str) -> None:
-    flavour, events, iso3 = FILES[name]
+def test_every_row_of_every_variant_enters(vigie: Vigie, home: Home, shared: Path, name: str) -> None:
+    variant, events, iso3 = FILES[name]
     assert vigie("ingest", "ucdp", shared / name).code == 0
     (entered,) = manifest.read(home.archive)
-    assert (entered.flavour, entered.rows, entered.quarantined) == (flavour, events, 0)
+    assert (entered.variant, entered.rows, entered.quarantined) == (variant, events, 0)
     assert entered.covers == (("*:2026-02..2026-02",) if name == "GEDEvent_v26_0_2.csv.gz" else ())
     again = vigie("ingest", "ucdp", shared / name)
     assert "already in the archive" in again.out

@@ -11,8 +11,9 @@ import pytest
 
 from riskmodel import geography
 from riskmodel.errors import BadInput
-from riskmodel.events.archive import Archive, View
+from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
+from riskmodel.events.view import View
 from riskmodel.indicators import tables
 from riskmodel.indicators.inputs import Inputs, Rectangle
 from riskmodel.indicators.regime import INDICATORS

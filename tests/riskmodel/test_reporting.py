@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from riskmodel import geography
 from riskmodel.events.archive import Archive
+from riskmodel.events.columns import months_of
 from riskmodel.events.coverage import Coverage
 from riskmodel.events.releases import published
-from riskmodel.events.table import month_of
 from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import assemble
 from riskmodel.ingest import ingest
@@ -484,5 +484,5 @@ def test_events_are_counted_where_events_speak(tmp_path: Path) -> None:
     view = archive.view()
     np.testing.assert_array_equal(counts.events(view, "all"), [[2, np.nan, 1]])
     np.testing.assert_array_equal(counts.events(view, "state_based"), [[1, np.nan, 1]])
-    assert month_of(view.events(["date_start"])["date_start"]).size == 3
+    assert months_of(view.events(["date_start"])["date_start"]).size == 3
     assert geography.country("MLI").continent == "Africa"

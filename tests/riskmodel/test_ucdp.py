@@ -1,4 +1,4 @@
-"""The flavours of UCDP event files, and what a file's content proves about its release and coverage."""
+"""The variants of UCDP event files, and what a file's content proves about its release and coverage."""
 
 import gzip
 import zipfile
@@ -18,7 +18,7 @@ TODAY = date(2026, 11, 22)
 
 
 def rows(path: Path) -> list[dict[str, object]]:
-    return pa.concat_tables(checked.good for checked in GedFile(path).read(TODAY)).to_pylist()
+    return pa.concat_tables(checked.accepted for checked in GedFile(path).read(TODAY)).to_pylist()
 
 
 def test_plain_gzip_and_zip_give_the_same_rows_and_digest(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_plain_gzip_and_zip_give_the_same_rows_and_digest(tmp_path: Path) -> Non
     digests = set()
     for path in (plain, zipped, gzipped):
         source = GedFile(path)
-        got = pa.concat_tables(checked.good for checked in source.read(TODAY)).to_pylist()
+        got = pa.concat_tables(checked.accepted for checked in source.read(TODAY)).to_pylist()
         digests.add(source.table.content_sha256)
         assert [row["deaths"] for row in got] == [4, 0]
         assert got[0]["date_start"] == date(2020, 2, 3)
@@ -40,7 +40,7 @@ def test_plain_gzip_and_zip_give_the_same_rows_and_digest(tmp_path: Path) -> Non
     assert len(digests) == 1
 
 
-def test_the_website_flavour(tmp_path: Path) -> None:
+def test_the_website_variant(tmp_path: Path) -> None:
     columns = [name for name in GED_COLUMNS if name not in ("gwnoa", "gwnob", "best", "high", "low")]
     header = ",".join([*columns, "best_est", "high_est", "low_est"])
     body = ged.text([{"date_start": "03/17/2020 00:00:00", "date_end": "03/18/2020 00:00:00"}], columns).splitlines()[1]
@@ -48,19 +48,19 @@ def test_the_website_flavour(tmp_path: Path) -> None:
     path.write_text(f"{header}\n{body},7,9,5,\n")
     source = GedFile(path)
     (row,) = rows(path)
-    assert source.flavour == "website"
+    assert source.variant == "website"
     assert (row["date_start"], row["date_end"]) == (date(2020, 3, 17), date(2020, 3, 18))
     assert (row["deaths_low"], row["deaths"], row["deaths_high"]) == (5, 7, 9)
 
 
-def test_the_hdx_flavour_and_its_line_of_tags(tmp_path: Path) -> None:
+def test_the_hdx_variant_and_its_line_of_tags(tmp_path: Path) -> None:
     columns = [*GED_COLUMNS, "iso3"]
     lines = ged.text([{"id": "15960.0", "country_id": "475.0", "best": "0", "where_prec": "1.0"}], columns).splitlines()
     tags = ",".join("#tag" if name == "date_start" else "" for name in columns)
     path = tmp_path / "a.csv"
     path.write_text("\n".join([lines[0], tags, lines[1]]) + "\n")
     (row,) = rows(path)
-    assert GedFile(path).flavour == "hdx"
+    assert GedFile(path).variant == "hdx"
     assert (row["event_id"], row["iso3"], row["where_prec"]) == ("15960", "NGA", 1)
 
 

@@ -19,7 +19,7 @@ from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
 from riskmodel.events.releases import covers
 from riskmodel.home import Home
-from riskmodel.ingest import Receipt, ingest
+from riskmodel.ingest import IngestReport, ingest
 from riskmodel.sources import files
 from riskmodel.sources.client import ATTEMPTS, Client, Unauthorised
 from riskmodel.sources.ucdp import GedFile
@@ -45,7 +45,7 @@ class World:
         self.waits: list[float] = []
         self._client = Client(sleep=self.waits.append, patience=1.0)
 
-    def pull(self, token: str | None = None, now: datetime = NOW) -> list[Receipt]:
+    def pull(self, token: str | None = None, now: datetime = NOW) -> list[IngestReport]:
         """Pull; `provider.asked` then holds the requests of this run alone."""
         self.provider.asked.clear()
         return pull(

@@ -274,13 +274,13 @@ def ingest(*, simulated: bool) -> manifest.Ingest:
         id="sim" if simulated else "real",
         kind="events",
         source="simulated" if simulated else "ucdp",
-        flavour="ged",
+        variant="ged",
         file="ged.csv",
         content_sha256="0" * 64,
         release=None if simulated else "24.1",
         covers=("*:1989-01..2022-12",),
         simulated=simulated,
-        learned="2023-01-01T00:00:00Z",
+        known_since="2023-01-01T00:00:00Z",
         ingested_at="2023-01-01T00:00:00Z",
         rows=1,
         deaths=1,
@@ -457,7 +457,7 @@ def alerted(home: Issuer, connection: sa.Connection, snapshot: int) -> str:
 
 def event_list() -> dict[str, Any]:
     """Whose events may be shown, and what they cover, as recompute writes it."""
-    source = {"source": "UCDP 24.1", "release": "24.1", "learned": "2024-06-01T00:00:00Z", "licence": "CC BY 4.0"}
+    source = {"source": "UCDP 24.1", "release": "24.1", "known_since": "2024-06-01T00:00:00Z", "licence": "CC BY 4.0"}
     terms = {"licence_url": "https://creativecommons.org/licenses/by/4.0/", "attribution": "UCDP, an invented copy"}
     covers = [{"location_code": "MLI", "first": "2022-01", "last": "2022-12"}]
     document = {"sources": [{**source, **terms}], "covers": covers}

@@ -11,7 +11,7 @@ from issued import NOW, Issuer
 
 from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
-from riskmodel.events.table import QUARANTINE, SCHEMA
+from riskmodel.events.table import QUARANTINE_SCHEMA, SCHEMA
 from service.cli.app import create_app
 from service.jobs import public_events
 from service.store.tables import events
@@ -31,13 +31,13 @@ def row(event_id: str, iso3: str, day: str, **more: Any) -> dict[str, Any]:
 def take_in(home: Issuer, rows: list[dict[str, Any]], covers: str, **how: Any) -> None:
     """Put events into the archive, as an ingest would."""
     with Archive(home.home.archive).ingesting("events", SCHEMA) as staging:
-        staging.write(pa.Table.from_pylist(rows, schema=SCHEMA), pa.Table.from_pylist([], schema=QUARANTINE))
-        said = {"source": "ucdp", "flavour": "ged", "file": "ged.csv", "content_sha256": "0" * 64, "release": "24.1"}
+        staging.write(pa.Table.from_pylist(rows, schema=SCHEMA), pa.Table.from_pylist([], schema=QUARANTINE_SCHEMA))
+        said = {"source": "ucdp", "variant": "ged", "file": "ged.csv", "content_sha256": "0" * 64, "release": "24.1"}
         staging.commit(
             **{**said, **how},
             covers=[Coverage.parse(covers)],
             simulated=how.get("source") == "simulated",
-            learned=datetime(2023, 1, 1, tzinfo=UTC),
+            known_since=datetime(2023, 1, 1, tzinfo=UTC),
             now=NOW,
             deaths=3 * len(rows),
             flagged=0,

@@ -14,7 +14,7 @@ from issued import Issuer, lived_in
 
 from riskmodel.events import manifest
 from riskmodel.home import Home
-from riskmodel.moments import past as moment
+from riskmodel.moments import parse_past_moment
 from service.cli.app import create_app
 from service.settings import load
 from service.snapshots import as_of
@@ -32,7 +32,7 @@ TODAY = datetime(2026, 7, 25, 12, tzinfo=UTC)
     ],
 )
 def test_a_day_is_meant_to_its_end_and_a_moment_to_the_end_of_its_second(written: str, end: str) -> None:
-    assert moment(written, TODAY).isoformat() == end
+    assert parse_past_moment(written, TODAY).isoformat() == end
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_day_is_meant_to_its_end_and_a_moment_to_the_end_of_its_second(written
 )
 def test_what_is_no_past_moment_is_refused_with_the_rule(written: str, rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
-        moment(written, TODAY)
+        parse_past_moment(written, TODAY)
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +183,7 @@ def test_the_question_of_a_day_does_not_change_with_what_is_learned_after_it(
 ) -> None:
     """Whatever comes in or is withdrawn after a day, that day has the same question, and so the same answer."""
     home = Home(tmp_path_factory.mktemp("days"))
-    when = moment(day.isoformat(), TODAY)
+    when = parse_past_moment(day.isoformat(), TODAY)
     first = [_known("0001", "20.1", "2020-06-01"), _known("0002", None, "2020-12-01")]
     manifest.write(home.archive, tuple(first))
     asked = as_of.recompute_request(home, load(home), when, simulated=False)
@@ -205,12 +205,12 @@ def _known(number: str, release: str | None, day: str) -> manifest.Ingest:
         **made,
         kind="country_months",
         source="monthly",
-        flavour="monthly",
+        variant="monthly",
         file="deaths.csv",
         content_sha256="0" * 64,
         covers=("MLI:2010-01..2019-12",),
         simulated=False,
-        learned=f"{day}T00:00:00Z",
+        known_since=f"{day}T00:00:00Z",
         ingested_at="2026-01-01T00:00:00Z",
         rows=1,
         deaths=1,
@@ -222,4 +222,4 @@ def _known(number: str, release: str | None, day: str) -> manifest.Ingest:
 def _withdrawn(ingest: manifest.Ingest, when: datetime) -> manifest.Ingest:
     from dataclasses import replace
 
-    return replace(ingest, withdrawn_at=f"{when:%Y-%m-%dT%H:%M:%SZ}", withdrawn_why="an invented mistake")
+    return replace(ingest, withdrawn_at=f"{when:%Y-%m-%dT%H:%M:%SZ}", withdrawn_reason="an invented mistake")

@@ -1,0 +1,74 @@
+"""Turn columns of text or names into typed arrays: numbers, dates, months, positions in a list of names."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+_LARGEST = np.iinfo(np.int32).max
+
+
+def numbers(text: pa.Array) -> NDArray[np.float64]:
+    """Return text as numbers; NaN where it is empty or no number."""
+    try:
+        values = pc.cast(text, pa.float64())
+    except pa.ArrowInvalid:
+        return np.asarray(pd.to_numeric(text.to_pandas(), errors="coerce"), dtype=np.float64)
+    return np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def integers(text: pa.Array) -> NDArray[np.float64]:
+    """Return text as integers of at most 32 bits ("475.0" is one); NaN for anything else."""
+    values = numbers(text)
+    return np.where((values == np.floor(values)) & (np.abs(values) <= _LARGEST), values, np.nan)
+
+
+def counts(text: pa.Array) -> NDArray[np.float64]:
+    """Return text as integers of 0 or more; NaN for anything else."""
+    values = integers(text)
+    return np.where(values >= 0, values, np.nan)
+
+
+def integers_between(text: pa.Array, low: int, high: int) -> NDArray[np.float64]:
+    """Return text as integers from `low` to `high`, both included; NaN for anything else."""
+    values = integers(text)
+    return np.where((values >= low) & (values <= high), values, np.nan)
+
+
+def dates(text: pa.Array) -> NDArray[np.datetime64]:
+    """Return text as days: `YYYY-MM-DD…` or `MM/DD/YYYY…`; NaT for anything else."""
+    day = pc.utf8_slice_codeunits(text, 0, 10)
+    try:
+        return np.asarray(pc.cast(day, pa.date32()).to_numpy(zero_copy_only=False)).astype("datetime64[D]")
+    except pa.ArrowInvalid:
+        days = day.to_pandas()
+        iso = pd.to_datetime(days, format="%Y-%m-%d", errors="coerce")
+        american = pd.to_datetime(days, format="%m/%d/%Y", errors="coerce")
+        return np.asarray(iso.fillna(american)).astype("datetime64[D]")
+
+
+def months_of(dates: pa.ChunkedArray) -> NDArray[np.datetime64]:
+    """Return the months of dates, shape (n,)."""
+    days: NDArray[np.datetime64] = dates.to_numpy()
+    return days.astype("datetime64[M]")
+
+
+def positions(names: pa.ChunkedArray, order: Sequence[str]) -> NDArray[np.int64]:
+    """Return the position of each name in `order`, shape (n,); -1 for a name that is not in it, and for null."""
+    encoded = names.dictionary_encode() if not pa.types.is_dictionary(names.type) else names.unify_dictionaries()
+    position_of = {name: i for i, name in enumerate(order)}
+    found = [np.empty(0, dtype=np.int64)]
+    for chunk in encoded.chunks:
+        lookup = np.array([*(position_of.get(name, -1) for name in chunk.dictionary.to_pylist()), -1], dtype=np.int64)
+        found.append(lookup[chunk.indices.fill_null(lookup.size - 1).to_numpy(zero_copy_only=False)])
+    return np.concatenate(found)
+
+
+def take_as(column: pa.Array | NDArray[np.generic], rows: NDArray[np.intp], kind: pa.DataType) -> pa.Array:
+    """Return some rows of a column as an Arrow type; NaN and NaT become null."""
+    array = pa.array(column, from_pandas=True) if isinstance(column, np.ndarray) else column
+    taken = array.take(pa.array(rows))
+    return taken.dictionary_encode().cast(kind) if pa.types.is_dictionary(kind) else taken.cast(kind)
