@@ -95,7 +95,7 @@ class Limits(BaseModel, extra="forbid"):
     address_per_minute: Annotated[int, Field(ge=0)] = 6_000
     key_per_minute: Annotated[int, Field(ge=0)] = 60_000
     write_per_minute: Annotated[int, Field(ge=0)] = 60
-    loopback: bool = False
+    count_loopback: bool = False
     body_bytes: Annotated[int, Field(ge=0)] = 65_536
     url_bytes: Annotated[int, Field(ge=64)] = 8_192
     header_bytes: Annotated[int, Field(ge=16_384)] = 32_768
@@ -117,7 +117,7 @@ PrivatePlace = Annotated[Network | str, PlainValidator(_place)]
 Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[^/\s,]+)$")]
 
 
-class KeepDays(BaseModel, extra="forbid"):
+class RetentionDays(BaseModel, extra="forbid"):
     """How long what is past is kept [days]. Snapshots, forecasts and verifications are kept for ever."""
 
     runs: Annotated[int, Field(ge=1)] = 90
@@ -170,17 +170,17 @@ class Settings(BaseSettings):
     pull_every_minutes: Annotated[int, Field(ge=1)] = 720
     pull_deadline_seconds: Annotated[int, Field(ge=10)] = 7200
     overdue_after_minutes: dict[str, Annotated[int, Field(ge=1)]] = {}
-    tasks_waiting: Annotated[int, Field(ge=1)] = 50
+    max_waiting_tasks: Annotated[int, Field(ge=1)] = 50
     task_deadline_seconds: Annotated[int, Field(ge=1)] = 3600
     lease_seconds: Annotated[int, Field(ge=1)] = 30
-    keep_days: KeepDays = KeepDays()
+    retention_days: RetentionDays = RetentionDays()
     log_format: Literal["text", "json"] | None = None
     access_log_per_second: Annotated[int, Field(ge=0)] | None = None
     export_dir: Path | None = None
     export_deadline_seconds: Annotated[int, Field(ge=10)] = 600
     simulated_seed: int = 1
-    waiters: Annotated[int, Field(ge=0, le=24)] = 12
-    wait_at_most_seconds: Annotated[int, Field(ge=1, le=300)] = 30
+    max_waiting_clients: Annotated[int, Field(ge=0, le=24)] = 12
+    max_wait_seconds: Annotated[int, Field(ge=1, le=300)] = 30
     stream_seconds: Annotated[int, Field(ge=1, le=3600)] = 300
     routes: dict[str, Route] = {}
     allow_private_webhooks: list[PrivatePlace] = []
@@ -199,7 +199,7 @@ class Settings(BaseSettings):
             raise ValueError(str(unknown)) from unknown
         return region
 
-    def reading_is_open(self, host: str | None) -> bool:
+    def allows_public_read(self, host: str | None) -> bool:
         """Whether reading takes no key on a server that listens on this host; None where that is not known."""
         return host is not None and is_loopback(host) if self.public_read is None else self.public_read
 

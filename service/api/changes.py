@@ -114,7 +114,7 @@ def changes(asked: ChangesAsked) -> Response:
         told = _payload(session, batch)
     if wanted and not batch.data and waiting_slots().acquire(blocking=False):
         try:
-            waited = min(wanted, context.settings.wait_at_most_seconds)
+            waited = min(wanted, context.settings.max_wait_seconds)
             _wait_for_news(context, seen, time.monotonic() + waited)
         finally:
             waiting_slots().release()

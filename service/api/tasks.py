@@ -154,7 +154,7 @@ def put(question: Question) -> Payload:
     """Put a question, and tell its task. Ends the request where the queue is full, or the task has failed."""
     context = current_context()
     try:
-        number = task_queue.ask(context.store, question, context.clock(), most=context.settings.tasks_waiting)
+        number = task_queue.ask(context.store, question, context.clock(), most=context.settings.max_waiting_tasks)
     except task_queue.Full:
         raise Problem("queue-full", retry_after_seconds=TRY_AGAIN) from None
     said = _told(number)

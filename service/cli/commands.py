@@ -117,7 +117,7 @@ def scheduler(home: Home) -> None:
 @click.command()
 @click.pass_obj
 def prune(home: Home) -> None:
-    """Delete what is past and older than `keep_days` says; never snapshots, forecasts or verifications."""
+    """Delete what is past and older than `retention_days` says; never snapshots, forecasts or verifications."""
     from datetime import UTC, datetime
 
     from service.jobs import processes
@@ -127,7 +127,7 @@ def prune(home: Home) -> None:
 
     processes.end_with_parent()
     settings = settings_of(home)
-    gone = run(home, Store.of(home), settings.keep_days, datetime.now(UTC), Fence.given())
+    gone = run(home, Store.of(home), settings.retention_days, datetime.now(UTC), Fence.given())
     told = ", ".join(f"{count:,} {name}" for name, count in gone.items() if count)
     click.echo(f"deleted: {told or 'nothing was old enough'}")
 

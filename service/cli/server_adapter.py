@@ -30,7 +30,7 @@ TAKING_IN = BODIES_AT_ONCE + 2
 """How many threads take requests in: slow bodies, which they wait for themselves, never hold all of them."""
 
 THREADS = 32
-"""How many requests are answered at once beside the kept ones; more than may wait for news (`waiters` in settings)."""
+"""How many requests are answered at once beside the cached ones: more than `max_waiting_clients` of the settings."""
 
 TURN = 0.0005
 """How long a thread may keep Python's lock while others want it: one that computes a page must not hold up those that

@@ -85,7 +85,7 @@ def up(home: Home, settings: Settings, host: str, port: int, say: Say, ended: Ca
 
 def reach(home: Home, settings: Settings, host: str) -> str:
     """What it means to listen where others can reach us, for the operator to know."""
-    if settings.reading_is_open(host):
+    if settings.allows_public_read(host):
         reading = "anybody who reaches it may read (public_read = true)"
     else:
         reading = (

@@ -88,7 +88,7 @@ class Door:
         self._app, self._keyring, self._counters, self._clock = app, keyring, counters, clock
         self._limits, self._proxies = settings.limits, settings.trusted_proxies
         self._origins = frozenset(settings.cors_origins)
-        self._open = settings.reading_is_open(listens_on)
+        self._open = settings.allows_public_read(listens_on)
         self._always: Headers = []
         if settings.hsts_seconds:
             self._always.append(("Strict-Transport-Security", f"max-age={settings.hsts_seconds}"))
@@ -191,7 +191,7 @@ class Door:
         if here and forwarded and not self._warned:
             self._warned = True
             _LOG.warning("requests come through a proxy that trusted_proxies does not name: they share one limit")
-        return client_network(address), here and not forwarded and not self._limits.loopback
+        return client_network(address), here and not forwarded and not self._limits.count_loopback
 
     def _forwarded(self, remote: str, forwarded: str) -> str:
         """The nearest address that is none of our proxies: what stands further away anybody may have written."""

@@ -125,7 +125,7 @@ def open_session(context: Context) -> Iterator[ReadSession]:
 def attach(app: Flask, context: Context) -> None:
     """Give an application its context, and its slots for clients that wait for changes."""
     app.extensions["vigie"] = context
-    app.extensions["vigie_waiting_slots"] = BoundedSemaphore(context.settings.waiters)
+    app.extensions["vigie_waiting_slots"] = BoundedSemaphore(context.settings.max_waiting_clients)
 
 
 def context_of(app: Flask) -> Context:

@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from riskmodel.home import Home
-from service.settings import KeepDays
+from service.settings import RetentionDays
 from service.store.database import Store
 from service.store.leases import Fence, check
 from service.store.tables import changes, deliveries, runs, tasks, transitions
 
 
-def prune(home: Home, store: Store, keep: KeepDays, now: datetime, fence: Fence | None) -> dict[str, int]:
+def prune(home: Home, store: Store, keep: RetentionDays, now: datetime, fence: Fence | None) -> dict[str, int]:
     """Delete what is older than it is kept, and return how many rows and files of each kind. Raises Superseded."""
     gone = {}
     for table, past in _past(keep, now):
@@ -28,7 +28,7 @@ def prune(home: Home, store: Store, keep: KeepDays, now: datetime, fence: Fence 
     return {**gone, "logs": _prune_logs(home, now - timedelta(days=keep.logs))}
 
 
-def _past(keep: KeepDays, now: datetime) -> Iterator[tuple[sa.Table, sa.ColumnElement[bool]]]:
+def _past(keep: RetentionDays, now: datetime) -> Iterator[tuple[sa.Table, sa.ColumnElement[bool]]]:
     """What may go of each table, those first that others refer to."""
 
     def before(column: sa.Column[datetime], days: int) -> sa.ColumnElement[bool]:

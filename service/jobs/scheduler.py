@@ -87,7 +87,7 @@ def declared(settings: Settings) -> tuple[Job, ...]:
         Job("recompute", settings.recompute_every_minutes * minutes, computing, recompute, inputs),
         Job("deliver", settings.deliver_every_seconds * seconds, 10 * minutes, deliver),
         Job("verify", 24 * hour, hour, lambda turn: turn.expect("verify"), data),
-        Job("tasks", hour, settings.tasks_waiting * settings.task_deadline_seconds * seconds, answer, asked),
+        Job("tasks", hour, settings.max_waiting_tasks * settings.task_deadline_seconds * seconds, answer, asked),
         Job("prune", 24 * hour, 10 * minutes, lambda turn: turn.expect("prune")),
     )
 

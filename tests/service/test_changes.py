@@ -233,8 +233,8 @@ def test_who_prefers_to_wait_gets_the_change_when_it_comes(home: Issuer, client:
 
 
 def test_waiting_is_bounded_in_time_and_places(home: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VIGIE_WAIT_AT_MOST_SECONDS", "1")
-    monkeypatch.setenv("VIGIE_WAITERS", "1")
+    monkeypatch.setenv("VIGIE_MAX_WAIT_SECONDS", "1")
+    monkeypatch.setenv("VIGIE_MAX_WAITING_CLIENTS", "1")
     app = create_app(home.home, clock=lambda: LATER)
     began = time.monotonic()
     answer = app.test_client().get("/v1/changes", headers={"Prefer": "wait=3600"})

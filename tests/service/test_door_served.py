@@ -256,7 +256,11 @@ def test_every_answer_is_armoured_and_none_lets_other_sites_read(served: str) ->
 
 def test_two_workers_keep_one_limit_and_one_list_of_keys(home: Issuer, tmp_path: Path) -> None:
     held = keys.add(home.store, "read", "a reader", datetime.now(UTC))
-    environment = {"VIGIE_HOME": str(home.home.root), "VIGIE_LIMITS__LOOPBACK": "true", "VIGIE_LISTENS_ON": "127.0.0.1"}
+    environment = {
+        "VIGIE_HOME": str(home.home.root),
+        "VIGIE_LIMITS__COUNT_LOOPBACK": "true",
+        "VIGIE_LISTENS_ON": "127.0.0.1",
+    }
     for file in home.home.run.glob("counters*"):
         file.unlink()
     port = free_port()

@@ -235,7 +235,7 @@ def test_the_long_set(tmp_path: Path, seed: int) -> None:
 def test_those_who_wait_leave_threads_for_those_who_ask(tmp_path: Path) -> None:
     with served(tmp_path, workers=1, pause=0.2) as (home, _, web):
         streams = []
-        for _ in range(load(home.home).waiters):
+        for _ in range(load(home.home).max_waiting_clients):
             streams.append(http.client.HTTPConnection("127.0.0.1", web.port, timeout=10))
             streams[-1].request("GET", "/v1/stream")
             answer = streams[-1].getresponse()

@@ -12,12 +12,12 @@ from issued import NOW, Issuer
 
 from service.alerts import outbox
 from service.jobs.retention import prune
-from service.settings import KeepDays
+from service.settings import RetentionDays
 from service.store.leases import Fence, Superseded
 from service.store.tables import changes, deliveries, jobs, runs, snapshots, tasks
 
 DAY = timedelta(days=1)
-KEEP = KeepDays(runs=10, deliveries=10, changes=10, tasks=10, logs=10)
+KEEP = RetentionDays(runs=10, deliveries=10, changes=10, tasks=10, logs=10)
 OLD = NOW - 30 * DAY
 
 
