@@ -1,8 +1,7 @@
-"""From a country's months to the strokes of a chart, from contributions to bars, from a scorecard to dots. Numbers in,
-lengths and SVG path data out: no colours, no words.
+"""Geometry of the charts: countries' months, contributions and the scorecard as lengths and SVG path data.
 
-Deaths stand on a log1p scale that all charts of a page share. A month that nobody knows is a gap; a month without
-deaths is a stub on the base line.
+This module knows no colours and no words. Deaths are drawn on a log1p scale that all charts of a page share. An unknown
+month is a gap; a month without deaths is a short bar on the base line, so that the two differ.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,19 +10,29 @@ from itertools import groupby
 from math import log1p, sqrt
 from typing import Any
 
-STEP = 10
-HEIGHT = 250
-STUB = 5
-LOWEST_TOP = 100.0
-SERVED_LEADS = 12
-SHORTEST = 1.0
-"""The least that the width of bars stands for, so that next to nothing does not look like much [points]."""
-RUNGS = (1, 10, 100, 1_000, 10_000, 100_000)
+MONTH_WIDTH = 10
+"""Width of one month in a chart [units]."""
+CHART_HEIGHT = 250
+"""Height of a chart [units]."""
+ZERO_BAR_HEIGHT = 5
+"""Height of the bar of a month without deaths [units]."""
+MIN_AXIS_TOP = 100.0
+"""Smallest upper end of the deaths axis [deaths a month]. Without it a quiet region would look violent."""
+FORECAST_MONTHS = 12
+"""Months of forecast that a chart has room for."""
+GRID_DEATHS = (1, 10, 100, 1_000, 10_000, 100_000)
+"""Where grid lines are drawn [deaths a month]."""
+MIN_BAR_SPAN = 1.0
+"""Smallest span of values that the full width of bars covers [points], so that tiny contributions look tiny."""
+SQUARE_SIDE = 100
+"""Side of a square drawing [units]."""
+MIN_DOT_RADIUS, MAX_DOT_RADIUS = 1.2, 5.0
+"""Radius of a dot for very few cases, and for all cases [units]."""
 
 
 @dataclass(frozen=True)
-class Rung:
-    """A line of reference: `deaths`, and `y` in units and in per cent from the top."""
+class GridLine:
+    """A horizontal line at `deaths`; `y` [units] and `percent` [% of the height] count from the top."""
 
     deaths: int
     y: int
@@ -31,64 +40,74 @@ class Rung:
 
 
 @dataclass(frozen=True)
-class Year:
-    """The first month of a year, in per cent from the left."""
+class YearLabel:
+    """Position of a year's January, in per cent of the width from the left."""
 
     year: str
     percent: float
 
 
 @dataclass(frozen=True)
-class Chart:
-    """The strokes of one chart, in units of `width` x `HEIGHT`; `gaps` are (x, width), `origin` is the x of now."""
+class CountryChart:
+    """SVG paths of one country's chart, `width` x `CHART_HEIGHT` units.
+
+    `gaps` are the unknown months as (x, width); `origin` is the x at which the forecast begins.
+    """
 
     width: int
     origin: int
     observed: str
     gaps: tuple[tuple[int, int], ...]
-    outer: str
-    inner: str
+    interval_90: str
+    interval_50: str
     median: str
-    rungs: tuple[Rung, ...]
-    years: tuple[Year, ...]
+    grid_lines: tuple[GridLine, ...]
+    years: tuple[YearLabel, ...]
 
 
-def top(countries: Sequence[Mapping[str, Any]]) -> float:
-    """The most deaths that charts of these countries have to show [deaths a month]."""
-    seen = [month["deaths"] for country in countries for month in country["observed"]]
-    ahead = [month["p95"] for country in countries for month in country["forecast"]]
-    known: list[float] = [deaths for deaths in seen + ahead if deaths is not None]
-    return max([LOWEST_TOP, *known])
+def axis_top(countries: Sequence[Mapping[str, Any]]) -> float:
+    """Return the upper end of the deaths axis for charts of these countries [deaths a month]."""
+    observed = [month["deaths"] for country in countries for month in country["observed"]]
+    forecast = [month["p95"] for country in countries for month in country["forecast"]]
+    known: list[float] = [deaths for deaths in observed + forecast if deaths is not None]
+    return max([MIN_AXIS_TOP, *known])
 
 
-def chart(country: Mapping[str, Any], highest: float) -> Chart:
-    """Draw one country's observed months and forecast, on a scale that ends at `highest` [deaths a month]."""
+def country_chart(country: Mapping[str, Any], top: float) -> CountryChart:
+    """Draw one country's observed months and forecast on an axis that ends at `top` [deaths a month]."""
     observed = [month["deaths"] for month in country["observed"]]
     forecast: list[Mapping[str, float]] = [month for month in country["forecast"] if month["p50"] is not None]
-    origin = len(observed) * STEP
-    width = origin + SERVED_LEADS * STEP
+    origin = len(observed) * MONTH_WIDTH
+    width = origin + FORECAST_MONTHS * MONTH_WIDTH
 
     def y(deaths: float) -> int:
-        return round(HEIGHT - STUB - (HEIGHT - 2 * STUB) * log1p(deaths) / log1p(highest))
+        scale = (CHART_HEIGHT - 2 * ZERO_BAR_HEIGHT) / log1p(top)
+        return round(CHART_HEIGHT - ZERO_BAR_HEIGHT - scale * log1p(deaths))
 
-    def band(low: str, high: str) -> str:
-        there = "".join(f"V{y(month[high])}h{STEP}" for month in forecast)
-        back = "".join(f"V{y(month[low])}h-{STEP}" for month in reversed(forecast))
-        return f"M{origin} {HEIGHT}{there}{back}Z" if forecast else ""
+    def interval(low: str, high: str) -> str:
+        upper_edge = "".join(f"V{y(month[high])}h{MONTH_WIDTH}" for month in forecast)
+        lower_edge = "".join(f"V{y(month[low])}h-{MONTH_WIDTH}" for month in reversed(forecast))
+        return f"M{origin} {CHART_HEIGHT}{upper_edge}{lower_edge}Z" if forecast else ""
 
-    return Chart(
+    return CountryChart(
         width=width,
         origin=origin,
         observed="".join(
-            f"M{i * STEP + STEP // 2} {HEIGHT}V{y(deaths)}" for i, deaths in enumerate(observed) if deaths is not None
+            f"M{i * MONTH_WIDTH + MONTH_WIDTH // 2} {CHART_HEIGHT}V{y(deaths)}"
+            for i, deaths in enumerate(observed)
+            if deaths is not None
         ),
         gaps=tuple(_gaps(observed)),
-        outer=band("p05", "p95"),
-        inner=band("p25", "p75"),
-        median="".join(f"M{origin + i * STEP + 1} {y(month['p50'])}h{STEP - 2}" for i, month in enumerate(forecast)),
-        rungs=tuple(Rung(deaths, y(deaths), 100 * y(deaths) / HEIGHT) for deaths in RUNGS if deaths <= highest),
+        interval_90=interval("p05", "p95"),
+        interval_50=interval("p25", "p75"),
+        median="".join(
+            f"M{origin + i * MONTH_WIDTH + 1} {y(month['p50'])}h{MONTH_WIDTH - 2}" for i, month in enumerate(forecast)
+        ),
+        grid_lines=tuple(
+            GridLine(deaths, y(deaths), 100 * y(deaths) / CHART_HEIGHT) for deaths in GRID_DEATHS if deaths <= top
+        ),
         years=tuple(
-            Year(month["month"][:4], 100 * i * STEP / width)
+            YearLabel(month["month"][:4], 100 * i * MONTH_WIDTH / width)
             for i, month in enumerate([*country["observed"], *country["forecast"]])
             if month["month"].endswith("-01")
         ),
@@ -97,52 +116,46 @@ def chart(country: Mapping[str, Any], highest: float) -> Chart:
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar from the axis, to the right for what adds and to the left for what takes away; in per cent of the width."""
+    """A bar that starts at the axis: to the right if the value is positive, else to the left [% of the width]."""
 
     x: float
     width: float
-    adds: bool
+    positive: bool
 
 
 @dataclass(frozen=True)
 class Bars:
-    """Bars on one scale; `axis` is where zero stands, in per cent from the left."""
+    """Bars on one scale; `axis` is the position of zero [% from the left]."""
 
     axis: float
     bars: tuple[Bar, ...]
 
 
 def bars(values: Sequence[float]) -> Bars:
-    """Draw values of either sign [points] on one scale that holds zero and all of them."""
+    """Draw values of either sign [points] on one scale that contains zero and all values."""
     low, high = min([0.0, *values]), max([0.0, *values])
-    unit = 100 / max(high - low, SHORTEST)
+    unit = 100 / max(high - low, MIN_BAR_SPAN)
     axis = -low * unit
     return Bars(axis, tuple(Bar(axis + min(value, 0.0) * unit, abs(value) * unit, value > 0) for value in values))
 
 
 @dataclass(frozen=True)
-class Dot:
-    """A class of probabilities: what was said, to the right, and how often it came, upwards; in `SQUARE` units."""
+class ReliabilityDot:
+    """One class of forecast probabilities: x is the forecast probability, y the observed frequency [units]."""
 
     x: float
     y: float
     radius: float
 
 
-SQUARE = 100
-"""The side of a square drawing, in units."""
-SMALLEST, LARGEST = 1.2, 5.0
-"""The radius of a dot for next to no cases, and for all of them."""
-
-
-def dots(classes: Sequence[Mapping[str, Any]]) -> tuple[Dot, ...]:
-    """Draw a reliability table: the area of a dot grows with its cases."""
+def reliability_dots(classes: Sequence[Mapping[str, Any]]) -> tuple[ReliabilityDot, ...]:
+    """Draw a reliability table in a square. The area of a dot grows with its number of cases."""
     total = sum(part["cases"] for part in classes)
     return tuple(
-        Dot(
-            round(SQUARE * part["probability"], 1),
-            round(SQUARE * (1 - part["frequency"]), 1),
-            round(max(SMALLEST, LARGEST * sqrt(part["cases"] / total)), 2),
+        ReliabilityDot(
+            round(SQUARE_SIDE * part["probability"], 1),
+            round(SQUARE_SIDE * (1 - part["frequency"]), 1),
+            round(max(MIN_DOT_RADIUS, MAX_DOT_RADIUS * sqrt(part["cases"] / total)), 2),
         )
         for part in classes
     )
@@ -150,28 +163,34 @@ def dots(classes: Sequence[Mapping[str, Any]]) -> tuple[Dot, ...]:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Bars that stand on the base of a square, (x, y, width, height), and the `y` where all would be level."""
+    """Bars (x, y, width, height) on the base of a square; `uniform_y` is where all would end if shares were equal."""
 
     bars: tuple[tuple[float, float, float, float], ...]
-    level: float
+    uniform_y: float
 
 
 def histogram(shares: Sequence[float]) -> Histogram:
-    """Draw shares that sum to 1 on a scale that holds the greatest, and thrice the even share at least."""
-    width, unit = SQUARE / len(shares), SQUARE / max(3 / len(shares), *shares)
+    """Draw shares that sum to 1. The scale reaches the largest share, and at least three times the equal share."""
+    width, unit = SQUARE_SIDE / len(shares), SQUARE_SIDE / max(3 / len(shares), *shares)
     return Histogram(
         tuple(
-            (round(i * width + 0.5, 1), round(SQUARE - share * unit, 1), round(width - 1, 1), round(share * unit, 1))
+            (
+                round(i * width + 0.5, 1),
+                round(SQUARE_SIDE - share * unit, 1),
+                round(width - 1, 1),
+                round(share * unit, 1),
+            )
             for i, share in enumerate(shares)
         ),
-        round(SQUARE - unit / len(shares), 1),
+        round(SQUARE_SIDE - unit / len(shares), 1),
     )
 
 
 def _gaps(observed: Sequence[float | None]) -> Iterable[tuple[int, int]]:
+    """Yield each run of unknown months as (x, width) [units]."""
     start = 0
     for unknown, months in groupby(observed, key=lambda deaths: deaths is None):
         length = len(list(months))
         if unknown:
-            yield start * STEP, length * STEP
+            yield start * MONTH_WIDTH, length * MONTH_WIDTH
         start += length

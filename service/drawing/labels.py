@@ -1,10 +1,9 @@
-"""The words for codes: bands, states of the data, outcomes, reasons, severities, units. English, and the keys of
-translations.
+"""English labels of codes: bands, states of the data, outcomes, reasons, severities, units. They are also translation keys.
 
-A code that is not here is shown as it is: a band that an operator named is that operator's word.
+A code without a label is shown as it is: the name of a band that the operator chose needs no translation.
 """
 
-BANDS = {
+BAND_LABELS = {
     "minimal": "minimal",
     "low": "low",
     "moderate": "moderate",
@@ -12,8 +11,8 @@ BANDS = {
     "very high": "very high",
     "extreme": "extreme",
 }
-STATUS = {"fresh": "up to date", "late": "late", "stale": "out of date"}
-OUTCOMES = {
+STATUS_LABELS = {"fresh": "up to date", "late": "late", "stale": "out of date"}
+OUTCOME_LABELS = {
     "state_based": "state-based violence",
     "all": "all organised violence",
 }
@@ -21,32 +20,33 @@ OUTCOME_MEANINGS = {
     "state_based": "armed conflict in which at least one side is a state",
     "all": "state-based violence, violence between non-state groups, and one-sided violence against civilians",
 }
-SEVERITIES = {"info": "information", "warning": "warning", "severe": "severe"}
-REASONS = {
+SEVERITY_LABELS = {"info": "information", "warning": "warning", "severe": "severe"}
+REASON_LABELS = {
     "no_history": "no known history",
     "history_ends_early": "no recent data",
     "history_too_short": "known history too short",
-    "not_quiet": "violent within five years",
+    "not_quiet": "violence in the last five years",
     "no_vintages": "too few earlier versions of the figures",
-    "not_asked": "not computed: the settings switch it off",
+    "not_asked": "not computed: switched off in the settings",
     "not_forecast": "not forecast",
     "no_neighbour": "no common border within the region",
     "not_in_snapshot": "not computed by the version that made this snapshot",
-    "input_missing": "the data it needs are not in the archive",
+    "input_missing": "the required data are not in the archive",
     "unknown": "unknown",
 }
-ESCALATION_MODELS = {
-    "draws": "draws",
-    "h24": "its last 24 three-month sums",
-    "draws_and_regression": "draws and regression",
+ESCALATION_MODEL_LABELS = {
+    "draws": "forecast draws",
+    "h24": "share of the last 24 three-month totals",
+    "draws_and_regression": "average of draws and a regression",
 }
-"""Who says how likely an escalation is."""
-DIRECTIONS = {1: "goes with more violence", -1: "goes with less violence", 0: "no direction claimed"}
-ARROWS = {1: "↑", -1: "↓", 0: "·"}
-UNDECLARED = {"own_deaths": "The country’s own deaths, month by month"}
-"""What a model reads beside the declared indicators."""
+"""The model that gives the probability of escalation."""
+DIRECTION_LABELS = {1: "goes with more violence", -1: "goes with less violence", 0: "no stated direction"}
+DIRECTION_ARROWS = {1: "↑", -1: "↓", 0: "·"}
+"""Signs that are the same in every language."""
+EXTRA_INPUT_LABELS = {"own_deaths": "The country’s own deaths, month by month"}
+"""What a model uses besides the declared indicators."""
 
-UNITS = {
+UNIT_LABELS = {
     "1 or 0": "1 or 0",
     "armed actors": "armed actors",
     "coups": "coups",
@@ -67,7 +67,7 @@ UNITS = {
 }
 """Units of indicators that are neither counts nor shares."""
 
-KINDS = {
+DATA_KIND_LABELS = {
     "events": "events",
     "displacement": "displaced people",
     "acled": "protests and riots",
@@ -76,40 +76,24 @@ KINDS = {
 }
 """The kinds of data that indicators are computed from."""
 
-FORECASTERS = {
-    "served": "what was served",
+FORECASTER_LABELS = {
+    "served": "issued forecasts",
     "zero": "always zero",
-    "last": "the last month, again",
-    "conflictology12": "the last 12 months, again",
-    "history60": "the last 60 months, the recent ones more",
-    "ew4s": "the last 84 months, the recent ones far more, smoothed",
+    "last": "last month repeated",
+    "conflictology12": "last 12 months repeated",
+    "history60": "last 60 months, recent months weighted more",
+    "ew4s": "last 84 months, recent months weighted much more, smoothed",
 }
-"""What each forecast is that stands on the scorecard; a challenger is called by its own name."""
+"""The forecasters on the scorecard. A challenger is shown by its model id."""
 
-UNSCORED = {
-    "no_outcome_yet": "no outcome yet",
+UNSCORED_LABELS = {
+    "no_outcome_yet": "no observation yet",
     "no_active_country": "no country with deaths",
-    "too_few_months": "too few months yet",
+    "too_few_months": "too few months so far",
     "too_few_countries": "too few countries",
-    "nothing_lost": "nothing to compare with: the other made no error",
+    "nothing_lost": "no comparison: the other forecast made no error",
 }
-"""Why the scorecard is silent."""
+"""Why the scorecard has no figure."""
 
-LOSSES = {"crps": "CRPS", "log_crps": "log-CRPS", "ign": "IGN", "mis": "MIS", "brier_25": "Brier ≥ 25"}
+LOSS_NAMES = {"crps": "CRPS", "log_crps": "log-CRPS", "ign": "IGN", "mis": "MIS", "brier_25": "Brier ≥ 25"}
 """Abbreviations that are the same in every language."""
-
-TABLES = (
-    BANDS,
-    STATUS,
-    OUTCOMES,
-    OUTCOME_MEANINGS,
-    SEVERITIES,
-    REASONS,
-    ESCALATION_MODELS,
-    DIRECTIONS,
-    UNDECLARED,
-    UNITS,
-    KINDS,
-    FORECASTERS,
-    UNSCORED,
-)

@@ -1,6 +1,7 @@
-"""A language of the pages: its texts, and how it writes numbers, dates and names.
+"""A language of the pages: its translations, and how it writes numbers, dates and names.
 
-English is the key of every text; the others are gettext files in `messages/`, compiled in memory when the app starts.
+English texts are the keys of the translations. The other languages are gettext files in `messages/`, which are compiled
+in memory when the app starts, so that no compiled file can be out of date.
 """
 
 import gettext
@@ -12,15 +13,15 @@ from importlib.resources import files
 from math import expm1
 
 from babel import Locale
-from babel.dates import format_date, format_datetime, format_interval, format_skeleton
+from babel.dates import format_date, format_interval, format_skeleton
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, format_percent
 
 from riskmodel import geography
 
-LOG_ROUNDING = 1e-4
-"""How far the log of a count may be off: snapshots round to four decimals."""
+SNAPSHOT_ROUNDING = 1e-4
+"""Largest error of a stored log1p value: snapshots round to four decimals, which may turn 3 into 2.9998."""
 
 LOCALES = {"en": "en_GB", "fr": "fr_FR"}
 DEFAULT = "en"
@@ -28,104 +29,109 @@ DEFAULT = "en"
 
 @dataclass(frozen=True)
 class Language:
-    """One language: `code` as HTML and `?lang=` have it."""
+    """One language; `code` is its code in HTML and in `?lang=`."""
 
     code: str
     locale: Locale
-    texts: gettext.NullTranslations
+    translations: gettext.NullTranslations
 
     @property
-    def name(self) -> str:
-        """Its own name for itself, as a title begins."""
+    def own_name(self) -> str:
+        """Return the language's name in itself, with a capital."""
         return (self.locale.get_language_name() or self.code).capitalize()
 
     def country(self, iso3: str) -> str:
-        """A country's name."""
+        """Return a country's name."""
         return geography.country(iso3).name(self.code)
 
     def number(self, value: float, decimals: int = 0) -> str:
-        """A number with this many decimals."""
+        """Format a number with this many decimals."""
         return _decimal(value + 0, f"#,##0.{'0' * decimals}" if decimals else "#,##0", self.locale)
 
-    def short(self, value: float) -> str:
-        """A number with one decimal where it has one."""
+    def short_number(self, value: float) -> str:
+        """Format a number with at most one decimal."""
         return _decimal(value + 0, "#,##0.#", self.locale)
 
-    def signed(self, value: float, decimals: int = 1) -> str:
-        """A number with its sign; what rounds to nothing has none."""
+    def signed_number(self, value: float, decimals: int = 1) -> str:
+        """Format a number with its sign. A value that rounds to zero gets no sign."""
         rounded = round(value, decimals)
         sign = "+" if rounded > 0 else "−" if rounded < 0 else ""
         return sign + self.number(abs(rounded), decimals)
 
-    def measured(self, value: float, scale: str) -> str:
-        """An indicator's value as a person reads it: a count for the log of one, per cent for a share."""
+    def indicator_value(self, value: float, scale: str) -> str:
+        """Format an indicator's value by its scale: a log1p value as the count, a share in per cent."""
         if scale == "share":
             return self.share(value)
         if scale != "log1p" or value < 0:
             digits = "#,##0.##" if abs(value) < 10 else "#,##0.#"
             return _decimal(round(value, 2) + 0, f"{digits};−{digits}", self.locale)
-        count, blur = expm1(value), LOG_ROUNDING * (1 + expm1(value))
-        return self.deaths(round(count) if abs(count - round(count)) <= blur else count)
+        count, error = expm1(value), SNAPSHOT_ROUNDING * (1 + expm1(value))
+        return self.deaths(round(count) if abs(count - round(count)) <= error else count)
 
     def share(self, value: float) -> str:
-        """A share in per cent, to one decimal; unlike a probability it may be none or all."""
+        """Format a share in per cent, to one decimal. Unlike a probability, a share can be 0% or 100%."""
         pattern = self.locale.percent_formats[None].pattern
         if 0 < value < 0.0005:
             return f"< {self.share(0.001)}"
         return _percent(value + 0, pattern.replace("##0", "##0.#"), self.locale)
 
-    def whole_percent(self, value: float) -> str:
-        """A part of something that may be less than nothing, in whole per cent."""
+    def signed_percent(self, value: float) -> str:
+        """Format a fraction of either sign in whole per cent."""
         return str(format_percent(round(value, 2) + 0.0, locale=self.locale)).replace("-", "−")
 
     def deaths(self, value: float) -> str:
-        """A count, or an expected count to two figures below ten: what is little is not written as nothing."""
+        """Format a count, or an expected count: below ten with one decimal, so that a small value is not shown as 0."""
         if value >= 10 or value == int(value):
             return self.number(value)
         return f"< {self.number(0.1, 1)}" if value < 0.05 else self.number(value, 1)
 
-    def percent(self, probability: float) -> str:
-        """A probability in per cent; draws never make it certain, so it is never written as none or all."""
-        if probability < 0.01:
+    def probability(self, value: float) -> str:
+        """Format a probability in per cent, never as 0% or 100%: a limited number of draws cannot show certainty."""
+        if value < 0.01:
             return f"< {format_percent(0.01, locale=self.locale)}"
-        if probability > 0.99:
+        if value > 0.99:
             return f"> {format_percent(0.99, locale=self.locale)}"
-        return format_percent(probability, locale=self.locale)
+        return format_percent(value, locale=self.locale)
 
-    def day(self, text: str) -> str:
-        """A day written `YYYY-MM-DD`, in full."""
-        return self._long(date.fromisoformat(text))
+    def long_date(self, iso_date: str) -> str:
+        """Format a `YYYY-MM-DD` date in full."""
+        return self._format_date(date.fromisoformat(iso_date))
 
-    def month(self, text: str) -> str:
-        """A month written `YYYY-MM`, in full."""
-        return format_skeleton("yMMMM", date.fromisoformat(f"{text}-01"), locale=self.locale)
+    def month(self, iso_month: str) -> str:
+        """Format a `YYYY-MM` month in full."""
+        return format_skeleton("yMMMM", date.fromisoformat(f"{iso_month}-01"), locale=self.locale)
 
-    def short_month(self, text: str) -> str:
-        """A month written `YYYY-MM`, without its year."""
-        return format_skeleton("MMM", date.fromisoformat(f"{text}-01"), locale=self.locale)
+    def short_month(self, iso_month: str) -> str:
+        """Format a `YYYY-MM` month without its year, abbreviated."""
+        return format_skeleton("MMM", date.fromisoformat(f"{iso_month}-01"), locale=self.locale)
 
-    def period(self, first: str, last: str) -> str:
-        """The months from one day to another, both written `YYYY-MM-DD`."""
+    def month_range(self, first: str, last: str) -> str:
+        """Format the months from one `YYYY-MM-DD` date to another."""
         start, end = date.fromisoformat(first), date.fromisoformat(last)
         return str(format_interval(start, end, "yMMMM", locale=self.locale))
 
-    def moment(self, when: datetime) -> str:
-        """A moment, to the minute, in UTC."""
-        return f"{self._long(when.astimezone(UTC))}, {self.time(when)}"
+    def date_time(self, moment: datetime) -> str:
+        """Format a moment to the minute, in UTC."""
+        separator = " à " if self.code == "fr" else ", "
+        return f"{self._format_date(moment.astimezone(UTC))}{separator}{self.time(moment)}"
 
-    def _long(self, day: date) -> str:
-        """A day in full; French counts the first of a month, which CLDR does not know."""
-        written = str(format_date(day, "long", locale=self.locale))
-        return f"1er {written[2:]}" if self.code == "fr" and day.day == 1 else written
+    def time(self, moment: datetime) -> str:
+        """Format the time of day, in UTC: `07:45 UTC` in English, `7 h 45 UTC` in French."""
+        utc = moment.astimezone(UTC)
+        if self.code == "fr":  # CLDR writes 07:45, French typography 7 h 45
+            return f"{utc.hour}\xa0h\xa0{utc.minute:02}\xa0UTC"
+        return f"{utc:%H:%M} UTC"
 
-    def time(self, when: datetime) -> str:
-        """The time of day, in UTC."""
-        return f"{format_datetime(when.astimezone(UTC), 'HH:mm', locale=self.locale)} UTC"
+    def _format_date(self, day: date) -> str:
+        """Format a date in full. French writes "1er" for the first of a month; CLDR writes "1"."""
+        formatted = str(format_date(day, "long", locale=self.locale))
+        return f"1er {formatted[2:]}" if self.code == "fr" and day.day == 1 else formatted
 
 
+# A page formats the same few thousand numbers at each rendering; looking them up is much faster than formatting.
 @lru_cache(maxsize=8_192)
 def _decimal(value: float, pattern: str, locale: Locale) -> str:
-    """A number under a pattern; not one of minus zero, which is the same as zero to a cache."""
+    """Format a number. Callers must turn -0.0 into 0.0 first: the two are the same key of the cache."""
     return format_decimal(value, format=pattern, locale=locale)
 
 
@@ -136,15 +142,15 @@ def _percent(value: float, pattern: str, locale: Locale) -> str:
 
 @cache
 def language(code: str) -> Language:
-    """One of the languages that pages are written in."""
-    return Language(code, Locale.parse(LOCALES[code]), _texts(code))
+    """Return the language with this code; its translations are read once."""
+    return Language(code, Locale.parse(LOCALES[code]), _translations(code))
 
 
-def _texts(code: str) -> gettext.NullTranslations:
+def _translations(code: str) -> gettext.NullTranslations:
     if code == DEFAULT:
         return gettext.NullTranslations()
-    written, compiled = files("service.drawing").joinpath(f"messages/{code}.po"), io.BytesIO()
-    with written.open("rb") as source:
+    catalog, compiled = files("service.drawing").joinpath(f"messages/{code}.po"), io.BytesIO()
+    with catalog.open("rb") as source:
         write_mo(compiled, read_po(source, locale=code, abort_invalid=True))
     compiled.seek(0)
     return gettext.GNUTranslations(compiled)

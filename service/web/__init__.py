@@ -1,1 +1,1 @@
-"""The pages: rendered on the server, in English and French, without scripts and without anything from elsewhere."""
+"""HTML pages in English and French, rendered on the server: no scripts, and nothing loaded from other hosts."""
