@@ -163,7 +163,7 @@ def _as_of() -> str | None:
 def _surroundings(session: ReadSession, served: SnapshotView, iso3: str | None = None) -> dict[str, Any]:
     """Return the date for the form, and the alerts. Alerts are those of today, so a past moment has none."""
     yesterday = (session.now - timedelta(days=1)).date().isoformat()
-    if served.past is not None:
+    if served.as_of is not None:
         return {"yesterday": yesterday, "alerts": None}
     firing = lifecycle.firing(session.connection, session.settings.region, bool(session.simulated))
     return {
