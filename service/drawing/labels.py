@@ -1,4 +1,4 @@
-"""English labels of codes: bands, states of the data, outcomes, reasons, severities, units. They are also translation keys.
+"""English labels of codes (bands, outcomes, reasons, severities, units), which are also the keys of translations.
 
 A code without a label is shown as it is: the name of a band that the operator chose needs no translation.
 """

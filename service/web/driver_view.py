@@ -29,7 +29,7 @@ def by_size(contributions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any
 
 
 def main_family(country: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the family that contributes most to the score's difference from the country's own year, None if none does."""
+    """Return the family that contributes most to the score's difference from the country's own year, if any."""
     split = ((country.get("drivers") or {}).get("risk_score") or {}).get("own_year")
     families = by_size(split["families"]) if split else []
     return families[0] if families and abs(families[0]["contribution"]) >= MIN_CONTRIBUTION else None

@@ -1,4 +1,4 @@
-"""The pages: the region at `/`, a country at `/country/{iso3}`, the scorecard at `/scorecard`, the API reference at `/docs`.
+"""The pages: the region at `/`, one country at `/country/{iso3}`, the scorecard at `/scorecard`, the API at `/docs`.
 
 Each page also has an address for each language (`/fr/docs`), where neither a query nor a header chooses the language.
 Pages read the same snapshots as the API.

@@ -18,7 +18,7 @@ BAND_SHADES = 6
 
 @cache
 def environment(code: str) -> Environment:
-    """Return the template environment of one language. Templates refuse undefined names, so that a typo fails a test."""
+    """Return the template environment of one language. An undefined name is an error, so that tests find typos."""
     page_language = language(code)
     templates = Environment(
         loader=PackageLoader("service.web"),
@@ -51,7 +51,7 @@ def static_url(name: str) -> str:
 
 
 def band_shade(band: str | None, bands: Mapping[str, float]) -> str:
-    """Return the CSS class of a band. The shades are spread evenly, because operators choose how many bands there are."""
+    """Return the CSS class of a band. Shades are spread evenly over the bands, whose number operators choose."""
     if band is None:
         return "shade-none"
     ranks = sorted(bands, key=lambda name: bands[name])

@@ -131,7 +131,7 @@ def drivers(score: float, escalation: float) -> dict[str, Any]:
                     "contribution": contribution,
                     "sentence": {
                         "en": f"{FAMILIES[family][0]}: {contribution} points.",
-                        "fr": f"{FAMILIES[family][1]} : {contribution} points.",
+                        "fr": f"{FAMILIES[family][1]}\xa0: {contribution} points.",
                     },
                     "indicators": [
                         {"name": "own_deaths", "contribution": 1.42, "standard_error": 0.0},

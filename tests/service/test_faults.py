@@ -151,7 +151,7 @@ def refused(siege: Siege) -> str:
     assert (said["snapshot_id"], said["data"]) == (before["snapshot_id"], before["data"])
     assert siege.client.get("/readyz")[0] == 200
     page = siege.client.get("/?lang=en")[2].decode()
-    assert "The latest computation failed: this is what the one before it found." in page
+    assert "The latest update failed. This page shows the results of the previous one." in page
     listed = json.loads(siege.client.get("/v1/runs")[2])["data"][0]
     assert (listed["status"], listed["error"]) == ("failed", siege.newest_run().error)
     return str(listed["error"])

@@ -356,8 +356,8 @@ def test_jobs_are_told(issuer: Issuer, vigie: Callable[..., Any]) -> None:
     assert [job["name"] for job in client.get("/v1/jobs").json["data"] if job["overdue"]] == ["bad", "fine"]
     issuer.run("unchanged", at=hands.now, snapshot=1)
     assert client.get("/readyz").json["overdue"] == ["bad", "fine"]
-    assert "bad, fine: these jobs of the service" in client.get("/?lang=en").text
-    assert "ces tâches du service n’ont pas abouti" in client.get("/?lang=fr").text
+    assert "These jobs of the service are overdue: bad, fine." in client.get("/?lang=en").text
+    assert "Ces tâches du service sont en retard\xa0: bad, fine." in client.get("/?lang=fr").text
     printed = vigie("--home", issuer.home.root, "jobs").out
     assert [line.split()[0] for line in printed.splitlines()] == ["job", "bad", "fine", "gone"]
     assert "OVERDUE" in printed

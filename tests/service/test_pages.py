@@ -1,19 +1,19 @@
-"""The pages: what they say in both languages, how little they weigh, and how Chromium shows them."""
+"""The pages: what they show in both languages, how little they weigh, and how Chromium renders them."""
 
 import re
 import struct
 import subprocess
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import timedelta
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
+from html_page import Page, get_page
 from issued import BANDS, NOW, SCORES, Issuer
 from werkzeug.serving import make_server
 
@@ -21,7 +21,7 @@ from service.alerts import lifecycle, rules
 from service.cli.app import create_app
 from service.drawing.language import LOCALES, language
 from service.store.tables import snapshots
-from service.web.pages import shade
+from service.web.templating import band_shade
 
 
 @pytest.fixture
@@ -36,74 +36,44 @@ def real(home: Issuer) -> Issuer:
     return home
 
 
-def _app(home: Issuer, days: float = 0) -> Flask:
+@pytest.fixture
+def client(home: Issuer) -> FlaskClient:
+    return client_at(home)
+
+
+def app_at(home: Issuer, days: float = 0) -> Flask:
+    """The application, this many days after the snapshot was issued."""
     return create_app(home.home, clock=lambda: NOW + timedelta(minutes=20, days=days))
 
 
-@pytest.fixture
-def client(home: Issuer) -> FlaskClient:
-    return _app(home).test_client()
+def client_at(home: Issuer, days: float = 0) -> FlaskClient:
+    return app_at(home, days).test_client()
 
 
-class Page(HTMLParser):
-    """A page's visible text, its tags with their attributes, and the text of each row of tables."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.rows: list[str] = []
-        self.words: list[str] = []
-        self.feed(html)
-        self.text = _plain(self.words)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag == "tr":
-            self.rows.append("")
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-        if self.rows:
-            self.rows[-1] = _plain([self.rows[-1], data])
-
-    def named(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
-
-
-def _plain(parts: Sequence[str]) -> str:
-    return " ".join(" ".join(parts).split())
-
-
-def _page(client: FlaskClient, path: str = "/?lang=en", status: int = 200) -> Page:
-    answer = client.get(path)
-    assert answer.status_code == status
-    assert answer.content_type == "text/html; charset=utf-8"
-    return Page(answer.text)
-
-
-def test_the_table_is_sorted_by_risk_and_says_what_each_country_is(real: Issuer, client: FlaskClient) -> None:
-    rows = _page(client).rows[1:9]
+def test_the_table_is_sorted_by_risk_and_names_scores_and_reasons(real: Issuer, client: FlaskClient) -> None:
+    rows = get_page(client).rows[1:9]
     names = ["Burkina Faso", "Mali", "Niger", "Algeria", "Côte d’Ivoire", "Guinea", "Senegal", "Mauritania"]
     assert [name for row, name in zip(rows, names, strict=True) if not row.startswith(name)] == []
     assert "86.2 extreme" in rows[0]
     assert "81.4 very high" in rows[1]
     assert "27%" in rows[1]
-    assert "violent within five years" in rows[1]
+    assert "violence in the last five years" in rows[1]
     assert "379 Jan 26–354 Feb 25–363 Mar 23–373" in rows[1]
     assert "12%" in rows[5]
 
 
-def test_what_is_unknown_is_said_and_never_zero(real: Issuer, client: FlaskClient) -> None:
-    mauritania = _page(client).rows[8].split("All charts")[0]
+def test_an_unknown_value_has_its_reason_and_is_never_zero(real: Issuer, client: FlaskClient) -> None:
+    mauritania = get_page(client).rows[8].split("All charts")[0]
     assert mauritania.count("no known history") == 4
     assert "no source" in mauritania
-    country = _page(client, "/country/MRT?lang=en").text
+    assert "Forecast for the next twelve months" in get_page(client, "/country/MLI?lang=en").text
+    country = get_page(client, "/country/MRT?lang=en").text
     assert country.count("no known history") == 6
-    assert "Twelve months ahead" not in country
+    assert "Forecast for the next twelve months" not in country
 
 
 @pytest.mark.parametrize(
-    ("query", "accepted", "given"),
+    ("query", "accept_language", "expected"),
     [
         ("", None, "en"),
         ("", "fr", "fr"),
@@ -116,119 +86,144 @@ def test_what_is_unknown_is_said_and_never_zero(real: Issuer, client: FlaskClien
     ],
 )
 def test_the_reader_chooses_the_language(
-    real: Issuer, client: FlaskClient, query: str, accepted: str | None, given: str
+    real: Issuer, client: FlaskClient, query: str, accept_language: str | None, expected: str
 ) -> None:
-    answer = client.get(f"/{query}", headers={"Accept-Language": accepted} if accepted else {})
-    page = Page(answer.text)
-    assert page.named("html")[0]["lang"] == answer.headers["Content-Language"] == given
-    assert "Accept-Language" in answer.headers["Vary"]
-    current = [link["lang"] for link in page.named("a") if link.get("aria-current")]
-    assert current == [given]
-    assert {f"/{code}/" for code in LOCALES} <= {link["href"] for link in page.named("a")}
+    response = client.get(f"/{query}", headers={"Accept-Language": accept_language} if accept_language else {})
+    page = Page(response.text)
+    assert page.attributes_of("html")[0]["lang"] == response.headers["Content-Language"] == expected
+    assert "Accept-Language" in response.headers["Vary"]
+    current = [link["lang"] for link in page.attributes_of("a") if link.get("aria-current")]
+    assert current == [expected]
+    assert {f"/{code}/" for code in LOCALES} <= {link["href"] for link in page.attributes_of("a")}
 
 
 @pytest.mark.parametrize("path", ["/", "/country/MLI", "/scorecard", "/docs"])
-def test_an_address_may_name_the_language(real: Issuer, client: FlaskClient, path: str) -> None:
+def test_the_path_can_name_the_language(real: Issuer, client: FlaskClient, path: str) -> None:
     french = client.get(f"/fr{path}", headers={"Accept-Language": "en"})
     assert french.text == client.get(f"{path}?lang=fr").text
     assert french.headers["Content-Language"] == "fr"
     assert "Accept-Language" not in french.headers.get("Vary", "")
-    links = [link["href"] or "" for link in Page(french.text).named("a")]
+    links = [link["href"] or "" for link in Page(french.text).attributes_of("a")]
     assert f"/en{path}" in links
     assert not [href for href in links if "?" in href]
     for href in {href for href in links if href.startswith("/")}:
         assert client.get(href).status_code == 200, href
 
 
-def test_what_goes_wrong_under_a_language_is_told_in_it(real: Issuer, client: FlaskClient) -> None:
-    page = _page(client, "/fr/country/FRA", 404)
-    assert page.named("html")[0]["lang"] == "fr"
-    assert {"/en/country/FRA", "/fr/country/FRA"} <= {link["href"] for link in page.named("a")}
+def test_a_problem_under_a_language_path_is_shown_in_that_language(real: Issuer, client: FlaskClient) -> None:
+    page = get_page(client, "/fr/country/FRA", 404)
+    assert page.attributes_of("html")[0]["lang"] == "fr"
+    assert {"/en/country/FRA", "/fr/country/FRA"} <= {link["href"] for link in page.attributes_of("a")}
     assert client.get("/de/").status_code == 404
 
 
-def test_french_is_french_in_words_names_numbers_and_dates(real: Issuer, client: FlaskClient) -> None:
-    page = _page(client, "/?lang=fr")
-    for said in ("Mali et pays voisins", "janvier – mars 2023", "31 décembre 2022 (il y a 10 jours)", "À jour"):
-        assert said.lower() in page.text.lower()
+def test_the_french_page_has_french_words_names_numbers_and_dates(real: Issuer, client: FlaskClient) -> None:
+    page = get_page(client, "/?lang=fr")
+    for expected in (
+        "Mali et pays voisins",
+        "janvier – mars 2023",
+        "31 décembre 2022 (il y a 10 jours)",
+        "à jour",
+        "Publié le 10 janvier 2023 à 8 h 30 UTC.",
+        "violences au cours des cinq dernières années",
+    ):
+        assert expected in page.text, expected
     assert "Algérie" in page.rows[4]
     assert "31,5 modéré" in page.rows[4]
     assert "81,4 très élevé" in page.rows[2]
     assert "27 %" in page.rows[2]
 
 
-@pytest.mark.parametrize(("lang", "said"), [("en", "SIMULATED"), ("fr", "SIMULÉ · SIMULATED")])
+@pytest.mark.parametrize("path", ["/", "/country/MLI", "/country/DZA", "/country/NER", "/scorecard", "/country/FRA"])
+def test_french_pages_have_no_plain_space_where_a_line_must_not_break(
+    real: Issuer, client: FlaskClient, path: str
+) -> None:
+    fire_alerts(real)
+    page = Page(client.get(f"/fr{path}").text)
+    texts = page.chunks + [value or "" for _, attributes in page.tags for value in attributes.values()]
+    assert [text for text in texts if re.search(r" [:;?!»]|« ", text)] == []
+
+
+@pytest.mark.parametrize(("lang", "simulated"), [("en", "SIMULATED"), ("fr", "SIMULÉ · SIMULATED")])
 @pytest.mark.parametrize("path", ["/", "/country/SEN"])
-def test_simulated_pages_say_so_and_real_ones_do_not(home: Issuer, lang: str, said: str, path: str) -> None:
+def test_simulated_pages_are_marked_and_real_ones_are_not(
+    home: Issuer, client: FlaskClient, lang: str, simulated: str, path: str
+) -> None:
     home.hold("simulated")
     home.issue(simulated=True)
-    client = _app(home).test_client()
-    page = _page(client, f"{path}?lang={lang}").text
-    assert page.startswith(f"{said} – ")
-    assert page.count(said) >= 2
+    text = get_page(client, f"{path}?lang={lang}").text
+    assert text.startswith(f"{simulated} – ")
+    assert text.count(simulated) >= 2
     home.hold("simulated", "real")
-    assert said not in _page(client, f"{path}?lang={lang}", 503).text
+    assert simulated not in get_page(client, f"{path}?lang={lang}", 503).text
     home.issue()
-    assert said not in _page(client, f"{path}?lang={lang}").text
+    assert simulated not in get_page(client, f"{path}?lang={lang}").text
 
 
-def test_old_data_are_called_old(real: Issuer) -> None:
-    assert "Up to date" in _page(_app(real).test_client()).text.replace("up", "Up")
-    assert "late Data to 31 December 2022 (60 days ago)" in _page(_app(real, 50).test_client()).text
-    stale = _page(_app(real, 1400).test_client()).text
-    assert "The data end on 31 December 2022, 1,410 days ago: this page does not describe today." in stale
+def test_the_page_says_how_old_the_data_are(real: Issuer) -> None:
+    assert "up to date Data up to 31 December 2022 (10 days ago)." in get_page(client_at(real)).text
+    assert "late Data up to 31 December 2022 (60 days ago)." in get_page(client_at(real, days=50)).text
+    stale = get_page(client_at(real, days=1400)).text
+    assert "out of date The data end on 31 December 2022, 1,410 days ago." in stale
+    assert "This page does not describe the current situation." in stale
 
 
-def test_a_computation_that_does_not_come_is_told(real: Issuer) -> None:
-    assert "Next computation expected at 09:29 UTC" in _page(_app(real).test_client()).text
-    overdue = _page(_app(real, 0.1).test_client()).text
-    assert "The computation expected on 10 January 2023, 09:29 UTC has not come." in overdue
+def test_an_overdue_update_is_shown(real: Issuer) -> None:
+    assert "Next update expected at 09:29 UTC." in get_page(client_at(real)).text
+    overdue = get_page(client_at(real, days=0.1)).text
+    assert "The update expected on 10 January 2023, 09:29 UTC is overdue." in overdue
+    assert "Next update" not in overdue
 
 
-def test_how_good_the_data_are_stands_on_the_page(real: Issuer, client: FlaskClient) -> None:
-    rows = _page(client).rows
-    assert "few or no reports lately" in rows[3]
-    assert "December 2022: some 62% reported" in rows[3]
-    assert not [row for row in (*rows[1:3], *rows[4:9]) if "few or no reports" in row]
-    niger = _page(client, "/country/NER?lang=en").text
-    assert "Few or no reports for 3 months: by its own history so few have a probability of < 1%." in niger
-    assert "Some 62% of the deaths of December 2022 are reported by now (90% interval: 41% to 83%)." in niger
-    algeria = _page(client, "/country/DZA?lang=fr").text
-    assert "2 % des événements ne sont datés d’aucun mois précis (31 % des morts)." in algeria
-    assert "25 % des événements ne sont situés dans aucun district précis." in algeria
-    assert "not known: no known history" in _page(client, "/country/MRT?lang=en").text
-    assert "still unreported is not known" not in _page(client).text
+def test_the_quality_of_the_data_is_shown(real: Issuer, client: FlaskClient) -> None:
+    page = get_page(client)
+    niger = page.rows[3]
+    assert "few or no recent reports" in niger
+    assert "December 2022: about 62% of deaths reported" in niger
+    assert [row for row in page.rows[1:9] if "few or no recent reports" in row] == [niger]
+    assert "still unreported" not in page.text
+    niger_text = get_page(client, "/country/NER?lang=en").text
+    assert "Few or no events reported for 3 months." in niger_text
+    assert "Judging by past reports, the probability of so few is < 1%." in niger_text
+    assert "About 62% of the deaths of December 2022 have been reported so far" in niger_text
+    assert "(90% interval: 41% to 83%)." in niger_text
+    algeria = get_page(client, "/country/DZA?lang=fr").text
+    assert "le mois exact est inconnu pour 2 % des événements (31 % des morts)." in algeria
+    assert "le district exact est inconnu pour 25 % des événements." in algeria
+    mauritania = get_page(client, "/country/MRT?lang=en").text
+    assert "It is not known how many deaths of December 2022 are still unreported: no known history" in mauritania
 
 
-def test_what_nothing_is_known_of_is_not_called_complete(home: Issuer) -> None:
+def test_figures_of_unknown_completeness_are_not_called_complete(home: Issuer, client: FlaskClient) -> None:
     home.hold("real")
-    issued = home.issue()
-    issued["data_quality"] = [{"code": "few_reports", "probability": 0.002, "months": 1}]
-    for country in issued["countries"]:
+    document = home.issue()
+    document["data_quality"] = [{"code": "few_reports", "probability": 0.002, "months": 1}]
+    for country in document["countries"]:
         country["completeness"], country["reasons"]["completeness"] = None, "no_vintages"
-    with home.store.writing() as connection:
-        connection.execute(sa.update(snapshots).values(document=issued))
-    page = _page(_app(home).test_client()).text
-    assert "How much of the newest month is still unreported is not known." in page
-    assert "Whole region: Few or no reports for 1 month" in page
-    country = _page(_app(home).test_client(), "/country/MLI?lang=fr").text
-    assert "quelle part des morts reste à signaler pour décembre 2022" in country
-    assert "trop peu de versions antérieures des chiffres" in country
+    home.replace(document)
+    page = get_page(client).text
+    assert "It is not known how many deaths of the latest month are still unreported." in page
+    assert "Whole region: Few or no events reported for 1 month." in page
+    country = get_page(client, "/country/MLI?lang=fr").text
+    assert "combien de morts restent à signaler pour décembre 2022 : trop peu de versions antérieures" in country
 
 
-def test_alerts_stand_on_the_page(real: Issuer) -> None:
-    assert "No alert is firing." in _page(_app(real).test_client()).text
-    _fire(real)
-    page = _page(_app(real).test_client()).text
-    assert "No alert is firing." not in page
+def test_active_alerts_are_shown(real: Issuer, client: FlaskClient) -> None:
+    assert "No active alerts." in get_page(client).text
+    fire_alerts(real)
+    page = get_page(client).text
+    assert "No active alerts." not in page
     with real.store.reading() as connection:
-        for alert in lifecycle.firing(connection, "MLI", simulated=False):
-            assert alert["title"]["en"] in page
-    assert "Risque" in _page(_app(real).test_client(), "/?lang=fr").text
-    assert "No alert is firing." in _page(_app(real).test_client(), "/country/SEN?lang=en").text
+        firing = lifecycle.firing(connection, "MLI", simulated=False)
+    assert firing
+    french = get_page(client, "/?lang=fr").text
+    for alert in firing:
+        assert alert["title"]["en"] in page
+        assert " ".join(alert["title"]["fr"].split()) in french
+    assert "No active alerts." in get_page(client, "/country/SEN?lang=en").text
 
 
-def _fire(home: Issuer) -> None:
+def fire_alerts(home: Issuer) -> None:
     with home.store.writing() as connection:
         document = connection.execute(sa.select(snapshots.c.document)).scalar_one()
         lifecycle.evaluate(
@@ -246,82 +241,85 @@ def _fire(home: Issuer) -> None:
 
 @pytest.mark.parametrize("lang", LOCALES)
 @pytest.mark.parametrize("iso3", SCORES)
-def test_each_country_has_its_page(real: Issuer, client: FlaskClient, iso3: str, lang: str) -> None:
-    page = _page(client, f"/country/{iso3}?lang={lang}")
+def test_each_country_has_a_page(real: Issuer, client: FlaskClient, iso3: str, lang: str) -> None:
+    page = get_page(client, f"/country/{iso3}?lang={lang}")
     assert language(lang).country(iso3) in page.text
     months = [row for row in page.rows if re.search(r"\b2023\b", row)]
     assert len(months) == (0 if SCORES[iso3] is None else 12)
 
 
-@pytest.mark.parametrize("lang", LOCALES)
-def test_an_unknown_country_is_told_in_words(real: Issuer, client: FlaskClient, lang: str) -> None:
-    said = {"en": "Not a country of this region", "fr": "Ce pays n’est pas de cette région"}
-    assert said[lang] in _page(client, f"/country/FRA?lang={lang}", 404).text
+@pytest.mark.parametrize(
+    ("lang", "title"), [("en", "Not a country of this region"), ("fr", "Ce pays ne fait pas partie de la région")]
+)
+def test_a_country_outside_the_region_has_a_problem_page(
+    real: Issuer, client: FlaskClient, lang: str, title: str
+) -> None:
+    assert title in get_page(client, f"/country/FRA?lang={lang}", 404).text
 
 
 def test_an_empty_home_has_a_page(home: Issuer, client: FlaskClient) -> None:
-    assert "There are no data yet" in _page(client, status=503).text
+    assert "There are no data yet" in get_page(client, status=503).text
 
 
 @pytest.mark.parametrize("path", ["/", "/country/MLI"])
-def test_a_page_is_light_and_needs_nothing_from_elsewhere(real: Issuer, client: FlaskClient, path: str) -> None:
-    _fire(real)
-    answer = client.get(f"{path}?lang=fr")
-    page = Page(answer.text)
-    assert not page.named("script")
-    assert not page.named("style")
+def test_a_page_is_light_and_loads_nothing_from_other_hosts(real: Issuer, client: FlaskClient, path: str) -> None:
+    fire_alerts(real)
+    page = Page(client.get(f"{path}?lang=fr").text)
+    assert not page.attributes_of("script")
+    assert not page.attributes_of("style")
     assert not [name for _, attributes in page.tags for name in attributes if name == "style" or name.startswith("on")]
-    linked = [link["href"] or "" for link in page.named("link") if link["rel"] != "alternate"]
+    linked = [link["href"] or "" for link in page.attributes_of("link") if link["rel"] != "alternate"]
+    assert len(linked) == 2
     assert all(href.startswith("/static/") for href in linked)
     assert not re.search(r"(https?:)?//", " ".join(a.get("href") or a.get("src") or "" for _, a in page.tags))
     files = [client.get(href) for href in linked]
     assert all(file.status_code == 200 and "max-age=31536000" in file.headers["Cache-Control"] for file in files)
-    thin = [client.get(href, headers={"Accept-Encoding": "gzip"}) for href in (f"{path}?lang=fr", *linked)]
-    assert sum(len(file.data) for file in thin) < 20_000
+    compressed = [client.get(href, headers={"Accept-Encoding": "gzip"}) for href in (f"{path}?lang=fr", *linked)]
+    assert sum(len(response.data) for response in compressed) < 20_000
 
 
 @pytest.mark.parametrize("path", ["/", "/country/GIN"])
-def test_charts_speak_to_those_who_do_not_see_them(real: Issuer, client: FlaskClient, path: str) -> None:
-    page = _page(client, f"{path}?lang=en")
-    drawn = [svg for svg in page.named("svg") if svg.get("role") == "img"]
-    assert len(drawn) == (8 if path == "/" else 1)
-    labels = [svg["aria-label"] or "" for svg in drawn]
-    guinea = labels[5] if path == "/" else labels[0]
+def test_charts_have_a_text_for_screen_readers(real: Issuer, client: FlaskClient, path: str) -> None:
+    page = get_page(client, f"{path}?lang=en")
+    drawings = [svg for svg in page.attributes_of("svg") if svg.get("role") == "img"]
+    assert len(drawings) == (8 if path == "/" else 1)
+    texts = [svg["aria-label"] or "" for svg in drawings]
+    guinea = texts[5] if path == "/" else texts[0]
     assert "6 months unknown." in guinea
     assert "Forecast for January 2023: median 1, 90% interval 0 to 3." in guinea
-    assert all(svg.get("aria-hidden") or svg.get("role") == "img" for svg in page.named("svg") if svg.get("class"))
+    assert all(
+        svg.get("aria-hidden") or svg.get("role") == "img" for svg in page.attributes_of("svg") if svg.get("class")
+    )
 
 
-def test_text_from_outside_cannot_become_markup(home: Issuer) -> None:
+def test_text_from_outside_cannot_become_markup(home: Issuer, client: FlaskClient) -> None:
     home.hold("real")
-    issued = home.issue()
-    issued["source"] = issued["countries"][0]["sources"][0]["source"] = "<script>alert(1)</script>"
-    with home.store.writing() as connection:
-        connection.execute(sa.update(snapshots).values(document=issued))
+    document = home.issue()
+    document["source"] = document["countries"][0]["sources"][0]["source"] = "<script>alert(1)</script>"
+    home.replace(document)
     for path in ("/", "/country/MLI"):
-        html = _app(home).test_client().get(path).text
+        html = client.get(path).text
         assert "<script" not in html
         assert "&lt;script&gt;" in html
 
 
-def test_bands_of_the_operator_keep_their_words_and_get_a_shade(home: Issuer) -> None:
+def test_bands_of_the_operator_keep_their_names_and_get_a_shade(home: Issuer, client: FlaskClient) -> None:
     home.hold("real")
-    issued = home.issue()
-    issued["bands"] = {"calm": 0.0, "watch": 40.0, "act": 60.0}
-    for country in issued["countries"]:
+    document = home.issue()
+    document["bands"] = {"calm": 0.0, "watch": 40.0, "act": 60.0}
+    for country in document["countries"]:
         country["band"] = country["band"] and "act"
-    with home.store.writing() as connection:
-        connection.execute(sa.update(snapshots).values(document=issued))
-    assert "81.4 act" in _page(_app(home).test_client()).rows[2]
-    assert [shade(band, issued["bands"]) for band in issued["bands"]] == ["shade-0", "shade-2", "shade-5"]
-    assert [shade(band, BANDS) for band in BANDS] == [f"shade-{rank}" for rank in range(6)]
-    assert shade(None, BANDS) == "shade-none"
+    home.replace(document)
+    assert "81.4 act" in get_page(client).rows[2]
+    assert [band_shade(band, document["bands"]) for band in document["bands"]] == ["shade-0", "shade-2", "shade-5"]
+    assert [band_shade(band, BANDS) for band in BANDS] == [f"shade-{rank}" for rank in range(6)]
+    assert band_shade(None, BANDS) == "shade-none"
 
 
 @pytest.fixture
 def address(real: Issuer) -> Iterator[str]:
-    _fire(real)
-    server = make_server("127.0.0.1", 0, _app(real), threaded=True)
+    fire_alerts(real)
+    server = make_server("127.0.0.1", 0, app_at(real), threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.port}"
@@ -330,7 +328,7 @@ def address(real: Issuer) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("path", "lang", "width", "scheme", "paper"),
+    ("path", "lang", "width", "scheme", "background"),
     [
         ("/", "en", 1280, 1, "fbf9f4"),
         ("/", "fr", 390, 0, "14171a"),
@@ -339,14 +337,14 @@ def address(real: Issuer) -> Iterator[str]:
     ],
     ids=["light", "dark", "country-light", "country-dark"],
 )
-def test_chromium_shows_the_page(
-    chromium: str, address: str, tmp_path: Path, path: str, lang: str, width: int, scheme: int, paper: str
+def test_chromium_renders_the_page(
+    chromium: str, address: str, tmp_path: Path, path: str, lang: str, width: int, scheme: int, background: str
 ) -> None:
     picture = tmp_path / "page.png"
     command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     command += ["--disable-dev-shm-usage", "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}"]
     command += [f"--blink-settings=preferredColorScheme={scheme}", f"--window-size={width},1400"]
-    shown = subprocess.run(
+    chromium_run = subprocess.run(
         [*command, f"--screenshot={picture}", f"{address}{path}?lang={lang}"],
         capture_output=True,
         text=True,
@@ -355,17 +353,17 @@ def test_chromium_shows_the_page(
     )
     image = picture.read_bytes()
     assert struct.unpack(">II", image[16:24]) == (width, 1400)
-    assert _first_pixel(image) == paper, "the style sheet is not applied"
-    assert len(image) > 30_000, "the picture is all but blank"
-    assert "Content Security Policy" not in shown.stderr
+    assert first_pixel(image) == background, "the style sheet is not applied"
+    assert len(image) > 30_000, "the picture is nearly empty"
+    assert "Content Security Policy" not in chromium_run.stderr
 
 
-def _first_pixel(png: bytes) -> str:
-    """The colour of the top left corner, which is the same under each of PNG's filters."""
-    place, packed = 8, b""
-    while place < len(png):
-        (length,) = struct.unpack(">I", png[place : place + 4])
-        if png[place + 4 : place + 8] == b"IDAT":
-            packed += png[place + 8 : place + 8 + length]
-        place += length + 12
-    return zlib.decompress(packed)[1:4].hex()
+def first_pixel(png: bytes) -> str:
+    """Return the colour of the top left pixel. All PNG filters leave it as it is."""
+    position, compressed = 8, b""
+    while position < len(png):
+        (length,) = struct.unpack(">I", png[position : position + 4])
+        if png[position + 4 : position + 8] == b"IDAT":
+            compressed += png[position + 8 : position + 8 + length]
+        position += length + 12
+    return zlib.decompress(compressed)[1:4].hex()

@@ -123,7 +123,7 @@ def test_before_anything_was_known_says_since_when_something_is(client: FlaskCli
     page = client.get("/?as_of=2019-06-01&lang=fr")
     assert page.status_code == 404
     assert "1er janvier 2023" in page.text
-    link = re.search(r'href="([^"]+)">Afficher ce que', page.text)
+    link = re.search(r'href="([^"]+)">Afficher les scores', page.text)
     assert link
     assert client.get(link[1]).status_code in (200, 202), "the way out that is offered leads somewhere"
 
@@ -155,7 +155,7 @@ def test_nothing_simulated_is_served_of_the_past_once_real_data_are_in(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("language", "words"), [("en", ["The past", "20 December 2022"]), ("fr", ["Le passé", "20 décembre 2022"])]
+    ("language", "words"), [("en", ["Past date", "20 December 2022"]), ("fr", ["Date passée", "20 décembre 2022"])]
 )
 def test_pages_of_the_past_say_so_and_lead_to_pages_of_the_same_day(
     client: FlaskClient, language: str, words: list[str]

@@ -142,8 +142,8 @@ def test_a_page_waits_for_what_is_computed(tmp_path: Path) -> None:
     client = Remembering(tmp_path / "home").client()
     waiting = client.get("/country/MLI?as_of=2024-07-01&lang=en")
     assert (waiting.status_code, waiting.headers["Refresh"]) == (202, "5")
-    assert "Being computed" in waiting.text
-    assert "Place in the queue: 1." in waiting.text
+    assert "Computation in progress" in waiting.text
+    assert "Position in the queue: 1." in waiting.text
     assert "Calcul en cours" in client.get("/?as_of=2024-07-01&lang=fr").text
 
 

@@ -328,7 +328,7 @@ def test_before_any_outcome_it_is_said_when_the_first_will_come(watch: Watch) ->
     assert (said["simulated"], said["snapshot_id"]) == (False, 1)
     page = _text(client.get("/scorecard?lang=en").text)
     assert "No forecast has been scored yet." in page
-    assert "The first is January 2022: it is over on 1 February 2022." in page
+    assert "The first month is January 2022. It is over on 1 February 2022." in page
     assert "SIMULATED" not in page
     assert "Aucune prévision n’a encore été évaluée." in client.get("/scorecard?lang=fr").text
     assert 'href="/en/scorecard"' in client.get("/?lang=en").text
