@@ -37,9 +37,9 @@ class Home:
         return self.root / "vigie.db"
 
     @property
-    def databases(self) -> Path:
-        """The names of the databases that were begun for this home: none of them is quietly begun a second time."""
-        return self.root / "databases"
+    def known_databases(self) -> Path:
+        """The names of the databases that were created for this home. None of them is created a second time."""
+        return self.root / "known_databases"
 
     @property
     def settings(self) -> Path:

@@ -35,7 +35,7 @@ class Entry(Said):
     previous_digest: str | None = key("of the snapshot before it; null: the first")
     withdrawn: bool
     withdrawn_at: str | None
-    withdrawn_why: str | None
+    withdrawn_reason: str | None
 
 
 class Ledger(Page):

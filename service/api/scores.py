@@ -134,7 +134,7 @@ class Past(Called):
     completeness: float | None = key("share of the origin's deaths that was reported then")
     model_id: str
     withdrawn_at: str | None = key("when the snapshot was taken back; it counts no more")
-    withdrawn_why: str | None
+    withdrawn_reason: str | None
     reasons: dict[str, str]
 
 

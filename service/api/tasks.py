@@ -20,7 +20,7 @@ from service.http import problems
 from service.http.problems import Problem
 from service.http.request_context import TaskRequired, current_context, request_session
 from service.store import task_queue
-from service.store.task_queue import Question
+from service.store.task_queue import TaskRequest
 
 resource = Blueprint("tasks", __name__)
 
@@ -45,15 +45,15 @@ class Task(Said):
 
     id: str
     kind: Literal["as_of", "whatif", "recompute"]
-    question: dict[str, Any] = key("what is asked")
+    request: dict[str, Any] = key("the parameters of the task")
     status: Literal["waiting", "running", "done", "failed"]
-    place: int | None = key("in the queue; 1 is next")
-    attempts: int = key("how often it was begun")
-    asked_at: str
+    queue_position: int | None = key("1 is next; null when the task is not waiting")
+    attempts: int = key("how often the task was started")
+    requested_at: str
     started_at: str | None
     finished_at: str | None
-    answer: dict[str, Any] | None = key("what came of it; null with the reason at_its_address where that is elsewhere")
-    answer_at: str | None = key("the address of what came of it")
+    result: dict[str, Any] | None = key("null with the reason at_result_url where the result is a resource of its own")
+    result_url: str | None = key("the path of the result, if it is a resource of its own")
     error: str | None = key("why it failed")
     reasons: dict[str, str]
 
@@ -84,7 +84,7 @@ class Supposed(Asked):
 @offers(
     resource,
     "/v1/tasks/<string(length=36):id>",
-    "A task: how far it is, and its answer",
+    "A task: its status and its result",
     OneTask,
     problems=("unknown-task",),
 )
@@ -120,7 +120,7 @@ def whatif(asked: Supposed) -> Response:
     simulated = any(ingest.simulated for ingest in ingests)
     model = bundle.champion(context.home.models, simulated=simulated)
     depends = [told, manifest.digest(ingests), model.name if model else None, __version__]
-    return accepted(Question.of("whatif", told, depends))
+    return accepted(TaskRequest.of("whatif", told, depends))
 
 
 @offers(
@@ -138,29 +138,29 @@ def recompute() -> Response:
     if request.get_data():
         raise Problem("bad-body", field="body", rule="nothing is taken here")
     told = {"region": current_context().settings.region}
-    return accepted(Question.of("recompute", told, [told], kept=False))
+    return accepted(TaskRequest.of("recompute", told, [told], reusable=False))
 
 
-def accepted(question: Question) -> Response:
+def accepted(question: TaskRequest) -> Response:
     """Put a question, and say where its task is told."""
     said = put(question)
     answer = Response(current_app.json.dumps(said), HTTPStatus.ACCEPTED, content_type="application/json")
-    answer.headers["Location"] = task_queue.address(said["data"]["id"])
-    answer.headers["Retry-After"] = str(task_queue.AFTER)
+    answer.headers["Location"] = task_queue.url(said["data"]["id"])
+    answer.headers["Retry-After"] = str(task_queue.POLL_AFTER)
     return answer
 
 
-def put(question: Question) -> Payload:
+def put(question: TaskRequest) -> Payload:
     """Put a question, and tell its task. Ends the request where the queue is full, or the task has failed."""
     context = current_context()
     try:
-        number = task_queue.ask(context.store, question, context.clock(), most=context.settings.max_waiting_tasks)
-    except task_queue.Full:
+        number = task_queue.submit(context.store, question, context.clock(), max_waiting=context.settings.max_waiting_tasks)
+    except task_queue.QueueFull:
         raise Problem("queue-full", retry_after_seconds=TRY_AGAIN) from None
     said = _told(number)
     if said["data"]["status"] == "failed":
-        later = int(task_queue.FAILED_FOR.total_seconds())
-        told = {"task": task_queue.address(number), "error": said["data"]["error"]}
+        later = int(task_queue.FAILURE_LIFETIME.total_seconds())
+        told = {"task": task_queue.url(number), "error": said["data"]["error"]}
         raise Problem("task-failed", **told, retry_after_seconds=later)
     return said
 
@@ -176,7 +176,7 @@ def wanted(asked: TaskRequired) -> Response:
 
 def _told(number: str) -> Payload:
     with request_session() as session:
-        row = task_queue.one(session.connection, number)
+        row = task_queue.by_id(session.connection, number)
         if row is None:
             raise Problem("unknown-task", task=number)
         return {"data": task_queue.entry(session.connection, row), **session.meta(session.find_served())}

@@ -44,7 +44,7 @@ from service.http.unavailable import StandIn
 from service.jobs.processes import LISTENS_ON, end_with_parent
 from service.settings import load
 from service.store.context import Context
-from service.store.database import Away, Store
+from service.store.database import DatabaseUnavailable, Store
 from service.store.values import instant
 from service.web import pages
 
@@ -119,7 +119,7 @@ def assembled() -> "tuple[WSGIApplication, AtOnce]":
     logs.start(load(Home(default_home())).log_format)
     try:
         return _assembled()
-    except Away:
+    except DatabaseUnavailable:
         stand_in = StandIn(_assembled).trying()
         return stand_in, stand_in.at_once
 

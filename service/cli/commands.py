@@ -127,7 +127,7 @@ def prune(home: Home) -> None:
 
     processes.end_with_parent()
     settings = settings_of(home)
-    gone = run(home, Store.of(home), settings.retention_days, datetime.now(UTC), Fence.given())
+    gone = run(home, Store.of(home), settings.retention_days, datetime.now(UTC), Fence.from_environment())
     told = ", ".join(f"{count:,} {name}" for name, count in gone.items() if count)
     click.echo(f"deleted: {told or 'nothing was old enough'}")
 
@@ -148,7 +148,7 @@ def recompute(home: Home, region: str | None) -> None:
     from service.store.leases import Fence
 
     processes.end_with_parent()
-    settings, fence = settings_of(home, region), Fence.given()
+    settings, fence = settings_of(home, region), Fence.from_environment()
     if fence:  # the scheduler reads the lines, which carry the number of the run
         logs.start(settings.log_format)
     done = run(home, settings, Store.of(home), load(home), lambda: datetime.now(UTC), fence)
@@ -175,7 +175,7 @@ def task(home: Home, number: str) -> None:
     os.nice(NICE)
     settings = settings_of(home)
     logs.start(settings.log_format)
-    work(Bench(home, settings, Store.of(home), lambda: datetime.now(UTC), Fence.given()), number)
+    work(Bench(home, settings, Store.of(home), lambda: datetime.now(UTC), Fence.from_environment()), number)
 
 
 @click.command("export")
@@ -267,7 +267,7 @@ def verify(home: Home) -> None:
     from service.store.leases import Fence
 
     processes.end_with_parent()
-    click.echo(run(home, Store.of(home), lambda: datetime.now(UTC), Fence.given()).said)
+    click.echo(run(home, Store.of(home), lambda: datetime.now(UTC), Fence.from_environment()).said)
 
 
 @click.group()

@@ -1,4 +1,4 @@
-"""`vigie db`: what an operator does with the database itself."""
+"""`vigie db`: back up, restore, check and upgrade the database."""
 
 from contextlib import closing
 from pathlib import Path
@@ -19,7 +19,7 @@ def db() -> None:
 @FILE
 @click.pass_obj
 def backup(home: Home, file: Path) -> None:
-    """Write all that the database holds to FILE, while the service runs; SQLite and PostgreSQL restore it alike."""
+    """Write the whole database to FILE. The service can run. SQLite and PostgreSQL restore the same file."""
     from service.store.backup import backup as write
     from service.store.database import Store
 
@@ -30,14 +30,14 @@ def backup(home: Home, file: Path) -> None:
 
 @db.command()
 @FILE
-@click.option("--force", is_flag=True, help="Replace what the database holds: it is gone then.")
+@click.option("--force", is_flag=True, help="Delete the present content of the database.")
 @click.pass_obj
 def restore(home: Home, file: Path, force: bool) -> None:
-    """Put a backup into an empty database, whole or not at all. The service must not run."""
+    """Restore a backup into an empty database, as a whole or not at all. Stop the service first."""
     from service.store.backup import restore as read
     from service.store.database import Store
 
-    with closing(Store.of(home, bare=True)) as store:
+    with closing(Store.of(home, allow_empty=True)) as store:
         rows = read(store, file, force=force)
         click.echo(f"{store.name}: {rows:,} rows of {file}")
 
@@ -45,35 +45,33 @@ def restore(home: Home, file: Path, force: bool) -> None:
 @db.command()
 @click.pass_obj
 def check(home: Home) -> None:
-    """Read every row of the database and say what is wrong with it. Of the snapshots' digests: vigie ledger verify."""
+    """Read every row of the database and report damage. To check digests, run vigie ledger verify."""
     from riskmodel.errors import Refused
     from service.store.database import Store
-    from service.store.integrity import check as look
+    from service.store.integrity import check as find_faults
 
     with closing(Store.of(home)) as store:
-        if found := look(store):
-            raise Refused(f"the database {store.name} is damaged:\n" + "\n".join(f"- {what}" for what in found))
-        click.echo(
-            f"{store.name}: revision {store.revision()}, every row can be read and refers to rows that are there"
-        )
+        if faults := find_faults(store):
+            raise Refused(f"the database {store.name} is damaged:\n" + "\n".join(f"- {fault}" for fault in faults))
+        click.echo(f"{store.name}: revision {store.revision()}, every row can be read, no reference is broken")
 
 
 @db.command()
 @click.pass_obj
 def upgrade(home: Home) -> None:
-    """Bring the tables of an older Vigie up to date now; every other command does so by itself."""
+    """Bring the tables up to date. Every other command does this when it starts."""
     from service.store.database import Store
 
     with closing(Store.of(home)) as store:
-        click.echo(f"{store.name}: revision {store.revision()}")
+        click.echo(f"{store.name} is up to date (revision {store.revision()})")
 
 
 @db.command()
 @click.pass_obj
 def begin(home: Home) -> None:
-    """Make an empty database where the one that this home had is lost. One that is there stays as it is."""
+    """Create an empty database after the one of this home was lost. An existing database stays as it is."""
     from service.store.database import Store
 
-    with closing(Store.of(home, bare=True)) as store:
-        store.begin()
+    with closing(Store.of(home, allow_empty=True)) as store:
+        store.create_tables()
         click.echo(f"{store.name}: revision {store.revision()}")

@@ -27,7 +27,7 @@ from service.store.values import instant
 class TaskRequired(Exception):
     """Ends a request whose response must first be computed by a task."""
 
-    def __init__(self, question: task_queue.Question) -> None:
+    def __init__(self, question: task_queue.TaskRequest) -> None:
         super().__init__(question.kind)
         self.question = question
 
@@ -87,7 +87,7 @@ class ReadSession:
             question = past.recompute_request(self.home, self.settings, when, simulated=self.simulated)
         except past.NothingKnown as nothing:
             raise Problem("nothing-known", as_of=as_of, since=instant(nothing.since)) from None
-        done = task_queue.answered(self.connection, question)
+        done = task_queue.find_done(self.connection, question)
         if done is None:
             raise TaskRequired(question)
         return past.recomputed_snapshot(done, self.settings, when)

@@ -228,7 +228,7 @@ def _notes(taken: _Taken, side: str, found: Changed) -> list[dict[str, Any]]:
         facts["countries"] = ", ".join(unlike)
     if taken.row.withdrawn_at is not None:
         codes.append("withdrawn")
-        facts["why"] = taken.row.withdrawn_why
+        facts["why"] = taken.row.withdrawn_reason
     return [
         {
             "code": code,

@@ -90,7 +90,7 @@ def recompute(
     Raises BadInput where there is nothing to score, and Refused for a model that does not fit the data or was altered;
     the run is then kept as failed, with the reason. Raises Superseded, and writes nothing, once another has the turn.
     """
-    with store.alone("recompute", settings.recompute_deadline_seconds):
+    with store.exclusive("recompute", settings.recompute_deadline_seconds):
         abandon(store, clock(), "killed before it was done", fence)
         with store.writing() as connection:
             check(connection, fence)
@@ -420,7 +420,7 @@ def _not_withdrawn(connection: sa.Connection, region: str, input_digest: str) ->
     withdrawn = sa.select(snapshots).where(same, snapshots.c.withdrawn_at.is_not(None))
     if row := connection.execute(withdrawn.order_by(snapshots.c.id.desc())).first():
         raise Refused(
-            f"the data and the model are those of snapshot {row.id}, which was withdrawn ({row.withdrawn_why}): "
+            f"the data and the model are those of snapshot {row.id}, which was withdrawn ({row.withdrawn_reason}): "
             "take in what is right, or vigie archive withdraw what is wrong"
         )
 

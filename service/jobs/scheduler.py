@@ -146,7 +146,7 @@ def deliver(turn: "Turn") -> None:
 
 def answer(turn: "Turn") -> None:
     """Work the queue of tasks, one at a time. One that is stopped with us goes back into it, as does one that died."""
-    task_queue.take_up_again(turn.store, turn.fence, turn.clock())
+    task_queue.requeue_orphans(turn.store, turn.fence, turn.clock())
     while number := task_queue.claim(turn.store, turn.fence, turn.clock()):
         try:
             turn.run(["task", number], turn.settings.task_deadline_seconds)
@@ -154,15 +154,15 @@ def answer(turn: "Turn") -> None:
             task_queue.put_back(turn.store, turn.fence, number)
             raise
         except subprocess.TimeoutExpired as late:
-            task_queue.give_up(turn.store, turn.fence, number, told(late), turn.clock())
+            task_queue.fail(turn.store, turn.fence, number, told(late), turn.clock())
         else:
-            task_queue.take_up_again(turn.store, turn.fence, turn.clock())
+            task_queue.requeue_orphans(turn.store, turn.fence, turn.clock())
 
 
 def asked(home: Home, settings: Settings) -> str:
     """Which task was asked for last, at a glance."""
     with _store(home).reading() as connection:
-        return task_queue.newest(connection)
+        return task_queue.last_requested_at(connection)
 
 
 @cache
@@ -229,8 +229,10 @@ class Post:
     def take(self, job: Job, seen: sa.Row[Any]) -> "Turn | None":
         """Take a turn at a job that stands as it was seen; None if somebody else was first."""
         found = job.inputs(self.home, self.settings) if job.inputs else None
-        fence = leases.take(self.store, seen, holder=self.holder, lease=self.lease, inputs=found, clock=self.clock)
-        return Turn(self, job, fence, found, makes_up=leases.makes_up(seen, found)) if fence else None
+        fence = leases.take(
+            self.store, seen, holder=self.holder, lease=self.lease, input_digest=found, clock=self.clock
+        )
+        return Turn(self, job, fence, found, makes_up=leases.is_retry(seen, found)) if fence else None
 
     def at_once(self, job: Job) -> bool:
         """Work a turn at a job now, whether it is due or not; False where somebody else is at it."""
@@ -270,7 +272,7 @@ class Turn:
                 again_at = self.clock() + timedelta(seconds=_RNG.uniform(0.5, 1.5) * AGAIN_AFTER)
         try:
             leases.finish(
-                self.store, self.fence, status, self.clock(), inputs=self._inputs, error=error, again_at=again_at
+                self.store, self.fence, status, self.clock(), input_digest=self._inputs, error=error, retry_at=again_at
             )
         except (Superseded, sa.exc.SQLAlchemyError) as lost:
             log.error("job %s: its end cannot be written: %s", self._job.name, lost, extra=self._fields)
@@ -339,7 +341,7 @@ class Scheduler:
 
     def __init__(self, post: Post, declared: Sequence[Job]) -> None:
         self._post, self._jobs = post, declared
-        self._watch = leases.Watch(post.lease)
+        self._watch = leases.LeaseWatch(post.lease)
         self._at: dict[str, threading.Thread] = {}
         self._known: dict[str, str] = {}
         self._changed: set[str] = set()
@@ -377,11 +379,11 @@ class Scheduler:
             if found != self._known.get(job.name):
                 self._known[job.name] = found
                 self._changed.add(job.name)
-            if found == row.inputs:
+            if found == row.input_digest:
                 self._changed.discard(job.name)
         if row.status == "running":
-            return self._watch.over(row, self._post.monotonic())
-        return job.name in self._changed or leases.due(row, job.every, now)
+            return self._watch.expired(row, self._post.monotonic())
+        return job.name in self._changed or leases.due_at(row, job.every, now) <= now
 
 
 def run(home: Home, settings: Settings) -> None:

@@ -62,15 +62,15 @@ def work(bench: Bench, number: str) -> None:
     taken it meanwhile.
     """
     with bench.store.reading() as connection:
-        row = task_queue.one(connection, number)
+        row = task_queue.by_id(connection, number)
     if row is None:
         raise BadInput(f"there is no task {number}")
     if row.status != "running":
         raise Refused(f"the task {number} is {row.status}: the scheduler runs those that wait, each once")
-    answer: Mapping[str, Any] | None = None
+    result: Mapping[str, Any] | None = None
     error: str | None = None
     try:
-        answer = ANSWERS[row.kind](bench.of(row.question["region"]), row.question)
+        result = ANSWERS[row.kind](bench.of(row.request["region"]), row.request)
     except VigieError as failure:
         error = str(failure).replace(str(bench.home.root), "VIGIE_HOME")
         log.error("task %s failed: %s", number, error)
@@ -78,9 +78,9 @@ def work(bench: Bench, number: str) -> None:
         error = "a fault of Vigie's own; the traceback is in the logs of the home"
         raise
     finally:
-        if answer is not None or error is not None:
+        if result is not None or error is not None:
             task_queue.finish(
-                bench.store, number, row.attempts, bench.clock(), answer=answer, error=error, fence=bench.fence
+                bench.store, number, row.attempts, bench.clock(), result=result, error=error, fence=bench.fence
             )
 
 
@@ -100,13 +100,13 @@ def then(bench: Bench, when: datetime, *, simulated: bool) -> SnapshotView:
         where = f"the region of {bench.settings.region}"
         raise BadInput(f"nothing was known of {where} by {when:%Y-%m-%d}{since}") from None
     with bench.store.reading() as connection:
-        done = task_queue.answered(connection, question)
+        done = task_queue.find_done(connection, question)
     if done is None:
         began = bench.clock()
-        answer = _as_of(bench, question.told)
-        task_queue.keep(bench.store, question, answer, began, bench.clock())
+        answer = _as_of(bench, question.parameters)
+        task_queue.store_result(bench.store, question, answer, began, bench.clock())
         with bench.store.reading() as connection:
-            done = task_queue.answered(connection, question)
+            done = task_queue.find_done(connection, question)
     assert done is not None  # noqa: S101 - it was kept just now  # nosec B101
     return as_of.recomputed_snapshot(done, bench.settings, when)
 

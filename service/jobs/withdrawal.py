@@ -29,7 +29,7 @@ def withdraw(store: Store, rules: Sequence[Rule], snapshot_id: int, why: str, no
         if row.withdrawn_at is not None:
             raise BadInput(f"snapshot {snapshot_id} was withdrawn on {instant(row.withdrawn_at)}")
         mark = sa.update(snapshots).where(snapshots.c.id == snapshot_id)
-        connection.execute(mark.values(withdrawn_at=now, withdrawn_why=why))
+        connection.execute(mark.values(withdrawn_at=now, withdrawn_reason=why))
         done = correct(connection, row, why, now)
         _stand_as_before(connection, rules, row, why, now)
         return done

@@ -21,7 +21,7 @@ from service.settings import Settings
 from service.snapshots import snapshot_cache
 from service.snapshots.snapshot_view import AsOf, SnapshotView
 from service.store.tables import snapshots
-from service.store.task_queue import Question
+from service.store.task_queue import TaskRequest
 from service.store.values import instant
 
 ALL_COUNTRIES = "*"
@@ -62,12 +62,12 @@ def issued_snapshot(
 
 def recomputed_snapshot(task: sa.Row[Any], settings: Settings, moment: datetime) -> SnapshotView:
     """Return the snapshot that a finished task computed, as seen at the moment asked for."""
-    computed = task.answer
+    computed = task.result
     as_of = AsOf(moment, "recomputed", task.finished_at)
     return SnapshotView(None, computed["digest"], computed["document"], settings, moment, None, as_of)
 
 
-def recompute_request(home: Home, settings: Settings, moment: datetime, *, simulated: bool) -> Question:
+def recompute_request(home: Home, settings: Settings, moment: datetime, *, simulated: bool) -> TaskRequest:
     """Return the task that computes a past moment. Raises NothingKnown.
 
     Two moments with the same known data make the same task: its result depends on that data, on today's region,
@@ -82,7 +82,7 @@ def recompute_request(home: Home, settings: Settings, moment: datetime, *, simul
     digest = manifest.digest(known)
     request = {"as_of": instant(moment), "region": settings.region, "outcome": outcome, "data_digest": digest}
     depends = [digest, settings.region, outcome, settings.bands, settings.drivers, __version__]
-    return Question.of("as_of", request, depends)
+    return TaskRequest.of("as_of", request, depends)
 
 
 def _with_outcomes(ingests: Iterable[Ingest], members: Sequence[str], simulated: bool) -> list[Ingest]:

@@ -65,7 +65,7 @@ def withdrawn(
     in_realm = (snapshots.c.region == region) & (snapshots.c.simulated == simulated)
     # The partial index of withdrawn snapshots answers this range; they are few.
     in_range = snapshots.c.id.between(min(numbers), max(numbers))
-    columns = (snapshots.c.id, snapshots.c.withdrawn_at, snapshots.c.withdrawn_why)
+    columns = (snapshots.c.id, snapshots.c.withdrawn_at, snapshots.c.withdrawn_reason)
     query = sa.select(*columns).where(in_realm, in_range, snapshots.c.withdrawn_at.is_not(None))
     rows: list[sa.Row[Any]] = list(connection.execute(query))
     return {row.id: row for row in rows}
@@ -89,7 +89,7 @@ def _entry(row: sa.Row[Any], withdrawal: sa.Row[Any] | None) -> dict[str, Any]:
         "completeness": row.completeness,
         "model_id": row.model_id,
         "withdrawn_at": instant(withdrawal.withdrawn_at) if withdrawal else None,
-        "withdrawn_why": withdrawal.withdrawn_why if withdrawal else None,
+        "withdrawn_reason": withdrawal.withdrawn_reason if withdrawal else None,
         "reasons": row.reasons,
     }
 

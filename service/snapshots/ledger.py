@@ -52,7 +52,7 @@ def entries(connection: sa.Connection, before: int | None, limit: int) -> list[d
             "previous_digest": row.previous_digest,
             "withdrawn": row.withdrawn_at is not None,
             "withdrawn_at": instant(row.withdrawn_at),
-            "withdrawn_why": row.withdrawn_why,
+            "withdrawn_reason": row.withdrawn_reason,
         }
         for row in connection.execute(listed.order_by(snapshots.c.id.desc()).limit(limit))
     ]
@@ -61,9 +61,9 @@ def entries(connection: sa.Connection, before: int | None, limit: int) -> list[d
 def withdrawals(connection: sa.Connection) -> list[dict[str, Any]]:
     """What a snapshot repeats of the withdrawals before it, so that its digest covers them."""
     at = sa.type_coerce(snapshots.c.withdrawn_at, sa.Text).label("at")
-    marked = sa.select(snapshots.c.id, at, snapshots.c.withdrawn_why).where(snapshots.c.withdrawn_at.is_not(None))
+    marked = sa.select(snapshots.c.id, at, snapshots.c.withdrawn_reason).where(snapshots.c.withdrawn_at.is_not(None))
     rows = connection.execute(marked.order_by(snapshots.c.id))
-    return [{"snapshot_id": row.id, "at": row.at, "why": row.withdrawn_why} for row in rows]
+    return [{"snapshot_id": row.id, "at": row.at, "why": row.withdrawn_reason} for row in rows]
 
 
 def walk(connection: sa.Connection, head: str | None = None) -> Walked:
@@ -80,7 +80,7 @@ def walk(connection: sa.Connection, head: str | None = None) -> Walked:
         kept = connection.execute(_raw(connection, forecasts).where(forecasts.c.snapshot_id == number)).all()
         faults += [f"snapshot {number}, {fault}" for fault in _forecasts(kept, document)]
         if row.withdrawn_at is not None:
-            marks.append(_Mark(number, _text(row.withdrawn_at), _text(row.withdrawn_why)))
+            marks.append(_Mark(number, _text(row.withdrawn_at), _text(row.withdrawn_reason)))
         said.append(document)
         digests.append(hashlib.sha256(_bytes(row.document)).hexdigest())
         files += len(kept)

@@ -1,1 +1,1 @@
-"""What the service keeps, in one SQL database: SQLAlchemy Core, one code path for SQLite and PostgreSQL."""
+"""The service's database: one code path (SQLAlchemy Core) for SQLite and PostgreSQL."""

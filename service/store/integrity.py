@@ -1,4 +1,4 @@
-"""What can be wrong with a database that answers: looked for in every row, told in words."""
+"""Check a database for damage: read every row, and report what cannot be read."""
 
 import sqlalchemy as sa
 
@@ -7,41 +7,41 @@ from service.store.tables import metadata
 
 
 def check(store: Store) -> list[str]:
-    """Read all of a database; return what is wrong with it, empty where nothing is.
+    """Read all of a database and return a list of faults; empty if there are none.
 
-    SQLite looks through its pages and references. PostgreSQL keeps references itself; what it cannot read it says.
-    Whether snapshots are as they were issued is another question (`vigie ledger verify`).
+    SQLite also checks its pages and foreign keys. PostgreSQL enforces foreign keys itself and reports what it cannot
+    read. The digests of snapshots are checked elsewhere (`vigie ledger verify`).
     """
-    found = [] if store.file is None else _pages_and_references(store)
+    faults = [] if store.file is None else _sqlite_faults(store)
     for table in metadata.sorted_tables:
-        found += _unreadable(store, table)
-    return found
+        faults += _unreadable_row(store, table)
+    return faults
 
 
-def _pages_and_references(store: Store) -> list[str]:
+def _sqlite_faults(store: Store) -> list[str]:
     try:
         with store.reading() as connection:
             pages = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
-            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+            broken_references = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
     except sa.exc.DBAPIError as unreadable:
         return [reason(unreadable)]
     return [str(page) for page in pages if page != "ok"] + [
-        f"{row.table}: row {row.rowid} refers to a row of {row.parent} that is not there" for row in broken
+        f"{row.table}: row {row.rowid} refers to a missing row of {row.parent}" for row in broken_references
     ]
 
 
-def _unreadable(store: Store, table: sa.Table) -> list[str]:
-    """The first row of a table that cannot be read, or whose document is no JSON."""
-    read = 0
+def _unreadable_row(store: Store, table: sa.Table) -> list[str]:
+    """Report the first row of a table that cannot be read, or whose document is not JSON."""
+    readable = 0
     try:
         with store.reading() as connection:
             rows = connection.execution_options(yield_per=1).execute(sa.select(table).order_by(*table.primary_key))
-            for read, _ in enumerate(rows, 1):  # noqa: B007 - told below
-                pass
+            for _ in rows:
+                readable += 1
     except sa.exc.DBAPIError as unreadable:
-        why = reason(unreadable)
-    except ValueError as no_json:
-        why = str(no_json)
+        error = reason(unreadable)
+    except ValueError as not_json:
+        error = str(not_json)
     else:
         return []
-    return [f"{table.name}: after {read:,} rows there is one that cannot be read: {why}"]
+    return [f"{table.name}: the row after the first {readable:,} cannot be read: {error}"]

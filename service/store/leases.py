@@ -1,7 +1,7 @@
-"""The table of jobs: who may run which, until when, and how it went. One job has one holder at a time.
+"""The table of jobs: which process holds the lease of each job, until when, and how its last run ended.
 
-A turn at a job is taken by compare-and-set and brings a fencing token that grows with each turn; whoever comes back
-with an older one may not write. What a job does is not known here, so that the web may read the table.
+A lease is taken by compare-and-set and comes with a fencing token, which grows with each lease. A process with an older
+token cannot write. What a job does is not known here, so that the web process can read the table.
 """
 
 import math
@@ -18,78 +18,87 @@ from service.store.database import Store
 from service.store.tables import jobs
 from service.store.values import instant
 
-TURN = "VIGIE_TURN"
-"""The environment variable that tells a child whose turn it works for."""
+FENCE_VARIABLE = "VIGIE_FENCE"
+"""The environment variable that gives a child process the fence of the job run that it works for."""
 
-SKEW = timedelta(minutes=1)
-"""How far clocks may be apart: a next run beyond an interval and this was written by a wrong one."""
+CLOCK_SKEW = timedelta(minutes=1)
+"""How far the clocks of two machines may differ."""
 
-HOLDER_SHOWN = 8
-"""How much of a holder's name is shown [characters]: its random part, which tells two apart and names no machine."""
+MIN_OVERDUE_AFTER = timedelta(minutes=5)
+"""A job with a short interval is not overdue sooner than this."""
+
+HOLDER_PREFIX = 8
+"""How many characters of a holder's name are public: the random part, which tells two apart and names no machine."""
 
 
 class Superseded(Refused):
-    """Another has taken the turn meanwhile: nothing of this one may be written any more."""
+    """Another process has taken the lease: this one is not allowed to write any more."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """When a job is to run: how often, and how long one turn may take."""
+    """When a job runs: its interval, and the longest time that one run may take."""
 
     name: str
     every: timedelta
     deadline: timedelta
 
-    def overdue_after(self, chosen: Mapping[str, int]) -> timedelta:
-        """How long is too long without success: as chosen [minutes], else three intervals and at least five minutes."""
-        if self.name in chosen:
-            return timedelta(minutes=chosen[self.name])
-        return max(3 * self.every, timedelta(minutes=5))
+    def overdue_after(self, minutes_by_job: Mapping[str, int]) -> timedelta:
+        """Return the time without success after which the job is overdue.
+
+        It is as set [minutes], otherwise three intervals and at least five minutes.
+        """
+        if self.name in minutes_by_job:
+            return timedelta(minutes=minutes_by_job[self.name])
+        return max(3 * self.every, MIN_OVERDUE_AFTER)
 
 
 @dataclass(frozen=True)
 class Fence:
-    """One turn at a job, by its token. Every transaction of the turn that writes begins with `check`."""
+    """The fencing token of one run of a job. Each write transaction of the run begins with `check`."""
 
     job: str
     token: int
 
     @classmethod
-    def given(cls) -> "Fence | None":
-        """The turn that this process works for; None for a command that a person has given."""
-        job, _, token = os.environ.get(TURN, "").partition(":")
+    def from_environment(cls) -> "Fence | None":
+        """Return the fence of the job run that started this process; None for a command that a person started."""
+        job, _, token = os.environ.get(FENCE_VARIABLE, "").partition(":")
         return cls(job, int(token)) if token else None
 
     @property
     def environment(self) -> dict[str, str]:
-        """What tells a child of this turn."""
-        return {TURN: f"{self.job}:{self.token}"}
+        """The environment that gives a child this fence."""
+        return {FENCE_VARIABLE: f"{self.job}:{self.token}"}
 
     def check(self, connection: sa.Connection) -> None:
-        """Hold the turn until the transaction ends. Raises Superseded if another has begun."""
+        """Lock the job's row until the transaction ends. Raises Superseded if another process has the lease."""
         row = sa.select(jobs.c.token).where(jobs.c.name == self.job).with_for_update()
         if connection.scalar(row) != self.token:
-            raise Superseded(f"another turn at the job {self.job} has begun; this one (token {self.token}) is void")
+            raise Superseded(
+                f"another run of the job {self.job} has started; this one (token {self.token}) is not allowed to write"
+            )
 
 
 def check(connection: sa.Connection, fence: Fence | None) -> None:
-    """Check a turn where there is one: what a person does has none. Raises Superseded."""
+    """Check a fence if there is one; a command of a person has none. Raises Superseded."""
     if fence is not None:
         fence.check(connection)
 
 
 @dataclass
-class Watch:
-    """Which leases are over, judged by one's own monotonic clock: those seen without renewal for their whole length.
+class LeaseWatch:
+    """Finds leases that have expired: those that were not renewed for their whole length, while this object watched.
 
-    Neither a clock that was set nor one that differs from the holder's can make a lease end too early or never.
+    Only this process's monotonic clock counts. So no lease expires early, or never, because a clock was set or because
+    the clocks of two machines differ.
     """
 
     lease: timedelta
     _seen: dict[str, tuple[tuple[Any, ...], float]] = field(default_factory=dict)
 
-    def over(self, row: sa.Row[Any], monotonic: float) -> bool:
-        """Whether a lease is over; `monotonic` is the present [s]."""
+    def expired(self, row: sa.Row[Any], monotonic: float) -> bool:
+        """Return whether the lease of a job has expired. `monotonic` is the present [s]."""
         state = (row.token, row.lease_until)
         known, since = self._seen.get(row.name, (None, 0.0))
         if known != state:
@@ -98,40 +107,41 @@ class Watch:
         return monotonic - since >= self.lease.total_seconds()
 
 
-def declare(store: Store, declared: Sequence[Timing], chosen: Mapping[str, int], now: datetime) -> None:
-    """Write down which jobs there are; a new one is due at once, one that is declared no more has no next run.
+def declare(store: Store, timings: Sequence[Timing], overdue_minutes: Mapping[str, int], now: datetime) -> None:
+    """Write the jobs into the table. A new job is due at once; a job that is no longer declared has no next run.
 
-    `chosen` says by name after how many minutes without success a job is overdue.
+    `overdue_minutes` gives, by job, the minutes without success after which it is overdue.
     """
-    known = [timing.name for timing in declared]
+    names = [timing.name for timing in timings]
     with store.writing() as connection:
-        there = set(connection.scalars(sa.select(jobs.c.name)))
-        for timing in declared:
+        existing = set(connection.scalars(sa.select(jobs.c.name)))
+        for timing in timings:
             values = {
                 "every_seconds": _seconds(timing.every),
                 "deadline_seconds": _seconds(timing.deadline),
-                "overdue_after_seconds": _seconds(timing.overdue_after(chosen)),
+                "overdue_after_seconds": _seconds(timing.overdue_after(overdue_minutes)),
             }
-            if timing.name in there:
+            if timing.name in existing:
                 connection.execute(sa.update(jobs).where(jobs.c.name == timing.name).values(values))
             else:
                 new = sa.insert(jobs).values(**values, name=timing.name, token=0, declared_at=now, next_run_at=now)
                 connection.execute(new)
-        connection.execute(sa.update(jobs).where(jobs.c.name.not_in(known)).values(next_run_at=None))
+        connection.execute(sa.update(jobs).where(jobs.c.name.not_in(names)).values(next_run_at=None))
 
 
 def read(store: Store) -> dict[str, sa.Row[Any]]:
-    """The rows of the table, by name."""
+    """Return the rows of the table, by job."""
     with store.reading() as connection:
         return {row.name: row for row in connection.execute(sa.select(jobs).order_by(jobs.c.name))}
 
 
-def due(row: sa.Row[Any], every: timedelta, now: datetime) -> bool:
-    """Whether a job that nobody holds is to run; once, however many runs were missed.
+def due_at(row: sa.Row[Any], every: timedelta, now: datetime) -> datetime:
+    """Return when a job is due: `now` if its time has come. Runs that were missed are made up for once.
 
-    A next run beyond one interval was written before the clock was set back: it is due, too.
+    A next run more than one interval away was written before a clock was set back. Such a job is due now.
     """
-    return row.next_run_at is None or not now < row.next_run_at <= now + every + SKEW
+    planned: datetime | None = row.next_run_at
+    return planned if planned is not None and now < planned <= now + every + CLOCK_SKEW else now
 
 
 def take(
@@ -140,12 +150,12 @@ def take(
     *,
     holder: str,
     lease: timedelta,
-    inputs: str | None,
+    input_digest: str | None,
     clock: Callable[[], datetime],
 ) -> Fence | None:
-    """Take a turn at a job that stands as it was seen; None if somebody else was first.
+    """Take the lease of a job whose row is still as it was `seen`; None if another process was first.
 
-    The next run is expected an interval after this one has begun.
+    The next run is due one interval after the start of this one.
     """
     with store.writing() as connection:
         now = clock()
@@ -165,28 +175,28 @@ def take(
                 status="running",
                 error=None,
                 next_run_at=now + timedelta(seconds=seen.every_seconds),
-                inputs=inputs,
+                input_digest=input_digest,
             )
         )
     return Fence(seen.name, seen.token + 1) if taken.rowcount == 1 else None
 
 
 def renew(store: Store, fence: Fence, until: datetime) -> None:
-    """Hold on to a turn until a later moment. Raises Superseded if it is lost."""
+    """Extend a lease. Raises Superseded if another process has it."""
     with store.writing() as connection:
         fence.check(connection)
         connection.execute(sa.update(jobs).where(jobs.c.name == fence.job).values(lease_until=until))
 
 
-def makes_up(seen: sa.Row[Any], inputs: str | None) -> bool:
-    """Whether a turn taken now at a job that stands as it was seen only makes up for one that was cut off.
+def is_retry(seen: sa.Row[Any], input_digest: str | None) -> bool:
+    """Return whether a run that starts now only repeats one that was killed.
 
-    That one was to be followed before its interval was over, and nothing that the job depends on has changed since.
+    It does if the run before was to be repeated before its interval ended, and the inputs are still the same.
     """
-    if seen.status != "failed" or seen.next_run_at is None or seen.inputs != inputs:
+    if seen.status != "failed" or seen.next_run_at is None or seen.input_digest != input_digest:
         return False
-    brought_forward: bool = seen.next_run_at < seen.started_at + timedelta(seconds=seen.every_seconds)
-    return brought_forward
+    retry_planned: bool = seen.next_run_at < seen.started_at + timedelta(seconds=seen.every_seconds)
+    return retry_planned
 
 
 def finish(
@@ -195,35 +205,37 @@ def finish(
     status: str,
     now: datetime,
     *,
-    inputs: str | None = None,
+    input_digest: str | None = None,
     error: str | None = None,
-    again_at: datetime | None = None,
+    retry_at: datetime | None = None,
 ) -> None:
-    """End a turn: `ok`, `failed`, or `stopped`, which is due again at once. Raises Superseded if it was lost.
+    """End a run of a job: `ok`, `failed`, or `stopped`, which is due again at once. Raises Superseded.
 
-    `inputs` are those that it saw in the end. `again_at` brings the next run forward, if it would be later.
+    `input_digest` is of the inputs that the run saw last. `retry_at` moves the next run forward, never back.
     """
-    values: dict[str, Any] = {"status": status, "finished_at": now, "error": error, "inputs": inputs}
+    values: dict[str, Any] = {"status": status, "finished_at": now, "error": error, "input_digest": input_digest}
     values |= {"holder": None, "lease_until": None}
     if status == "ok":
         values["succeeded_at"] = now
     if status == "stopped":
         values["next_run_at"] = now
-    mine = jobs.c.name == fence.job
+    of_job = jobs.c.name == fence.job
     with store.writing() as connection:
         fence.check(connection)
-        connection.execute(sa.update(jobs).where(mine).values(values))
-        if again_at is not None:
-            connection.execute(sa.update(jobs).where(mine, jobs.c.next_run_at > again_at).values(next_run_at=again_at))
+        connection.execute(sa.update(jobs).where(of_job).values(values))
+        if retry_at is not None:
+            connection.execute(
+                sa.update(jobs).where(of_job, jobs.c.next_run_at > retry_at).values(next_run_at=retry_at)
+            )
 
 
 def listing(connection: sa.Connection, now: datetime) -> list[dict[str, Any]]:
-    """All jobs as anyone may read them, by name; what is unknown is None, with its reason."""
+    """Return all jobs as the API shows them, by name; an unknown value is None, with its reason."""
     return [entry(row, now) for row in connection.execute(sa.select(jobs).order_by(jobs.c.name))]
 
 
 def entry(row: sa.Row[Any], now: datetime) -> dict[str, Any]:
-    """One job; ages in seconds. `lost` is a turn whose holder has gone: another takes it."""
+    """Return one job, with ages in seconds. `lost` is a run whose lease was not renewed; another process takes over."""
     lost = row.status == "running" and row.lease_until < now
     reasons: dict[str, str] = {}
     if row.succeeded_at is None:
@@ -233,7 +245,7 @@ def entry(row: sa.Row[Any], now: datetime) -> dict[str, Any]:
     return {
         "name": row.name,
         "status": "lost" if lost else row.status or "waiting",
-        "holder": None if row.holder is None else row.holder[:HOLDER_SHOWN],
+        "holder": None if row.holder is None else row.holder[:HOLDER_PREFIX],
         "started_at": instant(row.started_at),
         "finished_at": instant(row.finished_at),
         "succeeded_at": instant(row.succeeded_at),
@@ -249,20 +261,20 @@ def entry(row: sa.Row[Any], now: datetime) -> dict[str, Any]:
 
 
 def overdue(connection: sa.Connection, now: datetime) -> list[str]:
-    """The names of the jobs that have not succeeded for too long."""
+    """Return the names of the overdue jobs: those without success for too long."""
     return [row.name for row in connection.execute(sa.select(jobs).order_by(jobs.c.name)) if _overdue(row, now)]
 
 
 def _overdue(row: sa.Row[Any], now: datetime) -> bool:
-    """One that has never succeeded counts from when it was declared; one that nobody runs any more is never overdue."""
+    # A job that has never succeeded counts from its declaration. One that is not scheduled is never overdue.
     since = row.succeeded_at or row.declared_at
     return row.next_run_at is not None and _age(since, now) > row.overdue_after_seconds
 
 
 def _age(moment: datetime, now: datetime) -> int:
-    """How long ago [s]; a clock that was set back makes nothing younger than new."""
+    """Return the time since a moment [s]; 0 if the clock was set back behind it."""
     return max(0, math.floor((now - moment).total_seconds()))
 
 
-def _seconds(length: timedelta) -> int:
-    return math.ceil(length.total_seconds())
+def _seconds(duration: timedelta) -> int:
+    return math.ceil(duration.total_seconds())

@@ -1,6 +1,6 @@
-"""The tables of the service's database, as the newest revision in `migrations` leaves them.
+"""The tables of the service's database, as the newest revision in `migrations` creates them.
 
-Whoever changes a table here changes it there too: in the newest revision while that is unreleased, else in a new one.
+A change here needs the same change in `migrations`: in the newest revision while it is unreleased, else in a new one.
 """
 
 import sqlalchemy as sa
@@ -9,13 +9,13 @@ from service.store.values import Document, UtcTime
 
 metadata = sa.MetaData()
 
-REVISION = "0002"
-"""The revision in `migrations` that makes these tables."""
+REVISION = "v1"
+"""The revision in `migrations` that creates these tables."""
 
-_WAITING = sa.text("status = 'waiting'")
-_WITHDRAWN = sa.text("withdrawn_at IS NOT NULL")
+_IS_WAITING = sa.text("status = 'waiting'")
+_IS_WITHDRAWN = sa.text("withdrawn_at IS NOT NULL")
 
-runs = sa.Table(
+runs = sa.Table(  # one row for each recompute, and one for each withdrawal
     "runs",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
@@ -24,7 +24,7 @@ runs = sa.Table(
     sa.Column("finished_at", UtcTime),
     sa.Column("status", sa.String(16), nullable=False),  # running | snapshot | unchanged | failed | withdrawal
     sa.Column("input_digest", sa.String(64)),
-    sa.Column("snapshot_id", sa.Integer, sa.ForeignKey("snapshots.id")),
+    sa.Column("snapshot_id", sa.Integer, sa.ForeignKey("snapshots.id")),  # the one it issued or found unchanged
     sa.Column("error", sa.Text),
     sa.Index("runs_of_region", "region", "id"),
     sa.Index("runs_started", "region", "started_at"),
@@ -33,7 +33,7 @@ runs = sa.Table(
     sqlite_autoincrement=True,
 )
 
-snapshots = sa.Table(
+snapshots = sa.Table(  # what was issued; a row never changes, except that it is marked as withdrawn
     "snapshots",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
@@ -44,15 +44,17 @@ snapshots = sa.Table(
     sa.Column("previous_digest", sa.String(64)),
     sa.Column("digest", sa.String(64), nullable=False, unique=True),
     sa.Column("document", Document, nullable=False),
-    sa.Column("withdrawn_at", UtcTime),  # the document stays as it was issued; it is only served no more
-    sa.Column("withdrawn_why", sa.Text),
+    sa.Column("withdrawn_at", UtcTime),
+    sa.Column("withdrawn_reason", sa.Text),
     sa.Index("snapshots_of_region", "region", "simulated", "id"),
-    # To SQLite a row is as long as its document, so that what stands behind it is looked up here.
-    sa.Index("snapshots_withdrawn", "region", "simulated", "id", sqlite_where=_WITHDRAWN, postgresql_where=_WITHDRAWN),
+    # SQLite reads past the long document to reach a column behind it. This index avoids that.
+    sa.Index(
+        "snapshots_withdrawn", "region", "simulated", "id", sqlite_where=_IS_WITHDRAWN, postgresql_where=_IS_WITHDRAWN
+    ),
     sqlite_autoincrement=True,
 )
 
-scores = sa.Table(  # what each snapshot says of each country in short, so that a history need not read the documents
+scores = sa.Table(  # each country's scores in each snapshot, so that a history does not read the documents
     "scores",
     metadata,
     sa.Column("snapshot_id", sa.Integer, sa.ForeignKey("snapshots.id"), primary_key=True),
@@ -68,20 +70,20 @@ scores = sa.Table(  # what each snapshot says of each country in short, so that 
     sa.Column("onset_probability", sa.Float),
     sa.Column("expected_deaths", sa.Float),
     sa.Column("completeness", sa.Float),
-    sa.Column("reasons", Document, nullable=False),  # why one of them is null
+    sa.Column("reasons", Document, nullable=False),  # why a score is null, by column
     sa.Index("scores_of_country", "region", "simulated", "location_code", "snapshot_id"),
 )
 
-event_lists = sa.Table(  # which events of a region may be shown, and what they cover; `events` holds them
+event_lists = sa.Table(  # for each region, which events may be published; `events` has the events themselves
     "event_lists",
     metadata,
     sa.Column("region", sa.String(3), primary_key=True),
     sa.Column("simulated", sa.Boolean, nullable=False),
-    sa.Column("digest", sa.String(64), nullable=False),  # of the ingests that they come from
-    sa.Column("document", Document, nullable=False),  # sources with their terms, and the months covered by country
+    sa.Column("digest", sa.String(64), nullable=False),  # of the ingests that the events come from
+    sa.Column("document", Document, nullable=False),  # sources with their terms of use, and covered months by country
 )
 
-events = sa.Table(  # the events of a region that their sources allow to hand on, as the archive tells them now
+events = sa.Table(  # the events that their sources allow to publish, as in the newest view of the archive
     "events",
     metadata,
     sa.Column("region", sa.String(3), sa.ForeignKey("event_lists.region"), primary_key=True),
@@ -101,7 +103,7 @@ events = sa.Table(  # the events of a region that their sources allow to hand on
     sa.Column("longitude", sa.Float),
     sa.Column("where_prec", sa.Integer),
     sa.Column("adm_1", sa.Text),
-    sa.Column("flags", sa.Text, nullable=False),  # what is odd about the row, between blanks
+    sa.Column("flags", sa.Text, nullable=False),  # names of the row's oddities, separated by blanks
     sa.Index("events_by_day", "region", "date_start", "event_id"),
     sa.Index("events_of_country", "region", "location_code", "date_start", "event_id"),
 )
@@ -115,11 +117,11 @@ alert_states = sa.Table(
     sa.Column("simulated", sa.Boolean, primary_key=True),
     sa.Column("state", sa.String(16), nullable=False),  # ok | pending | firing | resolved
     sa.Column("since", UtcTime, nullable=False),
-    sa.Column("origins", sa.Integer, nullable=False),  # consecutive origins at or beyond fire_at, while that is counted
-    sa.Column("last_origin", sa.String(7)),  # the newest of them; of a resolved alert, the origin that resolved it
-    sa.Column("value", sa.Float),  # as last read; null is unknown, and `reason` says why
+    sa.Column("origins", sa.Integer, nullable=False),  # number of consecutive origins at or beyond fire_at
+    sa.Column("last_origin", sa.String(7)),  # the newest of them; for a resolved alert, the origin that resolved it
+    sa.Column("value", sa.Float),  # the last reading; null is unknown, and `reason` has the reason code
     sa.Column("reason", sa.String(64)),
-    sa.Column("transition_id", sa.Integer, sa.ForeignKey("transitions.id")),  # what brought it into its present state
+    sa.Column("transition_id", sa.Integer, sa.ForeignKey("transitions.id")),  # the transition into the present state
 )
 
 transitions = sa.Table(
@@ -135,19 +137,19 @@ transitions = sa.Table(
     sa.Column("from_state", sa.String(16), nullable=False),
     sa.Column("to_state", sa.String(16), nullable=False),
     sa.Column("at", UtcTime, nullable=False),
-    sa.Column("document", Document, nullable=False),  # metric, value, thresholds, severity, causes, origin, words
+    sa.Column("document", Document, nullable=False),  # metric, value, thresholds, severity, causes, origin, wording
     sa.Index("transitions_of_region", "region", "simulated", "id"),
     sqlite_autoincrement=True,
 )
 
-deliveries = sa.Table(
+deliveries = sa.Table(  # the outbox: one row for each message to each route
     "deliveries",
     metadata,
-    sa.Column("id", sa.String(40), primary_key=True),  # the stable id every attempt carries
+    sa.Column("id", sa.String(40), primary_key=True),  # every attempt to send carries the same id
     sa.Column("run_id", sa.Integer, sa.ForeignKey("runs.id")),
     sa.Column("route", sa.String(64), nullable=False),
     sa.Column("kind", sa.String(16), nullable=False),  # firing | resolved | summary | correction | test
-    sa.Column("document", Document, nullable=False),  # the whole payload: every attempt sends the same bytes
+    sa.Column("document", Document, nullable=False),  # the payload; every attempt sends the same bytes
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("status", sa.String(16), nullable=False),  # waiting | sent | failed | dismissed
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
@@ -157,11 +159,11 @@ deliveries = sa.Table(
     sa.Column("not_before", UtcTime, nullable=False),
     sa.Column("sent_at", UtcTime),
     sa.Column("error", sa.Text),
-    sa.Index("deliveries_waiting", "not_before", sqlite_where=_WAITING, postgresql_where=_WAITING),
+    sa.Index("deliveries_waiting", "not_before", sqlite_where=_IS_WAITING, postgresql_where=_IS_WAITING),
     sa.Index("deliveries_by_status", "status", "created_at"),
 )
 
-changes = sa.Table(  # what a poller follows: everything that changed in what is served, in the order it was committed
+changes = sa.Table(  # the change feed: every change of what is served, in the order of the commits
     "changes",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
@@ -169,40 +171,40 @@ changes = sa.Table(  # what a poller follows: everything that changed in what is
     sa.Column("kind", sa.String(16), nullable=False),  # snapshot | band | alert | withdrawal | scorecard
     sa.Column("region", sa.String(3), nullable=False),
     sa.Column("simulated", sa.Boolean, nullable=False),
-    sa.Column("location_code", sa.String(3)),  # null: the region as a whole
+    sa.Column("location_code", sa.String(3)),  # null: the whole region
     sa.Column("snapshot_id", sa.Integer, sa.ForeignKey("snapshots.id"), nullable=False),
     sa.Column("document", Document, nullable=False),
     sa.Index("changes_of_region", "region", "simulated", "id"),
     sqlite_autoincrement=True,
 )
 
-forecasts = sa.Table(  # the draws behind a snapshot, its baselines and the challenger that ran in the shadow
+forecasts = sa.Table(  # the draws behind a snapshot: of the model in service, the baselines and the challenger
     "forecasts",
     metadata,
     sa.Column("snapshot_id", sa.Integer, sa.ForeignKey("snapshots.id"), primary_key=True),
-    sa.Column("forecaster", sa.String(64), primary_key=True),  # a component's name, or a model's id
+    sa.Column("forecaster", sa.String(64), primary_key=True),  # a baseline's name or a model's id
     sa.Column("location_code", sa.String(3), primary_key=True),
     sa.Column("role", sa.String(16), nullable=False),  # served | baseline | shadow
     sa.Column("parquet", sa.LargeBinary, nullable=False),  # origin, iso3, month, draw, deaths
-    sa.Column("csv", sa.LargeBinary),  # the same, gzipped; of what is served only
-    sa.Column("digest", sa.String(64), nullable=False),  # SHA-256 of `parquet`, which the snapshot repeats
+    sa.Column("csv", sa.LargeBinary),  # the same, gzipped; only for the role `served`
+    sa.Column("digest", sa.String(64), nullable=False),  # SHA-256 of `parquet`; the snapshot's document has it too
 )
 
-verifications = sa.Table(  # a forecast held against what came; a revised outcome makes a new row
+verifications = sa.Table(  # a forecast scored against its outcome; a revised outcome adds a row
     "verifications",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("snapshot_id", sa.Integer, sa.ForeignKey("snapshots.id"), nullable=False),
     sa.Column("forecaster", sa.String(64), nullable=False),
     sa.Column("location_code", sa.String(3), nullable=False),
-    sa.Column("lead", sa.Integer, nullable=False),  # of the last month
+    sa.Column("lead", sa.Integer, nullable=False),  # of the last month [months]
     sa.Column("months", sa.Integer, nullable=False),  # 1: the month of that lead; 3: the sum of leads 1-3
-    sa.Column("revision", sa.Integer, nullable=False),  # 0 is the first outcome; each other number after it makes one
+    sa.Column("revision", sa.Integer, nullable=False),  # 0 for the first outcome; one more for each revised outcome
     sa.Column("month", sa.String(7), nullable=False),
     sa.Column("observed", sa.Integer, nullable=False),  # [deaths]
-    sa.Column("data_digest", sa.String(64), nullable=False),  # of the archive that said so
+    sa.Column("data_digest", sa.String(64), nullable=False),  # of the archive's view with this outcome
     sa.Column("at", UtcTime, nullable=False),
-    sa.Column("scores", Document, nullable=False),  # losses, whether intervals held, PIT, probabilities of rungs
+    sa.Column("scores", Document, nullable=False),  # losses, interval coverage, PIT, probabilities of the rungs
     sa.UniqueConstraint(
         "snapshot_id", "forecaster", "location_code", "lead", "months", "revision", name="verified_once"
     ),
@@ -210,7 +212,7 @@ verifications = sa.Table(  # a forecast held against what came; a revised outcom
     sqlite_autoincrement=True,
 )
 
-scorecards = sa.Table(  # what all verifications come to; the newest of its region, realm and outcome is shown
+scorecards = sa.Table(  # summaries of the verifications; the newest of its region, realm and outcome is served
     "scorecards",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
@@ -223,11 +225,11 @@ scorecards = sa.Table(  # what all verifications come to; the newest of its regi
     sqlite_autoincrement=True,
 )
 
-jobs = sa.Table(  # what the scheduler does again and again, and who holds each
+jobs = sa.Table(  # the scheduler's jobs: who holds the lease of each, and how its last run ended
     "jobs",
     metadata,
     sa.Column("name", sa.String(32), primary_key=True),
-    sa.Column("token", sa.Integer, nullable=False),  # grows with each lease; an older one may not write
+    sa.Column("token", sa.Integer, nullable=False),  # the fencing token: grows with each lease
     sa.Column("holder", sa.String(64)),
     sa.Column("lease_until", UtcTime),
     sa.Column("started_at", UtcTime),
@@ -235,31 +237,32 @@ jobs = sa.Table(  # what the scheduler does again and again, and who holds each
     sa.Column("succeeded_at", UtcTime),
     sa.Column("status", sa.String(16)),  # running | ok | failed | stopped
     sa.Column("error", sa.Text),
-    sa.Column("next_run_at", UtcTime),  # null: no scheduler runs it any more
-    sa.Column("inputs", sa.String(64)),  # what it depends on, as the holder saw it: other inputs make it due at once
-    sa.Column("declared_at", UtcTime, nullable=False),  # as the scheduler declares it, so that readers need not know
+    sa.Column("next_run_at", UtcTime),  # null: no scheduler runs this job any more
+    sa.Column("input_digest", sa.String(64)),  # of the inputs that the last run saw; other inputs start a run at once
+    # The scheduler declares its jobs here, so that the web process need not import them.
+    sa.Column("declared_at", UtcTime, nullable=False),
     sa.Column("every_seconds", sa.Integer, nullable=False),
     sa.Column("deadline_seconds", sa.Integer, nullable=False),
     sa.Column("overdue_after_seconds", sa.Integer, nullable=False),
 )
 
-tasks = sa.Table(  # what somebody asked for that takes a child process: a past date, a what-if, a recompute
+tasks = sa.Table(  # the task queue: requests that need a child process
     "tasks",
     metadata,
     sa.Column("id", sa.String(36), primary_key=True),
     sa.Column("kind", sa.String(16), nullable=False),  # as_of | whatif | recompute
-    sa.Column("question", Document, nullable=False),
-    sa.Column("digest", sa.String(64), nullable=False, index=True),  # of kind, question and what the answer depends on
-    sa.Column("asked_at", UtcTime, nullable=False),
+    sa.Column("request", Document, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False, index=True),  # of the kind and all that the result depends on
+    sa.Column("requested_at", UtcTime, nullable=False),
     sa.Column("status", sa.String(16), nullable=False),  # waiting | running | done | failed
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("started_at", UtcTime),
     sa.Column("finished_at", UtcTime),
-    sa.Column("answer", Document),
+    sa.Column("result", Document),
     sa.Column("error", sa.Text),
 )
 
-keys = sa.Table(  # who may ask: the key itself is shown once and never kept
+keys = sa.Table(  # API keys; only the digest of a key is stored
     "keys",
     metadata,
     sa.Column("prefix", sa.String(12), primary_key=True),

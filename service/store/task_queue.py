@@ -1,7 +1,7 @@
-"""What somebody asked for that takes a child process: a queue in the store, where the same question is one task.
+"""The queue of tasks: requests whose result takes a child process to compute. Equal requests are one task.
 
-A task is claimed by compare-and-set and answered by whoever has claimed it; one whose process was killed is taken up
-again. Who asks and what the answer says are not known here, so that the web may read the queue.
+The task worker claims a task by compare-and-set. A task whose process was killed goes back into the queue. What a task
+computes is not known here, so that the web process can read the queue.
 """
 
 import hashlib
@@ -21,202 +21,209 @@ from service.store.values import canonical, instant
 Kind = Literal["recompute", "whatif", "as_of"]
 
 ORDER: tuple[Kind, ...] = ("recompute", "whatif", "as_of")
-"""What goes first in the queue: what takes long waits for what does not."""
+"""Which kind goes first. Slow kinds go last, so that fast ones need not wait for them."""
 
-ATTEMPTS = 3
-"""How often a task is taken up whose process is killed each time."""
+MAX_ATTEMPTS = 3
+"""How often a task is started whose process is killed each time."""
 
-FAILED_FOR = timedelta(minutes=10)
-"""How long a failed task answers its question; asked later, the question is put again."""
+FAILURE_LIFETIME = timedelta(minutes=10)
+"""How long a failed task answers equal requests. After that, an equal request is a new task."""
 
-AFTER = 2
-"""How soon to ask again for a task that is on its way [s]."""
+POLL_AFTER = 2
+"""How soon a client should ask again for a task that is not done [s]."""
 
-LISTED = [column for column in tasks.c if column.name != "answer"]
-"""All that is told of a task but its answer, which may be large."""
+ALL_BUT_RESULT = [column for column in tasks.c if column.name != "result"]
+"""The columns of a task without its result, which may be large."""
 
 
-class Full(Exception):
-    """As many tasks wait as may."""
+class QueueFull(Exception):
+    """The task queue is full."""
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked; the same `digest`, the same question. `kept`: an answer that is there answers it."""
+class TaskRequest:
+    """A request for a task. Requests with equal `digest` are equal.
+
+    `reusable` says that a stored result, or a recent failure, answers the request without a new task.
+    """
 
     kind: Kind
-    told: Mapping[str, Any]
+    parameters: Mapping[str, Any]
     digest: str
-    kept: bool
+    reusable: bool
 
     @classmethod
-    def of(cls, kind: Kind, told: Mapping[str, Any], depends: Sequence[Any], *, kept: bool = True) -> Self:
-        """A question, and everything that its answer depends on."""
-        written = canonical({"kind": kind, "depends": list(depends)})
-        return cls(kind, told, hashlib.sha256(written.encode()).hexdigest(), kept)
+    def of(cls, kind: Kind, parameters: Mapping[str, Any], depends_on: Sequence[Any], *, reusable: bool = True) -> Self:
+        """Make a request. `depends_on` is everything that its result depends on, as JSON values."""
+        content = canonical({"kind": kind, "depends_on": list(depends_on)})
+        return cls(kind, parameters, hashlib.sha256(content.encode()).hexdigest(), reusable)
 
 
-def ask(store: Store, question: Question, now: datetime, *, most: int) -> str:
-    """Put a question and return its task: the one that has it already, or a new one at the end of the queue.
+def submit(store: Store, request: TaskRequest, now: datetime, *, max_waiting: int) -> str:
+    """Return the id of the task for a request: an existing one, or a new one at the end of the queue.
 
-    Raises Full where `most` tasks wait.
+    Raises QueueFull if `max_waiting` tasks are waiting.
     """
-    with store.reading() as connection:  # those who ask again and again keep no writer waiting
-        found = find(connection, question, now)
+    with store.reading() as connection:  # a client that asks again and again does not take the write lock
+        found = find(connection, request, now)
     if found is not None:
         return str(found.id)
     with store.writing() as connection:
-        found = find(connection, question, now)
+        found = find(connection, request, now)
         if found is not None:
             return str(found.id)
         waiting = sa.select(sa.func.count()).select_from(tasks).where(tasks.c.status == "waiting")
-        if connection.execute(waiting).scalar_one() >= most:
-            raise Full
-        return _insert(connection, question, now, status="waiting", attempts=0)
+        if connection.execute(waiting).scalar_one() >= max_waiting:
+            raise QueueFull
+        return _insert(connection, request, now, status="waiting", attempts=0)
 
 
-def keep(store: Store, question: Question, answer: Mapping[str, Any], began: datetime, now: datetime) -> None:
-    """Keep an answer that a person had computed without the queue."""
+def store_result(
+    store: Store, request: TaskRequest, result: Mapping[str, Any], started_at: datetime, now: datetime
+) -> None:
+    """Store a result that was computed without the queue, so that later requests find it."""
     with store.writing() as connection:
-        times = {"started_at": began, "finished_at": now}
-        _insert(connection, question, began, status="done", attempts=1, answer=answer, **times)
+        times = {"started_at": started_at, "finished_at": now}
+        _insert(connection, request, started_at, status="done", attempts=1, result=result, **times)
 
 
-def _insert(connection: sa.Connection, question: Question, now: datetime, **values: Any) -> str:
-    number = str(uuid.uuid4())
-    told = {"kind": question.kind, "question": question.told, "digest": question.digest}
-    connection.execute(sa.insert(tasks).values(id=number, asked_at=now, **told, **values))
-    return number
+def _insert(connection: sa.Connection, request: TaskRequest, now: datetime, **values: Any) -> str:
+    task_id = str(uuid.uuid4())
+    row = {"kind": request.kind, "request": request.parameters, "digest": request.digest, "requested_at": now}
+    connection.execute(sa.insert(tasks).values(id=task_id, **row, **values))
+    return task_id
 
 
-def find(connection: sa.Connection, question: Question, now: datetime) -> sa.Row[Any] | None:
-    """The task that has a question: on its way, done, or failed a short while ago."""
+def find(connection: sa.Connection, request: TaskRequest, now: datetime) -> sa.Row[Any] | None:
+    """Return the task that answers a request, without its result: not yet done, done, or failed a short time ago."""
     status = tasks.c.status
-    good: sa.ColumnElement[bool] = status.in_(("waiting", "running"))
-    if question.kept:
-        good |= (status == "done") | ((status == "failed") & (tasks.c.finished_at > now - FAILED_FOR))
-    same = sa.select(*LISTED).where(tasks.c.digest == question.digest, good)
-    return connection.execute(same.order_by(tasks.c.asked_at.desc(), tasks.c.id).limit(1)).first()
+    usable: sa.ColumnElement[bool] = status.in_(("waiting", "running"))
+    if request.reusable:
+        usable |= (status == "done") | ((status == "failed") & (tasks.c.finished_at > now - FAILURE_LIFETIME))
+    equal = sa.select(*ALL_BUT_RESULT).where(tasks.c.digest == request.digest, usable)
+    return connection.execute(equal.order_by(tasks.c.requested_at.desc(), tasks.c.id).limit(1)).first()
 
 
-def answered(connection: sa.Connection, question: Question) -> sa.Row[Any] | None:
-    """The task that has answered a question, answer and all."""
-    same = sa.select(tasks).where(tasks.c.digest == question.digest, tasks.c.status == "done")
-    return connection.execute(same.order_by(tasks.c.finished_at.desc()).limit(1)).first()
+def find_done(connection: sa.Connection, request: TaskRequest) -> sa.Row[Any] | None:
+    """Return the newest task that has a result for a request."""
+    equal = sa.select(tasks).where(tasks.c.digest == request.digest, tasks.c.status == "done")
+    return connection.execute(equal.order_by(tasks.c.finished_at.desc()).limit(1)).first()
 
 
-def one(connection: sa.Connection, number: str) -> sa.Row[Any] | None:
-    """A task by its id."""
-    return connection.execute(sa.select(tasks).where(tasks.c.id == number)).one_or_none()
+def by_id(connection: sa.Connection, task_id: str) -> sa.Row[Any] | None:
+    """Return a task by its id."""
+    return connection.execute(sa.select(tasks).where(tasks.c.id == task_id)).one_or_none()
 
 
-def newest(connection: sa.Connection) -> str:
-    """Which task was asked for last: another means that somebody asked."""
-    return str(connection.scalar(sa.select(sa.func.max(tasks.c.asked_at))))
+def last_requested_at(connection: sa.Connection) -> str:
+    """Return when the newest task was requested. The value changes with each new task."""
+    return str(connection.scalar(sa.select(sa.func.max(tasks.c.requested_at))))
 
 
 def claim(store: Store, fence: Fence, now: datetime) -> str | None:
-    """Take the task that is next in the queue, for one more attempt at it; None where none waits."""
+    """Take the next task of the queue for one more attempt, and return its id; None if no task is waiting."""
     with store.writing() as connection:
         check(connection, fence)
         row = connection.execute(_queue(tasks.c.id, tasks.c.attempts).limit(1)).first()
         if row is None:
             return None
-        mine = sa.update(tasks).where(tasks.c.id == row.id, tasks.c.status == "waiting")
-        connection.execute(mine.values(status="running", attempts=row.attempts + 1, started_at=now))
+        claimed = sa.update(tasks).where(tasks.c.id == row.id, tasks.c.status == "waiting")
+        connection.execute(claimed.values(status="running", attempts=row.attempts + 1, started_at=now))
         return str(row.id)
 
 
-def take_up_again(store: Store, fence: Fence, now: datetime) -> None:
-    """Put the tasks whose process is gone back into the queue; give up those that it has happened to too often."""
+def requeue_orphans(store: Store, fence: Fence, now: datetime) -> None:
+    """Put tasks whose process is gone back into the queue. A task that has used all its attempts has failed."""
     with store.writing() as connection:
         check(connection, fence)
-        left = sa.update(tasks).where(tasks.c.status == "running")
-        why = f"stopped before it was done, {ATTEMPTS} times"
-        connection.execute(left.where(tasks.c.attempts >= ATTEMPTS).values(status="failed", finished_at=now, error=why))
-        connection.execute(left.where(tasks.c.attempts < ATTEMPTS).values(status="waiting", started_at=None))
+        running = sa.update(tasks).where(tasks.c.status == "running")
+        error = f"its process was stopped before the end, {MAX_ATTEMPTS} times"
+        connection.execute(
+            running.where(tasks.c.attempts >= MAX_ATTEMPTS).values(status="failed", finished_at=now, error=error)
+        )
+        connection.execute(running.where(tasks.c.attempts < MAX_ATTEMPTS).values(status="waiting", started_at=None))
 
 
-def give_up(store: Store, fence: Fence, number: str, why: str, now: datetime) -> None:
-    """Let a task that we stopped have failed; `why` is fit for anyone."""
+def fail(store: Store, fence: Fence, task_id: str, error: str, now: datetime) -> None:
+    """Mark a task that the scheduler has stopped as failed. `error` is public."""
     with store.writing() as connection:
         check(connection, fence)
-        mine = sa.update(tasks).where(tasks.c.id == number, tasks.c.status == "running")
-        connection.execute(mine.values(status="failed", finished_at=now, error=why))
+        running = sa.update(tasks).where(tasks.c.id == task_id, tasks.c.status == "running")
+        connection.execute(running.values(status="failed", finished_at=now, error=error))
 
 
-def put_back(store: Store, fence: Fence, number: str) -> None:
-    """Put a task that we stopped ourselves back into the queue: this attempt does not count."""
+def put_back(store: Store, fence: Fence, task_id: str) -> None:
+    """Put a task back into the queue because the scheduler ends. This attempt does not count."""
     with store.writing() as connection:
         check(connection, fence)
-        mine = sa.update(tasks).where(tasks.c.id == number, tasks.c.status == "running")
-        connection.execute(mine.values(status="waiting", attempts=tasks.c.attempts - 1, started_at=None))
+        running = sa.update(tasks).where(tasks.c.id == task_id, tasks.c.status == "running")
+        connection.execute(running.values(status="waiting", attempts=tasks.c.attempts - 1, started_at=None))
 
 
 def finish(
     store: Store,
-    number: str,
+    task_id: str,
     attempt: int,
     now: datetime,
     *,
-    answer: Mapping[str, Any] | None = None,
+    result: Mapping[str, Any] | None = None,
     error: str | None = None,
     fence: Fence | None = None,
 ) -> None:
-    """End an attempt at a task with its answer, or with what went wrong, fit for anyone.
+    """End an attempt at a task with its result, or with an error. `error` is public.
 
-    Raises Superseded, and writes nothing, if that attempt is not under way any more.
+    Raises Superseded, and writes nothing, if this attempt is no longer the running one.
     """
     status = "failed" if error is not None else "done"
     with store.writing() as connection:
         check(connection, fence)
-        mine = tasks.c.id == number, tasks.c.status == "running", tasks.c.attempts == attempt
-        values = {"status": status, "finished_at": now, "answer": answer, "error": error}
-        if connection.execute(sa.update(tasks).where(*mine).values(values)).rowcount != 1:
-            raise Superseded(f"the attempt {attempt} at the task {number} is not under way any more")
+        running = tasks.c.id == task_id, tasks.c.status == "running", tasks.c.attempts == attempt
+        values = {"status": status, "finished_at": now, "result": result, "error": error}
+        if connection.execute(sa.update(tasks).where(*running).values(values)).rowcount != 1:
+            raise Superseded(f"attempt {attempt} at task {task_id} is no longer running")
 
 
 def _queue(*columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
-    """What waits, in the order in which it is answered."""
-    rank = sa.case({kind: place for place, kind in enumerate(ORDER)}, value=tasks.c.kind)
-    return sa.select(*columns).where(tasks.c.status == "waiting").order_by(rank, tasks.c.asked_at, tasks.c.id)
+    """Select the waiting tasks, in the order in which they are run."""
+    rank = sa.case({kind: position for position, kind in enumerate(ORDER)}, value=tasks.c.kind)
+    return sa.select(*columns).where(tasks.c.status == "waiting").order_by(rank, tasks.c.requested_at, tasks.c.id)
 
 
-def address(number: str) -> str:
-    """Where the state of a task is told."""
-    return f"/v1/tasks/{number}"
+def url(task_id: str) -> str:
+    """Return the path of a task in the API."""
+    return f"/v1/tasks/{task_id}"
 
 
 def entry(connection: sa.Connection, row: sa.Row[Any]) -> dict[str, Any]:
-    """One task as anyone may read it. A past date's answer is not repeated here: its address has it."""
-    queue = [str(number) for number in connection.scalars(_queue(tasks.c.id))] if row.status == "waiting" else []
-    place = queue.index(row.id) + 1 if row.id in queue else None
-    answer = row.answer if row.status == "done" and row.kind != "as_of" else None
-    found = _found_at(row) if row.status == "done" else None
-    reasons = {name: "not_waiting" for name in ("place",) if place is None}
-    if answer is None:
-        reasons["answer"] = "at_its_address" if found else "not_done" if row.status != "failed" else "failed"
-    if found is None:
-        reasons["answer_at"] = "in_answer" if answer else reasons["answer"]
+    """Return one task as the API shows it. The result of an `as_of` task is not repeated: `result_url` has it."""
+    queue = [str(task_id) for task_id in connection.scalars(_queue(tasks.c.id))] if row.status == "waiting" else []
+    queue_position = queue.index(row.id) + 1 if row.id in queue else None
+    result = row.result if row.status == "done" and row.kind != "as_of" else None
+    result_url = _result_url(row) if row.status == "done" else None
+    reasons = {} if queue_position else {"queue_position": "not_waiting"}
+    if result is None:
+        reasons["result"] = "at_result_url" if result_url else "failed" if row.status == "failed" else "not_done"
+    if result_url is None:
+        reasons["result_url"] = "in_result" if result else reasons["result"]
     return {
         "id": row.id,
         "kind": row.kind,
-        "question": row.question,
+        "request": row.request,
         "status": row.status,
-        "place": place,
+        "queue_position": queue_position,
         "attempts": row.attempts,
-        "asked_at": instant(row.asked_at),
+        "requested_at": instant(row.requested_at),
         "started_at": instant(row.started_at),
         "finished_at": instant(row.finished_at),
-        "answer": answer,
-        "answer_at": found,
+        "result": result,
+        "result_url": result_url,
         "error": row.error,
         "reasons": reasons,
     }
 
 
-def _found_at(row: sa.Row[Any]) -> str | None:
-    """The address that a task's answer stands at, if it is another than the task's own."""
+def _result_url(row: sa.Row[Any]) -> str | None:
+    """Return where the result of a task is served, if that is not the task itself."""
     if row.kind == "as_of":
-        return f"/v1/scores?region={row.question['region']}&as_of={row.question['as_of']}"
-    return f"/v1/runs/{row.answer['run_id']}" if row.kind == "recompute" else None
+        return f"/v1/scores?region={row.request['region']}&as_of={row.request['as_of']}"
+    return f"/v1/runs/{row.result['run_id']}" if row.kind == "recompute" else None

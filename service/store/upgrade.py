@@ -1,10 +1,11 @@
-"""How the tables of an older Vigie, or none, become those of this one: the revisions in `migrations`, run by Alembic.
+"""Create the tables, or bring them up to date: runs the revisions in `migrations` with Alembic.
 
-All of it is one transaction of the one writer: two that start at once wait for each other, and what a kill leaves is
-the tables as they were. Imported only where there is something to do.
+All of it is one transaction that holds the write lock. Two processes that start at once wait for each other, and a
+process that is killed leaves the tables as they were. Imported only when there is something to do.
 """
 
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import command
@@ -14,40 +15,45 @@ from alembic.script import ScriptDirectory
 from riskmodel.errors import Refused
 from service.store.tables import REVISION, metadata
 
-FIRST = "0001"
+STAMP_TABLE = "alembic_version"
 
-FIRST_TABLES = frozenset({"runs", "snapshots", "alert_states", "transitions", "deliveries"})
-"""What stood in a database before revisions were written down."""
-
-STAMP = "alembic_version"
+OLDER_REVISIONS = frozenset({"0001", "0002"})
+"""Revisions from before the first release. No migration leads from them to the tables of today."""
 
 
 def upgrade(connection: sa.Connection, name: str, revision: str = REVISION) -> None:
-    """Bring the tables up to a revision, within the transaction given; `name` is what errors call the database.
+    """Bring the tables to a revision within the current transaction. `name` is the database's name in errors.
 
-    Raises Refused for a database of a newer Vigie, and for one with tables that no Vigie left like that.
+    Raises Refused for a database that another version of Vigie made.
     """
-    config = _config(connection)
     tables = set(sa.inspect(connection).get_table_names())
-    if STAMP in tables:
-        stamped = connection.scalar(sa.text(f"SELECT version_num FROM {STAMP}"))  # noqa: S608 - our own name  # nosec B608
-        if stamped is not None and stamped not in revisions():
+    if STAMP_TABLE in tables:
+        stamp: sa.Select[Any] = sa.select(sa.column("version_num")).select_from(sa.table(STAMP_TABLE))
+        found: str | None = connection.scalar(stamp)
+        if found in OLDER_REVISIONS:
+            raise Refused(_older(connection, name, f"revision {found}"))
+        if found is not None and found not in known_revisions():
             raise Refused(
-                f"the database {name} is of a newer Vigie (revision {stamped}; this one knows {REVISION}): "
-                "install that one, or restore a backup of before"
+                f"the database {name} was made by a newer Vigie (revision {found}; this one has {REVISION}): "
+                "install the newer Vigie, or restore a backup made before its upgrade"
             )
     elif ours := tables & set(metadata.tables):
-        if ours != FIRST_TABLES:
-            raise Refused(
-                f"the database {name} has tables that are not as any Vigie left them: {', '.join(sorted(ours))}"
-            )
-        command.stamp(config, FIRST)
-    command.upgrade(config, revision)
+        raise Refused(_older(connection, name, f"tables without a revision: {', '.join(sorted(ours))}"))
+    command.upgrade(_config(connection), revision)
 
 
-def revisions() -> list[str]:
-    """All revisions that this Vigie knows, the newest first."""
+def known_revisions() -> list[str]:
+    """Return all revisions of this Vigie, the newest first."""
     return [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
+
+
+def _older(connection: sa.Connection, name: str, found: str) -> str:
+    is_file = connection.dialect.name == "sqlite"
+    way_out = "move the file away" if is_file else "name an empty database in database_url"
+    return (
+        f"the database {name} was made by an older Vigie ({found}), and this one cannot read it: "
+        f"{way_out} and run vigie recompute"
+    )
 
 
 def _config(connection: sa.Connection | None = None) -> Config:

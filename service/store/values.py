@@ -1,4 +1,4 @@
-"""How moments and documents are kept in the database and told to everybody."""
+"""How moments and JSON documents are stored in the database and written for readers."""
 
 import json
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 
 class UtcTime(sa.TypeDecorator[datetime]):
-    """A moment in UTC, kept as ISO 8601 text so that every database orders and returns it alike."""
+    """A moment in UTC, stored as ISO 8601 text so that every database sorts and returns it in the same way."""
 
     impl = sa.String(27)
     cache_ok = True
@@ -21,7 +21,7 @@ class UtcTime(sa.TypeDecorator[datetime]):
 
 
 class Document(sa.TypeDecorator[dict[str, Any]]):
-    """A JSON object as canonical text (sorted keys, no blanks, no NaN): the same object has the same bytes."""
+    """A JSON object, stored as canonical text so that equal objects have equal bytes."""
 
     impl = sa.Text
     cache_ok = True
@@ -34,7 +34,10 @@ class Document(sa.TypeDecorator[dict[str, Any]]):
 
 
 def canonical(document: dict[str, Any]) -> str:
-    """The canonical text of a JSON object, the one digests are made of. Raises ValueError for NaN."""
+    """Return the canonical text of a JSON object, from which digests are made. Raises ValueError for NaN.
+
+    Keys are sorted, there are no blanks, and characters outside ASCII are not escaped.
+    """
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -43,5 +46,5 @@ def instant(moment: datetime) -> str: ...
 @overload
 def instant(moment: None) -> None: ...
 def instant(moment: datetime | None) -> str | None:
-    """A moment as everybody is told it: ISO 8601 in UTC, to the second, ending in Z; None stays None."""
+    """Return a moment as ISO 8601 in UTC, to the second, ending in Z; None for None."""
     return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

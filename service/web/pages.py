@@ -141,7 +141,7 @@ def waiting_page(required: TaskRequired) -> Response:
         task = put(required.question)["data"]
     except Problem as problem:
         return problem_page(problem)
-    response = _page("waiting.html", task=task, as_of=required.question.told["as_of"])
+    response = _page("waiting.html", task=task, as_of=required.question.parameters["as_of"])
     response.status_code = HTTPStatus.ACCEPTED
     response.headers["Refresh"] = str(RELOAD_SECONDS)
     return response

@@ -385,7 +385,9 @@ def lived_in(root: Path) -> Issuer:
     home.run("failed", at=NOW + timedelta(minutes=2), error="an invented reason")
     with home.store.writing() as connection:
         wrong = sa.update(snapshots).where(snapshots.c.id == 4)
-        connection.execute(wrong.values(withdrawn_at=NOW + timedelta(minutes=3), withdrawn_why="an invented mistake"))
+        connection.execute(
+            wrong.values(withdrawn_at=NOW + timedelta(minutes=3), withdrawn_reason="an invented mistake")
+        )
         connection.execute(sa.insert(event_lists).values(event_list()))
         connection.execute(sa.insert(events), [event(number) for number in range(250)])
         text = b"origin,iso3,month,draw,deaths,simulated\n2022-12,MLI,2023-01,1,7,false\n"
@@ -396,10 +398,10 @@ def lived_in(root: Path) -> Issuer:
         card = {"region": "MLI", "simulated": False, "outcome": "state_based", "at": NOW}
         connection.execute(sa.insert(scorecards).values(**card, document=scored()))
         connection.execute(sa.insert(jobs), [job("recompute"), job("verify", succeeded_at=None, next_run_at=None)])
-        asked = {"kind": "recompute", "question": {"region": "MLI"}, "digest": "b" * 64, "asked_at": NOW}
+        asked = {"kind": "recompute", "request": {"region": "MLI"}, "digest": "b" * 64, "requested_at": NOW}
         done = {"status": "done", "attempts": 1, "started_at": NOW, "finished_at": NOW}
         answer = {"run_id": 3, "snapshot_id": 3, "issued": True}
-        connection.execute(sa.insert(tasks).values(id=TASK, **asked, **done, answer=answer))
+        connection.execute(sa.insert(tasks).values(id=TASK, **asked, **done, result=answer))
     return home
 
 

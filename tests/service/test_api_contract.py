@@ -129,7 +129,9 @@ def of_kind(tmp_path: Path) -> Callable[[str], FlaskClient]:
             home.hold("real")
             home.issue()
             with home.store.writing() as connection:
-                connection.execute(sa.update(snapshots).values(withdrawn_at=NOW, withdrawn_why="an invented mistake"))
+                connection.execute(
+                    sa.update(snapshots).values(withdrawn_at=NOW, withdrawn_reason="an invented mistake")
+                )
         elif kind == "older":
             home.hold("real")
             issued = without_explanations(home.issue())

@@ -63,7 +63,7 @@ def test_history_has_a_line_for_each_snapshot_and_pages(client: FlaskClient) -> 
         (1, "2022-10"),
     ]
     assert [bool(row["withdrawn_at"]) for row in whole["data"]] == [True, False, False, False]
-    assert (whole["data"][0]["withdrawn_why"], whole["next"]) == ("an invented mistake", None)
+    assert (whole["data"][0]["withdrawn_reason"], whole["next"]) == ("an invented mistake", None)
     assert (whole["data"][3]["reference_period_start"], whole["data"][3]["reference_period_end"]) == (
         "2022-11-01",
         "2023-01-31",

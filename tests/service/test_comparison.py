@@ -175,7 +175,7 @@ def test_an_ingest_that_was_withdrawn_since_is_read_all_the_same(issued: Issued)
 def test_a_snapshot_that_was_withdrawn_says_so(issued: Issued) -> None:
     with issued.store.writing() as connection:
         mark = sa.update(snapshots).where(snapshots.c.id == 2)
-        connection.execute(mark.values(withdrawn_at=NOW, withdrawn_why="a double count"))
+        connection.execute(mark.values(withdrawn_at=NOW, withdrawn_reason="a double count"))
     (note,) = issued.compare()["notes"]
     assert (note["code"], note["snapshot_id"]) == ("withdrawn", 2)
     assert note["text"]["en"] == "snapshot 2 was withdrawn: a double count"

@@ -192,7 +192,7 @@ def test_who_has_lost_the_turn_writes_nothing(post: Post, store: Store, hands: H
     new = post.take(job, row(store))
     assert old is not None
     assert new is not None
-    with pytest.raises(Superseded, match=r"token 1\) is void"):
+    with pytest.raises(Superseded, match=r"token 1\) is not allowed to write"):
         leases.renew(store, old.fence, hands.now)
     with pytest.raises(Superseded), store.writing() as connection:
         old.fence.check(connection)
@@ -238,7 +238,8 @@ def test_a_child_knows_its_turn_and_what_it_says_is_logged(
 ) -> None:
     monkeypatch.setattr(processes, "command", lambda home, *code: [sys.executable, "-c", *code])
     code = (
-        "import sys; from service.store import leases; print('vigie: turn', leases.Fence.given().token, flush=True);"
+        "import sys; from service.store.leases import Fence;"
+        "print('vigie: turn', Fence.from_environment().token, flush=True);"
         'print(\'{"level": "warning", "message": "run 7", "run_id": 7}\', file=sys.stderr)'
     )
     with caplog.at_level("INFO"):
@@ -246,7 +247,7 @@ def test_a_child_knows_its_turn_and_what_it_says_is_logged(
     said = {record.getMessage(): record for record in caplog.records}
     assert vars(said["turn 1"])["job"] == "work"
     assert (vars(said["run 7"])["run_id"], vars(said["run 7"])["token"], said["run 7"].levelname) == (7, 1, "WARNING")
-    assert Fence.given() is None
+    assert Fence.from_environment() is None
 
 
 @pytest.mark.parametrize(
@@ -267,7 +268,7 @@ def test_a_job_that_hangs_or_fails_is_failed_and_comes_round_again(
     after = row(store)
     assert (after.status, after.succeeded_at, after.holder) == ("failed", None, None)
     assert after.error.endswith(error)
-    assert leases.due(after, HOUR, after.next_run_at)
+    assert leases.due_at(after, HOUR, after.next_run_at) == after.next_run_at
 
 
 KILLED = "import os; os.kill(os.getpid(), 9)"
@@ -387,7 +388,7 @@ def test_a_database_that_is_away_is_said_once_and_looked_at_again(
     class Event:
         exception: Exception | None = OSError("away")
 
-    complaint = scheduler._Complaint()
+    complaint = scheduler_module._Complaint()
     for _ in range(3):
         complaint(Event())
     Event.exception = None

@@ -135,9 +135,9 @@ def _of(file: Path, table: str) -> list[tuple[str, str, int, bytes]]:
         ),
         ("UPDATE forecasts SET snapshot_id = 9 WHERE rowid = 1", "snapshot 9: missing, and draws tells of it"),
         ("UPDATE snapshots SET withdrawn_at = NULL WHERE id = 2", "snapshot 2: its withdrawal is not the one that"),
-        ("UPDATE snapshots SET withdrawn_why = 'b' WHERE id = 2", "snapshot 2: its withdrawal is not the one that"),
+        ("UPDATE snapshots SET withdrawn_reason = 'b' WHERE id = 2", "snapshot 2: its withdrawal is not the one that"),
         (
-            "UPDATE snapshots SET withdrawn_at = '2022-01-20T09:00:00.000000Z', withdrawn_why = 'x' WHERE id = 1",
+            "UPDATE snapshots SET withdrawn_at = '2022-01-20T09:00:00.000000Z', withdrawn_reason = 'x' WHERE id = 1",
             "snapshot 1: its withdrawal is not known to snapshot 2",
         ),
     ],

@@ -96,8 +96,8 @@ def test_what_is_recomputed_learned_only_from_what_was_known(remembering: Rememb
         assert connection.execute(sa.select(snapshots)).all() == []
     [task] = kept(remembering.store)
     told = remembering.client().get(f"/v1/tasks/{task.id}").json["data"]
-    assert (told["status"], told["answer"], told["reasons"]["answer"]) == ("done", None, "at_its_address")
-    assert remembering.client().get(told["answer_at"]).json["as_of"] == "2024-07-01T23:59:59Z"
+    assert (told["status"], told["result"], told["reasons"]["result"]) == ("done", None, "at_result_url")
+    assert remembering.client().get(told["result_url"]).json["as_of"] == "2024-07-01T23:59:59Z"
     draws = remembering.client().get("/v1/forecasts/MLI?as_of=2024-07-01").json["data"]
     assert (draws["draws"]["csv"], draws["reasons"]["draws"]) == (None, "recomputed")
 

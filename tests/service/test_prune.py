@@ -58,7 +58,7 @@ def test_messages_go_when_they_are_settled(issuer: Issuer) -> None:
 def test_changes_tasks_and_traces_go(issuer: Issuer) -> None:
     issuer.issue(at=OLD)
     change = {"kind": "snapshot", "region": "MLI", "simulated": False, "snapshot_id": 1, "document": {}}
-    task = {"kind": "as_of", "question": {}, "digest": "d" * 64, "asked_at": OLD, "attempts": 1}
+    task = {"kind": "as_of", "request": {}, "digest": "d" * 64, "requested_at": OLD, "attempts": 1}
     with issuer.store.writing() as connection:
         for at in (OLD, OLD):
             connection.execute(sa.insert(changes).values(at=at, **change))

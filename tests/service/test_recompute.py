@@ -341,4 +341,4 @@ def test_a_withdrawn_snapshot_is_not_issued_again(watch: Watch, vigie: Callable[
     done = watch.run()
     assert (done.issued, done.snapshot_id) == (False, 1)
     assert vigie("runs", "withdraw", "2", "--why", "again").code == 3
-    assert [row.withdrawn_why for row in watch.rows(snapshots)] == [None, "a file of another country"]
+    assert [row.withdrawn_reason for row in watch.rows(snapshots)] == [None, "a file of another country"]

@@ -78,7 +78,7 @@ def test_two_schedulers_run_each_job_once_and_one_that_is_killed_is_replaced(
     code = (
         "import os, time; from service.jobs import processes; from service.store import leases;"
         "processes.end_with_parent();"
-        f"turn = leases.Fence.given().token; open({str(book)!r}, 'a').write(f'{{turn}} {{time.time()}}\\n');"
+        f"turn = leases.Fence.from_environment().token; open({str(book)!r}, 'a').write(f'{{turn}} {{time.time()}}\\n');"
         "time.sleep(60 if turn == 3 else 0)"
     )
     with schedulers(home, 2, 2, code, VIGIE_LEASE_SECONDS="2") as running:
@@ -104,7 +104,9 @@ def test_asked_to_end_it_stops_what_is_under_way(home: Home, store: Store, tmp_p
         assert running.wait(15) == 0
     after = row(store)
     assert (after.status, after.error, after.holder) == ("stopped", "stopped with the scheduler", None)
-    assert leases.due(after, timedelta(hours=1), datetime.now(UTC)), "whoever comes next does it at once"
+    assert leases.due_at(after, timedelta(hours=1), now := datetime.now(UTC)) == now, (
+        "whoever comes next does it at once"
+    )
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
 

@@ -1,6 +1,7 @@
-"""The store on each of its databases: opened, upgraded, written by one at a time, gone and back."""
+"""The store on SQLite and PostgreSQL: opening, upgrading, one writer at a time, a database that is gone and is back."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -24,9 +25,8 @@ from service.jobs import processes
 from service.store import database
 from service.store.database import Store
 from service.store.tables import REVISION, metadata, runs
-from service.store.upgrade import FIRST, FIRST_TABLES, revisions
+from service.store.upgrade import known_revisions
 
-RELEASED = Path(__file__).parent / "released"
 SECRET = "hunter2"  # noqa: S105 - invented, to be looked for where it must not stand
 
 
@@ -39,16 +39,11 @@ class Place:
     back: Callable[[], None]
     bare: sa.Engine
 
-    def released(self, revision: str) -> None:
-        """Let the database be as an older Vigie left it."""
-        script = (RELEASED / f"{revision}.sql").read_text(encoding="utf-8")
-        if self.bare.dialect.name == "postgresql":
-            script = script.replace("INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT", "SERIAL PRIMARY KEY")
-            script += "".join(f"SELECT setval('{table}_id_seq', 3);\n" for table in ("snapshots", "runs"))
+    def execute(self, *statements: str) -> None:
+        """Run statements without Vigie."""
         with self.bare.begin() as connection:
-            for statement in script.partition("\n")[2].split(";\n"):
-                if statement.strip():
-                    connection.exec_driver_sql(statement)
+            for statement in statements:
+                connection.exec_driver_sql(statement)
 
     def tables(self) -> set[str]:
         return set(sa.inspect(self.bare).get_table_names())
@@ -71,7 +66,7 @@ def place(request: pytest.FixtureRequest, home: Home, monkeypatch: pytest.Monkey
     server = request.getfixturevalue("postgresql")
     with server.database("template0") as url:
         monkeypatch.setenv("VIGIE_DATABASE_URL", url)
-        yield Place(home, server.stop, server.start, sa.create_engine(database.address(url), poolclass=sa.NullPool))
+        yield Place(home, server.stop, server.start, sa.create_engine(database.parse_url(url), poolclass=sa.NullPool))
 
 
 def run(store: Store, **changed: Any) -> None:
@@ -113,28 +108,7 @@ def test_models_and_migrations_agree(place: Place) -> None:
     Store.of(place.home)
     with place.bare.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-    assert revisions()[0] == REVISION
-
-
-@pytest.mark.parametrize("revision", [path.stem for path in sorted(RELEASED.glob("*.sql"))])
-def test_every_released_database_is_taken_over_with_all_its_rows(place: Place, revision: str) -> None:
-    place.released(revision)
-    old = sa.MetaData()
-    old.reflect(place.bare)
-
-    def rows() -> dict[str, list[Any]]:
-        with place.bare.connect() as connection:
-            return {name: list(connection.execute(sa.select(table)).all()) for name, table in old.tables.items()}
-
-    before = rows()
-    store = Store.of(place.home)
-    assert store.revision() == REVISION
-    assert rows() == before
-    assert len(before["snapshots"]) == 2
-    with place.bare.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-    run(store)
-    assert ids(store) == [1, 2, 3, 4]
+    assert known_revisions() == [REVISION]
 
 
 OPEN = (
@@ -142,14 +116,13 @@ OPEN = (
 )
 
 
-def test_several_that_start_at_once_upgrade_once(place: Place) -> None:
-    place.released(FIRST)
+def test_processes_that_start_at_once_create_the_tables_once(place: Place) -> None:
     script = OPEN + "Store.of(Home(Path(sys.argv[1])))"
     line = [sys.executable, "-c", script, str(place.home.root)]
     started = [subprocess.Popen(line, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     told = [process.communicate()[1] for process in started]
     assert [process.returncode for process in started] == [0, 0, 0], told
-    assert ids(Store.of(place.home)) == [1, 2, 3]
+    assert Store.of(place.home).revision() == REVISION
 
 
 KILLED = """
@@ -170,29 +143,61 @@ Store.of(Home(Path(sys.argv[1])))
 
 
 @pytest.mark.parametrize("moment", [1, 9])
-def test_killed_while_it_upgrades_it_leaves_the_old_tables_and_goes_on_later(place: Place, moment: int) -> None:
-    place.released(FIRST)
+def test_a_process_killed_while_it_creates_the_tables_leaves_none(place: Place, moment: int) -> None:
     line = [sys.executable, "-c", OPEN + KILLED, str(place.home.root), str(moment)]
     assert subprocess.run(line, check=False).returncode == -signal.SIGKILL
-    assert place.tables() == FIRST_TABLES
+    assert place.tables() == set()
     store = Store.of(place.home)
-    assert (store.revision(), ids(store)) == (REVISION, [1, 2, 3])
+    assert (store.revision(), ids(store)) == (REVISION, [])
 
 
 def test_a_database_of_a_newer_vigie_is_refused(place: Place, vigie: Callable[..., Any]) -> None:
-    store = Store.of(place.home)
-    with store.writing() as connection:
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    said = vigie("scores")
-    assert (said.code, "is of a newer Vigie (revision 9999; this one knows" in said.err) == (3, True)
+    Store.of(place.home)
+    place.execute("UPDATE alembic_version SET version_num = '9999'")
+    refused = vigie("scores")
+    assert (refused.code, "was made by a newer Vigie (revision 9999; this one has" in refused.err) == (3, True)
 
 
-def test_tables_that_no_vigie_left_are_not_taken_over(place: Place) -> None:
-    with place.bare.begin() as connection:
-        connection.exec_driver_sql("CREATE TABLE runs (id INTEGER)")
-    with pytest.raises(Refused, match="tables that are not as any Vigie left them: runs"):
-        Store.of(place.home)
-    assert place.tables() == {"runs"}
+@pytest.mark.parametrize(
+    ("statements", "found"),
+    [
+        (("CREATE TABLE runs (id INTEGER)",), "tables without a revision: runs"),
+        (
+            (
+                "CREATE TABLE runs (id INTEGER)",
+                "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)",
+                "INSERT INTO alembic_version VALUES ('0002')",
+            ),
+            "revision 0002",
+        ),
+    ],
+)
+def test_a_database_from_before_the_first_release_is_refused_with_the_way_out(
+    place: Place, vigie: Callable[..., Any], statements: tuple[str, ...], found: str
+) -> None:
+    place.execute(*statements)
+    before = place.tables()
+    refused = vigie("recompute")
+    assert refused.code == 3
+    assert f"was made by an older Vigie ({found}), and this one cannot read it" in refused.err
+    assert "and run vigie recompute" in refused.err
+    assert place.tables() == before
+
+
+def test_an_older_database_that_was_moved_away_is_replaced_by_a_new_one(
+    home: Home, vigie: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The home's list of its databases was called `databases` then, and does not stop the new one."""
+    monkeypatch.delenv("VIGIE_DATABASE_URL", raising=False)
+    home.root.mkdir()
+    (home.root / "databases").write_text("vigie.db\n")
+    with sqlite3.connect(home.database) as connection:
+        connection.execute("CREATE TABLE runs (id INTEGER)")
+    connection.close()
+    assert "move the file away" in vigie("recompute").err
+    home.database.rename(home.root / "old.db")
+    assert "the archive is empty" in vigie("recompute").err
+    assert len(ids(Store.of(home))) == 1, "a new database has the failed run"
 
 
 def test_numbers_are_given_in_the_order_of_commits(place: Place) -> None:
@@ -236,7 +241,7 @@ def test_a_reader_sees_one_state(place: Place) -> None:
 
 
 def test_a_writer_waits_for_its_turn_and_not_for_ever(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "PATIENCE", 1)
+    monkeypatch.setattr(database, "WRITE_LOCK_TIMEOUT", 1)
     store = Store.of(place.home)
     with store.writing():
         began = time.monotonic()
@@ -247,7 +252,7 @@ def test_a_writer_waits_for_its_turn_and_not_for_ever(place: Place, monkeypatch:
 
 
 HOLD = """
-with Store.of(Home(Path(sys.argv[1]))).alone("recompute", 5):
+with Store.of(Home(Path(sys.argv[1]))).exclusive("recompute", 5):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -259,12 +264,12 @@ def test_what_one_does_alone_ends_with_its_process(place: Place) -> None:
     with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(Refused, match="another recompute"), store.alone("recompute", 0.2):
+        with pytest.raises(Refused, match="another recompute"), store.exclusive("recompute", 0.2):
             pass
-        with store.alone("pull", 0.2):
+        with store.exclusive("pull", 0.2):
             pass
         holder.kill()
-    with store.alone("recompute", 5):
+    with store.exclusive("recompute", 5):
         assert ids(store) == []
 
 
@@ -300,15 +305,14 @@ def lost(place: Place, vigie: Callable[..., Any]) -> Callable[..., Any]:
         place.gone()
     else:
         metadata.drop_all(place.bare)
-        with place.bare.begin() as connection:
-            connection.exec_driver_sql("DROP TABLE alembic_version")
+        place.execute("DROP TABLE alembic_version")
     return lambda *words: vigie("--home", place.home.root, *words)
 
 
 @pytest.mark.parametrize("command", ["jobs", "recompute", "verify", "prune", "scores", "db check"])
 def test_a_database_that_this_home_had_is_not_begun_anew(place: Place, lost: Callable[..., Any], command: str) -> None:
     said = lost(*command.split())
-    assert (said.code, "has gone, or is empty" in said.err) == (3, True), said.err
+    assert (said.code, "is missing or empty" in said.err) == (3, True), said.err
     assert "vigie db restore" in said.err
     assert "vigie db begin" in said.err
     assert not place.home.database.exists()
@@ -318,13 +322,13 @@ def test_a_database_that_this_home_had_is_not_begun_anew(place: Place, lost: Cal
 def test_a_process_that_starts_meanwhile_does_not_begin_one_either(place: Place, lost: Callable[..., Any]) -> None:
     line = processes.command(place.home, "scheduler")
     done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, "has gone, or is empty" in done.stderr) == (3, True), done.stderr
+    assert (done.returncode, "is missing or empty" in done.stderr) == (3, True), done.stderr
     assert place.tables() == set()
 
 
 def test_a_home_that_was_moved_knows_what_it_had(place: Place, lost: Callable[..., Any]) -> None:
     moved = Home(place.home.root.rename(place.home.root.parent / "moved"))
-    with pytest.raises(database.Away, match="has gone"):
+    with pytest.raises(database.DatabaseUnavailable, match="is missing"):
         Store.of(moved)
 
 
@@ -357,7 +361,7 @@ def test_another_database_than_the_one_before_is_begun(
     monkeypatch.setenv("VIGIE_DATABASE_URL", f"sqlite:///{tmp_path}/another.db")
     assert ids(Store.of(place.home)) == []
     (tmp_path / "another.db").unlink()
-    with pytest.raises(database.Away, match=r"another\.db has gone"):
+    with pytest.raises(database.DatabaseUnavailable, match=r"another\.db is missing"):
         Store.of(place.home)
 
 

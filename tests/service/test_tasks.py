@@ -25,7 +25,7 @@ from service.store.database import Store
 from service.store.leases import Superseded
 from service.store.tables import runs
 from service.store.tables import tasks as table
-from service.store.task_queue import Full, Question
+from service.store.task_queue import QueueFull, TaskRequest
 
 NOW = datetime(2026, 7, 25, 12, tzinfo=UTC)
 KEY = {"vigie.key": "abcdef"}
@@ -42,8 +42,10 @@ os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """
 
 
-def question(number: int = 0, kind: task_queue.Kind = "as_of", *, kept: bool = True) -> Question:
-    return Question.of(kind, {"region": "MLI", "as_of": f"2025-01-0{number + 1}T23:59:59Z"}, [number], kept=kept)
+def question(number: int = 0, kind: task_queue.Kind = "as_of", *, reusable: bool = True) -> TaskRequest:
+    return TaskRequest.of(
+        kind, {"region": "MLI", "as_of": f"2025-01-0{number + 1}T23:59:59Z"}, [number], reusable=reusable
+    )
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ def store(home: Home) -> Store:
 
 def kept(store: Store) -> list[Any]:
     with store.reading() as connection:
-        return list(connection.execute(sa.select(table).order_by(table.c.asked_at)))
+        return list(connection.execute(sa.select(table).order_by(table.c.requested_at)))
 
 
 def queue(home: Home, store: Store, **chosen: Any) -> Callable[[], str | None]:
@@ -82,7 +84,7 @@ def test_twenty_who_ask_the_same_at_once_make_one_task(store: Store) -> None:
 
     def ask() -> None:
         together.wait()
-        found.append(task_queue.ask(store, question(), NOW, most=50))
+        found.append(task_queue.submit(store, question(), NOW, max_waiting=50))
 
     threads = [threading.Thread(target=ask) for _ in range(20)]
     for thread in threads:
@@ -95,29 +97,31 @@ def test_twenty_who_ask_the_same_at_once_make_one_task(store: Store) -> None:
 
 def test_what_takes_long_waits_for_what_does_not_and_the_queue_is_bounded(store: Store) -> None:
     asked = [
-        task_queue.ask(store, question(place, kind), NOW + timedelta(seconds=place), most=3)
+        task_queue.submit(store, question(place, kind), NOW + timedelta(seconds=place), max_waiting=3)
         for place, kind in enumerate(("as_of", "whatif", "recompute"))
     ]
-    with pytest.raises(Full):
-        task_queue.ask(store, question(4), NOW, most=3)
-    assert task_queue.ask(store, question(0), NOW, most=3) == asked[0]
+    with pytest.raises(QueueFull):
+        task_queue.submit(store, question(4), NOW, max_waiting=3)
+    assert task_queue.submit(store, question(0), NOW, max_waiting=3) == asked[0]
     with store.reading() as connection:
-        places = [task_queue.entry(connection, task_queue.one(connection, number))["place"] for number in asked]
+        places = [
+            task_queue.entry(connection, task_queue.by_id(connection, number))["queue_position"] for number in asked
+        ]
     assert places == [3, 2, 1]
 
 
 def test_a_kept_answer_answers_again_and_a_failure_only_for_a_while(store: Store) -> None:
-    for done, again in (({"answer": {"document": {}}}, True), ({"error": "an invented reason"}, False)):
-        number = task_queue.ask(store, question(int(again)), NOW, most=9)
+    for done, again in (({"result": {"document": {}}}, True), ({"error": "an invented reason"}, False)):
+        number = task_queue.submit(store, question(int(again)), NOW, max_waiting=9)
         _run(store, number)
         task_queue.finish(store, number, 1, NOW, **done)
-        assert task_queue.ask(store, question(int(again)), NOW + timedelta(minutes=9), most=9) == number
-        later = task_queue.ask(store, question(int(again)), NOW + timedelta(minutes=11), most=9)
+        assert task_queue.submit(store, question(int(again)), NOW + timedelta(minutes=9), max_waiting=9) == number
+        later = task_queue.submit(store, question(int(again)), NOW + timedelta(minutes=11), max_waiting=9)
         assert (later == number) is again
-    first = task_queue.ask(store, question(3, "recompute", kept=False), NOW, most=9)
+    first = task_queue.submit(store, question(3, "recompute", reusable=False), NOW, max_waiting=9)
     _run(store, first)
-    task_queue.finish(store, first, 1, NOW, answer={"run_id": 1})
-    assert task_queue.ask(store, question(3, "recompute", kept=False), NOW, most=9) != first
+    task_queue.finish(store, first, 1, NOW, result={"run_id": 1})
+    assert task_queue.submit(store, question(3, "recompute", reusable=False), NOW, max_waiting=9) != first
 
 
 def _run(store: Store, number: str) -> None:
@@ -127,27 +131,27 @@ def _run(store: Store, number: str) -> None:
 
 
 def test_an_attempt_that_was_given_up_writes_nothing(store: Store) -> None:
-    number = task_queue.ask(store, question(), NOW, most=9)
+    number = task_queue.submit(store, question(), NOW, max_waiting=9)
     _run(store, number)
     with pytest.raises(Superseded):
-        task_queue.finish(store, number, 2, NOW, answer={})
+        task_queue.finish(store, number, 2, NOW, result={})
     assert kept(store)[0].status == "running"
 
 
 def test_what_dies_is_taken_up_three_times_and_then_given_up(
     home: Home, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task_queue.ask(store, question(), NOW, most=9)
+    task_queue.submit(store, question(), NOW, max_waiting=9)
     monkeypatch.setattr(processes, "command", lambda home, *arguments: [sys.executable, "-c", KILLED])
     assert queue(home, store)() == "ok"
     [row] = kept(store)
-    assert (row.status, row.attempts, row.error) == ("failed", 3, "stopped before it was done, 3 times")
+    assert (row.status, row.attempts, row.error) == ("failed", 3, "its process was stopped before the end, 3 times")
 
 
 def test_a_scheduler_that_is_gone_leaves_a_task_that_the_next_takes_up(
     home: Home, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    number = task_queue.ask(store, question(), NOW, most=9)
+    number = task_queue.submit(store, question(), NOW, max_waiting=9)
     _run(store, number)
     monkeypatch.setattr(processes, "command", lambda home, *arguments: [sys.executable, "-c", KILLED])
     queue(home, store)()
@@ -157,7 +161,7 @@ def test_a_scheduler_that_is_gone_leaves_a_task_that_the_next_takes_up(
 def test_a_task_that_takes_too_long_fails_and_says_so(
     home: Home, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task_queue.ask(store, question(), NOW, most=9)
+    task_queue.submit(store, question(), NOW, max_waiting=9)
     monkeypatch.setattr(processes, "command", lambda home, *_: [sys.executable, "-c", "import time; time.sleep(60)"])
     queue(home, store, task_deadline_seconds=1)()
     assert (kept(store)[0].status, kept(store)[0].error) == ("failed", "stopped: not done after 1 s")
@@ -166,7 +170,7 @@ def test_a_task_that_takes_too_long_fails_and_says_so(
 def test_a_task_that_is_stopped_with_the_scheduler_goes_back_into_the_queue(
     home: Home, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task_queue.ask(store, question(), NOW, most=9)
+    task_queue.submit(store, question(), NOW, max_waiting=9)
 
     def cut(turn: Turn, arguments: list[str], deadline: float) -> int:
         raise Cut("stopped with the scheduler")
@@ -178,12 +182,12 @@ def test_a_task_that_is_stopped_with_the_scheduler_goes_back_into_the_queue(
 
 def test_asking_makes_the_job_due_at_once(home: Home, store: Store) -> None:
     before = scheduler.asked(home, load(home))
-    task_queue.ask(store, question(), NOW, most=9)
+    task_queue.submit(store, question(), NOW, max_waiting=9)
     assert scheduler.asked(home, load(home)) != before
 
 
 def test_a_failure_is_told_without_where_the_home_stands(home: Home, store: Store) -> None:
-    number = task_queue.ask(store, question(0, "recompute"), NOW, most=9)
+    number = task_queue.submit(store, question(0, "recompute"), NOW, max_waiting=9)
     bench = Bench(home, load(home), store, lambda: NOW)
     with pytest.raises(Refused, match="waiting"):
         work(bench, number)
@@ -211,9 +215,9 @@ def test_a_what_if_answers_what_the_command_does(scored: Watch, client: FlaskCli
     assert int(asked.headers["Retry-After"]) > 0
     assert queue(scored.home, scored.store)() == "ok"
     said = client.get(asked.headers["Location"]).json["data"]
-    assert (said["status"], said["question"]["months"], said["error"]) == ("done", 3, None)
+    assert (said["status"], said["request"]["months"], said["error"]) == ("done", 3, None)
     told = vigie("whatif", "MLI", "--deaths", "x2", "--format", "json")
-    assert said["answer"] == json.loads(told.out)
+    assert said["result"] == json.loads(told.out)
     again = client.post("/v1/whatif", json={"location_code": "MLI", "deaths": 2}, environ_overrides=KEY)
     assert again.json["data"]["id"] == said["id"]
 
@@ -252,8 +256,8 @@ def test_a_recompute_that_is_asked_for_is_done_when_its_run_has_ended_though_it_
     assert queue(scored.home, scored.store)() == "ok"
     said = client.get(asked.headers["Location"]).json["data"]
     assert (said["status"], said["attempts"]) == ("done", 2)
-    assert said["answer"] == {"run_id": 2, "snapshot_id": 1, "issued": False}
-    assert client.get(said["answer_at"]).json["data"]["id"] == 2
+    assert said["result"] == {"run_id": 2, "snapshot_id": 1, "issued": False}
+    assert client.get(said["result_url"]).json["data"]["id"] == 2
     assert len(scored.rows(runs)) == 2
     assert client.post("/v1/recompute", environ_overrides=KEY).headers["Location"] != asked.headers["Location"]
     assert client.post("/v1/recompute", data="x", environ_overrides=KEY).status_code == 400
@@ -265,7 +269,7 @@ def test_asking_takes_a_key_and_a_place_in_the_queue(scored: Watch, client: Flas
         assert (refused.status_code, json.loads(refused.data)["type"]) == (401, "urn:vigie:problem:key-needed")
     assert client.get("/v1/recompute").status_code == 405
     for number in range(50):
-        task_queue.ask(scored.store, Question.of("whatif", {"region": "MLI"}, [number]), NOW, most=50)
+        task_queue.submit(scored.store, TaskRequest.of("whatif", {"region": "MLI"}, [number]), NOW, max_waiting=50)
     full = client.post("/v1/recompute", environ_overrides=KEY)
     assert (full.status_code, full.headers["Retry-After"]) == (503, "30")
     assert json.loads(full.data)["type"] == "urn:vigie:problem:queue-full"

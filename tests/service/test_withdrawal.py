@@ -79,7 +79,7 @@ def test_the_one_before_is_in_service_again_and_alerts_stand_as_it_says(wrong: I
     assert view.id == 1
     assert firing(wrong) == []
     kept = rows(wrong, snapshots)[1]
-    assert (kept.withdrawn_at, kept.withdrawn_why) == (LATER, "a file of another country")
+    assert (kept.withdrawn_at, kept.withdrawn_reason) == (LATER, "a file of another country")
     assert (kept.document, kept.digest) == (before.document, before.digest)
     assert rows(wrong, runs)[-1].status == "withdrawal"
 

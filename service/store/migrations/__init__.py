@@ -1,1 +1,1 @@
-"""The history of the tables: one file in `versions` for each revision that was ever released, never changed after."""
+"""The history of the tables: one file in `versions` for each released revision. A released file never changes."""

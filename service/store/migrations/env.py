@@ -1,9 +1,9 @@
-"""Where Alembic begins: revisions are run on the connection they are given, within its transaction."""
+"""Alembic's entry point: run the revisions on the connection, and in the transaction, of the caller."""
 
 from alembic import context
 
 from service.store.tables import metadata
 
-# DDL is part of the transaction on SQLite too: our engine begins it itself, where the driver would not.
+# On SQLite, DDL is part of the transaction only because our engine begins it. Alembic has to be told so.
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, transactional_ddl=True)
 context.run_migrations()

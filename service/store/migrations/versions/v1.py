@@ -1,31 +1,118 @@
-"""What the service is polled, verified, scheduled and asked by; and an index for each list it shows."""
+"""The first schema."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "v1"
+down_revision = None
 
 MOMENT = sa.String(27)
 
 
 def upgrade() -> None:
-    """Make the tables and the indexes; what was there stays as it was."""
+    """Create all tables and indexes."""
+    op.create_table(
+        "snapshots",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("region", sa.String(3), nullable=False),
+        sa.Column("simulated", sa.Boolean, nullable=False),
+        sa.Column("issued_at", MOMENT, nullable=False),
+        sa.Column("input_digest", sa.String(64), nullable=False),
+        sa.Column("previous_digest", sa.String(64)),
+        sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("document", sa.Text, nullable=False),
+        sa.Column("withdrawn_at", MOMENT),
+        sa.Column("withdrawn_reason", sa.Text),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("digest"),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "runs",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("region", sa.String(3), nullable=False),
+        sa.Column("started_at", MOMENT, nullable=False),
+        sa.Column("finished_at", MOMENT),
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("input_digest", sa.String(64)),
+        sa.Column("snapshot_id", sa.Integer),
+        sa.Column("error", sa.Text),
+        sa.ForeignKeyConstraint(["snapshot_id"], ["snapshots.id"]),
+        sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "deliveries",
+        sa.Column("id", sa.String(40), nullable=False),
+        sa.Column("run_id", sa.Integer),
+        sa.Column("route", sa.String(64), nullable=False),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("document", sa.Text, nullable=False),
+        sa.Column("created_at", MOMENT, nullable=False),
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("maybe_received", sa.Boolean, nullable=False),
+        sa.Column("follows", sa.String(40)),
+        sa.Column("not_before", MOMENT, nullable=False),
+        sa.Column("sent_at", MOMENT),
+        sa.Column("error", sa.Text),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.id"]),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(
+        "deliveries_waiting",
+        "deliveries",
+        ["not_before"],
+        sqlite_where=sa.text("status = 'waiting'"),
+        postgresql_where=sa.text("status = 'waiting'"),
+    )
+    op.create_table(
+        "transitions",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("run_id", sa.Integer, nullable=False),
+        sa.Column("snapshot_id", sa.Integer, nullable=False),
+        sa.Column("region", sa.String(3), nullable=False),
+        sa.Column("rule", sa.String(64), nullable=False),
+        sa.Column("location_code", sa.String(3), nullable=False),
+        sa.Column("simulated", sa.Boolean, nullable=False),
+        sa.Column("from_state", sa.String(16), nullable=False),
+        sa.Column("to_state", sa.String(16), nullable=False),
+        sa.Column("at", MOMENT, nullable=False),
+        sa.Column("document", sa.Text, nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.id"]),
+        sa.ForeignKeyConstraint(["snapshot_id"], ["snapshots.id"]),
+        sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "alert_states",
+        sa.Column("region", sa.String(3), nullable=False),
+        sa.Column("rule", sa.String(64), nullable=False),
+        sa.Column("location_code", sa.String(3), nullable=False),
+        sa.Column("simulated", sa.Boolean, nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("since", MOMENT, nullable=False),
+        sa.Column("origins", sa.Integer, nullable=False),
+        sa.Column("last_origin", sa.String(7)),
+        sa.Column("value", sa.Float),
+        sa.Column("reason", sa.String(64)),
+        sa.Column("transition_id", sa.Integer),
+        sa.ForeignKeyConstraint(["transition_id"], ["transitions.id"]),
+        sa.PrimaryKeyConstraint("region", "rule", "location_code", "simulated"),
+    )
     op.create_index("snapshots_of_region", "snapshots", ["region", "simulated", "id"])
-    withdrawn = sa.text("withdrawn_at IS NOT NULL")
+    is_withdrawn = sa.text("withdrawn_at IS NOT NULL")
     op.create_index(
         "snapshots_withdrawn",
         "snapshots",
         ["region", "simulated", "id"],
-        sqlite_where=withdrawn,
-        postgresql_where=withdrawn,
+        sqlite_where=is_withdrawn,
+        postgresql_where=is_withdrawn,
     )
     op.create_index("runs_ended", "runs", ["region", "status", "finished_at"])
     op.create_index("runs_of_region", "runs", ["region", "id"])
     op.create_index("runs_of_snapshot", "runs", ["snapshot_id"])
     op.create_index("runs_started", "runs", ["region", "started_at"])
-    op.add_column("deliveries", sa.Column("maybe_received", sa.Boolean, nullable=False, server_default=sa.false()))
-    op.add_column("deliveries", sa.Column("follows", sa.String(40)))
     op.create_index("deliveries_by_status", "deliveries", ["status", "created_at"])
     op.create_index("transitions_of_region", "transitions", ["region", "simulated", "id"])
     op.create_table(
@@ -40,7 +127,7 @@ def upgrade() -> None:
         sa.Column("status", sa.String(16)),
         sa.Column("error", sa.Text),
         sa.Column("next_run_at", MOMENT),
-        sa.Column("inputs", sa.String(64)),
+        sa.Column("input_digest", sa.String(64)),
         sa.Column("declared_at", MOMENT, nullable=False),
         sa.Column("every_seconds", sa.Integer, nullable=False),
         sa.Column("deadline_seconds", sa.Integer, nullable=False),
@@ -61,14 +148,14 @@ def upgrade() -> None:
         "tasks",
         sa.Column("id", sa.String(36), nullable=False),
         sa.Column("kind", sa.String(16), nullable=False),
-        sa.Column("question", sa.Text, nullable=False),
+        sa.Column("request", sa.Text, nullable=False),
         sa.Column("digest", sa.String(64), nullable=False),
-        sa.Column("asked_at", MOMENT, nullable=False),
+        sa.Column("requested_at", MOMENT, nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("started_at", MOMENT),
         sa.Column("finished_at", MOMENT),
-        sa.Column("answer", sa.Text),
+        sa.Column("result", sa.Text),
         sa.Column("error", sa.Text),
         sa.PrimaryKeyConstraint("id"),
     )
