@@ -154,7 +154,9 @@ def put(question: TaskRequest) -> Payload:
     """Put a question, and tell its task. Ends the request where the queue is full, or the task has failed."""
     context = current_context()
     try:
-        number = task_queue.submit(context.store, question, context.clock(), max_waiting=context.settings.max_waiting_tasks)
+        number = task_queue.submit(
+            context.store, question, context.clock(), max_waiting=context.settings.max_waiting_tasks
+        )
     except task_queue.QueueFull:
         raise Problem("queue-full", retry_after_seconds=TRY_AGAIN) from None
     said = _told(number)
