@@ -18,7 +18,7 @@ from riskmodel.indicators.panel import INDICATORS, Panel, assemble
 from riskmodel.months import Month
 from riskmodel.outcomes import CountryMonths
 from riskmodel.reporting import precision
-from riskmodel.reporting.completeness import Completeness, assess, nowcast
+from riskmodel.reporting.completeness import Completeness, estimate_completeness, nowcast
 
 EARLIER = 12
 """How many origins before the present one are assessed beside it [months]: what a country usually is."""
@@ -44,7 +44,7 @@ class Assessment:
     panel: Panel
 
 
-def origin_of(view: View, members: Sequence[str], outcome: str) -> Month:
+def region_origin(view: View, members: Sequence[str], outcome: str) -> Month:
     """The region's origin. Raises BadInput where no member has a history."""
     origin = view.origin(members, outcome)
     if origin is None:
@@ -55,11 +55,11 @@ def origin_of(view: View, members: Sequence[str], outcome: str) -> Month:
     return origin
 
 
-def look(
+def assess(
     view: View, members: tuple[str, ...], outcome: str, origin: Month, completeness: Completeness | None = None
 ) -> Assessment:
     """Assess a region; the completeness of its reports is learned from the view unless it is given."""
-    completeness = completeness or assess(view, outcome)
+    completeness = completeness or estimate_completeness(view, outcome)
     told = view.outcomes().histories(outcome, origin)
     around = tuple(code for code in told.iso3 if code in _around(members))
     observed = told.only(around).including(members).until(origin).since(origin - MEMORY + 1)

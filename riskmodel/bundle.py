@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     from riskmodel.forecasting.component import Explainable
     from riskmodel.forecasting.escalation import Escalation
 
-FORMAT = 2
-"""1 had no voice of its own for escalation."""
+FORMAT = 3
+"""Raise it when pickled classes are renamed or change their fields: `load` refuses older bundles with a reason.
+
+Format 1 had no escalation model. Format 2 had the classes of before the move into packages.
+"""
 MODEL, MANIFEST = "model.joblib", "manifest.json"
 CHAMPION, CHALLENGER = "champion", "challenger"
 PACKAGES = ("numpy", "pandas", "scikit-learn", "joblib", "vigie")

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from riskmodel import scores, scoring
+from riskmodel import scoring, targets
 from training.results import ESCALATION, ONSET, WHEN, Cells, Judged
 
 RATE = 1.0
 """How many alerts a country may have in a year, in the windows that a threshold is fixed on."""
 EARLIER = 3
 """The fewest windows that a threshold is fixed on."""
-STANDS = scores.HORIZON
+STANDS = targets.HORIZON
 """How long an alert stands [months]: those it speaks of, in which the country has no second one."""
 YEAR = 12  # [months]
 
@@ -65,7 +65,7 @@ def tally(judged: Judged, name: str) -> Alerts:
 
     Each window's threshold is the lowest that raised no more than `RATE` alerts per country-year in those before it.
     """
-    component, at = judged.component(name), judged.leads == scores.HORIZON
+    component, at = judged.component(name), judged.leads == targets.HORIZON
     said = (judged.cells[ESCALATION][component], judged.came[ESCALATION], judged.came[WHEN])
     chance, came, when = (_in_a_row(judged, cells[..., at]) for cells in said)
     chance[np.isnan(came)] = np.nan

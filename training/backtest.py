@@ -10,11 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from riskmodel import scores
+from riskmodel import targets
 from riskmodel.errors import BadInput
 from riskmodel.forecasting.baselines import Conflictology, History, Last, Zero
 from riskmodel.forecasting.component import Component
-from riskmodel.forecasting.escalation import RULE, RULE_MONTHS, Escalation, implied, needed, rule
+from riskmodel.forecasting.escalation import (
+    RULE,
+    RULE_MONTHS,
+    Escalation,
+    escalation_from_draws,
+    escalation_from_history,
+)
 from riskmodel.forecasting.forecast import SERVED_LEADS, Forecast
 from riskmodel.forecasting.pool import SMOOTHER
 from riskmodel.indicators.panel import Panel
@@ -78,7 +84,10 @@ def judge(
         active = np.nan_to_num(seen.history(origin, ACTIVE)).sum(axis=1) > 0
         said.append([_said(forecast, seen, came[-1], active, window) for forecast in issued])
         if escalation is not None:
-            chances = rule(seen.history(origin, RULE_MONTHS)), escalation.say(seen, issued[0]).probability
+            chances = (
+                escalation_from_history(seen.history(origin, RULE_MONTHS)),
+                escalation.probabilities(seen, issued[0]).probability,
+            )
             said[-1] += [_of_escalation(chance, window) for chance in chances]
     names = tuple(component.name for component in components) + ((RULE, SERVED) if escalation is not None else ())
     judged = Judged(
@@ -108,17 +117,20 @@ def _came(panel: Panel, origin: Month, window: Window) -> dict[str, Cells]:
     later = np.pad(later, ((0, 0), (0, window.last - later.shape[1])), constant_values=np.nan)
     deaths = later[:, window.first - 1 :]
     escalated, when, began = np.full((3, len(panel.iso3), leads), np.nan)
-    if window.first <= scores.HORIZON <= window.last:
-        near, limit = later[:, : scores.HORIZON].cumsum(axis=1), needed(panel.history(origin, scores.HORIZON))
+    if window.first <= targets.HORIZON <= window.last:
+        near, limit = (
+            later[:, : targets.HORIZON].cumsum(axis=1),
+            targets.escalation_threshold(panel.history(origin, targets.HORIZON)),
+        )
         reached = near >= limit[:, None]
-        escalated[:, scores.HORIZON - window.first] = _event(reached[:, -1], near[:, -1] + limit)
-        when[:, scores.HORIZON - window.first] = np.where(reached[:, -1], 1.0 + reached.argmax(axis=1), np.nan)
+        escalated[:, targets.HORIZON - window.first] = _event(reached[:, -1], near[:, -1] + limit)
+        when[:, targets.HORIZON - window.first] = np.where(reached[:, -1], 1.0 + reached.argmax(axis=1), np.nan)
     if window.last >= SERVED_LEADS:
         year = later[:, :SERVED_LEADS]
-        quiet = (panel.history(origin, scores.QUIET) < scores.BATTLE).all(axis=1)
-        happened = _event((year >= scores.BATTLE).any(axis=1), year.sum(axis=1))
+        quiet = (panel.history(origin, targets.QUIET_MONTHS) < targets.BATTLE_DEATHS).all(axis=1)
+        happened = _event((year >= targets.BATTLE_DEATHS).any(axis=1), year.sum(axis=1))
         began[quiet, SERVED_LEADS - window.first] = happened[quiet]
-    battle = _event(deaths >= scores.BATTLE, deaths)
+    battle = _event(deaths >= targets.BATTLE_DEATHS, deaths)
     return {"deaths": deaths, BATTLE: battle, ESCALATION: escalated, ONSET: began, WHEN: when}
 
 
@@ -135,12 +147,12 @@ def _said(
     for level in COVERAGES:
         found[level][~active] = np.nan
     escalating, starting = np.full((2, *came["deaths"].shape), np.nan)
-    if window.first <= scores.HORIZON <= window.last:
-        chance = implied(forecast.draws, seen.history(forecast.origin, scores.HORIZON))
-        escalating[:, scores.HORIZON - window.first] = chance
+    if window.first <= targets.HORIZON <= window.last:
+        chance = escalation_from_draws(forecast.draws, seen.history(forecast.origin, targets.HORIZON))
+        escalating[:, targets.HORIZON - window.first] = chance
     if window.last >= SERVED_LEADS:
         year = whole[:, :SERVED_LEADS].max(axis=1)
-        reached = (year >= scores.BATTLE).mean(axis=-1)
+        reached = (year >= targets.BATTLE_DEATHS).mean(axis=-1)
         starting[:, SERVED_LEADS - window.first] = np.where(np.isnan(year).any(axis=-1), np.nan, reached)
     return {
         **found,
@@ -152,5 +164,5 @@ def _said(
 def _of_escalation(chance: Cells, window: Window) -> dict[str, Cells]:
     """What says something of escalation and nothing else; `chance` is of shape (country,)."""
     said = {score: np.full((len(chance), window.last - window.first + 1), np.nan) for score in SCORES}
-    said[ESCALATION][:, scores.HORIZON - window.first] = chance
+    said[ESCALATION][:, targets.HORIZON - window.first] = chance
     return said

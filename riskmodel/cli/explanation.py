@@ -1,18 +1,13 @@
 """The sub-commands that explain: what the indicators are, and what the model would say of another past."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from riskmodel.cli import options
-from riskmodel.errors import BadInput
 from riskmodel.home import Home
 from riskmodel.outcomes import OUTCOMES
-
-if TYPE_CHECKING:
-    from riskmodel.assessment import Assessment
-    from riskmodel.explanation.neighbour_effects import Supposition
 
 FORM = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 LANGUAGE = click.option("--lang", "language", type=click.Choice(["en", "fr"]), default="en", show_default=True)
@@ -56,76 +51,13 @@ def indicators(names: tuple[str, ...], outcome: str, language: str, form: str) -
 @click.pass_obj
 def whatif(home: Home, iso3: str, factor: float, months: int, region: str, form: str) -> None:
     """What the model would say of the region had a country seen more violence, or less. An association, not a cause."""
-    told = supposed(home, iso3, factor, months, region)
+    from riskmodel.explanation.what_if import what_if
+
+    told = what_if(home, iso3, factor, months, region)
     if form == "json":
         click.echo(json.dumps(told, indent=1, ensure_ascii=False))
     else:
         _show(told)
-
-
-def supposed(home: Home, iso3: str, factor: float, months: int, region: str) -> dict[str, Any]:
-    """What the model would say of a region had a country seen `factor` times its deaths in its last months [months].
-
-    Raises BadInput where there are no data, no model, or nothing that is known of the country.
-    """
-    import numpy as np
-
-    from riskmodel import assessment, bundle, geography
-    from riskmodel.events.archive import Archive
-    from riskmodel.explanation.neighbour_effects import CAVEAT, suppose
-
-    view = Archive(home.archive).view()
-    if not view.ingests:
-        raise BadInput("the archive is empty: vigie ingest takes files in")
-    trained = bundle.champion(home.models, simulated=view.simulated)
-    if trained is None:
-        raise BadInput(f"there is no model trained on {_realm(view.simulated) or 'real '}data: vigie train makes one")
-    model, members = bundle.load(trained), geography.region(region).members
-    seen = assessment.look(view, members, model.outcome, assessment.origin_of(view, members, model.outcome))
-    if iso3 not in seen.inputs.iso3:
-        raise BadInput(f"nothing is known of {iso3}, or it is too far from the region of {region} to be read beside it")
-    said = suppose(model.model, seen, iso3, factor, months, np.random.default_rng(0))
-    return {
-        "supposed": {"location_code": iso3, "deaths": factor, "months": months},
-        "origin": str(seen.origin),
-        "outcome": seen.outcome,
-        "model_id": model.id,
-        "simulated": view.simulated,
-        "deaths": _deaths(seen, iso3, months),
-        "data": _rows(said),
-        "note": CAVEAT,
-    }
-
-
-def _deaths(seen: "Assessment", iso3: str, months: int) -> int | None:
-    """The deaths that are multiplied [deaths]; None where a month of them is unknown."""
-    deaths = seen.expected.deaths[seen.outcome][seen.expected.iso3.index(iso3), -months:].sum()
-    return None if deaths != deaths else int(deaths)
-
-
-def _rows(said: "Supposition") -> list[dict[str, Any]]:
-    """Each member: score and escalation before and after, and the difference with its interval; unknown is null."""
-    from riskmodel.explanation.drivers import TARGETS
-
-    def points(value: float) -> float | None:
-        return None if value != value else round(float(value), 2) + 0.0
-
-    return [
-        {
-            "location_code": member,
-            **{
-                target: {
-                    "before": points(said.before[i, t]),
-                    "after": points(said.after[i, t]),
-                    "difference": points(said.after[i, t] - said.before[i, t]),
-                    "low": points(said.low[i, t]),
-                    "high": points(said.high[i, t]),
-                }
-                for t, target in enumerate(TARGETS)
-            },
-        }
-        for i, member in enumerate(said.members)
-    ]
 
 
 def _show(told: dict[str, Any]) -> None:
@@ -135,7 +67,7 @@ def _show(told: dict[str, Any]) -> None:
     from riskmodel.cli import terminal
     from riskmodel.explanation.neighbour_effects import CAVEAT
     from riskmodel.indicators.declaration import last
-    from riskmodel.scores import BATTLE, HORIZON
+    from riskmodel.targets import BATTLE_DEATHS, HORIZON
 
     table = Table("country", box=None, pad_edge=False)
     for heading in ("risk score", "then", "difference", "90 % interval", "escalation %", "then", "difference"):
@@ -155,11 +87,11 @@ def _show(told: dict[str, Any]) -> None:
             f"{escalation['after']:.1f}",
             f"{escalation['difference']:+.2f}",
         )
-    supposed, console = told["supposed"], terminal.console()
-    name = geography.country(supposed["location_code"]).name()
+    scenario, console = told["scenario"], terminal.console()
+    name = geography.country(scenario["location_code"]).name()
     console.print(
-        f"{_realm(told['simulated'])}{told['outcome']} deaths of {name} in {last(supposed['months'], 'en')} to "
-        f"{told['origin']} times {supposed['deaths']:g}, those of its events included:"
+        f"{_realm(told['simulated'])}{told['outcome']} deaths of {name} in {last(scenario['months'], 'en')} to "
+        f"{told['origin']} times {scenario['deaths']:g}, those of its events included:"
     )
     if not told["deaths"]:
         what = "are not all known" if told["deaths"] is None else "are none"
@@ -167,8 +99,8 @@ def _show(told: dict[str, Any]) -> None:
     console.print(table)
     console.print(f"{CAVEAT['en']} The interval is that of the model's ensemble, resampled; not that of what may come.")
     console.print(
-        f"Escalation is what the draws imply, and asks for twice the deaths of the last {HORIZON} months, {BATTLE} at "
-        "the least: where these are multiplied, so is what it asks for."
+        f"Escalation is that of the draws. It needs twice the deaths of the last {HORIZON} months, and at least "
+        f"{BATTLE_DEATHS}: multiplying these deaths raises the threshold too."
     )
 
 

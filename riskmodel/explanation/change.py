@@ -16,8 +16,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from riskmodel import scores
-from riskmodel.assessment import Assessment, look
+from riskmodel.assessment import Assessment, assess
+from riskmodel.country_scores import risk_score
 from riskmodel.errors import BadInput
 from riskmodel.events.view import View
 from riskmodel.explanation.view_diff import OF_DATA, Difference, OfData
@@ -102,7 +102,7 @@ def changed(before: Stand, after: Stand) -> Changed:
     Shapley (1953), doi:10.1515/9781400881970-018; orders restricted as by Faigle & Kern (1992), doi:10.1007/BF01258278.
     """
     _comparable(before, after)
-    then, now = (look(stand.view, stand.members, stand.outcome, stand.origin) for stand in (before, after))
+    then, now = (assess(stand.view, stand.members, stand.outcome, stand.origin) for stand in (before, after))
     difference = Difference.between((before.view, then), (after.view, now))
     of_data = difference.causes
     present: tuple[Cause, ...] = of_data if before.model is after.model else (*of_data, MODEL)
@@ -137,7 +137,7 @@ def mixed(difference: Difference, before: Stand, after: Stand, causes: Iterable[
     chosen = frozenset(causes)
     origin = (after if "moving_window" in chosen else before).origin
     view, completeness = difference.view(chosen), difference.completeness(chosen)
-    return look(view, before.members, before.outcome, origin, completeness)
+    return assess(view, before.members, before.outcome, origin, completeness)
 
 
 def shapley(
@@ -173,9 +173,9 @@ def _comparable(before: Stand, after: Stand) -> None:
 def _scores(seen: Assessment, stand: Stand) -> Values:
     """The metrics of each member as a stand's model has them, shape (metric, member); NaN where unknown."""
     forecast = stand.model.forecast(seen.panel, seen.origin)
-    escalating = stand.escalation.say(seen.panel, forecast).probability
+    escalating = stand.escalation.probabilities(seen.panel, forecast).probability
     said = np.full((len(METRICS), len(seen.members)), np.nan)
     for row, draws in enumerate(forecast.draws.astype(np.float64)):
         if not np.isnan(draws).any():
-            said[:, row] = scores.risk_score(draws), escalating[row]
+            said[:, row] = risk_score(draws), escalating[row]
     return said

@@ -20,7 +20,7 @@ from riskmodel.assessment import EARLIER, Assessment
 from riskmodel.forecasting.component import Explainable, Supposed, forecastable
 from riskmodel.indicators import intensity
 from riskmodel.indicators.panel import FAMILIES
-from riskmodel.scores import BATTLE, HORIZON, RUNGS
+from riskmodel.targets import HORIZON, RUNGS, escalation_threshold
 
 BACKGROUNDS = ("own_year", "region")
 TARGETS = ("risk_score", "escalation_from_draws")
@@ -85,7 +85,7 @@ class Questioned:
 
     def __init__(self, model: Explainable, histories: Points) -> None:
         self.model, self.histories = model, histories
-        escalated = np.maximum(BATTLE, 2 * histories[:, -HORIZON:].sum(axis=1))
+        escalated = escalation_threshold(histories)
         rungs = np.tile(np.array(RUNGS, dtype=np.float64), (len(histories), 1))
         self.thresholds = np.stack([rungs, np.broadcast_to(escalated[:, None], rungs.shape)], axis=1)
 

@@ -1,8 +1,7 @@
-"""Escalation: how likely the next three months are far deadlier than the last, and which of several voices is believed.
+"""Escalation models: how likely the next three months are far deadlier than the last three.
 
-What the draws of a forecast imply is one voice, a rule that learns nothing another, the draws pooled with a regression
-the third. Who speaks is decided by how each did in held-out months before the origin. It knows no archive and no
-service.
+There are three models: the draws of the forecast, a rule on the country's own history (`h24`), and the mean of the
+draws and a regression. Training compares them in held-out months before the origin and chooses the best.
 """
 
 from collections.abc import Mapping
@@ -23,108 +22,120 @@ from riskmodel.forecasting.component import Component
 from riskmodel.forecasting.forecast import Forecast
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month, Months
-from riskmodel.scores import BATTLE, DRAWS, HORIZON
 from riskmodel.scoring import brier
+from riskmodel.targets import HORIZON, escalation_threshold
 
 Floats = NDArray[np.float64]
 
 RULE_MONTHS = 26
-"""Months that hold the 24 sums of three months which the rule looks at."""
-KNOWN = 0.5
-"""The least share of training months in which the regression has to know an indicator."""
-FEWEST = 20
-"""With fewer escalations than this nothing is learned, and with fewer held-out ones nothing is chosen."""
+"""The rule reads this many months: they hold 24 sums of three months [months]."""
+MIN_KNOWN_SHARE = 0.5
+"""The regression reads an indicator that is known in at least this share of its training months."""
+MIN_ESCALATIONS = 20
+"""With fewer escalations in the training months there is no regression; with fewer held-out ones no choice is made."""
 
-RULE, POOLED = "h24", "draws_and_regression"
+DRAWS, RULE, POOLED = "draws", "h24", "draws_and_regression"
 ESCALATION_MODELS = (DRAWS, RULE, POOLED)
 
 
 @dataclass(frozen=True)
-class Said:
-    """Probabilities of escalation by country, float64 of shape (country,), and the voice that gave each.
+class EscalationProbabilities:
+    """Probabilities of escalation by country, float64 of shape (country,), and the model that gave each.
 
-    NaN where the forecast is NaN or the last three months are not all known.
+    NaN where the forecast is NaN or one of the last three months is unknown.
     """
 
     probability: Floats
-    by: tuple[str, ...]
+    models: tuple[str, ...]
 
 
-def needed(history: Floats) -> Floats:
-    """Deaths that make the next three months an escalation, max(25, 2 × those of the last three).
+def escalation_from_draws(draws: NDArray[Any], history: Floats) -> Floats:
+    """Return the share of draws that escalate, shape (country,).
 
-    From (country, month) [deaths] to (country,) [deaths]; NaN where the last three are not all known.
+    `draws` is of shape (country, lead, draw) [deaths], `history` of shape (country, month) [deaths].
     """
-    before = history[:, -HORIZON:].sum(axis=1)
-    return np.where(np.isnan(before), np.nan, np.maximum(BATTLE, 2 * before))
+    threshold, deaths = escalation_threshold(history), draws[:, :HORIZON].sum(axis=1, dtype=np.float64)
+    unknown = np.isnan(threshold) | np.isnan(deaths).any(axis=-1)
+    return np.where(unknown, np.nan, (deaths >= threshold[:, None]).mean(axis=-1))
 
 
-def implied(draws: NDArray[Any], history: Floats) -> Floats:
-    """The share of draws that escalate; (country, lead, draw) and (country, month) [deaths] to (country,)."""
-    limit, near = needed(history), draws[:, :HORIZON].sum(axis=1, dtype=np.float64)
-    unknown = np.isnan(limit) | np.isnan(near).any(axis=-1)
-    return np.where(unknown, np.nan, (near >= limit[:, None]).mean(axis=-1))
+def escalation_from_history(history: Floats) -> Floats:
+    """Return the share of the country's last 24 three-month sums that would be an escalation now (the rule `h24`).
 
-
-def rule(history: Floats) -> Floats:
-    """The share of the country's last 24 sums of three months, the latest included, that would make an escalation now.
-
-    From (country, month) [deaths] to (country,); NaN where one of their months is not known.
+    From (country, month) [deaths] to (country,). The latest sum is one of the 24. NaN where one of their months is
+    unknown.
     """
     if history.shape[1] < RULE_MONTHS:
         return np.full(len(history), np.nan)
     sums = sliding_window_view(history[:, -RULE_MONTHS:], HORIZON, axis=1).sum(axis=-1)
-    return np.where(np.isnan(sums).any(axis=1), np.nan, (sums >= needed(history)[:, None]).mean(axis=1))
+    return np.where(np.isnan(sums).any(axis=1), np.nan, (sums >= escalation_threshold(history)[:, None]).mean(axis=1))
+
+
+def observed_escalations(deaths: Floats) -> Floats:
+    """Return 1 where the three months after a month escalated, 0 where they did not, NaN where that is unknown.
+
+    Of the shape of `deaths`, (country, month) [deaths].
+    """
+    observed = np.full(deaths.shape, np.nan)
+    if deaths.shape[1] < 2 * HORIZON:
+        return observed
+    windows = sliding_window_view(deaths, HORIZON, axis=1)
+    threshold, after = escalation_threshold(windows[:, :-HORIZON]), windows[:, HORIZON:].sum(axis=-1)
+    unknown = np.isnan(threshold) | np.isnan(after)
+    observed[:, HORIZON - 1 : -HORIZON] = np.where(unknown, np.nan, after >= threshold)
+    return observed
 
 
 @dataclass(frozen=True)
 class Regression:
-    """A logistic regression of escalation on the indicators and on what the country would have to reach.
+    """A ridge logistic regression of escalation on the indicators, the escalation threshold and the rule.
 
-    Indicators enter as sign(x) · log(1 + |x|), one that is not known as its median; beside them stand log(deaths that
-    would make an escalation) and the rule. All coefficients are drawn towards 0, `strength` being the inverse of the
-    penalty; a training month weighs half as much as one that is `half_life` [months] later. Ridge logistic regression:
-    le Cessie & van Houwelingen (1992), doi:10.2307/2347628.
+    Indicators enter as sign(x) · log(1 + |x|), and an unknown one as its median. `strength` is the inverse of the
+    penalty that shrinks the coefficients towards 0. The weight of a training month halves with each `half_life`
+    [months] of age. le Cessie & van Houwelingen (1992), doi:10.2307/2347628.
     """
 
     strength: float = 0.01
     half_life: float = 120.0
     columns: NDArray[np.intp] | None = field(default=None, repr=False)
-    learned: Pipeline | None = field(default=None, repr=False)
+    pipeline: Pipeline | None = field(default=None, repr=False)
 
     def fit(self, panel: Panel, origin: Month) -> Self:
-        """Learn from all months whose next three are known at the origin; nothing where too few of them escalated."""
-        rows, escalated, age = _examples(panel.until(origin))
-        if min(escalated.sum(), (~escalated).sum()) < FEWEST:
-            return replace(self, columns=None, learned=None)
-        columns = np.flatnonzero((~np.isnan(rows)).mean(axis=0) >= KNOWN)
-        learned = make_pipeline(
+        """Learn from all months whose next three are known at the origin; stay unfitted where too few escalated."""
+        rows, escalated, age = _training_rows(panel.until(origin))
+        if min(escalated.sum(), (~escalated).sum()) < MIN_ESCALATIONS:
+            return replace(self, columns=None, pipeline=None)
+        columns = np.flatnonzero((~np.isnan(rows)).mean(axis=0) >= MIN_KNOWN_SHARE)
+        pipeline = make_pipeline(
             SimpleImputer(strategy="median"), StandardScaler(), LogisticRegression(C=self.strength, max_iter=1000)
         )
         weights = 0.5 ** (age / self.half_life)
-        with threadpool_limits(1):  # the number of threads would show in the last digits
-            learned.fit(rows[:, columns], escalated, logisticregression__sample_weight=weights)
-        return replace(self, columns=columns, learned=learned)
+        with threadpool_limits(1):  # BLAS sums in another order with another number of threads: last digits differ
+            pipeline.fit(rows[:, columns], escalated, logisticregression__sample_weight=weights)
+        return replace(self, columns=columns, pipeline=pipeline)
 
     def probability(self, panel: Panel, origin: Month) -> Floats:
-        """Of escalation, shape (country,); NaN where the rule is not known, and everywhere if nothing was learned."""
-        said = np.full(len(panel.iso3), np.nan)
+        """Return the escalation probability by country, shape (country,).
+
+        NaN where the rule is unknown, and everywhere if the regression is not fitted.
+        """
+        probability = np.full(len(panel.iso3), np.nan)
         history = panel.history(origin, RULE_MONTHS)
-        ruled = rule(history)
-        known = ~np.isnan(ruled)
-        if self.learned is not None and known.any():
-            rows = _described(panel.at(origin), needed(history), ruled)[known]
-            said[known] = self.learned.predict_proba(rows[:, self.columns])[:, 1]
-        return said
+        rule = escalation_from_history(history)
+        known = ~np.isnan(rule)
+        if self.pipeline is not None and known.any():
+            rows = _regression_rows(panel.at(origin), escalation_threshold(history), rule)[known]
+            probability[known] = self.pipeline.predict_proba(rows[:, self.columns])[:, 1]
+        return probability
 
 
 @dataclass(frozen=True)
 class Escalation:
-    """The probability of escalation by the voice that did best.
+    """The escalation model that did best in held-out months.
 
-    `fit` asks all voices, as they would have been `years` before the origin, every `every` months since, and takes the
-    one with the lowest Brier score over all countries. Of equals the draws speak, and so they do where nothing can be
-    compared; `scores` are these Brier scores by voice, over `cases` country-months of which `events` escalated.
+    `fit` trains all models `years` before the origin, has them forecast every `every` months since then, and chooses
+    the one with the lowest Brier score over all countries. Equal scores, or too few held-out escalations, choose the
+    draws. `scores` are the Brier scores by model, over `cases` country-months of which `events` escalated.
     """
 
     years: int = 5
@@ -136,93 +147,89 @@ class Escalation:
     events: int = 0
 
     def fit(self, panel: Panel, origin: Month, model: Component) -> Self:
-        """Learn the regression and choose who speaks beside a model, which is given as it is before it learned."""
-        seen = panel.until(origin)
-        voices, escalated = self._held_out(seen, origin, model)
+        """Fit the regression and choose an escalation model; `model` is the unfitted forecaster whose draws compete."""
+        known = panel.until(origin)
+        probabilities, escalated = self._held_out_forecasts(known, origin, model)
         fitted = replace(
             self,
-            regression=self.regression.fit(seen, origin),
+            regression=self.regression.fit(known, origin),
             chosen=DRAWS,
             scores={},
             cases=len(escalated),
             events=int(escalated.sum()),
         )
-        if fitted.events < FEWEST:
+        if fitted.events < MIN_ESCALATIONS:
             return fitted
         scores = {
-            voice: float(brier(said, escalated).mean()) for voice, said in zip(ESCALATION_MODELS, voices, strict=True)
+            name: float(brier(probability, escalated).mean())
+            for name, probability in zip(ESCALATION_MODELS, probabilities, strict=True)
         }
         return replace(fitted, chosen=min(ESCALATION_MODELS, key=scores.__getitem__), scores=scores)
 
     def held_out(self, origin: Month) -> Months:
-        """The origins that all voices are asked about before one may speak at `origin`."""
+        """Return the origins on which the models are compared before one is chosen at `origin`."""
         return np.arange(origin - 12 * self.years, origin - HORIZON + 1, self.every)
 
-    def say(self, panel: Panel, forecast: Forecast) -> Said:
-        """The probability for each country of the panel, which is the forecast's; by the draws where they alone can."""
-        voices = _voices(panel, forecast, self.regression)
-        chosen = voices[ESCALATION_MODELS.index(self.chosen)]
-        mute = np.isnan(chosen)
-        return Said(
-            np.where(np.isnan(voices[0]), np.nan, np.where(mute, voices[0], chosen)),
-            tuple(DRAWS if silent else self.chosen for silent in mute),
+    def probabilities(self, panel: Panel, forecast: Forecast) -> EscalationProbabilities:
+        """Return the probability for each country of the panel and of the forecast, which must be the same.
+
+        A country whose history is too short for the chosen model has the probability of the draws. Raises ValueError
+        if the countries differ.
+        """
+        probabilities = _probabilities_by_model(panel, forecast, self.regression)
+        from_draws, chosen = probabilities[0], probabilities[ESCALATION_MODELS.index(self.chosen)]
+        unknown = np.isnan(chosen)
+        return EscalationProbabilities(
+            np.where(np.isnan(from_draws), np.nan, np.where(unknown, from_draws, chosen)),
+            tuple(DRAWS if fallback else self.chosen for fallback in unknown),
         )
 
-    def _held_out(self, seen: Panel, origin: Month, model: Component) -> tuple[Floats, NDArray[np.bool_]]:
-        """What each voice said and what came, shapes (voice, case) and (case,), where all could speak."""
-        early, nothing = self.held_out(origin)[0], (np.empty((len(ESCALATION_MODELS), 0)), np.empty(0, dtype=bool))
-        if early < seen.months[0]:
+    def _held_out_forecasts(self, known: Panel, origin: Month, model: Component) -> tuple[Floats, NDArray[np.bool_]]:
+        """Probabilities by model, shape (model, case), and what was observed, (case,), where all models have one."""
+        early = self.held_out(origin)[0]
+        nothing = np.empty((len(ESCALATION_MODELS), 0)), np.empty(0, dtype=bool)
+        if early < known.months[0]:
             return nothing
-        past = seen.until(early)
+        past = known.until(early)
         try:
             model = model.fit(past, early)
-        except BadInput:
+        except BadInput:  # the history before the held-out months is too short for this forecaster
             return nothing
         regression = self.regression.fit(past, early)
-        said, came = [], []
-        for when in self.held_out(origin):
-            then = seen.until(when)
-            said.append(_voices(then, model.forecast(then, when), regression))
-            came.append(_escalated(seen.deaths)[:, then.place(when)])
-        voices, escalated = np.concatenate(said, axis=1), np.concatenate(came)
-        known = ~(np.isnan(voices).any(axis=0) | np.isnan(escalated))
-        return voices[:, known], escalated[known] > 0
+        observed_by_month = observed_escalations(known.deaths)
+        probabilities, observed = [], []
+        for month in self.held_out(origin):
+            seen = known.until(month)
+            probabilities.append(_probabilities_by_model(seen, model.forecast(seen, month), regression))
+            observed.append(observed_by_month[:, seen.place(month)])
+        probability, escalated = np.concatenate(probabilities, axis=1), np.concatenate(observed)
+        complete = ~(np.isnan(probability).any(axis=0) | np.isnan(escalated))
+        return probability[:, complete], escalated[complete] > 0
 
 
-def _voices(panel: Panel, forecast: Forecast, regression: Regression) -> Floats:
-    """What each voice says, shape (voice, country)."""
+def _probabilities_by_model(panel: Panel, forecast: Forecast, regression: Regression) -> Floats:
+    """The probability of each of `ESCALATION_MODELS`, shape (model, country)."""
     if forecast.iso3 != panel.iso3:
         raise ValueError("the forecast is of other countries than the panel")
     history = panel.history(forecast.origin, RULE_MONTHS)
-    drawn = implied(forecast.draws, history)
-    return np.stack([drawn, rule(history), (drawn + regression.probability(panel, forecast.origin)) / 2])
+    from_draws = escalation_from_draws(forecast.draws, history)
+    pooled = (from_draws + regression.probability(panel, forecast.origin)) / 2
+    return np.stack([from_draws, escalation_from_history(history), pooled])
 
 
-def _escalated(deaths: Floats) -> Floats:
-    """1 where the months after each month escalated and 0 where not, NaN where that is not known; shape of `deaths`."""
-    came = np.full(deaths.shape, np.nan)
-    if deaths.shape[1] < 2 * HORIZON:
-        return came
-    sums = sliding_window_view(deaths, HORIZON, axis=1).sum(axis=-1)
-    before, after = sums[:, :-HORIZON], sums[:, HORIZON:]
-    reached = after >= np.maximum(BATTLE, 2 * before)
-    came[:, HORIZON - 1 : -HORIZON] = np.where(np.isnan(before) | np.isnan(after), np.nan, reached)
-    return came
-
-
-def _examples(panel: Panel) -> tuple[Floats, NDArray[np.bool_], Floats]:
-    """What described each month whose next three are known, whether they escalated, and its age [months]."""
+def _training_rows(panel: Panel) -> tuple[Floats, NDArray[np.bool_], Floats]:
+    """Rows of the regression, whether the months after them escalated, and their age [months]."""
     months = len(panel.months)
-    came = _escalated(panel.deaths)
-    limit, ruled = np.full((2, *came.shape), np.nan)
+    observed = observed_escalations(panel.deaths)
+    threshold, rule = np.full((2, *observed.shape), np.nan)
     for month in range(RULE_MONTHS - 1, months):
         history = panel.deaths[:, month + 1 - RULE_MONTHS : month + 1]
-        limit[:, month], ruled[:, month] = needed(history), rule(history)
-    known = ~(np.isnan(came) | np.isnan(ruled))
+        threshold[:, month], rule[:, month] = escalation_threshold(history), escalation_from_history(history)
+    known = ~(np.isnan(observed) | np.isnan(rule))
     age = np.broadcast_to(months - 1.0 - np.arange(months), known.shape)
-    return _described(panel.values[known], limit[known], ruled[known]), came[known] > 0, age[known]
+    return _regression_rows(panel.values[known], threshold[known], rule[known]), observed[known] > 0, age[known]
 
 
-def _described(values: NDArray[np.float32], limit: Floats, ruled: Floats) -> Floats:
-    """The rows of the regression, shape (row, indicator + 2)."""
-    return np.column_stack([np.sign(values) * np.log1p(np.abs(values)), np.log(limit), ruled])
+def _regression_rows(values: NDArray[np.float32], threshold: Floats, rule: Floats) -> Floats:
+    """The inputs of the regression, shape (row, indicator + 2)."""
+    return np.column_stack([np.sign(values) * np.log1p(np.abs(values)), np.log(threshold), rule])

@@ -171,7 +171,7 @@ class Inputs:
         tables = {name: table[:, cut:] for name, table in self.tables.items()}
         return replace(self, months=self.months[cut:], tables=tables, events=events)
 
-    def supposing(self, row: int, after: int, factor: float) -> "Inputs":
+    def with_deaths_multiplied(self, row: int, after: int, factor: float) -> "Inputs":
         """The same, with a country's deaths after a month multiplied; by 0 it is at peace, and has no events either."""
         deaths = self.tables["deaths"].copy()
         deaths[row, after + 1 :] *= factor

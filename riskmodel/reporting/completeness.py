@@ -110,7 +110,7 @@ def _beta(mean: Rectangle, weight: float, rng: np.random.Generator) -> Rectangle
     return rng.beta(np.maximum(mean * weight, 1e-3), np.maximum((1 - mean) * weight, 1e-3))
 
 
-def assess(view: View, outcome: str) -> Completeness:
+def estimate_completeness(view: View, outcome: str) -> Completeness:
     """Learn from the vintages in a view how much of each of its country-months is reported.
 
     A share is beta-binomial in effective months: that of a country is drawn to its continent's, and that to the

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from riskmodel import __version__, assessment, geography
 from riskmodel.assessment import Assessment
 from riskmodel.bundle import Bundle, challenger, champion, load
+from riskmodel.country_scores import country_scores
 from riskmodel.errors import BadInput, Refused, VigieError
 from riskmodel.events.archive import Archive
 from riskmodel.events.view import View
 from riskmodel.explanation import drivers, narrative, neighbour_effects
 from riskmodel.forecasting.baselines import Conflictology, History, Last, Zero
-from riskmodel.forecasting.escalation import RULE_MONTHS, rule
+from riskmodel.forecasting.escalation import RULE_MONTHS, escalation_from_history
 from riskmodel.forecasting.forecast import Forecast
 from riskmodel.forecasting.pool import SMOOTHER
 from riskmodel.home import Home
@@ -33,7 +34,6 @@ from riskmodel.outcomes import CountryMonths
 from riskmodel.reporting import counts, precision
 from riskmodel.reporting.completeness import MATURE, Completeness, Share
 from riskmodel.reporting.under_reporting import few_reports, few_reports_together
-from riskmodel.scores import country_scores
 from service import logs
 from service.alerts import lifecycle
 from service.alerts.rules import Rule
@@ -218,7 +218,7 @@ class Shadow:
             forecast = self.bundle.model.forecast(panel, origin)
             if (forecast.iso3, forecast.origin) != (panel.iso3, origin) or (forecast.draws < 0).any():
                 raise ValueError("what it answers is no forecast of these countries")
-            said = _chances(panel, self.bundle.escalation.say(panel, forecast).probability)
+            said = _chances(panel, self.bundle.escalation.probabilities(panel, forecast).probability)
             files = draws.kept("shadow", self.name, forecast, simulated=simulated)
             return files, facts | {"escalation_probability": said}
         except Exception as broken:
@@ -247,14 +247,14 @@ def content(
 ) -> tuple[dict[str, Any], list[Kept]]:
     """What a snapshot says, apart from its place in the chain, and the draws behind it."""
     members, outcome = geography.region(settings.region).members, bundle.outcome
-    origin = assessment.origin_of(view, members, outcome)
-    seen = assessment.look(view, members, outcome, origin)
+    origin = assessment.region_origin(view, members, outcome)
+    seen = assessment.assess(view, members, outcome, origin)
     observed, expected, completeness, panel = seen.observed, seen.expected, seen.completeness, seen.panel
     forecast = bundle.model.forecast(panel, origin)
     files = _files(bundle, panel, forecast, simulated=view.simulated)
     shadowing, shadowed = shadow.forecast(panel, origin, simulated=view.simulated) if shadow else ([], None)
     files += shadowing
-    escalating = bundle.escalation.say(panel, forecast)
+    escalating = bundle.escalation.probabilities(panel, forecast)
     scored = {row["location_code"]: row for row in country_scores(forecast, expected, settings.bands, escalating)}
     driven = drivers.drivers(bundle.model, seen) if settings.drivers else {}
     warnings = _data_quality(view, observed, completeness, members)
@@ -286,7 +286,7 @@ def content(
             "vigie": __version__,
         },
         "shadow": shadowed,
-        "escalation_h24": _chances(panel, rule(panel.history(origin, RULE_MONTHS))),
+        "escalation_h24": _chances(panel, escalation_from_history(panel.history(origin, RULE_MONTHS))),
         **draws.told(files),
         "bands": settings.bands,
         "data_quality": warnings[REGION],

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from riskmodel import geography
 from riskmodel import scoring as scoring
 from riskmodel.months import Month, month
-from riskmodel.scores import BATTLE, HORIZON, RUNGS
+from riskmodel.targets import BATTLE_DEATHS, HORIZON, RUNGS
 from service.snapshots.scorecard import EMPTY, SERVED
 from service.store.database import Store
 from service.store.leases import Fence, check
@@ -68,7 +68,7 @@ class Scored:
         """A loss by its name in `LOSSES`."""
         if name != "brier_25":
             return float(self.scores[name])
-        return float((self.scores["probabilities"][str(BATTLE)] - (self.observed >= BATTLE)) ** 2)
+        return float((self.scores["probabilities"][str(BATTLE_DEATHS)] - (self.observed >= BATTLE_DEATHS)) ** 2)
 
 
 Said = Mapping[Cell, Scored]
@@ -238,7 +238,7 @@ def scorecard(counted: Counted) -> dict[str, Any]:
         ],
         "challengers": [_challenger(name, counted.challengers[name], counted) for name in sorted(counted.challengers)],
         "reliability": {
-            "month_25": _reliability(_chances(counted.served, 1, (BATTLE,))),
+            "month_25": _reliability(_chances(counted.served, 1, (BATTLE_DEATHS,))),
             "three_months": _reliability(_chances(counted.served, HORIZON, RUNGS)),
         },
         "pit": {

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from riskmodel import __version__, assessment, bundle, geography
-from riskmodel.cli.explanation import supposed
 from riskmodel.errors import BadInput, Refused, VigieError
 from riskmodel.events.archive import Archive
 from riskmodel.events.view import View
+from riskmodel.explanation.what_if import what_if
 from riskmodel.home import Home
 from riskmodel.moments import parse_past_moment
 from service.alerts import rules
@@ -125,7 +125,7 @@ def _as_of(bench: Bench, asked: Mapping[str, Any]) -> dict[str, Any]:
 def _model(bench: Bench, view: View, asked: Mapping[str, Any]) -> Path:
     """A model trained on nothing but a view: one that is kept, or a new one."""
     members = geography.region(bench.settings.region).members
-    origin = assessment.origin_of(view, members, asked["outcome"])
+    origin = assessment.region_origin(view, members, asked["outcome"])
     made_from = {"of": [view.digest, asked["outcome"], str(origin), __version__]}
     folder = bench.home.past_models / hashlib.sha256(canonical(made_from).encode()).hexdigest()[:16]
     for kept in folder.glob(f"*/{bundle.MANIFEST}"):
@@ -151,7 +151,7 @@ def _train(home: Home, folder: Path, asked: Mapping[str, Any]) -> None:
 
 def _whatif(bench: Bench, asked: Mapping[str, Any]) -> dict[str, Any]:
     """What `vigie whatif` says."""
-    return supposed(bench.home, asked["location_code"], asked["deaths"], asked["months"], asked["region"])
+    return what_if(bench.home, asked["location_code"], asked["deaths"], asked["months"], asked["region"])
 
 
 def _recompute(bench: Bench, asked: Mapping[str, Any]) -> dict[str, Any]:

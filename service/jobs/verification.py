@@ -23,8 +23,8 @@ from riskmodel.events.view import View
 from riskmodel.forecasting.forecast import SERVED_LEADS
 from riskmodel.home import Home
 from riskmodel.months import Month, Months
-from riskmodel.reporting.completeness import assess
-from riskmodel.scores import BATTLE, HORIZON, RUNGS
+from riskmodel.reporting.completeness import estimate_completeness
+from riskmodel.targets import BATTLE_DEATHS, HORIZON, RUNGS
 from service.jobs import draws, scorecard_build
 from service.jobs.scorecard_build import Cell, SnapshotFacts
 from service.store.database import Store
@@ -85,7 +85,7 @@ def came(view: View, outcome: str) -> Came:
     observed = view.outcomes()
     deaths = observed.deaths[outcome]
     known = ~np.isnan(deaths)
-    done = known if view.simulated else known & (assess(view, outcome).on(observed) >= COMPLETE)
+    done = known if view.simulated else known & (estimate_completeness(view, outcome).on(observed) >= COMPLETE)
     return Came(observed.iso3, observed.months, np.where(done, deaths, np.nan), known & ~done)
 
 
@@ -222,7 +222,7 @@ class Past:
         expected = {told["month"]: told["expected"] for told in row["nowcast"]}
         seen: list[int | None] = [told["deaths"] for told in row["observed"]]
         last = [expected.get(told["month"], told["deaths"]) for told in row["observed"][-HORIZON:]]
-        threshold = None if None in last else max(BATTLE, 2 * sum(last))
+        threshold = None if None in last else max(BATTLE_DEATHS, 2 * sum(last))
         escalating = {document["model"]["id"]: row["escalation_probability"]}
         if shadow := document["shadow"]:
             escalating[shadow["model_id"]] = (shadow["escalation_probability"] or {}).get(iso3)

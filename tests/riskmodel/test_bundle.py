@@ -156,7 +156,7 @@ def test_another_format_is_refused(models: Path, monkeypatch: pytest.MonkeyPatch
     with monkeypatch.context() as later:
         later.setattr(bundle, "FORMAT", 99)
         path = models / save(MODEL, FACTS, models)
-    with pytest.raises(Refused, match="has format 99; this Vigie reads 2"):
+    with pytest.raises(Refused, match="has format 99; this Vigie reads 3"):
         load(path)
 
 
@@ -171,16 +171,16 @@ def test_a_model_of_an_earlier_vigie_is_outgrown(models: Path, monkeypatch: pyte
 
 def test_who_speaks_of_escalation_is_part_of_the_model(models: Path) -> None:
     fitted = replace(Escalation().fit(PANEL, ORIGIN, MODEL), chosen=POOLED)
-    assert fitted.regression.learned is not None
+    assert fitted.regression.pipeline is not None
     path = models / save(MODEL, FACTS, models, fitted)
     assert path.name != save(MODEL, FACTS, models)
     loaded = load(path)
     assert loaded.digest != load(models / save(MODEL, FACTS, models)).digest
     forecast = MODEL.forecast(PANEL, ORIGIN)
-    ours, theirs = (voices.say(PANEL, forecast) for voices in (fitted, loaded.escalation))
-    assert ours.by == theirs.by == (POOLED,) * 8
+    ours, theirs = (voices.probabilities(PANEL, forecast) for voices in (fitted, loaded.escalation))
+    assert ours.models == theirs.models == (POOLED,) * 8
     np.testing.assert_array_equal(ours.probability, theirs.probability)
-    assert load(models / save(MODEL, FACTS, models)).escalation.say(PANEL, forecast).by == ("draws",) * 8
+    assert load(models / save(MODEL, FACTS, models)).escalation.probabilities(PANEL, forecast).models == ("draws",) * 8
 
 
 def test_code_that_is_gone_is_refused(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from riskmodel import geography
-from riskmodel.assessment import Assessment, look, origin_of
+from riskmodel.assessment import Assessment, assess, region_origin
+from riskmodel.country_scores import risk_score
 from riskmodel.errors import BadInput
 from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
@@ -27,7 +28,6 @@ from riskmodel.forecasting.forecast import LEADS, Forecast
 from riskmodel.indicators.panel import Panel
 from riskmodel.ingest import ingest
 from riskmodel.months import Month, month
-from riskmodel.scores import risk_score
 from riskmodel.sources.displacement import DisplacementFile
 from riskmodel.sources.monthly import MonthlyFile
 from riskmodel.sources.ucdp import GedFile
@@ -135,7 +135,7 @@ class Told:
     def stand(self, model: Explainable = MODEL, outcome: str = "state_based") -> Stand:
         """All that is told by now."""
         members, view = geography.region("MLI").members, self.archive.view()
-        return Stand(view, model, origin_of(view, members, outcome), members, outcome)
+        return Stand(view, model, region_origin(view, members, outcome), members, outcome)
 
     def withdraw(self, number: str) -> None:
         self.archive.withdraw(number, "it was wrong", NOW + timedelta(days=self.files))
@@ -150,7 +150,7 @@ def told(tmp_path: Path) -> Told:
 
 
 def seen(stand: Stand) -> Assessment:
-    return look(stand.view, stand.members, stand.outcome, stand.origin)
+    return assess(stand.view, stand.members, stand.outcome, stand.origin)
 
 
 def same(one: Assessment, other: Assessment) -> bool:

@@ -27,7 +27,7 @@ from riskmodel.ingest import ingest
 from riskmodel.months import month
 from riskmodel.outcomes import TYPES, CountryMonths
 from riskmodel.reporting import counts
-from riskmodel.reporting.completeness import FEWEST, PRIOR, Completeness, assess, nowcast
+from riskmodel.reporting.completeness import FEWEST, PRIOR, Completeness, estimate_completeness, nowcast
 from riskmodel.reporting.precision import shares, spread
 from riskmodel.reporting.under_reporting import few_reports, few_reports_together
 from riskmodel.sources.monthly import MonthlyFile
@@ -103,7 +103,7 @@ BEFORE = published("23.1") - timedelta(days=1)
 def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Completeness, Reporting]:
     """What was made of the candidates of 2020-2022 before the final release of 2022 came in, and the reports after."""
     made = Reporting(tmp_path_factory.mktemp("reporting"), SHARE).up_to(2022)
-    then = assess(made.archive.view(), "state_based")
+    then = estimate_completeness(made.archive.view(), "state_based")
     made.final(2022)
     return then, made
 
@@ -165,7 +165,7 @@ def test_without_vintages_nothing_is_said_and_nothing_changed(tmp_path: Path) ->
     made.final(2021)
     made.candidate(2022, 1)
     view = made.archive.view()
-    found = assess(view, "state_based")
+    found = estimate_completeness(view, "state_based")
     assert found.of("MLI", month("2021-12")) == (1, 1, 1)
     assert found.of("MLI", month("2022-01")) is None
     assert np.isnan(found.deaths[:, -1]).all()
@@ -176,7 +176,7 @@ def test_without_vintages_nothing_is_said_and_nothing_changed(tmp_path: Path) ->
 def test_too_few_mature_months_say_nothing(tmp_path: Path) -> None:
     made = Reporting(tmp_path, {"MLI": 0.5}, years=1).up_to(2021)
     assert FEWEST > 12
-    found = assess(made.archive.view(), "state_based")
+    found = estimate_completeness(made.archive.view(), "state_based")
     assert found.of("MLI", month("2020-12")) == (1, 1, 1)
     assert found.of("MLI", month("2021-12")) is None
 
@@ -187,18 +187,18 @@ def test_a_country_month_table_tells_nothing_of_its_delays(tmp_path: Path) -> No
     months = np.arange(month("2020-01"), month("2026-11"))
     path.write_text("iso3,month,deaths_state_based\n" + "".join(f"MLI,{m},5\n" for m in months))
     take_in(archive, path)
-    found = assess(archive.view(), "state_based")
+    found = estimate_completeness(archive.view(), "state_based")
     assert found.of("MLI", month("2026-10")) is None
     assert found.of("MLI", month("2024-10")) == (1, 1, 1)
     assert found.of("NER", month("2024-10")) is None
 
 
 def test_what_came_later_changes_nothing_of_what_was_known(archive: Archive, before: Completeness) -> None:
-    then = assess(archive.view(as_of=BEFORE), "state_based")
+    then = estimate_completeness(archive.view(as_of=BEFORE), "state_based")
     np.testing.assert_array_equal(then.deaths, before.deaths)
     np.testing.assert_array_equal(then.events, before.events)
     np.testing.assert_array_equal(then.curve.share, before.curve.share)
-    now = assess(archive.view(), "state_based")
+    now = estimate_completeness(archive.view(), "state_based")
     assert not np.array_equal(now.curve.share, before.curve.share)
 
 
@@ -215,7 +215,7 @@ def test_reports_that_fall_are_not_taken_for_growth(tmp_path: Path) -> None:
         if year < 2021:
             made.final(year)
     view = made.archive.view()
-    found = assess(view, "state_based")
+    found = estimate_completeness(view, "state_based")
     newest = found.of("MLI", month("2021-12"))
     assert newest is not None
     assert newest.value == 1
@@ -227,7 +227,7 @@ def test_reports_that_fall_are_not_taken_for_growth(tmp_path: Path) -> None:
 def test_a_country_with_little_of_its_own_is_drawn_to_its_continent(tmp_path: Path) -> None:
     made = Reporting(tmp_path, {**SHARE, "NER": 0.2}, years=1)
     made.events = [row for row in made.events if row["country_id"] != GW["NER"] or row["date"] >= "2020-11"]
-    found = assess(made.up_to(2021).archive.view(), "state_based")
+    found = estimate_completeness(made.up_to(2021).archive.view(), "state_based")
     value = found.deaths[found.iso3.index("NER"), -1]
     africa = np.mean([SHARE["MLI"], SHARE["BFA"]])
     assert abs(value - africa) < abs(value - 0.2), f"two months of its own do not outweigh {PRIOR} of others"

@@ -25,7 +25,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from issued import NOW, TASK, Clock, Issuer, lived_in, without_explanations
 
-from riskmodel import scores
+from riskmodel import country_scores
 from riskmodel.home import Home
 from riskmodel.reporting import completeness
 from service.api import openapi
@@ -216,7 +216,7 @@ def test_explanations_have_every_key_in_the_guide(client: FlaskClient) -> None:
 
 
 def test_every_reason_has_words_and_a_place_in_the_guide() -> None:
-    codes = {*scores.REASONS, *completeness.REASONS, *EXPLAINING}
+    codes = {*country_scores.REASONS, *completeness.REASONS, *EXPLAINING}
     assert labels.REASON_LABELS.keys() == codes
     assert all(f"`{code}`" in DOCS.read_text(encoding="utf-8") for code in codes)
 

@@ -227,7 +227,7 @@ def test_a_challenger_that_cannot_never_harms_what_is_served(
     content = file.read_bytes()
     for number, broken in enumerate(("altered", "gone", "failing", "other outcome", "no name"), start=2):
         if broken == "altered":
-            file.write_bytes(content[:-1] + b"x")
+            file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         elif broken == "gone":
             file.unlink()
         elif broken == "failing":

@@ -236,7 +236,7 @@ def test_the_voice_that_would_be_served_is_chosen_each_january_and_heard_every_m
         voices = Escalation().fit(known, known.months[-1], Conflictology())
         for issue, origin in enumerate(known.months[-1] + np.arange(12)):
             seen = panel.until(origin)
-            said = voices.say(seen, Conflictology().forecast(seen, origin)).probability
+            said = voices.probabilities(seen, Conflictology().forecast(seen, origin)).probability
             np.testing.assert_array_equal(judged.cells[ESCALATION][place, w, :, issue * 12 + 2], said)
     assert np.isnan(judged.cells["CRPS"][place]).all()
     assert judged.events(ESCALATION)["came"][place, -1] == judged.events(ESCALATION)["came"][0, -1] > 0

@@ -10,12 +10,12 @@ from histories import made, rectangle
 
 from riskmodel import bundle
 from riskmodel.bundle import Provenance
+from riskmodel.country_scores import country_scores
 from riskmodel.errors import BadInput
 from riskmodel.forecasting.escalation import ESCALATION_MODELS, Escalation
 from riskmodel.forecasting.pool import Pool
 from riskmodel.indicators.panel import INDICATORS, assemble
 from riskmodel.outcomes import CountryMonths
-from riskmodel.scores import country_scores
 from training import fit
 
 
@@ -50,12 +50,12 @@ def test_what_is_served_of_escalation_hears_nothing_after_the_origin(tmp_path: P
     told = []
     for table in (deaths, later):
         model, voices, facts = train(rectangle(table), "2012-12")
-        assert voices.regression.learned is not None
+        assert voices.regression.pipeline is not None
         for voice in ESCALATION_MODELS:
             name = bundle.save(model, facts, tmp_path / "models", replace(voices, chosen=voice))
             loaded, panel = bundle.load(tmp_path / "models" / name), assemble(rectangle(table), "state_based")
             forecast = loaded.model.forecast(panel, origin)
-            escalating = loaded.escalation.say(panel, forecast)
+            escalating = loaded.escalation.probabilities(panel, forecast)
             rows = country_scores(forecast, rectangle(table), {"minimal": 0.0}, escalating)
             assert {row["escalation_model"] for row in rows} == {voice}
             told.append([loaded.id, rows])

@@ -1,0 +1,29 @@
+"""Definitions of what Vigie forecasts: the rungs of the risk score, escalation and onset."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+HORIZON = 3
+"""The risk score and escalation are about the months up to this lead [months]."""
+RUNGS = (1, 5, 25, 100, 300, 1000)
+"""The risk score is the mean probability of reaching these numbers of deaths within the horizon [deaths]."""
+BATTLE_DEATHS = 25
+"""Escalation and onset need at least this many deaths, as UCDP needs them for an armed conflict [deaths]."""
+QUIET_MONTHS = 60
+"""Onset is defined for a country that had no month of `BATTLE_DEATHS` in this time [months]."""
+
+
+def escalation_threshold(history: NDArray[Any]) -> Floats:
+    """Return the deaths in the next three months that count as an escalation: max(25, 2 × those of the last three).
+
+    `history` is of shape (..., month) [deaths] and ends with the origin; the result is of shape (...) [deaths]. It is
+    NaN where one of the last three months is unknown.
+    """
+    recent = history[..., -HORIZON:]
+    if recent.shape[-1] < HORIZON:
+        return np.full(recent.shape[:-1], np.nan)
+    return np.asarray(np.maximum(BATTLE_DEATHS, 2 * recent.sum(axis=-1)), dtype=np.float64)
