@@ -1,6 +1,6 @@
-"""What an operator can set: defaults < `vigie.toml` in the home < environment (`VIGIE_…`; `VIGIE_…_FILE` for secrets).
+"""Settings of an operator: defaults < `vigie.toml` in the home < environment (`VIGIE_…`; `VIGIE_…_FILE` for secrets).
 
-Nested settings use two underscores in the environment: `VIGIE_ROUTES__DUTY__SECRET`.
+In the environment, two underscores separate nested keys: `VIGIE_ROUTES__DUTY__SECRET` sets `secret` in `[routes.duty]`.
 """
 
 import base64
@@ -8,10 +8,12 @@ import binascii
 import contextlib
 import ipaddress
 import itertools
+import os
 import re
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -30,16 +32,23 @@ from pydantic_settings import (
     EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
 from riskmodel import geography
 from riskmodel.errors import BadInput
 from riskmodel.home import Home
+from service.config_errors import KeyPath, line_of, rule_broken, syntax_error
 
 DEFAULT_BANDS = {"minimal": 0.0, "low": 10.0, "moderate": 30.0, "high": 50.0, "very high": 70.0, "extreme": 85.0}
 
+ENV_PREFIX, ENV_SEPARATOR, ENV_FILE_SUFFIX = "VIGIE_", "__", "_FILE"
+
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+Count = Annotated[int, Field(ge=0)]
+PositiveInt = Annotated[int, Field(ge=1)]
 
 
 def is_loopback(host: str) -> bool:
@@ -51,7 +60,7 @@ def is_loopback(host: str) -> bool:
 
 
 class WebhookRoute(BaseModel, extra="forbid"):
-    """A receiver of signed webhooks (Standard Webhooks)."""
+    """Route to a receiver of signed webhooks (Standard Webhooks)."""
 
     type: Literal["webhook"]
     url: HttpUrl
@@ -59,18 +68,18 @@ class WebhookRoute(BaseModel, extra="forbid"):
 
     @field_validator("secret")
     @classmethod
-    def _signs(cls, secret: SecretStr) -> SecretStr:
+    def _check_secret(cls, secret: SecretStr) -> SecretStr:
         try:
             key = base64.b64decode(secret.get_secret_value().removeprefix("whsec_"), validate=True)
         except binascii.Error:
             key = b""
         if not key:
-            raise ValueError("a webhook secret is base64, with or without whsec_ before it")
+            raise ValueError("must be base64, with or without whsec_ before it")
         return secret
 
 
 class EmailRoute(BaseModel, extra="forbid"):
-    """Receivers of e-mail, by SMTP."""
+    """Route to receivers of e-mail, by SMTP."""
 
     type: Literal["email"]
     to: Annotated[list[str], Field(min_length=1)]
@@ -83,27 +92,49 @@ class EmailRoute(BaseModel, extra="forbid"):
     language: Literal["en", "fr"] = "en"
 
     @model_validator(mode="after")
-    def _keeps_the_password(self) -> Self:
-        if self.security == "none" and self.password and self.host not in ("localhost", "127.0.0.1", "::1"):
-            raise ValueError("a password leaves this machine encrypted or not at all: security must be starttls or tls")
+    def _check_password_is_encrypted(self) -> Self:
+        if self.security == "none" and self.password and not is_loopback(self.host):
+            raise ValueError("a password is only sent encrypted: security must be starttls or tls")
         return self
 
 
-class Limits(BaseModel, extra="forbid"):
-    """What one client may ask of a web server, and how long it may take over it; 0 per minute is no limit."""
+Route = Annotated[WebhookRoute | EmailRoute, Field(discriminator="type")]
 
-    address_per_minute: Annotated[int, Field(ge=0)] = 6_000
-    key_per_minute: Annotated[int, Field(ge=0)] = 60_000
-    write_per_minute: Annotated[int, Field(ge=0)] = 60
+
+class Limits(BaseModel, extra="forbid", use_attribute_docstrings=True):
+    """Limits on what a client can send to a web server. A limit of 0 per minute is no limit."""
+
+    address_per_minute: Count = 6_000
+    """Requests from one address without a key."""
+    key_per_minute: Count = 60_000
+    """Read requests with one key."""
+    write_per_minute: Count = 60
+    """Write requests with one key."""
     count_loopback: bool = False
-    body_bytes: Annotated[int, Field(ge=0)] = 65_536
+    """Apply `address_per_minute` to requests from this machine, too."""
+    body_bytes: Count = 65_536
+    """Longest body of a request [bytes]."""
     url_bytes: Annotated[int, Field(ge=64)] = 8_192
+    """Longest path with its query [bytes]."""
     header_bytes: Annotated[int, Field(ge=16_384)] = 32_768
-    header_seconds: Annotated[int, Field(ge=1)] = 15
-    connections: Annotated[int, Field(ge=1)] = 1_024
+    """Longest head of a request [bytes]."""
+    header_seconds: PositiveInt = 15
+    """Longest time for the head of a request, and for a connection without a request [s]."""
+    connections: PositiveInt = 1_024
+    """Open connections of each worker. Further ones wait in the queue of the operating system."""
 
 
-def _place(text: object) -> Network | str:
+class RetentionDays(BaseModel, extra="forbid"):
+    """Age at which rows and files are deleted [days]. Snapshots, forecasts and verifications are never deleted."""
+
+    runs: PositiveInt = 90
+    deliveries: PositiveInt = 400
+    changes: PositiveInt = 400
+    tasks: PositiveInt = 30
+    logs: PositiveInt = 90
+
+
+def _network_or_host(text: object) -> Network | str:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_network(str(text))
     if not re.fullmatch(r"[\w.-]*[A-Za-z_-][\w.-]*", str(text), re.ASCII):
@@ -111,117 +142,117 @@ def _place(text: object) -> Network | str:
     return str(text).lower()
 
 
-PrivatePlace = Annotated[Network | str, PlainValidator(_place)]
-"""A network, an address, or a host by its name."""
+NetworkOrHost = Annotated[Network | str, PlainValidator(_network_or_host)]
 
 Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[^/\s,]+)$")]
 
 
-class RetentionDays(BaseModel, extra="forbid"):
-    """How long what is past is kept [days]. Snapshots, forecasts and verifications are kept for ever."""
-
-    runs: Annotated[int, Field(ge=1)] = 90
-    deliveries: Annotated[int, Field(ge=1)] = 400
-    changes: Annotated[int, Field(ge=1)] = 400
-    tasks: Annotated[int, Field(ge=1)] = 30
-    logs: Annotated[int, Field(ge=1)] = 90
-
-
-Route = Annotated[WebhookRoute | EmailRoute, Field(discriminator="type")]
-
-
-class _Environment(EnvSettingsSource):
-    """The environment, where `NAME_FILE` gives the path of a file that holds the value of `NAME`."""
-
-    def _load_env_vars(self) -> Mapping[str, str | None]:
-        given = dict(super()._load_env_vars())
-        suffix = "_file"
-        for name, path in list(given.items()):
-            if name.startswith(self.env_prefix.lower()) and name.endswith(suffix) and path:
-                given[name.removesuffix(suffix)] = _content(name, Path(path))
-                del given[name]
-        return given
-
-
-def _content(name: str, path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError as unreadable:
-        raise BadInput(f"{name.upper()}: {path} cannot be read: {unreadable.strerror}") from None
-
-
 class Settings(BaseSettings):
-    """Everything that can be set. Durations are in the unit their name ends in."""
+    """All settings. The name of a duration ends in its unit."""
 
-    model_config = SettingsConfigDict(env_prefix="VIGIE_", env_nested_delimiter="__", extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter=ENV_SEPARATOR, extra="forbid", use_attribute_docstrings=True
+    )
 
     region: str = "MLI"
-    database_url: SecretStr | None = None
-    recompute_every_minutes: Annotated[int, Field(ge=1)] = 60
-    recompute_deadline_seconds: Annotated[int, Field(ge=10)] = 600
-    deliver_every_seconds: Annotated[int, Field(ge=1)] = 15
-    late_after_days: Annotated[int, Field(ge=1)] = 55
-    stale_after_days: Annotated[int, Field(ge=1)] = 100
-    snapshot_late_after_minutes: Annotated[int, Field(ge=1)] = 180
+    """Focal country, ISO alpha-3. The region is this country and its neighbours."""
     bands: dict[str, float] = DEFAULT_BANDS
+    """Names of the score bands with the lowest score of each (0-100), in rising order from 0."""
     drivers: bool = True
-    heartbeat_url: HttpUrl | None = None
-    pull: list[Literal["ucdp", "acled", "gdelt"]] = []
-    pull_every_minutes: Annotated[int, Field(ge=1)] = 720
-    pull_deadline_seconds: Annotated[int, Field(ge=10)] = 7200
-    overdue_after_minutes: dict[str, Annotated[int, Field(ge=1)]] = {}
-    max_waiting_tasks: Annotated[int, Field(ge=1)] = 50
-    task_deadline_seconds: Annotated[int, Field(ge=1)] = 3600
-    lease_seconds: Annotated[int, Field(ge=1)] = 30
-    retention_days: RetentionDays = RetentionDays()
-    log_format: Literal["text", "json"] | None = None
-    access_log_per_second: Annotated[int, Field(ge=0)] | None = None
-    export_dir: Path | None = None
-    export_deadline_seconds: Annotated[int, Field(ge=10)] = 600
+    """Compute the drivers of each score."""
     simulated_seed: int = 1
-    max_waiting_clients: Annotated[int, Field(ge=0, le=24)] = 12
-    max_wait_seconds: Annotated[int, Field(ge=1, le=300)] = 30
-    stream_seconds: Annotated[int, Field(ge=1, le=3600)] = 300
+    """Seed of the simulated data that an empty home starts with."""
+
+    database_url: SecretStr | None = None
+    """`postgresql://…`; the default is a SQLite file in the home."""
+    log_format: Literal["text", "json"] | None = None
+    """Default: text at a terminal, JSON otherwise."""
+    access_log_per_second: Count | None = None
+    """Most lines of the access log per worker; 0 is none. Default: 100 for JSON, none for text."""
+
+    late_after_days: PositiveInt = 55
+    """Age of the data from which its status is `late`: UCDP publishes a month about 20 days after its end, so one
+    release is missing by then."""
+    stale_after_days: PositiveInt = 100
+    """Age of the data from which its status is `stale`."""
+    snapshot_late_after_minutes: PositiveInt = 180
+    """Time without a successful recompute after which `/readyz` answers 503."""
+
+    recompute_every_minutes: PositiveInt = 60
+    recompute_deadline_seconds: Annotated[int, Field(ge=10)] = 600
+    pull: list[Literal["ucdp", "acled", "gdelt"]] = []
+    """Providers to fetch data from."""
+    pull_every_minutes: PositiveInt = 720
+    pull_deadline_seconds: Annotated[int, Field(ge=10)] = 7200
+    """Deadline for each provider."""
+    deliver_every_seconds: PositiveInt = 15
+    overdue_after_minutes: dict[str, PositiveInt] = {}
+    """Time without success after which a job is overdue, by job. Default: three intervals, at least five minutes."""
+    lease_seconds: PositiveInt = 30
+    """How long the scheduler owns a job without renewing its lease."""
+    max_waiting_tasks: PositiveInt = 50
+    """Tasks that can wait in the queue. Further requests get 503."""
+    task_deadline_seconds: PositiveInt = 3600
+    retention_days: RetentionDays = RetentionDays()
+    export_dir: Path | None = None
+    """Folder for the static files that are exported after each recompute, relative to the home. Default: no export."""
+    export_deadline_seconds: Annotated[int, Field(ge=10)] = 600
+    heartbeat_url: HttpUrl | None = None
+    """URL to call after each successful recompute, so that an outside monitor notices when the calls stop."""
+
     routes: dict[str, Route] = {}
-    allow_private_webhooks: list[PrivatePlace] = []
+    """Receivers of alerts, by the name that alert rules use."""
+    allow_private_webhooks: list[NetworkOrHost] = []
+    """Private networks and host names that webhooks and the heartbeat can go to."""
+
+    max_waiting_clients: Annotated[int, Field(ge=0, le=24)] = 12
+    """Clients of each web worker that can wait for changes at once. Each takes one of 32 threads, so 24 is the most."""
+    max_wait_seconds: Annotated[int, Field(ge=1, le=300)] = 30
+    """Longest wait for changes."""
+    stream_seconds: Annotated[int, Field(ge=1, le=3600)] = 300
+    """Length of a stream, after which the client connects again."""
     public_read: bool | None = None
+    """True: reading needs no key. False: it needs one. Default: it needs one unless the server is on loopback."""
     limits: Limits = Limits()
     trusted_proxies: list[IPvAnyNetwork] = []
+    """Networks of proxies whose `X-Forwarded-For` is used."""
     cors_origins: list[Origin] = []
-    hsts_seconds: Annotated[int, Field(ge=0)] = 0
+    """Origins whose pages can read the API; `*` is all."""
+    hsts_seconds: Count = 0
+    """`max-age` of Strict-Transport-Security; 0 sends no such header."""
 
     @field_validator("region")
     @classmethod
-    def _known(cls, region: str) -> str:
+    def _check_region(cls, region: str) -> str:
         try:
             geography.country(region)
         except BadInput as unknown:
             raise ValueError(str(unknown)) from unknown
         return region
 
-    def allows_public_read(self, host: str | None) -> bool:
-        """Whether reading takes no key on a server that listens on this host; None where that is not known."""
-        return host is not None and is_loopback(host) if self.public_read is None else self.public_read
-
-    @model_validator(mode="after")
-    def _stale_is_later(self) -> Self:
-        if self.stale_after_days < self.late_after_days:
-            raise ValueError("stale_after_days is not before late_after_days")
-        return self
-
     @field_validator("bands")
     @classmethod
-    def _rising(cls, bands: dict[str, float]) -> dict[str, float]:
+    def _check_bands(cls, bands: dict[str, float]) -> dict[str, float]:
         floors = list(bands.values())
         if not floors or floors[0] != 0 or any(a >= b for a, b in itertools.pairwise(floors)):
-            raise ValueError("band floors begin at 0 and rise")
+            raise ValueError("the lowest scores must rise from 0")
         return bands
 
+    @model_validator(mode="after")
+    def _check_stale_after_late(self) -> Self:
+        if self.stale_after_days < self.late_after_days:
+            raise ValueError("stale_after_days must not be less than late_after_days")
+        return self
 
-def load(home: Home, **chosen: Any) -> Settings:
-    """The settings of a home; `chosen` (from the command line) goes before all. Raises BadInput naming file and key."""
+    def allows_public_read(self, host: str | None) -> bool:
+        """Return whether reading needs no key on a server that listens on this host; None is an unknown host."""
+        return host is not None and is_loopback(host) if self.public_read is None else self.public_read
 
-    class OfHome(Settings):
+
+def load(home: Home) -> Settings:
+    """Return the settings of a home. Raises BadInput with place, key and rule."""
+
+    class HomeSettings(Settings):
         @classmethod
         def settings_customise_sources(
             cls,
@@ -231,15 +262,67 @@ def load(home: Home, **chosen: Any) -> Settings:
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, _Environment(settings_cls), TomlConfigSettingsSource(settings_cls, home.settings)
+            return _Environment(settings_cls), TomlConfigSettingsSource(settings_cls, home.settings)
 
     try:
-        settings = OfHome(**{key: value for key, value in chosen.items() if value is not None})
-    except ValidationError as wrong:
-        rules = "; ".join(
-            f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in wrong.errors()
-        )
-        raise BadInput(f"settings ({home.settings} or VIGIE_ variables): {rules}") from None
-    except ValueError as unreadable:
-        raise BadInput(f"{home.settings}: {unreadable}") from unreadable
-    return settings
+        return HomeSettings()
+    except ValidationError as failure:
+        raise BadInput(_describe(failure, home)) from None
+    except SettingsError as failure:
+        name = re.findall(r'field "(\w+)"', str(failure))
+        variable = ENV_PREFIX + name[0].upper() if name else "a VIGIE_ variable"
+        raise BadInput(
+            f"{variable}: not valid JSON. Write lists and tables as JSON: VIGIE_PULL='[\"ucdp\"]'."
+        ) from None
+    except tomllib.TOMLDecodeError as failure:
+        reason = syntax_error(failure, home.settings.read_text(encoding="utf-8"))
+        raise BadInput(f"{home.settings}: not valid TOML: {reason}. Correct the file.") from None
+    except UnicodeDecodeError:
+        raise BadInput(f"{home.settings}: not UTF-8 text. Save the file as UTF-8.") from None
+
+
+class _Environment(EnvSettingsSource):
+    """Environment, where `NAME_FILE` is the path of a file that contains the value of `NAME`."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        variables = dict(super()._load_env_vars())
+        prefix, suffix = ENV_PREFIX.lower(), ENV_FILE_SUFFIX.lower()
+        for name, path in list(variables.items()):
+            if name.startswith(prefix) and name.endswith(suffix) and path:
+                variables[name.removesuffix(suffix)] = _read_secret(name, Path(path))
+                del variables[name]
+        return variables
+
+
+def _read_secret(name: str, path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as failure:
+        raise BadInput(f"{name.upper()}: {path} cannot be read: {failure.strerror}") from None
+
+
+def _describe(failure: ValidationError, home: Home) -> str:
+    """Return where which setting breaks which rule, and the way out. It contains no values: one can be a secret."""
+    broken = []
+    for error in failure.errors():
+        path = error["loc"]
+        if path[:1] == ("routes",):  # the third part is the type of the route, which is no key
+            path = path[:2] + path[3:]
+        known = Settings.model_fields if len(path) == 1 else ()
+        key = "".join(f"{part}: " for part in [".".join(map(str, path))] if part)
+        broken.append(f"{_place(path, home)}: {key}{rule_broken(error, known)}")
+    return f"{'; '.join(broken)}. Correct the setting, or remove it to use the default."
+
+
+def _place(path: KeyPath, home: Home) -> str:
+    """Return where a setting comes from: a variable of the environment, or else the file and the line."""
+    variables = {name.upper() for name in os.environ}
+    for length in range(len(path), 0, -1):
+        name = ENV_PREFIX + ENV_SEPARATOR.join(map(str, path[:length])).upper()
+        if variables & {name, name + ENV_FILE_SUFFIX}:
+            return name
+    if home.settings.exists() and (line := line_of(home.settings.read_text(encoding="utf-8"), path)):
+        return f"{home.settings}, line {line}"
+    prefix = ENV_PREFIX + "".join(f"{part}{ENV_SEPARATOR}" for part in path).upper()
+    nested = sorted(variable for variable in variables if path and variable.startswith(prefix))
+    return nested[0] if nested else str(home.settings)

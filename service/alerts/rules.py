@@ -1,4 +1,4 @@
-"""Alert rules: data that people edit, read and checked. What a rule says, and never what becomes of it."""
+"""Alert rules: the TOML file that people edit, read and checked."""
 
 import math
 import tomllib
@@ -7,39 +7,43 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from riskmodel import geography, reference
-from riskmodel.errors import BadInput
+from riskmodel.errors import BadInput, Refused
 from riskmodel.home import Home
+from service.config_errors import line_of, rule_broken, syntax_error
 
 SHIPPED = "alert_rules.toml"
+
+WAY_OUT = "Correct it and check it with `vigie alerts rules`, or move it away to use the rules that Vigie ships."
 
 Metric = Literal["risk_score", "escalation_probability", "onset_probability", "expected_deaths", "data_age_days"]
 Severity = Literal["info", "warning", "severe"]
 
 REGION_METRIC: Metric = "data_age_days"
-"""The one metric that is about the region as a whole, and moves with the clock and not with the origin."""
+"""The metric of the region as a whole. It changes with the clock; the others change with the origin."""
 
-HIGHEST: dict[Metric, float] = {
+MAXIMUM: dict[Metric, float] = {
     "risk_score": 100,
     "escalation_probability": 1,
     "onset_probability": 1,
     "expected_deaths": math.inf,
     "data_age_days": math.inf,
 }
-"""The highest value each metric can have: a threshold above it would never be met."""
+"""Highest value of each metric. A rule with a higher threshold would never fire."""
 
 Threshold = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
-Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,120}$")]
+# No control characters: a title becomes part of an e-mail's subject.
+OneLine = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,120}$")]
 
 
 class Title(BaseModel, extra="forbid", frozen=True):
-    """What it means that a rule fires, in one line."""
+    """Meaning of a rule in one line, in English and French."""
 
-    en: Line
-    fr: Line
+    en: OneLine
+    fr: OneLine
 
 
 class Rule(BaseModel):
-    """One rule: it fires when `metric` has been at or above `fire_at` for so many origins, and clears below `clear_at`.
+    """Rule: it fires once `metric` is at or above `fire_at` for `for_origins` origins, and clears below `clear_at`.
 
     Thresholds are in the unit of the metric: risk score 0-100, probabilities 0-1, [deaths], [days].
     """
@@ -58,30 +62,30 @@ class Rule(BaseModel):
 
     @field_validator("fire_at")
     @classmethod
-    def _can_be_met(cls, fire_at: float, info: ValidationInfo) -> float:
-        if "metric" in info.data and fire_at > (highest := HIGHEST[info.data["metric"]]):
-            raise ValueError(f"{info.data['metric']} is never above {highest:g}")
+    def _check_fire_at(cls, fire_at: float, info: ValidationInfo) -> float:
+        if "metric" in info.data and fire_at > (maximum := MAXIMUM[info.data["metric"]]):
+            raise ValueError(f"must not be above {maximum:g}, the highest {info.data['metric']}")
         return fire_at
 
     @field_validator("clear_at")
     @classmethod
-    def _not_above(cls, clear_at: float, info: ValidationInfo) -> float:
+    def _check_clear_at(cls, clear_at: float, info: ValidationInfo) -> float:
         if clear_at > info.data.get("fire_at", math.inf):
-            raise ValueError("an alert must not clear above the value it fires at")
+            raise ValueError("must not be above fire_at")
         return clear_at
 
     @field_validator("for_origins")
     @classmethod
-    def _origins_pass(cls, origins: int, info: ValidationInfo) -> int:
+    def _check_for_origins(cls, origins: int, info: ValidationInfo) -> int:
         if origins > 1 and info.data.get("metric") == REGION_METRIC:
-            raise ValueError(f"{REGION_METRIC} moves with the clock, not from origin to origin")
+            raise ValueError(f"must be 1 or absent for {REGION_METRIC}, which changes with the clock")
         return origins
 
     @field_validator("countries")
     @classmethod
-    def _known(cls, countries: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+    def _check_countries(cls, countries: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
         if countries and info.data.get("metric") == REGION_METRIC:
-            raise ValueError(f"{REGION_METRIC} is about the region, not about a country")
+            raise ValueError(f"must be absent for {REGION_METRIC}, which is about the whole region")
         for iso3 in countries or ():
             try:
                 geography.country(iso3)
@@ -91,44 +95,71 @@ class Rule(BaseModel):
 
 
 def load(home: Home) -> tuple[Rule, ...]:
-    """The rules of a home, or those that ship if it has none. Raises BadInput naming file, rule and key."""
-    return parse(*source(home))
+    """Return the rules of a home, or the shipped ones if it has none. Raises BadInput with file, line, rule and key."""
+    return parse(*read_file(home))
 
 
-def source(home: Home) -> tuple[str, str]:
-    """The text of the rules in force, and the name of where it stands. Raises BadInput if it cannot be read."""
-    own = home.alert_rules
-    if not own.exists():
-        return reference.text(SHIPPED), f"the {SHIPPED} that ships"
+def read_file(home: Home) -> tuple[str, str]:
+    """Return the text of the rules in force and the name of their file. Raises BadInput if it cannot be read."""
+    path = home.alert_rules
+    if not path.exists():
+        return reference.text(SHIPPED), f"the {SHIPPED} that Vigie ships"
     try:
-        return own.read_text(encoding="utf-8"), str(own)
-    except (OSError, UnicodeDecodeError) as unreadable:
-        raise BadInput(f"{own}: cannot be read: {unreadable}") from unreadable
+        return path.read_text(encoding="utf-8"), str(path)
+    except UnicodeDecodeError:
+        raise BadInput(f"{path}: cannot be read: it is not UTF-8 text. {WAY_OUT}") from None
+    except OSError as failure:
+        raise BadInput(f"{path}: cannot be read: {failure.strerror}. {WAY_OUT}") from failure
 
 
-def parse(text: str, where: str) -> tuple[Rule, ...]:
-    """Read rules from TOML. `rule = []` is no rules at all. Raises BadInput naming `where`, rule and key."""
+def write_shipped(home: Home) -> None:
+    """Write the shipped rules to a home, as a file to edit. Raises Refused if it has a file of rules."""
+    home.root.mkdir(parents=True, exist_ok=True)
+    try:
+        with home.alert_rules.open("x", encoding="utf-8") as file:  # "x" never overwrites, also if two run at once
+            file.write(reference.text(SHIPPED))
+    except FileExistsError:
+        raise Refused(
+            f"{home.alert_rules}: exists already, and Vigie does not overwrite it. Edit it, or move it away first."
+        ) from None
+
+
+def parse(text: str, file: str) -> tuple[Rule, ...]:
+    """Read rules from TOML; `rule = []` means no rules. Raises BadInput with file, line, rule and key."""
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as broken:
-        raise BadInput(f"{where}: not TOML: {broken}") from broken
-    if (unknown := sorted(tables.keys() - {"rule"})) or not isinstance(tables.get("rule"), list):
-        said = f"unknown key {unknown[0]!r}" if unknown else "no rules"
-        raise BadInput(f"{where}: {said}: rules are [[rule]] tables (rule = [] where none is wanted)")
-    rules = tuple(_rule(table, number, where) for number, table in enumerate(tables["rule"], start=1))
-    names = [rule.name for rule in rules]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise BadInput(f"{where}: rule {twice!r}: name: stands twice; each rule has a name of its own")
-    return rules
+    except tomllib.TOMLDecodeError as failure:
+        raise BadInput(f"{file}: not valid TOML: {syntax_error(failure, text)}. {WAY_OUT}") from failure
+    if unknown := sorted(tables.keys() - {"rule"}):
+        line = line_of(text, unknown[:1])
+        raise BadInput(f"{_place(file, line)}: unknown key {unknown[0]!r}: rules are [[rule]] tables. {WAY_OUT}")
+    if not isinstance(tables.get("rule"), list):
+        raise BadInput(
+            f"{file}: there are no [[rule]] tables in it. Write `rule = []` if you want no alerts at all, or move the "
+            "file away to use the rules that Vigie ships."
+        )
+    rules: list[Rule] = []
+    for index, table in enumerate(tables["rule"]):
+        rule = _parse_rule(table, index, text, file)
+        if any(rule.name == earlier.name for earlier in rules):
+            line = line_of(text, ("rule", index, "name"))
+            raise BadInput(f"{_place(file, line)}: rule {rule.name!r}: name: another rule has this name. {WAY_OUT}")
+        rules.append(rule)
+    return tuple(rules)
 
 
-def _rule(table: Any, number: int, where: str) -> Rule:
+def _parse_rule(table: Any, index: int, text: str, file: str) -> Rule:
     try:
         return Rule.model_validate(table)
-    except ValidationError as wrong:
-        named = table.get("name") if isinstance(table, dict) else None
-        rule = f"rule {named!r}" if isinstance(named, str) else f"rule number {number}"
-        found = "; ".join(
-            f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in wrong.errors()
-        )
-        raise BadInput(f"{where}: {rule}: {found}") from None
+    except ValidationError as failure:
+        errors = sorted(failure.errors(), key=lambda error: error["type"] == "missing")  # those with a line first
+    name = table.get("name") if isinstance(table, dict) else None
+    rule = f"rule {name!r}" if isinstance(name, str) else f"rule number {index + 1}"
+    known = [field.alias or key for key, field in Rule.model_fields.items()]
+    found = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'table'}: {rule_broken(e, known)}" for e in errors)
+    line = line_of(text, ("rule", index, *errors[0]["loc"]))
+    raise BadInput(f"{_place(file, line)}: {rule}: {found}. {WAY_OUT}")
+
+
+def _place(file: str, line: int | None) -> str:
+    return file if line is None else f"{file}, line {line}"

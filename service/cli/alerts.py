@@ -1,4 +1,4 @@
-"""`vigie alerts …`: what fires, the rules in force, trying a route, and messages that did not get through."""
+"""`vigie alerts …`: firing alerts, rules, tests of routes, and undelivered messages."""
 
 import signal
 import threading
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @click.group()
 def alerts() -> None:
-    """Alerts: what fires now, the rules, and the routes they are sent by."""
+    """List alerts, check their rules, test routes and retry messages."""
 
 
 @alerts.command("list")
 @click.pass_obj
 def list_(home: Home) -> None:
-    """List the alerts that fire now."""
+    """List the alerts that are firing."""
     from riskmodel.events import manifest
     from service.alerts import lifecycle, wording
     from service.snapshots import snapshot_view
@@ -33,7 +33,7 @@ def list_(home: Home) -> None:
     with store.reading() as connection:
         served = snapshot_view.in_service(connection, settings, simulated=simulated, now=_now())
         if served is None:
-            raise BadInput(f"there is no snapshot of the region of {settings.region} yet: run vigie recompute")
+            raise BadInput(f"there is no snapshot of the region {settings.region} yet; run `vigie recompute` first")
         firing = lifecycle.firing(connection, settings.region, simulated)
     click.echo(f"{'SIMULATED. ' if simulated else ''}Data as of {served.document['data_as_of']}, {served.status}.")
     for alert in firing:
@@ -43,32 +43,42 @@ def list_(home: Home) -> None:
             f"since {alert['since']}"
         )
     if not firing:
-        click.echo("no alert fires")
+        click.echo("no alert is firing")
 
 
 @alerts.command()
-@click.option("--toml", is_flag=True, help="Print the file itself: a start for one of your own.")
+@click.pass_obj
+def init(home: Home) -> None:
+    """Write the shipped rules to the home, as a file to edit."""
+    from service.alerts import rules
+
+    rules.write_shipped(home)
+    click.echo(f"wrote {home.alert_rules}")
+    click.echo(f"The home is {home.root}. To use another one, set VIGIE_HOME or pass --home.")
+    click.echo("Next: edit the file and check it with `vigie alerts rules`. The next recompute uses it.")
+
+
+@alerts.command()
+@click.option("--toml", is_flag=True, help="Print the file itself.")
 @click.pass_obj
 def rules(home: Home, toml: bool) -> None:
     """Check the alert rules in force and print them."""
-    from service import settings
     from service.alerts import rules as alert_rules
+    from service.settings import load
 
-    text, where = alert_rules.source(home)
-    in_force = alert_rules.parse(text, where)
+    text, file = alert_rules.read_file(home)
+    in_force = alert_rules.parse(text, file)
     if toml:
         click.echo(text, nl=False)
         return
-    routes = settings.load(home).routes
-    click.echo(f"{where}: {len(in_force)} rules")
+    routes = load(home).routes
+    click.echo(f"{file}: {len(in_force)} rules")
     for rule in in_force:
-        unset = (
-            "" if rule.route is None or rule.route in routes else " (NOT SET: no route of this name in the settings)"
-        )
+        missing = "" if rule.route is None or rule.route in routes else " (NOT SET: the settings have no such route)"
         click.echo(
             f"{rule.name}: {rule.severity}; {rule.metric} fires at {rule.fire_at:g} for {rule.for_origins} origin(s), "
-            f"clears below {rule.clear_at:g}; {' '.join(rule.countries or ['the region'])}; "
-            f"route {rule.route or 'none: page and API only'}{unset}"
+            f"clears below {rule.clear_at:g}; {' '.join(rule.countries or ['whole region'])}; "
+            f"route {rule.route or 'none: page and API only'}{missing}"
         )
 
 
@@ -76,32 +86,32 @@ def rules(home: Home, toml: bool) -> None:
 @click.argument("route")
 @click.pass_obj
 def test(home: Home, route: str) -> None:
-    """Send a message marked as a test by ROUTE, now."""
+    """Send a test message by ROUTE, once."""
     from service.alerts import outbox
 
     settings, store = _open(home)
     if route not in settings.routes:
         known = ", ".join(sorted(settings.routes)) or "none"
-        raise click.BadParameter(f"the settings have no route {route!r}; there are: {known}", param_hint="ROUTE")
-    outcome = outbox.send_test(store, settings, route, _now)
-    if outcome.error is not None:
-        raise SourceUnavailable(f"route {route!r}: {outcome.error}")
-    click.echo(f"route {route!r} took the test")
+        raise click.BadParameter(f"the settings have no route {route!r}; they have: {known}", param_hint="ROUTE")
+    result = outbox.send_test(store, settings, route, _now)
+    if result.error is not None:
+        raise SourceUnavailable(f"route {route!r}: {result.error}")
+    click.echo(f"route {route!r} accepted the test message")
 
 
 @alerts.command()
-@click.option("--retry", metavar="ID", multiple=True, help="Make this message due again at once.")
-@click.option("--dismiss", metavar="ID", multiple=True, help="Give this message up for good, and say no more of it.")
+@click.option("--retry", metavar="ID", multiple=True, help="Send this message again. Can be repeated.")
+@click.option("--dismiss", metavar="ID", multiple=True, help="Give this message up and hide it. Can be repeated.")
 @click.pass_obj
 def undelivered(home: Home, retry: tuple[str, ...], dismiss: tuple[str, ...]) -> None:
-    """List the messages that did not get through, and settle them."""
+    """List failed messages; retry or dismiss them."""
     from service.alerts import outbox
 
     _, store = _open(home)
     with store.reading() as connection:
         known = {message["id"] for message in outbox.undelivered(connection)}
     if unknown := [delivery_id for delivery_id in (*retry, *dismiss) if delivery_id not in known]:
-        raise click.UsageError(f"{unknown[0]!r} is not the id of an undelivered message")
+        raise click.UsageError(f"there is no undelivered message {unknown[0]!r}; `vigie alerts undelivered` lists them")
     outbox.retry(store, retry, _now())
     outbox.dismiss(store, dismiss)
     with store.reading() as connection:
@@ -112,35 +122,32 @@ def undelivered(home: Home, retry: tuple[str, ...], dismiss: tuple[str, ...]) ->
             f"{errors[message['id']]}; {message['headline']['en']}"
         )
     if not messages:
-        click.echo("no message is undelivered")
+        click.echo("all messages are delivered or dismissed")
 
 
 @alerts.command()
 @click.pass_obj
 def deliver(home: Home) -> None:
-    """Send the messages that are due, once; asked to stop, end with the message under way."""
+    """Send the messages that are due, once."""
     from service import logs
     from service.alerts import outbox
     from service.jobs import processes
 
+    # On SIGTERM the message under way is finished: a cut connection would leave open whether it was received.
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     processes.end_with_parent()
     settings, store = _open(home)
     logs.start(settings.log_format)
     counts = outbox.deliver_due(store, settings, _now, ended=ended.is_set)
-    click.echo(", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) or "nothing was due")
-
-
-commands = [alerts]
+    click.echo(", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no message was due")
 
 
 def _open(home: Home) -> "tuple[Settings, Store]":
     from service.settings import load
     from service.store.database import Store
 
-    settings = load(home)
-    return settings, Store.of(home)
+    return load(home), Store.of(home)
 
 
 def _now() -> datetime:

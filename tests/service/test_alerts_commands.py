@@ -1,4 +1,4 @@
-"""`vigie alerts …` as an operator meets it: words and exit codes."""
+"""Output and exit codes of `vigie alerts …`."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -25,67 +25,98 @@ def set_route(home: Home, url: str) -> Settings:
     return load(home)
 
 
-def test_a_test_that_is_taken(home: Home, vigie: Vigie) -> None:
+def test_a_test_message_that_is_accepted(home: Home, vigie: Vigie) -> None:
     with HookReceiver().listening() as receiver:
         set_route(home, receiver.url("/token-in-path"))
-        said = vigie("alerts", "test", "duty")
-    assert (said.code, said.out) == (0, "route 'duty' took the test\n")
+        result = vigie("alerts", "test", "duty")
+    assert (result.code, result.out) == (0, "route 'duty' accepted the test message\n")
     ((_, payload),) = receiver.taken
     assert payload["type"] == "alert.test"
 
 
-def test_a_test_that_is_not_taken_leaves_with_4(home: Home, vigie: Vigie) -> None:
+def test_a_test_message_that_is_refused_ends_with_exit_code_4(home: Home, vigie: Vigie) -> None:
     with HookReceiver(500).listening() as receiver:
         set_route(home, receiver.url("/token-in-path"))
-        said = vigie("alerts", "test", "duty")
-    assert (said.code, said.out) == (4, "")
-    assert "route 'duty': the receiver answered 500" in said.err
-    assert "token-in-path" not in said.err
+        result = vigie("alerts", "test", "duty")
+    assert (result.code, result.out) == (4, "")
+    assert "route 'duty': the receiver answered 500" in result.err
+    assert "token-in-path" not in result.err
 
 
-def test_an_unknown_route_is_wrong_use_and_the_known_ones_are_named(home: Home, vigie: Vigie) -> None:
+def test_an_unknown_route_is_a_usage_error_that_names_the_known_ones(home: Home, vigie: Vigie) -> None:
     set_route(home, "http://127.0.0.1:9/")
-    said = vigie("alerts", "test", "dutty")
-    assert said.code == 2
-    assert "no route 'dutty'; there are: duty" in said.err
+    result = vigie("alerts", "test", "dutty")
+    assert result.code == 2
+    assert "no route 'dutty'; they have: duty" in result.err
 
 
 def test_the_rules_in_force_are_printed(home: Home, vigie: Vigie) -> None:
-    said = vigie("alerts", "rules")
-    assert said.code == 0
-    assert "escalation: severe; escalation_probability fires at 0.5 for 1 origin(s), clears below 0.4" in said.out
-    said = vigie("alerts", "rules", "--toml")
-    assert said.out == reference.text(rules.SHIPPED)
+    result = vigie("alerts", "rules")
+    assert result.code == 0
+    assert "escalation: severe; escalation_probability fires at 0.5 for 1 origin(s), clears below 0.4" in result.out
+    result = vigie("alerts", "rules", "--toml")
+    assert result.out == reference.text(rules.SHIPPED)
 
 
-def test_a_rule_whose_route_is_not_set_is_pointed_out(home: Home, vigie: Vigie) -> None:
+def test_a_rule_whose_route_is_not_set_is_marked(home: Home, vigie: Vigie) -> None:
     home.root.mkdir(parents=True)
     home.alert_rules.write_text(
         reference.text(rules.SHIPPED).replace('severity = "severe"', 'severity = "severe"\nroute = "dutty"'),
         encoding="utf-8",
     )
-    said = vigie("alerts", "rules")
-    assert said.code == 0
-    assert "route dutty (NOT SET" in said.out
+    result = vigie("alerts", "rules")
+    assert result.code == 0
+    assert "route dutty (NOT SET" in result.out
 
 
-def test_a_wrong_rule_leaves_with_3_and_is_named(home: Home, vigie: Vigie) -> None:
+def test_a_broken_rule_ends_with_exit_code_3(home: Home, vigie: Vigie) -> None:
     home.root.mkdir(parents=True)
     home.alert_rules.write_text(
         reference.text(rules.SHIPPED).replace("clear_at = 65", "clear_at = 75"), encoding="utf-8"
     )
-    said = vigie("alerts", "rules")
-    assert said.code == 3
-    assert "rule 'very-high-risk': clear_at: an alert must not clear above the value it fires at" in said.err
+    result = vigie("alerts", "rules")
+    assert result.code == 3
+    assert "rule 'very-high-risk': clear_at: must not be above fire_at" in result.err
 
 
-def test_an_empty_home_has_no_snapshot_to_speak_of(home: Home, vigie: Vigie) -> None:
-    said = vigie("alerts", "list")
-    assert said.code == 3
-    assert "no snapshot" in said.err
+@pytest.mark.parametrize("text", ["", "[[rule]]\nname = 'a'\n", "[[rule\n"])
+def test_a_recompute_with_a_broken_rules_file_names_the_file_and_the_way_out(
+    home: Home, vigie: Vigie, text: str
+) -> None:
+    home.root.mkdir(parents=True)
+    home.alert_rules.write_text(text, encoding="utf-8")
+    result = vigie("recompute")
+    assert (result.code, result.out) == (3, "")
+    assert str(home.alert_rules) in result.err
+    assert "to use the rules that Vigie ships" in result.err
 
 
-def test_undelivered_messages_are_listed_and_settled(home: Home, vigie: Vigie) -> None:
+def test_init_writes_the_shipped_rules_and_says_what_to_do_next(home: Home, vigie: Vigie) -> None:
+    result = vigie("alerts", "init")
+    assert result.code == 0
+    assert home.alert_rules.read_text(encoding="utf-8") == reference.text(rules.SHIPPED)
+    assert str(home.alert_rules) in result.out
+    assert f"The home is {home.root}" in result.out
+    assert "vigie alerts rules" in result.out
+    assert vigie("alerts", "rules").code == 0
+
+
+def test_init_does_not_overwrite_rules(home: Home, vigie: Vigie) -> None:
+    home.root.mkdir(parents=True)
+    home.alert_rules.write_text("rule = []\n", encoding="utf-8")
+    result = vigie("alerts", "init")
+    assert (result.code, result.out) == (3, "")
+    assert "exists already" in result.err
+    assert home.alert_rules.read_text(encoding="utf-8") == "rule = []\n"
+
+
+def test_listing_alerts_of_an_empty_home_fails(home: Home, vigie: Vigie) -> None:
+    result = vigie("alerts", "list")
+    assert result.code == 3
+    assert "no snapshot" in result.err
+
+
+def test_undelivered_messages_are_listed_and_dismissed(home: Home, vigie: Vigie) -> None:
     settings = set_route(home, "http://127.0.0.1:9/")
     store = Store.of(home)
     with store.writing() as connection:
@@ -95,13 +126,13 @@ def test_undelivered_messages_are_listed_and_settled(home: Home, vigie: Vigie) -
             for route in ("duty", "dutty")
         ]
     outbox.deliver_due(store, settings, lambda: datetime.now(UTC))
-    said = vigie("alerts", "undelivered")
-    assert said.code == 0
-    assert f"{ids[0]} waiting after 1 attempt(s) by 'duty': ConnectError" in said.out
-    assert f"{ids[1]} waiting after 0 attempt(s) by 'dutty': {outbox.NO_ROUTE}; ALERT – Mali" in said.out
+    result = vigie("alerts", "undelivered")
+    assert result.code == 0
+    assert f"{ids[0]} waiting after 1 attempt(s) by 'duty': ConnectError" in result.out
+    assert f"{ids[1]} waiting after 0 attempt(s) by 'dutty': {outbox.NO_ROUTE}; ALERT – Mali" in result.out
     assert vigie("alerts", "undelivered", "--dismiss", "msg_unknown").code == 2
-    said = vigie("alerts", "undelivered", "--dismiss", ids[0], "--dismiss", ids[1])
-    assert said.out == "no message is undelivered\n"
+    result = vigie("alerts", "undelivered", "--dismiss", ids[0], "--dismiss", ids[1])
+    assert result.out == "all messages are delivered or dismissed\n"
 
 
 @pytest.mark.parametrize("simulated", [True, False])
@@ -121,9 +152,9 @@ def test_the_alerts_of_the_realm_in_service_are_listed(home: Home, vigie: Vigie,
             causes=["new_month"],
             first=True,
         )
-    said = vigie("alerts", "list")
-    assert said.code == 0
-    first, *alerts = said.out.splitlines()
+    result = vigie("alerts", "list")
+    assert result.code == 0
+    first, *alerts = result.out.splitlines()
     assert first.startswith("SIMULATED. Data as of 2022-12-31" if simulated else "Data as of 2022-12-31")
     assert [alert.split()[:2] for alert in alerts] == [["warning", "BFA"], ["warning", "MLI"]]
     assert "risk_score 86.2, since " in alerts[0]

@@ -1,4 +1,4 @@
-"""Alert rules: what ships, and what a person may get wrong in a file of their own."""
+"""Alert rules: the shipped file, and the errors in a file of an operator."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from riskmodel import reference
-from riskmodel.errors import BadInput
+from riskmodel.errors import BadInput, Refused
 from riskmodel.home import Home
 from service.alerts import rules
 from service.settings import DEFAULT_BANDS, load
@@ -25,14 +25,14 @@ route = "duty"
 """
 
 
-def test_a_home_without_rules_has_those_that_ship(tmp_path: Path) -> None:
+def test_a_home_without_rules_uses_the_shipped_ones(tmp_path: Path) -> None:
     shipped = {rule.name: rule for rule in rules.load(Home(tmp_path))}
     assert {rule.metric for rule in shipped.values()} == {"escalation_probability", "risk_score", "data_age_days"}
     assert shipped["very-high-risk"].fire_at == DEFAULT_BANDS["very high"]
-    assert all(rule.route is None for rule in shipped.values()), "a fresh home has no routes to send by"
+    assert all(rule.route is None for rule in shipped.values()), "a new home has no routes"
 
 
-def test_the_rules_of_a_home_take_the_place_of_those_that_ship(tmp_path: Path) -> None:
+def test_the_rules_of_a_home_replace_the_shipped_ones(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.alert_rules.write_text(GOOD, encoding="utf-8")
     (rule,) = rules.load(home)
@@ -40,8 +40,8 @@ def test_the_rules_of_a_home_take_the_place_of_those_that_ship(tmp_path: Path) -
     assert (rule.countries, rule.severity, rule.route) == (("MLI", "BFA"), "severe", "duty")
 
 
-def test_a_home_may_want_no_alerts() -> None:
-    assert rules.parse("rule = []", "here") == ()
+def test_an_empty_list_means_no_rules() -> None:
+    assert rules.parse("rule = []", "rules.toml") == ()
 
 
 @pytest.mark.parametrize(
@@ -67,44 +67,56 @@ def test_a_home_may_want_no_alerts() -> None:
         ('name = "escalation"', 'name = "Escalation!"', "name"),
     ],
 )
-def test_a_wrong_value_is_named_by_file_rule_and_key(old: str, new: str, key: str) -> None:
+def test_an_error_names_file_line_rule_and_key(old: str, new: str, key: str) -> None:
     assert old in GOOD
-    with pytest.raises(BadInput) as wrong:
-        rules.parse(GOOD.replace(old, new, 1), "my/alert_rules.toml")
-    said = str(wrong.value)
-    named = "Escalation!" if key == "name" else "escalation"
-    assert said.startswith(f"my/alert_rules.toml: rule '{named}': ")
-    assert f"{key}: " in said
+    text = GOOD.replace("escalation", "other", 1) + GOOD.replace(old, new, 1)
+    with pytest.raises(BadInput) as failure:
+        rules.parse(text, "my/alert_rules.toml")
+    name = "Escalation!" if key == "name" else "escalation"
+    line = re.match(rf"my/alert_rules\.toml, line (\d+): rule '{name}': {re.escape(key)}: ", str(failure.value))
+    assert line, str(failure.value)
+    written = text.splitlines()[int(line[1]) - 1]
+    assert written.startswith((key.partition(".")[0], "[[rule]]" if not new else key.partition(".")[0]))
+    assert int(line[1]) > 10, "the first rule is correct"
+    assert "vigie alerts rules" in str(failure.value), "it names a way out"
 
 
 @pytest.mark.parametrize(
-    ("text", "rule"),
+    ("text", "error"),
     [
-        ("[[rule]\n", "not TOML"),
-        ("", "no rules"),
-        ("rule = 3", "no rules"),
-        ("[[rules]]\nname = 'a'", "unknown key 'rules'"),
-        ("[[rule]]\nmetric = 'risk_score'", "rule number 1: name"),
-        (GOOD + GOOD, "stands twice"),
-        ("rule = [1]", "rule number 1"),
+        ("[[rule]\n", r"rules\.toml: not valid TOML: .*at line 1, column 7"),
+        ("", r"rules\.toml: there are no \[\[rule\]\] tables in it. Write `rule = \[\]`"),
+        ("# nothing\n", "there are no"),
+        ("rule = 3", "there are no"),
+        ("\n[[rules]]\nname = 'a'", r"rules\.toml, line 2: unknown key 'rules'"),
+        ("[[rule]]\nmetric = 'risk_score'", "line 1: rule number 1: name: is missing"),
+        (GOOD.replace("severity", "severty"), r"line 10: rule 'escalation': .*unknown key \(did you mean severity\?\)"),
+        (GOOD + GOOD, "line 14: rule 'escalation': name: another rule has this name"),
+        ("rule = [1]", "line 1: rule number 1"),
     ],
 )
-def test_a_wrong_file_is_told(text: str, rule: str) -> None:
-    with pytest.raises(BadInput, match=rule):
-        rules.parse(text, "here")
+def test_a_broken_file_is_refused_with_the_way_out(text: str, error: str) -> None:
+    with pytest.raises(BadInput, match=error) as failure:
+        rules.parse(text, "rules.toml")
+    assert "move" in str(failure.value)
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.alert_rules.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(BadInput, match=r"alert_rules\.toml: cannot be read"):
+    with pytest.raises(BadInput, match=r"alert_rules\.toml: cannot be read: it is not UTF-8 text"):
         rules.load(home)
 
 
-def test_what_ships_can_be_a_start_for_a_file_of_ones_own(tmp_path: Path) -> None:
-    home = Home(tmp_path)
-    home.alert_rules.write_text(reference.text(rules.SHIPPED), encoding="utf-8")
+def test_the_written_file_has_the_shipped_rules_and_is_never_overwritten(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    rules.write_shipped(home)
+    assert home.alert_rules.read_text(encoding="utf-8") == reference.text(rules.SHIPPED)
     assert rules.load(home) == rules.parse(reference.text(rules.SHIPPED), "shipped")
+    home.alert_rules.write_text(GOOD, encoding="utf-8")
+    with pytest.raises(Refused, match="exists already"):
+        rules.write_shipped(home)
+    assert home.alert_rules.read_text(encoding="utf-8") == GOOD
 
 
 def test_the_examples_in_the_guide_are_right(tmp_path: Path) -> None:
