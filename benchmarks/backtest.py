@@ -41,8 +41,8 @@ from riskmodel.forecasting.pool import served
 from riskmodel.home import Home
 from riskmodel.outcomes import CountryMonths
 from training import fit
-from training.backtest_runner import Trial, inputs_of, panel_of
-from training.windows import challenges
+from training.backtest_runner import Backtest, build_inputs, build_panel
+from training.windows import challenge_windows
 from training.workers import Workers
 
 TABLE = Path(os.environ.get("VIGIE_SHARED", "../shared")) / "data" / "monthly_state_based_1989_2022.csv.gz"
@@ -112,11 +112,11 @@ def measured(what: str, home: Home, windows: int) -> dict[str, float]:
         return forest_alone(view) | {"peak": peak()}
     began, worked = time.perf_counter(), time.process_time()
     if what == "model":
-        panel = panel_of(view, history(view), OUTCOME)
+        panel = build_panel(view, history(view), OUTCOME)
         served(SEED).fit(panel, panel.months[-1]).forecast(panel, panel.months[-1])
     elif what == "train":
         trained = train(view)
-        trained.model.forecast(panel_of(view, history(view), OUTCOME), history(view).months[-1])
+        trained.model.forecast(build_panel(view, history(view), OUTCOME), history(view).months[-1])
     else:
         tried(view, home, what, windows)
     return {"seconds": time.perf_counter() - began, "cpu": time.process_time() - worked, "peak": peak()}
@@ -131,7 +131,7 @@ def history(view: View) -> CountryMonths:
 def tried(view: View, home: Home, way: str, windows: int) -> None:
     """A back-test of the latest years; each way has a home of its own for its results."""
     last = int(str(view.outcomes().months[-1])[:4])
-    trial, asked = Trial(view, OUTCOME, served(SEED), SEED), challenges(f"{last - windows + 1}:{last}")
+    trial, asked = Backtest(view, OUTCOME, served(SEED), SEED), challenge_windows(f"{last - windows + 1}:{last}")
     workers = next(workers for name, workers in WAYS.values() if name == way)
     place = Home(home.root / way)
     if way == "one":
@@ -141,10 +141,10 @@ def tried(view: View, home: Home, way: str, windows: int) -> None:
         trial.run(place, asked, workers)
 
 
-def train(view: View) -> fit.Trained:
+def train(view: View) -> fit.FittedModel:
     """What `vigie train` makes of the last month of the archive: model, scores, and who speaks of escalation."""
     observed = history(view)
-    return fit.train(
+    return fit.fit_model(
         observed,
         OUTCOME,
         observed.months[-1],
@@ -152,13 +152,13 @@ def train(view: View) -> fit.Trained:
         data_digest=view.digest,
         simulated=view.simulated,
         trained_at="",
-        inputs=inputs_of(view, observed, OUTCOME),
+        inputs=build_inputs(view, observed, OUTCOME),
     )
 
 
 def forest_alone(view: View) -> dict[str, float]:
     """The same two of scikit-learn's forest with the settings of ours, on the rows that ours learns from [s]."""
-    panel, ours = panel_of(view, history(view), OUTCOME), Forest()
+    panel, ours = build_panel(view, history(view), OUTCOME), Forest()
     paths = followed(panel.deaths)
     rows = panel.values[:, : paths.shape[1]]
     known = ~np.isnan(paths).any(axis=-1) & (np.arange(paths.shape[1]) >= NEEDED - 1)
@@ -180,7 +180,7 @@ def from_a_bundle(view: View, home: Home) -> dict[str, float]:
     models = home.root / "models of the benchmark"
     model, escalation, provenance = train(view)
     loaded = bundle.load(models / bundle.save(model, provenance, models, escalation)).model
-    panel = panel_of(view, history(view), OUTCOME).only(geography.region(FOCUS).members)
+    panel = build_panel(view, history(view), OUTCOME).only(geography.region(FOCUS).members)
     return {
         "seconds": shortest(lambda: loaded.forecast(panel, panel.months[-1])),
         "reference": shortest(lambda: Conflictology().forecast(panel, panel.months[-1])),

@@ -1,1 +1,1 @@
-"""Offline work on the domain: windows, back-tests, fitting. It knows nothing of the service."""
+"""Offline work on models: back-tests, fitting, the gate, model cards. It does not know the service."""

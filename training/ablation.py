@@ -1,4 +1,4 @@
-"""Models that are kept from some families of indicators, to tell what these are worth to them."""
+"""Hide families of indicators from a model, to measure what they are worth to it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,34 +13,34 @@ from riskmodel.months import Month
 
 
 @dataclass(frozen=True)
-class Without:
-    """A component in a trial that hides some families from all that learns in it: see `visible`."""
+class WithoutFamilies:
+    """A model that must not see some families of indicators. The back-test hides them by `mask_families`."""
 
-    component: Component
+    model: Component
     families: tuple[str, ...]
 
     @property
     def name(self) -> str:
-        """The component's own, with what it does without."""
-        return f"{self.component.name}-without-{'-'.join(self.families)}"
+        """The model's name and the families that it does without."""
+        return f"{self.model.name}-without-{'-'.join(self.families)}"
 
     def fit(self, panel: Panel, origin: Month) -> Self:
-        """Fit the component."""
-        return replace(self, component=self.component.fit(panel, origin))
+        """Fit the model."""
+        return replace(self, model=self.model.fit(panel, origin))
 
     def forecast(self, panel: Panel, origin: Month) -> Forecast:
-        """What the component says."""
-        return self.component.forecast(panel, origin)
+        """Return the model's forecast."""
+        return self.model.forecast(panel, origin)
 
 
-def without(model: Component, families: Sequence[str]) -> Component:
-    """The model itself where no family is named."""
-    return Without(model, tuple(sorted(set(families)))) if families else model
+def without_families(model: Component, families: Sequence[str]) -> Component:
+    """Return the model without some families, or the model itself if there are none."""
+    return WithoutFamilies(model, tuple(sorted(set(families)))) if families else model
 
 
-def visible(panel: Panel, model: Component) -> Panel:
-    """What a model may see of a panel: every indicator of the families it does without is unknown."""
-    if not isinstance(model, Without):
+def mask_families(panel: Panel, model: Component) -> Panel:
+    """Return the panel with NaN for all indicators that the model must not see."""
+    if not isinstance(model, WithoutFamilies):
         return panel
     hidden = [i.name for family in FAMILIES if family.name in model.families for i in family.indicators]
     return replace(panel, values=np.where(np.isin(panel.names, hidden), np.float32(np.nan), panel.values))

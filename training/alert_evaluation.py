@@ -1,6 +1,6 @@
-"""The alerts of escalation that a probability would have raised: how many, how many of them right, how early.
+"""Evaluate the escalation alerts that a probability would have raised: how many, how many right, how early.
 
-A threshold sees earlier windows only. It knows numbers only: no model, no files and no terminal.
+The threshold of a window is fixed on earlier windows only. This module knows no model, no file and no terminal.
 """
 
 from dataclasses import dataclass
@@ -9,161 +9,180 @@ import numpy as np
 from numpy.typing import NDArray
 
 from riskmodel import scoring, targets
-from training.results import ESCALATION, ONSET, WHEN, Cells, Judged
+from training.results import ESCALATION, MONTHS_TO_ESCALATION, ONSET, PROBABILITY_OF, BacktestResult, Floats
+from training.windows import MONTHS_PER_YEAR
 
-RATE = 1.0
-"""How many alerts a country may have in a year, in the windows that a threshold is fixed on."""
-EARLIER = 3
-"""The fewest windows that a threshold is fixed on."""
-STANDS = targets.HORIZON
-"""How long an alert stands [months]: those it speaks of, in which the country has no second one."""
-YEAR = 12  # [months]
+MAX_ALERTS_PER_YEAR = 1.0
+"""The most alerts per country-year that a threshold may raise in the windows it is fixed on."""
+MIN_EARLIER_WINDOWS = 3
+"""A threshold is fixed on at least this many windows."""
+ALERT_MONTHS = targets.HORIZON
+"""How long an alert lasts [months]: as long as the period it warns of. A country has one alert at a time."""
+ONSET_LEAD = MONTHS_PER_YEAR
+"""The lead at which onsets are observed [months]."""
 
 
 @dataclass(frozen=True)
-class Alerts:
-    """What became of a component's alerts, summed by what a bootstrap draws.
+class AlertEvaluation:
+    """A forecaster's alerts and the episodes they should catch, summed by bootstrap unit.
 
-    An *episode* is an unbroken run of origins within whose next three months an escalation came. An alert is right if
-    it was raised at an origin of an episode, which is then caught; its lead is the months from the first such alert to
-    the month in which the escalation was reached. Episodes that begin in a quiet country are onsets. `thresholds` is
-    of shape (window,), infinite where nothing could be alerted on; the others of shape (unit,), `leads` of
-    (unit, STANDS + 1): caught episodes by their lead.
+    An *episode* is an unbroken run of origins that each have an escalation in their next three months. An alert raised
+    within an episode is right, and the episode is then caught. The lead of a caught episode is counted in months, from
+    its first alert until the escalation is reached. An onset is an episode that begins in a quiet country.
+
+    `thresholds` has shape (window,) and is infinite where no threshold keeps to the limit. `leads` has shape
+    (unit, ALERT_MONTHS + 1) and counts caught episodes by their lead. All others have shape (unit,).
     """
 
-    thresholds: Cells
-    years: Cells
-    alerts: Cells
-    right: Cells
-    episodes: Cells
-    caught: Cells
-    onsets: Cells
-    onsets_caught: Cells
-    leads: Cells
+    thresholds: Floats
+    years: Floats
+    alerts: Floats
+    right_alerts: Floats
+    episodes: Floats
+    caught: Floats
+    onsets: Floats
+    onsets_caught: Floats
+    leads: Floats
 
-    def precision(self, times: NDArray[np.int64]) -> Cells:
-        """The share of alerts that were right, in each resample."""
-        return scoring.ratio(self.right, self.alerts, times)
+    def precision(self, counts: NDArray[np.int64]) -> Floats:
+        """Return the share of alerts that were right, in each resample."""
+        return scoring.ratio(self.right_alerts, self.alerts, counts)
 
-    def recall(self, times: NDArray[np.int64]) -> Cells:
-        """The share of episodes that were caught, in each resample."""
-        return scoring.ratio(self.caught, self.episodes, times)
+    def recall(self, counts: NDArray[np.int64]) -> Floats:
+        """Return the share of episodes that were caught, in each resample."""
+        return scoring.ratio(self.caught, self.episodes, counts)
 
-    def a_year(self, times: NDArray[np.int64]) -> Cells:
-        """Alerts per country-year, in each resample."""
-        return scoring.ratio(self.alerts, self.years, times)
+    def alerts_per_year(self, counts: NDArray[np.int64]) -> Floats:
+        """Return the alerts per country-year, in each resample."""
+        return scoring.ratio(self.alerts, self.years, counts)
 
     @property
-    def lead(self) -> float:
-        """The median lead of the episodes that were caught [months]; NaN where none was."""
-        leads = np.repeat(np.arange(STANDS + 1), self.leads.sum(axis=0).astype(int))
+    def median_lead(self) -> float:
+        """The median lead of the caught episodes [months]; NaN where none was caught."""
+        leads = np.repeat(np.arange(ALERT_MONTHS + 1), self.leads.sum(axis=0).astype(int))
         return float(np.median(leads)) if leads.size else float("nan")
 
 
-def tally(judged: Judged, name: str) -> Alerts:
-    """A component's alerts in the windows that have `EARLIER` windows before them, of which there must be one.
+def evaluate_alerts(result: BacktestResult, forecaster: str) -> AlertEvaluation:
+    """Evaluate a forecaster's alerts in all windows that have `MIN_EARLIER_WINDOWS` windows before them.
 
-    Each window's threshold is the lowest that raised no more than `RATE` alerts per country-year in those before it.
+    The result must have at least one such window. Each window's threshold is the lowest that raised no more than
+    `MAX_ALERTS_PER_YEAR` alerts per country-year in the windows before it.
     """
-    component, at = judged.component(name), judged.leads == targets.HORIZON
-    said = (judged.cells[ESCALATION][component], judged.came[ESCALATION], judged.came[WHEN])
-    chance, came, when = (_in_a_row(judged, cells[..., at]) for cells in said)
-    chance[np.isnan(came)] = np.nan
-    quiet = _in_a_row(judged, ~np.isnan(judged.came[ONSET][..., judged.leads == YEAR]), fill=0.0) > 0
-    window = _window_of_each_month(judged)
-    thresholds = np.full(len(judged.windows), np.inf)
-    for place in range(EARLIER, len(judged.windows)):
-        before = (window >= 0) & (window < place)
-        thresholds[place] = threshold(np.where(before, chance, np.nan))
-    alerts = raised(chance, np.where(window >= 0, thresholds[window], np.inf)) & (window >= EARLIER)
-    inside = np.where(window >= EARLIER, came, 0.0) > 0
-    first = inside & ~np.pad(inside, ((0, 0), (1, 0)))[:, :-1]
-    episode = np.where(inside, first.cumsum(axis=1), 0)
-    right = alerts & inside
-    earliest = right & _first_of_its_episode(right, episode)
+    at_horizon = result.leads == targets.HORIZON
+    probability, escalation, months_to = (
+        _by_month(result, values[..., at_horizon])
+        for values in (
+            result.scores[PROBABILITY_OF[ESCALATION]][result.index_of(forecaster)],
+            result.observed[ESCALATION],
+            result.observed[MONTHS_TO_ESCALATION],
+        )
+    )
+    probability[np.isnan(escalation)] = np.nan
+    # Onsets are observed in quiet countries only: a value there means that the country is quiet.
+    has_onset = ~np.isnan(result.observed[ONSET][..., result.leads == ONSET_LEAD])
+    quiet = _by_month(result, has_onset, fill=0.0) > 0
+    window_of = _window_of_month(result)
+    thresholds = np.full(len(result.windows), np.inf)
+    for window in range(MIN_EARLIER_WINDOWS, len(result.windows)):
+        earlier = (window_of >= 0) & (window_of < window)
+        thresholds[window] = lowest_threshold(np.where(earlier, probability, np.nan))
+    evaluated = window_of >= MIN_EARLIER_WINDOWS
+    alerts = raise_alerts(probability, np.where(window_of >= 0, thresholds[window_of], np.inf)) & evaluated
+    in_episode = np.where(evaluated, escalation, 0.0) > 0
+    starts = in_episode & ~np.pad(in_episode, ((0, 0), (1, 0)))[:, :-1]
+    episode = np.where(in_episode, starts.cumsum(axis=1), 0)
+    right = alerts & in_episode
+    first_right = right & _first_of_episode(right, episode)
+    began_quiet = _value_at_start(quiet, starts, episode)
 
-    def counted(what: NDArray[np.bool_]) -> Cells:
-        by_window = np.stack([what[:, window == w].sum(axis=1) for w in range(EARLIER, len(judged.windows))])
-        return np.asarray(judged.by_unit(by_window).sum(axis=1), dtype=np.float64)
+    def by_unit(flags: NDArray[np.bool_]) -> Floats:
+        """Count the flagged months by bootstrap unit."""
+        windows = range(MIN_EARLIER_WINDOWS, len(result.windows))
+        by_window = np.stack([flags[:, window_of == window].sum(axis=1) for window in windows])
+        return np.asarray(result.by_unit(by_window).sum(axis=1), dtype=np.float64)
 
-    began_quiet = _at_its_beginning(quiet, first, episode)
-    return Alerts(
-        thresholds=thresholds[EARLIER:],
-        years=counted(~np.isnan(chance)) / YEAR,
-        alerts=counted(alerts),
-        right=counted(right),
-        episodes=counted(first),
-        caught=counted(earliest),
-        onsets=counted(first & quiet),
-        onsets_caught=counted(earliest & began_quiet),
-        leads=np.stack([counted(earliest & (when == lead)) for lead in range(STANDS + 1)], axis=1),
+    return AlertEvaluation(
+        thresholds=thresholds[MIN_EARLIER_WINDOWS:],
+        years=by_unit(~np.isnan(probability)) / MONTHS_PER_YEAR,
+        alerts=by_unit(alerts),
+        right_alerts=by_unit(right),
+        episodes=by_unit(starts),
+        caught=by_unit(first_right),
+        onsets=by_unit(starts & quiet),
+        onsets_caught=by_unit(first_right & began_quiet),
+        leads=np.stack([by_unit(first_right & (months_to == lead)) for lead in range(ALERT_MONTHS + 1)], axis=1),
     )
 
 
-def threshold(chance: Cells) -> float:
-    """The lowest threshold that raises no more than `RATE` alerts per country-year; infinite where there is none.
+def lowest_threshold(probability: Floats) -> float:
+    """Return the lowest threshold within `MAX_ALERTS_PER_YEAR`, or infinity where there is none.
 
-    `chance` is of shape (country, month), NaN where nothing was said.
+    `probability` has shape (country, month), NaN where there is no forecast.
     """
-    allowed = RATE * np.isfinite(chance).sum() / YEAR
-    candidates = np.unique(chance[chance > 0])
+    allowed = MAX_ALERTS_PER_YEAR * np.isfinite(probability).sum() / MONTHS_PER_YEAR
+    candidates = np.unique(probability[probability > 0])
     low, high = 0, len(candidates)
-    while low < high:  # a lower threshold never raises fewer alerts
+    while low < high:  # bisection works because a lower threshold never raises fewer alerts
         middle = (low + high) // 2
-        if raised(chance, np.full(chance.shape[1], candidates[middle])).sum() <= allowed:
+        if raise_alerts(probability, np.full(probability.shape[1], candidates[middle])).sum() <= allowed:
             high = middle
         else:
             low = middle + 1
     return float(candidates[low]) if low < len(candidates) else float("inf")
 
 
-def raised(chance: Cells, thresholds: Cells) -> NDArray[np.bool_]:
-    """Where an alert is raised: the probability reaches the month's threshold, and none stands; (country, month)."""
-    alerts = np.zeros(chance.shape, dtype=bool)
-    standing = np.zeros(len(chance), dtype=np.intp)
-    for month in range(chance.shape[1]):
-        alerts[:, month] = (chance[:, month] >= thresholds[month]) & (standing == 0)
-        standing = np.where(alerts[:, month], STANDS - 1, np.maximum(standing - 1, 0))
+def raise_alerts(probability: Floats, thresholds: Floats) -> NDArray[np.bool_]:
+    """Return where an alert is raised, shape (country, month): the threshold is reached and no alert is active.
+
+    `probability` has shape (country, month), `thresholds` (month,).
+    """
+    alerts = np.zeros(probability.shape, dtype=bool)
+    months_left = np.zeros(len(probability), dtype=np.intp)
+    for month in range(probability.shape[1]):
+        alerts[:, month] = (probability[:, month] >= thresholds[month]) & (months_left == 0)
+        months_left = np.where(alerts[:, month], ALERT_MONTHS - 1, np.maximum(months_left - 1, 0))
     return alerts
 
 
-def _origins(judged: Judged) -> NDArray[np.int64]:
-    """The place of each origin in an unbroken row of months, window by window, shape (window, issue)."""
-    origins = np.stack([window.origins for window in judged.windows]).astype("datetime64[M]").astype(np.int64)
+def _month_indices(result: BacktestResult) -> NDArray[np.int64]:
+    """Return the index of each origin in months since the first origin, shape (window, issue)."""
+    origins = np.stack([window.origins for window in result.windows]).astype("datetime64[M]").astype(np.int64)
     return np.asarray(origins - origins.min())
 
 
-def _in_a_row(judged: Judged, cells: NDArray[np.generic], fill: float = np.nan) -> Cells:
-    """Cells of shape (window, country, issue) as (country, month); `fill` where no forecast was issued."""
-    places = _origins(judged)
-    row = np.full((len(judged.iso3), places.max() + 1), fill)
-    row[:, places.ravel()] = cells.transpose(1, 0, 2).reshape(len(judged.iso3), -1)
-    return row
+def _by_month(result: BacktestResult, values: NDArray[np.generic], fill: float = np.nan) -> Floats:
+    """Lay values of shape (window, country, issue) out as (country, month); `fill` in months without a forecast."""
+    indices = _month_indices(result)
+    by_month = np.full((len(result.iso3), indices.max() + 1), fill)
+    by_month[:, indices.ravel()] = values.transpose(1, 0, 2).reshape(len(result.iso3), -1)
+    return by_month
 
 
-def _window_of_each_month(judged: Judged) -> NDArray[np.intp]:
-    places = _origins(judged)
-    window = np.full(places.max() + 1, -1)
-    window[places.ravel()] = np.repeat(np.arange(len(places)), places.shape[1])
-    return window
+def _window_of_month(result: BacktestResult) -> NDArray[np.intp]:
+    """Return the index of the window of each month, shape (month,); −1 for a month that is in none."""
+    indices = _month_indices(result)
+    window_of = np.full(indices.max() + 1, -1)
+    window_of[indices.ravel()] = np.repeat(np.arange(len(indices)), indices.shape[1])
+    return window_of
 
 
-def _first_of_its_episode(right: NDArray[np.bool_], episode: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Of the right alerts of each episode, the first."""
-    earliest = np.zeros(right.shape, dtype=bool)
+def _first_of_episode(right: NDArray[np.bool_], episode: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Mark the first right alert of each episode."""
+    first = np.zeros(right.shape, dtype=bool)
     for country in range(len(right)):
         months = np.flatnonzero(right[country])
         _, places = np.unique(episode[country, months], return_index=True)
-        earliest[country, months[places]] = True
-    return earliest
+        first[country, months[places]] = True
+    return first
 
 
-def _at_its_beginning(
-    held: NDArray[np.bool_], first: NDArray[np.bool_], episode: NDArray[np.int64]
+def _value_at_start(
+    flags: NDArray[np.bool_], starts: NDArray[np.bool_], episode: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """For each month of an episode, whether something held when it began."""
-    began = np.zeros(held.shape, dtype=bool)
-    for country in range(len(held)):
-        starts = np.concatenate([[False], held[country, first[country]]])
-        began[country] = starts[episode[country]]
-    return began
+    """Give each month of an episode the flag of the episode's first month."""
+    at_start = np.zeros(flags.shape, dtype=bool)
+    for country in range(len(flags)):
+        by_episode = np.concatenate([[False], flags[country, starts[country]]])
+        at_start[country] = by_episode[episode[country]]
+    return at_start

@@ -1,7 +1,7 @@
-"""What a model would have said, window by window, judged beside the baselines by the same code.
+"""Back-test a model and the baselines: fit, forecast and score them in each window with the same code.
 
-Every component is fitted anew in each window on a panel that ends at its origin. Outcomes are the newest figures of the
-archive, not those known at the time. It knows no files and no terminal.
+Every forecaster is fitted again in each window, on a panel that ends at the window's origin. Outcomes are the newest
+figures of the archive, not those known at the origin. This module knows no file and no terminal.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,144 +25,174 @@ from riskmodel.forecasting.forecast import SERVED_LEADS, Forecast
 from riskmodel.forecasting.pool import SMOOTHER
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month
-from training.results import BATTLE, CAME, COVERAGES, ESCALATION, ONSET, SCORES, WHEN, Cells, Judged, losses, together
+from training.draw_scores import score_draws
+from training.results import (
+    BATTLE_MONTH,
+    COVERAGES,
+    DEATHS,
+    ESCALATION,
+    MONTHS_TO_ESCALATION,
+    OBSERVED_COLUMNS,
+    ONSET,
+    PROBABILITY_OF,
+    SCORE_COLUMNS,
+    BacktestResult,
+    Floats,
+    join_windows,
+)
 from training.windows import Window
 
 BASELINES: tuple[Component, ...] = (SMOOTHER, Conflictology(), History(), Last(), Zero())
 SERVED = "served"
-"""Of escalation only: whichever voice would be served beside the model."""
-ACTIVE = 12  # [months]
+"""The forecaster of escalation that the service would use. It forecasts nothing else."""
+ACTIVE_MONTHS = 12
+"""A country is active if it had a death in this many months up to the origin."""
 
 
 def run(
     panel: Panel,
     windows: Sequence[Window],
-    scope: Sequence[str],
+    iso3: Sequence[str],
     model: Component,
     *,
     baselines: Sequence[Component] = BASELINES,
-    issued: Callable[[Window, Forecast], None] = lambda window, forecast: None,
-) -> Judged:
-    """Fit, forecast and judge a model and the baselines in each window.
+    on_forecast: Callable[[Window, Forecast], None] = lambda window, forecast: None,
+) -> BacktestResult:
+    """Back-test a model and baselines over several windows.
 
-    Trained on all countries that the panel holds, judged on those of `scope`; `issued` is told each of the model's
-    forecasts. Raises BadInput where a window lies outside the data or nothing in it can be judged.
+    All are fitted on every country of the panel and scored on the countries `iso3`. `on_forecast` receives each
+    forecast of the model. Raises BadInput where a window lies outside of the data, or no deaths are known in it.
     """
     parts = []
     for window in windows:
-        judged, forecasts = judge(panel, window, model, baselines)
+        result, forecasts = run_window(panel, window, model, baselines)
         for forecast in forecasts:
-            issued(window, forecast)
-        parts.append(judged.only(scope))
-        if np.isnan(parts[-1].came["deaths"]).all():
-            raise BadInput(_nothing(panel, window))
-    return together(parts)
+            on_forecast(window, forecast)
+        parts.append(result.for_countries(iso3))
+        if not parts[-1].has_outcomes:
+            raise BadInput(_no_outcomes(panel, window))
+    return join_windows(parts)
 
 
-def judge(
+def run_window(
     panel: Panel, window: Window, model: Component, baselines: Sequence[Component] = BASELINES
-) -> tuple[Judged, list[Forecast]]:
-    """One window of a back-test over all countries of the panel, and what the model said in it, origin by origin.
+) -> tuple[BacktestResult, list[Forecast]]:
+    """Back-test one window over all countries of the panel; also return the model's forecasts by origin.
 
-    Where a window has several origins, the rule for escalation and the voice that would be served stand beside the
-    components. Raises BadInput as `run`.
+    A window with several origins has two more forecasters of escalation: the rule and the one that would be served.
+    Raises BadInput as `run` does.
     """
-    if window.origin < panel.months[0] or window.needed > panel.months[-1]:
+    if window.origin < panel.months[0] or window.last_month_needed > panel.months[-1]:
         raise BadInput(
-            f"the window {window.name} needs the months {window.origin} to {window.needed}; "
+            f"the window {window.name} needs the months {window.origin} to {window.last_month_needed}; "
             f"the archive holds {panel.months[0]} to {panel.months[-1]}"
         )
-    learned_from = panel.until(window.origin)
-    components = [component.fit(learned_from, window.origin) for component in (model, *baselines)]
-    escalation = Escalation().fit(learned_from, window.origin, model) if window.issues > 1 else None
-    said, came, forecasts = [], [], []
+    training_panel = panel.until(window.origin)
+    forecasters = [forecaster.fit(training_panel, window.origin) for forecaster in (model, *baselines)]
+    escalation = Escalation().fit(training_panel, window.origin, model) if window.issues > 1 else None
+    names = tuple(forecaster.name for forecaster in forecasters)
+    if escalation is not None:
+        names = (*names, RULE, SERVED)
+    scores_by_origin: list[list[dict[str, Floats]]] = []
+    observed_by_origin: list[dict[str, Floats]] = []
+    model_forecasts = []
     for origin in window.origins:
-        seen = panel.until(origin)
-        issued = [component.forecast(seen, origin) for component in components]
-        forecasts.append(issued[0])
-        came.append(_came(panel, origin, window))
-        active = np.nan_to_num(seen.history(origin, ACTIVE)).sum(axis=1) > 0
-        said.append([_said(forecast, seen, came[-1], active, window) for forecast in issued])
+        known_panel = panel.until(origin)
+        forecasts = [forecaster.forecast(known_panel, origin) for forecaster in forecasters]
+        model_forecasts.append(forecasts[0])
+        observed = _observe(panel, origin, window)
+        active = np.nan_to_num(known_panel.history(origin, ACTIVE_MONTHS)).sum(axis=1) > 0
+        scored = [_score_forecast(forecast, known_panel, observed, active, window) for forecast in forecasts]
         if escalation is not None:
-            chances = (
-                escalation_from_history(seen.history(origin, RULE_MONTHS)),
-                escalation.probabilities(seen, issued[0]).probability,
-            )
-            said[-1] += [_of_escalation(chance, window) for chance in chances]
-    names = tuple(component.name for component in components) + ((RULE, SERVED) if escalation is not None else ())
-    judged = Judged(
+            by_rule = escalation_from_history(known_panel.history(origin, RULE_MONTHS))
+            as_served = escalation.probabilities(known_panel, forecasts[0]).probability
+            scored += [_escalation_only(probability, window) for probability in (by_rule, as_served)]
+        observed_by_origin.append(observed)
+        scores_by_origin.append(scored)
+    result = BacktestResult(
         panel.outcome,
         (window,),
         panel.iso3,
         names,
-        {
-            score: np.stack([np.concatenate([at[c][score] for at in said], axis=1) for c in range(len(names))])[:, None]
-            for score in SCORES
+        scores={
+            column: np.stack(
+                [np.concatenate([scored[row][column] for scored in scores_by_origin], 1) for row in range(len(names))]
+            )[:, None]
+            for column in SCORE_COLUMNS
         },
-        {what: np.concatenate([at[what] for at in came], axis=1)[None] for what in CAME},
+        observed={
+            column: np.concatenate([observed[column] for observed in observed_by_origin], axis=1)[None]
+            for column in OBSERVED_COLUMNS
+        },
     )
-    if np.isnan(judged.cells["CRPS"][0]).all():
-        raise BadInput(_nothing(panel, window))
-    return judged, forecasts
+    if np.isnan(result.scores["crps"][0]).all():
+        raise BadInput(_no_outcomes(panel, window))
+    return result, model_forecasts
 
 
-def _nothing(panel: Panel, window: Window) -> str:
-    return f"nothing can be judged in the window {window.name}: no {panel.outcome} deaths are known in it"
+def _no_outcomes(panel: Panel, window: Window) -> str:
+    return f"the window {window.name} cannot be scored: no {panel.outcome} deaths are known in it"
 
 
-def _came(panel: Panel, origin: Month, window: Window) -> dict[str, Cells]:
-    """What came in the months of a forecast, each of shape (country, lead)."""
-    place, leads = panel.place(origin), window.last - window.first + 1
-    later = panel.deaths[:, place + 1 : place + 1 + window.last]
-    later = np.pad(later, ((0, 0), (0, window.last - later.shape[1])), constant_values=np.nan)
-    deaths = later[:, window.first - 1 :]
-    escalated, when, began = np.full((3, len(panel.iso3), leads), np.nan)
-    if window.first <= targets.HORIZON <= window.last:
-        near, limit = (
-            later[:, : targets.HORIZON].cumsum(axis=1),
-            targets.escalation_threshold(panel.history(origin, targets.HORIZON)),
-        )
-        reached = near >= limit[:, None]
-        escalated[:, targets.HORIZON - window.first] = _event(reached[:, -1], near[:, -1] + limit)
-        when[:, targets.HORIZON - window.first] = np.where(reached[:, -1], 1.0 + reached.argmax(axis=1), np.nan)
-    if window.last >= SERVED_LEADS:
+def _observe(panel: Panel, origin: Month, window: Window) -> dict[str, Floats]:
+    """Return what happened in the months of a forecast, each of shape (country, lead)."""
+    place, leads = panel.place(origin), window.last_lead - window.first_lead + 1
+    later = panel.deaths[:, place + 1 : place + 1 + window.last_lead]
+    later = np.pad(later, ((0, 0), (0, window.last_lead - later.shape[1])), constant_values=np.nan)
+    deaths = later[:, window.first_lead - 1 :]
+    escalation, months_to_escalation, onset = np.full((3, len(panel.iso3), leads), np.nan)
+    if window.first_lead <= targets.HORIZON <= window.last_lead:
+        column = targets.HORIZON - window.first_lead
+        cumulative = later[:, : targets.HORIZON].cumsum(axis=1)
+        limit = targets.escalation_threshold(panel.history(origin, targets.HORIZON))
+        reached = cumulative >= limit[:, None]
+        escalation[:, column] = _event(reached[:, -1], cumulative[:, -1] + limit)
+        months_to_escalation[:, column] = np.where(reached[:, -1], 1.0 + reached.argmax(axis=1), np.nan)
+    if window.last_lead >= SERVED_LEADS:
         year = later[:, :SERVED_LEADS]
         quiet = (panel.history(origin, targets.QUIET_MONTHS) < targets.BATTLE_DEATHS).all(axis=1)
         happened = _event((year >= targets.BATTLE_DEATHS).any(axis=1), year.sum(axis=1))
-        began[quiet, SERVED_LEADS - window.first] = happened[quiet]
-    battle = _event(deaths >= targets.BATTLE_DEATHS, deaths)
-    return {"deaths": deaths, BATTLE: battle, ESCALATION: escalated, ONSET: began, WHEN: when}
-
-
-def _event(came: Any, known: Cells) -> Cells:
-    return np.where(np.isnan(known), np.nan, came)
-
-
-def _said(
-    forecast: Forecast, seen: Panel, came: dict[str, Cells], active: NDArray[np.bool_], window: Window
-) -> dict[str, Cells]:
-    """Each score of a forecast, of shape (country, lead)."""
-    whole = forecast.draws.astype(np.float64)
-    found = losses(whole[:, window.first - 1 : window.last], came["deaths"])
-    for level in COVERAGES:
-        found[level][~active] = np.nan
-    escalating, starting = np.full((2, *came["deaths"].shape), np.nan)
-    if window.first <= targets.HORIZON <= window.last:
-        chance = escalation_from_draws(forecast.draws, seen.history(forecast.origin, targets.HORIZON))
-        escalating[:, targets.HORIZON - window.first] = chance
-    if window.last >= SERVED_LEADS:
-        year = whole[:, :SERVED_LEADS].max(axis=1)
-        reached = (year >= targets.BATTLE_DEATHS).mean(axis=-1)
-        starting[:, SERVED_LEADS - window.first] = np.where(np.isnan(year).any(axis=-1), np.nan, reached)
+        onset[quiet, SERVED_LEADS - window.first_lead] = happened[quiet]
     return {
-        **found,
-        ESCALATION: np.where(np.isnan(came[ESCALATION]), np.nan, escalating),
-        ONSET: np.where(np.isnan(came[ONSET]), np.nan, starting),
+        DEATHS: deaths,
+        BATTLE_MONTH: _event(deaths >= targets.BATTLE_DEATHS, deaths),
+        ESCALATION: escalation,
+        ONSET: onset,
+        MONTHS_TO_ESCALATION: months_to_escalation,
     }
 
 
-def _of_escalation(chance: Cells, window: Window) -> dict[str, Cells]:
-    """What says something of escalation and nothing else; `chance` is of shape (country,)."""
-    said = {score: np.full((len(chance), window.last - window.first + 1), np.nan) for score in SCORES}
-    said[ESCALATION][:, targets.HORIZON - window.first] = chance
-    return said
+def _event(happened: Any, deaths: Floats) -> Floats:
+    """Return 1 where an event happened and 0 where not, NaN where the deaths that decide it are NaN."""
+    return np.where(np.isnan(deaths), np.nan, happened)
+
+
+def _score_forecast(
+    forecast: Forecast, known_panel: Panel, observed: dict[str, Floats], active: NDArray[np.bool_], window: Window
+) -> dict[str, Floats]:
+    """Return each score of a forecast, of shape (country, lead)."""
+    draws = forecast.draws.astype(np.float64)
+    scored = score_draws(draws[:, window.first_lead - 1 : window.last_lead], observed[DEATHS])
+    for level in COVERAGES:
+        scored[level][~active] = np.nan
+    p_escalation, p_onset = np.full((2, *observed[DEATHS].shape), np.nan)
+    if window.first_lead <= targets.HORIZON <= window.last_lead:
+        probability = escalation_from_draws(forecast.draws, known_panel.history(forecast.origin, targets.HORIZON))
+        p_escalation[:, targets.HORIZON - window.first_lead] = probability
+    if window.last_lead >= SERVED_LEADS:
+        worst_month = draws[:, :SERVED_LEADS].max(axis=1)
+        share = (worst_month >= targets.BATTLE_DEATHS).mean(axis=-1)
+        p_onset[:, SERVED_LEADS - window.first_lead] = np.where(np.isnan(worst_month).any(axis=-1), np.nan, share)
+    return {
+        **scored,
+        PROBABILITY_OF[ESCALATION]: np.where(np.isnan(observed[ESCALATION]), np.nan, p_escalation),
+        PROBABILITY_OF[ONSET]: np.where(np.isnan(observed[ONSET]), np.nan, p_onset),
+    }
+
+
+def _escalation_only(probability: Floats, window: Window) -> dict[str, Floats]:
+    """Return the scores of a forecaster of escalation; `probability` has shape (country,)."""
+    shape = len(probability), window.last_lead - window.first_lead + 1
+    scored = {column: np.full(shape, np.nan) for column in SCORE_COLUMNS}
+    scored[PROBABILITY_OF[ESCALATION]][:, targets.HORIZON - window.first_lead] = probability
+    return scored

@@ -1,4 +1,4 @@
-"""A back-test of an archive that is kept in a home: what is there is read, what is not is worked out and kept.
+"""Run a back-test of a home's archive: read the windows that are stored, compute and store the others.
 
 It knows no terminal.
 """
@@ -17,17 +17,17 @@ from riskmodel.indicators.panel import Panel, assemble
 from riskmodel.outcomes import CountryMonths
 from riskmodel.reporting.precision import spread
 from training import backtest, export
-from training.ablation import visible
-from training.result_store import Record, Setup, record
-from training.results import Judged
+from training.ablation import mask_families
+from training.result_store import BacktestSetup, StoredBacktest, stored_backtest
+from training.results import BacktestResult
 from training.versions import code_digest, configuration
 from training.windows import Window
-from training.workers import ALONE, Workers
+from training.workers import THIS_PROCESS, Workers
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A model to be tried on the past of an archive. `kind` is `challenge` or `rolling`."""
+class Backtest:
+    """A model to be back-tested on an archive. `kind` is `challenge` or `rolling`."""
 
     view: View
     outcome: str
@@ -36,9 +36,9 @@ class Trial:
     kind: str = "challenge"
 
     @property
-    def setup(self) -> Setup:
-        """What decides the figures."""
-        return Setup(
+    def setup(self) -> BacktestSetup:
+        """Everything that decides the results."""
+        return BacktestSetup(
             kind=self.kind,
             outcome=self.outcome,
             model=self.model.name,
@@ -50,60 +50,65 @@ class Trial:
             code=code_digest(),
         )
 
-    def record(self, home: Home) -> Record:
-        """Where its results are kept in a home."""
-        return record(home, self.setup)
+    def stored(self, home: Home) -> StoredBacktest:
+        """Return where a home stores the results."""
+        return stored_backtest(home, self.setup)
 
-    def lacking(self, home: Home, windows: Sequence[Window], *, draws: bool = False) -> list[Window]:
-        """The windows whose results, and draws if they are wanted, are not there."""
-        kept = self.record(home)
-        return [window for window in windows if not kept.has(window) or (draws and not kept.forecasts(window).exists())]
+    def missing_windows(self, home: Home, windows: Sequence[Window], *, draws: bool = False) -> list[Window]:
+        """Return the windows whose results are not stored; with `draws`, also those whose draws are not."""
+        stored = self.stored(home)
+        return [
+            window for window in windows if not stored.has(window) or (draws and not stored.draws_path(window).exists())
+        ]
 
     def run(
         self,
         home: Home,
         windows: Sequence[Window],
-        workers: Workers = ALONE,
+        workers: Workers = THIS_PROCESS,
         *,
         draws: bool = False,
-        done: Callable[[Window], None] = lambda window: None,
-    ) -> Judged:
-        """The results over all countries, of which those that lack are worked out first and told as they are done.
+        on_window: Callable[[Window], None] = lambda window: None,
+    ) -> BacktestResult:
+        """Return the results over all countries; missing windows are computed and stored first.
 
-        Raises BadInput as `backtest.run`, and what `Workers.each` raises.
+        `draws` also stores the model's draws. `on_window` is called after each computed window. Raises BadInput as
+        `backtest.run` does, and what `Workers.map_unordered` raises.
         """
-        kept, lacking = self.record(home), self.lacking(home, windows, draws=draws)
-        work = partial(_judge, model=self.model, draws=draws)
-        for window, (judged, forecasts) in workers.each(work, list(self._panels(lacking))):
+        stored, missing = self.stored(home), self.missing_windows(home, windows, draws=draws)
+        work = partial(_run_window, model=self.model, draws=draws)
+        for window, (result, forecasts) in workers.map_unordered(work, list(self._panels(missing))):
             if draws:
-                with export.writing(kept.forecasts(window)) as write:
+                with export.open_writer(stored.draws_path(window)) as write:
                     for forecast in forecasts:
                         write(forecast, window)
-            kept.keep(judged)
-            done(window)
-        return kept.read(windows)
+            stored.write(result)
+            on_window(window)
+        return stored.read(windows)
 
     def _panels(self, windows: Sequence[Window]) -> Iterator[tuple[Panel, Window]]:
-        """Each window with a panel of the countries that have a history at its origin."""
-        panels: dict[tuple[str, ...], Panel] = {}
+        """Yield each window with a panel of the countries that have a history at its origin."""
+        panels: dict[tuple[str, ...], Panel] = {}  # most windows have the same countries, and a panel is slow to build
         outcomes = self.view.outcomes()
         for window in windows:
             observed = outcomes.histories(self.outcome, window.origin)
             if observed.iso3 not in panels:
-                panels[observed.iso3] = visible(panel_of(self.view, observed, self.outcome), self.model)
+                panels[observed.iso3] = mask_families(build_panel(self.view, observed, self.outcome), self.model)
             yield panels[observed.iso3], window
 
 
-def panel_of(view: View, observed: CountryMonths, outcome: str) -> Panel:
-    """The panel of some countries, with all that the view knows of them."""
-    return assemble(observed, outcome, inputs_of(view, observed, outcome))
+def build_panel(view: View, observed: CountryMonths, outcome: str) -> Panel:
+    """Build the panel of some countries from all that a view of the archive has of them."""
+    return assemble(observed, outcome, build_inputs(view, observed, outcome))
 
 
-def inputs_of(view: View, observed: CountryMonths, outcome: str) -> Inputs:
-    """What a model learns from beside the outcome."""
+def build_inputs(view: View, observed: CountryMonths, outcome: str) -> Inputs:
+    """Build the inputs of the indicators; deaths of long events are spread over their months."""
     return gather(view, observed, outcome, spread(view).only(observed.iso3).deaths[outcome])
 
 
-def _judge(panel: Panel, window: Window, *, model: Component, draws: bool) -> tuple[Judged, list[Forecast]]:
-    judged, forecasts = backtest.judge(panel, window, model)
-    return judged, forecasts if draws else []
+def _run_window(
+    panel: Panel, window: Window, *, model: Component, draws: bool
+) -> tuple[BacktestResult, list[Forecast]]:
+    result, forecasts = backtest.run_window(panel, window, model)
+    return result, forecasts if draws else []  # draws are large: do not send them between processes for nothing

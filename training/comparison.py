@@ -1,6 +1,6 @@
-"""Two forecasts on the country-months that both have: back-tests of this home, or somebody else's draws in a file.
+"""Compare two forecasters on the country-months that both have: stored back-tests, or files of forecasts.
 
-It knows no models and no terminal.
+It knows no model and no terminal.
 """
 
 import re
@@ -10,57 +10,60 @@ from pathlib import Path
 from riskmodel.errors import BadInput
 from riskmodel.events.view import View
 from riskmodel.home import Home
-from training import external_forecasts
-from training.result_store import Record, named, records
-from training.results import Judged, paired
+from training.external_forecasts import ForecastFile, observed_grid, score_file
+from training.result_store import StoredBacktest, find_backtest, stored_backtests
+from training.results import BacktestResult, pair_forecasters
 
 
 def compare(
-    home: Home, view: Callable[[], View], one: str, other: str, outcome: str, kind: str
-) -> tuple[Judged, list[str]]:
-    """The two as components of one back-test, and the names of the back-tests they come from.
+    home: Home, open_view: Callable[[], View], one: str, other: str, outcome: str, kind: str
+) -> tuple[BacktestResult, list[str]]:
+    """Return a result with the two as its forecasters, and the names of the back-tests that they come from.
 
-    `view` gives the archive, which is asked only where two files are compared; `kind` says in which back-tests a
-    forecast is looked for by its name. Raises BadInput for what is neither a back-test, a forecast nor a file.
+    `one` and `other` are each the name of a back-test, of a forecaster in a back-test, or a file. `open_view` is called
+    only if both are files. A forecaster is looked for in back-tests of a `kind`. Raises BadInput for a name that is
+    none of the three.
     """
-    written = (one, other)
-    files = {text: external_forecasts.Draws(Path(text)) for text in written if _is_file(text)}
-    kept = {text: named(home, text) for text in written if text not in files and re.fullmatch(r"[0-9a-f]{4,12}", text)}
-    if len(files) == len(set(written)):
-        grid = external_forecasts.grid(list(files.values()), view(), outcome)
+    names = (one, other)
+    files = {name: ForecastFile(Path(name)) for name in names if _is_file(name)}
+    backtests = {
+        name: find_backtest(home, name) for name in names if name not in files and re.fullmatch(r"[0-9a-f]{4,12}", name)
+    }
+    if len(files) == len(set(names)):
+        grid = observed_grid(list(files.values()), open_view(), outcome)
     else:
         grid = None
-        for text in written:
-            if text not in files and text not in kept:
-                kept[text] = _holding(home, text, kind, next(iter(kept.values()), None))
+        for name in names:
+            if name not in files and name not in backtests:
+                backtests[name] = _backtest_with(home, name, kind, next(iter(backtests.values()), None))
     sides = []
-    for text, counterpart in (written, written[::-1]):
-        if text in files:
-            base = grid or kept[counterpart].read(kept[counterpart].windows)
-            sides.append((external_forecasts.judge(files[text], base, text), text))
+    for name, counterpart in (names, names[::-1]):
+        if name in files:
+            scored_on = grid or backtests[counterpart].read(backtests[counterpart].windows)
+            sides.append((score_file(files[name], scored_on, name), name))
         else:
-            record = kept[text]
-            component = text if not record.name.startswith(text) else record.setup.model
-            sides.append((record.read(record.windows), component))
+            stored = backtests[name]
+            forecaster = name if not stored.name.startswith(name) else stored.setup.model
+            sides.append((stored.read(stored.windows), forecaster))
     (left, ours), (right, theirs) = sides
-    return paired(left, ours, right, theirs), sorted({record.name for record in kept.values()})
+    return pair_forecasters(left, ours, right, theirs), sorted({stored.name for stored in backtests.values()})
 
 
-def _is_file(text: str) -> bool:
-    if text.endswith(".parquet") or "/" in text:
-        if not Path(text).is_file():
-            raise BadInput(f"{text}: there is no such file")
+def _is_file(name: str) -> bool:
+    if name.endswith(".parquet") or "/" in name:
+        if not Path(name).is_file():
+            raise BadInput(f"{name}: there is no such file")
         return True
     return False
 
 
-def _holding(home: Home, name: str, kind: str, beside: Record | None) -> Record:
-    """The back-test that a forecast's name means: the other side's, else the newest of its kind that has it."""
-    newest = [record for record in reversed(records(home)) if record.setup.kind == kind]
-    for record in [beside, *newest] if beside else newest:
-        if name in (record.setup.model, *record.read(record.windows[:1]).components):
-            return record
+def _backtest_with(home: Home, forecaster: str, kind: str, preferred: StoredBacktest | None) -> StoredBacktest:
+    """Return the back-test that has a forecaster: the preferred one, else the newest of its kind."""
+    newest_first = [stored for stored in reversed(stored_backtests(home)) if stored.setup.kind == kind]
+    for stored in [preferred, *newest_first] if preferred else newest_first:
+        if forecaster in (stored.setup.model, *stored.read(stored.windows[:1]).forecasters):
+            return stored
     raise BadInput(
-        f"{name} is neither a back-test of this home nor a forecast in one ({kind}): vigie backtest makes one; "
-        "a file's name ends in .parquet"
+        f"{forecaster} is neither a back-test of this home nor a forecaster in one ({kind}): run vigie backtest first; "
+        "the name of a file ends in .parquet"
     )

@@ -1,4 +1,4 @@
-"""Forecasts as a file that others can read: `origin, iso3, month, draw, deaths, simulated`, Parquet, a row a draw."""
+"""Write forecasts to a Parquet file for others: `origin, iso3, month, draw, deaths, simulated`, one row per draw."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,25 +13,25 @@ from riskmodel.forecasting.layout import SCHEMA, rows
 from riskmodel.home import atomic_write
 from training.windows import Window
 
-BATCH = 1_000_000  # [rows]
+BATCH_ROWS = 1_000_000
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[Callable[[Forecast, Window], None]]:
-    """Give a function that adds a window's forecast; the file is there, whole, when the block ends well.
+def open_writer(path: Path) -> Iterator[Callable[[Forecast, Window], None]]:
+    """Yield a function that writes the forecast of a window.
 
-    A country that could not be forecast has no rows.
+    The file appears, complete, when the block ends without an error. A country that could not be forecast has no rows.
     """
     with atomic_write(path) as part, pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
-        yield lambda forecast, window: writer.write_table(rows(forecast, window.first, window.last))
+        yield lambda forecast, window: writer.write_table(rows(forecast, window.first_lead, window.last_lead))
 
 
-def join(files: Sequence[Path], iso3: Sequence[str], path: Path, *, simulated: bool) -> None:
-    """Put what such files say of some countries behind each other into one for others, whole or not at all."""
-    wanted, marked = pa.array(iso3, pa.string()), SCHEMA.append(pa.field("simulated", pa.bool_()))
-    with atomic_write(path) as part, pq.ParquetWriter(part, marked, compression="zstd") as writer:
+def join_files(files: Sequence[Path], iso3: Sequence[str], path: Path, *, simulated: bool) -> None:
+    """Join such files into one, for some countries, with the column `simulated`. It appears only when complete."""
+    countries, schema = pa.array(iso3, pa.string()), SCHEMA.append(pa.field("simulated", pa.bool_()))
+    with atomic_write(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
         for file in files:
             with pq.ParquetFile(file) as source:
-                for batch in source.iter_batches(batch_size=BATCH):
-                    asked = batch.filter(pc.is_in(batch["iso3"], value_set=wanted))
-                    writer.write_batch(asked.append_column("simulated", pa.repeat(simulated, asked.num_rows)))
+                for batch in source.iter_batches(batch_size=BATCH_ROWS):
+                    chosen = batch.filter(pc.is_in(batch["iso3"], value_set=countries))
+                    writer.write_batch(chosen.append_column("simulated", pa.repeat(simulated, chosen.num_rows)))

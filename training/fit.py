@@ -1,4 +1,7 @@
-"""From outcomes to a trained model and what is to be said of it. It knows no archive and no files."""
+"""Fit a model on a table of outcomes, and score the same configuration on months that it has not seen.
+
+It knows no archive and no file.
+"""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -18,18 +21,18 @@ from riskmodel.outcomes import CountryMonths
 from training import backtest
 from training.results import COVERAGES, LOSSES
 from training.versions import code_digest, configuration
-from training.windows import held_out
+from training.windows import held_out_window
 
 
-class Trained(NamedTuple):
-    """A fitted model, who speaks of escalation beside it, and what they were made from."""
+class FittedModel(NamedTuple):
+    """A fitted model, its model of escalation, and what they were made from."""
 
     model: Explainable
     escalation: Escalation
     provenance: Provenance
 
 
-def train(
+def fit_model(
     observed: CountryMonths,
     outcome: str,
     origin: Month,
@@ -40,16 +43,17 @@ def train(
     trained_at: str,
     inputs: Inputs | None = None,
     model: Explainable | None = None,
-) -> Trained:
-    """Fit the served pool, or another model, on all countries up to an origin; `inputs` as `assemble` has them.
+) -> FittedModel:
+    """Fit the served pool, or another model, on all countries up to an origin.
 
-    Its scores are those of the same model fitted 14 months earlier, on the twelve months up to the origin; and, under
-    `escalation`, what decided who speaks of it. Raises
-    BadInput where the origin lies outside the data or the history is too short to learn from.
+    `inputs` are those of `assemble`; `trained_at` is ISO 8601 in UTC. `provenance.scores` has the scores of the same
+    configuration fitted 14 months earlier, on the twelve months up to the origin; its key `escalation` has the scores
+    that the model of escalation was chosen by. Raises BadInput where the origin lies outside of the data, or the
+    history is too short.
     """
     if not observed.months.size or not observed.months[0] <= origin <= observed.months[-1]:
-        held = f"{observed.months[0]} to {observed.months[-1]}" if observed.months.size else "no months"
-        raise BadInput(f"the origin {origin} lies outside the data, which hold {held}")
+        available = f"{observed.months[0]} to {observed.months[-1]}" if observed.months.size else "no months"
+        raise BadInput(f"the origin {origin} lies outside the data, which have {available}")
     panel, model = assemble(observed, outcome, inputs), model or served(seed)
     fitted, escalation = model.fit(panel, origin), Escalation().fit(panel, origin, model)
     provenance = Provenance(
@@ -59,40 +63,44 @@ def train(
         simulated=simulated,
         seed=seed,
         features=panel.names,
-        scores={**_scores(panel, origin, model), "escalation": _choice(escalation, origin)},
+        scores={**_held_out_scores(panel, origin, model), "escalation": _escalation_scores(escalation, origin)},
         trained_at=trained_at,
         configuration=configuration(model),
         code=code_digest(),
     )
-    return Trained(fitted, escalation, provenance)
+    return FittedModel(fitted, escalation, provenance)
 
 
-def _scores(panel: Panel, origin: Month, model: Explainable) -> Mapping[str, Any]:
-    window = held_out(origin)
+def _held_out_scores(panel: Panel, origin: Month, model: Explainable) -> Mapping[str, Any]:
+    """Return the mean scores of the model and two baselines on the held-out window, or why there are none."""
+    window = held_out_window(origin)
     try:
-        judged = backtest.run(panel, [window], panel.iso3, model, baselines=[SMOOTHER, Conflictology()])
-    except BadInput as too_short:
-        return {"unscored": str(too_short)}
-    means = {score: judged.means(score)[:, -1] for score in (*LOSSES, *COVERAGES)}
+        result = backtest.run(panel, [window], panel.iso3, model, baselines=[SMOOTHER, Conflictology()])
+    except BadInput as error:
+        return {"unscored": str(error)}
+    means = {score: result.means(score)[:, -1] for score in (*LOSSES, *COVERAGES)}
     return {
         "origin": str(window.origin),
         "months": window.name,
         "figures": "final",
-        **{name: {score: _number(means[score][i]) for score in means} for i, name in enumerate(judged.components)},
+        **{
+            forecaster: {score: _rounded(values[row]) for score, values in means.items()}
+            for row, forecaster in enumerate(result.forecasters)
+        },
     }
 
 
-def _choice(escalation: Escalation, origin: Month) -> Mapping[str, Any]:
-    """Who speaks of escalation, and the Brier scores of all voices at the origins held out; none where too few are."""
-    asked = escalation.held_out(origin)
+def _escalation_scores(escalation: Escalation, origin: Month) -> Mapping[str, Any]:
+    """Return the chosen model of escalation and the Brier scores of all; `brier` is empty where events are too few."""
+    origins = escalation.held_out(origin)
     return {
         "model": escalation.chosen,
-        "origins": f"{asked[0]}..{asked[-1]}",
+        "origins": f"{origins[0]}..{origins[-1]}",
         "cases": escalation.cases,
         "events": escalation.events,
-        "Brier": {voice: round(score, 5) for voice, score in escalation.scores.items()},
+        "brier": {name: round(score, 5) for name, score in escalation.scores.items()},
     }
 
 
-def _number(value: np.float64) -> float | None:
+def _rounded(value: np.float64) -> float | None:
     return None if np.isnan(value) else round(float(value), 4)

@@ -1,23 +1,27 @@
-"""What a model has to show before it is put into service. It knows numbers only: no models, no files."""
+"""What a model must show before it is put into service. It knows numbers only: no model and no file."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from training.results import Judged, paired
+from training.results import BacktestResult, pair_forecasters
 
-BETTER, BETTER_MEANS = "better", "the mean loss is the lower one"
-NOT_WORSE, NOT_WORSE_MEANS = "not worse", "the interval of the difference reaches down to no difference at least"
-STATED = {"IGN": BETTER, "log-CRPS": BETTER, "CRPS": NOT_WORSE}
-"""By which scores a model has to be better than the simple forecasts, and by which not worse: wars decide the CRPS."""
-SIMPLE = ("conflictology12", "ew4s")
-WINDOWS = 5
-"""How many calendar years the gate looks at unless it is told otherwise."""
+BETTER = "better"
+NOT_WORSE = "not worse"
+RULE_MEANINGS = {
+    BETTER: "the mean loss is lower",
+    NOT_WORSE: "the lower end of the interval of the difference is 0 or less",
+}
+REQUIREMENTS = {"ign": BETTER, "log_crps": BETTER, "crps": NOT_WORSE}
+"""The rule for each score against the simple forecasters. CRPS may not be required to be better: wars decide it."""
+SIMPLE_FORECASTERS = ("conflictology12", "ew4s")
+DEFAULT_WINDOWS = 5
+"""How many calendar years a model is scored on by default."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was asked of a model: a relative difference of losses, its 90 % interval, and windows won."""
+    """One requirement: a relative difference of losses, its 90 % interval, the windows won, and whether it is met."""
 
     against: str
     score: str
@@ -30,22 +34,26 @@ class Check:
     passed: bool
 
 
-def checks(challenger: Judged, champion: Judged | None) -> list[Check]:
-    """Hold a model against the simple forecasts and against the model in service, on the cells that both have.
+def run_checks(challenger: BacktestResult, champion: BacktestResult | None) -> list[Check]:
+    """Compare a model with the simple forecasters and with the model in service, on the cells that both have.
 
-    The first component of each back-test is the model.
+    The first forecaster of each back-test is the model.
     """
-    name = challenger.components[0]
-    found = [_check(challenger, name, other, other, score, rule) for other in SIMPLE for score, rule in STATED.items()]
+    name = challenger.forecasters[0]
+    checks = [
+        _check(challenger, name, simple, simple, score, rule)
+        for simple in SIMPLE_FORECASTERS
+        for score, rule in REQUIREMENTS.items()
+    ]
     if champion is not None:
-        pair = paired(challenger, name, champion, champion.components[0])
-        ours, theirs = pair.components
-        found += [_check(pair, ours, theirs, "the model in service", score, NOT_WORSE) for score in STATED]
-    return found
+        pair = pair_forecasters(challenger, name, champion, champion.forecasters[0])
+        ours, theirs = pair.forecasters
+        checks += [_check(pair, ours, theirs, "the model in service", score, NOT_WORSE) for score in REQUIREMENTS]
+    return checks
 
 
-def _check(judged: Judged, ours: str, theirs: str, against: str, score: str, rule: str) -> Check:
-    difference, (won, windows) = judged.difference(score, ours, theirs, np.random.default_rng(0))
-    passed = difference.value < 0 if rule == BETTER else difference.low <= 0
-    value, low, high = (float(number) for number in (difference.value, difference.low, difference.high))
+def _check(result: BacktestResult, ours: str, theirs: str, against: str, score: str, rule: str) -> Check:
+    estimate, won, windows = result.difference(score, ours, theirs, np.random.default_rng(0))
+    passed = estimate.value < 0 if rule == BETTER else estimate.low <= 0
+    value, low, high = (float(number) for number in (estimate.value, estimate.low, estimate.high))
     return Check(against, score, rule, value, low, high, won, windows, bool(passed))

@@ -1,6 +1,7 @@
-"""Which models have been in service or in its shadow, when and why: a journal beside the models, and the way back.
+"""The models of a home and the journal of their service: which model was put into service or shadow, when and why.
 
-The pointers that `bundle` keeps say what is there; the journal says how it came there. It knows no scores.
+The pointers of `riskmodel.bundle` name the models in service and in the shadow now. The journal records every change,
+so that a rollback finds the model before.
 """
 
 import json
@@ -15,158 +16,165 @@ from riskmodel import bundle
 from riskmodel.errors import Refused
 from riskmodel.home import atomic_write
 
-JOURNAL = "promotions.jsonl"
-HOW = {
+JOURNAL_FILE = "promotions.jsonl"
+ACTION_LABELS = {
     "first": "the first model",
-    "replacement": "in place of one that can serve no more",
+    "replacement": "replaced a model that can no longer serve",
     "gate": "through the gate",
     "force": "past the gate, by force",
     "rollback": "rolled back to",
-    "shadow": "put into the shadow of the model in service",
+    "shadow": "started in the shadow of the model in service",
     "shadow_off": "taken out of the shadow",
 }
-SHADOW = ("shadow", "shadow_off")
-"""What happens beside the service and not in it."""
+"""The actions of the journal, and what people read for them."""
+SHADOW_ACTIONS = ("shadow", "shadow_off")
+"""Actions that do not change the model in service."""
 
 
 @dataclass(frozen=True)
-class Promotion:
-    """A model put into service, or into its shadow: `at` is ISO 8601 in UTC, `how` one of `HOW`.
+class JournalEntry:
+    """A model put into service or into the shadow, or taken out of it.
 
-    `checks` are what the gate found.
+    `at` is ISO 8601 in UTC, `action` a key of `ACTION_LABELS`, `checks` what the gate found.
     """
 
     at: str
-    name: str
+    model: str
     simulated: bool
-    how: str
-    why: str = ""
+    action: str
+    reason: str = ""
     checks: tuple[dict[str, Any], ...] = ()
     windows: tuple[str, ...] = ()
 
 
-def promote(models: Path, entry: Promotion) -> None:
-    """Put a model into service and write down why. Raises Refused for one that is not whole."""
-    with FileLock(models / ".promotions.lock"):
-        before, kept = _in_service(models, entry.simulated), journal(models)
-        known = _stack(kept, entry.simulated)
-        if before and before != (known[-1] if known else None):
-            kept.append(Promotion(entry.at, before, entry.simulated, "first", "it was in service before this journal"))
-        _serve(models, entry.name, simulated=entry.simulated)
-        _write(models, [*kept, entry])
+def promote(models: Path, entry: JournalEntry) -> None:
+    """Put a model into service and record it. Raises Refused for a model that is damaged."""
+    with _locked(models):
+        before, entries = _in_service(models, entry.simulated), read_journal(models)
+        served = _service_stack(entries, entry.simulated)
+        if before and before != (served[-1] if served else None):
+            reason = "it was in service before this journal"
+            entries.append(JournalEntry(entry.at, before, entry.simulated, "first", reason))
+        _serve(models, entry.model, simulated=entry.simulated)
+        _write_journal(models, [*entries, entry])
 
 
-def shadow(models: Path, entry: Promotion) -> None:
-    """Let a model run in the shadow of the one in service, in place of any other, and write it down.
+def start_shadow(models: Path, entry: JournalEntry) -> None:
+    """Run a model in the shadow of the one in service, in place of any other, and record it.
 
-    Raises Refused for one that is not whole, or that is in service.
+    Raises Refused for a model that is damaged or in service.
     """
-    with FileLock(models / ".promotions.lock"):
-        if entry.name == _in_service(models, entry.simulated):
-            raise Refused(f"{entry.name} is in service: the shadow is for another model")
-        kept = journal(models)
-        bundle.set_challenger(models, entry.name)
-        _write(models, [*kept, entry])
+    with _locked(models):
+        if entry.model == _in_service(models, entry.simulated):
+            raise Refused(f"{entry.model} is in service: only another model can run in its shadow")
+        entries = read_journal(models)
+        bundle.set_challenger(models, entry.model)
+        _write_journal(models, [*entries, entry])
 
 
-def unshadow(models: Path, *, simulated: bool, at: str, why: str) -> str:
-    """Take the model in the shadow out of it; returns its name. Raises Refused where there is none."""
-    with FileLock(models / ".promotions.lock"):
+def stop_shadow(models: Path, *, simulated: bool, at: str, reason: str) -> str:
+    """Take the model out of the shadow, and return its name. Raises Refused where there is none."""
+    with _locked(models):
         path = bundle.challenger(models, simulated=simulated)
         if path is None:
             raise Refused("no model runs in the shadow")
-        kept = journal(models)
+        entries = read_journal(models)
         bundle.drop_challenger(models, simulated=simulated)
-        _write(models, [*kept, Promotion(at, path.name, simulated, "shadow_off", why)])
+        _write_journal(models, [*entries, JournalEntry(at, path.name, simulated, "shadow_off", reason)])
     return path.name
 
 
-def rollback(models: Path, *, simulated: bool, at: str, why: str) -> tuple[str, str]:
-    """Put the model before the present one back into service; returns what was, and what is now.
+def rollback(models: Path, *, simulated: bool, at: str, reason: str) -> tuple[str, str]:
+    """Put the model before the present one back into service, and return the present one and the one before.
 
-    Raises Refused where there is none before it, or where that is not whole any more.
+    Raises Refused where there is no model before, or it is damaged.
     """
-    with FileLock(models / ".promotions.lock"):
-        kept, now = journal(models), _in_service(models, simulated)
-        served = _stack(kept, simulated)
-        if now is None or len(served) < 2 or served[-1] != now:
+    with _locked(models):
+        entries, present = read_journal(models), _in_service(models, simulated)
+        served = _service_stack(entries, simulated)
+        if present is None or len(served) < 2 or served[-1] != present:
             raise Refused("there is no earlier model to go back to")
         _serve(models, served[-2], simulated=simulated)
-        _write(models, [*kept, Promotion(at, served[-2], simulated, "rollback", why)])
-    return now, served[-2]
+        _write_journal(models, [*entries, JournalEntry(at, served[-2], simulated, "rollback", reason)])
+    return present, served[-2]
 
 
-def journal(models: Path) -> list[Promotion]:
-    """All promotions, oldest first. Raises Refused for a journal that cannot be read."""
-    path = models / JOURNAL
+def read_journal(models: Path) -> list[JournalEntry]:
+    """Return all entries, oldest first. Raises Refused for a journal that cannot be read."""
+    path = models / JOURNAL_FILE
     if not path.exists():
         return []
     try:
-        entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        contents = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return [
-            Promotion(**{**entry, "checks": tuple(entry["checks"]), "windows": tuple(entry["windows"])})
-            for entry in entries
+            JournalEntry(**{**content, "checks": tuple(content["checks"]), "windows": tuple(content["windows"])})
+            for content in contents
         ]
     except (ValueError, TypeError, KeyError):
-        raise Refused(f"{path} is not as it was written") from None
+        raise Refused(f"{path} cannot be read; move it away to begin a new journal (the models stay)") from None
 
 
-def names(models: Path) -> list[str]:
-    """The folders that hold a manifest, in order of their names."""
+def model_names(models: Path) -> list[str]:
+    """Return the names of all models, sorted. A model is a folder with a manifest."""
     return sorted(
         path.parent.name for path in models.glob(f"*/{bundle.MANIFEST}") if not path.parent.name.startswith(".")
     )
 
 
-def listed(models: Path) -> list[dict[str, Any]]:
-    """What is to be said of each model, the last trained last; `damaged` says why one cannot be read."""
+def list_models(models: Path) -> list[dict[str, Any]]:
+    """Return the facts of each model, the last trained one last; `damaged` is why a model cannot be read."""
     serving = {_in_service(models, simulated) for simulated in (False, True)}
     shadows = {path.name for simulated in (False, True) if (path := bundle.challenger(models, simulated=simulated))}
-    entries, rows = journal(models), []
-    for name in names(models):
-        row: dict[str, Any] = {
+    entries, listed = read_journal(models), []
+    for name in model_names(models):
+        facts: dict[str, Any] = {
             "model": name,
             "in_service": name in serving,
             "in_shadow": name in shadows,
             "damaged": None,
         }
         try:
-            facts = bundle.provenance(models / name)
-            row |= {
-                "simulated": facts.simulated,
-                "outcome": facts.outcome,
-                "origin": facts.origin,
-                "trained_at": facts.trained_at,
-                "seed": facts.seed,
-                "configuration": facts.configuration,
+            provenance = bundle.provenance(models / name)
+            facts |= {
+                "simulated": provenance.simulated,
+                "outcome": provenance.outcome,
+                "origin": provenance.origin,
+                "trained_at": provenance.trained_at,
+                "seed": provenance.seed,
+                "configuration": provenance.configuration,
                 "outgrown": bundle.outgrown(models / name),
             }
         except Refused as refused:
-            row["damaged"] = str(refused)
-        served = [entry for entry in entries if entry.name == name and entry.how not in SHADOW]
-        last = served[-1] if served else None
-        row["promoted"] = {"at": last.at, "how": last.how, "why": last.why} if last else None
-        rows.append(row)
-    return sorted(rows, key=lambda row: row.get("trained_at", ""))
+            facts["damaged"] = str(refused)
+        promotions = [entry for entry in entries if entry.model == name and entry.action not in SHADOW_ACTIONS]
+        last = promotions[-1] if promotions else None
+        facts["promoted"] = {"at": last.at, "action": last.action, "reason": last.reason} if last else None
+        listed.append(facts)
+    return sorted(listed, key=lambda facts: facts.get("trained_at", ""))
 
 
-def _stack(entries: Sequence[Promotion], simulated: bool) -> list[str]:
-    """The models in service one over the other: what a rollback takes off is gone."""
+def _locked(models: Path) -> FileLock:
+    """Lock the journal: two commands at once must not lose each other's entry."""
+    return FileLock(models / ".promotions.lock")
+
+
+def _service_stack(entries: Sequence[JournalEntry], simulated: bool) -> list[str]:
+    """Return the models that were in service, the present one last; a rollback removes the one it left."""
     served: list[str] = []
     for entry in entries:
-        if entry.simulated == simulated and entry.how not in SHADOW:
-            if entry.how == "rollback":
+        if entry.simulated == simulated and entry.action not in SHADOW_ACTIONS:
+            if entry.action == "rollback":
                 served.pop()
-            elif served[-1:] != [entry.name]:
-                served.append(entry.name)
+            elif served[-1:] != [entry.model]:
+                served.append(entry.model)
     return served
 
 
 def _serve(models: Path, name: str, *, simulated: bool) -> None:
-    """Put a model into service; one that was in the shadow is there no more."""
-    shadowing = bundle.challenger(models, simulated=simulated)
+    """Put a model into service, and take it out of the shadow if it is there."""
+    in_shadow = bundle.challenger(models, simulated=simulated)
     bundle.set_champion(models, name)
-    if shadowing is not None and shadowing.name == name:
+    if in_shadow is not None and in_shadow.name == name:
         bundle.drop_challenger(models, simulated=simulated)
 
 
@@ -175,7 +183,7 @@ def _in_service(models: Path, simulated: bool) -> str | None:
     return path.name if path else None
 
 
-def _write(models: Path, entries: Sequence[Promotion]) -> None:
-    with atomic_write(models / JOURNAL) as part:
+def _write_journal(models: Path, entries: Sequence[JournalEntry]) -> None:
+    with atomic_write(models / JOURNAL_FILE) as part:
         lines = (json.dumps(asdict(entry), sort_keys=True) for entry in entries)
         part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

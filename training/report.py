@@ -1,7 +1,4 @@
-"""A document of headings, paragraphs, tables and figures, and its two forms: Markdown, and HTML in one file.
-
-It knows no models and no numbers.
-"""
+"""A document of headings, paragraphs, lists, tables and figures, written as Markdown or as one HTML file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +19,7 @@ STYLE = (
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading below the title, which is of level 1."""
+    """A heading. Level 1 is the title of the document."""
 
     text: str
     level: int = 2
@@ -30,22 +27,22 @@ class Heading:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Plain words; `fixed` for what is code."""
+    """Plain text, or code if `code` is true."""
 
     text: str
-    fixed: bool = False
+    code: bool = False
 
 
 @dataclass(frozen=True)
-class Listing:
-    """Short points."""
+class BulletList:
+    """A list of short texts."""
 
-    points: Sequence[str]
+    items: Sequence[str]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text; the first column names the row."""
+    """A table of texts; the first column names the row."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -53,23 +50,23 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing as SVG, with what it shows in words."""
+    """An SVG drawing with a caption that says what it shows."""
 
     svg: str
     caption: str
 
 
-Block = Heading | Paragraph | Listing | Table | Figure
+Block = Heading | Paragraph | BulletList | Table | Figure
 
 
-def markdown(title: str, blocks: Sequence[Block]) -> str:
-    """The document as CommonMark with tables; figures stand in it as SVG."""
-    return "\n\n".join([f"# {title}", *map(_marked, blocks)]) + "\n"
+def to_markdown(title: str, blocks: Sequence[Block]) -> str:
+    """Write the document as CommonMark with tables; figures are inline SVG."""
+    return "\n\n".join([f"# {title}", *map(_block_to_markdown, blocks)]) + "\n"
 
 
-def html(title: str, blocks: Sequence[Block]) -> str:
-    """The document as one HTML page."""
-    body = "\n".join(map(_tagged, blocks))
+def to_html(title: str, blocks: Sequence[Block]) -> str:
+    """Write the document as one HTML page."""
+    body = "\n".join(map(_block_to_html, blocks))
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
         '<meta name="viewport" content="width=device-width">\n'
@@ -77,40 +74,44 @@ def html(title: str, blocks: Sequence[Block]) -> str:
     )
 
 
-def _marked(block: Block) -> str:
-    if isinstance(block, Heading):
-        return f"{'#' * block.level} {block.text}"
-    if isinstance(block, Listing):
-        return "\n".join(f"- {_plain(point)}" for point in block.points)
-    if isinstance(block, Table):
-        rule = [":--", *["--:"] * (len(block.headings) - 1)]
-        return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in (block.headings, rule, *block.rows))
-    if isinstance(block, Figure):
-        return f"<figure>{block.svg}<figcaption>{escape(block.caption)}</figcaption></figure>"
-    return f"```\n{block.text}\n```" if block.fixed else _plain(block.text)
+def _block_to_markdown(block: Block) -> str:
+    match block:
+        case Heading(text, level):
+            return f"{'#' * level} {text}"
+        case Paragraph(text, code):
+            return f"```\n{text}\n```" if code else _escape_markdown(text)
+        case BulletList(items):
+            return "\n".join(f"- {_escape_markdown(item)}" for item in items)
+        case Table(headings, rows):
+            lines = [f"| {' | '.join(map(_cell_to_markdown, row))} |" for row in (headings, *rows)]
+            alignment = f"| {' | '.join([':--', *['--:'] * (len(headings) - 1)])} |"
+            return "\n".join([lines[0], alignment, *lines[1:]])
+        case Figure(svg, caption):
+            return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
-def _plain(text: str) -> str:
-    """Words that must not be read as marks."""
-    for mark in "\\`*_<[":
-        text = text.replace(mark, f"\\{mark}")
+def _escape_markdown(text: str) -> str:
+    for character in "\\`*_<[":
+        text = text.replace(character, f"\\{character}")
     return text
 
 
-def _cell(text: str) -> str:
-    return text if set(text) <= set(":-") else _plain(text).replace("|", "\\|")
+def _cell_to_markdown(text: str) -> str:
+    return _escape_markdown(text).replace("|", "\\|")
 
 
-def _tagged(block: Block) -> str:
-    if isinstance(block, Heading):
-        return f"<h{block.level}>{escape(block.text)}</h{block.level}>"
-    if isinstance(block, Listing):
-        return f"<ul>{''.join(f'<li>{escape(point)}</li>' for point in block.points)}</ul>"
-    if isinstance(block, Table):
-        rows = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in block.rows]
-        head = "".join(f"<th>{escape(cell)}</th>" for cell in block.headings)
-        return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
-    if isinstance(block, Figure):
-        return f"<figure>{block.svg}<figcaption>{escape(block.caption)}</figcaption></figure>"
-    tag = "pre" if block.fixed else "p"
-    return f"<{tag}>{escape(block.text)}</{tag}>"
+def _block_to_html(block: Block) -> str:
+    match block:
+        case Heading(text, level):
+            return f"<h{level}>{escape(text)}</h{level}>"
+        case Paragraph(text, code):
+            tag = "pre" if code else "p"
+            return f"<{tag}>{escape(text)}</{tag}>"
+        case BulletList(items):
+            return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>"
+        case Table(headings, rows):
+            head = "".join(f"<th>{escape(cell)}</th>" for cell in headings)
+            body = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
+            return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in body)}</table>"
+        case Figure(svg, caption):
+            return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"

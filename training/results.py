@@ -1,11 +1,11 @@
-"""What a back-test finds, cell by cell, and what is read from it: means, differences, skill at events.
+"""The result of a back-test: scores and observed outcomes by forecaster, window, country and lead.
 
-It knows numbers only: no model, no files and no terminal.
+It holds numbers only and knows no model, no file and no terminal.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,257 +15,252 @@ from riskmodel.errors import BadInput
 from riskmodel.scoring import Estimate, Reliability
 from training.windows import Window
 
-LOSSES = ("CRPS", "log-CRPS", "IGN", "MIS", "Brier")
-COVERAGES = ("50 %", "90 %")
-BATTLE, ESCALATION, ONSET = "P(≥ 25)", "P(escalation)", "P(onset)"
-BELOW, UPTO = "P(< came)", "P(≤ came)"
-CHANCES = (BATTLE, ESCALATION, ONSET)
-SCORES = (*LOSSES, *COVERAGES, *CHANCES, BELOW, UPTO)
+LOSSES = ("crps", "log_crps", "ign", "mis", "brier_25")
+COVERAGES = ("within_50", "within_90")
+BATTLE_MONTH, ESCALATION, ONSET = "battle_month", "escalation", "onset"
+EVENTS = (BATTLE_MONTH, ESCALATION, ONSET)
+PROBABILITY_OF = {event: f"p_{event}" for event in EVENTS}
+"""The score column that holds the probability of an event."""
+SHARE_BELOW, SHARE_UP_TO = "share_below", "share_up_to"
+SCORE_COLUMNS = (*LOSSES, *COVERAGES, *PROBABILITY_OF.values(), SHARE_BELOW, SHARE_UP_TO)
+DEATHS, MONTHS_TO_ESCALATION = "deaths", "months_to_escalation"
+OBSERVED_COLUMNS = (DEATHS, *EVENTS, MONTHS_TO_ESCALATION)
 RESAMPLES = 1000
-RUNG = 25  # [deaths a month], the event of the Brier score
-WHEN = "months to escalation"
-CAME = ("deaths", BATTLE, ESCALATION, ONSET, WHEN)
 
-Cells = NDArray[np.float64]
+Floats = NDArray[np.float64]
+
+
+class Difference(NamedTuple):
+    """A mean loss relative to another one, and in how many windows it is the lower one."""
+
+    estimate: Estimate
+    windows_won: int
+    windows: int
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Losses, coverage and probabilities of components over windows.
+class BacktestResult:
+    """Scores of several forecasters over the same windows and countries, and what was observed.
 
-    A cell is one origin of a window and one lead, origin by origin. `cells[score]` is float64 of shape (component,
-    window, country, cell): a loss; what part of the outcome the interval held; a probability. `came[what]` is of shape
-    (window, country, cell): deaths; 1 where the event of that probability came and 0 where not; and `WHEN`, in which
-    month after the origin an escalation was reached. NaN where nothing can be judged; for coverage, where the country
-    was not active (no death in the twelve months up to the origin); for escalation, everywhere but at lead 3, and for
-    onset but at lead 12 of quiet countries. `BELOW` and `UPTO` are the shares of draws less than the outcome, and not
-    greater than it.
+    A cell is one origin of a window and one lead. Cells are ordered by origin, then by lead.
+
+    `scores` maps each of `SCORE_COLUMNS` to float64 of shape (forecaster, window, country, cell): losses (lower is
+    better); coverages (the part of the outcome that the interval contains); probabilities of events; and the shares
+    of draws below the outcome and up to it.
+
+    `observed` maps each of `OBSERVED_COLUMNS` to float64 of shape (window, country, cell): deaths; events (1 where the
+    event happened, 0 where it did not); and the months from the origin until an escalation is reached.
+
+    A value is NaN where it cannot be scored. Coverage is NaN for inactive countries too: those without a death in the
+    twelve months up to the origin. Escalation is known at lead 3 only; onset at lead 12 only, of quiet countries.
     """
 
     outcome: str
     windows: tuple[Window, ...]
     iso3: tuple[str, ...]
-    components: tuple[str, ...]
-    cells: dict[str, Cells]
-    came: dict[str, Cells]
+    forecasters: tuple[str, ...]
+    scores: dict[str, Floats]
+    observed: dict[str, Floats]
 
     @property
     def leads(self) -> NDArray[np.int64]:
         """The lead of each cell [months], shape (cell,)."""
         window = self.windows[0]
-        return np.tile(np.arange(window.first, window.last + 1), window.issues)
+        return np.tile(np.arange(window.first_lead, window.last_lead + 1), window.issues)
 
-    def component(self, name: str) -> int:
-        """The place of a component. Raises BadInput, with those there are, for one that is not there."""
-        if name not in self.components:
-            raise BadInput(f"there is no {name} in this back-test, only {', '.join(self.components)}")
-        return self.components.index(name)
+    @property
+    def has_outcomes(self) -> bool:
+        """Whether any deaths are known."""
+        return not bool(np.isnan(self.observed[DEATHS]).all())
 
-    def only(self, iso3: Sequence[str]) -> "Judged":
-        """The same for those of its countries that are named."""
-        named = set(iso3)
-        rows = [i for i, code in enumerate(self.iso3) if code in named]
+    def index_of(self, forecaster: str) -> int:
+        """Return the position of a forecaster. Raises BadInput, with the names there are, for an unknown one."""
+        if forecaster not in self.forecasters:
+            raise BadInput(f"there is no {forecaster} in this back-test, only {', '.join(self.forecasters)}")
+        return self.forecasters.index(forecaster)
+
+    def for_countries(self, iso3: Sequence[str]) -> "BacktestResult":
+        """Keep the named countries; codes that are not in the result are ignored."""
+        wanted = set(iso3)
+        rows = [row for row, code in enumerate(self.iso3) if code in wanted]
         return replace(
             self,
-            iso3=tuple(self.iso3[i] for i in rows),
-            cells={score: cells[:, :, rows] for score, cells in self.cells.items()},
-            came={what: cells[:, rows] for what, cells in self.came.items()},
+            iso3=tuple(self.iso3[row] for row in rows),
+            scores={name: values[:, :, rows] for name, values in self.scores.items()},
+            observed={name: values[:, rows] for name, values in self.observed.items()},
         )
 
-    def including(self, iso3: Sequence[str]) -> "Judged":
-        """The same over these countries, in their order; one that it has not is unknown throughout."""
-        place = {code: i for i, code in enumerate(self.iso3)}
-        rows = np.array([place.get(code, len(place)) for code in iso3], dtype=np.intp)
-        side = [(0, 0), (0, 1), (0, 0)]
+    def reindexed(self, iso3: Sequence[str]) -> "BacktestResult":
+        """Return the result over exactly these countries, in this order; a country that is not in it is NaN."""
+        row_of = {code: row for row, code in enumerate(self.iso3)}
+        # The row appended below is all NaN; countries that are not in the result are read from it.
+        rows = np.array([row_of.get(code, len(row_of)) for code in iso3], dtype=np.intp)
+        append_row = [(0, 0), (0, 1), (0, 0)]
         return replace(
             self,
             iso3=tuple(iso3),
-            cells={
-                score: np.pad(cells, [(0, 0), *side], constant_values=np.nan)[:, :, rows]
-                for score, cells in self.cells.items()
+            scores={
+                name: np.pad(values, [(0, 0), *append_row], constant_values=np.nan)[:, :, rows]
+                for name, values in self.scores.items()
             },
-            came={what: np.pad(cells, side, constant_values=np.nan)[:, rows] for what, cells in self.came.items()},
+            observed={
+                name: np.pad(values, append_row, constant_values=np.nan)[:, rows]
+                for name, values in self.observed.items()
+            },
         )
 
-    def during(self, windows: Sequence[Window]) -> "Judged":
-        """The same for some of its windows. Raises ValueError for one that is not there."""
+    def for_windows(self, windows: Sequence[Window]) -> "BacktestResult":
+        """Keep some windows. Raises ValueError for one that is not in the result."""
         places = [self.windows.index(window) for window in windows]
         return replace(
             self,
             windows=tuple(windows),
-            cells={score: cells[:, places] for score, cells in self.cells.items()},
-            came={what: cells[places] for what, cells in self.came.items()},
+            scores={name: values[:, places] for name, values in self.scores.items()},
+            observed={name: values[places] for name, values in self.observed.items()},
         )
 
-    def within(self, first: int, last: int) -> "Judged":
-        """The same, unknown at all other leads than these [months]."""
+    def for_leads(self, first: int, last: int) -> "BacktestResult":
+        """Set everything outside of these leads [months] to NaN; the shapes stay."""
         inside = (self.leads >= first) & (self.leads <= last)
         return replace(
             self,
-            cells={score: np.where(inside, cells, np.nan) for score, cells in self.cells.items()},
-            came={what: np.where(inside, cells, np.nan) for what, cells in self.came.items()},
+            scores={name: np.where(inside, values, np.nan) for name, values in self.scores.items()},
+            observed={name: np.where(inside, values, np.nan) for name, values in self.observed.items()},
         )
 
-    def means(self, score: str) -> Cells:
-        """Mean by component and window, and over all cells last; shape (component, window + 1)."""
-        known = ~np.isnan(self.cells[score])
-        sums, number = np.where(known, self.cells[score], 0.0).sum(axis=(2, 3)), known.sum(axis=(2, 3))
+    def means(self, score: str) -> Floats:
+        """Return the mean by forecaster and window, with the mean over all cells last; (forecaster, window + 1)."""
+        known = ~np.isnan(self.scores[score])
+        sums, numbers = np.where(known, self.scores[score], 0.0).sum(axis=(2, 3)), known.sum(axis=(2, 3))
         with np.errstate(invalid="ignore"):
-            return np.concatenate(
-                [sums / number, sums.sum(axis=1, keepdims=True) / number.sum(axis=1, keepdims=True)], 1
-            )
+            overall = sums.sum(axis=1, keepdims=True) / numbers.sum(axis=1, keepdims=True)
+            return np.concatenate([sums / numbers, overall], axis=1)
 
-    def mean_by(self, score: str, axis: str) -> Cells:
-        """Mean by component and `country` or `lead`, in their order; shape (component, countries or leads)."""
-        cells = self.cells[score]
+    def means_by(self, score: str, axis: str) -> Floats:
+        """Return the mean by forecaster and by `country` or `lead`; (forecaster, countries or leads)."""
+        values = self.scores[score]
         if axis == "lead":
             groups = np.unique(self.leads)
-            cells = np.stack([cells[..., self.leads == lead].reshape(len(cells), -1) for lead in groups], axis=1)
+            values = np.stack([values[..., self.leads == lead].reshape(len(values), -1) for lead in groups], axis=1)
         else:
-            cells = cells.transpose(0, 2, 1, 3).reshape(len(cells), len(self.iso3), -1)
-        known = ~np.isnan(cells)
+            values = values.transpose(0, 2, 1, 3).reshape(len(values), len(self.iso3), -1)
+        known = ~np.isnan(values)
         with np.errstate(invalid="ignore"):
-            return np.asarray(np.where(known, cells, 0.0).sum(axis=-1) / known.sum(axis=-1))
+            return np.asarray(np.where(known, values, 0.0).sum(axis=-1) / known.sum(axis=-1))
 
-    def difference(
-        self, score: str, ours: str, theirs: str, rng: np.random.Generator
-    ) -> tuple[Estimate, tuple[int, int]]:
-        """A component's loss relative to another's, where both are known: with its interval, and the windows won.
-
-        The second is in how many windows it was lower, and how many there are.
-        """
-        pair = self.cells[score][[self.component(ours), self.component(theirs)]]
+    def difference(self, score: str, ours: str, theirs: str, rng: np.random.Generator) -> Difference:
+        """Compare the mean losses of two forecasters on the cells that both have; −0.05 is five per cent lower."""
+        pair = self.scores[score][[self.index_of(ours), self.index_of(theirs)]]
         pair = np.where(np.isnan(pair).any(axis=0), np.nan, pair)
-        with_both = ~np.isnan(pair[0]).all(axis=(1, 2))
-        sums = np.nan_to_num(pair).sum(axis=(2, 3))[:, with_both]
-        one, other = (self.by_unit(np.nan_to_num(side)) for side in pair)
-        return scoring.paired_difference(one, other, rng), (int((sums[0] < sums[1]).sum()), int(with_both.sum()))
+        has_both = ~np.isnan(pair[0]).all(axis=(1, 2))
+        our_sums, their_sums = np.nan_to_num(pair).sum(axis=(2, 3))[:, has_both]
+        our_units, their_units = (self.by_unit(np.nan_to_num(values)) for values in pair)
+        estimate = scoring.paired_difference(our_units, their_units, rng)
+        return Difference(estimate, int((our_sums < their_sums).sum()), int(has_both.sum()))
 
     @property
-    def unit(self) -> str:
-        """What a bootstrap draws: countries; of a single country, its windows."""
+    def bootstrap_unit(self) -> str:
+        """What a bootstrap resamples: countries, or windows where there is a single country."""
         return "countries" if len(self.iso3) > 1 else "windows"
 
-    def by_unit(self, cells: Cells) -> Cells:
-        """Cells of shape (window, country, ...) with what a bootstrap draws in front."""
-        return cells.swapaxes(0, 1) if self.unit == "countries" else cells
+    def by_unit(self, values: Floats) -> Floats:
+        """Move the axis that a bootstrap resamples to the front of values of shape (window, country, ...)."""
+        return values.swapaxes(0, 1) if self.bootstrap_unit == "countries" else values
 
     def resampled(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """How often a bootstrap draws each unit: see `verification.resampled`."""
-        number = len(self.iso3) if self.unit == "countries" else len(self.windows)
-        return scoring.resampled(number, rng, RESAMPLES)
+        """Draw how often each resample contains each unit: see `scoring.resampled`."""
+        units = len(self.iso3) if self.bootstrap_unit == "countries" else len(self.windows)
+        return scoring.resampled(units, rng, RESAMPLES)
 
-    def coverage(self, level: str, name: str, times: NDArray[np.int64]) -> Estimate:
-        """The mean of a coverage of a component over all its cells, with its interval."""
-        held = self.by_unit(self.cells[level][self.component(name)])
-        known = ~np.isnan(held)
-        return Estimate.of(scoring.ratio(np.where(known, held, 0.0), known.astype(np.float64), times))
+    def coverage(self, level: str, forecaster: str, counts: NDArray[np.int64]) -> Estimate:
+        """Return the mean coverage of a forecaster over all cells, with its interval."""
+        inside = self.by_unit(self.scores[level][self.index_of(forecaster)])
+        known = ~np.isnan(inside)
+        return Estimate.of(scoring.ratio(np.where(known, inside, 0.0), known.astype(np.float64), counts))
 
-    def ranking(self, what: str, name: str, times: NDArray[np.int64]) -> tuple[Cells, Cells]:
-        """AUROC and AP of a probability of a component over all its cells, each in each resample."""
-        chance, came = self.by_unit(self.cells[what][self.component(name)]), self.by_unit(self.came[what])
-        return scoring.ranking(chance, came, times)
+    def ranking(self, event: str, forecaster: str, counts: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Return the AUROC and the average precision of a probability over all cells, in each resample."""
+        probability = self.by_unit(self.scores[PROBABILITY_OF[event]][self.index_of(forecaster)])
+        return scoring.ranking(probability, self.by_unit(self.observed[event]), counts)
 
-    def pit(self, name: str, *, active: bool) -> NDArray[np.float64]:
-        """The PIT histogram of a component, where the country was active or where it was not."""
-        place = self.component(name)
-        known = ~np.isnan(self.cells[UPTO][place]) & (np.isnan(self.cells[COVERAGES[0]][place]) != active)
-        return scoring.pit(self.cells[BELOW][place][known], self.cells[UPTO][place][known])
+    def pit_histogram(self, forecaster: str, *, active: bool) -> Floats:
+        """Return the PIT histogram of a forecaster over active countries, or over inactive ones."""
+        row = self.index_of(forecaster)
+        below, up_to = self.scores[SHARE_BELOW][row], self.scores[SHARE_UP_TO][row]
+        is_active = ~np.isnan(self.scores[COVERAGES[0]][row])
+        chosen = ~np.isnan(up_to) & (is_active == active)
+        return scoring.pit(below[chosen], up_to[chosen])
 
-    def reliability(self, name: str, what: str) -> Reliability:
-        """A probability of a component held against how often the event came."""
-        place = self.component(name)
-        known = ~(np.isnan(self.cells[what][place]) | np.isnan(self.came[what]))
-        return scoring.reliability(self.cells[what][place][known], self.came[what][known] > 0)
+    def reliability(self, event: str, forecaster: str) -> Reliability:
+        """Compare the probability of an event with its observed frequency."""
+        probability, observed = self.scores[PROBABILITY_OF[event]][self.index_of(forecaster)], self.observed[event]
+        known = ~(np.isnan(probability) | np.isnan(observed))
+        return scoring.reliability(probability[known], observed[known] > 0)
 
-    def events(self, what: str) -> dict[str, Cells]:
-        """Brier, AUROC and AP of a probability by component and window, over all cells last; and how many came.
+    def event_skill(self, event: str) -> dict[str, Floats]:
+        """Return `brier`, `auroc`, `average_precision` and the number of `events`, by forecaster and window.
 
-        Each of shape (component, window + 1); NaN where there is nothing to be told.
+        Each has shape (forecaster, window + 1), with all windows together last; NaN where there is nothing to score.
         """
-        chances, came = self.cells[what], self.came[what]
-        found = {
-            name: np.full((len(chances), len(self.windows) + 1), np.nan) for name in ("Brier", "AUROC", "AP", "came")
-        }
-        for c, chance in enumerate(chances):
-            for w in range(len(self.windows) + 1):
-                part = slice(None) if w == len(self.windows) else slice(w, w + 1)
-                known = ~(np.isnan(chance[part]) | np.isnan(came[part]))
+        probabilities, observed = self.scores[PROBABILITY_OF[event]], self.observed[event]
+        shape = len(probabilities), len(self.windows) + 1
+        skill = {name: np.full(shape, np.nan) for name in ("brier", "auroc", "average_precision", "events")}
+        for row, probability in enumerate(probabilities):
+            for column in range(len(self.windows) + 1):
+                part = slice(None) if column == len(self.windows) else slice(column, column + 1)
+                known = ~(np.isnan(probability[part]) | np.isnan(observed[part]))
                 if known.any():
-                    said, event = chance[part][known], came[part][known] > 0
-                    found["Brier"][c, w] = scoring.brier(said, event).mean()
-                    found["AUROC"][c, w] = scoring.auroc(said, event)
-                    found["AP"][c, w] = scoring.average_precision(said, event)
-                    found["came"][c, w] = event.sum()
-        return found
+                    forecast, happened = probability[part][known], observed[part][known] > 0
+                    skill["brier"][row, column] = scoring.brier(forecast, happened).mean()
+                    skill["auroc"][row, column] = scoring.auroc(forecast, happened)
+                    skill["average_precision"][row, column] = scoring.average_precision(forecast, happened)
+                    skill["events"][row, column] = happened.sum()
+        return skill
 
 
-def losses(draws: NDArray[Any], deaths: Cells) -> dict[str, Cells]:
-    """Losses, coverage and probabilities of draws of shape (country, cell, draw), each of shape (country, cell).
+def pair_forecasters(one: BacktestResult, ours: str, other: BacktestResult, theirs: str) -> BacktestResult:
+    """Put one forecaster of each of two back-tests into one result, on the cells that both have.
 
-    NaN where the deaths that came or a draw are unknown.
-    """
-    known = ~(np.isnan(deaths) | np.isnan(draws).any(axis=-1))
-    ordered = np.sort(np.where(known[..., None], draws, 0.0), axis=-1)
-    came = np.where(known, deaths, 0.0)
-    chance = (ordered >= RUNG).mean(axis=-1)
-    below, upto = ((ordered < came[..., None]).mean(axis=-1), (ordered <= came[..., None]).mean(axis=-1))
-    found = {
-        "CRPS": scoring.crps(ordered, came),
-        "log-CRPS": scoring.log_crps(ordered, came),
-        "IGN": scoring.ignorance(ordered, came),
-        "MIS": scoring.interval_score(ordered, came),
-        "Brier": scoring.brier(chance, came >= RUNG),
-        "50 %": scoring.covered(below, upto, 0.5),
-        "90 %": scoring.covered(below, upto, 0.9),
-        BATTLE: chance,
-        BELOW: below,
-        UPTO: upto,
-    }
-    return {score: np.where(known, cells, np.nan) for score, cells in found.items()}
-
-
-def paired(one: Judged, ours: str, other: Judged, theirs: str) -> Judged:
-    """A component of each of two back-tests as one of two components, known only where both are and judged alike.
-
-    The windows and countries are those that both have. Raises BadInput where they share none.
+    A cell where the two back-tests observed different deaths is NaN. Windows and countries are those in common.
+    Raises BadInput where nothing is in common.
     """
     windows = [window for window in one.windows if window in other.windows]
     iso3 = [code for code in one.iso3 if code in set(other.iso3)]
     if not windows or not iso3:
         raise BadInput(
-            f"nothing to compare: {ours} has {_listed(one.windows)} and {theirs} has {_listed(other.windows)}, "
-            f"with {len(iso3)} countries in common"
+            f"nothing to compare: {ours} has {_window_names(one.windows)} and {theirs} has "
+            f"{_window_names(other.windows)}, with {len(iso3)} countries in common"
         )
-    left, right = (side.during(windows).including(iso3) for side in (one, other))
-    first, second = left.component(ours), right.component(theirs)
-    alike = left.came["deaths"] == right.came["deaths"]
-    pairs = {score: np.stack([left.cells[score][first], right.cells[score][second]]) for score in SCORES}
-    both = alike & ~np.isnan(pairs["CRPS"]).any(axis=0)
-    if not both.any():
+    left, right = (result.for_windows(windows).reindexed(iso3) for result in (one, other))
+    left_row, right_row = left.index_of(ours), right.index_of(theirs)
+    scores = {name: np.stack([left.scores[name][left_row], right.scores[name][right_row]]) for name in SCORE_COLUMNS}
+    same_outcome = left.observed[DEATHS] == right.observed[DEATHS]
+    shared = same_outcome & ~np.isnan(scores["crps"]).any(axis=0)
+    if not shared.any():
         raise BadInput(f"nothing to compare: there is no country-month that both {ours} and {theirs} forecast")
     pair = replace(
         left,
-        components=(ours, theirs) if ours != theirs else (f"{ours} (A)", f"{theirs} (B)"),
-        cells={score: np.where(both, cells, np.nan) for score, cells in pairs.items()},
-        came={what: np.where(both, cells, np.nan) for what, cells in left.came.items()},
+        forecasters=(ours, theirs) if ours != theirs else (f"{ours} (A)", f"{theirs} (B)"),
+        scores={name: np.where(shared, values, np.nan) for name, values in scores.items()},
+        observed={name: np.where(shared, values, np.nan) for name, values in left.observed.items()},
     )
-    in_window, of_country = both.any(axis=(1, 2)), both.any(axis=(0, 2))
-    return pair.during([window for window, held in zip(windows, in_window, strict=True) if held]).only(
-        [code for code, held in zip(iso3, of_country, strict=True) if held]
+    window_has, country_has = shared.any(axis=(1, 2)), shared.any(axis=(0, 2))
+    return pair.for_windows([window for window, has in zip(windows, window_has, strict=True) if has]).for_countries(
+        [code for code, has in zip(iso3, country_has, strict=True) if has]
     )
 
 
-def _listed(windows: Sequence[Window]) -> str:
-    return f"the windows {', '.join(window.name for window in windows)}, leads {windows[0].first}-{windows[0].last}"
-
-
-def together(parts: Sequence[Judged]) -> Judged:
-    """Several windows side by side, in the order of their origins."""
+def join_windows(parts: Sequence[BacktestResult]) -> BacktestResult:
+    """Join results of different windows into one, in the order of their origins."""
     parts = sorted(parts, key=lambda part: part.windows[0].origin)
     return replace(
         parts[0],
         windows=tuple(window for part in parts for window in part.windows),
-        cells={score: np.concatenate([part.cells[score] for part in parts], axis=1) for score in SCORES},
-        came={what: np.concatenate([part.came[what] for part in parts]) for what in CAME},
+        scores={name: np.concatenate([part.scores[name] for part in parts], axis=1) for name in SCORE_COLUMNS},
+        observed={name: np.concatenate([part.observed[name] for part in parts]) for name in OBSERVED_COLUMNS},
     )
+
+
+def _window_names(windows: Sequence[Window]) -> str:
+    names = ", ".join(window.name for window in windows)
+    return f"the windows {names}, leads {windows[0].first_lead}-{windows[0].last_lead}"

@@ -1,4 +1,4 @@
-"""Telling MLflow of a model: what it was made from and its scores. It sends nothing else, and keeps nothing."""
+"""Log a model to MLflow: what it was made from and its scores. Nothing else is sent, and nothing is stored here."""
 
 import os
 
@@ -6,17 +6,18 @@ from riskmodel.bundle import Bundle
 from riskmodel.errors import BadInput, SourceUnavailable
 
 EXPERIMENT = "vigie"
-LONGEST = 6000
-"""The most characters of a parameter that MLflow takes."""
-QUIETLY = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+MAX_PARAM_LENGTH = 6000
+"""The most characters that MLflow takes for a parameter."""
+ENVIRONMENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+"""Settings of MLflow, unless the environment has them: no telemetry, and no minutes of retries."""
 
 
-def log(model: Bundle, address: str) -> str:
-    """Write a run to the MLflow server or database of an address; returns its id.
+def log_model(model: Bundle, uri: str) -> str:
+    """Log a model as a run to the MLflow server or database at a URI, and return the id of the run.
 
-    Raises BadInput where MLflow is not installed, and SourceUnavailable where the server does not take it.
+    Raises BadInput where MLflow is not installed, and SourceUnavailable where MLflow fails.
     """
-    for name, value in QUIETLY.items():
+    for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
         from mlflow import MlflowClient
@@ -24,43 +25,41 @@ def log(model: Bundle, address: str) -> str:
         from mlflow.exceptions import MlflowException
     except ImportError:
         raise BadInput("--mlflow needs the package mlflow-skinny: pip install 'vigie[mlflow]'") from None
-    facts = model.provenance
+    provenance = model.provenance
     params = {
-        "outcome": facts.outcome,
-        "origin": facts.origin,
-        "seed": facts.seed,
-        "simulated": facts.simulated,
-        "configuration": facts.configuration[:LONGEST],
+        "outcome": provenance.outcome,
+        "origin": provenance.origin,
+        "seed": provenance.seed,
+        "simulated": provenance.simulated,
+        "configuration": provenance.configuration[:MAX_PARAM_LENGTH],
     }
-    tags = {"model": model.id, "model_digest": model.digest, "data_digest": facts.data_digest, "code": facts.code}
+    tags = {
+        "model": model.id,
+        "model_digest": model.digest,
+        "data_digest": provenance.data_digest,
+        "code": provenance.code,
+    }
     metrics = {
-        f"{component}/{_plain(score)}": value
-        for component, scores in facts.scores.items()
+        f"{forecaster}/{score}": value
+        for forecaster, scores in provenance.scores.items()
         if isinstance(scores, dict)
         for score, value in scores.items()
         if isinstance(value, int | float)
     }
-    voices = facts.scores.get("escalation", {}).get("Brier", {})
-    metrics |= {f"escalation/Brier_{voice}": score for voice, score in voices.items()}
+    brier = provenance.scores.get("escalation", {}).get("brier", {})
+    metrics |= {f"escalation/brier_{name}": score for name, score in brier.items()}
     try:
-        client = MlflowClient(tracking_uri=address)
-        held = client.get_experiment_by_name(EXPERIMENT)
-        run = client.create_run(held.experiment_id if held else client.create_experiment(EXPERIMENT), run_name=model.id)
-        number = run.info.run_id
+        client = MlflowClient(tracking_uri=uri)
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        experiment_id = experiment.experiment_id if experiment else client.create_experiment(EXPERIMENT)
+        run = client.create_run(experiment_id, run_name=model.id)
         client.log_batch(
-            number,
+            run.info.run_id,
             metrics=[Metric(name, value, run.info.start_time, 0) for name, value in metrics.items()],
             params=[Param(name, str(value)) for name, value in params.items()],
             tags=[RunTag(name, value) for name, value in tags.items()],
         )
-        client.set_terminated(number)
-    except (MlflowException, OSError) as failed:
-        raise SourceUnavailable(
-            f"the model {model.id} is kept; MLflow at {address} did not take it: {failed}"
-        ) from None
-    return str(number)
-
-
-def _plain(score: str) -> str:
-    """A score's name in the letters that MLflow allows."""
-    return score.replace(" %", "_percent")
+        client.set_terminated(run.info.run_id)
+    except (MlflowException, OSError) as error:
+        raise SourceUnavailable(f"the model {model.id} is stored; MLflow at {uri} did not take it: {error}") from None
+    return str(run.info.run_id)

@@ -1,4 +1,4 @@
-"""What decides the figures of a back-test or a model beside the data: the code, the tables that ship, the libraries."""
+"""Identify what decides figures besides the data: the code, the tables that ship with it, and the libraries."""
 
 import hashlib
 import inspect
@@ -12,46 +12,47 @@ import riskmodel
 import training
 from riskmodel.forecasting.component import Component
 
-TELLING = (*("__main__.py", "bundle.py", "cli", "errors.py", "explanation", "home.py"),)
-"""Rooms of the domain that no figure comes from: they only tell, keep or fetch."""
-JUDGING = ("ablation.py", "backtest.py", "results.py", "windows.py")
+PARTS_WITHOUT_FIGURES = ("__main__.py", "bundle.py", "cli", "errors.py", "explanation", "home.py")
+"""Modules and packages of `riskmodel` that no figure depends on. A change in them leaves the digest as it is."""
+SCORING_MODULES = ("ablation.py", "backtest.py", "draw_scores.py", "results.py", "windows.py")
+"""Modules of `training` that figures depend on."""
 LIBRARIES = ("joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy")
 
 
 @cache
 def code_digest() -> str:
-    """SHA-256 of all that decides figures, the same wherever it is installed."""
-    said = hashlib.sha256()
-    for name, content in _parts():
-        said.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
-    return said.hexdigest()
+    """Return the SHA-256 of everything that decides figures; it does not depend on where Vigie is installed."""
+    digest = hashlib.sha256()
+    for name, content in _digested_parts():
+        digest.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
-def configuration(component: Component) -> str:
-    """What a component is before it has learned anything; with the digest of its code where that is not Vigie's own.
+def configuration(model: Component) -> str:
+    """Return the repr of a model that has not been fitted; for a model of foreign code, with the digest of its module.
 
-    Raises ValueError for a component that cannot be told from another of its class by its text.
+    Raises ValueError for a repr that does not tell two configurations of a class apart.
     """
-    written = repr(component)
-    if " object at 0x" in written or "<function" in written:
+    text = repr(model)
+    if " object at 0x" in text or "<function" in text:
         raise ValueError(
-            f"the component {component.name} needs a repr that says what it is, as a dataclass has: {written}"
+            f"the model {model.name} needs a repr that shows its configuration, as a dataclass has: {text}"
         )
-    if (room := type(component).__module__).partition(".")[0] not in ("riskmodel", "training"):
-        source = inspect.getsource(inspect.getmodule(type(component)) or type(component))
-        return f"{written} of {room} {hashlib.sha256(source.encode()).hexdigest()[:12]}"
-    return written
+    if (module := type(model).__module__).partition(".")[0] not in ("riskmodel", "training"):
+        source = inspect.getsource(inspect.getmodule(type(model)) or type(model))
+        return f"{text} of {module} {hashlib.sha256(source.encode()).hexdigest()[:12]}"
+    return text
 
 
-def _parts() -> Iterator[tuple[str, bytes]]:
+def _digested_parts() -> Iterator[tuple[str, bytes]]:
     for library in LIBRARIES:
         yield library, version(library).encode()
     for path in sorted(files("vigie_data").iterdir(), key=lambda path: path.name):
         if path.name.endswith((".csv", ".toml")):
             yield f"data/{path.name}", path.read_bytes()
-    domain, workshop = (Path(str(package.__file__)).parent for package in (riskmodel, training))
+    domain, offline = (Path(str(package.__file__)).parent for package in (riskmodel, training))
     for module in sorted(domain.rglob("*.py")):
-        if module.relative_to(domain).parts[0] not in TELLING:
+        if module.relative_to(domain).parts[0] not in PARTS_WITHOUT_FIGURES:
             yield module.relative_to(domain).as_posix(), module.read_bytes()
-    for name in JUDGING:
-        yield f"training/{name}", (workshop / name).read_bytes()
+    for name in SCORING_MODULES:
+        yield f"training/{name}", (offline / name).read_bytes()

@@ -1,4 +1,4 @@
-"""When forecasts are made and which months they are judged on. It knows no data."""
+"""Back-test windows: when forecasts are issued and which months they are scored on."""
 
 import re
 from collections.abc import Callable
@@ -9,77 +9,80 @@ import numpy as np
 from riskmodel.forecasting.forecast import LEADS, SERVED_LEADS
 from riskmodel.months import Month, Months, span
 
-FIRST_LEAD = 3
-YEAR = 12  # [months]
+FIRST_CHALLENGE_LEAD = 3  # [months]
+MONTHS_PER_YEAR = 12
 
 
 @dataclass(frozen=True)
 class Window:
-    """A model fitted at `origin`, and what it says at the ends of that month and of the next, `issues` in all.
+    """A model fitted at `origin` and the forecasts that it issues.
 
-    From each of these origins the leads `first` to `last` are judged [months].
+    It issues `issues` forecasts: the first at the end of `origin`, then one at the end of each following month.
+    Each forecast is scored at the leads `first_lead` to `last_lead` [months].
     """
 
     name: str
     origin: Month
     issues: int = 1
-    first: int = FIRST_LEAD
-    last: int = LEADS
+    first_lead: int = FIRST_CHALLENGE_LEAD
+    last_lead: int = LEADS
 
     @property
     def origins(self) -> Months:
-        """When forecasts are issued, shape (issues,)."""
+        """The origin of each forecast, shape (issues,)."""
         return span(self.origin, self.origin + self.issues - 1)
 
     @property
-    def months(self) -> Months:
-        """The months judged, from the first to the last."""
-        return span(self.origin + self.first, self.origin + self.issues - 1 + self.last)
+    def target_months(self) -> Months:
+        """All months that some forecast of the window is scored on."""
+        return span(self.origin + self.first_lead, self.origin + self.issues - 1 + self.last_lead)
 
     @property
-    def needed(self) -> Month:
-        """The last month that has to be known for the window to be judged."""
-        return self.origin + (self.last if self.issues == 1 else self.issues - 1 + self.first)
+    def last_month_needed(self) -> Month:
+        """The last month that the data must have. With several origins, only the first lead of the last one counts."""
+        return self.origin + (self.last_lead if self.issues == 1 else self.issues - 1 + self.first_lead)
 
 
-def challenge(year: int) -> Window:
-    """The challenge window of a calendar year: data to October of the year before.
+def challenge_window(year: int) -> Window:
+    """Return the challenge window of a calendar year: data to October of the year before, leads 3 to 14.
 
     Hegre et al. (2024), doi:10.48550/arXiv.2407.11045.
     """
     return Window(str(year), np.datetime64(f"{year - 1}-10", "M"))
 
 
-def year_of_service(year: int) -> Window:
-    """What the service issues in a calendar year: a model refitted in January, a forecast at each month's end."""
-    return Window(str(year), np.datetime64(f"{year - 1}-12", "M"), issues=YEAR, first=1, last=SERVED_LEADS)
+def service_window(year: int) -> Window:
+    """Return what the service issues in a calendar year: one model fitted in January, a forecast every month."""
+    origin = np.datetime64(f"{year - 1}-12", "M")
+    return Window(str(year), origin, issues=MONTHS_PER_YEAR, first_lead=1, last_lead=SERVED_LEADS)
 
 
-def challenges(text: str) -> tuple[Window, ...]:
-    """Read `2018:2022` (both included) or `2020`. Raises ValueError for anything else."""
-    return _each(challenge, text)
+def challenge_windows(text: str) -> tuple[Window, ...]:
+    """Parse `2018:2022` (both years included) or `2020` into challenge windows. Raises ValueError for other text."""
+    return _windows_of_years(challenge_window, text)
 
 
-def rolling(text: str) -> tuple[Window, ...]:
-    """The same for what the service issues."""
-    return _each(year_of_service, text)
+def service_windows(text: str) -> tuple[Window, ...]:
+    """Parse `2018:2022` (both years included) or `2020` into service windows. Raises ValueError for other text."""
+    return _windows_of_years(service_window, text)
 
 
-def held_out(origin: Month) -> Window:
-    """The last window whose outcome is known at an origin."""
-    return Window(f"{origin - LEADS + FIRST_LEAD}..{origin}", origin - LEADS)
+def held_out_window(origin: Month) -> Window:
+    """Return the latest challenge-like window whose target months all end by `origin`."""
+    return Window(f"{origin - LEADS + FIRST_CHALLENGE_LEAD}..{origin}", origin - LEADS)
 
 
-def recent(first: Month, last: Month, number: int) -> tuple[Window, ...]:
-    """The challenge windows of the latest calendar years that lie within two months, at most `number` of them."""
-    years = range(int(str(last + 1)[:4]) - number, int(str(last + 1)[:4]))
-    return tuple(window for window in map(challenge, years) if window.origin >= first)
+def recent_challenge_windows(first: Month, last: Month, number: int) -> tuple[Window, ...]:
+    """Return the challenge windows of the latest `number` calendar years that lie between two months."""
+    next_year = int(str(last + 1)[:4])
+    windows = map(challenge_window, range(next_year - number, next_year))
+    return tuple(window for window in windows if window.origin >= first)
 
 
-def _each(window: Callable[[int], Window], text: str) -> tuple[Window, ...]:
-    if not (written := re.fullmatch(r"(\d{4})(?::(\d{4}))?", text)):
+def _windows_of_years(make_window: Callable[[int], Window], text: str) -> tuple[Window, ...]:
+    if not (match := re.fullmatch(r"(\d{4})(?::(\d{4}))?", text)):
         raise ValueError(f"{text!r} is neither a year nor two years as in 2018:2022")
-    first, last = int(written[1]), int(written[2] or written[1])
+    first, last = int(match[1]), int(match[2] or match[1])
     if last < first:
         raise ValueError(f"in {text!r} the last year comes before the first")
-    return tuple(window(year) for year in range(first, last + 1))
+    return tuple(make_window(year) for year in range(first, last + 1))

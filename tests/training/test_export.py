@@ -1,4 +1,4 @@
-"""The exported layout against the draws it is made of."""
+"""The exported file has the draws that it was made from."""
 
 from pathlib import Path
 
@@ -7,15 +7,15 @@ import pyarrow.parquet as pq
 
 from riskmodel.forecasting.forecast import LEADS, Forecast
 from training import export
-from training.windows import challenge
+from training.windows import challenge_window
 
 
 def test_each_draw_of_leads_3_to_14_has_a_row(tmp_path: Path) -> None:
-    window = challenge(2018)
+    window = challenge_window(2018)
     draws = np.random.default_rng(1).integers(0, 500_000, (3, LEADS, 4)).astype(np.float32)
     draws[1] = np.nan
     path = tmp_path / "deep" / "forecasts.parquet"
-    with export.writing(path) as write:
+    with export.open_writer(path) as write:
         write(Forecast(window.origin, ("MLI", "NER", "SEN"), "state_based", draws), window)
         assert not path.exists()
     rows = pq.read_table(path).to_pandas()

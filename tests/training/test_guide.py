@@ -19,19 +19,18 @@ YEARS = {"2018:2022": "2008:2009", "2021:2022": "2009:2009", "2018:2019": "2008:
 
 def challenger(home: Home) -> str:
     """The model that is not the first."""
-    first = registry.journal(home.models)[0].name
-    return next((name for name in registry.names(home.models) if name != first), "")
+    first = registry.read_journal(home.models)[0].model
+    return next((name for name in registry.model_names(home.models) if name != first), "")
 
 
 def test_each_code_sample_of_the_guide_runs(
     home: Home,
     vigie: Vigie,
-    history: Path,
+    archive: None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    vigie("ingest", "monthly", history)
     assert vigie("train").code == 0
     names: dict[str, Any] = {"__name__": "guide"}
     said: dict[str, str] = {}
@@ -50,12 +49,12 @@ def test_each_code_sample_of_the_guide_runs(
                 said[line] = done.out + done.err
                 expected = 3 if line.startswith("vigie promote MODEL --windows") else 0
                 assert done.code == expected, (line, done.err)
-    assert names["by_lead"].index.get_level_values("component").unique().size == 6
-    assert names["pair"].components == ("forest (A)", "forest (B)")
-    assert names["difference"].low <= names["difference"].value <= names["difference"].high
+    assert names["by_lead"].index.get_level_values("forecaster").unique().size == 6
+    assert names["pair"].forecasters == ("forest (A)", "forest (B)")
+    assert names["estimate"].low <= names["estimate"].value <= names["estimate"].high
     assert "windows won by pool" in said["vigie compare --rolling pool pool-without-spillover"]
     assert "dressed12" in said["vigie compare dressed12 conflictology12 --scope world"]
     assert "NOT MET" in said["vigie promote MODEL --windows 2008:2009"]
-    how = [entry.how for entry in registry.journal(home.models)]
+    how = [entry.action for entry in registry.read_journal(home.models)]
     assert how == ["first", "shadow", "shadow_off", "force", "rollback"]
     assert "in its shadow" in said["vigie models"]

@@ -1,0 +1,1 @@
+"""The commands for model work: train, backtest, compare, models, card, promote, shadow, rollback."""

@@ -1,0 +1,248 @@
+"""`vigie backtest` and `vigie compare`: score forecasts on past years, and compare two of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from riskmodel.cli import options
+from riskmodel.home import Home
+from training.cli.archive import open_view, realm_prefix
+from training.cli.options import (
+    DASK_OPTION,
+    JOBS_OPTION,
+    MODEL_OPTION,
+    OUTCOME_OPTION,
+    REGION_OPTION,
+    SEED_OPTION,
+    chosen_model,
+)
+from training.cli.progress import window_progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from training.backtest_runner import Backtest
+    from training.results import BacktestResult
+    from training.windows import Window
+    from training.workers import Workers
+
+    Scope = str | tuple[str, ...]
+    """`region`, `africa`, `world`, or ISO alpha-3 codes."""
+
+SCOPE_OPTION = click.option(
+    "--scope",
+    "scopes",
+    type=options.Written("SCOPE", lambda text: _parse_scope(text)),
+    multiple=True,
+    default=("region",),
+    show_default=True,
+    help="The countries to score: region, africa, world, or ISO alpha-3 codes, as in MLI,NER. Can be repeated.",
+)
+
+
+@click.command()
+@click.option("--windows", "challenge_years", metavar="YEAR[:YEAR]", help="Forecast these calendar years: 2018:2022.")
+@click.option(
+    "--rolling", "rolling_years", metavar="YEAR[:YEAR]", help="Forecast at every month-end of these years instead."
+)
+@SCOPE_OPTION
+@JOBS_OPTION
+@DASK_OPTION
+@MODEL_OPTION
+@click.option(
+    "--without",
+    "hidden_families",
+    type=options.Written("FAMILY", lambda text: _parse_family(text)),
+    multiple=True,
+    help="Hide a family of indicators from the model, to measure what it is worth. Can be repeated.",
+)
+@click.option(
+    "--forecasts-out", type=click.Path(dir_okay=False, path_type=Path), help="Write the forecasts as Parquet."
+)
+@OUTCOME_OPTION
+@REGION_OPTION
+@SEED_OPTION
+@click.pass_obj
+def backtest(
+    home: Home,
+    challenge_years: str | None,
+    rolling_years: str | None,
+    scopes: "tuple[Scope, ...]",
+    jobs: int,
+    dask: str | None,
+    model_name: str | None,
+    hidden_families: tuple[str, ...],
+    forecasts_out: Path | None,
+    outcome: str,
+    region: str,
+    seed: int,
+) -> None:
+    """Score the model and the baselines on past years.
+
+    With --windows, each year is forecast from data to October of the year before, leads 3-14; the model is fitted for
+    each year. With --rolling, it is what the service issues: a forecast every month-end, leads 1-12; the model is
+    fitted each January. The model learns from all countries of the archive.
+
+    The results of each year are stored in the home. A back-test that was stopped continues where it stopped, and the
+    same back-test is read, not run. The alert thresholds of a rolling back-test come from earlier years, if stored.
+    """
+    from riskmodel.cli import terminal
+    from training import ablation, export, windows
+    from training.backtest_runner import Backtest
+    from training.result_tables import KIND_DESCRIPTIONS
+    from training.workers import Workers
+
+    if (challenge_years is None) == (rolling_years is None):
+        raise click.UsageError("name the years: --windows YEAR[:YEAR], or --rolling YEAR[:YEAR]")
+    try:
+        if challenge_years:
+            chosen_windows = windows.challenge_windows(challenge_years)
+        else:
+            chosen_windows = windows.service_windows(rolling_years or "")
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--windows" if challenge_years else "--rolling") from None
+    model, view = ablation.without_families(chosen_model(model_name, seed), hidden_families), open_view(home)
+    run = Backtest(view, outcome, model, seed, "challenge" if challenge_years else "rolling")
+    result = _run(home, run, chosen_windows, Workers(jobs, dask), draws=forecasts_out is not None)
+    stored, console, iso3 = run.stored(home), terminal.console(), set[str]()
+    earlier = [window for window in stored.windows if window.origin < chosen_windows[0].origin]
+    for scope in scopes:
+        part, where = _for_scope(result, scope, region)
+        iso3.update(part.iso3)
+        console.print(
+            f"back-test {stored.name}: {realm_prefix(view)}{outcome} deaths, {where} ({_count_countries(part)}), "
+            f"final figures; {KIND_DESCRIPTIONS[run.kind]}"
+        )
+        if challenge_years:
+            _print_losses(part, console, seed)
+        else:
+            with_earlier = stored.read([*earlier, *chosen_windows]) if earlier else result
+            _print_rolling(part, _for_scope(with_earlier, scope, region)[0], console, seed)
+    if forecasts_out:
+        files = [stored.draws_path(window) for window in chosen_windows]
+        export.join_files(files, sorted(iso3), forecasts_out, simulated=view.simulated)
+        console.print(f"forecasts written to {forecasts_out}")
+
+
+@click.command()
+@click.argument("one", metavar="A")
+@click.argument("other", metavar="B")
+@click.option("--rolling", is_flag=True, help="Look for a forecaster's name in rolling back-tests.")
+@SCOPE_OPTION
+@OUTCOME_OPTION
+@REGION_OPTION
+@SEED_OPTION
+@click.pass_obj
+def compare(
+    home: Home,
+    one: str,
+    other: str,
+    rolling: bool,
+    scopes: "tuple[Scope, ...]",
+    outcome: str,
+    region: str,
+    seed: int,
+) -> None:
+    """Compare two forecasts on the country-months that both have.
+
+    Each is a back-test (the first digits of its name), a forecaster in a back-test (pool, ew4s, conflictology12, …), or
+    a Parquet file of forecasts with the columns origin, iso3, month, draw, deaths, as `vigie backtest --forecasts-out`
+    writes it.
+    """
+    from riskmodel.cli import terminal
+    from riskmodel.events import manifest
+    from training import comparison
+    from training.cli import console_tables
+    from training.result_tables import LEAD_RANGES
+    from training.results import DEATHS
+
+    realm = "SIMULATED " if manifest.realm(home.archive) == "simulated" else ""
+    kind = "rolling" if rolling else "challenge"
+    result, backtests = comparison.compare(home, lambda: open_view(home), one, other, outcome, kind)
+    console = terminal.console()
+    for scope in scopes:
+        part, where = _for_scope(result, scope, region)
+        number = int((part.observed[DEATHS] >= 0).sum())
+        console.print(
+            f"{realm}{where} ({_count_countries(part)}), {part.outcome} deaths, {number:,} forecasts that both have "
+            f"in {len(part.windows)} windows: {', '.join(window.name for window in part.windows)}"
+            + (f"; from {', '.join(backtests)}" if backtests else "")
+        )
+        if part.windows[0].issues == 1:
+            console_tables.print_comparison(part, console, seed)
+            continue
+        for first, last in LEAD_RANGES:
+            console.print(f"leads {first}-{last}")
+            console_tables.print_comparison(part.for_leads(first, last), console, seed)
+
+
+def _run(
+    home: Home, run: "Backtest", windows: "Sequence[Window]", workers: "Workers", *, draws: bool
+) -> "BacktestResult":
+    """Run a back-test and show the progress."""
+    with window_progress(len(run.missing_windows(home, windows, draws=draws))) as on_window:
+        return run.run(home, windows, workers, draws=draws, on_window=on_window)
+
+
+def _for_scope(result: "BacktestResult", scope: "Scope", region: str) -> "tuple[BacktestResult, str]":
+    """Return the results of a scope, and its name. Raises BadInput where no deaths are known in it."""
+    from riskmodel import geography
+    from riskmodel.errors import BadInput
+
+    if scope == "world":
+        return result, "World"
+    if scope == "region":
+        iso3, where = geography.region(region).members, f"the region of {region}"
+    elif scope == "africa":
+        iso3, where = geography.continent("Africa"), "Africa"
+    else:
+        iso3, where = tuple(scope), ", ".join(scope)
+    part = result.for_countries(iso3)
+    if part.has_outcomes:
+        return part, where
+    raise BadInput(f"{where} cannot be scored: none of its {result.outcome} deaths are known in these windows")
+
+
+def _count_countries(result: "BacktestResult") -> str:
+    return "1 country" if len(result.iso3) == 1 else f"{len(result.iso3)} countries"
+
+
+def _print_losses(result: "BacktestResult", console: "Console", seed: int) -> None:
+    from training.cli import console_tables
+
+    console_tables.print_means(result, console)
+    console_tables.print_differences(result, console, seed)
+    console_tables.print_coverage(result, console, seed)
+
+
+def _print_rolling(result: "BacktestResult", with_earlier: "BacktestResult", console: "Console", seed: int) -> None:
+    """Print the tables of a rolling back-test; `with_earlier` has earlier windows too, for the alert thresholds."""
+    from training.cli import console_tables
+    from training.result_tables import LEAD_RANGES
+    from training.results import BATTLE_MONTH
+
+    for first, last in LEAD_RANGES:
+        console.print(f"\nleads {first}-{last}")
+        _print_losses(result.for_leads(first, last), console, seed)
+    console_tables.print_events(result, console, seed)
+    console.print("the same at leads 1-3\n")
+    console_tables.print_events(result.for_leads(1, 3), console, seed, [BATTLE_MONTH])
+    console_tables.print_alerts(with_earlier, console, seed)
+
+
+def _parse_scope(text: str) -> "Scope":
+    from riskmodel import geography
+
+    if text in ("region", "africa", "world"):
+        return text
+    return tuple(geography.country(code.strip()).iso3 for code in text.split(","))
+
+
+def _parse_family(text: str) -> str:
+    from riskmodel.indicators.panel import FAMILIES
+
+    if text not in (names := [family.name for family in FAMILIES]):
+        raise ValueError(f"{text!r} is no family of indicators: {', '.join(names)}")
+    return text

@@ -1,0 +1,161 @@
+"""`vigie models`, `card`, `promote`, `shadow`, `rollback`: the models of a home and which of them are in service."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from riskmodel.home import Home
+from training.cli.archive import open_view
+from training.cli.options import DASK_OPTION, JOBS_OPTION, REGION_OPTION
+from training.cli.progress import window_progress
+
+REASON_OPTION = click.option("--why", "reason", default="", help="The reason, recorded in the journal.")
+
+
+@click.command("models")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.pass_obj
+def list_models(home: Home, form: str) -> None:
+    """List all models, the newest last: what they were trained on, and which are or were in service."""
+    import json
+
+    from riskmodel.cli import terminal
+    from training import registry
+    from training.cli import console_tables
+
+    models = registry.list_models(home.models)
+    if form == "json":
+        click.echo(json.dumps(models, indent=1, ensure_ascii=False))
+    elif not models:
+        click.echo("there is no model yet: vigie train makes one")
+    else:
+        console_tables.print_models(models, terminal.console())
+
+
+@click.command()
+@click.argument("name", metavar="[MODEL]", required=False)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder to write to (default: cards/ in the home).",
+)
+@REGION_OPTION
+@click.pass_obj
+def card(home: Home, name: str | None, out: Path | None, region: str) -> None:
+    """Write the card of a model as Markdown and HTML; without MODEL, of the one in service.
+
+    The card shows what the model was trained on, how its configuration did on past years, whether its probabilities
+    are calibrated, how it came into service, and its limits. Past years come from the back-tests that are stored.
+    """
+    from riskmodel import bundle
+    from riskmodel.errors import BadInput
+    from training.card import write_card
+
+    view = open_view(home)
+    path = _find_model(home, name) if name else bundle.champion(home.models, simulated=view.simulated)
+    if path is None:
+        raise BadInput("no model is in service: vigie train makes one")
+    for written in write_card(home, view, bundle.load(path), region, out or home.cards):
+        click.echo(str(written))
+
+
+@click.command()
+@click.argument("name", metavar="MODEL")
+@click.option(
+    "--windows", "years", metavar="YEAR[:YEAR]", help="The calendar years to score it on (default: the latest five)."
+)
+@click.option(
+    "--force", "force_reason", metavar="WHY", help="Put it into service whatever the gate finds; record the reason."
+)
+@JOBS_OPTION
+@DASK_OPTION
+@click.pass_obj
+def promote(home: Home, name: str, years: str | None, force_reason: str | None, jobs: int, dask: str | None) -> None:
+    """Put a model into service, if it passes the gate.
+
+    Its configuration is fitted again for each year, on the data before it, and scored on all countries. Its mean IGN
+    and log-CRPS have to be lower than those of conflictology12 and ew4s, and its CRPS not worse. None of the three may
+    be worse than that of the model in service.
+    """
+    from riskmodel import bundle
+    from riskmodel.cli import terminal
+    from riskmodel.errors import Refused
+    from training import promotion, windows
+    from training.cli import console_tables
+    from training.workers import Workers
+
+    if force_reason is not None and not force_reason.strip():
+        raise click.BadParameter("needs a reason in words", param_hint="--force")
+    try:
+        chosen_windows = windows.challenge_windows(years) if years else ()
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--windows") from None
+    model, view = bundle.load(_find_model(home, name)), open_view(home)
+    with window_progress(len(chosen_windows)) as on_window:
+        result = promotion.run_gate(home, view, model, chosen_windows, Workers(jobs, dask), on_window)
+    console_tables.print_gate_result(result, terminal.console())
+    if not result.passed and force_reason is None:
+        raise Refused(f"{model.id} does not pass the gate; the model in service stays (--force WHY overrules)")
+    action = "gate" if result.passed else "force"
+    promotion.put_into_service(home, model, datetime.now(UTC), action, force_reason or "", result)
+    click.echo(f"{model.id} is now in service")
+
+
+@click.command()
+@click.argument("name", metavar="[MODEL]", required=False)
+@click.option("--off", is_flag=True, help="Take the model out of the shadow.")
+@REASON_OPTION
+@click.pass_obj
+def shadow(home: Home, name: str | None, off: bool, reason: str) -> None:
+    """Run a model in the shadow of the one in service, or take it out; without MODEL, say which one runs.
+
+    From the next snapshot on, the model forecasts beside the one in service. Its forecasts are stored and scored when
+    their months are over, and the scorecard shows them; they are not served.
+    """
+    from riskmodel import bundle
+    from riskmodel.errors import Refused
+    from training import registry
+    from training.train import iso_seconds
+
+    if off and name:
+        raise click.UsageError("name a model, or use --off, not both")
+    simulated, now = open_view(home).simulated, iso_seconds(datetime.now(UTC))
+    if off:
+        stopped = registry.stop_shadow(home.models, simulated=simulated, at=now, reason=reason)
+        click.echo(f"{stopped} no longer runs in the shadow")
+    elif name:
+        model = bundle.load(_find_model(home, name))
+        if model.provenance.simulated != simulated:
+            realm = "simulated" if simulated else "real"
+            raise Refused(f"{model.id} cannot run in the shadow: the archive has {realm} data, the model had not")
+        registry.start_shadow(home.models, registry.JournalEntry(now, model.id, simulated, "shadow", reason))
+        click.echo(f"{model.id} runs in the shadow from the next snapshot on")
+    else:
+        path = bundle.challenger(home.models, simulated=simulated)
+        click.echo(f"{path.name} runs in the shadow" if path else "no model runs in the shadow")
+
+
+@click.command()
+@REASON_OPTION
+@click.pass_obj
+def rollback(home: Home, reason: str) -> None:
+    """Put the model that was in service before the present one back into service."""
+    from training import registry
+    from training.train import iso_seconds
+
+    simulated, now = open_view(home).simulated, iso_seconds(datetime.now(UTC))
+    left, restored = registry.rollback(home.models, simulated=simulated, at=now, reason=reason)
+    click.echo(f"{restored} is in service again, in place of {left}")
+
+
+def _find_model(home: Home, name: str) -> Path:
+    """Return the folder of the model with this name, or with a name that begins or ends so."""
+    from riskmodel.errors import BadInput
+    from training import registry
+
+    names = registry.model_names(home.models)
+    found = [name] if name in names else [known for known in names if known.startswith(name) or known.endswith(name)]
+    if len(found) != 1:
+        raise BadInput(f"{len(found) or 'no'} models are called {name}; there are: {', '.join(names) or 'none'}")
+    return home.models / found[0]
