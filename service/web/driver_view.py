@@ -1,6 +1,6 @@
 """Prepare a snapshot's drivers for the pages: titles and declarations by name, contributions by size, the main family.
 
-This module knows no words and no markup. A snapshot without drivers gives empty results.
+This module knows no words and no markup.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,12 +14,12 @@ TOP_INDICATORS = 5
 
 def family_titles(document: Mapping[str, Any]) -> dict[str, Mapping[str, str]]:
     """Return the titles, by language, of each indicator family."""
-    return {family["name"]: family["title"] for family in document.get("indicator_families") or []}
+    return {family["name"]: family["title"] for family in document["indicator_families"]}
 
 
 def indicator_declarations(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Return the declaration of each indicator."""
-    families = document.get("indicator_families") or []
+    families = document["indicator_families"]
     return {indicator["name"]: indicator for family in families for indicator in family["indicators"]}
 
 
@@ -30,6 +30,7 @@ def by_size(contributions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any
 
 def main_family(country: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the family that contributes most to the score's difference from the country's own year, if any."""
-    split = ((country.get("drivers") or {}).get("risk_score") or {}).get("own_year")
+    drivers = country["drivers"]
+    split = drivers and drivers["risk_score"].get("own_year")
     families = by_size(split["families"]) if split else []
     return families[0] if families and abs(families[0]["contribution"]) >= MIN_CONTRIBUTION else None

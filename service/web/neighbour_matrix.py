@@ -39,8 +39,8 @@ class NeighbourMatrix:
 
 
 def neighbour_matrix(document: Mapping[str, Any]) -> NeighbourMatrix | None:
-    """Return the table of a snapshot, shaded relative to its largest effect; None if the snapshot has none."""
-    effects = document.get("neighbour_effects")
+    """Return the table of a snapshot, shaded relative to its largest effect; None if drivers are off."""
+    effects = document["neighbour_effects"]
     if not effects:
         return None
     members = tuple(country["location_code"] for country in document["countries"])

@@ -128,6 +128,7 @@ def drivers(score: float, escalation: float) -> dict[str, Any]:
             "families": [
                 {
                     "family": family,
+                    "read": family != "people",
                     "contribution": contribution,
                     "sentence": {
                         "en": f"{FAMILIES[family][0]}: {contribution} points.",
@@ -139,6 +140,7 @@ def drivers(score: float, escalation: float) -> dict[str, Any]:
                     ]
                     if family == "intensity"
                     else [],
+                    "others": 0.0,
                 }
                 for family, contribution in CONTRIBUTIONS.items()
             ],
@@ -199,6 +201,7 @@ def document(
         "bands": BANDS,
         "data_quality": [],
         "indicator_families": families(),
+        "indicator_sources": [{"kind": "events", "source": "UCDP 24.1"}, {"kind": "coups", "source": "Invented"}],
         "neighbour_effects": neighbour_effects(),
         "countries": [country(iso3, origin, source) for iso3 in geography.region("MLI").members],
     }

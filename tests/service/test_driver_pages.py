@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from html_page import get_page
-from issued import CONTRIBUTIONS, SCORES, Issuer, without_explanations
+from issued import CONTRIBUTIONS, SCORES, Issuer
 
 from riskmodel.explanation import narrative
 from riskmodel.indicators.panel import FAMILIES
@@ -31,7 +31,7 @@ def test_the_country_page_shows_what_drives_the_score(issued: dict[str, Any], cl
     text = get_page(client, "/country/MLI?lang=en").text
     section = text.split("What drives the score")[1].split("Forecast for the next twelve months")[0]
     assert "81.4 against its own year." in section
-    families = ("Intensity +4.0", "Spill-over −0.9", "Capital and sites 0.0", "People 0.0")
+    families = ("Intensity +4.0", "Spill-over −0.9", "Capital and sites 0.0", "People 0.0 not used")
     positions = [section.index(family) for family in families]
     assert positions == sorted(positions)
     assert "Total +3.1 points" in section
@@ -118,35 +118,24 @@ def test_each_country_s_main_factor_is_shown_under_its_score(issued: dict[str, A
     assert "principal facteur : Intensité +4,0" in get_page(client, "/?lang=fr").rows[1]
 
 
-@pytest.mark.parametrize(("lang", "main_factor"), [("en", "ain factor"), ("fr", "rincipal facteur")])
-def test_pages_of_a_snapshot_without_explanations_have_none(
-    home: Issuer, issued: dict[str, Any], client: FlaskClient, lang: str, main_factor: str
-) -> None:
-    assert main_factor in get_page(client, f"/?lang={lang}").text
-    home.replace(without_explanations(issued))
-    for path in ("/", "/country/MLI", "/country/MRT"):
-        page = get_page(client, f"{path}?lang={lang}")
-        assert not page.attributes_of("details")
-        assert not page.has_heading("drivers", "indicators", "neighbour-effects")
-        assert main_factor not in page.text
-
-
 def test_what_is_not_computed_is_named_and_not_drawn(home: Issuer, issued: dict[str, Any], client: FlaskClient) -> None:
     assert get_page(client, "/").has_heading("neighbour-effects")
     issued["neighbour_effects"] = None
     mali, burkina = issued["countries"][0], issued["countries"][2]
     mali["drivers"], mali["reasons"]["drivers"] = None, "not_asked"
-    del burkina["drivers"]["risk_score"]["own_year"], burkina["drivers"]["escalation_from_draws"]
+    del burkina["drivers"]["risk_score"]["own_year"], burkina["drivers"]["escalation_from_draws"]["own_year"]
     home.replace(issued)
     assert "not computed: switched off in the settings" in get_page(client, "/country/MLI?lang=en").text
     burkina_text = get_page(client, "/country/BFA?lang=en").text
     assert "against its own year" not in burkina_text
     assert "86.2 against the region." in burkina_text
-    assert not get_page(client, "/").has_heading("neighbour-effects")
+    region = get_page(client, "/?lang=en")
+    assert not region.has_heading("neighbour-effects")
+    assert ["main factor" in row for row in region.rows[1:9]] == [False, False, *[True] * 5, False]
 
 
 def test_the_model_of_the_escalation_probability_is_named_apart_from_the_draws_that_drivers_explain(
-    home: Issuer, issued: dict[str, Any], client: FlaskClient
+    issued: dict[str, Any], client: FlaskClient
 ) -> None:
     for lang, model, heading in (
         ("en", "model: average of draws and a regression", "Escalation, from the forecast draws"),
@@ -155,15 +144,6 @@ def test_the_model_of_the_escalation_probability_is_named_apart_from_the_draws_t
         text = get_page(client, f"/country/MLI?lang={lang}").text
         assert model in text
         assert heading in text
-    mali = issued["countries"][0]
-    for name in ("escalation_model", "escalation_from_draws", "onset_model"):
-        del mali[name]
-    mali["drivers"]["escalation_probability"] = mali["drivers"].pop("escalation_from_draws")
-    home.replace(issued)
-    older = get_page(client, "/country/MLI?lang=en").text
-    assert "model: " not in older
-    assert "Escalation, from the forecast draws" not in older
-    assert older.count("against its own year.") == 2
 
 
 def test_explanations_are_escaped(home: Issuer, issued: dict[str, Any], client: FlaskClient) -> None:
@@ -226,7 +206,14 @@ def contribution_of(family: dict[str, Any], rng: random.Random) -> dict[str, Any
         {"name": indicator["name"], "contribution": round(rng.gauss(0, 2), 2), "standard_error": round(rng.random(), 3)}
         for indicator in top
     ]
-    return {"family": family["name"], "contribution": rng.gauss(0, 3), "sentence": sentence, "indicators": indicators}
+    return {
+        "family": family["name"],
+        "read": True,
+        "contribution": rng.gauss(0, 3),
+        "sentence": sentence,
+        "indicators": indicators,
+        "others": 0.12,
+    }
 
 
 def test_the_main_family_has_the_largest_contribution_of_either_sign() -> None:
@@ -238,8 +225,8 @@ def test_the_main_family_has_the_largest_contribution_of_either_sign() -> None:
     assert main_family(**CONTRIBUTIONS) == "intensity"
     assert main_family(intensity=1.0, capital=-2.0) == "capital"
     assert main_family(intensity=0.04, capital=0.0) is None
+    assert driver_view.main_family({"drivers": {"risk_score": {}}}) is None
     assert driver_view.main_family({"drivers": None}) is None
-    assert driver_view.main_family({}) is None
 
 
 def test_the_neighbour_matrix_is_shaded_by_sign_and_size(issued: dict[str, Any]) -> None:

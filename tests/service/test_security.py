@@ -1,4 +1,4 @@
-"""The promises of docs/security.md have their tests, pages have no script, and the audit in CI says what it found."""
+"""The promises of docs/security.md name their tests, pages have no scripts, and CI audits code and dependencies."""
 
 import ast
 import os
@@ -13,18 +13,18 @@ from service.cli.app import create_app
 from service.settings import Limits, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+SECURITY_PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 
 
-def test_every_promise_is_held_by_tests_that_are_there() -> None:
-    promises = re.split(r"^(\d+)\. ", PAGE.split("## Promises")[1].split("\n## ")[0], flags=re.MULTILINE)[1:]
+def test_every_promise_names_tests_that_exist() -> None:
+    promises = re.split(r"^(\d+)\. ", SECURITY_PAGE.split("## Promises")[1].split("\n## ")[0], flags=re.MULTILINE)[1:]
     assert list(map(int, promises[::2])) == list(range(1, len(promises[::2]) + 1))
     for number, promise in zip(promises[::2], promises[1::2], strict=True):
         named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", promise)
         assert named, f"promise {number} names no test"
         for file, test in named:
             assert test in functions(ROOT / file), f"promise {number}: {file} has no {test}"
-    assert PAGE.count("::test_") == len(re.findall(r"`tests/[\w/]+\.py::test_\w+`", PAGE))
+    assert SECURITY_PAGE.count("::test_") == len(re.findall(r"`tests/[\w/]+\.py::test_\w+`", SECURITY_PAGE))
 
 
 def functions(file: Path) -> set[str]:
@@ -32,21 +32,21 @@ def functions(file: Path) -> set[str]:
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
-def test_every_setting_of_the_door_is_told_with_its_default() -> None:
-    rows = dict(re.findall(r"^\| (`[^|]*`) \| ([^|]*) \|", PAGE, flags=re.MULTILINE))
-    told: dict[str, str] = {}
+def test_every_access_setting_is_documented_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| (`[^|]*`) \| ([^|]*) \|", SECURITY_PAGE, flags=re.MULTILINE))
+    documented: dict[str, str] = {}
     for names, defaults in rows.items():
         pairs = zip(re.findall(r"`([\w.]+)`", names), defaults.split(", "), strict=True)
-        told.update(pairs)
+        documented.update(pairs)
     expected = {f"limits.{name}": str(value).lower() for name, value in Limits().model_dump().items()}
-    assert {name: told[name] for name in told if name.startswith("limits.")} == expected
-    rest = {"public_read", "trusted_proxies", "cors_origins", "hsts_seconds", "allow_private_webhooks"}
-    assert {name for name in told if not name.startswith("limits.")} == rest <= Settings.model_fields.keys()
+    assert {name: documented[name] for name in documented if name.startswith("limits.")} == expected
+    others = {"public_read", "trusted_proxies", "cors_origins", "hsts_seconds", "allow_private_webhooks"}
+    assert {name for name in documented if not name.startswith("limits.")} == others <= Settings.model_fields.keys()
 
 
 @pytest.mark.parametrize("path", ["/", "/?lang=fr", "/scorecard", "/country/MLI", "/country/MRT", "/country/XYZ"])
-def test_no_page_has_a_script_or_a_style_of_its_own(tmp_path: Path, path: str) -> None:
-    """The policy would stop them, and a page that needs one would be broken."""
+def test_no_page_has_scripts_inline_styles_or_links_to_other_hosts(tmp_path: Path, path: str) -> None:
+    """The content security policy blocks them, so a page that needs one would be broken."""
     home = Issuer(tmp_path / "home")
     home.hold("real")
     home.issue()
@@ -56,32 +56,32 @@ def test_no_page_has_a_script_or_a_style_of_its_own(tmp_path: Path, path: str) -
         r"<script|<style|\sstyle\s*=|\son\w+\s*=|javascript:|<iframe|<form(?! class=\"as-of\" method=\"get\")|<base"
     )
     assert re.findall(unwanted, text, re.IGNORECASE) == []
-    assert [src for src in re.findall(r"(?:src|href)=\"([^\"]+)", text) if "//" in src and "doi.org" not in src] == []
+    assert [src for src in re.findall(r"(?:src|href)=\"([^\"]+)", text) if "//" in src] == []
 
 
 @pytest.mark.parametrize(
-    ("report", "code", "left_with", "said"),
+    ("report", "pip_audit_exit", "exit_code", "message"),
     [
         ("", 0, 0, "audited: no known weakness in 2 packages"),
         ("Name ID\nflask CVE-0000-1\n", 1, 1, "CVE-0000-1"),
         ("", 1, 0, "NOT AUDITED: no advisories here"),
     ],
 )
-def test_the_audit_fails_on_a_weakness_and_says_when_there_was_none(
-    tmp_path: Path, report: str, code: int, left_with: int, said: str
+def test_the_audit_fails_on_a_known_vulnerability_and_says_if_it_could_not_check(
+    tmp_path: Path, report: str, pip_audit_exit: int, exit_code: int, message: str
 ) -> None:
     (tmp_path / "pip").write_text("#!/bin/sh\nprintf 'flask==3\\ngranian==2\\n'\n")
     audit = (
         f'#!/bin/sh\nwhile [ $# -gt 0 ]; do [ "$1" = --output ] && out=$2; shift; done\n'
-        f"printf '{report}' >\"$out\"\necho 'no advisories here' >&2\nexit {code}\n"
+        f"printf '{report}' >\"$out\"\necho 'no advisories here' >&2\nexit {pip_audit_exit}\n"
     )
     (tmp_path / "pip-audit").write_text(audit)
     for name in ("pip", "pip-audit"):
         (tmp_path / name).chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    done = subprocess.run([ROOT / ".ci" / "audit"], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == left_with, done.stderr
-    assert said in done.stdout
+    result = subprocess.run([ROOT / ".ci" / "audit"], env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == exit_code, result.stderr
+    assert message in result.stdout
 
 
 def test_ci_runs_both_audits() -> None:
