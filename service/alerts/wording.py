@@ -1,183 +1,198 @@
-"""What an alert says, in English and French: plain words made from the facts of a change, a summary or a test.
+"""Texts of alerts in English and French, made from the facts of a transition, a summary, a correction or a test.
 
-It knows no database and no channel. Everything made from simulated data begins with SIMULATED, in either language.
+This module knows no database and no channel. Every text about simulated data begins with SIMULATED in both languages.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from typing import Any, TypeAlias
 
+from babel.dates import format_date
 from babel.numbers import format_decimal, format_percent
 
 from riskmodel import geography
+from riskmodel.geography import WHOLE_REGION
 
-Both: TypeAlias = dict[str, str]
-"""The same words by language: `en` and `fr`."""
+Bilingual: TypeAlias = dict[str, str]
+"""One text by language: `en` and `fr`."""
 
-REGION = "*"
-"""The location of what is about the region as a whole."""
+LOCALES = {"en": "en_GB", "fr": "fr_FR"}
 
-CAUSES: dict[str, Both] = {
-    "first": {"en": "the first snapshot", "fr": "du premier bulletin"},
-    "new_month": {"en": "a new month of data", "fr": "d’un nouveau mois de données"},
-    "revision": {"en": "revised data", "fr": "de données révisées"},
-    "model": {"en": "a new model", "fr": "d’un nouveau modèle"},
-    "settings": {"en": "changed settings", "fr": "de réglages modifiés"},
-    "withdrawal": {"en": "a withdrawn snapshot", "fr": "du retrait d’un bulletin"},
-    "rules": {"en": "a changed alert rule", "fr": "d’une règle d’alerte modifiée"},
-    "clock": {"en": "time that passed without newer data", "fr": "du temps écoulé sans données plus récentes"},
+CAUSES: dict[str, Bilingual] = {
+    "first": {"en": "the first forecast", "fr": "la première prévision"},
+    "new_month": {"en": "a new month of data", "fr": "un nouveau mois de données"},
+    "revision": {"en": "revised data", "fr": "des données révisées"},
+    "model": {"en": "a new forecasting model", "fr": "un nouveau modèle de prévision"},
+    "settings": {"en": "changed settings", "fr": "une modification des réglages"},
+    "withdrawal": {"en": "the withdrawal of a forecast", "fr": "le retrait d’une prévision"},
+    "rules": {"en": "a changed alert rule", "fr": "une modification de la règle d’alerte"},
+    "clock": {"en": "no new data for a long time", "fr": "l’absence prolongée de nouvelles données"},
 }
-"""Why a state changed."""
+"""Reasons for a change of state."""
 
-NEWS = frozenset({"first", "new_month", "revision"})
-"""The causes that can bring news of events. A change for any other says that it is none."""
+CAUSES_WITH_EVENTS = frozenset({"first", "new_month", "revision"})
+"""Causes that can bring new events. The text of any other change says that there are none."""
 
-_KINDS = {
+KINDS: dict[str, Bilingual] = {
     "ok": {"en": "NO ALERT", "fr": "PAS D’ALERTE"},
-    "pending": {"en": "PENDING", "fr": "EN ATTENTE"},
+    "pending": {"en": "POSSIBLE ALERT", "fr": "ALERTE POSSIBLE"},
     "firing": {"en": "ALERT", "fr": "ALERTE"},
-    "resolved": {"en": "RESOLVED", "fr": "FIN D’ALERTE"},
+    "resolved": {"en": "END OF ALERT", "fr": "FIN D’ALERTE"},
     "summary": {"en": "SUMMARY", "fr": "RÉCAPITULATIF"},
     "correction": {"en": "CORRECTION", "fr": "RECTIFICATIF"},
     "test": {"en": "TEST", "fr": "ESSAI"},
 }
 
-_METRICS = {
-    "risk_score": {"en": "Risk score, 0 to 100: {}", "fr": "Score de risque, de 0 à 100\xa0: {}"},
+METRICS: dict[str, Bilingual] = {
+    "risk_score": {
+        "en": "Risk score from 0 to 100: {}",
+        "fr": "Score de risque de 0 à 100\xa0: {}",
+    },
     "escalation_probability": {
-        "en": "Probability of escalation within 3 months: {}",
-        "fr": "Probabilité d’escalade d’ici 3 mois\xa0: {}",
+        "en": "Probability of an escalation in the next 3 months: {}",
+        "fr": "Probabilité d’une escalade au cours des 3 prochains mois\xa0: {}",
     },
     "onset_probability": {
-        "en": "Probability of a month with 25 deaths or more within 12 months: {}",
-        "fr": "Probabilité d’un mois à 25 morts ou plus d’ici 12 mois\xa0: {}",
+        "en": "Probability of a month with 25 deaths or more in the next 12 months: {}",
+        "fr": "Probabilité d’un mois à 25 morts ou plus au cours des 12 prochains mois\xa0: {}",
     },
     "expected_deaths": {
-        "en": "Expected deaths in the next 3 months: {}",
-        "fr": "Morts attendues au cours des 3 prochains mois\xa0: {}",
+        "en": "Deaths forecast for the next 3 months: {}",
+        "fr": "Nombre de morts prévu pour les 3 prochains mois\xa0: {}",
     },
     "data_age_days": {
-        "en": "Age of the newest data, in days: {}",
-        "fr": "Âge des données les plus récentes, en jours\xa0: {}",
+        "en": "Days since the end of the newest data: {}",
+        "fr": "Nombre de jours depuis la fin des données les plus récentes\xa0: {}",
     },
 }
 
-_THRESHOLDS = {
-    "en": "(fires at {fire_at}, clears below {clear_at})",
-    "fr": "(se déclenche à {fire_at}, cesse en dessous de {clear_at})",
+THRESHOLDS = {
+    "en": "(alert from {fire_at}, end below {clear_at})",
+    "fr": "(alerte à partir de {fire_at}, fin en dessous de {clear_at})",
 }
 
-_OUTCOMES = {
-    "state_based": {"en": "State-based violence", "fr": "Violence impliquant un État"},
-    "all": {"en": "All organised violence", "fr": "Toute violence organisée"},
+OUTCOMES: dict[str, Bilingual] = {
+    "state_based": {"en": "state-based violence", "fr": "la violence impliquant un État"},
+    "all": {"en": "all organised violence", "fr": "toute forme de violence organisée"},
 }
 
-_DATA = {
-    "en": "{outcome}, data as of {data_as_of}, snapshot {snapshot_id}",
-    "fr": "{outcome}, données au {data_as_of}, bulletin {snapshot_id}",
+DATA = {
+    "en": "Forecast no. {snapshot_id} covers {outcome} and uses data up to {day}",
+    "fr": "La prévision n°\xa0{snapshot_id} porte sur {outcome} et utilise les données jusqu’au {day}",
 }
 
 
-def name(location_code: str, region: str) -> Both:
-    """The name of a country; of `*`, the name of the region around a focal country."""
-    if location_code != REGION:
-        return _both(geography.country(location_code).name)
-    focal = _both(geography.country(region).name)
+def name(location_code: str, region: str) -> Bilingual:
+    """Return the name of a country, or of the region around a focal country if the location is `*`."""
+    if location_code != WHOLE_REGION:
+        return _bilingual(geography.country(location_code).name)
+    focal = _bilingual(geography.country(region).name)
     return {"en": f"{focal['en']} and its neighbours", "fr": f"{focal['fr']} et pays voisins"}
 
 
-def change(kind: str, data: Mapping[str, Any]) -> dict[str, Both]:
-    """Headline and text of one alert that came into a state, from the facts of its transition."""
-    headline = _both(lambda language: _headline(kind, data, language, _alert(data, language)))
-    return {
-        "headline": headline,
-        "text": _both(
-            lambda language: _sentences(
-                headline[language], _measured(data, language), because(data["causes"], language), _data(data, language)
-            )
-        ),
-    }
-
-
-def summary(data: Mapping[str, Any]) -> dict[str, Both]:
-    """Headline and text of the one message that stands for a whole first snapshot: `data["alerts"]` are firing."""
-    count = len(data["alerts"])
-    what = {
-        "en": f"{data['name']['en']} – alerts firing in the first snapshot: {count}",
-        "fr": f"{data['name']['fr']} – alertes en cours dans le premier bulletin\xa0: {count}",
-    }
-    headline = _both(lambda language: _headline("summary", data, language, what[language]))
+def change(kind: str, data: Mapping[str, Any]) -> dict[str, Bilingual]:
+    """Return headline and text of a transition to the state `kind`."""
+    headline = _bilingual(lambda language: _headline(kind, data, language, _alert(data, language)))
 
     def text(language: str) -> str:
-        alerts = (_sentences(_alert(alert, language), _measured(alert, language)) for alert in data["alerts"])
+        parts = (_measurement(data, language), reason(data["causes"], language), _data(data, language))
+        return _sentences(headline[language], *parts)
+
+    return {"headline": headline, "text": _bilingual(text)}
+
+
+def summary(data: Mapping[str, Any]) -> dict[str, Bilingual]:
+    """Return headline and text of the message for a first snapshot, whose firing alerts are `data["alerts"]`."""
+    count = len(data["alerts"])
+    subject = {
+        "en": f"{data['name']['en']} – first forecast, {count} {'alert' if count == 1 else 'alerts'}",
+        "fr": f"{data['name']['fr']} – première prévision, {count} {'alerte' if count < 2 else 'alertes'}",
+    }
+    headline = _bilingual(lambda language: _headline("summary", data, language, subject[language]))
+
+    def text(language: str) -> str:
+        alerts = (_sentences(_alert(alert, language), _measurement(alert, language)) for alert in data["alerts"])
         return "\n".join([_sentences(headline[language], _data(data, language)), *(f"- {alert}" for alert in alerts)])
 
-    return {"headline": headline, "text": _both(text)}
+    return {"headline": headline, "text": _bilingual(text)}
 
 
-def correction(data: Mapping[str, Any]) -> dict[str, Both]:
-    """Headline and text of the message that takes back a snapshot, and with it the messages in `data["alerts"]`."""
-    number, count = data["snapshot_id"], len(data["alerts"])
-    what = {
-        "en": f"{data['name']['en']} – snapshot {number} is withdrawn, and {count} messages sent from it with it",
-        "fr": f"{data['name']['fr']} – le bulletin {number} est retiré, et avec lui {count} messages envoyés",
+def correction(data: Mapping[str, Any]) -> dict[str, Bilingual]:
+    """Return headline and text of the message that takes back the messages in `data["alerts"]`."""
+    count = len(data["alerts"])
+    subject = {
+        "en": f"{data['name']['en']} – please disregard {count} earlier {'message' if count == 1 else 'messages'}",
+        "fr": f"{data['name']['fr']} – veuillez ne pas tenir compte "
+        + ("d’un message précédent" if count == 1 else f"de {count} messages précédents"),
     }
-    headline = _both(lambda language: _headline("correction", data, language, what[language]))
+    withdrawn = {"en": "The underlying forecast was withdrawn", "fr": "La prévision correspondante a été retirée"}
+    headline = _bilingual(lambda language: _headline("correction", data, language, subject[language]))
 
     def text(language: str) -> str:
-        why = {"en": f"Reason given: {data['why']}", "fr": f"Motif donné\xa0: {data['why']}"}[language]
-        told = (f"- {alert['headline'][language]}" for alert in data["alerts"])
-        return "\n".join([_sentences(headline[language], why, _data(data, language)), *told])
+        why = {"en": "Reason: {}", "fr": "Motif\xa0: {}"}[language].format(data["why"].rstrip("."))
+        corrected = (f"- {alert['headline'][language]}" for alert in data["alerts"])
+        return "\n".join([_sentences(headline[language], withdrawn[language], why, _data(data, language)), *corrected])
 
-    return {"headline": headline, "text": _both(text)}
-
-
-def test(route: str) -> dict[str, Both]:
-    """Headline and text of a message that tries a route."""
-    what = {"en": f"Vigie reaches the route “{route}”", "fr": f"Vigie atteint la voie «\xa0{route}\xa0»"}
-    headline = _both(lambda language: _headline("test", {}, language, what[language]))
-    none = {"en": "This is no alert: nothing has happened", "fr": "Ceci n’est pas une alerte\xa0: rien n’est arrivé"}
-    return {"headline": headline, "text": _both(lambda language: _sentences(headline[language], none[language]))}
+    return {"headline": headline, "text": _bilingual(text)}
 
 
-def because(causes: Sequence[str], language: str) -> str:
-    """Why a state changed, in words that say so where it was not for news of events."""
+def test(route: str) -> dict[str, Bilingual]:
+    """Return headline and text of a message that tests a route."""
+    subject = {"en": f"message by the route “{route}”", "fr": f"message par le canal «\xa0{route}\xa0»"}
+    headline = _bilingual(lambda language: _headline("test", {}, language, subject[language]))
+    explanation = {
+        "en": "This is not an alert. Nothing has happened",
+        "fr": "Ce message n’est pas une alerte. Il ne s’est rien passé",
+    }
+    return {
+        "headline": headline,
+        "text": _bilingual(lambda language: _sentences(headline[language], explanation[language])),
+    }
+
+
+def reason(causes: Sequence[str], language: str) -> str:
+    """Return why a state changed. If none of the causes brings new events, the text says so."""
     named = {"en": " and ", "fr": " et "}[language].join(CAUSES[cause][language] for cause in causes)
-    said = {"en": "Because of {}", "fr": "En raison {}"}[language].format(named)
-    if NEWS.isdisjoint(causes):
-        said += {"en": ", not of new events", "fr": ", et non de nouveaux événements"}[language]
-    return said
+    text = {"en": f"Reason: {named}", "fr": f"Raison\xa0: {named}"}[language]
+    if CAUSES_WITH_EVENTS.isdisjoint(causes):
+        text += {"en": ". It does not reflect new events", "fr": ". Cela ne reflète pas de nouveaux événements"}[
+            language
+        ]
+    return text
 
 
 def amount(metric: str, value: float, language: str) -> str:
-    """A value of a metric as people read it: probabilities in per cent, one decimal at most."""
+    """Format a value of a metric for people: a probability in per cent, and one decimal at most."""
     if metric.endswith("_probability"):
         return format_percent(round(value, 3), locale=language, decimal_quantization=False)
     return format_decimal(round(value, 1), locale=language)
 
 
-def _both(say: Callable[[str], str]) -> Both:
-    return {"en": say("en"), "fr": say("fr")}
+def _bilingual(text: Callable[[str], str]) -> Bilingual:
+    return {"en": text("en"), "fr": text("fr")}
 
 
-def _headline(kind: str, data: Mapping[str, Any], language: str, what: str) -> str:
+def _headline(kind: str, data: Mapping[str, Any], language: str, subject: str) -> str:
     simulated = {"en": ["SIMULATED"], "fr": ["SIMULATED (données simulées)"]}[language] if data.get("simulated") else []
-    return " – ".join([*simulated, _KINDS[kind][language], what])
+    return " – ".join([*simulated, KINDS[kind][language], subject])
 
 
 def _alert(data: Mapping[str, Any], language: str) -> str:
     return f"{data['name'][language]} – {data['title'][language]}"
 
 
-def _measured(data: Mapping[str, Any], language: str) -> str:
-    """The value and its thresholds; nothing where the alert went for another reason than its value."""
+def _measurement(data: Mapping[str, Any], language: str) -> str:
+    """Return the value and its thresholds; nothing if the value did not cause the change."""
     if data["value"] is None:
         return ""
-    said = {key: amount(data["metric"], data[key], language) for key in ("value", "fire_at", "clear_at")}
-    return f"{_METRICS[data['metric']][language].format(said['value'])} {_THRESHOLDS[language].format(**said)}"
+    amounts = {key: amount(data["metric"], data[key], language) for key in ("value", "fire_at", "clear_at")}
+    return f"{METRICS[data['metric']][language].format(amounts['value'])} {THRESHOLDS[language].format(**amounts)}"
 
 
 def _data(data: Mapping[str, Any], language: str) -> str:
-    return _DATA[language].format(**{**data, "outcome": _OUTCOMES[data["outcome"]][language]})
+    day = format_date(date.fromisoformat(data["data_as_of"]), "long", locale=LOCALES[language])
+    outcome = OUTCOMES[data["outcome"]][language]
+    return DATA[language].format(snapshot_id=data["snapshot_id"], outcome=outcome, day=day)
 
 
 def _sentences(*parts: str) -> str:

@@ -275,13 +275,14 @@ def test_a_crossing_is_a_state_a_transition_and_a_delivery(desk: Desk) -> None:
     }.items() <= data.items()
     assert "route" not in data
     assert data["text"]["en"] == (
-        "ALERT – Mali – Risk is very high. Risk score, 0 to 100: 78.1 (fires at 70, clears below 65). "
-        "Because of a new month of data. State-based violence, data as of 2022-12-28, snapshot 1."
+        "ALERT – Mali – Risk is very high. Risk score from 0 to 100: 78.1 (alert from 70, end below 65). "
+        "Reason: a new month of data. Forecast no. 1 covers state-based violence and uses data up to 28 December 2022."
     )
     assert data["text"]["fr"] == (
-        "ALERTE – Mali – Le risque est très élevé. Score de risque, de 0 à 100\xa0: 78,1 "
-        "(se déclenche à 70, cesse en dessous de 65). En raison d’un nouveau mois de données. "
-        "Violence impliquant un État, données au 2022-12-28, bulletin 1."
+        "ALERTE – Mali – Le risque est très élevé. Score de risque de 0 à 100\xa0: 78,1 "
+        "(alerte à partir de 70, fin en dessous de 65). Raison\xa0: un nouveau mois de données. "
+        "La prévision n°\xa01 porte sur la violence impliquant un État et utilise les données jusqu’au "
+        "28 décembre 2022."
     )
 
 
@@ -317,7 +318,7 @@ def test_a_revision_that_takes_it_back_clears_pending_and_says_so(desk: Desk) ->
     desk.evaluate(document(MLI=78), patient)
     (change,) = desk.evaluate(document(MLI=60), patient, causes=["revision"])
     assert (change["from_state"], change["to_state"], change["causes"]) == (PENDING, OK, ["revision"])
-    assert "Because of revised data" in change["text"]["en"]
+    assert "Reason: revised data." in change["text"]["en"]
 
 
 def test_unknown_neither_clears_nor_fires_and_is_shown_with_its_reason(desk: Desk) -> None:
@@ -335,15 +336,19 @@ def test_unknown_neither_clears_nor_fires_and_is_shown_with_its_reason(desk: Des
     [
         (
             ["model"],
-            "Because of a new model, not of new events.",
-            "d’un nouveau modèle, et non de nouveaux événements.",
+            "Reason: a new forecasting model. It does not reflect new events.",
+            "un nouveau modèle de prévision. Cela ne reflète pas de nouveaux événements.",
         ),
-        (["settings"], "Because of changed settings, not of new events.", "de réglages modifiés, et non de nouveaux"),
-        ([], "Because of a changed alert rule, not of new events.", "d’une règle d’alerte modifiée, et non de"),
+        (
+            ["settings"],
+            "Reason: changed settings. It does not reflect new events.",
+            "une modification des réglages. Cela",
+        ),
+        ([], "Reason: a changed alert rule. It does not reflect new events.", "de la règle d’alerte. Cela ne reflète"),
         (
             ["new_month", "model"],
-            "Because of a new month of data and a new model.",
-            "de données et d’un nouveau modèle.",
+            "Reason: a new month of data and a new forecasting model. Forecast no. 1",
+            "de données et un nouveau modèle de prévision. La prévision",
         ),
     ],
 )
@@ -358,7 +363,7 @@ def test_data_grows_too_old_by_the_clock_and_is_about_the_region(desk: Desk) -> 
     (change,) = desk.evaluate(document(), AGE, causes=(), age=100)
     assert (change["location_code"], change["causes"]) == ("*", ["clock"])
     assert change["name"] == {"en": "Mali and its neighbours", "fr": "Mali et pays voisins"}
-    assert "time that passed without newer data, not of new events" in change["text"]["en"]
+    assert "Reason: no new data for a long time. It does not reflect new events." in change["text"]["en"]
     (change,) = desk.evaluate(document("2023-01"), AGE, age=30)
     assert (change["to_state"], change["causes"]) == (RESOLVED, ["new_month"])
     assert desk.told() == [("firing", "*"), ("resolved", "*")]
@@ -381,9 +386,9 @@ def test_a_first_snapshot_is_one_summary_by_each_route(desk: Desk) -> None:
         ("data-too-old", "*"),
     ]
     assert duty["text"]["en"].splitlines()[1] == (
-        "- Mali – Risk is very high. Risk score, 0 to 100: 78.1 (fires at 70, clears below 65)."
+        "- Mali – Risk is very high. Risk score from 0 to 100: 78.1 (alert from 70, end below 65)."
     )
-    assert "alerts firing in the first snapshot: 3" in duty["headline"]["en"]
+    assert "first forecast, 3 alerts" in duty["headline"]["en"]
     desk.evaluate(document("2023-01", MLI=60, BFA=81, NER=66), rule(), elsewhere, unsent, AGE, age=30)
     assert sorted(desk.told()[2:]) == [("resolved", "*"), ("resolved", "MLI")]
 
@@ -426,7 +431,7 @@ def test_a_withdrawn_rule_ends_its_alerts_by_the_route_it_had(desk: Desk) -> Non
     resolved = desk.rows(deliveries)[-1].document["data"]
     assert (resolved["value"], resolved["reason"]) == (None, "rule_withdrawn")
     assert resolved["text"]["en"].startswith(
-        "RESOLVED – Mali – Risk is very high. Because of a changed alert rule, not of new events."
+        "END OF ALERT – Mali – Risk is very high. Reason: a changed alert rule. It does not reflect new events."
     )
     assert desk.evaluate(document(MLI=78), rule(countries=["BFA"]), causes=()) == []
 
