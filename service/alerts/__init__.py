@@ -1,5 +1,5 @@
-"""Alerts: rules over a snapshot, the life-cycle of each, the outbox of what must be told, the channels that tell it.
+"""Alerts: rules, the life-cycle of each alert, the outbox of messages, the channels that send them, and corrections.
 
-Data goes one way: `rules` and a snapshot into `lifecycle`, which says it in `words` and leaves rows; `outbox` sends
-those rows through `channels`. Nothing here reads data or models, and no channel knows what an alert is.
+Data flows one way. `lifecycle` reads `rules` and a snapshot, takes texts from `wording` and writes rows. `outbox` sends
+those rows through `channels`. Nothing here reads data or models.
 """

@@ -1,7 +1,7 @@
 """Life-cycle of an alert (ok → pending → firing → resolved), and its rows: states, transitions and messages.
 
 `next_state` is the whole logic and uses no database. `evaluate` applies it in the transaction of the run that computed
-the values, so that a state, its transition and its message are written together or not at all. It sends nothing.
+the values: a state, its transition and its message are written together or not at all. It sends nothing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -249,7 +249,7 @@ def _enqueue_messages(connection: sa.Connection, changes: Sequence[Transition], 
             continue
         announcement = _announcement(connection, previous_id) if change["to_state"] == RESOLVED else None
         if announcement and announcement.status == "dismissed" and not announcement.maybe_received:
-            continue  # nobody was told that the alert fires, so nobody is told that it ends
+            continue  # the receiver does not know of the alert
         outbox.enqueue(
             connection,
             route=change["route"],

@@ -49,7 +49,7 @@ _rng = random.SystemRandom()
 
 
 class AttemptResult(NamedTuple):
-    """Result of one attempt: `sent`, `retry` or `failed`, and the error unless it was sent."""
+    """Result of one attempt: `sent`, `retry` or `failed`; the last two have an error."""
 
     status: str
     error: str | None = None

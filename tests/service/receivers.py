@@ -1,4 +1,4 @@
-"""Real receivers on loopback for what alerts send: an HTTP server that checks signatures, and an SMTP server."""
+"""Receivers of messages on loopback: an HTTP server that checks signatures, and an SMTP server."""
 
 import os
 import secrets
@@ -25,7 +25,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from service.settings import EmailRoute, WebhookRoute
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
-"""What a test allows that means to post to itself: a webhook goes to public addresses and where the settings say."""
+"""Networks that a test allows, because webhooks go to public addresses only."""
 
 SECRET = f"whsec_{b64encode(secrets.token_bytes(24)).decode()}"
 PASSWORD = secrets.token_urlsafe(12)
@@ -49,11 +49,11 @@ def make_certificate(folder: Path, name: str) -> Path:
 
 
 class HookReceiver:
-    """Answers each POST as its `script` says, one entry a request, and 204 when the script has run out.
+    """HTTP server that answers each request with the next entry of its `script`, and with 204 after the last.
 
-    An entry is a status, or `hang` (no answer), `cut` (closed in mid-answer), `drip` (an endless header).
-    What is not signed well, or not now, is refused (400). `taken` holds the id and the verified payload of each request
-    that was answered with a 2xx; `ids` those of all.
+    An entry is a status, or `hang` (no response), `cut` (closed within the response) or `drip` (an endless header). A
+    wrong or old signature is refused with 400. `taken` has the id and the verified payload of each request that got a
+    2xx; `ids` has the ids of all requests.
     """
 
     def __init__(self, *script: int | str, secret: str = SECRET) -> None:
@@ -63,16 +63,16 @@ class HookReceiver:
         self.bodies: list[bytes] = []
         self.taken: list[tuple[str, dict[str, Any]]] = []
         self.paths: list[str] = []
-        self.came = threading.Event()
-        self.over = threading.Event()
+        self.reached = threading.Event()
+        self.closing = threading.Event()
         self._lock = threading.Lock()
 
     def route(self, path: str = "/hook") -> WebhookRoute:
-        """A route that leads here."""
+        """Return a route to this receiver."""
         return WebhookRoute(type="webhook", url=self.url(path), secret=SecretStr(SECRET))
 
     def url(self, path: str) -> str:
-        """The address of a path here."""
+        """Return the URL of a path of this receiver."""
         return f"http://127.0.0.1:{self.port}{path}"
 
     @contextmanager
@@ -99,27 +99,27 @@ class HookReceiver:
         try:
             yield self
         finally:
-            self.over.set()
+            self.closing.set()
             server.shutdown()
             server.server_close()
             thread.join()
 
     def _answer(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
         with self._lock:
-            answer = self.script.pop(0) if self.script else 204
+            action = self.script.pop(0) if self.script else 204
             self.paths.append(request.path)
             self.bodies.append(body)
             self.ids.append(request.headers.get("webhook-id", ""))
-        self.came.set()
-        if answer == "hang":
-            self.over.wait(60)
-        elif answer == "cut":
+        self.reached.set()
+        if action == "hang":
+            self.closing.wait(60)
+        elif action == "cut":
             request.wfile.write(b"HTTP/1.1 2")
             request.wfile.flush()
             request.connection.shutdown(socket.SHUT_RDWR)
-        elif answer == "drip":
+        elif action == "drip":
             request.wfile.write(b"HTTP/1.1 200 OK\r\nx-drip: ")
-            while not self.over.is_set():
+            while not self.closing.is_set():
                 try:
                     request.wfile.write(b"a")
                     request.wfile.flush()
@@ -127,28 +127,28 @@ class HookReceiver:
                     return
                 time.sleep(0.05)
         else:
-            assert isinstance(answer, int)
-            if 200 <= answer < 300 and body:
+            assert isinstance(action, int)
+            if 200 <= action < 300 and body:
                 try:
                     payload = Webhook(self.secret).verify(body, dict(request.headers))
                 except WebhookVerificationError:
-                    answer = 400
+                    action = 400
                 else:
                     with self._lock:
                         self.taken.append((request.headers["webhook-id"], payload))
-            request.send_response(answer)
-            if 300 <= answer < 400:
+            request.send_response(action)
+            if 300 <= action < 400:
                 request.send_header("location", self.url("/elsewhere"))
             request.send_header("content-length", "0")
             request.end_headers()
 
 
 class MailReceiver:
-    """Takes mail for all but those of `refused` (address → reply); `taken` holds each envelope."""
+    """SMTP server that accepts e-mail for all recipients except `refused` (address → reply); `taken` has envelopes."""
 
-    def __init__(self, *, refused: dict[str, str] | None = None, answer: str = "250 OK") -> None:
+    def __init__(self, *, refused: dict[str, str] | None = None, reply: str = "250 OK") -> None:
         self.refused = refused or {}
-        self.answer = answer
+        self.reply = reply
         self.taken: list[Envelope] = []
         self.encrypted: list[bool] = []
         self.logins: list[str] = []
@@ -156,7 +156,7 @@ class MailReceiver:
     async def handle_RCPT(  # noqa: N802 - aiosmtpd calls it by this name
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        """Take or refuse one recipient."""
+        """Accept or refuse one recipient."""
         if address in self.refused:
             return self.refused[address]
         envelope.rcpt_tos.append(address)
@@ -165,24 +165,24 @@ class MailReceiver:
     async def handle_DATA(  # noqa: N802 - aiosmtpd calls it by this name
         self, server: SMTP, session: Session, envelope: Envelope
     ) -> str:
-        """Take or reject the message."""
-        if self.answer.startswith("250"):
+        """Accept or refuse the message."""
+        if self.reply.startswith("250"):
             self.taken.append(envelope)
             self.encrypted.append(session.ssl is not None or server.transport.get_extra_info("sslcontext") is not None)
-        return self.answer
+        return self.reply
 
     def authenticate(self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
-        """Know one password."""
-        good = isinstance(data, LoginPassword) and data.password == PASSWORD.encode()
-        if good:
+        """Accept one password."""
+        valid = isinstance(data, LoginPassword) and data.password == PASSWORD.encode()
+        if valid:
             self.logins.append(data.login.decode())
-        return AuthResult(success=good, handled=False)
+        return AuthResult(success=valid, handled=False)
 
     @contextmanager
     def listening(
         self, *, tls: ssl.SSLContext | None = None, starttls: ssl.SSLContext | None = None, auth: bool = False
     ) -> Iterator["MailReceiver"]:
-        """Serve on a free port of loopback: plain, under TLS, or with STARTTLS required."""
+        """Serve on a free port of loopback: unencrypted, with TLS, or with STARTTLS required."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -203,7 +203,7 @@ class MailReceiver:
             controller.stop()
 
     def route(self, to: list[str] | None = None, **changed: Any) -> EmailRoute:
-        """A route that leads here."""
+        """Return a route to this receiver."""
         return EmailRoute(
             **{
                 "type": "email",
@@ -219,14 +219,14 @@ class MailReceiver:
 
 @contextmanager
 def silent_port(drip: bytes = b"") -> Iterator[int]:
-    """A port that accepts and says nothing, or the same bytes for ever, slowly."""
-    over = threading.Event()
+    """Open a port that accepts connections and sends nothing, or the same bytes again and again."""
+    closing = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.05)
 
         def serve() -> None:
             open_connections = []
-            while not over.is_set():
+            while not closing.is_set():
                 with suppress(TimeoutError):
                     open_connections.append(server.accept()[0])
                 for connection in open_connections:
@@ -240,5 +240,5 @@ def silent_port(drip: bytes = b"") -> Iterator[int]:
         try:
             yield server.getsockname()[1]
         finally:
-            over.set()
+            closing.set()
             thread.join()

@@ -1,4 +1,4 @@
-"""The channels against real receivers: signatures, mail, deadlines, and what never stands in an error or a log."""
+"""The channels against real receivers: signatures, e-mail, deadlines, and no secrets in errors or logs."""
 
 import logging
 import ssl
@@ -25,7 +25,7 @@ SIMULATED = {
     "timestamp": "2026-11-22T08:15:00Z",
     "data": {
         "headline": {"en": "SIMULATED – ALERT\r\nBcc: all@example.org\u2028x", "fr": "SIMULATED – Escalade à Bamako"},
-        "text": {"en": "SIMULATED – in words.\n- Côte d’Ivoire", "fr": "SIMULATED – en mots.\n- Côte d’Ivoire"},
+        "text": {"en": "SIMULATED – as text.\n- Côte d’Ivoire", "fr": "SIMULATED – en texte.\n- Côte d’Ivoire"},
     },
 }
 
@@ -39,7 +39,7 @@ def now() -> datetime:
 
 
 @pytest.fixture
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channels, "STEP_SECONDS", 0.3)
     monkeypatch.setattr(channels, "DEADLINE_SECONDS", 0.6)
 
@@ -50,13 +50,13 @@ def test_a_webhook_is_signed_and_carries_its_id() -> None:
     assert receiver.taken == [(ID, PAYLOAD)]
 
 
-def test_the_signature_is_of_the_moment_in_whatever_zone_it_is_given() -> None:
+def test_the_signature_is_valid_in_any_time_zone() -> None:
     with HookReceiver().listening() as receiver:
         send(receiver.route(), ID, PAYLOAD, now().astimezone(timezone(timedelta(hours=-9))))
     assert receiver.taken == [(ID, PAYLOAD)]
 
 
-def test_the_same_payload_has_the_same_bytes_each_time() -> None:
+def test_every_attempt_sends_the_same_bytes() -> None:
     with HookReceiver(500).listening() as receiver:
         with pytest.raises(DeliveryError):
             send(receiver.route(), ID, PAYLOAD, now())
@@ -68,7 +68,7 @@ def test_the_same_payload_has_the_same_bytes_each_time() -> None:
 @pytest.mark.parametrize(
     ("answer", "permanent"), [(500, False), (503, False), (400, False), (401, False), (404, False), (410, True)]
 )
-def test_only_gone_is_for_good(answer: int, permanent: bool) -> None:
+def test_only_gone_is_permanent(answer: int, permanent: bool) -> None:
     with HookReceiver(answer).listening() as receiver, pytest.raises(DeliveryError, match=str(answer)) as failure:
         send(receiver.route(), ID, PAYLOAD, now())
     assert (failure.value.permanent, failure.value.maybe_received) == (permanent, False)
@@ -80,20 +80,20 @@ def test_redirects_are_not_followed() -> None:
     assert receiver.paths == ["/hook"]
 
 
-@pytest.mark.usefixtures("hurry")
+@pytest.mark.usefixtures("short_deadlines")
 @pytest.mark.parametrize("fault", ["hang", "cut", "drip"])
-def test_a_receiver_that_fails_is_left_within_the_deadline(fault: str) -> None:
+def test_a_failing_receiver_is_left_within_the_deadline(fault: str) -> None:
     with HookReceiver(fault).listening() as receiver:
-        begun = monotonic()
+        start = monotonic()
         with pytest.raises(DeliveryError) as failure:
             send(receiver.route(), ID, PAYLOAD, now())
-        assert monotonic() - begun < 2
+        assert monotonic() - start < 2
     assert (failure.value.permanent, failure.value.maybe_received) == (False, True)
     assert receiver.taken == []
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/hook/token-in-path", "http://no-such-host.invalid/token-in-path"])
-def test_a_receiver_that_is_not_there_is_told_without_its_url(url: str) -> None:
+def test_the_error_of_a_missing_receiver_does_not_contain_its_url(url: str) -> None:
     route = WebhookRoute.model_validate({"type": "webhook", "url": url, "secret": SECRET})
     with pytest.raises(DeliveryError) as failure:
         send(route, ID, PAYLOAD, now())
@@ -111,29 +111,29 @@ def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
             heartbeat(receiver.url("/token-in-path"))
         with MailReceiver().listening(auth=True) as mail, pytest.raises(DeliveryError) as refused:
             send(mail.route(username="vigie", password=SecretStr("wrong-password")), ID, PAYLOAD, now())
-    ours = "\n".join(r.getMessage() for r in caplog.records if not r.name.startswith(("mail", "asyncio")))
-    assert "heartbeat failed: the monitor answered 500" in ours
-    assert "token-in-path" not in ours
-    assert SECRET.removeprefix("whsec_") not in ours
-    assert "wrong-password" not in ours + str(refused.value)
+    our_lines = "\n".join(r.getMessage() for r in caplog.records if not r.name.startswith(("mail", "asyncio")))
+    assert "heartbeat failed: the monitor answered 500" in our_lines
+    assert "token-in-path" not in our_lines
+    assert SECRET.removeprefix("whsec_") not in our_lines
+    assert "wrong-password" not in our_lines + str(refused.value)
     assert SECRET not in repr(route)
 
 
-def test_a_heartbeat_is_one_get() -> None:
+def test_a_heartbeat_is_one_get_request() -> None:
     with HookReceiver().listening() as receiver:
         heartbeat(receiver.url("/ping/1"))
     assert receiver.paths == ["/ping/1"]
 
 
-@pytest.mark.usefixtures("hurry")
-def test_a_heartbeat_that_fails_goes_no_further_than_the_log(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.usefixtures("short_deadlines")
+def test_a_failed_heartbeat_is_only_logged(caplog: pytest.LogCaptureFixture) -> None:
     with HookReceiver("hang").listening() as receiver:
         heartbeat(receiver.url("/ping"))
     heartbeat("http://127.0.0.1:9/ping")
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
 
 
-def mail_of(receiver: MailReceiver) -> EmailMessage:
+def received_email(receiver: MailReceiver) -> EmailMessage:
     (envelope,) = receiver.taken
     assert isinstance(envelope.content, bytes)
     message = message_from_bytes(envelope.content, policy=policy.default)
@@ -141,12 +141,12 @@ def mail_of(receiver: MailReceiver) -> EmailMessage:
     return message
 
 
-def test_a_mail_says_it_in_the_language_of_its_route() -> None:
+def test_an_email_is_in_the_language_of_its_route() -> None:
     with MailReceiver().listening() as receiver:
         send(receiver.route(["a@example.org", "b@example.org"], language="fr"), ID, SIMULATED, now())
-    message = mail_of(receiver)
+    message = received_email(receiver)
     assert message["Subject"] == "SIMULATED – Escalade à Bamako"
-    assert message.get_content().splitlines()[:2] == ["SIMULATED – en mots.", "- Côte d’Ivoire"]
+    assert message.get_content().splitlines()[:2] == ["SIMULATED – en texte.", "- Côte d’Ivoire"]
     assert message["Message-ID"] == f"<{ID}@example.org>"
     assert message["Auto-Submitted"] == "auto-generated"
     assert receiver.taken[0].rcpt_tos == ["a@example.org", "b@example.org"]
@@ -156,7 +156,7 @@ def test_a_mail_says_it_in_the_language_of_its_route() -> None:
 def test_a_headline_cannot_add_a_header() -> None:
     with MailReceiver().listening() as receiver:
         send(receiver.route(), ID, SIMULATED, now())
-    message = mail_of(receiver)
+    message = received_email(receiver)
     assert message["Bcc"] is None
     assert message["Subject"] == "SIMULATED – ALERT Bcc: all@example.org x"
 
@@ -170,13 +170,13 @@ def test_an_address_cannot_add_a_header(changed: dict[str, Any]) -> None:
     assert receiver.taken == []
 
 
-def test_a_sender_without_an_address_is_told() -> None:
+def test_an_empty_sender_is_an_error() -> None:
     with MailReceiver().listening() as receiver, pytest.raises(DeliveryError, match="address"):
         send(receiver.route(sender=""), ID, PAYLOAD, now())
 
 
 @pytest.mark.parametrize(
-    ("refused", "answer", "permanent", "said"),
+    ("refused", "reply", "permanent", "error"),
     [
         ({"a@example.org": "550 5.1.1 unknown", "b@example.org": "550 5.1.1 unknown"}, "250 OK", True, "2 of 2"),
         ({"a@example.org": "451 4.7.1 greylisted", "b@example.org": "550 no"}, "250 OK", False, "2 of 2"),
@@ -185,26 +185,28 @@ def test_a_sender_without_an_address_is_told() -> None:
         ({}, "451 4.3.0 later", False, "451 4.3.0 later"),
     ],
 )
-def test_what_a_mail_server_refuses(refused: dict[str, str], answer: str, permanent: bool, said: str) -> None:
-    server = MailReceiver(refused=refused, answer=answer)
+def test_a_refusal_of_a_mail_server_is_permanent_if_it_says_so(
+    refused: dict[str, str], reply: str, permanent: bool, error: str
+) -> None:
+    server = MailReceiver(refused=refused, reply=reply)
     with server.listening(), pytest.raises(DeliveryError) as failure:
         send(server.route(["a@example.org", "b@example.org"]), ID, PAYLOAD, now())
     assert failure.value.permanent is permanent
-    assert failure.value.maybe_received is ("1 of 2" in said), "the other recipient has it"
-    assert said in str(failure.value)
+    assert failure.value.maybe_received is ("1 of 2" in error), "the other recipient has it"
+    assert error in str(failure.value)
 
 
-@pytest.mark.usefixtures("hurry")
+@pytest.mark.usefixtures("short_deadlines")
 @pytest.mark.parametrize("drip", [b"", b"2", b"220-more to come\r\n"])
-def test_a_mail_server_that_hangs_is_left_within_the_deadline(drip: bytes) -> None:
+def test_a_mail_server_that_does_not_answer_is_left_within_the_deadline(drip: bytes) -> None:
     with silent_port(drip) as port:
         route = EmailRoute(
             type="email", to=["a@example.org"], sender="v@example.org", host="127.0.0.1", port=port, security="none"
         )
-        begun = monotonic()
+        start = monotonic()
         with pytest.raises(DeliveryError) as failure:
             send(route, ID, PAYLOAD, now())
-        assert monotonic() - begun < 2
+        assert monotonic() - start < 2
     assert not failure.value.permanent
 
 
@@ -221,7 +223,7 @@ def server_side(certificate: Path) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
-def test_mail_goes_encrypted_to_a_server_that_proves_its_name(
+def test_an_email_is_sent_encrypted_to_a_server_with_a_valid_certificate(
     certificate: Path, security: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
@@ -233,7 +235,7 @@ def test_mail_goes_encrypted_to_a_server_that_proves_its_name(
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
-def test_mail_does_not_go_to_a_server_that_cannot_prove_its_name(certificate: Path, security: str) -> None:
+def test_an_email_is_not_sent_to_a_server_with_an_unknown_certificate(certificate: Path, security: str) -> None:
     server = MailReceiver()
     with (
         server.listening(**{security: server_side(certificate)}),
@@ -244,7 +246,7 @@ def test_mail_does_not_go_to_a_server_that_cannot_prove_its_name(certificate: Pa
     assert server.taken == []
 
 
-def test_mail_does_not_go_unencrypted_to_a_server_without_starttls() -> None:
+def test_an_email_is_not_sent_unencrypted_to_a_server_without_starttls() -> None:
     with MailReceiver().listening() as receiver, pytest.raises(DeliveryError, match="STARTTLS"):
         send(receiver.route(security="starttls"), ID, PAYLOAD, now())
     assert receiver.taken == []

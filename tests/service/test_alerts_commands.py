@@ -1,7 +1,9 @@
 """Output and exit codes of `vigie alerts …`."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +13,13 @@ from receivers import SECRET, HookReceiver
 from riskmodel import reference
 from riskmodel.home import Home
 from service.alerts import lifecycle, outbox, rules
+from service.cli.alerts import alerts
 from service.settings import Settings, load
 from service.store.database import Store
 
 Vigie = Callable[..., Any]
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "alerts.md").read_text(encoding="utf-8")
 
 
 def set_route(home: Home, url: str) -> Settings:
@@ -110,6 +115,20 @@ def test_init_does_not_overwrite_rules(home: Home, vigie: Vigie) -> None:
     assert home.alert_rules.read_text(encoding="utf-8") == "rule = []\n"
 
 
+def test_the_guide_shows_the_output_of_init(home: Home, vigie: Vigie) -> None:
+    (example,) = re.findall(r"```console\n\$ vigie alerts init\n(.*?)```", GUIDE, re.DOTALL)
+    assert vigie("alerts", "init").out == example.replace("/srv/vigie", str(home.root))
+
+
+def test_every_command_of_the_guide_exists(vigie: Vigie) -> None:
+    commands = set(re.findall(r"vigie (?:alerts|runs) [a-z]+", GUIDE))
+    assert len(commands) > 5
+    for command in commands:
+        assert vigie(*command.split()[1:], "--help").code == 0, command
+    documented = {command.split()[2] for command in commands if command.startswith("vigie alerts")}
+    assert documented == set(alerts.commands)
+
+
 def test_listing_alerts_of_an_empty_home_fails(home: Home, vigie: Vigie) -> None:
     result = vigie("alerts", "list")
     assert result.code == 3
@@ -154,7 +173,7 @@ def test_the_alerts_of_the_realm_in_service_are_listed(home: Home, vigie: Vigie,
         )
     result = vigie("alerts", "list")
     assert result.code == 0
-    first, *alerts = result.out.splitlines()
+    first, *lines = result.out.splitlines()
     assert first.startswith("SIMULATED. Data as of 2022-12-31" if simulated else "Data as of 2022-12-31")
-    assert [alert.split()[:2] for alert in alerts] == [["warning", "BFA"], ["warning", "MLI"]]
-    assert "risk_score 86.2, since " in alerts[0]
+    assert [line.split()[:2] for line in lines] == [["warning", "BFA"], ["warning", "MLI"]]
+    assert "risk_score 86.2, since " in lines[0]

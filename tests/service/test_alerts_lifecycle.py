@@ -1,4 +1,4 @@
-"""The life-cycle of an alert: by table, by property, and as rows in a store."""
+"""The life-cycle of an alert: by examples, by properties, and as rows in a store."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -62,8 +62,8 @@ def document(origin: str = "2022-12", *, simulated: bool = False, **scores: floa
     }
 
 
-class Desk:
-    """A store with a run and a snapshot in it, and `evaluate` with what a test does not care about filled in."""
+class AlertStore:
+    """A store with one run and one snapshot, and `evaluate` with defaults for most of its arguments."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -106,18 +106,18 @@ class Desk:
         with self.store.reading() as connection:
             return lifecycle.firing(connection, "MLI", simulated)
 
-    def told(self) -> list[tuple[str, str]]:
-        """Kind and location of each delivery, oldest first."""
+    def messages(self) -> list[tuple[str, str]]:
+        """Kind and location of each message, oldest first."""
         rows = sorted(self.rows(deliveries), key=lambda row: row.created_at)
         return [(row.kind, row.document["data"].get("location_code", "")) for row in rows]
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(Store.of(Home(tmp_path)))
+def alerts(tmp_path: Path) -> AlertStore:
+    return AlertStore(Store.of(Home(tmp_path)))
 
 
-# The table reads left to right: each reading is "origin month: value", and below stands the state it leads to.
+# Each reading is "month of the origin:value"; the states below are those that the readings lead to, one by one.
 @pytest.mark.parametrize(
     ("for_origins", "readings", "states"),
     [
@@ -133,17 +133,17 @@ def desk(tmp_path: Path) -> Desk:
         (1, "1:70 2:65 3:64.9", "firing firing resolved"),
     ],
 )
-def test_states_by_table(for_origins: int, readings: str, states: str) -> None:
+def test_readings_lead_to_states(for_origins: int, readings: str, states: str) -> None:
     rule_ = rule(**{"for": for_origins})
-    standing, passed = AlertState(), []
+    alert, found = AlertState(), []
     for reading in readings.split():
         month, value = reading.split(":")
-        standing = next_state(standing, rule_, None if value == "--" else float(value), f"2022-{int(month):02}")
-        passed.append(standing.state)
-    assert passed == states.split()
+        alert = next_state(alert, rule_, None if value == "--" else float(value), f"2022-{int(month):02}")
+        found.append(alert.state)
+    assert found == states.split()
 
 
-rules_drawn = st.builds(
+drawn_rules = st.builds(
     lambda fire, gap, n: rule(**{"fire_at": fire, "clear_at": max(fire - gap, 1), "for": n, "countries": ["MLI"]}),
     st.integers(5, 90),
     st.integers(0, 20),
@@ -153,13 +153,18 @@ rules_drawn = st.builds(
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[tuple[str, float | None]]:
-    """Readings whose origin mostly stands or moves on, and at times falls back (a release that covers less)."""
-    moves = draw(st.lists(st.tuples(st.sampled_from((0, 0, 1, 1, 1, 3, -1)), st.none() | st.integers(0, 100))))
-    place, history = 24, []
-    for move, value in moves:
-        place += move
-        history.append((f"{2000 + place // 12}-{place % 12 + 1:02}", value))
+    """Readings whose origin mostly stays or advances, and sometimes goes back (a release that covers less)."""
+    steps = draw(st.lists(st.tuples(st.sampled_from((0, 0, 1, 1, 1, 3, -1)), st.none() | st.integers(0, 100))))
+    month, history = 24, []
+    for step, value in steps:
+        month += step
+        history.append((origin_of(month), value))
     return history
+
+
+def origin_of(month: int) -> str:
+    """Origin (YYYY-MM) of a month counted from January 2000."""
+    return f"{2000 + month // 12}-{month % 12 + 1:02}"
 
 
 ALLOWED = {
@@ -168,54 +173,55 @@ ALLOWED = {
 }  # fmt: skip
 
 
-@given(rules_drawn, histories())
-def test_the_life_cycle_holds_what_it_promises(rule_: Rule, history: list[tuple[str, float | None]]) -> None:
-    standing = AlertState()
-    beyond: set[str] = set()  # the distinct origins at or beyond fire_at since a known value was below it
+@given(drawn_rules, histories())
+def test_every_step_of_a_history_follows_the_rules_of_the_life_cycle(
+    rule_: Rule, history: list[tuple[str, float | None]]
+) -> None:
+    alert = AlertState()
+    reached: set[str] = set()  # origins at or above fire_at since the last known value below it
     for origin, value in history:
-        was, standing = standing, next_state(standing, rule_, value, origin)
+        before, alert = alert, next_state(alert, rule_, value, origin)
         if value is not None:
-            beyond = beyond | {origin} if value >= rule_.fire_at else set()
+            reached = reached | {origin} if value >= rule_.fire_at else set()
         if value is None:
-            assert standing == was, "the unknown changes nothing"
+            assert alert == before, "an unknown value changes nothing"
             continue
-        if was.state != standing.state:
-            assert (was.state, standing.state) in ALLOWED
-        if standing.state == FIRING and was.state != FIRING:
-            assert len(beyond) >= rule_.for_origins
-        if was.state == FIRING:
-            assert standing.state == (FIRING if value >= rule_.clear_at else RESOLVED)
-        if standing.state == PENDING:
-            assert 0 < standing.origins < rule_.for_origins
-        assert next_state(standing, rule_, value, origin) == standing, "the same reading again changes nothing"
+        if before.state != alert.state:
+            assert (before.state, alert.state) in ALLOWED
+        if alert.state == FIRING and before.state != FIRING:
+            assert len(reached) >= rule_.for_origins
+        if before.state == FIRING:
+            assert alert.state == (FIRING if value >= rule_.clear_at else RESOLVED)
+        if alert.state == PENDING:
+            assert 0 < alert.origins < rule_.for_origins
+        assert next_state(alert, rule_, value, origin) == alert, "the same reading again changes nothing"
 
 
-@given(rules_drawn, st.lists(st.none() | st.integers(0, 100), max_size=12))
-def test_enough_origins_beyond_the_threshold_always_fire(rule_: Rule, before: list[float | None]) -> None:
-    readings = [*before, *[rule_.fire_at] * rule_.for_origins]
-    standing = AlertState()
-    for place, value in enumerate(readings):
-        standing = next_state(standing, rule_, value, f"{2000 + place // 12}-{place % 12 + 1:02}")
-    assert standing.state == FIRING
+@given(drawn_rules, st.lists(st.none() | st.integers(0, 100), max_size=12))
+def test_enough_origins_at_the_threshold_always_fire(rule_: Rule, before: list[float | None]) -> None:
+    alert = AlertState()
+    for month, value in enumerate([*before, *[rule_.fire_at] * rule_.for_origins]):
+        alert = next_state(alert, rule_, value, origin_of(month))
+    assert alert.state == FIRING
 
 
 @pytest.fixture(scope="module")
-def shared_desk(
+def shared_store(
     tmp_path_factory: pytest.TempPathFactory, databases: Callable[[], AbstractContextManager[None]]
 ) -> Iterator[Store]:
     with databases():
         store = Store.of(Home(tmp_path_factory.mktemp("property")))
-        Desk(store)
+        AlertStore(store)
         yield store
         store.engine.dispose()
 
 
-@given(rules_drawn, histories())
-def test_rows_are_a_chain_and_each_telling_change_is_told_once(
-    shared_desk: Store, rule_: Rule, history: list[tuple[str, float | None]]
+@given(drawn_rules, histories())
+def test_transitions_form_a_chain_and_each_start_or_end_gives_one_message(
+    shared_store: Store, rule_: Rule, history: list[tuple[str, float | None]]
 ) -> None:
-    with shared_desk.engine.connect().execution_options(vigie_writes=True) as connection:
-        begun = connection.begin()
+    with shared_store.engine.connect().execution_options(vigie_writes=True) as connection:
+        transaction = connection.begin()
         for hour, (origin, value) in enumerate(history):
             lifecycle.evaluate(
                 connection,
@@ -228,30 +234,30 @@ def test_rows_are_a_chain_and_each_telling_change_is_told_once(
                 causes=["new_month"],
                 first=False,
             )
-        ours = transitions.c.location_code == "MLI"
-        chain = connection.execute(sa.select(transitions).where(ours).order_by(transitions.c.id)).all()
-        told = connection.execute(sa.select(deliveries.c.kind).order_by(deliveries.c.created_at)).scalars().all()
+        of_mali = transitions.c.location_code == "MLI"
+        chain = connection.execute(sa.select(transitions).where(of_mali).order_by(transitions.c.id)).all()
+        kinds = connection.execute(sa.select(deliveries.c.kind).order_by(deliveries.c.created_at)).scalars().all()
         state = connection.execute(
             sa.select(alert_states.c.state).where(alert_states.c.location_code == "MLI")
         ).scalar_one_or_none()
-        begun.rollback()
+        transaction.rollback()
     states = [OK, *(row.to_state for row in chain)]
     assert [row.from_state for row in chain] == states[:-1]
     assert all(a != b for a, b in pairwise(states))
-    assert list(told) == [row.to_state for row in chain if row.to_state in (FIRING, RESOLVED)]
+    assert list(kinds) == [row.to_state for row in chain if row.to_state in (FIRING, RESOLVED)]
     if history:
         assert state == states[-1]
 
 
-def test_a_crossing_is_a_state_a_transition_and_a_delivery(desk: Desk) -> None:
-    changes = desk.evaluate(document(MLI=78.1, BFA=81.0), rule())
+def test_an_alert_that_fires_is_a_state_a_transition_and_a_message(alerts: AlertStore) -> None:
+    changes = alerts.evaluate(document(MLI=78.1, BFA=81.0), rule())
     assert [(c["location_code"], c["from_state"], c["to_state"]) for c in changes] == [
         ("MLI", OK, FIRING),
         ("BFA", OK, FIRING),
     ]
-    assert desk.told() == [("firing", "MLI"), ("firing", "BFA")]
-    assert {row.location_code: row.state for row in desk.rows(alert_states)}["SEN"] == OK
-    payload = next(r.document for r in desk.rows(deliveries) if r.document["data"]["location_code"] == "MLI")
+    assert alerts.messages() == [("firing", "MLI"), ("firing", "BFA")]
+    assert {row.location_code: row.state for row in alerts.rows(alert_states)}["SEN"] == OK
+    payload = next(r.document for r in alerts.rows(deliveries) if r.document["data"]["location_code"] == "MLI")
     assert payload["type"] == "alert.firing"
     assert payload["timestamp"] == "2026-11-22T09:15:00Z"
     data = payload["data"]
@@ -286,45 +292,45 @@ def test_a_crossing_is_a_state_a_transition_and_a_delivery(desk: Desk) -> None:
     )
 
 
-def test_the_guide_names_every_key_of_a_payload(desk: Desk) -> None:
-    desk.evaluate(document(MLI=78), rule())
+def test_the_guide_documents_every_key_of_a_message(alerts: AlertStore) -> None:
+    alerts.evaluate(document(MLI=78), rule())
     guide = (Path(__file__).parents[2] / "docs" / "alerts.md").read_text(encoding="utf-8")
-    section = guide[guide.index("## What a receiver gets") : guide.index("## When a message")]
-    (delivery,) = desk.rows(deliveries)
+    section = guide[guide.index("## What a receiver gets") : guide.index("## When a message fails")]
+    (delivery,) = alerts.rows(deliveries)
     assert [key for key in delivery.document["data"] if f"`{key}`" not in section] == []
     assert [cause for cause in wording.CAUSES if f"| `{cause}` |" not in guide] == []
 
 
-def test_a_run_that_finds_nothing_new_changes_nothing(desk: Desk) -> None:
-    desk.evaluate(document(MLI=78.1), rule())
-    before = desk.rows(alert_states)
-    assert desk.evaluate(document(MLI=78.1), rule(), causes=()) == []
-    assert desk.rows(alert_states) == before
-    assert len(desk.rows(transitions)) == len(desk.rows(deliveries)) == 1
+def test_a_second_evaluation_of_the_same_data_changes_nothing(alerts: AlertStore) -> None:
+    alerts.evaluate(document(MLI=78.1), rule())
+    before = alerts.rows(alert_states)
+    assert alerts.evaluate(document(MLI=78.1), rule(), causes=()) == []
+    assert alerts.rows(alert_states) == before
+    assert len(alerts.rows(transitions)) == len(alerts.rows(deliveries)) == 1
 
 
-def test_pending_is_written_and_not_told(desk: Desk) -> None:
+def test_a_pending_alert_gives_no_message(alerts: AlertStore) -> None:
     patient = rule(**{"for": 2})
-    (change,) = desk.evaluate(document(MLI=78), patient)
+    (change,) = alerts.evaluate(document(MLI=78), patient)
     assert change["to_state"] == PENDING
-    assert desk.told() == []
-    assert desk.firing() == []
-    desk.evaluate(document("2023-01", MLI=78), patient)
-    assert desk.told() == [("firing", "MLI")]
+    assert alerts.messages() == []
+    assert alerts.firing() == []
+    alerts.evaluate(document("2023-01", MLI=78), patient)
+    assert alerts.messages() == [("firing", "MLI")]
 
 
-def test_a_revision_that_takes_it_back_clears_pending_and_says_so(desk: Desk) -> None:
+def test_a_revision_below_the_threshold_clears_pending_and_is_named_as_cause(alerts: AlertStore) -> None:
     patient = rule(**{"for": 2})
-    desk.evaluate(document(MLI=78), patient)
-    (change,) = desk.evaluate(document(MLI=60), patient, causes=["revision"])
+    alerts.evaluate(document(MLI=78), patient)
+    (change,) = alerts.evaluate(document(MLI=60), patient, causes=["revision"])
     assert (change["from_state"], change["to_state"], change["causes"]) == (PENDING, OK, ["revision"])
     assert "Reason: revised data." in change["text"]["en"]
 
 
-def test_unknown_neither_clears_nor_fires_and_is_shown_with_its_reason(desk: Desk) -> None:
-    desk.evaluate(document(MLI=78), rule())
-    assert desk.evaluate(document("2023-01", MLI=None, BFA=None), rule()) == []
-    (alert,) = desk.firing()
+def test_an_unknown_value_changes_nothing_and_is_listed_with_its_reason(alerts: AlertStore) -> None:
+    alerts.evaluate(document(MLI=78), rule())
+    assert alerts.evaluate(document("2023-01", MLI=None, BFA=None), rule()) == []
+    (alert,) = alerts.firing()
     assert alert["location_code"] == "MLI"
     assert alert["value"] is None
     assert alert["reason"] == "no_history"
@@ -352,31 +358,31 @@ def test_unknown_neither_clears_nor_fires_and_is_shown_with_its_reason(desk: Des
         ),
     ],
 )
-def test_a_change_says_why_it_came(desk: Desk, causes: list[str], en: str, fr: str) -> None:
-    (change,) = desk.evaluate(document(MLI=78), rule(), causes=causes)
+def test_a_message_gives_the_causes_of_the_change(alerts: AlertStore, causes: list[str], en: str, fr: str) -> None:
+    (change,) = alerts.evaluate(document(MLI=78), rule(), causes=causes)
     assert en in change["text"]["en"]
     assert fr in change["text"]["fr"]
 
 
-def test_data_grows_too_old_by_the_clock_and_is_about_the_region(desk: Desk) -> None:
-    assert desk.evaluate(document(), AGE, age=99) == []
-    (change,) = desk.evaluate(document(), AGE, causes=(), age=100)
+def test_old_data_is_an_alert_of_the_region_caused_by_the_clock(alerts: AlertStore) -> None:
+    assert alerts.evaluate(document(), AGE, age=99) == []
+    (change,) = alerts.evaluate(document(), AGE, causes=(), age=100)
     assert (change["location_code"], change["causes"]) == ("*", ["clock"])
     assert change["name"] == {"en": "Mali and its neighbours", "fr": "Mali et pays voisins"}
     assert "Reason: no new data for a long time. It does not reflect new events." in change["text"]["en"]
-    (change,) = desk.evaluate(document("2023-01"), AGE, age=30)
+    (change,) = alerts.evaluate(document("2023-01"), AGE, age=30)
     assert (change["to_state"], change["causes"]) == (RESOLVED, ["new_month"])
-    assert desk.told() == [("firing", "*"), ("resolved", "*")]
+    assert alerts.messages() == [("firing", "*"), ("resolved", "*")]
 
 
-def test_a_first_snapshot_is_one_summary_by_each_route(desk: Desk) -> None:
+def test_a_first_snapshot_gives_one_summary_by_each_route(alerts: AlertStore) -> None:
     elsewhere = rule(name="risk-60", fire_at=60, clear_at=50, route="analysts")
     unsent = rule(name="risk-50", fire_at=50, clear_at=50, route=None)
-    changes = desk.evaluate(document(MLI=78.1, BFA=81, NER=66), rule(), elsewhere, unsent, AGE, first=True, age=500)
+    changes = alerts.evaluate(document(MLI=78.1, BFA=81, NER=66), rule(), elsewhere, unsent, AGE, first=True, age=500)
     assert all(change["causes"] == ["first"] for change in changes)
     assert len(changes) == 9
-    assert len(desk.firing()) == 9
-    summaries = {row.route: row.document for row in desk.rows(deliveries)}
+    assert len(alerts.firing()) == 9
+    summaries = {row.route: row.document for row in alerts.rows(deliveries)}
     assert set(summaries) == {"duty", "analysts"}
     assert {payload["type"] for payload in summaries.values()} == {"alert.summary"}
     duty = summaries["duty"]["data"]
@@ -389,70 +395,72 @@ def test_a_first_snapshot_is_one_summary_by_each_route(desk: Desk) -> None:
         "- Mali – Risk is very high. Risk score from 0 to 100: 78.1 (alert from 70, end below 65)."
     )
     assert "first forecast, 3 alerts" in duty["headline"]["en"]
-    desk.evaluate(document("2023-01", MLI=60, BFA=81, NER=66), rule(), elsewhere, unsent, AGE, age=30)
-    assert sorted(desk.told()[2:]) == [("resolved", "*"), ("resolved", "MLI")]
+    alerts.evaluate(document("2023-01", MLI=60, BFA=81, NER=66), rule(), elsewhere, unsent, AGE, age=30)
+    assert sorted(alerts.messages()[2:]) == [("resolved", "*"), ("resolved", "MLI")]
 
 
-def test_a_first_snapshot_in_which_nothing_fires_is_told_too(desk: Desk) -> None:
-    assert desk.evaluate(document(), rule(), first=True) == []
-    (delivery,) = desk.rows(deliveries)
+def test_a_first_snapshot_without_alerts_gives_a_summary_too(alerts: AlertStore) -> None:
+    assert alerts.evaluate(document(), rule(), first=True) == []
+    (delivery,) = alerts.rows(deliveries)
     assert delivery.document["data"]["alerts"] == []
 
 
-def test_simulated_alerts_say_so_and_never_meet_real_ones(desk: Desk) -> None:
-    (change,) = desk.evaluate(document(simulated=True, MLI=78), rule())
+def test_simulated_alerts_are_marked_and_kept_apart_from_real_ones(alerts: AlertStore) -> None:
+    (change,) = alerts.evaluate(document(simulated=True, MLI=78), rule())
     assert change["simulated"] is True
     for language in ("en", "fr"):
         assert change["headline"][language].startswith("SIMULATED")
         assert change["text"][language].startswith("SIMULATED")
-    assert len(desk.evaluate(document(MLI=78), rule(), first=True)) == 1
-    assert [alert["simulated"] for alert in desk.firing()] == [False]
-    assert [alert["simulated"] for alert in desk.firing(simulated=True)] == [True]
-    summary = desk.rows(deliveries)[-1].document["data"]
+    assert len(alerts.evaluate(document(MLI=78), rule(), first=True)) == 1
+    assert [alert["simulated"] for alert in alerts.firing()] == [False]
+    assert [alert["simulated"] for alert in alerts.firing(simulated=True)] == [True]
+    summary = alerts.rows(deliveries)[-1].document["data"]
     assert not summary["headline"]["en"].startswith("SIMULATED")
 
 
-def test_the_summary_of_a_simulated_snapshot_says_so(desk: Desk) -> None:
-    desk.evaluate(document(simulated=True, MLI=78), rule(), first=True)
-    (delivery,) = desk.rows(deliveries)
+def test_the_summary_of_a_simulated_snapshot_is_marked(alerts: AlertStore) -> None:
+    alerts.evaluate(document(simulated=True, MLI=78), rule(), first=True)
+    (delivery,) = alerts.rows(deliveries)
     assert delivery.document["data"]["simulated"] is True
     assert delivery.document["data"]["text"]["fr"].startswith("SIMULATED")
 
 
-def test_a_withdrawn_rule_ends_its_alerts_by_the_route_it_had(desk: Desk) -> None:
-    desk.evaluate(document(MLI=78), rule(), rule(name="patient", **{"for": 3}))
-    changes = desk.evaluate(document(MLI=78), rule(countries=["BFA"]), causes=())
+def test_alerts_of_a_removed_rule_end_by_the_route_that_they_had(alerts: AlertStore) -> None:
+    alerts.evaluate(document(MLI=78), rule(), rule(name="patient", **{"for": 3}))
+    changes = alerts.evaluate(document(MLI=78), rule(countries=["BFA"]), causes=())
     assert {(c["rule"], c["from_state"], c["to_state"]) for c in changes} == {
         ("very-high-risk", FIRING, RESOLVED),
         ("patient", PENDING, OK),
     }
-    assert desk.told() == [("firing", "MLI"), ("resolved", "MLI")]
-    assert desk.firing() == []
-    resolved = desk.rows(deliveries)[-1].document["data"]
+    assert alerts.messages() == [("firing", "MLI"), ("resolved", "MLI")]
+    assert alerts.firing() == []
+    resolved = alerts.rows(deliveries)[-1].document["data"]
     assert (resolved["value"], resolved["reason"]) == (None, "rule_withdrawn")
     assert resolved["text"]["en"].startswith(
         "END OF ALERT – Mali – Risk is very high. Reason: a changed alert rule. It does not reflect new events."
     )
-    assert desk.evaluate(document(MLI=78), rule(countries=["BFA"]), causes=()) == []
+    assert alerts.evaluate(document(MLI=78), rule(countries=["BFA"]), causes=()) == []
 
 
 @pytest.mark.parametrize("first", [False, True])
-def test_the_end_of_an_alert_is_not_announced_if_its_message_was_dismissed(desk: Desk, first: bool) -> None:
-    desk.evaluate(document(MLI=78, BFA=81), rule(), first=first)
-    (dismissed, *_) = [row.id for row in desk.rows(deliveries) if first or row.document["data"]["name"]["en"] == "Mali"]
-    with desk.store.writing() as connection:
+def test_the_end_of_an_alert_is_not_announced_if_its_message_was_dismissed(alerts: AlertStore, first: bool) -> None:
+    alerts.evaluate(document(MLI=78, BFA=81), rule(), first=first)
+    (dismissed, *_) = [
+        row.id for row in alerts.rows(deliveries) if first or row.document["data"]["name"]["en"] == "Mali"
+    ]
+    with alerts.store.writing() as connection:
         outbox.cancel(connection, deliveries.c.id == dismissed)
-    desk.evaluate(document("2023-01", MLI=10, BFA=10), rule())
-    resolved = [code for kind, code in desk.told() if kind == "resolved"]
+    alerts.evaluate(document("2023-01", MLI=10, BFA=10), rule())
+    resolved = [code for kind, code in alerts.messages() if kind == "resolved"]
     assert resolved == ([] if first else ["BFA"])
 
 
-def test_severest_alerts_stand_first(desk: Desk) -> None:
-    desk.evaluate(document(MLI=78), rule(severity="info"), rule(name="worse", severity="severe"))
-    assert [alert["severity"] for alert in desk.firing()] == ["severe", "info"]
+def test_the_severest_alerts_are_listed_first(alerts: AlertStore) -> None:
+    alerts.evaluate(document(MLI=78), rule(severity="info"), rule(name="worse", severity="severe"))
+    assert [alert["severity"] for alert in alerts.firing()] == ["severe", "info"]
 
 
-def test_what_breaks_the_run_leaves_no_trace(desk: Desk) -> None:
+def test_an_error_in_a_run_leaves_no_rows(alerts: AlertStore) -> None:
     with pytest.raises(sa.exc.IntegrityError):  # two rules of one name: their states collide after the first transition
-        desk.evaluate(document(MLI=78), rule(), rule())
-    assert desk.rows(alert_states) == desk.rows(transitions) == desk.rows(deliveries) == []
+        alerts.evaluate(document(MLI=78), rule(), rule())
+    assert alerts.rows(alert_states) == alerts.rows(transitions) == alerts.rows(deliveries) == []

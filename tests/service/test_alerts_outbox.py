@@ -413,7 +413,7 @@ def test_a_message_is_sent_again_if_its_sender_is_killed(store: Store, tmp_path:
     with HookReceiver("hang").listening() as receiver:
         routes = {"duty": {"type": "webhook", "url": receiver.url("/hook"), "secret": SECRET}}
         with subprocess.Popen([sys.executable, "-c", SENDER, str(tmp_path), json.dumps(routes)]) as sender:
-            assert receiver.came.wait(20), "the sender has claimed the message and waits for the receiver"
+            assert receiver.reached.wait(20), "the sender has claimed the message and waits for the receiver"
             (row,) = rows(store)
             assert (row.status, row.attempts) == ("waiting", 1)
             sender.send_signal(signal.SIGKILL)
