@@ -18,8 +18,8 @@ import urllib.request
 import zlib
 from pathlib import Path
 
-WIDTH, HEIGHT = 1200, 800
-"""Size of the picture [pixels]."""
+WIDTH, HEIGHT = 1200, 880
+"""Size of the picture [pixels]: down to the second country of the table."""
 START_SECONDS = 600
 """How long the service may need to simulate an archive and issue its first snapshot [s]."""
 BYTES_PER_PIXEL = 3

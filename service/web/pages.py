@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Flask, Response, current_app, g, request
 
+from riskmodel.geography import WHOLE_REGION
 from service.alerts import lifecycle, outbox
 from service.api import description
 from service.api.tasks import put
@@ -34,9 +35,6 @@ HARD_BASELINES = ("conflictology12", "ew4s")
 
 RELOAD_SECONDS = 5
 """How often the waiting page reloads [s]."""
-
-WHOLE_REGION = "*"
-"""The location of alerts about the region as a whole."""
 
 
 def page_route(path: str) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
@@ -60,18 +58,18 @@ def take_language_from_path(endpoint: str | None, values: dict[str, Any] | None)
 def region() -> Response:
     """Show the region: state of the data, alerts, the table of countries, neighbour effects."""
     with request_session() as session:
-        served = session.served(_as_of())
-        axis_top = charts.axis_top(served.countries)
-        rows = [(country, charts.country_chart(country, axis_top)) for country in served.countries]
+        snapshot = session.served(_as_of())
+        axis_top = charts.axis_top(snapshot.countries)
+        rows = [(country, charts.country_chart(country, axis_top)) for country in snapshot.countries]
         return _page(
             "region.html",
-            served=served,
+            snapshot=snapshot,
             rows=rows,
             grid_lines=rows[0][1].grid_lines,
-            main_families={row["location_code"]: driver_view.main_family(row) for row in served.countries},
-            family_titles=driver_view.family_titles(served.document),
-            matrix=neighbour_matrix(served.document),
-            **_surroundings(session, served),
+            main_families={row["location_code"]: driver_view.main_family(row) for row in snapshot.countries},
+            family_titles=driver_view.family_titles(snapshot.document),
+            matrix=neighbour_matrix(snapshot.document),
+            **_surroundings(session, snapshot),
         )
 
 
@@ -79,19 +77,19 @@ def region() -> Response:
 def country(iso3: str) -> Response:
     """Show one country: chart, how its score is computed, drivers, the twelve months of its forecast, indicators."""
     with request_session() as session:
-        served = session.served(_as_of())
-        row = next((row for row in served.countries if row["location_code"] == iso3), None)
+        snapshot = session.served(_as_of())
+        row = next((row for row in snapshot.countries if row["location_code"] == iso3), None)
         if row is None:
             raise Problem("unknown-country", location_code=iso3)
         return _page(
             "country.html",
-            served=served,
+            snapshot=snapshot,
             country=row,
             chart=charts.country_chart(row, charts.axis_top([row])),
-            family_titles=driver_view.family_titles(served.document),
-            declarations=driver_view.indicator_declarations(served.document),
-            families=read_model.indicators(served.document, row),
-            **_surroundings(session, served, iso3),
+            family_titles=driver_view.family_titles(snapshot.document),
+            declarations=driver_view.indicator_declarations(snapshot.document),
+            families=read_model.indicators(snapshot.document, row),
+            **_surroundings(session, snapshot, iso3),
         )
 
 
@@ -99,9 +97,9 @@ def country(iso3: str) -> Response:
 def scorecard_page() -> Response:
     """Show how accurate the issued forecasts were, next to the baselines."""
     with request_session() as session:
-        served = session.served()
-        card = scorecard.payload(session.connection, served)["data"]
-        return _page("scorecard.html", served=served, card=card, hard_baselines=HARD_BASELINES)
+        snapshot = session.served()
+        card = scorecard.payload(session.connection, snapshot)["data"]
+        return _page("scorecard.html", snapshot=snapshot, card=card, hard_baselines=HARD_BASELINES)
 
 
 @page_route("/docs")
@@ -160,10 +158,10 @@ def _as_of() -> str | None:
     return request.args.get("as_of") or None
 
 
-def _surroundings(session: ReadSession, served: SnapshotView, iso3: str | None = None) -> dict[str, Any]:
+def _surroundings(session: ReadSession, snapshot: SnapshotView, iso3: str | None = None) -> dict[str, Any]:
     """Return the date for the form, and the alerts. Alerts are those of today, so a past moment has none."""
     yesterday = (session.now - timedelta(days=1)).date().isoformat()
-    if served.as_of is not None:
+    if snapshot.as_of is not None:
         return {"yesterday": yesterday, "alerts": None}
     firing = lifecycle.firing(session.connection, session.settings.region, bool(session.simulated))
     return {

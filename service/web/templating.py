@@ -8,6 +8,7 @@ from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from riskmodel.geography import WHOLE_REGION
 from service.drawing import charts, labels
 from service.drawing.language import LOCALES, language
 from service.web import driver_view
@@ -36,6 +37,7 @@ def environment(code: str) -> Environment:
         labels=labels,
         charts=charts,
         driver_view=driver_view,
+        WHOLE_REGION=WHOLE_REGION,
         static_url=static_url,
         band_shade=band_shade,
         parse_time=datetime.fromisoformat,
