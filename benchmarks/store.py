@@ -28,7 +28,16 @@ from service.store.tables import changes, deliveries, runs, snapshots, transitio
 from service.store.values import canonical
 
 LONG, RUNS = 450_000, 10 * 365 * 24
-PATHS = ("/v1/scores", "/v1/scores/MLI", "/v1/runs", "/v1/runs/{runs}", "/v1/alerts", "/readyz", "/", "/country/MLI")
+PATHS = (
+    "/v1/scores",
+    "/v1/scores/MLI",
+    "/v1/runs",
+    "/v1/snapshots/{snapshots}",
+    "/v1/alerts",
+    "/readyz",
+    "/",
+    "/country/MLI",
+)
 
 
 def issued(count: int) -> Iterator[dict[str, Any]]:
@@ -104,7 +113,7 @@ def main() -> None:
         print(f"{asked.snapshots:,} snapshots, {RUNS:,} runs, {issuer.home.database.stat().st_size / 1e6:,.0f} MB\n")
         show("open", lambda: Store.of(issuer.home).close())
         client = create_app(issuer.home, clock=lambda: NOW + timedelta(minutes=5)).test_client()
-        for path in (path.format(runs=RUNS) for path in PATHS):
+        for path in (path.format(snapshots=asked.snapshots) for path in PATHS):
             if (status := client.get(path).status_code) != 200:
                 sys.exit(f"{path}: {status}")
             show(path, partial(client.get, path))

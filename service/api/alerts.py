@@ -1,12 +1,12 @@
-"""Alerts: what is firing now in the realm in service, and the messages that did not get through."""
+"""Alerts at `/v1/alerts`: those that fire now, and the messages that are not delivered."""
 
 from typing import Literal
 
 from flask import Blueprint
 
 from service.alerts import lifecycle, outbox
-from service.api.openapi import UNSERVED, Payload, offers
-from service.api.schemas import Meta, Said, Texts, key
+from service.api.endpoints import NO_SNAPSHOT, Payload, endpoint
+from service.api.schemas import LocalizedText, Meta, Schema, described
 from service.api.tabular import as_csv, listed
 from service.http.request_context import request_session
 from service.snapshots import snapshot_view
@@ -14,28 +14,28 @@ from service.snapshots import snapshot_view
 resource = Blueprint("alerts", __name__)
 
 
-class Alert(Said):
-    """An alert that fires."""
+class Alert(Schema):
+    """A firing alert."""
 
     rule: str
     severity: str
-    title: Texts
-    location_code: str = key("ISO alpha-3; * is the region as a whole")
-    name: Texts
+    title: LocalizedText
+    location_code: str = described("ISO alpha-3 code; * is the region as a whole")
+    name: LocalizedText
     metric: str
     fire_at: float
     clear_at: float
-    causes: list[str] = key("why the snapshot that it fired with differs from the one before")
+    causes: list[str] = described("what had changed in the snapshot that it fired with")
     simulated: bool
-    headline: Texts
-    text: Texts
-    value: float | None = key("as last read")
-    reason: str | None = key("why the value is null")
+    headline: LocalizedText
+    text: LocalizedText
+    value: float | None = described("the metric in the newest snapshot")
+    reason: str | None = described("why the value is null")
     since: str
     since_origin: str
 
 
-class Undelivered(Said):
+class UndeliveredMessage(Schema):
     """A message that has not reached its receiver."""
 
     id: str
@@ -46,26 +46,33 @@ class Undelivered(Said):
     problem: Literal["no_route", "not_taken"]
     created_at: str
     not_before: str | None
-    headline: Texts
+    headline: LocalizedText
 
 
-class Alerts(Meta):
-    """What fires, and what did not get through."""
+class AlertsResponse(Meta):
+    """The firing alerts and the undelivered messages."""
 
     data: list[Alert]
-    undelivered: list[Undelivered]
+    undelivered: list[UndeliveredMessage]
 
 
-COLUMNS = [
+ALERT_COLUMNS = [
     *("rule", "severity", "location_code", "metric", "value", "reason", "fire_at", "clear_at", "since", "since_origin"),
     *("causes", "simulated"),
 ]
 
 
-@offers(resource, "/v1/alerts", "The alerts that fire now", Alerts, forms=[as_csv(listed, COLUMNS)], problems=UNSERVED)
+@endpoint(
+    resource,
+    "/v1/alerts",
+    "List the firing alerts",
+    AlertsResponse,
+    formats=[as_csv(listed, ALERT_COLUMNS)],
+    problems=NO_SNAPSHOT,
+)
 def alerts() -> Payload:
-    """What is firing."""
+    """Return the firing alerts."""
     with request_session() as session:
-        served = session.served()
+        view = session.served()
         firing = lifecycle.firing(session.connection, session.settings.region, bool(session.simulated))
-        return {"data": firing, "undelivered": outbox.undelivered(session.connection), **snapshot_view.meta(served)}
+        return {"data": firing, "undelivered": outbox.undelivered(session.connection), **snapshot_view.meta(view)}

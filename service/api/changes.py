@@ -1,6 +1,7 @@
-"""What has changed: `/v1/changes` behind a cursor, which can wait for the next change, and `/v1/stream` as it happens.
+"""Changes: `/v1/changes` after a cursor, which can wait for the next change, and `/v1/stream` as they happen.
 
-Whoever waits holds a thread of the web server. So there are few places, fewer than threads, and none waits for ever.
+A client that waits holds a thread of the web server. So there are fewer slots for waiting clients than threads, and
+every wait ends.
 """
 
 import json
@@ -14,9 +15,9 @@ from flask import Blueprint, Response, jsonify, request
 from pydantic import Field
 
 from riskmodel.errors import BadInput, VigieError
-from service.api.openapi import Asked, offers
-from service.api.paging import USUAL, Limit
-from service.api.schemas import Meta, Said, key
+from service.api.endpoints import Query, endpoint
+from service.api.paging import DEFAULT_LIMIT, Limit
+from service.api.schemas import LocalizedText, Meta, Schema, described
 from service.http.problems import Problem
 from service.http.request_context import ReadSession, current_context, open_session, request_session, waiting_slots
 from service.snapshots import change_feed
@@ -26,138 +27,144 @@ from service.store.context import Context
 resource = Blueprint("changes", __name__)
 
 START = "start"
-"""The cursor before everything that is kept."""
+"""The cursor before the oldest stored change."""
 
-LOOK_EVERY = 0.2
-"""How often somebody who waits looks whether there is something new [s]."""
+POLL_EVERY = 0.2
+"""How often the store is read for a waiting client [s]."""
 
 HEARTBEAT = 15.0
-"""How often a stream without news shows that it is alive [s]."""
+"""How often a stream without changes sends a comment, so that proxies keep the connection open [s]."""
 
-RETRY = 5
-"""When to come back to a stream that ended, or had no place [s]."""
+RECONNECT_AFTER = 5
+"""When a client should reconnect after a stream ended or found no free slot [s]."""
+
+SINCE = Field(
+    default=None, description="a cursor; start: from the oldest stored change; without it: only changes from now on"
+)
 
 
-SINCE = Field(default=None, description="a cursor; start: the oldest change that is kept; without it: from now")
-
-
-class StreamAsked(Asked):
-    """From where on."""
+class StreamQuery(Query):
+    """Where to start."""
 
     since: str | None = SINCE
 
 
-class ChangesAsked(StreamAsked):
-    """From where on, and how many."""
+class ChangesQuery(StreamQuery):
+    """Where to start, and how many changes to return."""
 
-    limit: Limit = USUAL
-
-
-def only(kinds: str, meaning: str) -> Any:
-    """A key that only changes of some kinds have."""
-    return Field(default=None, description=f"{kinds}: {meaning}")
+    limit: Limit = DEFAULT_LIMIT
 
 
-class Change(Said):
+def only_for(kinds: str, description: str) -> Any:
+    """Return a key that is present only in changes of some kinds, with its description."""
+    return Field(default=None, description=f"{kinds}: {description}")
+
+
+class Change(Schema):
     """One change."""
 
-    cursor: str = key("behind it")
+    cursor: str = described("the cursor after this change")
     at: str
-    kind: str = key("snapshot, band, alert, withdrawal, scorecard or realm")
+    kind: str = described("snapshot, band, alert, withdrawal, scorecard or realm")
     simulated: bool | None
-    location_code: str | None = key("null: the region as a whole")
+    location_code: str | None = described("null: the region as a whole")
     snapshot_id: int | None
-    digest: str | None = only("snapshot", "SHA-256 of its document")
-    issued_at: str | None = only("snapshot", "when it was made")
-    origin: str | None = only("snapshot", "the last month of data used")
-    data_as_of: str | None = only("snapshot", "the last day of data used")
-    causes: list[str] | None = only("snapshot, alert", "why")
-    location_name: str | None = only("band", "English name")
-    from_band: str | None = only("band", "before")
-    to_band: str | None = only("band", "after")
-    from_score: float | None = only("band", "before")
-    to_score: float | None = only("band", "after")
-    reasons: dict[str, str] | None = only("band, withdrawal", "why a value is null")
-    rule: str | None = only("alert", "which")
-    severity: str | None = only("alert", "info, warning or severe")
-    title: dict[str, str] | str | None = only("alert", "of the rule")
-    headline: dict[str, str] | str | None = only("alert", "what happened")
-    metric: str | None = only("alert", "what the rule reads")
-    value: float | None = only("alert", "as read")
-    reason: str | None = only("alert", "why that is null")
-    from_state: str | None = only("alert", "before")
-    to_state: str | None = only("alert", "after")
-    why: str | None = only("withdrawal", "the reason")
-    in_service: int | None = only("withdrawal", "the snapshot that stands again")
-    cases: int | None = only("scorecard", "how many forecasts are scored")
-    last_month: str | None = only("scorecard", "the newest month scored")
-    realm: str | None = only("realm", "real, simulated or none")
+    digest: str | None = only_for("snapshot", "SHA-256 of its document")
+    issued_at: str | None = only_for("snapshot", "when it was issued")
+    origin: str | None = only_for("snapshot", "the last month of the data used")
+    data_as_of: str | None = only_for("snapshot", "the last day of the data used")
+    causes: list[str] | None = only_for("snapshot, alert", "what had changed")
+    location_name: str | None = only_for("band", "English name of the country")
+    from_band: str | None = only_for("band", "the band before")
+    to_band: str | None = only_for("band", "the band after")
+    from_score: float | None = only_for("band", "the score before")
+    to_score: float | None = only_for("band", "the score after")
+    reasons: dict[str, str] | None = only_for("band, withdrawal", "why a key is null")
+    rule: str | None = only_for("alert", "the rule")
+    severity: str | None = only_for("alert", "info, warning or severe")
+    title: LocalizedText | None = only_for("alert", "title of the rule")
+    headline: LocalizedText | None = only_for("alert", "what happened")
+    metric: str | None = only_for("alert", "the metric of the rule")
+    value: float | None = only_for("alert", "value of the metric")
+    reason: str | None = only_for("alert", "why the value is null")
+    from_state: str | None = only_for("alert", "the state before")
+    to_state: str | None = only_for("alert", "the state after")
+    withdrawn_reason: str | None = only_for("withdrawal", "why the snapshot was withdrawn")
+    in_service: int | None = only_for("withdrawal", "the snapshot that is in service now")
+    cases: int | None = only_for("scorecard", "number of scored forecasts")
+    last_month: str | None = only_for("scorecard", "the newest scored month")
+    realm: str | None = only_for("realm", "real, simulated or none")
 
 
-class Changes(Meta):
-    """What has changed, oldest first."""
+class ChangesResponse(Meta):
+    """Changes, oldest first."""
 
     data: list[Change]
-    next: str = key("the cursor behind them")
-    more: bool = key("whether there are more behind it already")
+    next: str = described("the cursor after these changes")
+    more: bool = described("true: there are more changes after these")
 
 
-@offers(
-    resource, "/v1/changes", "What has changed behind a cursor", Changes, asks=ChangesAsked, problems=("bad-cursor",)
+@endpoint(
+    resource,
+    "/v1/changes",
+    "List the changes after a cursor",
+    ChangesResponse,
+    query=ChangesQuery,
+    problems=("bad-cursor",),
 )
-def changes(asked: ChangesAsked) -> Response:
-    """What has changed behind a cursor; without one, the cursor of now."""
-    context, limit, wanted, waited = current_context(), asked.limit, _wait(), 0
+def changes(query: ChangesQuery) -> Response:
+    """Return the changes after a cursor. Without a cursor, return no changes and the newest cursor."""
+    context, preferred_wait, waited = current_context(), _preferred_wait(), 0
     with request_session() as session:
-        seen = _asked(session, asked.since)
-        batch = _since(session, seen, limit)
-        told = _payload(session, batch)
-    if wanted and not batch.data and waiting_slots().acquire(blocking=False):
+        cursor = _cursor(session, query.since)
+        batch = _changes_since(session, cursor, query.limit)
+        payload = _payload(session, batch)
+    if preferred_wait and not batch.data and waiting_slots().acquire(blocking=False):
         try:
-            waited = min(wanted, context.settings.max_wait_seconds)
-            _wait_for_news(context, seen, time.monotonic() + waited)
+            waited = min(preferred_wait, context.settings.max_wait_seconds)
+            _wait_for_change(context, cursor, time.monotonic() + waited)
         finally:
             waiting_slots().release()
         with request_session() as session:
-            told = _payload(session, _since(session, seen, limit))
-    response = jsonify(told)
+            payload = _payload(session, _changes_since(session, cursor, query.limit))
+    response = jsonify(payload)
     if waited:
         response.headers["Preference-Applied"] = f"wait={waited}"
     return response
 
 
-@offers(
+@endpoint(
     resource,
     "/v1/stream",
-    "The same as server-sent events",
+    "Stream the changes as server-sent events",
     "text/event-stream",
-    asks=StreamAsked,
+    query=StreamQuery,
     problems=("bad-cursor", "too-many-waiters"),
 )
-def stream(asked: StreamAsked) -> Response:
-    """The same as server-sent events, from now or from a cursor on."""
+def stream(query: StreamQuery) -> Response:
+    """Stream the changes after a cursor, or from now on."""
     context = current_context()
     with request_session() as session:
-        seen = _asked(session, request.headers.get("Last-Event-ID") or asked.since)
-        _since(session, seen, 1)
+        cursor = _cursor(session, request.headers.get("Last-Event-ID") or query.since)
+        _changes_since(session, cursor, 1)  # raises a problem for a bad cursor while the status can still be 400
     if not waiting_slots().acquire(blocking=False):
-        raise Problem("too-many-waiters", retry_after_seconds=RETRY)
-    response = Response(_events(context, seen), content_type="text/event-stream; charset=utf-8")
+        raise Problem("too-many-waiters", retry_after_seconds=RECONNECT_AFTER)
+    response = Response(_events(context, cursor), content_type="text/event-stream; charset=utf-8")
     response.call_on_close(waiting_slots().release)
-    response.headers["X-Accel-Buffering"] = "no"  # nginx would hold events back
+    response.headers["X-Accel-Buffering"] = "no"  # nginx would buffer the events
     return response
 
 
 @resource.after_request
-def live(response: Response) -> Response:
-    """What depends on the moment of asking is kept by nobody; the cursor is what saves sending it twice."""
+def never_cache(response: Response) -> Response:
+    """Forbid caches. The cursor already keeps a client from getting a change twice."""
     response.headers["Cache-Control"] = "no-store"
     response.vary.add("Prefer" if request.path == "/v1/changes" else "Last-Event-ID")
     return response
 
 
-def _asked(session: ReadSession, text: str | None) -> Cursor:
-    """The cursor that a client sent; the place of now where it sent none."""
+def _cursor(session: ReadSession, text: str | None) -> Cursor:
+    """Return the cursor that a client sent; the newest one if it sent none."""
     region = session.settings.region
     if text is None:
         return change_feed.now(session.connection, region, session.simulated)
@@ -165,54 +172,57 @@ def _asked(session: ReadSession, text: str | None) -> Cursor:
         return change_feed.start(session.connection, region, session.simulated)
     try:
         return change_feed.cursor(text, region)
-    except BadInput as wrong:
-        raise Problem("bad-cursor", why=str(wrong)) from None
+    except BadInput as invalid:
+        raise Problem("bad-cursor", reason=str(invalid)) from None
 
 
-def _since(session: ReadSession, seen: Cursor, limit: int) -> Batch:
+def _changes_since(session: ReadSession, cursor: Cursor, limit: int) -> Batch:
     try:
-        return change_feed.since(session.connection, seen, session.simulated, limit, session.now)
-    except BadInput as wrong:
-        raise Problem("bad-cursor", why=str(wrong)) from None
+        return change_feed.since(session.connection, cursor, session.simulated, limit, session.now)
+    except BadInput as invalid:
+        raise Problem("bad-cursor", reason=str(invalid)) from None
 
 
 def _payload(session: ReadSession, batch: Batch) -> dict[str, Any]:
     return {"data": batch.data, "next": batch.next.text, "more": batch.more, **session.meta(session.find_served())}
 
 
-def _wait() -> int:
-    """How long the client would wait for news [s]; a preference that is not understood is none (RFC 7240)."""
+def _preferred_wait() -> int:
+    """Return how long the client is ready to wait [s]. A preference that cannot be parsed is ignored (RFC 7240)."""
     found = re.search(r"(?:^|[,;])\s*wait\s*=\s*\"?([0-9]{1,6})\b", request.headers.get("Prefer", ""), re.IGNORECASE)
     return int(found[1]) if found else 0
 
 
-def _wait_for_news(context: Context, seen: Cursor, until: float) -> None:
-    """Return when something has changed behind a cursor, or when the time is over."""
-    while (left := until - time.monotonic()) > 0:
-        time.sleep(min(LOOK_EVERY, left))
+def _wait_for_change(context: Context, cursor: Cursor, deadline: float) -> None:
+    """Return as soon as there is a change after a cursor, or at the deadline of the monotonic clock."""
+    while (left := deadline - time.monotonic()) > 0:
+        time.sleep(min(POLL_EVERY, left))
         with open_session(context) as session:
-            if _since(session, seen, 1).data:
+            if _changes_since(session, cursor, 1).data:
                 return
 
 
-def _events(context: Context, seen: Cursor) -> Iterator[str]:
-    """One event for each change. The first block has only an id, so that a client that is cut off early can resume."""
-    yield f": vigie\nretry: {RETRY * 1000}\nid: {seen.text}\n\n"
-    ends, spoke = time.monotonic() + context.settings.stream_seconds, time.monotonic()
-    while time.monotonic() < ends:
+def _events(context: Context, cursor: Cursor) -> Iterator[str]:
+    """Yield one event per change, and comments while there is none.
+
+    The first block has only an id, so that a client whose connection breaks before the first change can resume.
+    """
+    yield f": vigie\nretry: {RECONNECT_AFTER * 1000}\nid: {cursor.text}\n\n"
+    deadline, last_sent = time.monotonic() + context.settings.stream_seconds, time.monotonic()
+    while time.monotonic() < deadline:
         try:
             with open_session(context) as session:
-                batch = change_feed.since(session.connection, seen, session.simulated, USUAL, session.now)
+                batch = change_feed.since(session.connection, cursor, session.simulated, DEFAULT_LIMIT, session.now)
         except (VigieError, sa.exc.SQLAlchemyError):
-            return  # whoever comes back is told why
+            return  # the status is already sent; the client gets the problem when it reconnects
         for change in batch.data:
             text = json.dumps(change, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
             yield f"id: {change['cursor']}\nevent: {change['kind']}\ndata: {text}\n\n"
-            spoke = time.monotonic()
-        seen = batch.next
+            last_sent = time.monotonic()
+        cursor = batch.next
         if batch.more:
             continue
-        if time.monotonic() - spoke >= HEARTBEAT:
+        if time.monotonic() - last_sent >= HEARTBEAT:
             yield ": still here\n\n"
-            spoke = time.monotonic()
-        time.sleep(LOOK_EVERY)
+            last_sent = time.monotonic()
+        time.sleep(POLL_EVERY)

@@ -3,29 +3,29 @@
 from flask import Blueprint
 
 from riskmodel import geography
-from service.api.openapi import Payload, offers
-from service.api.schemas import Called, Meta, Texts, key
+from service.api.endpoints import Payload, endpoint
+from service.api.schemas import CountryRef, LocalizedText, Meta, described
 from service.api.tabular import as_csv
 from service.http.request_context import request_session
 
 resource = Blueprint("countries", __name__)
 
 
-class Country(Called):
+class Country(CountryRef):
     """A country of the region."""
 
-    name: Texts
+    name: LocalizedText
     capital: str
-    latitude: float = key("of the capital [degrees, WGS 84]")
-    longitude: float = key("of the capital [degrees, WGS 84]")
-    neighbours: list[str] = key("by land, ISO alpha-3, of the region or not")
-    focal: bool = key("the region is this country and its neighbours")
-    served: bool = key("it has a score in the snapshot in service")
-    reasons: dict[str, str] = key("why it is not served")
+    latitude: float = described("of the capital [degrees, WGS 84]")
+    longitude: float = described("of the capital [degrees, WGS 84]")
+    neighbours: list[str] = described("ISO alpha-3 codes of the neighbours by land, in the region or not")
+    focal: bool = described("true: the region is this country and its neighbours")
+    served: bool = described("true: the country has a score in the snapshot in service")
+    reasons: dict[str, str] = described("why the country has no score")
 
 
-class Countries(Meta):
-    """The region's countries, the focal one first, then by name."""
+class CountriesResponse(Meta):
+    """The countries of the region: the focal country first, then by name."""
 
     data: list[Country]
 
@@ -34,24 +34,30 @@ def _rows(payload: Payload) -> list[dict[str, object]]:
     return [{**row, "name_fr": row["name"]["fr"]} for row in payload["data"]]
 
 
-COLUMNS = [
+COUNTRY_COLUMNS = [
     *("location_code", "location_name", "name_fr", "capital", "latitude", "longitude", "neighbours", "focal", "served"),
     "reasons",
 ]
 
 
-@offers(resource, "/v1/countries", "The countries of the region", Countries, forms=[as_csv(_rows, COLUMNS)])
+@endpoint(
+    resource,
+    "/v1/countries",
+    "List the countries of the region",
+    CountriesResponse,
+    formats=[as_csv(_rows, COUNTRY_COLUMNS)],
+)
 def countries() -> Payload:
-    """The region's countries, also where nothing is computed yet."""
+    """Return the countries of the region. There need not be a snapshot."""
     with request_session() as session:
-        served = session.find_served()
-        scored = {row["location_code"]: row for row in served.countries} if served else {}
+        view = session.find_served()
+        scored = {row["location_code"]: row for row in view.countries} if view else {}
         region = geography.region(session.settings.region)
         rows = []
         for place in map(geography.country, region.members):
             row = scored.get(place.iso3, {"risk_score": None, "reasons": {}})
-            known = row["risk_score"] is not None
-            reasons = {} if known else {"served": row["reasons"].get("risk_score", "no_snapshot")}
+            has_score = row["risk_score"] is not None
+            reasons = {} if has_score else {"served": row["reasons"].get("risk_score", "no_snapshot")}
             rows.append(
                 {
                     "location_code": place.iso3,
@@ -62,8 +68,8 @@ def countries() -> Payload:
                     "longitude": place.longitude,
                     "neighbours": list(place.neighbours),
                     "focal": place.iso3 == region.focal,
-                    "served": known,
+                    "served": has_score,
                     "reasons": reasons,
                 }
             )
-        return {"data": rows, **session.meta(served)}
+        return {"data": rows, **session.meta(view)}

@@ -1,4 +1,4 @@
-"""The API's description of itself: OpenAPI 3.1 at `/openapi.json`, made from what the resources declare."""
+"""The OpenAPI document at `/openapi.json`."""
 
 from functools import cache
 from typing import Any, cast
@@ -6,14 +6,14 @@ from typing import Any, cast
 from flask import Blueprint, Flask, current_app
 
 from service.api import openapi
-from service.api.openapi import Payload, offers
-from service.api.schemas import Said
+from service.api.endpoints import Payload, endpoint
+from service.api.schemas import Schema
 from service.http.request_context import context_of
 
 resource = Blueprint("description", __name__)
 
 
-class Description(Said):
+class OpenApiDocument(Schema):
     """An OpenAPI 3.1 document."""
 
     openapi: str
@@ -22,17 +22,17 @@ class Description(Said):
     components: dict[str, Any]
 
 
-@offers(resource, "/openapi.json", "This description, as OpenAPI 3.1", Description)
+@endpoint(resource, "/openapi.json", "Describe this API as OpenAPI 3.1", OpenApiDocument)
 def description() -> Payload:
-    """The document."""
+    """Return the OpenAPI document."""
     return document()
 
 
 def document() -> dict[str, Any]:
-    """The document of the current app, made once."""
-    return _made(cast(Flask, current_app._get_current_object()))  # type: ignore[attr-defined]  # the proxy's own
+    """Return the OpenAPI document of the current application. It is made once per application."""
+    return _document(cast(Flask, current_app._get_current_object()))  # type: ignore[attr-defined]  # the proxy's own
 
 
 @cache
-def _made(app: Flask) -> dict[str, Any]:
+def _document(app: Flask) -> dict[str, Any]:
     return openapi.document(app, {"iso3": context_of(app).settings.region})

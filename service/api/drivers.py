@@ -1,14 +1,14 @@
-"""Drivers at `/v1/drivers/{iso3}`: what the model associates a country's score with, its neighbours included."""
+"""Drivers at `/v1/drivers/{iso3}`: what the model associates with a country's score, and its neighbours' part in it."""
 
 from typing import Any
 
 from flask import Blueprint
 from pydantic import Field
 
-from service.api.openapi import OF_PAST, UNSERVED, Payload, offers
-from service.api.schemas import Called, Meta, Said, Texts, key, lacking
+from service.api.endpoints import AS_OF, NO_SNAPSHOT, Payload, endpoint
+from service.api.schemas import CountryRef, LocalizedText, Meta, Schema, described, optional
 from service.api.tabular import as_csv
-from service.api.tasks import ON_ITS_WAY, OfPast
+from service.api.tasks import TASK_ACCEPTED, AsOfQuery
 from service.http.problems import Problem
 from service.http.request_context import request_session
 from service.snapshots import read_model
@@ -16,45 +16,45 @@ from service.snapshots import read_model
 resource = Blueprint("drivers", __name__)
 
 
-class IndicatorPart(Said):
-    """What one indicator contributes."""
+class IndicatorContribution(Schema):
+    """The contribution of one indicator."""
 
     name: str
     contribution: float
     standard_error: float
 
 
-class FamilyPart(Said):
-    """What one family of indicators contributes."""
+class FamilyContribution(Schema):
+    """The contribution of one family of indicators."""
 
     family: str
     contribution: float
-    read: bool = lacking("whether the model reads the family at all")
-    sentence: Texts
-    indicators: list[IndicatorPart] = key("those that contribute most")
-    others: float = lacking("what the rest of the family adds")
+    read: bool = optional("whether the model uses the family")
+    sentence: LocalizedText
+    indicators: list[IndicatorContribution] = described("the indicators that contribute most")
+    others: float = optional("the contribution of the family's other indicators")
 
 
-class Split(Said):
-    """A score against its background."""
+class ScoreDecomposition(Schema):
+    """The difference between a score and an average, split into the contributions of the families."""
 
     value: float
     average: float
     difference: float
     rounding: float
-    sentence: Texts
-    families: list[FamilyPart]
+    sentence: LocalizedText
+    families: list[FamilyContribution]
 
 
-class Splits(Said):
-    """Against the country's own 12 origins before, and against the region's countries today."""
+class ScoreDecompositions(Schema):
+    """The decompositions of one score: against the country's own past year, and against the region today."""
 
-    own_year: Split = lacking("may be absent")
-    region: Split = lacking("may be absent")
+    own_year: ScoreDecomposition = optional("against the average of the country's 12 previous origins")
+    region: ScoreDecomposition = optional("against the average of the region's countries today")
 
 
-class EventBehind(Said):
-    """An event behind a family."""
+class DriverEvent(Schema):
+    """An event that raised the indicators of a family."""
 
     event_id: str
     date: str
@@ -63,86 +63,86 @@ class EventBehind(Said):
     where: str | None
 
 
-class Driven(Said):
-    """Both scores split, and the events behind families."""
+class ScoreDrivers(Schema):
+    """The decompositions of two scores, and the events behind the families."""
 
-    risk_score: Splits = key("in points")
-    escalation_from_draws: Splits = lacking("in percentage points: the escalation probability of the draws")
-    escalation_probability: Splits = lacking("of an older Vigie, where it was the same")
-    events: dict[str, list[EventBehind]] = key("by family")
-    method: Texts
+    risk_score: ScoreDecompositions = described("in points")
+    escalation_from_draws: ScoreDecompositions = optional("in percentage points")
+    escalation_probability: ScoreDecompositions = optional("in snapshots of an older Vigie, where it was the same")
+    events: dict[str, list[DriverEvent]] = described("by family")
+    method: LocalizedText
 
 
-class NeighbourEffect(Said):
-    """What goes with the violence of a neighbour, or of all of them."""
+class NeighbourEffect(Schema):
+    """What the model associates with the violence in one neighbour, or in all neighbours together."""
 
-    from_: str | None = Field(default=None, alias="from", description="may be absent: all neighbours")
+    from_: str | None = Field(default=None, alias="from", description="absent for all neighbours together")
     to: str
     points: float | None
     share: float | None
-    reason: str = lacking("why points is null")
+    reason: str = optional("why points is null")
 
 
-class NeighbourEffects(Said):
-    """What the model associates with neighbours."""
+class NeighbourEffects(Schema):
+    """The neighbour effects of one country."""
 
-    note: Texts
+    note: LocalizedText
     from_neighbours: list[NeighbourEffect]
     to_neighbours: list[NeighbourEffect]
     all: NeighbourEffect | None
 
 
-class CountryDrivers(Called):
-    """What the model associates with a country's score: associations that it has learned, not causes."""
+class CountryDrivers(CountryRef):
+    """The drivers of one country's score. They are associations that the model has learned, not causes."""
 
-    drivers: Driven | None
+    drivers: ScoreDrivers | None
     neighbour_effects: NeighbourEffects | None
     reasons: dict[str, str]
 
 
-class Drivers(Meta):
-    """One country's drivers."""
+class DriversResponse(Meta):
+    """The drivers of one country's score."""
 
     data: CountryDrivers
 
 
-COLUMNS = [
-    *Called.model_fields,
+DRIVER_COLUMNS = [
+    *CountryRef.model_fields,
     *("score", "against", "family", "contribution", "read", "others", "value", "average", "difference", "rounding"),
 ]
 
 
-def _families(payload: Payload) -> list[dict[str, Any]]:
-    """One line for each score, background and family."""
-    named = {name: payload["data"][name] for name in Called.model_fields}
+def _rows(payload: Payload) -> list[dict[str, Any]]:
+    """Return one row for each score, average and family."""
+    country = {name: payload["data"][name] for name in CountryRef.model_fields}
     return [
         {
-            **named,
+            **country,
             "score": score,
-            "against": against,
-            **{name: split[name] for name in ("value", "average", "difference", "rounding")},
+            "against": average,
+            **{name: decomposition[name] for name in ("value", "average", "difference", "rounding")},
             **{name: family.get(name) for name in ("family", "contribution", "read", "others")},
         }
         for score in ("risk_score", "escalation_from_draws", "escalation_probability")
-        for against, split in ((payload["data"]["drivers"] or {}).get(score) or {}).items()
-        for family in split["families"]
+        for average, decomposition in ((payload["data"]["drivers"] or {}).get(score) or {}).items()
+        for family in decomposition["families"]
     ]
 
 
-@offers(
+@endpoint(
     resource,
     "/v1/drivers/<iso3>",
-    "What the model associates with a country's score",
-    Drivers,
-    forms=[as_csv(_families, COLUMNS)],
-    more=ON_ITS_WAY,
-    asks=OfPast,
-    problems=(*UNSERVED, *OF_PAST, "unknown-country"),
+    "Get what the model associates with a country's score",
+    DriversResponse,
+    formats=[as_csv(_rows, DRIVER_COLUMNS)],
+    other_responses=TASK_ACCEPTED,
+    query=AsOfQuery,
+    problems=(*NO_SNAPSHOT, *AS_OF, "unknown-country"),
 )
-def country(asked: OfPast, iso3: str) -> Payload:
-    """One country's drivers."""
+def country(query: AsOfQuery, iso3: str) -> Payload:
+    """Return the drivers and neighbour effects of one country."""
     with request_session() as session:
-        payload = read_model.drivers_payload(session.served(asked.as_of), iso3)
+        payload = read_model.drivers_payload(session.served(query.as_of), iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
         return payload

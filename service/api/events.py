@@ -1,6 +1,6 @@
-"""Events at `/v1/events`: those behind the scores whose sources allow handing them on, with their terms.
+"""Events at `/v1/events`: those behind the scores whose sources allow redistribution, with the terms of each source.
 
-They are rows that a recompute left in the store; the archive itself is not read here.
+A recompute copies the events into the store. The archive is not read here.
 """
 
 from typing import Annotated, Any
@@ -10,9 +10,9 @@ from flask import Blueprint
 from pydantic import Field
 
 from riskmodel import geography
-from service.api.openapi import UNSERVED, Asked, Day, Iso3, Payload, offers
-from service.api.paging import USUAL, Limit, address, page
-from service.api.schemas import Called, Page, Said, key
+from service.api.endpoints import NO_SNAPSHOT, Day, Iso3, Payload, Query, endpoint
+from service.api.paging import DEFAULT_LIMIT, Limit, next_address, split_page
+from service.api.schemas import CountryRef, Page, Schema, described
 from service.api.tabular import as_csv, listed
 from service.http.problems import Problem
 from service.http.request_context import ReadSession, request_session
@@ -23,121 +23,123 @@ from service.store.tables import events as table
 resource = Blueprint("events", __name__)
 
 CURSOR = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\.[0-9A-Za-z_-]{1,32}$"
+"""The day and the id of the last event of a page: the list is sorted by both."""
 
 
-class EventsAsked(Asked):
+class EventsQuery(Query):
     """Which country, which days, which page."""
 
     iso3: Iso3 | None = Field(default=None, description="one country of the region")
     from_: Day | None = Field(default=None, alias="from", description="events that began on this day or later")
     to: Day | None = Field(default=None, description="events that began on this day or earlier")
-    limit: Limit = USUAL
-    cursor: Annotated[str, Field(pattern=CURSOR, description="from the address under next")] | None = None
+    limit: Limit = DEFAULT_LIMIT
+    cursor: Annotated[str, Field(pattern=CURSOR, description="taken from the address in next")] | None = None
 
 
-class Event(Called):
-    """One event, as its source tells it."""
+class Event(CountryRef):
+    """One event as its source reports it."""
 
-    event_id: str = key("the source's own")
+    event_id: str = described("id in the source")
     date_start: str
     date_end: str | None
-    date_prec: int | None = key("how well it is dated: 1 (the day) to 5 (no single month)")
-    type_of_violence: str | None = key("state_based, non_state or one_sided")
+    date_prec: int | None = described("precision of the date: 1 (the day) to 5 (not even the month)")
+    type_of_violence: str | None = described("state_based, non_state or one_sided")
     side_a: str | None
     side_b: str | None
-    deaths: int = key("best estimate [deaths]")
-    deaths_low: int | None
-    deaths_high: int | None
-    deaths_civilians: int | None
-    latitude: float | None = key("[degrees, WGS 84]")
-    longitude: float | None = key("[degrees, WGS 84]")
-    where_prec: int | None = key("how well it is placed: 1 (the place) to 7 (international waters or air)")
-    adm_1: str | None = key("first-order unit")
-    flags: list[str] = key("what is odd about it, and why a value is null: no_coordinates, no_adm_1, …")
+    deaths: int = described("best estimate [deaths]")
+    deaths_low: int | None = described("lower estimate [deaths]")
+    deaths_high: int | None = described("higher estimate [deaths]")
+    deaths_civilians: int | None = described("civilians among them [deaths]")
+    latitude: float | None = described("[degrees, WGS 84]")
+    longitude: float | None = described("[degrees, WGS 84]")
+    where_prec: int | None = described("precision of the place: 1 (the place) to 7 (international waters or air)")
+    adm_1: str | None = described("first-order administrative unit")
+    flags: list[str] = described("oddities of the event, and why a value is null: no_coordinates, no_adm_1, …")
 
 
-class EventSource(Said):
-    """Whose events, and on which terms."""
+class EventSource(Schema):
+    """A source of events, and its terms."""
 
     source: str
     release: str | None
-    known_since: str = key("when it was published, or came in")
+    known_since: str = described("when the release was published, or else ingested")
     licence: str
     licence_url: str
-    attribution: str = key("how to cite it")
+    attribution: str = described("how to cite the source")
 
 
-class Covered(Said):
-    """A country's months that these events speak for: none in one of them means none is known, else nothing is."""
+class EventCoverage(Schema):
+    """The months of a country that the events cover. Outside of them nothing is known."""
 
     location_code: str
     first: str
     last: str
 
 
-class Events(Page):
+class EventsResponse(Page):
     """Events, newest first."""
 
     data: list[Event]
     sources: list[EventSource]
-    covers: list[Covered]
+    covers: list[EventCoverage]
 
 
-@offers(
+@endpoint(
     resource,
     "/v1/events",
-    "Events whose sources allow handing them on, newest first",
-    Events,
-    asks=EventsAsked,
-    forms=[as_csv(listed, list(Event.model_fields))],
-    problems=UNSERVED,
+    "List the events whose sources allow redistribution, newest first",
+    EventsResponse,
+    query=EventsQuery,
+    formats=[as_csv(listed, list(Event.model_fields))],
+    problems=(*NO_SNAPSHOT, "unknown-country"),
 )
-def events(asked: EventsAsked) -> Payload:
-    """A page of the region's events, or of one country's."""
+def events(query: EventsQuery) -> Payload:
+    """Return a page of the events of the region or of one country."""
     with request_session() as session:
-        served = session.served()
-        _check(session, asked)
-        listing = _listing(session)
-        rows = session.connection.execute(_wanted(session, asked)).all() if listing else []
-        rows, last = page(list(rows), asked.limit)
+        view = session.served()
+        _check(session, query)
+        event_list = _event_list(session)
+        rows = session.connection.execute(_select(session, query)).all() if event_list else []
+        rows, last = split_page(list(rows), query.limit)
         names = {iso3: geography.country(iso3).name() for iso3 in {row.location_code for row in rows}}
-        told: dict[str, Any] = listing or {"sources": [], "covers": []}
+        about: dict[str, Any] = event_list or {"sources": [], "covers": []}
         return {
-            "data": [_told(row, names[row.location_code]) for row in rows],
-            "next": address(f"{last.date_start}.{last.event_id}" if last else None),
-            **told,
-            **snapshot_view.meta(served, reasons={} if told["sources"] else {"sources": "no_open_source"}),
+            "data": [_entry(row, names[row.location_code]) for row in rows],
+            "next": next_address(f"{last.date_start}.{last.event_id}" if last else None),
+            **about,
+            **snapshot_view.meta(view, reasons={} if about["sources"] else {"sources": "no_open_source"}),
         }
 
 
-def _check(session: ReadSession, asked: EventsAsked) -> None:
+def _check(session: ReadSession, query: EventsQuery) -> None:
     members = geography.region(session.settings.region).members
-    if asked.iso3 is not None and asked.iso3 not in members:
-        raise Problem("unknown-country", location_code=asked.iso3)
-    if asked.from_ and asked.to and asked.from_ > asked.to:
+    if query.iso3 is not None and query.iso3 not in members:
+        raise Problem("unknown-country", location_code=query.iso3)
+    if query.from_ and query.to and query.from_ > query.to:
         raise Problem("bad-query", parameter="to", rule="not before from")
 
 
-def _listing(session: ReadSession) -> dict[str, Any] | None:
-    """Whose events are kept and what they cover; None where there are none of the realm in service."""
-    of_region = (event_lists.c.region == session.settings.region) & (event_lists.c.simulated == bool(session.simulated))
-    found: dict[str, Any] | None = session.connection.scalar(sa.select(event_lists.c.document).where(of_region))
-    return found
+def _event_list(session: ReadSession) -> dict[str, Any] | None:
+    """Return the sources and the coverage of the stored events; None if there are none of the data in service."""
+    in_realm = (event_lists.c.region == session.settings.region) & (event_lists.c.simulated == bool(session.simulated))
+    document: dict[str, Any] | None = session.connection.scalar(sa.select(event_lists.c.document).where(in_realm))
+    return document
 
 
-def _wanted(session: ReadSession, asked: EventsAsked) -> sa.Select[Any]:
-    wanted = sa.select(table).where(table.c.region == session.settings.region)
-    if asked.iso3:
-        wanted = wanted.where(table.c.location_code == asked.iso3)
-    if asked.from_:
-        wanted = wanted.where(table.c.date_start >= asked.from_.isoformat())
-    if asked.to:
-        wanted = wanted.where(table.c.date_start <= asked.to.isoformat())
-    if asked.cursor:
-        wanted = wanted.where(sa.tuple_(table.c.date_start, table.c.event_id) < tuple(asked.cursor.split(".", 1)))
-    return wanted.order_by(table.c.date_start.desc(), table.c.event_id.desc()).limit(asked.limit + 1)
+def _select(session: ReadSession, query: EventsQuery) -> sa.Select[Any]:
+    """Select one row more than the page has, to see whether there is a next page."""
+    selected = sa.select(table).where(table.c.region == session.settings.region)
+    if query.iso3:
+        selected = selected.where(table.c.location_code == query.iso3)
+    if query.from_:
+        selected = selected.where(table.c.date_start >= query.from_.isoformat())
+    if query.to:
+        selected = selected.where(table.c.date_start <= query.to.isoformat())
+    if query.cursor:
+        selected = selected.where(sa.tuple_(table.c.date_start, table.c.event_id) < tuple(query.cursor.split(".", 1)))
+    return selected.order_by(table.c.date_start.desc(), table.c.event_id.desc()).limit(query.limit + 1)
 
 
-def _told(row: sa.Row[Any], name: str) -> dict[str, Any]:
-    kept = {column: value for column, value in row._mapping.items() if column != "region"}
-    return {**kept, "location_name": name, "flags": row.flags.split()}
+def _entry(row: sa.Row[Any], country_name: str) -> dict[str, Any]:
+    values = {column: value for column, value in row._mapping.items() if column != "region"}
+    return {**values, "location_name": country_name, "flags": row.flags.split()}

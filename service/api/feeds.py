@@ -1,8 +1,8 @@
-"""The feed at `/feeds/scores.atom`, for whoever follows scores with a reader of news."""
+"""The Atom feed at `/feeds/scores.atom`, for feed readers."""
 
 from flask import Blueprint, Response
 
-from service.api.openapi import offers
+from service.api.endpoints import endpoint
 from service.http.problems import Problem
 from service.http.request_context import request_session
 from service.snapshots import feeds
@@ -12,11 +12,11 @@ resource = Blueprint("feeds", __name__)
 ATOM = "application/atom+xml"
 
 
-@offers(resource, "/feeds/scores.atom", "Snapshots and changed bands, as an Atom feed", ATOM, problems=("no-data",))
+@endpoint(resource, "/feeds/scores.atom", "Follow snapshots and bands as an Atom feed", ATOM, problems=("no-data",))
 def scores() -> Response:
-    """The newest snapshots of the realm in service."""
+    """Return the feed of the newest snapshots."""
     with request_session() as session:
         if session.simulated is None:
             raise Problem("no-data")
-        text = feeds.scores(session.connection, session.settings.region, session.simulated, session.now)
-        return Response(text, content_type=f"{ATOM}; charset=utf-8")
+        feed = feeds.scores(session.connection, session.settings.region, session.simulated, session.now)
+        return Response(feed, content_type=f"{ATOM}; charset=utf-8")

@@ -1,4 +1,4 @@
-"""Forecasts: a country's twelve months at `/v1/forecasts/{iso3}`, and the draws that they are made from beside it."""
+"""Forecasts: a country's twelve months at `/v1/forecasts/{iso3}`, and the draws behind them as files."""
 
 import gzip
 from http import HTTPStatus
@@ -8,14 +8,14 @@ from urllib.parse import urlencode
 import sqlalchemy as sa
 from flask import Blueprint, Response
 
-from service.api.openapi import OF_PAST, UNSERVED, Payload, offers
-from service.api.schemas import Called, Lead, Meta, Said, key
+from service.api.endpoints import AS_OF, NO_SNAPSHOT, Payload, endpoint
+from service.api.schemas import CountryRef, ForecastLead, Meta, Schema, described
 from service.api.tabular import as_csv
-from service.api.tasks import ON_ITS_WAY, OfPast
+from service.api.tasks import TASK_ACCEPTED, AsOfQuery
 from service.http.problems import Problem
 from service.http.request_context import ReadSession, request_session
-from service.snapshots import read_model, snapshot_view
-from service.snapshots.snapshot_view import SnapshotView
+from service.snapshots import read_model
+from service.snapshots.snapshot_view import NOT_IN_SNAPSHOT, SnapshotView
 from service.store.tables import forecasts as table
 from service.store.values import instant
 
@@ -25,142 +25,144 @@ SERVED = "served"
 PARQUET = "application/vnd.apache.parquet"
 
 
-class Month(Lead):
-    """The forecast of one month, with its days."""
+class ForecastMonth(ForecastLead):
+    """The forecast of one month, with its first and last day."""
 
     reference_period_start: str
     reference_period_end: str
 
 
-class Draws(Said):
-    """Where the draws behind the forecast stand."""
+class DrawsAddresses(Schema):
+    """The addresses of the draws behind the forecast."""
 
     parquet: str | None
     csv: str | None
 
 
-class Months(Called):
-    """One country's forecast."""
+class CountryForecast(CountryRef):
+    """The forecast of one country."""
 
-    leads: list[Month] = key("leads 1-12; empty, with a reason, for a country that is not forecast")
-    draws: Draws
+    leads: list[ForecastMonth] = described("leads 1-12; empty, with a reason, for a country without a forecast")
+    draws: DrawsAddresses
     reasons: dict[str, str]
 
 
-class Forecast(Meta):
-    """One country's forecast."""
+class ForecastResponse(Meta):
+    """The forecast of one country."""
 
-    data: Months
-
-
-def _leads(payload: Payload) -> list[dict[str, Any]]:
-    named = {name: payload["data"][name] for name in Called.model_fields}
-    return [{**named, **lead} for lead in payload["data"]["leads"]]
+    data: CountryForecast
 
 
-@offers(
+def _rows(payload: Payload) -> list[dict[str, Any]]:
+    country = {name: payload["data"][name] for name in CountryRef.model_fields}
+    return [{**country, **lead} for lead in payload["data"]["leads"]]
+
+
+@endpoint(
     resource,
     "/v1/forecasts/<iso3>",
-    "A country's forecast: quantiles and probabilities by month",
-    Forecast,
-    forms=[as_csv(_leads, [*Called.model_fields, *Month.model_fields])],
-    more=ON_ITS_WAY,
-    asks=OfPast,
-    problems=(*UNSERVED, *OF_PAST, "unknown-country"),
+    "Get the forecast of a country: quantiles and probabilities by month",
+    ForecastResponse,
+    formats=[as_csv(_rows, [*CountryRef.model_fields, *ForecastMonth.model_fields])],
+    other_responses=TASK_ACCEPTED,
+    query=AsOfQuery,
+    problems=(*NO_SNAPSHOT, *AS_OF, "unknown-country"),
 )
-def forecast(asked: OfPast, iso3: str) -> Payload:
-    """One country's twelve months."""
+def forecast(query: AsOfQuery, iso3: str) -> Payload:
+    """Return the twelve months of one country."""
     with request_session() as session:
-        served = session.served(asked.as_of)
-        payload = read_model.forecast_payload(served, iso3)
+        view = session.served(query.as_of)
+        payload = read_model.forecast_payload(view, iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
-        kept = _kept(session, served.id, iso3, table.c.csv.is_not(None).label("csv"))
-        at = f"/v1/forecasts/{iso3}/draws"
-        then = f"?{urlencode({'as_of': asked.as_of})}" if asked.as_of else ""
+        stored = _draws_column(session, view.id, iso3, table.c.csv.is_not(None).label("csv"))
+        address = f"/v1/forecasts/{iso3}/draws"
+        as_of = f"?{urlencode({'as_of': query.as_of})}" if query.as_of else ""
         draws = {
-            "parquet": f"{at}.parquet{then}" if kept else None,
-            "csv": f"{at}.csv{then}" if kept and kept.csv else None,
+            "parquet": f"{address}.parquet{as_of}" if stored else None,
+            "csv": f"{address}.csv{as_of}" if stored and stored.csv else None,
         }
-        reasons = payload["data"]["reasons"] | ({} if kept else {"draws": _why_not(served, iso3)})
+        reasons = payload["data"]["reasons"] | ({} if stored else {"draws": _no_draws_reason(view, iso3)})
         payload["data"] |= {"draws": draws, "reasons": reasons}
         return payload
 
 
-@offers(
+@endpoint(
     resource,
     "/v1/forecasts/<iso3>/draws.parquet",
-    "The draws behind a country's forecast, as Parquet",
+    "Download the draws behind a country's forecast as Parquet",
     PARQUET,
-    more=ON_ITS_WAY,
-    asks=OfPast,
-    problems=(*UNSERVED, *OF_PAST, "unknown-country", "no-draws"),
+    other_responses=TASK_ACCEPTED,
+    query=AsOfQuery,
+    problems=(*NO_SNAPSHOT, *AS_OF, "unknown-country", "no-draws"),
 )
-def draws_parquet(asked: OfPast, iso3: str) -> Response:
-    """Origin, country, month, draw, deaths, simulated; files of an older Vigie lack the last."""
+def draws_parquet(query: AsOfQuery, iso3: str) -> Response:
+    """Return the columns origin, iso3, month, draw, deaths and simulated."""
     with request_session() as session:
-        served, content = _content(session, asked, iso3, table.c.parquet)
-        return _file(served, iso3, content, "parquet", PARQUET)
+        view, content = _draws(session, query, iso3, table.c.parquet)
+        return _download(view, iso3, content, "parquet", PARQUET)
 
 
-@offers(
+@endpoint(
     resource,
     "/v1/forecasts/<iso3>/draws.csv",
-    "The draws behind a country's forecast, as CSV",
+    "Download the draws behind a country's forecast as CSV",
     "text/csv",
-    more=ON_ITS_WAY,
-    asks=OfPast,
-    problems=(*UNSERVED, *OF_PAST, "unknown-country", "no-draws"),
+    other_responses=TASK_ACCEPTED,
+    query=AsOfQuery,
+    problems=(*NO_SNAPSHOT, *AS_OF, "unknown-country", "no-draws"),
 )
-def draws_csv(asked: OfPast, iso3: str) -> Response:
-    """The same as text."""
+def draws_csv(query: AsOfQuery, iso3: str) -> Response:
+    """Return the same columns as CSV."""
     with request_session() as session:
-        served, content = _content(session, asked, iso3, table.c.csv)
-        return _file(served, iso3, gzip.decompress(content), "csv", "text/csv; charset=utf-8")
+        view, content = _draws(session, query, iso3, table.c.csv)
+        return _download(view, iso3, gzip.decompress(content), "csv", "text/csv; charset=utf-8")
 
 
-def _kept(session: ReadSession, snapshot: int | None, iso3: str, column: sa.ColumnElement[Any]) -> sa.Row[Any] | None:
-    """One column of the draws that are served; None where none are kept."""
-    of_country = (table.c.snapshot_id == snapshot) & (table.c.location_code == iso3) & (table.c.role == SERVED)
+def _draws_column(
+    session: ReadSession, snapshot_id: int | None, iso3: str, column: sa.ColumnElement[Any]
+) -> sa.Row[Any] | None:
+    """Return one column of the served draws; None if the snapshot has none of this country."""
+    of_country = (table.c.snapshot_id == snapshot_id) & (table.c.location_code == iso3) & (table.c.role == SERVED)
     return session.connection.execute(sa.select(column).where(of_country)).first()
 
 
-def _content(
-    session: ReadSession, asked: OfPast, iso3: str, column: sa.ColumnElement[Any]
+def _draws(
+    session: ReadSession, query: AsOfQuery, iso3: str, column: sa.ColumnElement[Any]
 ) -> tuple[SnapshotView, bytes]:
-    served = session.served(asked.as_of)
-    if not any(row["location_code"] == iso3 for row in served.document["countries"]):
+    """Return the snapshot and one of its draws files. Raises Problem if there is none."""
+    view = session.served(query.as_of)
+    if not any(row["location_code"] == iso3 for row in view.document["countries"]):
         raise Problem("unknown-country", location_code=iso3)
-    kept = _kept(session, served.id, iso3, column)
-    if kept is None or kept[0] is None:
-        raise Problem("no-draws", location_code=iso3, reason=_why_not(served, iso3))
-    content: bytes = kept[0]
-    return served, content
+    stored = _draws_column(session, view.id, iso3, column)
+    if stored is None or stored[0] is None:
+        raise Problem("no-draws", location_code=iso3, reason=_no_draws_reason(view, iso3))
+    content: bytes = stored[0]
+    return view, content
 
 
-def _why_not(served: SnapshotView, iso3: str) -> str:
-    """Why there are no draws: it was recomputed, the country is not forecast, or the snapshot kept none."""
-    if served.id is None:
+def _no_draws_reason(view: SnapshotView, iso3: str) -> str:
+    """Return why there are no draws: recomputed snapshots and countries without a forecast have none."""
+    if view.id is None:
         return "recomputed"
-    row = next(row for row in served.document["countries"] if row["location_code"] == iso3)
-    reason: str = snapshot_view.NOT_IN_SNAPSHOT if row["forecast"] else row["reasons"].get("risk_score", "unknown")
+    row = next(row for row in view.document["countries"] if row["location_code"] == iso3)
+    reason: str = NOT_IN_SNAPSHOT if row["forecast"] else row["reasons"].get("risk_score", "unknown")
     return reason
 
 
-def _file(served: SnapshotView, iso3: str, content: bytes, suffix: str, media: str) -> Response:
-    """A file that says in its name, and in headers, what it is: its bytes cannot be added to."""
-    simulated = bool(served.document["simulated"])
-    name = "-".join(
-        ("vigie", *(("SIMULATED",) if simulated else ()), iso3, served.document["origin"], f"snapshot-{served.id}")
-    )
+def _download(view: SnapshotView, iso3: str, content: bytes, suffix: str, media_type: str) -> Response:
+    """Return a file. Its name and headers say what it is, because its bytes are served as they were issued."""
+    simulated = bool(view.document["simulated"])
+    prefix = ("vigie", "SIMULATED") if simulated else ("vigie",)
+    name = "-".join((*prefix, iso3, view.document["origin"], f"snapshot-{view.id}"))
     return Response(
         content,
         HTTPStatus.OK,
         {
             "Content-Disposition": f'attachment; filename="{name}.{suffix}"',
-            "Vigie-Snapshot": str(served.id),
+            "Vigie-Snapshot": str(view.id),
             "Vigie-Simulated": "true" if simulated else "false",
-            **({"Vigie-As-Of": instant(served.as_of.moment)} if served.as_of else {}),
+            **({"Vigie-As-Of": instant(view.as_of.moment)} if view.as_of else {}),
         },
-        content_type=media,
+        content_type=media_type,
     )

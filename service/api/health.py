@@ -1,12 +1,12 @@
-"""`/healthz`: the process lives. `/readyz`: it has a snapshot of the right realm that is still being renewed."""
+"""`/healthz`: the process responds. `/readyz`: there is a snapshot, and runs succeed."""
 
 from datetime import timedelta
 
 from flask import Blueprint, Response
 
 from service.alerts import outbox
-from service.api.openapi import UNSERVED, Payload, offers
-from service.api.schemas import Meta, Said, key
+from service.api.endpoints import NO_SNAPSHOT, Payload, endpoint
+from service.api.schemas import Meta, Schema, described
 from service.http.problems import Problem
 from service.http.request_context import request_session
 from service.snapshots import snapshot_view
@@ -17,46 +17,52 @@ resource = Blueprint("health", __name__)
 
 
 @resource.after_request
-def live(response: Response) -> Response:
-    """What is true now and never again."""
+def never_cache(response: Response) -> Response:
+    """Forbid caches: a cached response says nothing about the present."""
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
-class Alive(Said):
-    """The process answers."""
+class HealthResponse(Schema):
+    """The process responds."""
 
     alive: bool
 
 
-class Ready(Meta):
-    """Runs end well."""
+class ReadyResponse(Meta):
+    """Snapshots are being renewed."""
 
     ready: bool
-    renewed_at: str = key("when a run last ended well")
-    undelivered: int = key("messages that have not reached their receivers")
-    overdue: list[str] = key("jobs that have not succeeded for too long")
+    renewed_at: str = described("when a run last succeeded")
+    undelivered: int = described("number of messages that have not reached their receivers")
+    overdue: list[str] = described("jobs that have not succeeded for too long")
 
 
-@offers(resource, "/healthz", "Whether the process answers", Alive)
+@endpoint(resource, "/healthz", "Check whether the process responds", HealthResponse)
 def alive() -> Payload:
-    """Say so, looking at nothing."""
+    """Return 200 without reading anything."""
     return {"alive": True}
 
 
-@offers(resource, "/readyz", "Whether snapshots are being renewed", Ready, problems=(*UNSERVED, "late-snapshot"))
+@endpoint(
+    resource,
+    "/readyz",
+    "Check whether snapshots are being renewed",
+    ReadyResponse,
+    problems=(*NO_SNAPSHOT, "late-snapshot"),
+)
 def ready() -> Payload:
-    """Say so, or end with the reason. The age of the data is no matter of readiness; every payload tells it."""
+    """Return 200 while runs succeed. The age of the data does not count: every payload has it."""
     with request_session() as session:
-        served = session.served()
-        renewed = snapshot_view.last_success_at(session.connection, session.settings)
+        view = session.served()
+        renewed_at = snapshot_view.last_success_at(session.connection, session.settings)
         allowed = timedelta(minutes=session.settings.snapshot_late_after_minutes)
-        if renewed is None or session.now - renewed > allowed:
-            raise Problem("late-snapshot", renewed_at=instant(renewed))
+        if renewed_at is None or session.now - renewed_at > allowed:
+            raise Problem("late-snapshot", renewed_at=instant(renewed_at))
         return {
             "ready": True,
-            "renewed_at": instant(renewed),
+            "renewed_at": instant(renewed_at),
             "undelivered": len(outbox.undelivered(session.connection)),
             "overdue": leases.overdue(session.connection, session.now),
-            **snapshot_view.meta(served),
+            **snapshot_view.meta(view),
         }

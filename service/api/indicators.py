@@ -1,13 +1,14 @@
 """Indicators: their declarations at `/v1/indicators`, and one country's values at `/v1/indicators/{iso3}`."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from flask import Blueprint
 
-from service.api.openapi import OF_PAST, UNSERVED, Payload, offers
-from service.api.schemas import Called, Meta, Said, Texts, key
+from service.api.endpoints import AS_OF, NO_SNAPSHOT, Payload, endpoint
+from service.api.schemas import CountryRef, LocalizedText, Meta, Schema, described
 from service.api.tabular import as_csv
-from service.api.tasks import ON_ITS_WAY, OfPast
+from service.api.tasks import TASK_ACCEPTED, AsOfQuery
 from service.http.problems import Problem
 from service.http.request_context import request_session
 from service.snapshots import read_model
@@ -15,133 +16,137 @@ from service.snapshots import read_model
 resource = Blueprint("indicators", __name__)
 
 
-class Work(Said):
-    """A work that an indicator rests on."""
+class LiteratureReference(Schema):
+    """A publication that an indicator is based on."""
 
     reference: str
     doi: str | None
 
 
-class Declared(Said):
-    """What an indicator is."""
+class IndicatorDeclaration(Schema):
+    """The definition of an indicator."""
 
     name: str
     unit: str
-    window: int = key("how many months of the past a value needs [months]")
+    window: int = described("how many past months a value needs [months]")
     scale: Literal["log1p", "share", "number"]
-    direction: Literal[-1, 0, 1] = key("goes with more violence, less, or neither is claimed")
-    meaning: Texts
-    missing: Texts = key("what an absent value says")
-    literature: list[Work]
+    direction: Literal[-1, 0, 1] = described("1: goes with more violence; -1: with less; 0: no direction is claimed")
+    meaning: LocalizedText
+    missing: LocalizedText = described("what a missing value means")
+    literature: list[LiteratureReference]
     inputs: list[str]
-    absent: bool = key("an input is not in the archive, so that all values are null")
+    absent: bool = described("true: a table that it needs is not in the archive, so all its values are null")
 
 
-class Family(Said):
+class IndicatorFamily(Schema):
     """A family of indicators."""
 
     name: str
-    title: Texts
-    theme: Texts
-    indicators: list[Declared]
+    title: LocalizedText
+    theme: LocalizedText
+    indicators: list[IndicatorDeclaration]
 
 
-class Indicators(Meta):
-    """The indicators as they are declared."""
+class IndicatorsResponse(Meta):
+    """The definitions of the indicators, by family."""
 
-    data: list[Family]
+    data: list[IndicatorFamily]
 
 
-class Value(Said):
+class IndicatorValue(Schema):
     """One indicator of one country."""
 
     name: str
-    value: float | None = key("at the origin")
-    before: float | None = key("12 months earlier")
+    value: float | None = described("at the origin")
+    before: float | None = described("12 months earlier")
     reasons: dict[str, str]
-    missing: Texts | None = key("what the declaration says of an unknown value")
+    missing: LocalizedText | None = described("what a missing value of this indicator means")
 
 
-class Values(Said):
+class IndicatorFamilyValues(Schema):
     """The values of one family."""
 
     name: str
-    title: Texts
-    indicators: list[Value]
+    title: LocalizedText
+    indicators: list[IndicatorValue]
 
 
-class OfCountry(Called):
-    """One country's values, by family."""
+class CountryIndicators(CountryRef):
+    """The values of one country, by family."""
 
-    families: list[Values]
+    families: list[IndicatorFamilyValues]
     reasons: dict[str, str]
 
 
-class CountryIndicators(Meta):
-    """One country's values now and 12 months earlier."""
+class CountryIndicatorsResponse(Meta):
+    """The values of one country, at the origin and 12 months earlier."""
 
-    data: OfCountry
+    data: CountryIndicators
 
 
-DECLARED = [
+DECLARATION_COLUMNS = [
     *("family", "name", "unit", "window", "scale", "direction", "meaning", "missing", "literature", "inputs", "absent"),
 ]
 
 
-def _declared(payload: Payload) -> list[dict[str, Any]]:
-    """One line for each indicator, in English."""
+def _declaration_rows(payload: Payload) -> list[dict[str, Any]]:
+    """Return one row per indicator, with the English texts."""
     return [
         {
             **indicator,
             "family": family["name"],
             **{name: indicator[name]["en"] for name in ("meaning", "missing")},
-            "literature": [f"{work['reference']} doi:{work['doi']}" for work in indicator["literature"]],
+            "literature": [_citation(work) for work in indicator["literature"]],
         }
         for family in payload["data"]
         for indicator in family["indicators"]
     ]
 
 
-def _values(payload: Payload) -> list[dict[str, Any]]:
-    """One line for each indicator of the country."""
-    named = {name: payload["data"][name] for name in Called.model_fields}
+def _citation(work: Mapping[str, Any]) -> str:
+    return f"{work['reference']} doi:{work['doi']}" if work["doi"] else str(work["reference"])
+
+
+def _value_rows(payload: Payload) -> list[dict[str, Any]]:
+    """Return one row per indicator of the country."""
+    country = {name: payload["data"][name] for name in CountryRef.model_fields}
     return [
-        {**named, "family": family["name"], **indicator}
+        {**country, "family": family["name"], **indicator}
         for family in payload["data"]["families"]
         for indicator in family["indicators"]
     ]
 
 
-@offers(
+@endpoint(
     resource,
     "/v1/indicators",
-    "What the indicators are",
-    Indicators,
-    forms=[as_csv(_declared, DECLARED)],
-    more=ON_ITS_WAY,
-    asks=OfPast,
-    problems=(*UNSERVED, *OF_PAST),
+    "List the definitions of the indicators",
+    IndicatorsResponse,
+    formats=[as_csv(_declaration_rows, DECLARATION_COLUMNS)],
+    other_responses=TASK_ACCEPTED,
+    query=AsOfQuery,
+    problems=(*NO_SNAPSHOT, *AS_OF),
 )
-def indicators(asked: OfPast) -> Payload:
-    """What the indicators are."""
+def indicators(query: AsOfQuery) -> Payload:
+    """Return the definitions of the indicators, by family."""
     with request_session() as session:
-        return read_model.declarations_payload(session.served(asked.as_of))
+        return read_model.declarations_payload(session.served(query.as_of))
 
 
-@offers(
+@endpoint(
     resource,
     "/v1/indicators/<iso3>",
-    "A country's indicators, now and 12 months earlier",
-    CountryIndicators,
-    forms=[as_csv(_values, [*Called.model_fields, "family", "name", "value", "before", "reasons"])],
-    more=ON_ITS_WAY,
-    asks=OfPast,
-    problems=(*UNSERVED, *OF_PAST, "unknown-country"),
+    "Get a country's indicators, at the origin and 12 months earlier",
+    CountryIndicatorsResponse,
+    formats=[as_csv(_value_rows, [*CountryRef.model_fields, "family", "name", "value", "before", "reasons"])],
+    other_responses=TASK_ACCEPTED,
+    query=AsOfQuery,
+    problems=(*NO_SNAPSHOT, *AS_OF, "unknown-country"),
 )
-def country(asked: OfPast, iso3: str) -> Payload:
-    """One country's values, now and 12 months earlier."""
+def country(query: AsOfQuery, iso3: str) -> Payload:
+    """Return the values of one country, by family."""
     with request_session() as session:
-        payload = read_model.indicators_payload(session.served(asked.as_of), iso3)
+        payload = read_model.indicators_payload(session.served(query.as_of), iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
         return payload

@@ -1,27 +1,27 @@
-"""Jobs: what the scheduler does again and again, how each went last, and when it runs next."""
+"""Jobs at `/v1/jobs`: the scheduler's jobs, how each ended last, and when it runs next."""
 
 from flask import Blueprint, Response
 
-from service.api.openapi import Payload, offers
-from service.api.schemas import Meta, Said, key
+from service.api.endpoints import Payload, endpoint
+from service.api.schemas import Meta, Schema, described
 from service.api.tabular import as_csv, listed
 from service.http import conditional
 from service.http.request_context import request_session
-from service.store import leases as table
+from service.store import leases
 
 resource = Blueprint("jobs", __name__)
 
 
-class Job(Said):
+class Job(Schema):
     """One job."""
 
     name: str
-    status: str = key("waiting, running, lost, ok, failed or stopped")
-    holder: str | None = key("who runs it, shortened")
+    status: str = described("waiting, running, lost, ok, failed or stopped")
+    holder: str | None = described("the process that runs it, shortened")
     started_at: str | None
     finished_at: str | None
     succeeded_at: str | None
-    age_seconds: int | None = key("since the last success [s]")
+    age_seconds: int | None = described("time since its last success [s]")
     every_seconds: int
     deadline_seconds: int
     next_run_at: str | None
@@ -31,21 +31,28 @@ class Job(Said):
     reasons: dict[str, str]
 
 
-class Jobs(Meta):
+class JobsResponse(Meta):
     """All jobs."""
 
     data: list[Job]
 
 
-@offers(resource, "/v1/jobs", "What the scheduler does", Jobs, forms=[as_csv(listed, list(Job.model_fields))])
+@endpoint(
+    resource,
+    "/v1/jobs",
+    "List the jobs of the scheduler",
+    JobsResponse,
+    formats=[as_csv(listed, list(Job.model_fields))],
+)
 def jobs() -> Payload:
-    """All jobs."""
+    """Return all jobs."""
     with request_session() as session:
-        return {"data": table.listing(session.connection, session.now), **session.meta(session.find_served())}
+        entries = leases.listing(session.connection, session.now)
+        return {"data": entries, **session.meta(session.find_served())}
 
 
 @resource.after_request
-def live(response: Response) -> Response:
-    """It depends on more than marks know: ask each time."""
+def revalidate_always(response: Response) -> Response:
+    """Make caches revalidate: jobs change without a new snapshot."""
     response.headers["Cache-Control"] = conditional.NO_CACHE
     return response

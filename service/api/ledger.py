@@ -1,62 +1,63 @@
-"""The ledger at `/v1/ledger`: the chain of all that was issued, so that anybody can keep its head elsewhere."""
+"""The ledger at `/v1/ledger`: the chain of all issued snapshots, so that others can store its newest digest."""
 
 from typing import Annotated
 
 from flask import Blueprint
 from pydantic import Field
 
-from service.api.openapi import GREATEST, WHOLE, Asked, Payload, offers
-from service.api.paging import USUAL, Limit
-from service.api.schemas import Page, Said, key
+from service.api.endpoints import IN_DIGITS, MAX_NUMBER, Payload, Query, endpoint
+from service.api.paging import DEFAULT_LIMIT, Limit
+from service.api.schemas import Page, Schema, described
 from service.api.tabular import as_csv, listed
 from service.http.request_context import request_session
-from service.snapshots import ledger
+from service.snapshots import ledger as snapshot_ledger
 
 resource = Blueprint("ledger", __name__)
 
 
-class LedgerAsked(Asked):
-    """Which page of the chain."""
+class LedgerQuery(Query):
+    """A page of the chain."""
 
-    limit: Limit = USUAL
-    before: Annotated[int, Field(ge=1, le=GREATEST), WHOLE] | None = Field(
+    limit: Limit = DEFAULT_LIMIT
+    before: Annotated[int, Field(ge=1, le=MAX_NUMBER), IN_DIGITS] | None = Field(
         default=None, description="only snapshots with a number below this"
     )
 
 
-class Entry(Said):
+class LedgerEntry(Schema):
     """A snapshot in the chain."""
 
     id: int
     region: str
     simulated: bool
     issued_at: str
-    digest: str = key("SHA-256 of its document")
-    previous_digest: str | None = key("of the snapshot before it; null: the first")
+    digest: str = described("SHA-256 of its document")
+    previous_digest: str | None = described("digest of the snapshot before it; null for the first")
     withdrawn: bool
     withdrawn_at: str | None
     withdrawn_reason: str | None
 
 
-class Ledger(Page):
-    """The chain of all snapshots, of both realms and every region."""
+class LedgerResponse(Page):
+    """The chain of all snapshots: real and simulated, of every region."""
 
-    data: list[Entry]
+    data: list[LedgerEntry]
 
 
-@offers(
+@endpoint(
     resource,
     "/v1/ledger",
-    "The chain of all snapshots, newest first",
-    Ledger,
-    asks=LedgerAsked,
-    forms=[as_csv(listed, list(Entry.model_fields))],
+    "List the chain of all snapshots, newest first",
+    LedgerResponse,
+    query=LedgerQuery,
+    formats=[as_csv(listed, list(LedgerEntry.model_fields))],
 )
-def chain(asked: LedgerAsked) -> Payload:
-    """The newest entries, or those before one."""
+def ledger(query: LedgerQuery) -> Payload:
+    """Return the newest entries, or those before one."""
     with request_session() as session:
-        entries = ledger.entries(session.connection, asked.before, asked.limit)
+        entries = snapshot_ledger.entries(session.connection, query.before, query.limit)
+        # Snapshots are numbered from 1 without gaps, so a page that ends above 1 has a next one.
         more = bool(entries) and entries[-1]["id"] > 1
-        limited = "" if asked.limit == USUAL else f"&limit={asked.limit}"
-        further = f"/v1/ledger?before={entries[-1]['id']}{limited}" if more else None
-        return {"data": entries, "next": further, **session.meta(session.find_served())}
+        limit = "" if query.limit == DEFAULT_LIMIT else f"&limit={query.limit}"
+        following = f"/v1/ledger?before={entries[-1]['id']}{limit}" if more else None
+        return {"data": entries, "next": following, **session.meta(session.find_served())}

@@ -1,6 +1,6 @@
-"""The model at `/v1/model`: what the snapshot in service was made with, and what its bundle says that it is.
+"""The model at `/v1/model`: what the snapshot and the manifest of the model bundle record about it.
 
-Read from the snapshot and the bundle's manifest: the model itself is never opened here.
+The model file itself is never opened here: that needs scikit-learn.
 """
 
 import json
@@ -9,65 +9,66 @@ from typing import Any
 
 from flask import Blueprint
 
-from service.api.openapi import UNSERVED, Payload, offers
-from service.api.schemas import Meta, Said, key
+from service.api.endpoints import NO_SNAPSHOT, Payload, endpoint
+from service.api.schemas import Meta, Schema, described
 from service.http.request_context import current_context, request_session
 from service.snapshots import snapshot_view
 
 resource = Blueprint("model", __name__)
 
-MODEL, MANIFEST = "model.joblib", "manifest.json"
-OF_MANIFEST = ("seed", "features", "scores", "configuration", "data_digest", "code", "versions")
+MODEL_FILE, MANIFEST_FILE = "model.joblib", "manifest.json"
+MANIFEST_KEYS = ("seed", "features", "scores", "configuration", "data_digest", "code", "versions")
 
 
-class ModelFacts(Said):
-    """What the model in service is."""
+class ModelDescription(Schema):
+    """The model in service."""
 
     id: str
-    digest: str = key("SHA-256 of its file")
+    digest: str = described("SHA-256 of the model file")
     outcome: str
-    origin: str = key("the last month that it was trained on")
+    origin: str = described("the last month of its training data")
     trained_at: str | None
-    vigie: str | None = key("the version that made the snapshot")
+    vigie: str | None = described("version of Vigie that made the snapshot")
     simulated: bool
     seed: int | None
-    features: list[str] | None = key("the indicators that it was trained with")
-    scores: dict[str, Any] | None = key("losses beside the baselines', on months that it had not seen")
-    configuration: str | None = key("the model before it learned anything")
-    data_digest: str | None = key("of what it was trained on")
-    code: str | None = key("SHA-256 of the code that made it")
-    versions: dict[str, str] | None = key("of the packages that made it")
+    features: list[str] | None = described("the indicators that it was trained with")
+    scores: dict[str, Any] | None = described("its losses and those of the baselines, on months after its training")
+    configuration: str | None = described("the untrained model and its parameters")
+    data_digest: str | None = described("digest of its training data")
+    code: str | None = described("SHA-256 of the code that trained it")
+    versions: dict[str, str] | None = described("versions of the packages that trained it")
     reasons: dict[str, str]
 
 
-class Model(Meta):
+class ModelResponse(Meta):
     """The model in service."""
 
-    data: ModelFacts
+    data: ModelDescription
 
 
-@offers(resource, "/v1/model", "The model behind the scores in service", Model, problems=UNSERVED)
+@endpoint(resource, "/v1/model", "Describe the model behind the scores", ModelResponse, problems=NO_SNAPSHOT)
 def model() -> Payload:
-    """The facts of its card."""
+    """Return what the snapshot and the manifest record about the model."""
     with request_session() as session:
-        served = session.served()
-        said = served.document["model"]
+        view = session.served()
+        recorded = view.document["model"]
         models = current_context().home.models
-        manifest, why = _manifest(models / said["id"] / MANIFEST, said["digest"])
-        facts = {name: None if manifest.get(name) == "" else manifest.get(name) for name in OF_MANIFEST}
+        manifest, problem = _manifest(models / recorded["id"] / MANIFEST_FILE, recorded["digest"])
+        # An empty text in a manifest means unknown.
+        facts = {name: None if manifest.get(name) == "" else manifest.get(name) for name in MANIFEST_KEYS}
         data = {
-            **{name: said.get(name) for name in ("id", "digest", "origin", "trained_at", "vigie")},
-            **{name: served.document[name] for name in ("outcome", "simulated")},
+            **{name: recorded.get(name) for name in ("id", "digest", "origin", "trained_at", "vigie")},
+            **{name: view.document[name] for name in ("outcome", "simulated")},
             **facts,
-            "reasons": {name: why or "unknown" for name, value in facts.items() if value is None},
+            "reasons": {name: problem or "unknown" for name, value in facts.items() if value is None},
         }
-        return {"data": data, **snapshot_view.meta(served)}
+        return {"data": data, **snapshot_view.meta(view)}
 
 
 def _manifest(path: Path, digest: str) -> tuple[dict[str, Any], str | None]:
-    """What a bundle says of itself, or why it cannot be taken for the one that made the snapshot."""
+    """Return the manifest of a bundle, or the reason why it does not describe the model that made the snapshot."""
     try:
-        said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}, "model_gone"
-    return (said, None) if said.get("files", {}).get(MODEL) == digest else ({}, "model_altered")
+    return (manifest, None) if manifest.get("files", {}).get(MODEL_FILE) == digest else ({}, "model_altered")

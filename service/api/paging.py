@@ -1,4 +1,4 @@
-"""How long lists are read: page by page, newest first, each page with the address of the next. Cursors are opaque."""
+"""Paging of long lists, newest first. Each page has the address of the next one; cursors are opaque to clients."""
 
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -6,32 +6,34 @@ from urllib.parse import urlencode
 from flask import request
 from pydantic import Field
 
-from service.api.openapi import WHOLE, Asked
+from service.api.endpoints import IN_DIGITS, MAX_NUMBER, Query
 
-USUAL, MOST = 100, 1000
+DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
 
-Limit = Annotated[int, Field(ge=1, le=MOST, description=f"how many at most; {USUAL} unless asked otherwise"), WHOLE]
+Limit = Annotated[
+    int, Field(ge=1, le=MAX_LIMIT, description=f"maximum number of entries; {DEFAULT_LIMIT} by default"), IN_DIGITS
+]
 
 
-class Paged(Asked):
-    """A page of a list whose entries have numbers."""
+class PageQuery(Query):
+    """A page of a list whose entries are numbered."""
 
-    limit: Limit = USUAL
-    cursor: Annotated[str, Field(pattern="^[0-9]{1,9}$", description="from the address under next")] | None = None
+    limit: Limit = DEFAULT_LIMIT
+    cursor: Annotated[str, Field(pattern="^[0-9]{1,9}$", description="taken from the address in next")] | None = None
 
     @property
     def before(self) -> int:
-        """The page holds what is numbered below this."""
-        return 2**31 - 1 if self.cursor is None else int(self.cursor)
+        """The page has the entries below this number."""
+        return MAX_NUMBER if self.cursor is None else int(self.cursor)
 
 
-def page(rows: list[Any], limit: int) -> tuple[list[Any], Any | None]:
-    """The page of `limit + 1` rows that were read, and its last row if there is more behind it."""
+def split_page(rows: list[Any], limit: int) -> tuple[list[Any], Any | None]:
+    """Split off the page from `limit + 1` rows: return it, and its last row if there are more rows after it."""
     return (rows[:limit], rows[limit - 1]) if len(rows) > limit else (rows, None)
 
 
-def address(cursor: str | None) -> str | None:
-    """Where the next page stands: the same question with another cursor; None where this is the last."""
+def next_address(cursor: str | None) -> str | None:
+    """Return the address of the next page: the current request with another cursor; None on the last page."""
     if cursor is None:
         return None
     return f"{request.path}?{urlencode({**request.args.to_dict(), 'cursor': cursor})}"

@@ -1,7 +1,8 @@
-"""The form of what several resources say, as models: OpenAPI is made from them, and tests hold payloads to them.
+"""The schemas that several endpoints share. The OpenAPI document is made from them.
 
-Nothing is computed or checked with them while serving. A key with a default is one that snapshots of an older Vigie may
-lack. What only one resource says stands beside that resource.
+Nothing is validated with them while serving; tests compare every response with its schema. A schema that one endpoint
+alone uses stands in that endpoint's module. Class names are unique in the whole API: generators of clients make one
+class for each name.
 """
 
 from typing import Any, Literal
@@ -9,85 +10,89 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 
-class Said(BaseModel):
-    """An object in a payload. Keys may be added to it one day, so readers ignore what they do not know."""
+class Schema(BaseModel):
+    """An object in a response. New keys may be added, so a client must ignore keys that it does not know."""
 
 
-class Texts(Said):
-    """A text for people. It may be reworded."""
+class LocalizedText(Schema):
+    """A text for people, in English and French. Its wording may change."""
 
     en: str
     fr: str
 
 
-def key(description: str) -> Any:
-    """A key that is always there, and what it means."""
+def described(description: str) -> Any:
+    """Return a key that is always present, with its description."""
     return Field(description=description)
 
 
-def lacking(description: str) -> Any:
-    """A key that snapshots of an older Vigie lack."""
+def optional(description: str) -> Any:
+    """Return a key that may be absent, with its description."""
     return Field(default=None, description=description)
 
 
-def about_past(description: str) -> Any:
-    """A key that only an answer about a past moment has."""
-    return Field(default=None, description=f"with as_of only: {description}")
+def as_of_only(description: str) -> Any:
+    """Return a key that is present only with `as_of`, with its description."""
+    return Field(default=None, description=f"only with as_of: {description}")
 
 
-class CompletenessOf(Said):
-    """How much of a month's deaths is reported by now."""
+class CompletenessEstimate(Schema):
+    """The share of a month's deaths that is reported so far."""
 
-    month: str = key("YYYY-MM")
-    value: float = key("share reported, in (0, 1]")
-    low: float = key("of its 90 % interval")
-    high: float = key("of its 90 % interval")
-
-
-class RegionCompleteness(CompletenessOf):
-    """The completeness of one country: the one that the payload is about, else the least complete of the region."""
-
-    location_code: str = key("ISO alpha-3")
+    month: str = described("YYYY-MM")
+    value: float = described("share reported, in (0, 1]")
+    low: float = described("lower end of its 90 % interval")
+    high: float = described("upper end of its 90 % interval")
 
 
-class Meta(Said):
-    """What every payload carries: which snapshot, of what data, by which model, how old, real or simulated."""
+class CountryCompleteness(CompletenessEstimate):
+    """The completeness of the country that the payload is about, else of the least complete country of the region."""
 
-    region: str = key("ISO alpha-3 of the focal country")
-    snapshot_id: int | None = key("which snapshot")
-    digest: str | None = key("SHA-256 of its document")
-    issued_at: str | None = key("when it was made")
-    data_as_of: str | None = key("the last day of data used")
-    origin: str | None = key("the last month of data used, YYYY-MM")
-    outcome: str | None = key("the deaths that are forecast: state_based or all")
-    source: str | None = key("whose data, which release")
-    model_id: str | None = key("the model bundle")
-    completeness: RegionCompleteness | None = key("of the country, or of the least complete country of the region")
-    status: Literal["fresh", "late", "stale"] | None = key("the age of the data when asked, in a word")
-    data_age_days: int | None = key("days since data_as_of [days]")
-    simulated: bool | None = key("true: everything is invented; null: the archive is empty")
-    next_run_at: str | None = key("when the next computation is expected; in the past: overdue")
-    as_of: str = about_past("the moment that it tells of, in which status and ages are judged, too")
-    basis: Literal["issued", "recomputed"] = about_past(
-        "a snapshot of then, or computed later from what was known then"
+    location_code: str = described("ISO alpha-3 code of the country")
+
+
+class Meta(Schema):
+    """The keys of every payload: which snapshot, from which data, by which model, how old, real or simulated."""
+
+    region: str = described("ISO alpha-3 code of the focal country")
+    snapshot_id: int | None = described("number of the snapshot")
+    digest: str | None = described("SHA-256 of the snapshot's document")
+    issued_at: str | None = described("when the snapshot was issued")
+    data_as_of: str | None = described("the last day of the data used")
+    origin: str | None = described("the last month of the data used, YYYY-MM")
+    outcome: str | None = described("the deaths that are forecast: state_based or all")
+    source: str | None = described("the data sources and their releases")
+    model_id: str | None = described("the model bundle")
+    completeness: CountryCompleteness | None = described(
+        "of the country, or of the least complete country of the region"
     )
-    computed_at: str | None = about_past("when it was recomputed")
-    vigie: str | None = about_past("the version that computed it")
-    reasons: dict[str, str] = key("why a value is null, by its name")
+    status: Literal["fresh", "late", "stale"] | None = described("age of the data at the time of the request")
+    data_age_days: int | None = described("days since data_as_of [days]")
+    simulated: bool | None = described("true: all data are invented; null: the archive is empty")
+    next_run_at: str | None = described("when the next run is expected; it is overdue if this is in the past")
+    as_of: str = as_of_only("the past moment; status and data_age_days are those at that moment")
+    basis: Literal["issued", "recomputed"] = as_of_only(
+        "issued: a snapshot of that time; recomputed: computed later from the data known then"
+    )
+    computed_at: str | None = as_of_only("when the snapshot was recomputed")
+    vigie: str | None = as_of_only("version of Vigie that computed the snapshot")
+    reasons: dict[str, str] = described("why a key is null, by its name")
 
 
-class DataWarning(Said):
-    """A warning about the data, never about the world."""
+class DataWarning(Schema):
+    """A warning about the quality of the data. It says nothing about the level of violence."""
 
-    code: str = key("few_reports, imprecise_dates or imprecise_places")
-    months: int = key("how many months up to the origin it is of [months]")
-    probability: float | None = Field(default=None, description="few_reports: of so few under the own history")
-    events: float | None = Field(default=None, description="the others: share of events")
-    deaths: float | None = Field(default=None, description="the others: share of deaths")
+    code: str = described("few_reports, imprecise_dates or imprecise_places")
+    months: int = described("number of months up to the origin that the warning is about [months]")
+    probability: float | None = Field(
+        default=None, description="few_reports: probability of so few reports, given the country's own history"
+    )
+    events: float | None = Field(default=None, description="the other codes: share of events")
+    deaths: float | None = Field(default=None, description="the other codes: share of deaths")
 
 
-class Source(Said):
-    """Which ingest speaks for which months."""
+class MonthsSource(Schema):
+    """The ingest, source and release that a span of months comes from."""
 
     ingest: str
     source: str
@@ -97,53 +102,57 @@ class Source(Said):
 
 
 class Page(Meta):
-    """A part of a long list, newest first."""
+    """One page of a long list, newest first."""
 
-    next: str | None = key("the address of the next page; null: this is the last")
+    next: str | None = described("address of the next page; null on the last page")
 
 
-class Called(Said):
+class CountryRef(Schema):
     """A country and its English name."""
 
-    location_code: str = key("ISO alpha-3")
-    location_name: str = key("English name")
+    location_code: str = described("ISO alpha-3 code")
+    location_name: str = described("English name")
 
 
-class Lead(Said):
+class ForecastLead(Schema):
     """The forecast of one month."""
 
-    lead: int = key("1 is the month after the origin")
-    month: str = key("YYYY-MM")
-    expected: float = key("mean [deaths]")
-    p05: float = key("quantiles [deaths]")
-    p25: float
-    p50: float
-    p75: float
-    p95: float
-    probability_1: float = key("of that many deaths or more")
-    probability_25: float
-    probability_100: float
+    lead: int = described("1 is the month after the origin")
+    month: str = described("YYYY-MM")
+    expected: float = described("mean [deaths]")
+    p05: float = described("5 % quantile [deaths]")
+    p25: float = described("25 % quantile [deaths]")
+    p50: float = described("median [deaths]")
+    p75: float = described("75 % quantile [deaths]")
+    p95: float = described("95 % quantile [deaths]")
+    probability_1: float = described("probability of at least 1 death")
+    probability_25: float = described("probability of at least 25 deaths")
+    probability_100: float = described("probability of at least 100 deaths")
 
 
-class ProblemDocument(Said):
-    """What is wrong (RFC 9457)."""
+class ProblemDocument(Schema):
+    """What went wrong (RFC 9457)."""
 
-    type: str = key("urn:vigie:problem:…, or about:blank where the status says it all")
+    type: str = described("urn:vigie:problem:…, or about:blank where the HTTP status says everything")
     title: str
     status: int
     detail: str | None = Field(default=None)
-    request_id: str | None = Field(default=None, description="under which the operator's log has it")
-    location_code: str | None = Field(default=None, description="unknown-country: what was asked")
-    region: str | None = Field(default=None, description="unknown-region: what was asked")
-    run: int | None = Field(default=None, description="unknown-run: what was asked")
-    as_of: str | None = Field(default=None, description="nothing-known and nothing-issued: what was asked")
-    since: str | None = Field(default=None, description="nothing-known: when something first was, null if nothing is")
-    task: str | None = Field(default=None, description="unknown-task: what was asked; task-failed: its address")
-    error: str | None = Field(default=None, description="task-failed: why")
-    retry_after_seconds: int | None = Field(default=None, description="when to ask again, as Retry-After [s]")
-    reason: str | None = Field(default=None, description="no-draws and run-without-snapshot: why")
-    renewed_at: str | None = Field(default=None, description="late-snapshot: when a run last ended well")
-    parameter: str | None = Field(default=None, description="bad-query: which")
-    field: str | None = Field(default=None, description="bad-body: which")
-    rule: str | None = Field(default=None, description="bad-query and bad-body: the rule that is broken")
-    offered: list[str] | None = Field(default=None, description="not-acceptable: the media types there are")
+    request_id: str | None = Field(default=None, description="identifies the request in the operator's log")
+    location_code: str | None = Field(default=None, description="unknown-country, no-draws: the country requested")
+    region: str | None = Field(default=None, description="unknown-region: the region requested")
+    snapshot_id: int | None = Field(
+        default=None, description="unknown-snapshot, retired-snapshot: the snapshot requested"
+    )
+    as_of: str | None = Field(default=None, description="nothing-known, nothing-issued: the moment requested")
+    since: str | None = Field(
+        default=None, description="nothing-known: when data were first known, null if there are none"
+    )
+    task: str | None = Field(default=None, description="unknown-task: the id requested; task-failed: its address")
+    error: str | None = Field(default=None, description="task-failed: why it failed")
+    retry_after_seconds: int | None = Field(default=None, description="when to try again, as in Retry-After [s]")
+    reason: str | None = Field(default=None, description="no-draws, bad-cursor: why")
+    renewed_at: str | None = Field(default=None, description="late-snapshot: when a run last succeeded")
+    parameter: str | None = Field(default=None, description="bad-query: the parameter that is wrong")
+    field: str | None = Field(default=None, description="bad-body: the field that is wrong")
+    rule: str | None = Field(default=None, description="bad-query, bad-body: the rule that it breaks")
+    offered: list[str] | None = Field(default=None, description="not-acceptable: the media types on offer")

@@ -1,4 +1,4 @@
-"""The scorecard at `/v1/scorecard`: how the forecasts that were issued have done, beside what they have to beat."""
+"""The scorecard at `/v1/scorecard`: how well the issued forecasts have done, next to the baselines."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,77 +6,77 @@ from typing import Any
 from flask import Blueprint
 from pydantic import Field
 
-from service.api.openapi import UNSERVED, Payload, offers
-from service.api.schemas import Called, Meta, Said, key
+from service.api.endpoints import NO_SNAPSHOT, Payload, endpoint
+from service.api.schemas import CountryRef, Meta, Schema, described
 from service.api.tabular import as_csv
 from service.http.request_context import request_session
-from service.snapshots import scorecard
+from service.snapshots import scorecard as stored_scorecard
 
 resource = Blueprint("scorecard", __name__)
 
 
-class Losses(Said):
-    """Mean losses over single months; less is better."""
+class MeanLosses(Schema):
+    """Mean losses over single months. Lower is better."""
 
     crps: float
     log_crps: float
     ign: float
     mis: float
-    brier_25: float = key("of the probability of 25 deaths")
+    brier_25: float = described("of the probability of 25 deaths")
 
 
-class Coverage(Said):
-    """How often the intervals held, of active countries."""
+class IntervalCoverage(Schema):
+    """How often the outcome was within the forecast intervals, for active countries."""
 
     cases: int
     within_50: float | None
     within_90: float | None
 
 
-class Escalations(Said):
-    """What was said of escalation, and how often it came."""
+class EscalationScores(Schema):
+    """The escalation probabilities, and how many escalations were observed."""
 
     cases: int
     came: int
     brier: float | None
-    brier_h24: float | None = key("of the share of the country's own last 24 sums")
+    brier_h24: float | None = described("Brier score of the share of the country's own last 24 three-month sums")
 
 
-class ThreeMonths(Said):
-    """The sums of the three months after the origin."""
+class ThreeMonthScores(Schema):
+    """The scores of the sums over the three months after the origin."""
 
     cases: int
-    brier_rungs: float | None = key("of the risk score's six probabilities")
-    escalation: Escalations
+    brier_rungs: float | None = described("of the six probabilities of the risk score")
+    escalation: EscalationScores
 
 
-class Forecaster(Said):
-    """How one forecaster has done."""
+class ForecasterScores(Schema):
+    """The scores of one forecaster."""
 
-    forecaster: str = key("served, a baseline, or a challenger")
+    forecaster: str = described("served, a baseline, or a challenger")
     cases: int
-    scores: Losses | None
-    coverage: Coverage | None
-    three_months: ThreeMonths | None
+    scores: MeanLosses | None
+    coverage: IntervalCoverage | None
+    three_months: ThreeMonthScores | None
     reasons: dict[str, str]
 
 
-class LeadGroup(Said):
-    """The same by lead."""
+class LeadGroupScores(Schema):
+    """The scores for a range of leads."""
 
     first_lead: int
     last_lead: int
-    forecasters: list[Forecaster]
+    forecasters: list[ForecasterScores]
 
 
-class OfCountry(Called):
-    """The same by country."""
+class CountryForecasters(CountryRef):
+    """The scores for one country."""
 
-    forecasters: list[Forecaster]
+    forecasters: list[ForecasterScores]
 
 
-class Difference(Said):
-    """A relative difference of mean losses; -0.05 is five per cent better."""
+class LossDifference(Schema):
+    """A relative difference of mean losses: -0.05 is five per cent better."""
 
     forecaster: str
     against: str
@@ -85,30 +85,30 @@ class Difference(Said):
     months: int
     countries: int
     value: float | None
-    low: float | None = key("of its 90 % interval")
-    high: float | None = key("of its 90 % interval")
+    low: float | None = described("lower end of its 90 % interval")
+    high: float | None = described("upper end of its 90 % interval")
     reasons: dict[str, str]
 
 
-class Challenged(Said):
-    """A model that ran in the shadow, where both it and what was served forecast."""
+class ChallengerScores(Schema):
+    """The scores of a challenger, on the cases that both it and the served model forecast."""
 
     model_id: str
-    forecasters: list[Forecaster]
-    differences: list[Difference]
+    forecasters: list[ForecasterScores]
+    differences: list[LossDifference]
 
 
-class Shadow(Said):
-    """The model that runs in the shadow now."""
+class ShadowModel(Schema):
+    """The challenger that forecasts in the shadow now."""
 
     model_id: str
     digest: str | None
     origin: str | None
-    reason: str | None = key("why it cannot")
+    reason: str | None = described("why it makes no forecast")
 
 
-class ReliabilityClass(Said):
-    """Probabilities of one class, and how often the event came."""
+class ReliabilityBin(Schema):
+    """The forecasts with a probability in one range, and how often the event was observed."""
 
     from_: float = Field(alias="from")
     to: float
@@ -117,94 +117,86 @@ class ReliabilityClass(Said):
     frequency: float
 
 
-class Reliability(Said):
-    """Whether what was said to be probable came as often."""
+class Reliability(Schema):
+    """Whether events were observed as often as their probabilities say."""
 
-    month_25: list[ReliabilityClass]
-    three_months: list[ReliabilityClass]
+    month_25: list[ReliabilityBin]
+    three_months: list[ReliabilityBin]
 
 
-class PitShares(Said):
-    """The share of outcomes in each tenth of their forecast."""
+class PitHistogram(Schema):
+    """The share of outcomes in each tenth of their forecast distribution."""
 
     cases: int
     shares: list[float] | None
 
 
-class Pit(Said):
-    """Probability integral transform, randomised; level is calibrated."""
+class PitHistograms(Schema):
+    """The randomised probability integral transform. A level histogram is calibrated."""
 
-    all: PitShares
-    active: PitShares
+    all: PitHistogram
+    active: PitHistogram
 
 
-class Incomplete(Said):
-    """The months of a country that a source covers and that are not complete."""
+class IncompleteMonths(Schema):
+    """The months of a country that have data which are not complete yet."""
 
     location_code: str
     months: list[str]
 
 
-class NextMonth(Said):
-    """What is waited for."""
+class NextMonth(Schema):
+    """The next month to be scored."""
 
     month: str
     not_before: str
 
 
-class Card(Said):
-    """How the forecasts that were issued have done."""
+class Scorecard(Schema):
+    """How well the issued forecasts have done."""
 
     cases: int
     origins: int
     first_month: str | None
     last_month: str | None
-    forecasters: list[Forecaster]
-    lead_groups: list[LeadGroup]
-    countries: list[OfCountry]
-    differences: list[Difference]
-    challengers: list[Challenged]
+    forecasters: list[ForecasterScores]
+    lead_groups: list[LeadGroupScores]
+    countries: list[CountryForecasters]
+    differences: list[LossDifference]
+    challengers: list[ChallengerScores]
     reliability: Reliability
-    pit: Pit
-    incomplete: list[Incomplete]
+    pit: PitHistograms
+    incomplete: list[IncompleteMonths]
     updated_at: str | None
     next: NextMonth
-    challenger: Shadow | None
+    challenger: ShadowModel | None
     reasons: dict[str, str]
 
 
-class Scorecard(Meta):
+class ScorecardResponse(Meta):
     """The scorecard of the region in service."""
 
-    data: Card
+    data: Scorecard
 
 
-COLUMNS = [
-    *(
-        "location_code",
-        "first_lead",
-        "last_lead",
-        "forecaster",
-        "cases",
-        *Losses.model_fields,
-        "within_50",
-        "within_90",
-    ),
-    *("brier_rungs", "escalations", "escalations_came", "escalation_brier", "escalation_brier_h24"),
+SCORECARD_COLUMNS = [
+    *("location_code", "first_lead", "last_lead", "forecaster", "cases", *MeanLosses.model_fields),
+    *("within_50", "within_90", "brier_rungs"),
+    *("escalations", "escalations_came", "escalation_brier", "escalation_brier_h24"),
 ]
 
 
 def _rows(payload: Payload) -> Iterator[Mapping[str, Any]]:
-    """One line for each forecaster: of all cases, then by lead, then by country."""
-    card = payload["data"]
-    for scope in ({"forecasters": card["forecasters"]}, *card["lead_groups"], *card["countries"]):
-        for told in scope["forecasters"]:
-            sums = told["three_months"] or {"brier_rungs": None, "escalation": {}}
+    """Yield one row per forecaster: for all cases, then by lead, then by country."""
+    scorecard = payload["data"]
+    for group in ({"forecasters": scorecard["forecasters"]}, *scorecard["lead_groups"], *scorecard["countries"]):
+        for scores in group["forecasters"]:
+            sums = scores["three_months"] or {"brier_rungs": None, "escalation": {}}
             yield {
-                **{name: scope.get(name) for name in ("location_code", "first_lead", "last_lead")},
-                **{name: told[name] for name in ("forecaster", "cases")},
-                **(told["scores"] or dict.fromkeys(Losses.model_fields)),
-                **{name: (told["coverage"] or {}).get(name) for name in ("within_50", "within_90")},
+                **{name: group.get(name) for name in ("location_code", "first_lead", "last_lead")},
+                **{name: scores[name] for name in ("forecaster", "cases")},
+                **(scores["scores"] or dict.fromkeys(MeanLosses.model_fields)),
+                **{name: (scores["coverage"] or {}).get(name) for name in ("within_50", "within_90")},
                 "brier_rungs": sums["brier_rungs"],
                 "escalations": sums["escalation"].get("cases"),
                 "escalations_came": sums["escalation"].get("came"),
@@ -213,15 +205,15 @@ def _rows(payload: Payload) -> Iterator[Mapping[str, Any]]:
             }
 
 
-@offers(
+@endpoint(
     resource,
     "/v1/scorecard",
-    "How the forecasts that were issued have done",
-    Scorecard,
-    forms=[as_csv(_rows, COLUMNS)],
-    problems=UNSERVED,
+    "Get the scores of the issued forecasts",
+    ScorecardResponse,
+    formats=[as_csv(_rows, SCORECARD_COLUMNS)],
+    problems=NO_SNAPSHOT,
 )
-def card() -> Payload:
-    """The scorecard of the region in service."""
+def scorecard() -> Payload:
+    """Return the scorecard of the region in service."""
     with request_session() as session:
-        return scorecard.payload(session.connection, session.served())
+        return stored_scorecard.payload(session.connection, session.served())

@@ -1,6 +1,4 @@
-"""Scores: the region's table at `/v1/scores`, everything about one country at `/v1/scores/{iso3}`, and what snapshots
-before said of it at `/v1/scores/{iso3}/history`.
-"""
+"""Scores: the region at `/v1/scores`, one country at `/v1/scores/{iso3}`, and a country's history."""
 
 from dataclasses import replace
 from typing import Annotated, Any, Literal, get_args
@@ -9,11 +7,22 @@ from flask import Blueprint, current_app
 from pydantic import Field, create_model
 
 from riskmodel import geography
-from service.api.openapi import OF_PAST, SEPARATED, UNSERVED, Form, Payload, offers
-from service.api.paging import Paged, address, page
-from service.api.schemas import Called, CompletenessOf, DataWarning, Lead, Meta, Page, Said, Source, key, lacking
+from service.api.endpoints import AS_OF, COMMA_SEPARATED, NO_SNAPSHOT, Format, Iso3, Payload, endpoint
+from service.api.paging import PageQuery, next_address, split_page
+from service.api.schemas import (
+    CompletenessEstimate,
+    CountryRef,
+    DataWarning,
+    ForecastLead,
+    Meta,
+    MonthsSource,
+    Page,
+    Schema,
+    described,
+    optional,
+)
 from service.api.tabular import as_csv, listed
-from service.api.tasks import ON_ITS_WAY, OfPast
+from service.api.tasks import TASK_ACCEPTED, AsOfQuery
 from service.http.problems import Problem
 from service.http.request_context import ReadSession, current_context, request_session
 from service.snapshots import csv, geojson, history, read_model, snapshot_view
@@ -38,88 +47,92 @@ ScoreKey = Literal[
     "reasons",
     "sources",
 ]
-"""The keys of a country that one may ask for; its code comes with any of them."""
-
-CSV = Form("csv", "text/csv", lambda payload, asked: csv.scores_table(payload, asked.fields))
+"""The keys of a country that `fields` may name. Its code is always there."""
 
 
-def _bands(schema: dict[str, Any]) -> None:
-    """Let the description name the bands as they are set here."""
+def _name_bands(schema: dict[str, Any]) -> None:
+    """Add the bands of the settings to the schema of `band_at_least`."""
     schema["anyOf"][0]["enum"] = list(current_context().settings.bands)
 
 
-class ScoresAsked(OfPast):
+class ScoresQuery(AsOfQuery):
     """Which countries, and which of their keys."""
 
-    region: (
-        Annotated[str, Field(pattern="^[A-Z]{3}$", description="the focal country; else the region in service")] | None
-    ) = None
+    region: Iso3 | None = Field(
+        default=None, description="ISO alpha-3 code of the focal country; by default the region in service"
+    )
     band_at_least: str | None = Field(
         default=None,
-        description="only countries in this band or a higher one; those without a score are left out",
-        json_schema_extra=_bands,
+        description="only countries in this band or a higher one; countries without a score are left out",
+        json_schema_extra=_name_bands,
     )
-    fields: Annotated[list[ScoreKey], Field(min_length=1), SEPARATED] | None = Field(
+    fields: Annotated[list[ScoreKey], Field(min_length=1), COMMA_SEPARATED] | None = Field(
         default=None, description="only these keys of each country"
     )
 
 
-class HistoryAsked(Paged, OfPast):
-    """A page of a history that may end at a past moment."""
+class HistoryQuery(PageQuery, AsOfQuery):
+    """A page of a history, which may end at a past moment."""
 
 
-class Rung(Said):
-    """How probable it is that deaths in the reference period reach a number."""
+class RungProbability(Schema):
+    """The probability that deaths in the reference period reach a number."""
 
     deaths: int
     probability: float
 
 
-class Score(Called):
-    """What is forecast for one country over the three months after the origin."""
+class CountryScore(CountryRef):
+    """The forecast of one country for the three months after the origin."""
 
     reference_period_start: str
     reference_period_end: str
-    risk_score: float | None = key("0-100: 100 times the mean of the probabilities in rungs")
-    band: str | None = key("the band that the score is in")
-    rungs: list[Rung]
-    escalation_probability: float | None = key("that deaths reach 25 and twice those of the three months before")
-    onset_probability: float | None = key("of a quiet country: that a month of 25 deaths comes within 12")
-    expected_deaths: float | None = key("mean of the forecast for the period [deaths]")
-    escalation_model: str | None = lacking(
-        "the model that gave escalation_probability: draws, h24 or draws_and_regression"
+    risk_score: float | None = described("0-100: 100 times the mean of the probabilities in rungs")
+    band: str | None = described("the band of the score")
+    rungs: list[RungProbability]
+    escalation_probability: float | None = described(
+        "probability of at least 25 deaths and twice the deaths of the three months before"
     )
-    escalation_from_draws: float | None = lacking("the share of the draws of the forecast that escalate")
-    onset_model: str | None = lacking("the model that gives onset_probability: draws")
-    completeness: CompletenessOf | None = lacking("how much of the origin's deaths is reported by now")
-    data_quality: list[DataWarning] = lacking("warnings about the data")
-    reasons: dict[str, str] = key("why a value is null, by its name")
-    sources: list[Source] = key("which ingest and release speaks for which months")
+    onset_probability: float | None = described(
+        "for a quiet country: probability of a month with 25 deaths in the next 12"
+    )
+    expected_deaths: float | None = described("mean of the forecast for the period [deaths]")
+    escalation_model: str | None = optional("the model of escalation_probability: draws, h24 or draws_and_regression")
+    escalation_from_draws: float | None = optional("the escalation probability of the forecast's draws")
+    onset_model: str | None = optional("the model of onset_probability: draws")
+    completeness: CompletenessEstimate | None = optional("share of the origin's deaths that is reported so far")
+    data_quality: list[DataWarning] = optional("warnings about the data")
+    reasons: dict[str, str] = described("why a key is null, by its name")
+    sources: list[MonthsSource] = described("the ingest and release of each span of months")
 
 
-_SOME: dict[str, Any] = {
-    name: (Score.model_fields[name].annotation, lacking("as in Score")) for name in get_args(ScoreKey)
+_OPTIONAL_KEYS: dict[str, Any] = {
+    name: (CountryScore.model_fields[name].annotation, optional("as in CountryScore")) for name in get_args(ScoreKey)
 }
-SomeOfScore = create_model(
-    "SomeOfScore", __doc__="A country's keys that were asked for.", location_code=(str, key("ISO alpha-3")), **_SOME
+PartialCountryScore = create_model(
+    "PartialCountryScore",
+    __base__=Schema,
+    __doc__="The keys of a country that `fields` named.",
+    location_code=(str, described("ISO alpha-3 code")),
+    **_OPTIONAL_KEYS,
 )
 
 
-class OfRegion(Meta):
-    """What is said of the region as a whole."""
+class RegionMeta(Meta):
+    """The keys about the region as a whole."""
 
-    bands: dict[str, float] = key("the score at which each band begins")
-    data_quality: list[DataWarning] = key("warnings about the region's data as a whole")
+    bands: dict[str, float] = described("the lowest score of each band")
+    data_quality: list[DataWarning] = described("warnings about the data of the whole region")
 
 
-class Scores(OfRegion):
+class ScoresResponse(RegionMeta):
     """All countries, highest risk first."""
 
-    data: list[Score | SomeOfScore]  # type: ignore[valid-type]  # made of Score
+    data: list[CountryScore | PartialCountryScore]  # type: ignore[valid-type]  # made of CountryScore
 
 
-class Past(Called):
-    """What one snapshot said of a country."""
+class HistoryEntry(CountryRef):
+    """The scores of a country in one snapshot."""
 
     snapshot_id: int
     issued_at: str
@@ -131,168 +144,167 @@ class Past(Called):
     escalation_probability: float | None
     onset_probability: float | None
     expected_deaths: float | None
-    completeness: float | None = key("share of the origin's deaths that was reported then")
+    completeness: float | None = described("share of the origin's deaths that was reported at that time")
     model_id: str
-    withdrawn_at: str | None = key("when the snapshot was taken back; it counts no more")
+    withdrawn_at: str | None = described("when the snapshot was withdrawn; it is no longer valid")
     withdrawn_reason: str | None
     reasons: dict[str, str]
 
 
-class History(Page):
-    """What snapshots said of one country, newest first."""
+class HistoryResponse(Page):
+    """The scores of one country in every snapshot, newest first."""
 
-    data: list[Past]
+    data: list[HistoryEntry]
 
 
-class Point(Said):
-    """A capital (RFC 7946)."""
+class CapitalPoint(Schema):
+    """The position of a capital (RFC 7946)."""
 
     type: Literal["Point"]
-    coordinates: list[float] = key("longitude, latitude [degrees, WGS 84]")
+    coordinates: list[float] = described("longitude, latitude [degrees, WGS 84]")
 
 
-class Feature(Said):
-    """A country."""
+class ScoreFeature(Schema):
+    """One country as a GeoJSON feature."""
 
     type: Literal["Feature"]
     id: str
-    geometry: Point
-    properties: dict[str, Any] = key("as in data of /v1/scores, capital and simulated beside it")
+    geometry: CapitalPoint
+    properties: dict[str, Any] = described("the keys of CountryScore, capital and simulated")
 
 
-class ScoresOnMap(OfRegion):
-    """All countries as GeoJSON (RFC 7946); what a Scores says beside its data stands here too."""
+class ScoresGeoJsonResponse(RegionMeta):
+    """All countries as a GeoJSON feature collection (RFC 7946), with the keys of ScoresResponse next to it."""
 
     type: Literal["FeatureCollection"]
-    features: list[Feature]
+    features: list[ScoreFeature]
 
 
-GEOJSON = Form(
-    "geojson",
-    "application/geo+json",
-    lambda payload, _: current_app.json.dumps(geojson.scores(payload)),
-    ScoresOnMap,
-)
-
-
-class Observed(Said):
+class ObservedMonth(Schema):
     """A month as reported."""
 
     month: str
-    deaths: int | None = key("null: no source covers the month [deaths]")
+    deaths: int | None = described("null: no source covers the month [deaths]")
 
 
-class Nowcast(Said):
-    """A month that is reported in part."""
+class NowcastMonth(Schema):
+    """A month that is not reported in full yet."""
 
     month: str
-    reported: int
-    expected: int = key("in the end [deaths]")
-    value: float = key("completeness")
-    low: float
-    high: float
+    reported: int = described("reported so far [deaths]")
+    expected: int = described("expected once reporting is complete [deaths]")
+    value: float = described("completeness")
+    low: float = described("lower end of its 90 % interval")
+    high: float = described("upper end of its 90 % interval")
 
 
-class CountryScore(Score):
-    """All that the snapshot says of a country."""
+class CountryDetail(CountryScore):
+    """Everything about one country."""
 
-    forecast: list[Lead] = key("see /v1/forecasts/{iso3}")
-    observed: list[Observed]
-    nowcast: list[Nowcast] = lacking("the months known to be reported in part")
+    forecast: list[ForecastLead] = described("see /v1/forecasts/{iso3}")
+    observed: list[ObservedMonth]
+    nowcast: list[NowcastMonth] = optional("the months that are not reported in full yet")
     indicators: dict[str, float | None]
-    indicators_before: dict[str, float | None] = lacking("the same 12 months earlier")
-    drivers: dict[str, Any] | None = lacking("see /v1/drivers/{iso3}")
+    indicators_before: dict[str, float | None] = optional("the same 12 months earlier")
+    drivers: dict[str, Any] | None = optional("see /v1/drivers/{iso3}")
 
 
-class OneScore(OfRegion):
+class CountryResponse(RegionMeta):
     """One country."""
 
-    data: CountryScore
+    data: CountryDetail
 
 
-@offers(
+CSV = Format("csv", "text/csv", lambda payload, query: csv.scores_table(payload, query.fields))
+GEOJSON = Format(
+    "geojson",
+    "application/geo+json",
+    lambda payload, _: current_app.json.dumps(geojson.scores(payload)),
+    ScoresGeoJsonResponse,
+)
+
+
+@endpoint(
     resource,
     "/v1/scores",
-    "The region's scores, highest risk first",
-    Scores,
-    asks=ScoresAsked,
-    more=ON_ITS_WAY,
-    forms=[CSV, GEOJSON],
-    problems=(*UNSERVED, *OF_PAST, "unknown-region"),
-    leads_to={
+    "List the scores of the region, highest risk first",
+    ScoresResponse,
+    query=ScoresQuery,
+    other_responses=TASK_ACCEPTED,
+    formats=[CSV, GEOJSON],
+    problems=(*NO_SNAPSHOT, *AS_OF, "unknown-region"),
+    links={
         "scores.country": {"iso3": "/data/0/location_code"},
-        "scores.past": {"iso3": "/data/0/location_code"},
+        "scores.country_history": {"iso3": "/data/0/location_code"},
         "forecasts.forecast": {"iso3": "/data/0/location_code"},
         "indicators.country": {"iso3": "/data/0/location_code"},
         "drivers.country": {"iso3": "/data/0/location_code"},
     },
 )
-def scores(asked: ScoresAsked) -> Payload:
-    """The region's table, or a part of it."""
+def scores(query: ScoresQuery) -> Payload:
+    """Return the scores of a region, or some of them."""
     with request_session() as session:
-        served = (_of(session, asked.region) if asked.region else session).served(asked.as_of)
-        at_least = None
-        if asked.band_at_least is not None:
-            floors = served.document["bands"]
-            if asked.band_at_least not in floors:
-                raise Problem(
-                    "bad-query", parameter="band_at_least", rule=f"one of {', '.join(sorted(floors, key=floors.get))}"
-                )
-            at_least = floors[asked.band_at_least]
-        return read_model.scores_payload(served, at_least, asked.fields)
+        view = (_of_region(session, query.region) if query.region else session).served(query.as_of)
+        minimum_score = None
+        if query.band_at_least is not None:
+            bands = view.document["bands"]
+            if query.band_at_least not in bands:
+                rule = f"one of {', '.join(sorted(bands, key=bands.get))}"
+                raise Problem("bad-query", parameter="band_at_least", rule=rule)
+            minimum_score = bands[query.band_at_least]
+        return read_model.scores_payload(view, minimum_score, query.fields)
 
 
-def _of(session: ReadSession, region: str) -> ReadSession:
-    """The reading of another region than the one in service. Ends the request where no snapshot of it is served."""
+def _of_region(session: ReadSession, region: str) -> ReadSession:
+    """Return the session for another region. Raises Problem if that region has no snapshot."""
     other = replace(session, settings=session.settings.model_copy(update={"region": region}))
     if region != session.settings.region and other.find_served() is None:
         raise Problem("unknown-region", region=region)
     return other
 
 
-@offers(
+@endpoint(
     resource,
     "/v1/scores/<iso3>",
-    "Everything about one country",
-    OneScore,
-    more=ON_ITS_WAY,
-    asks=OfPast,
-    problems=(*UNSERVED, *OF_PAST, "unknown-country"),
+    "Get everything about one country",
+    CountryResponse,
+    other_responses=TASK_ACCEPTED,
+    query=AsOfQuery,
+    problems=(*NO_SNAPSHOT, *AS_OF, "unknown-country"),
 )
-def country(asked: OfPast, iso3: str) -> Payload:
-    """One country, with its months of history and forecast."""
+def country(query: AsOfQuery, iso3: str) -> Payload:
+    """Return one country with its months of history and forecast."""
     with request_session() as session:
-        payload = read_model.country_payload(session.served(asked.as_of), iso3)
+        payload = read_model.country_payload(session.served(query.as_of), iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
         return payload
 
 
-@offers(
+@endpoint(
     resource,
     "/v1/scores/<iso3>/history",
-    "What snapshots said of a country, newest first",
-    History,
-    asks=HistoryAsked,
-    forms=[as_csv(listed, list(Past.model_fields))],
-    problems=(*UNSERVED, "nothing-issued", "unknown-country"),
+    "List the scores of a country in every snapshot, newest first",
+    HistoryResponse,
+    query=HistoryQuery,
+    formats=[as_csv(listed, list(HistoryEntry.model_fields))],
+    problems=(*NO_SNAPSHOT, "nothing-issued", "unknown-country"),
 )
-def past(asked: HistoryAsked, iso3: str) -> Payload:
-    """One line per snapshot, withdrawn ones too; of the past, those issued by then, as they are marked now."""
+def country_history(query: HistoryQuery, iso3: str) -> Payload:
+    """Return one entry per snapshot, withdrawn ones too. `as_of` leaves out later ones; withdrawals are today's."""
     with request_session() as session:
-        served, until = session.served(), None
-        if not any(row["location_code"] == iso3 for row in served.document["countries"]):
+        view, until = session.served(), None
+        if not any(row["location_code"] == iso3 for row in view.document["countries"]):
             raise Problem("unknown-country", location_code=iso3)
         region, simulated = session.settings.region, bool(session.simulated)
-        if asked.as_of is not None:
-            until = session.parse_as_of(asked.as_of)
-            served = session.issued_by(until)
-        read = history.of_country(session.connection, region, simulated, iso3, asked.before, asked.limit + 1, until)
-        rows, last = page(read, asked.limit)
+        if query.as_of is not None:
+            until = session.parse_as_of(query.as_of)
+            view = session.issued_by(until)
+        rows = history.of_country(session.connection, region, simulated, iso3, query.before, query.limit + 1, until)
+        entries, last = split_page(rows, query.limit)
         name = geography.country(iso3).name()
-        lines = [{"location_name": name, **row} for row in rows]
         return {
-            "data": lines,
-            "next": address(str(last["snapshot_id"]) if last else None),
-            **snapshot_view.meta(served, iso3),
+            "data": [{"location_name": name, **entry} for entry in entries],
+            "next": next_address(str(last["snapshot_id"]) if last else None),
+            **snapshot_view.meta(view, iso3),
         }

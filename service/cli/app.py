@@ -32,6 +32,7 @@ from service.api import (
     runs,
     scorecard,
     scores,
+    snapshots,
     tasks,
 )
 from service.http import conditional, problems, request_context, telemetry
@@ -61,6 +62,7 @@ RESOURCES = (
     events,
     countries,
     model,
+    snapshots,
     runs,
     tasks,
     scorecard,

@@ -183,26 +183,30 @@ def task(home: Home, number: str) -> None:
 @REGION
 @click.pass_obj
 def export_(home: Home, folder: Path, region: str | None) -> None:
-    """Write all that the service answers as files into FOLDER, for a server of files or a CDN."""
+    """Write every lasting address of the service as a file into FOLDER, for a file server or a CDN."""
     from datetime import UTC, datetime
 
-    from service.cli.export import CURRENT, export
+    from service.cli.export import export
+    from service.cli.export_versions import CURRENT
     from service.jobs import processes
 
     processes.end_with_parent()
     settings_of(home, region)
-    done = export(home, folder, datetime.now(UTC))
-    said = done.manifest
-    what = f"snapshot {said['snapshot_id']}{' (SIMULATED)' if said['simulated'] else ''}"
-    if not done.changed:
-        click.echo(f"{folder / CURRENT} says all of {what} already; nothing was written")
+    result = export(home, folder, datetime.now(UTC))
+    manifest = result.manifest
+    snapshot = f"snapshot {manifest['snapshot_id']}{' (SIMULATED)' if manifest['simulated'] else ''}"
+    if not result.changed:
+        click.echo(f"{folder / CURRENT} is up to date: {snapshot}")
         return
-    sizes = [f"{done.bytes(coding) / 1e6:.1f} MB{coding and ' ' + coding}" for coding in ("", *done.codings)]
-    if "br" not in done.codings:
-        click.echo("no br twins: they take pip install 'vigie[export]'")
-    click.echo(f"{folder / CURRENT}: {len(said['files']):,} addresses of {what}, {', '.join(sizes)}")
-    for path in done.left:
-        click.echo(f"{path} is no longer served, and stays: it holds files that are of no export")
+    encodings = ("", *result.encodings)
+    sizes = [f"{result.size(encoding) / 1e6:.1f} MB{encoding and ' ' + encoding}" for encoding in encodings]
+    if "br" not in result.encodings:
+        click.echo("for Brotli copies, run pip install 'vigie[export]'")
+    click.echo(f"{folder / CURRENT}: {len(manifest['files']):,} addresses of {snapshot}, {', '.join(sizes)}")
+    for path in result.left:
+        click.echo(
+            f"{path} is no longer served, but contains files that are not part of the export: remove it yourself"
+        )
 
 
 @click.group("runs")

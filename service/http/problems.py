@@ -60,7 +60,13 @@ KINDS = {
             "Not a country of this region",
             "Scores are served for the countries of one region, by ISO alpha-3 code in capitals.",
         ),
-        Kind("unknown-run", 404, "No such run", "No run has this number."),
+        Kind("unknown-snapshot", 404, "No such snapshot", "No snapshot of the region in service has this number."),
+        Kind(
+            "retired-snapshot",
+            404,
+            "This snapshot is retired",
+            "It was made from simulated data, and real data are in service; or the other way round.",
+        ),
         Kind(
             "key-refused",
             401,
@@ -104,16 +110,10 @@ KINDS = {
             "Other requests are still sending their bodies. Try again in a moment.",
         ),
         Kind(
-            "run-without-snapshot",
-            404,
-            "This run has no snapshot to show",
-            "It failed, has not ended, or its snapshot is simulated and retired.",
-        ),
-        Kind(
-            "incomparable-runs",
+            "incomparable-snapshots",
             409,
-            "These runs cannot be compared",
-            "Their snapshots forecast different outcomes.",
+            "These snapshots cannot be compared",
+            "They forecast different outcomes.",
         ),
         Kind(
             "no-draws",

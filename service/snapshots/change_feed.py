@@ -155,7 +155,7 @@ def snapshot_withdrawn(
 ) -> None:
     """Record a withdrawal, and each band that changes back; `in_service` is the snapshot in service from now on."""
     facts = {
-        "why": why,
+        "withdrawn_reason": why,
         "in_service": in_service.id if in_service else None,
         "reasons": {} if in_service else {"in_service": "no_snapshot"},
     }

@@ -14,24 +14,24 @@ from service.store.values import instant
 DIGITS = {"risk_score": 1, "escalation_probability": 4, "expected_deaths": 1}
 """The numbers that are subtracted, and the digits of each difference."""
 
-SPLIT = {
+ATTRIBUTION = {
     "en": "vigie changed {before} {after} computes both snapshots again and splits each change by its causes",
-    "fr": "vigie changed {before} {after} recalcule les deux instantanés et répartit chaque écart entre ses causes",
+    "fr": "vigie changed {before} {after} recalcule les deux bulletins et répartit chaque écart entre ses causes",
 }
 
 
-def between(first: int, before: Snapshot, second: int, after: Snapshot) -> dict[str, Any]:
-    """Return the differences from one run's snapshot to another's, country by country."""
+def between(before: Snapshot, after: Snapshot) -> dict[str, Any]:
+    """Return the differences from one snapshot to another, country by country."""
     old, new = before.document, after.document
     old_rows, new_rows = ({row["location_code"]: row for row in doc["countries"]} for doc in (old, new))
     countries = dict.fromkeys([*new_rows, *old_rows])
     return {
         "data": [_country(iso3, old_rows.get(iso3), new_rows.get(iso3)) for iso3 in countries],
-        "before": _side(first, before),
-        "after": _side(second, after),
+        "before": _side(before),
+        "after": _side(after),
         "differs": _differs(old, new),
         "ingests": {"added": _missing(new, old), "removed": _missing(old, new)},
-        "split": {language: text.format(before=before.id, after=after.id) for language, text in SPLIT.items()},
+        "attribution": {code: text.format(before=before.id, after=after.id) for code, text in ATTRIBUTION.items()},
     }
 
 
@@ -51,10 +51,9 @@ def _country(iso3: str, before: Mapping[str, Any] | None, after: Mapping[str, An
     return {**entry, "reasons": reasons}
 
 
-def _side(run: int, snapshot: Snapshot) -> dict[str, Any]:
+def _side(snapshot: Snapshot) -> dict[str, Any]:
     document = snapshot.document
     return {
-        "run": run,
         "snapshot_id": snapshot.id,
         "digest": snapshot.digest,
         **{name: document[name] for name in ("issued_at", "origin", "data_as_of", "source")},

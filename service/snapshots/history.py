@@ -94,12 +94,51 @@ def _entry(row: sa.Row[Any], withdrawal: sa.Row[Any] | None) -> dict[str, Any]:
     }
 
 
-def newest(connection: sa.Connection, region: str, simulated: bool, limit: int) -> list[sa.Row[Any]]:
-    """Return number, digest and issue time of the newest snapshots of a region, withdrawn or not, newest first."""
+def newest(
+    connection: sa.Connection, region: str, simulated: bool, limit: int, before: int | None = None
+) -> list[sa.Row[Any]]:
+    """Return number, digest and issue time of a region's newest snapshots, withdrawn or not, newest first.
+
+    `before` leaves out the snapshots from that number on.
+    """
     columns = (snapshots.c.id, snapshots.c.digest, snapshots.c.issued_at)
     in_realm = (snapshots.c.region == region) & (snapshots.c.simulated == simulated)
-    query = sa.select(*columns).where(in_realm).order_by(snapshots.c.id.desc()).limit(limit)
-    return list(connection.execute(query))
+    query = sa.select(*columns).where(in_realm)
+    if before is not None:
+        query = query.where(snapshots.c.id < before)
+    return list(connection.execute(query.order_by(snapshots.c.id.desc()).limit(limit)))
+
+
+def entries(
+    connection: sa.Connection, region: str, simulated: bool, limit: int, before: int | None = None
+) -> list[dict[str, Any]]:
+    """Return one entry for each of a region's newest snapshots, withdrawn or not, newest first."""
+    rows = newest(connection, region, simulated, limit, before)
+    numbers = [row.id for row in rows]
+    withdrawals = withdrawn(connection, region, simulated, numbers)
+    facts = sa.select(scores.c.snapshot_id, scores.c.origin, scores.c.model_id).distinct()
+    facts_by_snapshot = {
+        row.snapshot_id: row for row in connection.execute(facts.where(scores.c.snapshot_id.in_(numbers)))
+    }
+    return [
+        {
+            "snapshot_id": row.id,
+            "issued_at": instant(row.issued_at),
+            "origin": facts_by_snapshot[row.id].origin,
+            "data_as_of": last_day(month(facts_by_snapshot[row.id].origin)),
+            "model_id": facts_by_snapshot[row.id].model_id,
+            "digest": row.digest,
+            **_withdrawal(withdrawals.get(row.id)),
+        }
+        for row in rows
+    ]
+
+
+def _withdrawal(row: sa.Row[Any] | None) -> dict[str, Any]:
+    return {
+        "withdrawn_at": instant(row.withdrawn_at) if row else None,
+        "withdrawn_reason": row.withdrawn_reason if row else None,
+    }
 
 
 def of_snapshots(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, list[sa.Row[Any]]]:

@@ -16,7 +16,7 @@ from flask import Blueprint, Flask, Response, current_app, g, request
 from riskmodel.geography import WHOLE_REGION
 from service.alerts import lifecycle, outbox
 from service.api import description
-from service.api.tasks import put
+from service.api.tasks import submit
 from service.drawing import charts
 from service.drawing.language import DEFAULT, LOCALES
 from service.http.problems import Problem
@@ -136,7 +136,7 @@ def problem_page(problem: Problem) -> Response:
 def waiting_page(required: TaskRequired) -> Response:
     """Queue the task that computes the content, and show a page that reloads until the content is there."""
     try:
-        task = put(required.question)["data"]
+        task = submit(required.question)["data"]
     except Problem as problem:
         return problem_page(problem)
     response = _page("waiting.html", task=task, as_of=required.question.parameters["as_of"])

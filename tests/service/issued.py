@@ -378,33 +378,33 @@ TASK = "5f0c1d7e-0000-4000-8000-000000000001"
 """The task of a home that has been lived in."""
 
 
-def lived_in(root: Path) -> Issuer:
-    """A home of three real months and a run that failed: the last snapshot withdrawn, events and draws beside them."""
+def lived_in(root: Path, *, simulated: bool = False) -> Issuer:
+    """A home with three months, a withdrawn snapshot, a failed run, and rows for every endpoint of the API."""
     home = Issuer(root)
-    home.hold("real")
+    home.hold("simulated" if simulated else "real")
     for months, origin in enumerate(("2022-10", "2022-11", "2022-12")):
-        home.issue(origin=origin, at=NOW + timedelta(days=30 * (months - 2)))
-    home.issue(at=NOW + timedelta(minutes=1))
+        home.issue(origin=origin, at=NOW + timedelta(days=30 * (months - 2)), simulated=simulated)
+    home.issue(at=NOW + timedelta(minutes=1), simulated=simulated)
     home.run("failed", at=NOW + timedelta(minutes=2), error="an invented reason")
     with home.store.writing() as connection:
         wrong = sa.update(snapshots).where(snapshots.c.id == 4)
         connection.execute(
             wrong.values(withdrawn_at=NOW + timedelta(minutes=3), withdrawn_reason="an invented mistake")
         )
-        connection.execute(sa.insert(event_lists).values(event_list()))
+        connection.execute(sa.insert(event_lists).values({**event_list(), "simulated": simulated}))
         connection.execute(sa.insert(events), [event(number) for number in range(250)])
-        text = b"origin,iso3,month,draw,deaths,simulated\n2022-12,MLI,2023-01,1,7,false\n"
-        drawn = {"parquet": b"PAR1 not really PAR1", "csv": gzip.compress(text, mtime=0), "digest": "a" * 64}
+        text = f"origin,iso3,month,draw,deaths,simulated\n2022-12,MLI,2023-01,1,7,{str(simulated).lower()}\n"
+        drawn = {"parquet": b"PAR1 not really PAR1", "csv": gzip.compress(text.encode(), mtime=0), "digest": "a" * 64}
         of_country = {"snapshot_id": 3, "forecaster": "pool", "location_code": "MLI", "role": "served"}
         connection.execute(sa.insert(forecasts).values(**of_country, **drawn))
-        alerted(home, connection, 3)
-        card = {"region": "MLI", "simulated": False, "outcome": "state_based", "at": NOW}
+        alerted(home, connection, 3, simulated=simulated)
+        card = {"region": "MLI", "simulated": simulated, "outcome": "state_based", "at": NOW}
         connection.execute(sa.insert(scorecards).values(**card, document=scored()))
         connection.execute(sa.insert(jobs), [job("recompute"), job("verify", succeeded_at=None, next_run_at=None)])
-        asked = {"kind": "recompute", "request": {"region": "MLI"}, "digest": "b" * 64, "requested_at": NOW}
+        requested = {"kind": "recompute", "request": {"region": "MLI"}, "digest": "b" * 64, "requested_at": NOW}
         done = {"status": "done", "attempts": 1, "started_at": NOW, "finished_at": NOW}
-        answer = {"run_id": 3, "snapshot_id": 3, "issued": True}
-        connection.execute(sa.insert(tasks).values(id=TASK, **asked, **done, result=answer))
+        result = {"run_id": 3, "snapshot_id": 3, "issued": True}
+        connection.execute(sa.insert(tasks).values(id=TASK, **requested, **done, result=result))
     return home
 
 
@@ -440,12 +440,12 @@ def scored() -> dict[str, Any]:
     return {**told, "incomplete": [{"location_code": "MLI", "months": ["2022-12"]}]}
 
 
-def alerted(home: Issuer, connection: sa.Connection, snapshot: int) -> str:
+def alerted(home: Issuer, connection: sa.Connection, snapshot: int, *, simulated: bool = False) -> str:
     """Let the alerts of the shipped rules fire, and a message about them be lost; returns its id."""
     lifecycle.evaluate(
         connection,
         rules=rules.load(home.home),
-        document=document(number=snapshot),
+        document=document(number=snapshot, simulated=simulated),
         run_id=snapshot,
         snapshot_id=snapshot,
         now=NOW,

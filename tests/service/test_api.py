@@ -19,6 +19,7 @@ from service.http.request_context import context_of
 from service.store.tables import snapshots
 
 EXPLAINED = ("/v1/indicators", "/v1/indicators/SEN", "/v1/drivers/SEN")
+READS = ("/v1/scores", "/v1/scores/SEN", "/v1/runs", "/v1/snapshots", "/v1/snapshots/1")
 META = {
     "region",
     "snapshot_id",
@@ -106,13 +107,13 @@ def test_status_is_the_age_of_the_data_when_asked(
     real: Issuer, client: FlaskClient, clock: Clock, days: int, status: str
 ) -> None:
     clock.now = datetime(2022, 12, 31, 12, tzinfo=UTC) + timedelta(days=days)
-    for path in ("/v1/scores", "/v1/scores/MLI", "/v1/runs", "/v1/runs/1", "/v1/alerts"):
+    for path in ("/v1/scores", "/v1/scores/MLI", "/v1/runs", "/v1/snapshots", "/v1/snapshots/1", "/v1/alerts"):
         said = client.get(path).json
         assert (said["status"], said["data_age_days"]) == (status, days)
 
 
 def test_every_payload_carries_the_same_particulars(real: Issuer, client: FlaskClient) -> None:
-    for path in (*EXPLAINED, "/v1/scores", "/v1/scores/SEN", "/v1/runs", "/v1/runs/1", "/v1/alerts", "/readyz"):
+    for path in (*EXPLAINED, *READS, "/v1/alerts", "/readyz"):
         assert client.get(path).json.keys() >= META, path
 
 
@@ -177,7 +178,7 @@ def test_the_command_line_prints_what_the_api_serves(real: Issuer, vigie: Callab
 def test_simulated_scores_say_so_everywhere(home: Issuer, client: FlaskClient) -> None:
     home.hold("simulated")
     home.issue(simulated=True)
-    for path in (*EXPLAINED, "/v1/scores", "/v1/scores/MLI", "/v1/runs", "/v1/runs/1", "/v1/alerts", "/readyz"):
+    for path in (*EXPLAINED, *READS, "/v1/alerts", "/readyz"):
         said = client.get(path).json
         assert said["simulated"] is True, path
         assert said["source"] == "SIMULATED"
@@ -192,10 +193,10 @@ def test_real_data_retire_simulated_scores_at_once(home: Issuer, client: FlaskCl
     for path in (*EXPLAINED, "/v1/scores", "/v1/scores.csv", "/v1/scores/MLI", "/v1/alerts", "/readyz"):
         answer = client.get(path)
         assert (answer.status_code, answer.json["type"]) == (503, "urn:vigie:problem:no-real-snapshot"), path
-    run = client.get("/v1/runs/1").json
-    assert run["data"]["snapshot"] is None
-    assert run["data"]["reasons"] == {"snapshot": "retired_simulated"}
-    assert (run["snapshot_id"], run["simulated"]) == (None, False)
+    retired = client.get("/v1/snapshots/1")
+    assert (retired.status_code, retired.json["type"]) == (404, "urn:vigie:problem:retired-snapshot")
+    listed = client.get("/v1/snapshots").json
+    assert (listed["data"], listed["snapshot_id"], listed["simulated"]) == ([], None, False)
 
 
 def test_a_newer_simulated_snapshot_never_stands_before_a_real_one(real: Issuer, client: FlaskClient) -> None:
@@ -227,9 +228,6 @@ def test_runs_tell_what_happened(real: Issuer, client: FlaskClient) -> None:
     assert said["data"][2]["started_at"] == "2023-01-10T08:29:00Z"
     assert said["data"][2]["finished_at"] == "2023-01-10T08:30:00Z"
     assert said["next_run_at"] == "2023-01-10T11:29:00Z"
-    assert client.get("/v1/runs/2").json["data"]["snapshot"]["countries"][0]["location_code"] == "MLI"
-    failed = client.get("/v1/runs/3").json
-    assert (failed["data"]["snapshot"], failed["data"]["reasons"]) == (None, {"snapshot": "no_snapshot"})
 
 
 def test_ready_while_runs_end_well(real: Issuer, client: FlaskClient, clock: Clock) -> None:
@@ -351,7 +349,8 @@ def test_the_region_is_the_one_that_is_set(real: Issuer, monkeypatch: pytest.Mon
     client = create_app(real.home, clock=lambda: NOW).test_client()
     assert client.get("/v1/scores").json["type"] == "urn:vigie:problem:no-real-snapshot"
     assert client.get("/v1/runs").json["data"] == []
-    assert client.get("/v1/runs/1").status_code == 404
+    assert client.get("/v1/snapshots").json["data"] == []
+    assert client.get("/v1/snapshots/1").json["type"] == "urn:vigie:problem:unknown-snapshot"
 
 
 def test_every_country_of_the_region_has_its_address(real: Issuer, client: FlaskClient) -> None:

@@ -17,8 +17,8 @@ from issued import NOW, Clock, Issuer
 
 from riskmodel.home import Home
 from service.api import openapi
-from service.api.openapi import Asked, offers
-from service.api.schemas import Said
+from service.api.endpoints import Body, endpoint
+from service.api.schemas import Schema
 from service.cli.app import create_app
 from service.http import problems
 from service.http.request_context import context_of
@@ -69,12 +69,12 @@ def test_the_form_is_the_one_that_is_accepted(client: FlaskClient) -> None:
 @pytest.mark.parametrize(
     ("query", "parameter", "rule"),
     [
-        ("/v1/scores?bnad=1", "bnad", "there are: as_of, region, band_at_least, fields"),
+        ("/v1/scores?bnad=1", "bnad", "unknown parameter; use one of: as_of, region, band_at_least, fields"),
         ("/v1/scores?region=mli", "region", "A-Z"),
         ("/v1/scores?band_at_least=severe", "band_at_least", "one of minimal, low, moderate, high, very high, extreme"),
         ("/v1/scores?fields=risk_score,secret", "fields", "'risk_score'"),
         ("/v1/scores?fields=", "fields", "'risk_score'"),
-        ("/v1/scores?region=MLI&region=NER", "region", "at most once"),
+        ("/v1/scores?region=MLI&region=NER", "region", "once only"),
         ("/v1/runs?limit=0", "limit", "greater than or equal to 1"),
         ("/v1/runs?limit=1e2", "limit", "in digits"),
         ("/v1/runs?limit=1001", "limit", "less than or equal to 1000"),
@@ -82,7 +82,7 @@ def test_the_form_is_the_one_that_is_accepted(client: FlaskClient) -> None:
         ("/v1/events?from=2022-13-01", "from", "date"),
         ("/v1/events?from=20220101", "from", "YYYY-MM-DD"),
         ("/v1/events?from=2022-02-01&to=2022-01-01", "to", "not before from"),
-        ("/healthz?x=1", "x", "no parameter is taken here"),
+        ("/healthz?x=1", "x", "this endpoint takes no parameter"),
     ],
 )
 def test_a_bad_query_names_the_parameter_and_the_rule(
@@ -96,17 +96,17 @@ def test_a_bad_query_names_the_parameter_and_the_rule(
 
 
 def test_a_body_is_checked_as_a_query_is() -> None:
-    class Question(Asked):
+    class Deaths(Body):
         deaths: int
 
-    class Answer(Said):
+    class DoubledDeaths(Schema):
         twice: int
 
     part = Blueprint("part", __name__)
 
-    @offers(part, "/double", "Twice as many", Answer, method="POST", takes=Question)
-    def double(asked: Question) -> dict[str, Any]:
-        return {"twice": 2 * asked.deaths}
+    @endpoint(part, "/double", "Double the deaths", DoubledDeaths, method="POST", body=Deaths)
+    def double(body: Deaths) -> dict[str, Any]:
+        return {"twice": 2 * body.deaths}
 
     app = Flask(__name__)
     app.register_blueprint(part)
@@ -120,13 +120,13 @@ def test_a_body_is_checked_as_a_query_is() -> None:
     assert client.post("/double", data="x").status_code == 415
     assert json.loads(client.post("/double", data="{", content_type="application/json").data)["status"] == 400
     with app.test_request_context():
-        told = openapi.document(app, {})
-    assert told["paths"]["/double"]["post"]["requestBody"]["required"] is True
-    assert {"200", "400", "415"} <= told["paths"]["/double"]["post"]["responses"].keys()
+        described = openapi.document(app, {})
+    assert described["paths"]["/double"]["post"]["requestBody"]["required"] is True
+    assert {"200", "400", "415"} <= described["paths"]["/double"]["post"]["responses"].keys()
 
 
 def test_an_unchanged_answer_is_not_sent_twice(home: Issuer, client: FlaskClient, clock: Clock) -> None:
-    for path in ("/v1/scores", "/v1/scores.csv", "/v1/scores/MLI", "/v1/runs", "/v1/runs/1", "/v1/alerts", "/"):
+    for path in ("/v1/scores", "/v1/scores.csv", "/v1/scores/MLI", "/v1/runs", "/v1/snapshots/1", "/v1/alerts", "/"):
         first = client.get(path)
         assert first.headers["ETag"].startswith('W/"'), path
         assert first.headers["Cache-Control"] == f"public, max-age={30 if path == '/' else 2340}"
@@ -165,7 +165,16 @@ def _problem(answer: Any, status: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "path",
-    ["/nowhere", "/v1/", "/v1/runs/first", "/v1/runs/99999999999", "/v1/scores/", "/static/../app.py", "/static/x"],
+    [
+        "/nowhere",
+        "/v1/",
+        "/v1/runs/1",
+        "/v1/snapshots/first",
+        "/v1/snapshots/99999999999",
+        "/v1/scores/",
+        "/static/../app.py",
+        "/static/x",
+    ],
 )
 def test_a_wrong_address_is_a_problem(home: Issuer, client: FlaskClient, path: str) -> None:
     assert _problem(client.get(path), 404)["type"] == "about:blank"
@@ -177,10 +186,11 @@ def test_an_unknown_thing_is_a_problem_of_its_own(home: Issuer, client: FlaskCli
     for path in ("/v1/indicators/XYZ", "/v1/drivers/XYZ"):
         assert _problem(client.get(path), 404)["location_code"] == "XYZ"
     assert _problem(client.get("/v1/scores/mli"), 404)["type"] == "urn:vigie:problem:unknown-country"
-    assert _problem(client.get("/v1/runs/99"), 404)["type"] == "urn:vigie:problem:unknown-run"
+    unknown = _problem(client.get("/v1/snapshots/99"), 404)
+    assert (unknown["type"], unknown["snapshot_id"]) == ("urn:vigie:problem:unknown-snapshot", 99)
 
 
-@pytest.mark.parametrize("path", ["/v1/scores", "/v1/runs/1", "/healthz", "/"])
+@pytest.mark.parametrize("path", ["/v1/scores", "/v1/snapshots/1", "/healthz", "/"])
 def test_a_wrong_method_is_a_problem_that_names_the_right_ones(home: Issuer, client: FlaskClient, path: str) -> None:
     answer = client.post(path)
     _problem(answer, 405)

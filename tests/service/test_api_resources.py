@@ -1,6 +1,7 @@
-"""What each resource says beside the scores: histories, events, draws, differences, the model, countries, the feed."""
+"""Resources besides the scores: histories, events, draws, snapshots, the model, countries, the feed."""
 
 import csv
+import hashlib
 import io
 import json
 from datetime import timedelta
@@ -15,6 +16,7 @@ from issued import NOW, Clock, Issuer, lived_in
 from service.cli.app import create_app
 from service.snapshots import csv as csv_format
 from service.store.tables import forecasts, snapshots
+from service.store.values import canonical
 
 ATOM = "{http://www.w3.org/2005/Atom}"
 
@@ -137,27 +139,89 @@ def test_draws_are_files_that_say_what_they_are(client: FlaskClient, seeded: Iss
     assert (missing.status_code, json.loads(missing.data)["reason"]) == (404, "no_history")
 
 
-def test_what_differs_between_two_runs(tmp_path: Path) -> None:
+def test_snapshots_are_listed_newest_first_and_page_by_page(client: FlaskClient) -> None:
+    whole = client.get("/v1/snapshots").json
+    assert [(row["snapshot_id"], row["origin"], row["data_as_of"]) for row in whole["data"]] == [
+        (4, "2022-12", "2022-12-31"),
+        (3, "2022-12", "2022-12-31"),
+        (2, "2022-11", "2022-11-30"),
+        (1, "2022-10", "2022-10-31"),
+    ]
+    newest = whole["data"][0]
+    assert (newest["withdrawn_at"], newest["withdrawn_reason"]) == ("2023-01-10T08:33:00Z", "an invented mistake")
+    assert (newest["issued_at"], newest["model_id"]) == ("2023-01-10T08:31:00Z", "2022-12-state_based-ab12cd34")
+    assert {row["withdrawn_at"] for row in whole["data"][1:]} == {None}
+    assert whole["snapshot_id"] == 3
+    pages, following = [], "/v1/snapshots?limit=3"
+    while following:
+        page = client.get(following).json
+        pages.append(page["data"])
+        following = page["next"]
+    assert [len(page) for page in pages] == [3, 1]
+    assert [row for page in pages for row in page] == whole["data"]
+    lines = list(csv.DictReader(io.StringIO(client.get("/v1/snapshots.csv").text)))
+    assert [(line["snapshot_id"], line["withdrawn_reason"]) for line in lines] == [
+        ("4", "an invented mistake"),
+        ("3", ""),
+        ("2", ""),
+        ("1", ""),
+    ]
+
+
+def test_a_snapshot_is_served_as_it_was_issued_even_if_withdrawn(client: FlaskClient) -> None:
+    entries = client.get("/v1/snapshots").json["data"]
+    for number in (2, 4):
+        payload = client.get(f"/v1/snapshots/{number}").json
+        document = payload["data"].pop("document")
+        assert payload["data"] in entries
+        assert hashlib.sha256(canonical(document).encode()).hexdigest() == payload["data"]["digest"]
+        assert (payload["snapshot_id"], payload["origin"]) == (number, document["origin"])
+
+
+def test_a_snapshot_of_another_region_or_of_retired_data_is_not_found(tmp_path: Path) -> None:
+    home = Issuer(tmp_path / "home")
+    client = create_app(home.home, clock=Clock()).test_client()
+    home.issue(simulated=True)
+    assert client.get("/v1/snapshots/1").json["type"] == "urn:vigie:problem:no-data"
+    home.hold("simulated")
+    assert client.get("/v1/snapshots/1").json["simulated"] is True
+    home.hold("simulated", "real")
+    home.issue()
+    retired = client.get("/v1/snapshots/1")
+    assert (retired.status_code, retired.json["type"]) == (404, "urn:vigie:problem:retired-snapshot")
+    assert client.get("/v1/snapshots/1/diff/2").json["snapshot_id"] == 1
+    assert client.get("/v1/snapshots/2/diff/1").json["type"] == "urn:vigie:problem:retired-snapshot"
+    assert [row["snapshot_id"] for row in client.get("/v1/snapshots").json["data"]] == [2]
+    with home.store.writing() as connection:
+        connection.execute(sa.update(snapshots).where(snapshots.c.id == 2).values(region="NER"))
+    unknown = client.get("/v1/snapshots/2")
+    assert (unknown.status_code, unknown.json["snapshot_id"]) == (404, 2)
+    assert unknown.json["type"] == "urn:vigie:problem:unknown-snapshot"
+
+
+def test_what_differs_between_two_snapshots(tmp_path: Path) -> None:
     home = Issuer(tmp_path / "home")
     home.hold("real")
     home.issue(origin="2022-11")
+    home.run("failed")
     issued = home.issue()
     issued["model"]["digest"] = "0" * 64
     issued["countries"][0] |= {"risk_score": 66.6, "band": "high"}
     home.replace(issued)
-    home.run("failed")
     client = create_app(home.home, clock=Clock()).test_client()
-    said = client.get("/v1/runs/1/diff/2").json
-    assert said["differs"] == ["origin", "model"]
-    mali = next(row for row in said["data"] if row["location_code"] == "MLI")
+    diff = client.get("/v1/snapshots/1/diff/2").json
+    assert diff["differs"] == ["origin", "model"]
+    assert (diff["before"]["snapshot_id"], diff["after"]["snapshot_id"], diff["snapshot_id"]) == (1, 2, 2)
+    mali = next(row for row in diff["data"] if row["location_code"] == "MLI")
     assert (mali["risk_score_before"], mali["risk_score_after"], mali["risk_score_difference"]) == (81.4, 66.6, -14.8)
     assert (mali["band_before"], mali["band_after"]) == ("very high", "high")
-    assert "vigie changed 1 2" in said["split"]["en"]
-    unknown = next(row for row in said["data"] if row["location_code"] == "MRT")
+    assert "vigie changed 1 2" in diff["attribution"]["en"]
+    unknown = next(row for row in diff["data"] if row["location_code"] == "MRT")
     assert (unknown["risk_score_difference"], unknown["reasons"]["risk_score_before"]) == (None, "no_history")
-    refused = client.get("/v1/runs/1/diff/3")
-    assert (refused.status_code, json.loads(refused.data)["reason"]) == (404, "no_snapshot")
-    assert json.loads(client.get("/v1/runs/9/diff/1").data)["run"] == 9
+    assert client.get("/v1/snapshots/9/diff/1").json["snapshot_id"] == 9
+    home.replace({**issued, "outcome": "all"})
+    incomparable = client.get("/v1/snapshots/1/diff/2")
+    assert (incomparable.status_code, incomparable.json["type"]) == (409, "urn:vigie:problem:incomparable-snapshots")
 
 
 def test_the_model_tells_what_its_manifest_says_of_the_same_file(tmp_path: Path) -> None:

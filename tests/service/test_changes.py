@@ -102,7 +102,7 @@ def test_a_withdrawal_is_told_and_what_it_changes_back(home: Issuer, client: Fla
     withdraw(home.store, RULES, 2, "a wrong file", LATER)
     data = told(client)["data"]
     assert [c["kind"] for c in data] == ["snapshot", "snapshot", "band", "withdrawal", "band", "alert"]
-    assert (data[3]["snapshot_id"], data[3]["why"], data[3]["in_service"]) == (2, "a wrong file", 1)
+    assert (data[3]["snapshot_id"], data[3]["withdrawn_reason"], data[3]["in_service"]) == (2, "a wrong file", 1)
     assert (data[4]["snapshot_id"], data[4]["from_band"], data[4]["to_band"]) == (1, "extreme", "very high")
     withdraw(home.store, RULES, 1, "wrong too", LATER)
     last = told(client)["data"][-1]
@@ -197,7 +197,7 @@ def test_what_is_no_cursor_of_ours_is_a_problem(home: Issuer, client: FlaskClien
     for path in ("/v1/changes", "/v1/stream"):
         answer = client.get(path, query_string={"since": since})
         assert (answer.status_code, answer.json["type"]) == (400, "urn:vigie:problem:bad-cursor"), path
-        assert answer.json["why"]
+        assert answer.json["reason"]
 
 
 def test_a_cursor_whose_next_change_was_pruned_is_a_problem_and_not_a_gap(home: Issuer, client: FlaskClient) -> None:

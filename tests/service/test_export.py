@@ -26,7 +26,9 @@ from test_up import free_port
 from riskmodel.errors import BadInput, Refused, VigieError
 from riskmodel.home import Home
 from service.cli.app import create_app
-from service.cli.export import CURRENT, LIVE, MANIFEST, Exported, addresses, export
+from service.cli.export import ExportResult, export
+from service.cli.export_addresses import LIVE, addresses
+from service.cli.export_versions import CURRENT, MANIFEST
 from service.jobs import bootstrap, scheduler
 from service.settings import load
 from service.store import leases
@@ -41,7 +43,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> Issue
 
 
 @pytest.fixture(scope="module")
-def done(lived: Issuer) -> Exported:
+def done(lived: Issuer) -> ExportResult:
     """An export of the present moment."""
     return export(lived.home, lived.home.root.parent / "files", datetime.now(UTC))
 
@@ -94,7 +96,7 @@ def state(folder: Path) -> dict[str, tuple[int, int, int]]:
     }
 
 
-def test_it_says_what_a_running_server_says(lived: Issuer, done: Exported) -> None:
+def test_it_says_what_a_running_server_says(lived: Issuer, done: ExportResult) -> None:
     port = free_port()
     vigie = [sys.executable, "-m", "riskmodel", "--home", str(lived.home.root), "web", "--port", str(port)]
     with serving(*vigie, url=f"http://127.0.0.1:{port}") as client:
@@ -107,19 +109,19 @@ def test_it_says_what_a_running_server_says(lived: Issuer, done: Exported) -> No
                 assert answer.headers[name] == text, entry["address"]
 
 
-def test_it_holds_every_address_that_lasts(lived: Issuer, done: Exported) -> None:
+def test_it_holds_every_address_that_lasts(lived: Issuer, done: ExportResult) -> None:
     app = create_app(lived.home)
     held = {entry["address"].partition("?")[0] for entry in done.manifest["files"]}
     matched = {app.url_map.bind("").match(address, return_rule=True)[0].rule for address in held}
     rules = {r.rule for r in app.url_map.iter_rules() if "GET" in r.methods and r.endpoint.split(".")[0] not in LIVE}
     assert matched == rules
     assert {f"{page}/country/{iso3}" for page in ("", "/en", "/fr") for iso3 in ("MLI", "MRT")} <= held
-    assert {"/v1/runs/1", "/v1/runs/2/diff/3", "/v1/forecasts/MLI/draws.parquet", "/static/vigie.css"} <= held
+    assert {"/v1/snapshots/1", "/v1/snapshots/2/diff/3", "/v1/forecasts/MLI/draws.parquet", "/static/vigie.css"} <= held
     assert "/v1/forecasts/NER/draws.parquet" not in held  # none were kept
     assert not [address for address in held if address.startswith(("/healthz", "/readyz"))]
 
 
-def test_lists_are_there_to_their_last_page(lived: Issuer, done: Exported) -> None:
+def test_lists_are_there_to_their_last_page(lived: Issuer, done: ExportResult) -> None:
     files = {entry["address"]: done.folder / CURRENT / entry["file"] for entry in done.manifest["files"]}
     seen, address = [], "/v1/events"
     while address:
@@ -131,7 +133,7 @@ def test_lists_are_there_to_their_last_page(lived: Issuer, done: Exported) -> No
     assert sum(len(path.read_text().splitlines()) - 1 for path in tables) == 250
 
 
-def test_the_manifest_says_what_it_is(done: Exported) -> None:
+def test_the_manifest_says_what_it_is(done: ExportResult) -> None:
     said = whole(done.folder / CURRENT)
     assert said == done.manifest
     told = {name: said[name] for name in ("snapshot_id", "simulated", "region", "data_as_of", "issued_at")}
@@ -149,7 +151,7 @@ def test_the_manifest_says_what_it_is(done: Exported) -> None:
     assert draws["encodings"] == {}
 
 
-def test_twins_are_the_same_in_fewer_bytes(done: Exported) -> None:
+def test_twins_are_the_same_in_fewer_bytes(done: ExportResult) -> None:
     unpack = {"gzip": gzip.decompress, "br": brotli.decompress}
     coded = 0
     for entry in done.manifest["files"]:
@@ -162,7 +164,7 @@ def test_twins_are_the_same_in_fewer_bytes(done: Exported) -> None:
             assert (path.parent / Path(twin["file"]).name).stat().st_mtime_ns == path.stat().st_mtime_ns
             coded += 1
     assert coded > len(done.manifest["files"])
-    assert done.bytes("br") < done.bytes("gzip") < done.bytes() / 3
+    assert done.size("br") < done.size("gzip") < done.size() / 3
 
 
 def test_the_same_again_writes_nothing(own: Issuer, tmp_path: Path) -> None:
@@ -184,7 +186,7 @@ def test_what_has_not_changed_keeps_its_time(own: Issuer, tmp_path: Path) -> Non
     same = {name for name in before if after[name] == before[name]}
     assert {"openapi.json", "openapi.json.gz", "openapi.json.br", "fr/docs/index.html", "static/vigie.css"} <= same
     assert not [name for name in same if name.startswith(("v1/scores", "index.html"))]
-    assert "v1/runs/2.json" in after
+    assert "v1/snapshots/2.json" in after
     whole(folder / CURRENT)
     export(own.home, folder, NOW + timedelta(days=32))
     assert sorted(path.name for path in folder.iterdir()) == [".lock", "2", "3", CURRENT]
@@ -202,10 +204,10 @@ def test_what_was_altered_is_written_again(own: Issuer, tmp_path: Path) -> None:
 def test_without_brotli_there_is_gzip(own: Issuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "files"
     monkeypatch.setitem(sys.modules, "brotli", None)
-    assert export(own.home, folder, NOW).codings == ["gzip"]
+    assert export(own.home, folder, NOW).encodings == ["gzip"]
     before = state((folder / CURRENT).resolve())
     monkeypatch.undo()
-    assert export(own.home, folder, NOW).codings == ["gzip", "br"]
+    assert export(own.home, folder, NOW).encodings == ["gzip", "br"]
     after = state((folder / CURRENT).resolve())
     assert all(after[name] == kept for name, kept in before.items() if name != MANIFEST)
     whole(folder / CURRENT)
@@ -215,7 +217,7 @@ def test_a_folder_of_something_else_is_left_alone(own: Issuer, tmp_path: Path) -
     for name in ("letter.txt", "1", CURRENT):
         folder = tmp_path / f"with-{name}"
         (folder / name).mkdir(parents=True)
-        with pytest.raises(BadInput, match=f"holds {name}, which is of no export"):
+        with pytest.raises(BadInput, match=f"contains {name}, which is not part of an export"):
             export(own.home, folder, NOW)
         assert [path.name for path in folder.rglob("*")] == [name]
 
@@ -243,7 +245,7 @@ def test_an_address_that_nobody_can_fill_is_named(lived: Issuer) -> None:
     app = create_app(lived.home)
     known = {tuple(sorted(rule.arguments)): [] for rule in app.url_map.iter_rules()}
     app.add_url_rule("/v1/moons/<moon>", "moons.moon", lambda moon: moon)
-    with pytest.raises(VigieError, match="does not know what /v1/moons/<moon> can be asked for"):
+    with pytest.raises(VigieError, match="no values for the path parts of /v1/moons/<moon>"):
         addresses(app, known)
 
 
@@ -300,7 +302,7 @@ def test_two_at_once_do_not_meet(own: Issuer, tmp_path: Path) -> None:
 
     folder = tmp_path / "files"
     export(own.home, folder, NOW)
-    with FileLock(folder / ".lock"), pytest.raises(Refused, match="is under way"):
+    with FileLock(folder / ".lock"), pytest.raises(Refused, match="is running"):
         export(own.home, folder, NOW)
 
 
@@ -320,7 +322,7 @@ def configured(folder: Path, port: int) -> str:
     return f"{user}daemon off; {logs} events {{}} http {{ access_log off; {places}{block} }}"
 
 
-def test_nginx_serves_it_at_the_same_addresses(done: Exported, tmp_path: Path, nginx: str) -> None:
+def test_nginx_serves_it_at_the_same_addresses(done: ExportResult, tmp_path: Path, nginx: str) -> None:
     port = free_port()
     config = tmp_path / "nginx.conf"
     config.write_text(configured(done.folder, port))
@@ -348,7 +350,7 @@ def test_nginx_serves_it_at_the_same_addresses(done: Exported, tmp_path: Path, n
             assert nothing.json()["status"] == 404
 
 
-def test_a_plain_server_and_chromium_show_the_pages(done: Exported, chromium: str) -> None:
+def test_a_plain_server_and_chromium_show_the_pages(done: ExportResult, chromium: str) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     plain = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "-d", str(done.folder / CURRENT)]
@@ -378,9 +380,9 @@ def test_the_command_says_what_was_done(own: Issuer, tmp_path: Path, vigie: Call
     assert first.code == 0, first.err
     said = r"current: \d+ addresses of snapshot 1 \(SIMULATED\), [\d.]+ MB, [\d.]+ MB gzip, [\d.]+ MB br"
     assert re.search(said, first.out)
-    assert "says all of snapshot 1 (SIMULATED) already" in vigie("export", folder).out
+    assert "is up to date: snapshot 1 (SIMULATED)" in vigie("export", folder).out
     wrong = vigie("export", tmp_path)
-    assert (wrong.code, "which is of no export" in wrong.err) == (3, True)
+    assert (wrong.code, "which is not part of an export" in wrong.err) == (3, True)
 
 
 def test_after_a_recompute_the_folder_that_is_set_is_written(own: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:

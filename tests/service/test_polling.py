@@ -27,7 +27,7 @@ from service.store.tables import deliveries
 
 PATHS = (
     *("/v1/scores", "/v1/scores.csv", "/v1/scores/MLI", "/v1/indicators", "/v1/indicators/SEN", "/v1/drivers/MLI"),
-    *("/v1/runs", "/v1/runs/1", "/v1/alerts", "/", "/?lang=fr", "/country/MLI"),
+    *("/v1/runs", "/v1/snapshots/1", "/v1/alerts", "/", "/?lang=fr", "/country/MLI"),
 )
 
 MOMENTS = ("Date", "Expires")

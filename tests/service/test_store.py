@@ -365,7 +365,9 @@ def test_another_database_than_the_one_before_is_begun(
         Store.of(place.home)
 
 
-@pytest.mark.parametrize("path", ["/v1/scores", "/v1/runs", "/v1/runs/1", "/v1/alerts", "/readyz", "/", "/country/MLI"])
+@pytest.mark.parametrize(
+    "path", ["/v1/scores", "/v1/runs", "/v1/snapshots/1", "/v1/alerts", "/readyz", "/", "/country/MLI"]
+)
 def test_nothing_that_is_served_looks_through_a_whole_table(
     home: Home, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:

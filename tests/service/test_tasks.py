@@ -225,7 +225,7 @@ def test_a_what_if_answers_what_the_command_does(scored: Watch, client: FlaskCli
 @pytest.mark.parametrize(
     ("body", "field", "rule"),
     [
-        ({"location_code": "MLI", "deaths": 2, "x": 1}, "x", "there are: location_code, deaths, months, region"),
+        ({"location_code": "MLI", "deaths": 2, "x": 1}, "x", "unknown field; use one of: location_code, deaths, months, region"),
         ({"location_code": "MLI"}, "deaths", "required"),
         ({"location_code": "XXX", "deaths": 2}, "location_code", "XXX"),
         ({"location_code": "MLI", "deaths": -1}, "deaths", "greater than or equal to 0"),
@@ -257,7 +257,7 @@ def test_a_recompute_that_is_asked_for_is_done_when_its_run_has_ended_though_it_
     said = client.get(asked.headers["Location"]).json["data"]
     assert (said["status"], said["attempts"]) == ("done", 2)
     assert said["result"] == {"run_id": 2, "snapshot_id": 1, "issued": False}
-    assert client.get(said["result_url"]).json["data"]["id"] == 2
+    assert client.get(said["result_url"]).json["data"]["snapshot_id"] == 1
     assert len(scored.rows(runs)) == 2
     assert client.post("/v1/recompute", environ_overrides=KEY).headers["Location"] != asked.headers["Location"]
     assert client.post("/v1/recompute", data="x", environ_overrides=KEY).status_code == 400

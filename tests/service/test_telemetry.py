@@ -79,7 +79,7 @@ def test_each_answer_carries_an_id_and_a_sane_one_is_taken_over(client: Client) 
         assert re.fullmatch(r"[0-9a-f]{10}-[0-9a-f]+", answer.headers["X-Request-Id"])
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/v1/scores/XYZ", "/v1/runs/99"])
+@pytest.mark.parametrize("path", ["/nowhere", "/v1/scores/XYZ", "/v1/snapshots/99"])
 def test_a_problem_repeats_the_id(client: Client, path: str) -> None:
     answer = client.get(path, headers={"X-Request-Id": "mine"})
     assert answer.json["request_id"] == "mine"

@@ -1,0 +1,196 @@
+"""Declares the endpoints of the API: what each takes, what it returns, and in which formats.
+
+A module of `service/api` writes `@endpoint(blueprint, path, summary, Schema, …)` above a view, in place of Flask's
+`@blueprint.get`. `service.api.openapi` makes the OpenAPI document from these declarations.
+
+- `Schema` describes the payload: a subclass of `schemas.Meta` if a snapshot is behind it.
+- `query` is a subclass of `Query`. The view gets it, validated, as its first argument. An unknown parameter is a 400.
+- `body` is the same for a JSON body: a subclass of `Body`.
+- `formats` are the formats besides JSON. Each has an address of its own (`path.csv`) and answers to `Accept`. A media
+  type that no format has is a 406.
+- `problems` are names in `problems.KINDS`.
+- `other_responses` are further successful responses by status, for example 202 with a task.
+
+A view returns the payload as a dict, or a `Response` if it is not a payload (a stream, a file, a 202). A new endpoint
+also needs a heading with its path in `docs/api.md`, and each of its keys there; tests check both.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Any, TypeVar
+
+from flask import Blueprint, Response, current_app, request
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from werkzeug.datastructures import MIMEAccept
+
+from service.http.problems import Problem
+
+JSON = "application/json"
+ISO3 = "^[A-Z]{3}$"
+MAX_NUMBER = 2**31 - 1
+"""The largest number of a snapshot or a run: PostgreSQL's `integer`."""
+
+NO_SNAPSHOT = ("no-data", "no-snapshot", "no-real-snapshot")
+"""Problems of an endpoint that needs a snapshot in service."""
+
+AS_OF = ("nothing-known", "task-failed", "queue-full")
+"""Problems of an endpoint that takes `as_of`."""
+
+Payload = dict[str, Any]
+Content = type[BaseModel] | tuple[str, ...]
+"""The content of a response: the schema of its JSON, or its media types if it is not JSON."""
+View = Callable[..., Payload | Response]
+Input = TypeVar("Input", bound=BaseModel)
+
+
+class Query(BaseModel):
+    """The query parameters of an endpoint. An unknown or repeated parameter is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Body(BaseModel):
+    """The JSON body of an endpoint. An unknown field is refused, and so is a value of another type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _matches(pattern: str, rule: str) -> BeforeValidator:
+    def check(text: object) -> object:
+        if isinstance(text, str) and not re.fullmatch(pattern, text, re.ASCII):
+            raise ValueError(rule)
+        return text
+
+    return BeforeValidator(check)
+
+
+# Pydantic alone also accepts timestamps as dates, and "1e2" or "+5" as numbers.
+Day = Annotated[date, _matches(r"\d{4}-\d{2}-\d{2}", "a day is written YYYY-MM-DD")]
+"""A day in a query."""
+
+IN_DIGITS = _matches(r"\d{1,10}", "a whole number is written in digits")
+"""Validates how a whole number in a query is written; the field sets its limits."""
+
+Iso3 = Annotated[str, Field(pattern=ISO3)]
+"""The code of a country in a query."""
+
+COMMA_SEPARATED = BeforeValidator(lambda text: text.split(",") if isinstance(text, str) else text)
+"""Validates a list in a query: values separated by commas."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of a payload besides JSON: the suffix of its address, its media type, and the function that writes it.
+
+    `render` takes the payload and the `Query`. `schema` describes a format that is itself JSON.
+    """
+
+    suffix: str
+    media_type: str
+    render: Callable[[Payload, Any], str]
+    schema: type[BaseModel] | None = None
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A declared endpoint. Calling it handles the current request."""
+
+    view: View
+    path: str
+    summary: str
+    responses: Mapping[int, Content]
+    query: type[Query] | None
+    body: type[Body] | None
+    formats: tuple[Format, ...]
+    problems: tuple[str, ...]
+    links: Mapping[str, Mapping[str, str]]
+
+    def __call__(self, **path_values: Any) -> Response:
+        """Validate the request before any data is read, call the view, and write its payload in the right format."""
+        chosen = self._format()
+        query = _validated(self.query or Query, _query_values(), "bad-query", "parameter")
+        inputs: list[BaseModel] = [query] if self.query else []
+        if self.body:
+            inputs.append(_validated(self.body, request.get_json(), "bad-body", "field"))
+        payload = self.view(*inputs, **path_values)
+        if isinstance(payload, Response):
+            payload.vary.add("Accept")
+            return payload
+        text = chosen.render(payload, query) if chosen else current_app.json.dumps(payload)
+        response = Response(text, content_type=f"{chosen.media_type}; charset=utf-8" if chosen else JSON)
+        # Also without formats: another Accept header gets a 406.
+        response.vary.add("Accept")
+        if payload.get("next"):
+            response.headers["Link"] = f'<{payload["next"]}>; rel="next"'
+        return response
+
+    def _format(self) -> Format | None:
+        """Return the format that the address names, else the one that `Accept` prefers. None stands for JSON."""
+        rule = str(request.url_rule)
+        if rule != self.path:
+            return next(each for each in self.formats if rule == f"{self.path}.{each.suffix}")
+        content = next(iter(self.responses.values()))
+        offered = [*(content if isinstance(content, tuple) else (JSON,)), *(each.media_type for each in self.formats)]
+        # Parameters such as charset do not count: all text is in UTF-8.
+        accepted = MIMEAccept(
+            [(media.partition(";")[0].strip(), quality) for media, quality in request.accept_mimetypes]
+        )
+        best = accepted.best_match(offered) if accepted else offered[0]
+        if best is None:
+            raise Problem("not-acceptable", offered=offered)
+        return next((each for each in self.formats if each.media_type == best), None)
+
+
+def endpoint(
+    blueprint: Blueprint,
+    path: str,
+    summary: str,
+    content: type[BaseModel] | str | tuple[str, ...],
+    *,
+    method: str = "GET",
+    status: int = 200,
+    other_responses: Mapping[int, type[BaseModel]] | None = None,
+    query: type[Query] | None = None,
+    body: type[Body] | None = None,
+    formats: Sequence[Format] = (),
+    problems: Sequence[str] = (),
+    links: Mapping[str, Mapping[str, str]] | None = None,
+) -> Callable[[View], Operation]:
+    """Declare an endpoint, and serve it at `path` and at `path.suffix` of each format.
+
+    `content` is the schema of the payload, or the media type (or types) of a response that is not JSON. `links` maps
+    another endpoint, as `blueprint.view`, to the place of its path values in the payload: {"number": "/data/0/id"}.
+    """
+
+    def declare(view: View) -> Operation:
+        main: Content = (content,) if isinstance(content, str) else content
+        responses: dict[int, Content] = {status: main, **(other_responses or {})}
+        operation = Operation(view, path, summary, responses, query, body, tuple(formats), tuple(problems), links or {})
+        for rule in (path, *(f"{path}.{each.suffix}" for each in formats)):
+            blueprint.add_url_rule(rule, view.__name__, operation, methods=[method])
+        return operation
+
+    return declare
+
+
+def _query_values() -> dict[str, str]:
+    for name, values in request.args.lists():
+        if len(values) > 1:
+            raise Problem("bad-query", parameter=name, rule="may be given once only")
+    return request.args.to_dict()
+
+
+def _validated(model: type[Input], values: object, problem: str, member: str) -> Input:
+    """Return the values as a model. Raises Problem for the first invalid one: its name under `member`, and the rule."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as invalid:
+        error = invalid.errors(include_url=False, include_context=False)[0]
+        name = str(error["loc"][0]) if error["loc"] else member
+        rule = error["msg"].removeprefix("Value error, ")
+        if error["type"] == "extra_forbidden":
+            known = ", ".join(field.alias or key for key, field in model.model_fields.items())
+            rule = f"unknown {member}; use one of: {known}" if known else f"this endpoint takes no {member}"
+        raise Problem(problem, **{member: name}, rule=rule) from None
