@@ -225,7 +225,11 @@ def test_a_what_if_answers_what_the_command_does(scored: Watch, client: FlaskCli
 @pytest.mark.parametrize(
     ("body", "field", "rule"),
     [
-        ({"location_code": "MLI", "deaths": 2, "x": 1}, "x", "unknown field; use one of: location_code, deaths, months, region"),
+        (
+            {"location_code": "MLI", "deaths": 2, "x": 1},
+            "x",
+            "unknown field; use one of: location_code, deaths, months, region",
+        ),
         ({"location_code": "MLI"}, "deaths", "required"),
         ({"location_code": "XXX", "deaths": 2}, "location_code", "XXX"),
         ({"location_code": "MLI", "deaths": -1}, "deaths", "greater than or equal to 0"),
