@@ -34,10 +34,10 @@ from riskmodel import bundle, geography
 from riskmodel.events.archive import Archive
 from riskmodel.events.view import View
 from riskmodel.forecasting.baselines import Conflictology
-from riskmodel.forecasting.component import NEEDED
-from riskmodel.forecasting.forest import KNOWN, Forest
-from riskmodel.forecasting.paths import followed
-from riskmodel.forecasting.pool import served
+from riskmodel.forecasting.component import REQUIRED_MONTHS
+from riskmodel.forecasting.forest import MIN_KNOWN_SHARE, Forest
+from riskmodel.forecasting.paths import following_paths
+from riskmodel.forecasting.pool import served_model
 from riskmodel.home import Home
 from riskmodel.outcomes import CountryMonths
 from training import fit
@@ -113,7 +113,7 @@ def measured(what: str, home: Home, windows: int) -> dict[str, float]:
     began, worked = time.perf_counter(), time.process_time()
     if what == "model":
         panel = build_panel(view, history(view), OUTCOME)
-        served(SEED).fit(panel, panel.months[-1]).forecast(panel, panel.months[-1])
+        served_model(SEED).fit(panel, panel.months[-1]).forecast(panel, panel.months[-1])
     elif what == "train":
         trained = train(view)
         trained.model.forecast(build_panel(view, history(view), OUTCOME), history(view).months[-1])
@@ -131,7 +131,7 @@ def history(view: View) -> CountryMonths:
 def tried(view: View, home: Home, way: str, windows: int) -> None:
     """A back-test of the latest years; each way has a home of its own for its results."""
     last = int(str(view.outcomes().months[-1])[:4])
-    trial, asked = Backtest(view, OUTCOME, served(SEED), SEED), challenge_windows(f"{last - windows + 1}:{last}")
+    trial, asked = Backtest(view, OUTCOME, served_model(SEED), SEED), challenge_windows(f"{last - windows + 1}:{last}")
     workers = next(workers for name, workers in WAYS.values() if name == way)
     place = Home(home.root / way)
     if way == "one":
@@ -159,10 +159,10 @@ def train(view: View) -> fit.FittedModel:
 def forest_alone(view: View) -> dict[str, float]:
     """The same two of scikit-learn's forest with the settings of ours, on the rows that ours learns from [s]."""
     panel, ours = build_panel(view, history(view), OUTCOME), Forest()
-    paths = followed(panel.deaths)
+    paths = following_paths(panel.deaths)
     rows = panel.values[:, : paths.shape[1]]
-    known = ~np.isnan(paths).any(axis=-1) & (np.arange(paths.shape[1]) >= NEEDED - 1)
-    columns = (~np.isnan(rows[known])).mean(axis=0) >= KNOWN
+    known = ~np.isnan(paths).any(axis=-1) & (np.arange(paths.shape[1]) >= REQUIRED_MONTHS - 1)
+    columns = (~np.isnan(rows[known])).mean(axis=0) >= MIN_KNOWN_SHARE
     forest = RandomForestRegressor(
         n_estimators=ours.trees,
         min_samples_leaf=ours.leaf,

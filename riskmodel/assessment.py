@@ -20,9 +20,9 @@ from riskmodel.outcomes import CountryMonths
 from riskmodel.reporting import precision
 from riskmodel.reporting.completeness import Completeness, estimate_completeness, nowcast
 
-EARLIER = 12
+EARLIER_ORIGINS = 12
 """How many origins before the present one are assessed beside it [months]: what a country usually is."""
-MEMORY = EARLIER + max(indicator.window for indicator in INDICATORS)
+MEMORY = EARLIER_ORIGINS + max(indicator.window for indicator in INDICATORS)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from riskmodel.forecasting.escalation import (
     escalation_from_history,
 )
 from riskmodel.forecasting.forecast import SERVED_LEADS, Forecast
-from riskmodel.forecasting.pool import SMOOTHER
+from riskmodel.forecasting.pool import SMOOTHED_HISTORY
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month
 from training.draw_scores import score_draws
@@ -42,7 +42,7 @@ from training.results import (
 )
 from training.windows import Window
 
-BASELINES: tuple[Component, ...] = (SMOOTHER, Conflictology(), History(), Last(), Zero())
+BASELINES: tuple[Component, ...] = (SMOOTHED_HISTORY, Conflictology(), History(), Last(), Zero())
 SERVED = "served"
 """The forecaster of escalation that the service would use. It forecasts nothing else."""
 ACTIVE_MONTHS = 12

@@ -108,7 +108,7 @@ def _training_data(view: View, model: Bundle) -> Iterator[Block]:
             f"country-months, {(deaths[known] == 0).mean():.0%} of them without a death, "
             f"{int(np.nansum(deaths)):,} {model.outcome} deaths in all."
         )
-    names_read = {model.provenance.features[place] for place in model.model.reads}
+    names_read = {model.provenance.features[place] for place in model.model.used_indicators}
     yield Paragraph("Indicators that it reads, by family; the others were unknown in too many months of the training:")
     rows = []
     for family in FAMILIES:

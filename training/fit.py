@@ -13,7 +13,7 @@ from riskmodel.errors import BadInput
 from riskmodel.forecasting.baselines import Conflictology
 from riskmodel.forecasting.component import Explainable
 from riskmodel.forecasting.escalation import Escalation
-from riskmodel.forecasting.pool import SMOOTHER, served
+from riskmodel.forecasting.pool import SMOOTHED_HISTORY, served_model
 from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import Panel, assemble
 from riskmodel.months import Month
@@ -54,7 +54,7 @@ def fit_model(
     if not observed.months.size or not observed.months[0] <= origin <= observed.months[-1]:
         available = f"{observed.months[0]} to {observed.months[-1]}" if observed.months.size else "no months"
         raise BadInput(f"the origin {origin} lies outside the data, which have {available}")
-    panel, model = assemble(observed, outcome, inputs), model or served(seed)
+    panel, model = assemble(observed, outcome, inputs), model or served_model(seed)
     fitted, escalation = model.fit(panel, origin), Escalation().fit(panel, origin, model)
     provenance = Provenance(
         outcome=outcome,
@@ -75,7 +75,7 @@ def _held_out_scores(panel: Panel, origin: Month, model: Explainable) -> Mapping
     """Return the mean scores of the model and two baselines on the held-out window, or why there are none."""
     window = held_out_window(origin)
     try:
-        result = backtest.run(panel, [window], panel.iso3, model, baselines=[SMOOTHER, Conflictology()])
+        result = backtest.run(panel, [window], panel.iso3, model, baselines=[SMOOTHED_HISTORY, Conflictology()])
     except BadInput as error:
         return {"unscored": str(error)}
     means = {score: result.means(score)[:, -1] for score in (*LOSSES, *COVERAGES)}

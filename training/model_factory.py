@@ -6,7 +6,7 @@ from pathlib import Path
 
 from riskmodel.forecasting.component import Explainable
 
-SERVED_MODEL = "riskmodel.forecasting.pool:served"
+SERVED_MODEL = "riskmodel.forecasting.pool:served_model"
 
 
 def make_model(name: str, seed: int) -> Explainable:

@@ -23,9 +23,9 @@ def indicators(names: tuple[str, ...], outcome: str, language: str, form: str) -
     from rich.table import Table
 
     from riskmodel.cli import terminal
-    from riskmodel.explanation.narrative import declared
+    from riskmodel.explanation.narrative import families_payload
 
-    families = declared(outcome)
+    families = families_payload(outcome)
     if unknown := set(names) - {family["name"] for family in families}:
         known = ", ".join(family["name"] for family in families)
         raise click.BadParameter(f"there is no family {', '.join(sorted(unknown))}; there are {known}")

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from riskmodel.assessment import Assessment
-from riskmodel.explanation.drivers import FAMILY_OF, MEMORY, TARGETS, Points, Questioned
+from riskmodel.explanation.drivers import FAMILY_OF, HISTORY_MONTHS, TARGETS, Points, ScenarioModel
 from riskmodel.forecasting.component import Explainable, forecastable
 from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import FAMILIES, INDICATORS, Panel, assemble
 
-SPAN = max(indicator.window for family in FAMILIES if family.abroad for indicator in family.indicators)
+NEIGHBOUR_MONTHS = max(indicator.window for family in FAMILIES if family.abroad for indicator in family.indicators)
 """Indicators of neighbours read this many months [months]."""
 CAVEAT = {
     "en": "An association that the model has learned, not a cause.",
@@ -45,8 +45,8 @@ def compute(model: Explainable, assessment: Assessment) -> NeighbourEffects:
 
     A country's own history stays as it is: only indicators that read other countries are recomputed.
     """
-    recomputed = [i for i in sorted(model.reads) if FAMILIES[FAMILY_OF[i]].abroad]
-    inputs = assessment.inputs.last(SPAN)
+    recomputed = [i for i in sorted(model.used_indicators) if FAMILIES[FAMILY_OF[i]].abroad]
+    inputs = assessment.inputs.last(NEIGHBOUR_MONTHS)
     rows = [inputs.iso3.index(member) for member in assessment.members]
     borders = inputs.neighbours[np.ix_(rows, rows)]
     score = _risk_scores(model, assessment, assessment.panel)
@@ -81,10 +81,10 @@ def ensemble_targets(model: Explainable, assessment: Assessment, panel: Panel) -
     Shape (ensemble member, member, target) [points]; NaN for a member that cannot be forecast.
     """
     known = np.flatnonzero(forecastable(panel, assessment.origin))
-    asked = Questioned(model, panel.history(assessment.origin, MEMORY)[known])
-    votes = asked.votes(panel.at(assessment.origin)[known], np.arange(len(known)))
-    targets = np.full((len(votes), len(panel.iso3), len(TARGETS)), np.nan)
-    targets[:, known] = votes
+    scenario_model = ScenarioModel(model, panel.history(assessment.origin, HISTORY_MONTHS)[known])
+    known_targets = scenario_model.ensemble_targets(panel.at(assessment.origin)[known], np.arange(len(known)))
+    targets = np.full((len(known_targets), len(panel.iso3), len(TARGETS)), np.nan)
+    targets[:, known] = known_targets
     return targets
 
 

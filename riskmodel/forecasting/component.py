@@ -1,4 +1,4 @@
-"""What every forecasting component is to the others: something that learns from a panel and answers with a forecast."""
+"""The interface of forecasters: a component learns from a panel and returns a forecast."""
 
 from dataclasses import dataclass
 from typing import Protocol, Self
@@ -10,17 +10,18 @@ from riskmodel.forecasting.forecast import Forecast
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month
 
-NEEDED = 12
+REQUIRED_MONTHS = 12
+"""A country is forecast if this many months up to the origin are all known [months]."""
 
 
 @dataclass(frozen=True)
-class Supposed:
-    """Months as they might have been, to be asked what would have followed.
+class Scenarios:
+    """Country-months, observed or hypothetical, for which a model is asked for probabilities.
 
-    `values` is float32 of shape (case, indicator), in the panel's order; `history` of shape (case,) is the place of
-    each case in `histories`, float64 of shape (history, month) [deaths], the months up to the supposed origin.
-    `thresholds`, float64 of shape (history, target, threshold) [deaths], are what the sum of the first `leads` months
-    is held against: what is asked of a target is the mean over its thresholds of P(sum ≥ threshold).
+    `values` is float32 of shape (case, indicator), in the panel's order. `history`, of shape (case,), is the row of
+    each case in `histories`, which is float64 of shape (history, month) [deaths] and ends with the origin.
+    `thresholds` is float64 of shape (history, target, threshold) [deaths]. The value of a target is the mean over its
+    thresholds of P(deaths of the first `leads` months ≥ threshold).
     """
 
     values: NDArray[np.float32]
@@ -31,33 +32,33 @@ class Supposed:
 
 
 class Component(Protocol):
-    """A way of forecasting. `fit` and `forecast` see nothing of the panel after their origin."""
+    """A forecaster. `fit` and `forecast` read nothing of the panel after their origin."""
 
     @property
     def name(self) -> str:
-        """How tables call it."""
+        """Its name in tables and files."""
 
     def fit(self, panel: Panel, origin: Month) -> Self:
-        """Learn from what was known at the end of the origin."""
+        """Return the component fitted to what was known at the end of the origin."""
 
     def forecast(self, panel: Panel, origin: Month) -> Forecast:
-        """Answer for every country of the panel that is `forecastable`; NaN for the rest."""
+        """Return the forecast of every country of the panel; NaN for those that are not `forecastable`."""
 
 
 class Explainable(Component, Protocol):
-    """A component that can also be asked what it would have said."""
+    """A component that can be served: it can also be asked about hypothetical months, which explanations need."""
 
     @property
-    def reads(self) -> frozenset[int]:
-        """The places of the indicators it reads beside a country's own deaths."""
+    def used_indicators(self) -> frozenset[int]:
+        """The indices of the indicators that it reads, besides a country's own deaths."""
 
-    def votes(self, supposed: Supposed) -> NDArray[np.float32]:
-        """What is asked as each member of an ensemble has it, before any drawing, shape (voter, case, target).
+    def ensemble_probabilities(self, scenarios: Scenarios) -> NDArray[np.float32]:
+        """Return the targets of each case by ensemble member, shape (ensemble member, case, target).
 
-        Their mean is what the component says.
+        Their mean over the members is the component's probability, before draws are sampled.
         """
 
 
 def forecastable(panel: Panel, origin: Month) -> NDArray[np.bool_]:
-    """Countries whose last twelve months are all known, shape (country,): less is too little to forecast from."""
-    return np.asarray(~np.isnan(panel.history(origin, NEEDED)).any(axis=1))
+    """Return which countries have the `REQUIRED_MONTHS` up to the origin all known, shape (country,)."""
+    return np.asarray(~np.isnan(panel.history(origin, REQUIRED_MONTHS)).any(axis=1))

@@ -1,4 +1,4 @@
-"""The one answer every component gives: a joint predictive distribution as equiprobable draws."""
+"""The forecast that every component returns: a joint predictive distribution as equiprobable draws."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,15 +9,17 @@ from numpy.typing import NDArray
 from riskmodel.months import Month
 
 LEADS = 14
+"""Forecasts reach this far after the origin, as the VIEWS prediction challenge scores leads 3 to 14 [months]."""
 SERVED_LEADS = 12
+"""The API and the pages show this many leads [months]."""
 
 
 @dataclass(frozen=True)
 class Forecast:
     """Deaths by country, lead and draw.
 
-    `draws` is float32 of shape (country, lead, draw) [deaths], whole and not negative; lead 1 is the month after
-    `origin`. Draw i is one path over all leads, so sums over months may be taken draw by draw. A country that cannot be
+    `draws` is float32 of shape (country, lead, draw) [deaths]: whole numbers, not negative. Lead 1 is the month after
+    `origin`. A draw is one path over all leads, so sums over months are taken draw by draw. A country that cannot be
     forecast is NaN throughout.
     """
 
@@ -26,11 +28,11 @@ class Forecast:
     outcome: str
     draws: NDArray[np.float32]
 
-    def of(self, iso3: str) -> NDArray[np.float32]:
-        """One country's draws, shape (lead, draw)."""
+    def country_draws(self, iso3: str) -> NDArray[np.float32]:
+        """Return one country's draws, shape (lead, draw) [deaths]. Raises ValueError for an absent country."""
         draws: NDArray[np.float32] = self.draws[self.iso3.index(iso3)]
         return draws
 
     def only(self, iso3: Sequence[str]) -> "Forecast":
-        """The same for some of its countries, in their order. Raises ValueError for one that is not there."""
+        """Return the forecast of some countries, in their order. Raises ValueError for an absent country."""
         return replace(self, iso3=tuple(iso3), draws=self.draws[[self.iso3.index(code) for code in iso3]])

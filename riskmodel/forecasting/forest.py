@@ -1,7 +1,7 @@
-"""The learned component: a forest that finds months like this one in the world's past, and says what followed.
+"""A distributional random forest: it finds months like this one in the world's past and samples what followed them.
 
-A draw is the path of deaths that followed such a month, brought to the country's own level: leads hang together by
-construction.
+A draw is the path of deaths that followed such a month, scaled to the country's own level. The leads of a draw are
+therefore jointly plausible.
 """
 
 import warnings
@@ -13,26 +13,35 @@ from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
 
 from riskmodel.errors import BadInput
-from riskmodel.forecasting.component import NEEDED, Supposed, forecastable
+from riskmodel.forecasting.component import REQUIRED_MONTHS, Scenarios, forecastable
 from riskmodel.forecasting.forecast import LEADS, Forecast
-from riskmodel.forecasting.paths import drawn, followed, level, reached, scaled
+from riskmodel.forecasting.paths import (
+    following_paths,
+    recent_level,
+    sample_paths,
+    scale_paths,
+    share_of_thresholds_reached,
+)
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month
 
-FEWEST_EXAMPLES = 200
-KNOWN = 0.5
-"""The least share of training months in which an indicator has to be known: else whether it is known would be read as
-a sign of where the month was."""
+MIN_TRAINING_MONTHS = 200
+"""The forest needs this many country-months to learn from."""
+MIN_KNOWN_SHARE = 0.5
+"""The forest reads an indicator that is known in at least this share of its training months.
+
+With a rarer one, whether it is known would tell the forest the country or the period.
+"""
 
 
 @dataclass(frozen=True)
-class Learned:
-    """What a fitted forest keeps of its training months.
+class FittedForest:
+    """The trees, and the training months in their leaves.
 
-    `columns` are the indicators it reads: those known in at least half of its training months. `paths` is float32 of
-    shape (path, lead) [deaths], the paths that are not all zero; `levels` and `weights` are
-    float64 of shape (path,). In tree t the paths of leaf l are `members[t, starts[t, l] : starts[t, l + 1]]`; `mass` is
-    float64 of shape (tree, node), the weight of all training months in a leaf, quiet ones included.
+    `columns` are the indices of the indicators it reads. `paths` is float32 of shape (path, lead) [deaths]: the
+    training paths that are not all zero. `levels` [deaths a month] and `weights`, by recency, are float64 of shape
+    (path,). In tree t the paths of leaf l are `members[t, starts[t, l] : starts[t, l + 1]]`. `mass` is float64 of shape
+    (tree, node): the weight of all training months in a leaf, those with all-zero paths included.
     """
 
     trees: RandomForestRegressor
@@ -45,20 +54,24 @@ class Learned:
     mass: NDArray[np.float64]
 
     def leaves(self, rows: NDArray[np.float32]) -> NDArray[np.int64]:
-        """The leaf of each row in each tree, shape (row, tree): without the threads that the forest would start."""
-        plain = np.ascontiguousarray(rows, dtype=np.float32)
-        return np.stack([tree.tree_.apply(plain) for tree in self.trees.estimators_], axis=1)
+        """Return the leaf of each row in each tree, shape (row, tree).
+
+        `RandomForestRegressor.apply` would start threads, and a process with threads must not fork.
+        """
+        contiguous = np.ascontiguousarray(rows, dtype=np.float32)
+        return np.stack([tree.tree_.apply(contiguous) for tree in self.trees.estimators_], axis=1)
 
 
 @dataclass(frozen=True)
 class Forest:
     """A distributional random forest over the paths of the next months.
 
-    The trees split on log(1 + deaths) of all leads at once; a training month weighs half as much as one that is
-    `half_life` [months] later. A path is scaled by the ratio of the country's level to the level it started from, by a
-    factor of `stretch` at most either way. A split looks at `features` indicators. Forest weights as in Meinshausen
-    (2006), JMLR 7: 983-999; joint draws as in Ćevid et al. (2022), JMLR 23(333). `jobs` threads train it and change
-    nothing in what is learned.
+    The trees split on log(1 + deaths) of all leads at once, each split on the best of `features` random indicators.
+    The weight of a training month halves with each `half_life` [months] of age. A path is scaled by the ratio of the
+    country's level to the level at which the path started, by a factor of at most `max_factor`. `jobs` threads train
+    the forest; their number does not change the result.
+
+    Forest weights: Meinshausen (2006), JMLR 7: 983-999. Joint draws: Ćevid et al. (2022), JMLR 23(333).
     """
 
     name: str = "forest"
@@ -67,23 +80,23 @@ class Forest:
     features: int = 16
     sample: float = 0.3
     half_life: float = 120.0
-    stretch: float = 10.0
+    max_factor: float = 10.0
     draws: int = 1000
     seed: int = 0
     jobs: int = 2
-    learned: Learned | None = field(default=None, repr=False)
+    fitted: FittedForest | None = field(default=None, repr=False)
 
     def fit(self, panel: Panel, origin: Month) -> Self:
         """Learn from all months whose next 14 are known at the origin. Raises BadInput if they are too few."""
-        rows, paths, levels, age = _examples(panel.until(origin))
-        if len(rows) < FEWEST_EXAMPLES:
+        rows, paths, levels, age = _training_rows(panel.until(origin))
+        if len(rows) < MIN_TRAINING_MONTHS:
             raise BadInput(
-                f"the history of {panel.outcome} deaths up to {origin} holds {len(rows)} country-months with {NEEDED} "
-                f"known months before and {LEADS} after them; a model needs {FEWEST_EXAMPLES}"
+                f"the history of {panel.outcome} deaths up to {origin} has {len(rows)} country-months with "
+                f"{REQUIRED_MONTHS} known months before and {LEADS} after them; a model needs {MIN_TRAINING_MONTHS}"
             )
         weights = 0.5 ** (age / self.half_life)
-        columns = np.flatnonzero((~np.isnan(rows)).mean(axis=0) >= KNOWN)
-        forest = RandomForestRegressor(
+        columns = np.flatnonzero((~np.isnan(rows)).mean(axis=0) >= MIN_KNOWN_SHARE)
+        trees = RandomForestRegressor(
             n_estimators=self.trees,
             min_samples_leaf=self.leaf,
             max_features=min(self.features, columns.size),
@@ -91,91 +104,107 @@ class Forest:
             random_state=self.seed,
             n_jobs=self.jobs,
         )
-        # scikit-learn's threads take each other's filters of warnings away: once all are gone, each task warns.
+        # Each of scikit-learn's threads saves and restores the global warning filters. The threads race, so the
+        # filters can be lost: save and restore them here, once per call.
         with warnings.catch_warnings():
-            forest.fit(rows[:, columns], np.log1p(paths), sample_weight=weights)
+            trees.fit(rows[:, columns], np.log1p(paths), sample_weight=weights)
         with warnings.catch_warnings():
-            leaves = forest.apply(rows[:, columns])
-        forest.set_params(n_jobs=None)  # whoever forecasts may be about to fork
+            leaves = trees.apply(rows[:, columns])
+        trees.set_params(n_jobs=None)  # a forecasting process must start no threads: it may fork
         nodes = int(leaves.max()) + 1
         mass = np.stack([np.bincount(column, weights, nodes).astype(np.float64) for column in leaves.T])
-        kept = paths.any(axis=1)
-        inside = leaves[kept].T
-        learned = Learned(
-            trees=forest,
+        violent = paths.any(axis=1)
+        leaf_of_path = leaves[violent].T
+        fitted = FittedForest(
+            trees=trees,
             columns=columns,
-            paths=paths[kept].astype(np.float32),
-            levels=levels[kept],
-            weights=weights[kept],
-            members=np.argsort(inside, axis=1, kind="stable").astype(np.min_scalar_type(inside.shape[1])),
-            starts=np.stack([np.searchsorted(np.sort(row), np.arange(nodes + 1)) for row in inside]).astype(np.int32),
+            paths=paths[violent].astype(np.float32),
+            levels=levels[violent],
+            weights=weights[violent],
+            members=np.argsort(leaf_of_path, axis=1, kind="stable").astype(np.min_scalar_type(leaf_of_path.shape[1])),
+            starts=np.stack([np.searchsorted(np.sort(row), np.arange(nodes + 1)) for row in leaf_of_path]).astype(
+                np.int32
+            ),
             mass=mass,
         )
-        return replace(self, learned=learned)
+        return replace(self, fitted=fitted)
 
     def forecast(self, panel: Panel, origin: Month) -> Forecast:
-        """Draw paths from least to most deadly in the first months. Raises ValueError before `fit`."""
-        if self.learned is None:
-            raise ValueError("a forest must be fitted before it forecasts")
+        """Return the forecast; NaN for countries that are not `forecastable`. Raises ValueError before `fit`."""
+        fitted = self._fitted()
         known = np.flatnonzero(forecastable(panel, origin))
         draws = np.full((len(panel.iso3), LEADS, self.draws), np.nan, dtype=np.float32)
         if len(known):
-            leaves = self.learned.leaves(panel.at(origin)[known][:, self.learned.columns])
-            levels = level(panel.history(origin, NEEDED)[known])[:, -1]
-            for place, leaf, own in zip(known, leaves, levels, strict=True):
-                draws[place] = self._paths(self.learned, leaf, own)
+            leaves = fitted.leaves(panel.at(origin)[known][:, fitted.columns])
+            levels = recent_level(panel.history(origin, REQUIRED_MONTHS)[known])[:, -1]
+            for country, country_leaves, level in zip(known, leaves, levels, strict=True):
+                draws[country] = self._country_draws(fitted, country_leaves, level)
         return Forecast(origin, panel.iso3, panel.outcome, draws)
 
-    def _paths(self, learned: Learned, leaf: NDArray[np.intp], own: float) -> NDArray[np.float32]:
-        tree = np.arange(len(leaf))
-        alike = [learned.members[t, learned.starts[t, at] : learned.starts[t, at + 1]] for t, at in enumerate(leaf)]
-        share = np.repeat(1.0 / learned.mass[tree, leaf] / len(leaf), [len(paths) for paths in alike])
-        weights = np.bincount(np.concatenate(alike), share, len(learned.paths)) * learned.weights
-        seen = np.flatnonzero(weights)
-        paths = scaled(learned.paths[seen], learned.levels[seen], own, self.stretch)
-        quiet = max(1.0 - weights.sum(), 0.0)
-        with_none = np.concatenate([np.zeros((1, LEADS)), paths])
-        return drawn(with_none, np.concatenate([[quiet], weights[seen]]), self.draws)
+    def _country_draws(self, fitted: FittedForest, leaves: NDArray[np.intp], level: float) -> NDArray[np.float32]:
+        """Draws of a country with these leaves, shape (tree,), and level; shape (lead, draw)."""
+        tree = np.arange(len(leaves))
+        members = [
+            fitted.members[t, fitted.starts[t, leaf] : fitted.starts[t, leaf + 1]] for t, leaf in enumerate(leaves)
+        ]
+        share = np.repeat(1.0 / fitted.mass[tree, leaves] / len(leaves), [len(paths) for paths in members])
+        weights = np.bincount(np.concatenate(members), share, len(fitted.paths)) * fitted.weights
+        used = np.flatnonzero(weights)
+        paths = scale_paths(fitted.paths[used], fitted.levels[used], level, self.max_factor)
+        # All-zero paths are not stored: one path of zeros stands for them, with the weight that the others leave.
+        zero_weight = max(1.0 - weights.sum(), 0.0)
+        paths = np.concatenate([np.zeros((1, LEADS)), paths])
+        return sample_paths(paths, np.concatenate([[zero_weight], weights[used]]), self.draws)
 
     @property
-    def reads(self) -> frozenset[int]:
-        """The indicators it was fitted on."""
-        return frozenset() if self.learned is None else frozenset(self.learned.columns.tolist())
+    def used_indicators(self) -> frozenset[int]:
+        """The indices of the indicators it was fitted to; none before `fit`."""
+        return frozenset() if self.fitted is None else frozenset(self.fitted.columns.tolist())
 
-    def votes(self, supposed: Supposed) -> NDArray[np.float32]:
-        """What each tree holds likely, without drawing paths from it. Raises ValueError before `fit`."""
-        if self.learned is None:
-            raise ValueError("a forest must be fitted before it forecasts")
-        learned, trees = self.learned, self.trees
-        leaves = learned.leaves(supposed.values[:, learned.columns])
-        levels = level(supposed.histories[:, -NEEDED:])[:, -1]
-        votes = np.empty((trees, len(leaves), supposed.thresholds.shape[1]), dtype=np.float32)
-        every, met = np.arange(trees), np.empty(learned.mass.shape, dtype=np.intp)
-        for place in np.unique(supposed.history):
-            cases = np.flatnonzero(supposed.history == place)
-            paths = scaled(learned.paths[:, : supposed.leads], learned.levels, levels[place], self.stretch)
-            chances = reached(paths.sum(axis=1), supposed.thresholds[place]) * learned.weights[:, None]
-            seen = np.zeros(met.shape, dtype=bool)
-            seen[every, leaves[cases]] = True
-            tree, leaf = np.nonzero(seen)
-            met[tree, leaf] = np.arange(tree.size)
-            start, size = learned.starts[tree, leaf], learned.starts[tree, leaf + 1] - learned.starts[tree, leaf]
+    def ensemble_probabilities(self, scenarios: Scenarios) -> NDArray[np.float32]:
+        """Return the targets of each case by tree, shape (tree, case, target). Raises ValueError before `fit`.
+
+        No paths are sampled: a tree's value is the weighted share of its leaf's paths that reach the thresholds.
+        """
+        fitted, trees = self._fitted(), self.trees
+        leaves = fitted.leaves(scenarios.values[:, fitted.columns])
+        levels = recent_level(scenarios.histories[:, -REQUIRED_MONTHS:])[:, -1]
+        probabilities = np.empty((trees, len(leaves), scenarios.thresholds.shape[1]), dtype=np.float32)
+        every_tree, position = np.arange(trees), np.empty(fitted.mass.shape, dtype=np.intp)
+        # Scaling depends on the history alone, so cases with the same history share one pass over the paths. Each pass
+        # sums the paths of the leaves that these cases reach, and of no other leaf.
+        for row in np.unique(scenarios.history):
+            cases = np.flatnonzero(scenarios.history == row)
+            paths = scale_paths(fitted.paths[:, : scenarios.leads], fitted.levels, levels[row], self.max_factor)
+            reached = share_of_thresholds_reached(paths.sum(axis=1), scenarios.thresholds[row])
+            weighted = reached * fitted.weights[:, None]
+            visited = np.zeros(position.shape, dtype=bool)
+            visited[every_tree, leaves[cases]] = True
+            tree, leaf = np.nonzero(visited)
+            position[tree, leaf] = np.arange(tree.size)
+            start, size = fitted.starts[tree, leaf], fitted.starts[tree, leaf + 1] - fitted.starts[tree, leaf]
+            # Concatenate the members of all visited leaves: leaf i takes `size[i]` entries from `first[i]` on.
             first = np.cumsum(size) - size
-            inside = np.repeat(start - first, size) + np.arange(size.sum())
-            of_leaf = chances[learned.members[np.repeat(tree, size), inside]]
-            summed = np.zeros((tree.size, of_leaf.shape[1]))
-            summed[size > 0] = np.add.reduceat(of_leaf, first[size > 0], axis=0)
-            summed /= learned.mass[tree, leaf][:, None]
-            votes[:, cases] = summed[met[every, leaves[cases]].T]
-        return votes
+            member = np.repeat(start - first, size) + np.arange(size.sum())
+            by_member = weighted[fitted.members[np.repeat(tree, size), member]]
+            by_leaf = np.zeros((tree.size, by_member.shape[1]))
+            by_leaf[size > 0] = np.add.reduceat(by_member, first[size > 0], axis=0)  # reduceat mishandles empty runs
+            by_leaf /= fitted.mass[tree, leaf][:, None]
+            probabilities[:, cases] = by_leaf[position[every_tree, leaves[cases]].T]
+        return probabilities
+
+    def _fitted(self) -> FittedForest:
+        if self.fitted is None:
+            raise ValueError("a forest must be fitted before it forecasts")
+        return self.fitted
 
 
-def _examples(panel: Panel) -> tuple[NDArray[Any], ...]:
-    """Indicators, paths of the next months, level and age [months] of every country-month that has them."""
+def _training_rows(panel: Panel) -> tuple[NDArray[Any], ...]:
+    """Indicators, following paths [deaths], levels [deaths a month] and ages [months] of the months that have all."""
     end = panel.deaths.shape[1]
-    paths = followed(panel.deaths)
+    paths = following_paths(panel.deaths)
     month = np.arange(paths.shape[1])
-    levels = level(panel.deaths)[:, month]
+    levels = recent_level(panel.deaths)[:, month]
     known = ~(np.isnan(paths).any(axis=-1) | np.isnan(levels))
     age = np.broadcast_to(end - 1.0 - month, known.shape)
     return panel.values[:, month][known], paths[known], levels[known], age[known]

@@ -1,4 +1,4 @@
-"""The forecast that is served: a mixture of components, each with a round share of the draws."""
+"""The pool that is trained and served: a mixture of components, each with a fixed share of the draws."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -7,20 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from riskmodel.forecasting.baselines import History
-from riskmodel.forecasting.component import Explainable, Supposed
+from riskmodel.forecasting.component import Explainable, Scenarios
 from riskmodel.forecasting.forecast import Forecast
 from riskmodel.forecasting.forest import Forest
 from riskmodel.forecasting.trajectories import Trajectories
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month
 
-SMOOTHER = History(name="ew4s", months=84, half_life=4.0, spread=0.5)
-"""The best forecast that learns nothing, to be held against."""
+SMOOTHED_HISTORY = History(name="ew4s", months=84, half_life=4.0, spread=0.5)
+"""The best baseline: models are compared with it."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """A component and how many of the pool's draws are its own."""
+class PoolMember:
+    """A component and its number of the pool's draws."""
 
     component: Explainable
     draws: int
@@ -28,44 +28,52 @@ class Part:
 
 @dataclass(frozen=True)
 class Pool:
-    """A mixture of draws: each part's paths, evenly thinned to its share, side by side."""
+    """A linear opinion pool: the members' paths side by side, each thinned evenly to its number of draws."""
 
-    parts: tuple[Part, ...]
+    members: tuple[PoolMember, ...]
     name: str = "pool"
 
     def fit(self, panel: Panel, origin: Month) -> Self:
-        """Fit each part."""
-        return replace(
-            self, parts=tuple(replace(part, component=part.component.fit(panel, origin)) for part in self.parts)
-        )
+        """Return the pool with each component fitted."""
+        fitted = tuple(replace(member, component=member.component.fit(panel, origin)) for member in self.members)
+        return replace(self, members=fitted)
 
     def forecast(self, panel: Panel, origin: Month) -> Forecast:
-        """Mix the parts' draws; a country that one of them cannot forecast is NaN."""
+        """Return the mixture of the members' draws; NaN for a country that one of them cannot forecast."""
         draws = np.concatenate(
-            [_thinned(part.component.forecast(panel, origin), part.draws) for part in self.parts], axis=-1
+            [_thinned(member.component.forecast(panel, origin), member.draws) for member in self.members], axis=-1
         )
         draws[np.isnan(draws).any(axis=(1, 2))] = np.nan
         return Forecast(origin, panel.iso3, panel.outcome, draws)
 
     @property
-    def reads(self) -> frozenset[int]:
-        """What any part reads."""
-        return frozenset().union(*(part.component.reads for part in self.parts))
+    def used_indicators(self) -> frozenset[int]:
+        """The indicators that any member reads."""
+        return frozenset().union(*(member.component.used_indicators for member in self.members))
 
-    def votes(self, supposed: Supposed) -> NDArray[np.float32]:
-        """The parts' votes, each with its share of the draws; a part of one voter votes alike beside each of another's.
+    def ensemble_probabilities(self, scenarios: Scenarios) -> NDArray[np.float32]:
+        """Return the members' probabilities weighted by their draws, shape (ensemble member, case, target).
 
-        Raises ValueError where two parts have several voters and not as many.
+        A component with one ensemble member is added to each ensemble member of the others. Raises ValueError where
+        two components have different numbers of ensemble members, and neither has one.
         """
-        shares = [part.draws / sum(part.draws for part in self.parts) for part in self.parts]
-        votes = [part.component.votes(supposed) for part in self.parts]
-        return np.asarray(sum(share * cast for share, cast in zip(shares, votes, strict=True)), dtype=np.float32)
+        total = sum(member.draws for member in self.members)
+        weighted = [
+            member.draws / total * member.component.ensemble_probabilities(scenarios) for member in self.members
+        ]
+        return np.asarray(sum(weighted), dtype=np.float32)
 
 
-def served(seed: int) -> Pool:
-    """The pool that Vigie trains and serves: two parts forest, one trajectories, two own history; 1000 draws."""
+def served_model(seed: int) -> Pool:
+    """Return the unfitted pool that Vigie trains and serves: forest 400, trajectories 200, own history 400 draws."""
     history = History(name="ew3s", months=84, half_life=3.0, spread=0.5, draws=400)
-    return Pool((Part(Forest(seed=seed, draws=400), 400), Part(Trajectories(draws=200), 200), Part(history, 400)))
+    return Pool(
+        (
+            PoolMember(Forest(seed=seed, draws=400), 400),
+            PoolMember(Trajectories(draws=200), 200),
+            PoolMember(history, 400),
+        )
+    )
 
 
 def _thinned(forecast: Forecast, number: int) -> NDArray[np.float32]:

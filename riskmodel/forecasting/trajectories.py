@@ -1,7 +1,7 @@
-"""The second learned component: who has come this way before, and what followed.
+"""A nearest-neighbour forecaster: it finds past histories like a country's own and samples what followed them.
 
-A country's last twelve months are held against all runs of twelve months in the world's past, by their shape first and
-by their level second. It reads a country's own deaths and no indicator, and needs no training but remembering.
+It compares a country's last twelve months with all runs of twelve months in the world's past, by shape first and by
+level second. It reads a country's own deaths and no indicator. Fitting only stores the runs.
 """
 
 from dataclasses import dataclass, field, replace
@@ -12,22 +12,29 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
-from riskmodel.forecasting.component import NEEDED, Supposed, forecastable
+from riskmodel.forecasting.component import REQUIRED_MONTHS, Scenarios, forecastable
 from riskmodel.forecasting.forecast import LEADS, Forecast
-from riskmodel.forecasting.paths import Floats, drawn, followed, level, reached, scaled
+from riskmodel.forecasting.paths import (
+    Floats,
+    following_paths,
+    recent_level,
+    sample_paths,
+    scale_paths,
+    share_of_thresholds_reached,
+)
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month
 
 
 @dataclass(frozen=True)
-class Remembered:
-    """Runs of months with deaths in them, with what followed.
+class FittedRuns:
+    """Runs of twelve months that had deaths, with the months after them.
 
-    `near` finds runs; `paths` is float32 of shape (run, lead) [deaths]; `levels` and `weights`, of recency, are float64
-    of shape (run,).
+    `index` finds the nearest runs. `paths` is float32 of shape (run, lead) [deaths]. `levels` [deaths a month] and
+    `weights`, by recency, are float64 of shape (run,).
     """
 
-    near: NearestNeighbors
+    index: NearestNeighbors
     paths: NDArray[np.float32]
     levels: Floats
     weights: Floats
@@ -35,91 +42,94 @@ class Remembered:
 
 @dataclass(frozen=True)
 class Trajectories:
-    """What followed the most alike runs of twelve months, brought to the country's own level.
+    """Paths that followed the most similar runs of twelve months, scaled to the country's own level.
 
-    Runs are alike by log(1 + deaths) of each month above that of their level, a month weighing half as much as one that
-    is `memory` [months] later, and by the log(1 + level) itself, weighing `share_of_level` of it. Of the nearest
-    `neighbours` the weight falls with the square of the distance to nothing at the last, and halves with each
-    `half_life` [months] of age. A country without deaths in its twelve months is forecast to stay so; so is one for
-    which no run is remembered. Forecasting conflict from the shape of its past: Chadefaux (2022),
-    doi:10.1080/03050629.2022.2009821.
+    Two runs are compared by log(1 + deaths) of each month minus log(1 + level), and by log(1 + level) with the factor
+    `level_weight`. The weight of a month in the comparison halves with each `memory` [months] of age. Of the nearest
+    `neighbours` runs, the weight falls with the square of the distance, to nothing at the last one, and halves with
+    each `half_life` [months] of age. A country without deaths in its twelve months is forecast to have none, and so is
+    every country if no run was stored. Chadefaux (2022), doi:10.1080/03050629.2022.2009821.
     """
 
     name: str = "trajectories"
     neighbours: int = 200
     memory: float = 3.0
-    share_of_level: float = 0.5
+    level_weight: float = 0.5
     half_life: float = 120.0
-    stretch: float = 10.0
+    max_factor: float = 10.0
     draws: int = 1000
-    remembered: Remembered | None = field(default=None, repr=False)
+    fitted: FittedRuns | None = field(default=None, repr=False)
 
     def fit(self, panel: Panel, origin: Month) -> Self:
-        """Remember all runs whose next 14 months are known at the origin."""
+        """Store all runs whose next 14 months are known at the origin."""
         deaths = panel.until(origin).deaths
-        paths = followed(deaths)[:, NEEDED - 1 :]
+        paths = following_paths(deaths)[:, REQUIRED_MONTHS - 1 :]
         if not paths.size:
-            return replace(self, remembered=None)
-        runs = sliding_window_view(deaths[:, :-LEADS], NEEDED, axis=1)
-        known = ~(np.isnan(paths).any(axis=-1) | np.isnan(runs).any(axis=-1)) & (np.nan_to_num(runs).sum(axis=-1) > 0)
+            return replace(self, fitted=None)
+        runs = sliding_window_view(deaths[:, :-LEADS], REQUIRED_MONTHS, axis=1)
+        complete = ~(np.isnan(paths).any(axis=-1) | np.isnan(runs).any(axis=-1))
+        known = complete & (np.nan_to_num(runs).sum(axis=-1) > 0)
         if not known.any():
-            return replace(self, remembered=None)
-        age = np.broadcast_to(deaths.shape[1] - NEEDED - np.arange(paths.shape[1], dtype=np.float64), known.shape)
-        levels = level(runs[known])[:, -1]
-        # a tree searches in this thread alone: whoever forecasts may be about to fork
-        near = NearestNeighbors(n_neighbors=min(self.neighbours, int(known.sum())), algorithm="kd_tree", n_jobs=1)
-        remembered = Remembered(
-            near=near.fit(self._place(runs[known], levels)),
+            return replace(self, fitted=None)
+        age = deaths.shape[1] - REQUIRED_MONTHS - np.arange(paths.shape[1], dtype=np.float64)
+        age = np.broadcast_to(age, known.shape)
+        levels = recent_level(runs[known])[:, -1]
+        # n_jobs=1 and a tree: brute force and parallel search start threads, and a process with threads must not fork
+        index = NearestNeighbors(n_neighbors=min(self.neighbours, int(known.sum())), algorithm="kd_tree", n_jobs=1)
+        fitted = FittedRuns(
+            index=index.fit(self._coordinates(runs[known], levels)),
             paths=paths[known].astype(np.float32),
             levels=levels,
             weights=0.5 ** (age[known] / self.half_life),
         )
-        return replace(self, remembered=remembered)
+        return replace(self, fitted=fitted)
 
     def forecast(self, panel: Panel, origin: Month) -> Forecast:
-        """Draw paths from least to most deadly in the first months."""
+        """Return the forecast; NaN for countries that are not `forecastable`."""
         known = np.flatnonzero(forecastable(panel, origin))
         draws = np.full((len(panel.iso3), LEADS, self.draws), np.nan, dtype=np.float32)
         draws[known] = 0.0
-        violent, paths, weights = self._followed(panel.history(origin, NEEDED)[known])
-        for place, of_country, likely in zip(known[violent], paths, weights, strict=True):
-            draws[place] = drawn(of_country, likely, self.draws)
+        violent, paths, weights = self._similar_paths(panel.history(origin, REQUIRED_MONTHS)[known])
+        for country, country_paths, country_weights in zip(known[violent], paths, weights, strict=True):
+            draws[country] = sample_paths(country_paths, country_weights, self.draws)
         return Forecast(origin, panel.iso3, panel.outcome, draws)
 
     @property
-    def reads(self) -> frozenset[int]:
+    def used_indicators(self) -> frozenset[int]:
         """No indicator."""
         return frozenset()
 
-    def votes(self, supposed: Supposed) -> NDArray[np.float32]:
-        """What the paths say before any drawing: one voter."""
-        asked, place = np.unique(supposed.history, return_inverse=True)
-        thresholds = supposed.thresholds[asked]
-        said = (thresholds <= 0).mean(axis=-1)
-        violent, paths, weights = self._followed(supposed.histories[asked, -NEEDED:])
-        for row, of_country, likely in zip(violent, paths, weights, strict=True):
-            said[row] = likely @ reached(of_country[:, : supposed.leads].sum(axis=1), thresholds[row])
-        return np.asarray(said[place][None], dtype=np.float32)
+    def ensemble_probabilities(self, scenarios: Scenarios) -> NDArray[np.float32]:
+        """Return the weighted share of paths that reach the thresholds, shape (1, case, target): one member."""
+        rows, index = np.unique(scenarios.history, return_inverse=True)
+        thresholds = scenarios.thresholds[rows]
+        probability = (thresholds <= 0).mean(axis=-1)  # the certain path of zeros, for histories without deaths
+        violent, paths, weights = self._similar_paths(scenarios.histories[rows, -REQUIRED_MONTHS:])
+        for row, history_paths, history_weights in zip(violent, paths, weights, strict=True):
+            sums = history_paths[:, : scenarios.leads].sum(axis=1)
+            probability[row] = history_weights @ share_of_thresholds_reached(sums, thresholds[row])
+        return np.asarray(probability[index][None], dtype=np.float32)
 
-    def _followed(self, runs: Floats) -> tuple[NDArray[np.intp], Floats, Floats]:
-        """The places of the runs with deaths, and of each the paths and their weights, which sum to 1.
+    def _similar_paths(self, runs: Floats) -> tuple[NDArray[np.intp], Floats, Floats]:
+        """The rows of the runs with deaths, and for each the paths of similar runs and their weights.
 
-        Shapes (run,), (run, path, lead) [deaths] and (run, path).
+        Shapes (violent run,), (violent run, path, lead) [deaths] and (violent run, path); weights sum to 1.
         """
         violent = np.flatnonzero(runs.sum(axis=1) > 0)
-        if self.remembered is None or not len(violent):
+        if self.fitted is None or not len(violent):
             return violent[:0], np.empty((0, 0, LEADS)), np.empty((0, 0))
-        seen, levels = self.remembered, level(runs[violent])[:, -1]
-        distance, alike = seen.near.kneighbors(self._place(runs[violent], levels))
+        fitted, levels = self.fitted, recent_level(runs[violent])[:, -1]
+        distance, similar = fitted.index.kneighbors(self._coordinates(runs[violent], levels))
         farthest = distance[:, -1:]
-        with np.errstate(invalid="ignore"):
-            close = np.where(farthest > 0, 1.0 - (distance / farthest) ** 2, 1.0)
-        weights = (close + np.finfo(np.float64).eps) * seen.weights[alike]
-        paths = scaled(seen.paths[alike], seen.levels[alike], levels[:, None], self.stretch)
+        with np.errstate(invalid="ignore"):  # 0 / 0 where all neighbours are at the same point
+            closeness = np.where(farthest > 0, 1.0 - (distance / farthest) ** 2, 1.0)
+        # epsilon: with one neighbour only, its closeness is 0 and the weights would not sum to 1
+        weights = (closeness + np.finfo(np.float64).eps) * fitted.weights[similar]
+        paths = scale_paths(fitted.paths[similar], fitted.levels[similar], levels[:, None], self.max_factor)
         return violent, paths, weights / weights.sum(axis=1, keepdims=True)
 
-    def _place(self, runs: Floats, levels: Floats) -> Floats:
-        """Where runs stand: the closer two, the more alike; shape (run, month + 1)."""
-        memory = 0.5 ** (np.arange(NEEDED)[::-1] / self.memory)
+    def _coordinates(self, runs: Floats, levels: Floats) -> Floats:
+        """Coordinates in which similar runs are close, shape (run, month + 1)."""
+        memory = 0.5 ** (np.arange(REQUIRED_MONTHS)[::-1] / self.memory)
         shape = (np.log1p(runs) - np.log1p(levels)[:, None]) * np.sqrt(memory / memory.sum())
-        return np.column_stack([shape, self.share_of_level * np.log1p(levels)])
+        return np.column_stack([shape, self.level_weight * np.log1p(levels)])

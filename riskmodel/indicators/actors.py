@@ -114,7 +114,7 @@ def _across_share(inputs: Inputs, *, months: int) -> Rectangle:
     return np.where(_next_door_told(inputs, months), share, np.nan)
 
 
-def _behind(inputs: Inputs, row: int, column: int) -> Places:
+def _key_events(inputs: Inputs, row: int, column: int) -> Places:
     return parts.one_each(inputs.reported, inputs.reported.dyad, row, column)
 
 
@@ -255,6 +255,6 @@ FAMILY = Family(
     },
     headline=("actors_12m", "new_actors_12m"),
     indicators=INDICATORS,
-    behind=_behind,
+    key_events=_key_events,
     abroad=True,
 )

@@ -15,7 +15,7 @@ from riskmodel.indicators import sites, windows
 from riskmodel.indicators.declaration import (
     DIFFUSION,
     GED,
-    SHOWN,
+    MAX_KEY_EVENTS,
     UNTOLD,
     VIEWS,
     Citation,
@@ -226,14 +226,14 @@ def _first_in_cell(events: Events, order: Places, since: NDArray[np.int64]) -> N
     return free
 
 
-def behind(inputs: Inputs, row: int, column: int) -> Places:
+def _key_events(inputs: Inputs, row: int, column: int) -> Places:
     """The located events of the last 12 months: nearest ring first, then those at sites, then others; newest first."""
     events = inputs.reported
     chosen = np.flatnonzero(events.recent(row, column, YEAR) & events.located)
     ring = np.searchsorted(RINGS, _distance(inputs, chosen))
     at_site = np.isin(chosen, sites.touching(inputs, chosen)[0])
     rank = np.where(ring < len(RINGS), ring, np.where(at_site, len(RINGS), len(RINGS) + 1))
-    return chosen[np.lexsort((-events.deaths[chosen], -events.day[chosen], rank))][:SHOWN]
+    return chosen[np.lexsort((-events.deaths[chosen], -events.day[chosen], rank))][:MAX_KEY_EVENTS]
 
 
 declare = partial(Indicator, family=NAME, missing=UNKNOWN, inputs=("events",), literature=(GEOGRAPHY, GED))
@@ -439,5 +439,5 @@ FAMILY = Family(
     },
     headline=("capital_events_250km_12m", "capital_share_12m", "capital_events_25km_12m", "capital_median_12m"),
     indicators=INDICATORS,
-    behind=behind,
+    key_events=_key_events,
 )

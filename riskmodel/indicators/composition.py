@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from riskmodel.indicators import windows
-from riskmodel.indicators.declaration import GED, SHOWN, UNTOLD, Citation, Family, Indicator, either
+from riskmodel.indicators.declaration import GED, MAX_KEY_EVENTS, UNTOLD, Citation, Family, Indicator, either
 from riskmodel.indicators.inputs import Events, Inputs, Places, Rectangle
 from riskmodel.outcomes import TYPES
 
@@ -91,7 +91,7 @@ def _converging(inputs: Inputs) -> Rectangle:
     return np.where(events.told, pairs, np.nan)
 
 
-def _behind(inputs: Inputs, row: int, column: int) -> Places:
+def _key_events(inputs: Inputs, row: int, column: int) -> Places:
     """The deadliest event of each kind in the last 12 months, then the second deadliest of each, and so on."""
     events = inputs.reported
     lately = np.flatnonzero(events.recent(row, column, windows.YEAR) & (events.kind >= 0) & (events.deaths > 0))
@@ -100,7 +100,7 @@ def _behind(inputs: Inputs, row: int, column: int) -> Places:
     rank = np.zeros(deadliest.size, dtype=np.intp)
     for each in range(len(TYPES)):
         rank[kind == each] = np.arange((kind == each).sum())
-    return np.asarray(deadliest[np.argsort(rank, kind="stable")][:SHOWN])
+    return np.asarray(deadliest[np.argsort(rank, kind="stable")][:MAX_KEY_EVENTS])
 
 
 KINDS = {
@@ -241,5 +241,5 @@ FAMILY = Family(
     },
     headline=("civilian_share_12m", "one_sided_deaths_12m"),
     indicators=INDICATORS,
-    behind=_behind,
+    key_events=_key_events,
 )

@@ -13,8 +13,8 @@ from riskmodel.indicators.inputs import Inputs, Places, Rectangle
 Text: TypeAlias = Mapping[str, str]
 """What is said, by language."""
 
-SHOWN = 5
-"""How many events are shown of those behind a family's values, at the most."""
+MAX_KEY_EVENTS = 5
+"""How many events are shown of those key_events a family's values, at the most."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Indicator:
     compute: Callable[[Inputs], Rectangle]
     scale: Literal["log1p", "share", "number"] = "number"
 
-    def called(self, outcome: str) -> Text:
+    def meaning_for(self, outcome: str) -> Text:
         """Its meaning, saying which deaths it counts where it counts those of the outcome and these are not all."""
         if "deaths" not in self.inputs or outcome == "all":
             return self.meaning
@@ -99,9 +99,9 @@ class Indicator:
 class Family:
     """Indicators of one theme.
 
-    `headline` names the indicators that a sentence about the family always tells. `behind` gives, for the places of a
-    country and a month, those of the events that stand behind its values, at most `SHOWN`, the most telling first; None
-    for a family that is not made from events. `abroad` says whether it reads what happens in other countries.
+    The sentence about the family always gives the values of the `headline` indicators. `key_events` takes the indices
+    of a country and a month and returns those of the events that its values depend on most, at most `MAX_KEY_EVENTS`;
+    None for a family that is not computed from events. `abroad` says whether the family reads other countries.
     """
 
     name: str
@@ -109,5 +109,5 @@ class Family:
     theme: Text
     headline: tuple[str, ...]
     indicators: tuple[Indicator, ...]
-    behind: Callable[[Inputs, int, int], Places] | None = None
+    key_events: Callable[[Inputs, int, int], Places] | None = None
     abroad: bool = False

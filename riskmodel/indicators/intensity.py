@@ -5,7 +5,17 @@ from functools import partial
 import numpy as np
 
 from riskmodel.indicators import windows
-from riskmodel.indicators.declaration import GED, SHOWN, UNCOVERED, UNTOLD, VIEWS, Citation, Family, Indicator, last
+from riskmodel.indicators.declaration import (
+    GED,
+    MAX_KEY_EVENTS,
+    UNCOVERED,
+    UNTOLD,
+    VIEWS,
+    Citation,
+    Family,
+    Indicator,
+    last,
+)
 from riskmodel.indicators.inputs import Inputs, Places, Rectangle
 
 NAME = "intensity"
@@ -82,7 +92,7 @@ def _own_level(inputs: Inputs, *, months: int) -> Rectangle:
 def _deadliest(inputs: Inputs, row: int, column: int) -> Places:
     events = inputs.reported
     recent = np.flatnonzero(inputs.counted & events.recent(row, column, windows.YEAR))
-    return recent[np.lexsort((-events.day[recent], -events.deaths[recent]))][:SHOWN]
+    return recent[np.lexsort((-events.day[recent], -events.deaths[recent]))][:MAX_KEY_EVENTS]
 
 
 def _dead(number: int) -> str:
@@ -275,5 +285,5 @@ FAMILY = Family(
     },
     headline=("deaths_3m", "deaths_12m"),
     indicators=INDICATORS,
-    behind=_deadliest,
+    key_events=_deadliest,
 )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from riskmodel.indicators import windows
-from riskmodel.indicators.declaration import SHOWN, Citation
+from riskmodel.indicators.declaration import MAX_KEY_EVENTS, Citation
 from riskmodel.indicators.inputs import Events, Inputs, Places, Rectangle
 
 MEMORY = 60
@@ -113,7 +113,7 @@ def logged(parts: Parts, holds: NDArray[np.bool_], known: NDArray[np.bool_]) -> 
 
 
 def one_each(events: Events, part: Places, row: int, column: int) -> Places:
-    """Of each part with events in a country's last 12 months its deadliest one, at most `SHOWN`.
+    """Of each part with events in a country's last 12 months its deadliest one, at most `MAX_KEY_EVENTS`.
 
     `part` numbers each event's part, -1 for none. Parts without an event in the `MEMORY` before come first, then the
     deadlier and the newer event.
@@ -122,4 +122,4 @@ def one_each(events: Events, part: Places, row: int, column: int) -> Places:
     deadliest = lately[np.lexsort((-lately, -events.deaths[lately]))]
     chosen = deadliest[np.unique(part[deadliest], return_index=True)[1]]
     known = np.isin(part[chosen], part[events.recent(row, column - windows.YEAR, MEMORY)])
-    return np.asarray(chosen[np.lexsort((-chosen, -events.deaths[chosen], known))][:SHOWN])
+    return np.asarray(chosen[np.lexsort((-chosen, -events.deaths[chosen], known))][:MAX_KEY_EVENTS])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from riskmodel.indicators import windows
-from riskmodel.indicators.declaration import GED, SHOWN, Citation, Family, Indicator, Text, either, last
+from riskmodel.indicators.declaration import GED, MAX_KEY_EVENTS, Citation, Family, Indicator, Text, either, last
 from riskmodel.indicators.inputs import LOCATED, Events, Inputs, Places, Rectangle
 from riskmodel.indicators.windows import YEAR
 from riskmodel.reporting.precision import VAGUE_DATE
@@ -141,12 +141,12 @@ def _single_source(inputs: Inputs) -> Rectangle:
     return _mean(events, ~np.isnan(events.sources), (events.sources <= 1).astype(np.float64))
 
 
-def _behind(inputs: Inputs, row: int, column: int) -> Places:
+def _key_events(inputs: Inputs, row: int, column: int) -> Places:
     """The deadliest events of the year that are vaguely dated or placed, then the newest."""
     events = inputs.reported
     vague = (events.date_prec >= VAGUE_DATE) | (events.where_prec > LOCATED)
     found = np.flatnonzero(events.recent(row, column, YEAR) & vague)
-    return found[np.lexsort((-found, -events.deaths[found]))][:SHOWN]
+    return found[np.lexsort((-found, -events.deaths[found]))][:MAX_KEY_EVENTS]
 
 
 declare = partial(Indicator, family=NAME, direction=0)
@@ -292,5 +292,5 @@ FAMILY = Family(
     },
     headline=("completeness_1m", "silence_3m"),
     indicators=INDICATORS,
-    behind=_behind,
+    key_events=_key_events,
 )

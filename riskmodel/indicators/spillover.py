@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from riskmodel import geography
 from riskmodel.indicators import windows
-from riskmodel.indicators.declaration import GED, SHOWN, UNTOLD, VIEWS, Citation, Family, Indicator, either
+from riskmodel.indicators.declaration import GED, MAX_KEY_EVENTS, UNTOLD, VIEWS, Citation, Family, Indicator, either
 from riskmodel.indicators.inputs import Events, Inputs, Places, Rectangle
 
 NAME = "spillover"
@@ -201,7 +201,7 @@ def _around_the_border(inputs: Inputs, row: int, column: int) -> Places:
     far = ~np.isin(recent, np.concatenate([*near, NO_EVENTS]))
     telling = ~far | inputs.counted[recent]
     recent, far = recent[telling], far[telling]
-    return recent[np.lexsort((-events.day[recent], -events.deaths[recent], far))][:SHOWN]
+    return recent[np.lexsort((-events.day[recent], -events.deaths[recent], far))][:MAX_KEY_EVENTS]
 
 
 declare = partial(Indicator, family=NAME, missing=UNKNOWN, inputs=("deaths",), literature=(CONTAGION, VIEWS))
@@ -365,6 +365,6 @@ FAMILY = Family(
     },
     headline=("neighbours_deaths_12m", "beyond_border_deaths_12m"),
     indicators=INDICATORS,
-    behind=_around_the_border,
+    key_events=_around_the_border,
     abroad=True,
 )

@@ -45,7 +45,7 @@ def _dispersion(inputs: Inputs, *, months: int) -> Rectangle:
     return np.asarray(np.sqrt(np.maximum(variance, 0)) * (geography.EARTH_RADIUS / GRAIN))
 
 
-def _behind(inputs: Inputs, row: int, column: int) -> Places:
+def _key_events(inputs: Inputs, row: int, column: int) -> Places:
     return parts.one_each(inputs.reported, inputs.reported.adm_1, row, column)
 
 
@@ -147,5 +147,5 @@ FAMILY = Family(
     },
     headline=("units_12m", "new_units_12m"),
     indicators=INDICATORS,
-    behind=_behind,
+    key_events=_key_events,
 )

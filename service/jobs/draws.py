@@ -1,7 +1,7 @@
 """The draws behind a snapshot as they are kept: a file for each forecaster and country, and what is read from one.
 
-Parquet for all, in the layout of `riskmodel.forecasting.layout` with `simulated` beside it, leads 1-12; the same as
-gzipped CSV of what is served. It knows no store and no model.
+Parquet for all, by the schema of `riskmodel.forecasting.forecast_table` and a column `simulated`, leads 1-12; the same
+as gzipped CSV of what is served. It knows no store and no model.
 """
 
 import gzip
@@ -19,7 +19,7 @@ from pyarrow import csv
 
 from riskmodel.errors import Refused
 from riskmodel.forecasting.forecast import SERVED_LEADS, Forecast
-from riskmodel.forecasting.layout import rows
+from riskmodel.forecasting.forecast_table import forecast_table
 
 Role = Literal["served", "baseline", "shadow"]
 
@@ -50,7 +50,7 @@ def kept(role: Role, forecaster: str, forecast: Forecast, *, simulated: bool) ->
     files = []
     for iso3, draws in zip(forecast.iso3, forecast.draws, strict=True):
         if not np.isnan(draws).any():
-            table = rows(forecast.only([iso3]), 1, SERVED_LEADS)
+            table = forecast_table(forecast.only([iso3]), 1, SERVED_LEADS)
             table = table.append_column("simulated", pa.array([simulated] * table.num_rows))
             files.append(Kept(role, forecaster, iso3, _parquet(table), _csv(table) if role == "served" else None))
     return files

@@ -26,7 +26,7 @@ from riskmodel.explanation import drivers, narrative, neighbour_effects
 from riskmodel.forecasting.baselines import Conflictology, History, Last, Zero
 from riskmodel.forecasting.escalation import RULE_MONTHS, escalation_from_history
 from riskmodel.forecasting.forecast import Forecast
-from riskmodel.forecasting.pool import SMOOTHER
+from riskmodel.forecasting.pool import SMOOTHED_HISTORY
 from riskmodel.home import Home
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month, last_day
@@ -52,7 +52,7 @@ OBSERVED = 36
 COUPS = "Powell & Thyne (2011), doi:10.1177/0022343310397436, and later press"
 """Whose coups the shipped list tells."""
 
-BASELINES = (Zero(), Last(), Conflictology(), History(), SMOOTHER)
+BASELINES = (Zero(), Last(), Conflictology(), History(), SMOOTHED_HISTORY)
 """What every forecast is held against when its months have come."""
 
 log = logging.getLogger("vigie.recompute")
@@ -256,7 +256,7 @@ def content(
     files += shadowing
     escalating = bundle.escalation.probabilities(panel, forecast)
     scored = {row["location_code"]: row for row in country_scores(forecast, expected, settings.bands, escalating)}
-    driven = drivers.drivers(bundle.model, seen) if settings.drivers else {}
+    driven = drivers.compute(bundle.model, seen) if settings.drivers else {}
     warnings = _data_quality(view, observed, completeness, members)
     sources = {iso3: view.sources(iso3, origin) for iso3 in members}
     said = {
@@ -303,7 +303,7 @@ def content(
                 "nowcast": _nowcast(observed, expected, completeness, iso3),
                 "sources": sources[iso3],
                 "indicators": _indicators(panel, iso3, 0),
-                "indicators_before": _indicators(panel, iso3, assessment.EARLIER),
+                "indicators_before": _indicators(panel, iso3, assessment.EARLIER_ORIGINS),
             }
             for iso3 in members
         ],
@@ -343,7 +343,7 @@ def _beside(view: View, seen: Assessment) -> list[dict[str, str]]:
 
 def _declared(panel: Panel) -> list[dict[str, Any]]:
     """What the indicators are, and which of them lack an input."""
-    families = narrative.declared(panel.outcome)
+    families = narrative.families_payload(panel.outcome)
     for family in families:
         for indicator in family["indicators"]:
             indicator["absent"] = indicator["name"] in panel.absent
@@ -368,7 +368,7 @@ def _with_drivers(scored: dict[str, Any], driven: Mapping[str, Any], seen: Asses
         why = scored["reasons"].get("risk_score", "not_asked")
         return {**scored, "drivers": None, "reasons": {**scored["reasons"], "drivers": why}}
     served = {"risk_score": scored["risk_score"], "escalation_from_draws": 100 * scored["escalation_from_draws"]}
-    return {**scored, "drivers": narrative.drivers_told(driven[iso3], seen, iso3, served)}
+    return {**scored, "drivers": narrative.drivers_payload(driven[iso3], seen, iso3, served)}
 
 
 def _nowcast(

@@ -6,13 +6,13 @@ from numpy.typing import NDArray
 
 from riskmodel.assessment import Assessment
 from riskmodel.forecasting.forest import Forest
-from riskmodel.forecasting.pool import SMOOTHER, Part, Pool
+from riskmodel.forecasting.pool import SMOOTHED_HISTORY, Pool, PoolMember
 from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import assemble
 from riskmodel.reporting.completeness import Completeness, Curve
 
 MONTHS = 200
-POOL = Pool((Part(Forest(trees=10, leaf=5, draws=500), 500), Part(SMOOTHER, 500)))
+POOL = Pool((PoolMember(Forest(trees=10, leaf=5, draws=500), 500), PoolMember(SMOOTHED_HISTORY, 500)))
 
 
 def assessment_of(deaths: NDArray[np.float64]) -> Assessment:

@@ -1,4 +1,4 @@
-"""What the untrained forecasts say."""
+"""Baselines: their draws, and that nothing after the origin is used."""
 
 import numpy as np
 import pytest
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from riskmodel.forecasting.baselines import Conflictology, History, Last, Zero
 from riskmodel.forecasting.component import Component
 from riskmodel.forecasting.forecast import LEADS
-from riskmodel.forecasting.pool import SMOOTHER
+from riskmodel.forecasting.pool import SMOOTHED_HISTORY
 from riskmodel.indicators.panel import Panel, assemble
 
-ALL: list[Component] = [Zero(), Last(), Conflictology(), History(), SMOOTHER]
+ALL: list[Component] = [Zero(), Last(), Conflictology(), History(), SMOOTHED_HISTORY]
 of_each = pytest.mark.parametrize("component", ALL, ids=lambda component: component.name)
 
 
@@ -34,7 +34,7 @@ def test_conflictology_is_the_last_twelve_months_in_their_order() -> None:
         assert draws[lead - 1].tolist() == [12 + (i + lead) % 12 for i in range(12)]
 
 
-def test_zero_says_zero() -> None:
+def test_zero_forecasts_zero() -> None:
     assert (draws_of(Zero(), made())[:] == 0).all()
 
 
@@ -55,25 +55,24 @@ def test_history_weighs_a_month_half_as_much_after_a_half_life() -> None:
     assert share[99] == pytest.approx((1 - 0.5 ** (1 / 9)) / (1 - 0.5 ** (60 / 9)), abs=0.001)
 
 
-def test_history_says_the_same_for_every_lead_and_moves_on_along_a_path() -> None:
+def test_history_has_one_distribution_for_all_leads_and_persists_along_a_path() -> None:
     draws = draws_of(History(), np.arange(100.0))[0]
     for lead in range(1, LEADS):
         np.testing.assert_array_equal(np.sort(draws[lead]), np.sort(draws[0]))
     assert not (draws[1] == draws[0]).all()
-    lasting = np.corrcoef(draws[0][:900], draws[1][:900])[0, 1]
-    assert lasting > 0.9
+    assert np.corrcoef(draws[0][:900], draws[1][:900])[0, 1] > 0.9
 
 
-def test_unknown_months_of_the_history_have_no_weight() -> None:
+def test_unknown_months_have_no_weight() -> None:
     deaths = np.full(60, 7.0)
     deaths[:48] = np.nan
     assert (draws_of(History(), deaths) == 7).all()
 
 
-def test_a_spread_leaves_zeros_and_the_median_where_they_are() -> None:
+def test_a_spread_changes_neither_zeros_nor_the_median() -> None:
     deaths = np.zeros(84)
     deaths[-6:] = 100
-    draws = draws_of(SMOOTHER, deaths)[0]
+    draws = draws_of(SMOOTHED_HISTORY, deaths)[0]
     plain = draws_of(History(months=84, half_life=4.0), deaths)[0]
     assert (draws == 0).mean() == (plain == 0).mean()
     above = np.log1p(draws[draws > 0])
@@ -84,7 +83,7 @@ def test_a_spread_leaves_zeros_and_the_median_where_they_are() -> None:
 @of_each
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 50), garbage=st.integers(0, 9), cut=st.integers(12, 119))
-def test_draws_are_whole_and_know_nothing_after_the_origin(
+def test_draws_are_whole_and_use_nothing_after_the_origin(
     component: Component, seed: int, garbage: int, cut: int
 ) -> None:
     deaths = made(seed)
@@ -99,7 +98,7 @@ def test_draws_are_whole_and_know_nothing_after_the_origin(
 
 
 @of_each
-def test_less_than_twelve_known_months_is_too_little(component: Component) -> None:
+def test_less_than_twelve_known_months_give_no_forecast(component: Component) -> None:
     deaths = made()
     deaths[1, -12] = np.nan
     draws = draws_of(component, deaths)
@@ -111,11 +110,12 @@ def test_less_than_twelve_known_months_is_too_little(component: Component) -> No
 
 
 @of_each
-def test_a_country_is_forecast_alike_whoever_else_is_there(component: Component) -> None:
+def test_a_country_has_the_same_forecast_alone_and_among_others(component: Component) -> None:
     panel = panel_of(made())
     origin = panel.months[-1]
     alone = panel.only(["NER"])
     np.testing.assert_array_equal(
-        component.forecast(panel, origin).of("NER"), component.fit(alone, origin).forecast(alone, origin).of("NER")
+        component.forecast(panel, origin).country_draws("NER"),
+        component.fit(alone, origin).forecast(alone, origin).country_draws("NER"),
     )
     assert component.forecast(panel, origin).only(["NER", "MLI"]).iso3 == ("NER", "MLI")

@@ -22,12 +22,12 @@ from riskmodel.bundle import Provenance, champion, load, save, set_champion
 from riskmodel.errors import Refused
 from riskmodel.forecasting.escalation import POOLED, Escalation
 from riskmodel.forecasting.forest import Forest
-from riskmodel.forecasting.pool import SMOOTHER, Part, Pool
+from riskmodel.forecasting.pool import SMOOTHED_HISTORY, Pool, PoolMember
 from riskmodel.indicators.panel import INDICATORS, assemble
 
 PANEL = assemble(rectangle(made()), "state_based")
 ORIGIN = PANEL.months[-1]
-MODEL = Pool((Part(Forest(trees=5, draws=100), 50), Part(SMOOTHER, 50))).fit(PANEL, ORIGIN)
+MODEL = Pool((PoolMember(Forest(trees=5, draws=100), 50), PoolMember(SMOOTHED_HISTORY, 50))).fit(PANEL, ORIGIN)
 FACTS = Provenance(
     outcome="state_based",
     origin=str(ORIGIN),
@@ -185,7 +185,7 @@ def test_who_speaks_of_escalation_is_part_of_the_model(models: Path) -> None:
 
 def test_code_that_is_gone_is_refused(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = models / save(MODEL, FACTS, models)
-    monkeypatch.delattr("riskmodel.forecasting.forest.Learned")
+    monkeypatch.delattr("riskmodel.forecasting.forest.FittedForest")
     with pytest.raises(Refused, match="needs code that this Vigie has not"):
         load(path)
 

@@ -88,7 +88,7 @@ def test_violence_neared_bamako(vigie: Vigie, home: Home, shared: Path) -> None:
     nearest = np.expm1(at_year_ends(inputs, "capital_events_25km_12m", years))
     np.testing.assert_allclose(nearest[1:], [0, 0, 0, 0, 1])
     events = inputs.reported
-    behind = capital.behind(inputs, 0, len(inputs.months) - 1)
+    behind = capital.key_events(inputs, 0, len(inputs.months) - 1)
     assert np.datetime64(int(events.day[behind[0]]), "D") == np.datetime64("2022-07-22"), "Kati"
     assert len(behind) == 5
     bamako = geography.country("MLI")
@@ -240,7 +240,7 @@ def test_a_country_where_nothing_is_located_has_counts_and_no_distances() -> Non
             assert np.isnan(last).all(), name
         else:
             assert (last == 0).all(), name
-    assert capital.behind(vague, 0, 39).size == 0
+    assert capital.key_events(vague, 0, 39).size == 0
 
 
 def test_behind_are_the_last_years_nearest_and_newest() -> None:
@@ -248,7 +248,7 @@ def test_behind_are_the_last_years_nearest_and_newest() -> None:
     events = inputs.reported
     here = geography.country("NER")
     for column in (11, 39):
-        shown = capital.behind(inputs, 1, column)
+        shown = capital.key_events(inputs, 1, column)
         assert shown.size == 5
         assert (events.row[shown] == 1).all()
         assert ((events.column[shown] <= column) & (events.column[shown] > column - 12)).all()

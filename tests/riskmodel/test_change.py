@@ -59,7 +59,7 @@ class Attentive:
         return Forecast(origin, panel.iso3, panel.outcome, np.where(known, draws, np.nan).astype(np.float32))
 
     @property
-    def reads(self) -> frozenset[int]:
+    def used_indicators(self) -> frozenset[int]:
         return frozenset()
 
 
@@ -205,7 +205,7 @@ def holds(before: Stand, after: Stand) -> Changed:
 def scored(seen: Assessment, model: Explainable = MODEL) -> dict[str, float]:
     """The risk score of each country, as recompute has it but not rounded."""
     forecast = model.forecast(seen.panel, seen.origin)
-    return {iso3: risk_score(forecast.of(iso3).astype(np.float64)) for iso3 in GW}
+    return {iso3: risk_score(forecast.country_draws(iso3).astype(np.float64)) for iso3 in GW}
 
 
 def parts(found: Changed, iso3: str = "MLI", metric: str = "risk_score") -> dict[str, float]:

@@ -69,9 +69,9 @@ def test_every_indicator_equals_a_plain_loop(months: int) -> None:
 def test_behind_it_stand_the_deadliest_events_of_each_kind_in_turn() -> None:
     inputs = worlds.world(3, months=60)
     events = inputs.reported
-    assert FAMILY.behind
+    assert FAMILY.key_events
     row = int(np.argmax(np.bincount(events.row[events.column >= 48])))
-    places = FAMILY.behind(inputs, row, 59)
+    places = FAMILY.key_events(inputs, row, 59)
     assert places.size == 5
     assert (events.row[places] == row).all()
     assert (events.column[places] >= 48).all()
@@ -84,8 +84,8 @@ def test_behind_it_stand_the_deadliest_events_of_each_kind_in_turn() -> None:
 
 def test_nothing_stands_behind_it_where_nothing_happened() -> None:
     inputs = worlds.world(3, months=60, events=0)
-    assert FAMILY.behind
-    assert FAMILY.behind(inputs, 0, 59).size == 0
+    assert FAMILY.key_events
+    assert FAMILY.key_events(inputs, 0, 59).size == 0
     assert np.nanmax(COMPUTE["one_sided_deaths_12m"](inputs)) == 0
     assert np.isnan(COMPUTE["civilian_share_12m"](inputs)).all()
 
@@ -118,7 +118,7 @@ def test_who_killed_whom_in_the_central_african_republic_in_2013(shared: Path, t
     for name, value in expected.items():
         np.testing.assert_allclose(COMPUTE[name](inputs)[0, column], value, err_msg=name)
     assert 0.5 < expected["state_one_sided_share_12m"] < 0.6
-    assert FAMILY.behind
-    worst = FAMILY.behind(inputs, 0, column)[0]
+    assert FAMILY.key_events
+    worst = FAMILY.key_events(inputs, 0, column)[0]
     assert str(inputs.reported.day[worst].astype("datetime64[D]")) == "2013-12-05"  # Bangui
     assert np.log1p(inputs.reported.deaths[worst]) == expected["largest_massacre_12m"]

@@ -1,4 +1,4 @@
-"""The learned component: what it may not see, what its draws are, and what it does with too little."""
+"""The forest: its draws, that nothing later is used, and what it does with too short a history."""
 
 import pickle
 import warnings
@@ -42,7 +42,7 @@ def test_nothing_after_the_origin_is_learned_or_used(panel: Panel) -> None:
 def test_the_same_seed_gives_the_same_draws_on_any_number_of_threads(panel: Panel) -> None:
     origin = panel.months[-1]
     one, two = (Forest(trees=10, jobs=jobs).fit(panel, origin) for jobs in (1, 2))
-    assert pickle.dumps(one.learned) == pickle.dumps(two.learned)
+    assert pickle.dumps(one.fitted) == pickle.dumps(two.fitted)
     other = Forest(trees=10, seed=9).fit(panel, origin).forecast(panel, origin).draws
     assert not np.array_equal(one.forecast(panel, origin).draws, other)
 
@@ -54,15 +54,15 @@ def test_threads_leave_the_filters_of_warnings_as_they_were(panel: Panel) -> Non
     assert list(warnings.filters) == before
 
 
-def test_a_path_is_drawn_as_often_as_it_shares_a_leaf_newer_months_more_often(panel: Panel) -> None:
+def test_paths_are_sampled_by_shared_leaves_and_recency(panel: Panel) -> None:
     origin = panel.months[-1]
-    fitted = Forest(trees=7, leaf=5, half_life=24.0, stretch=1.0, draws=20_000).fit(panel, origin)
-    assert fitted.learned is not None
-    trees, end = fitted.learned.trees, len(panel.months)
+    fitted = Forest(trees=7, leaf=5, half_life=24.0, max_factor=1.0, draws=20_000).fit(panel, origin)
+    assert fitted.fitted is not None
+    trees, end = fitted.fitted.trees, len(panel.months)
     training = [(country, month) for country in range(8) for month in range(11, end - LEADS)]
     paths = [tuple(panel.deaths[c, m + 1 : m + 1 + LEADS]) for c, m in training]
     recency = np.array([0.5 ** ((end - 1 - month) / 24) for _, month in training])
-    columns = fitted.learned.columns
+    columns = fitted.fitted.columns
     rows = trees.apply(np.array([panel.values[place][columns] for place in training]))
     for country, leaves in enumerate(trees.apply(panel.at(origin)[:, columns])):
         expected: Counter[tuple[float, ...]] = Counter()
@@ -77,7 +77,7 @@ def test_a_path_is_drawn_as_often_as_it_shares_a_leaf_newer_months_more_often(pa
 
 def test_a_draw_is_a_path_that_was_observed(panel: Panel) -> None:
     origin = panel.months[-1]
-    draws = Forest(trees=10, stretch=1.0, draws=50).fit(panel, origin).forecast(panel, origin).draws
+    draws = Forest(trees=10, max_factor=1.0, draws=50).fit(panel, origin).forecast(panel, origin).draws
     seen = {
         tuple(country[start : start + LEADS])
         for country in panel.deaths
@@ -87,7 +87,7 @@ def test_a_draw_is_a_path_that_was_observed(panel: Panel) -> None:
         assert {tuple(map(float, path)) for path in country.T} <= seen
 
 
-def test_paths_are_stretched_to_the_level_of_the_country_and_no_further() -> None:
+def test_paths_are_scaled_to_the_level_of_the_country_within_the_limit() -> None:
     quiet, violent = np.tile([0.0, 2.0], 60), np.tile([100.0, 120.0], 60)
     panel = panel_of(np.stack([quiet, quiet, quiet, violent]))
     origin = panel.months[-1]
@@ -104,15 +104,15 @@ def test_an_indicator_is_read_if_at_least_half_of_the_training_months_know_it(pa
     values[:5, :, 1] = 2.0
     values[5:, :, 0] = np.nan
     values[:2, :, 0] = np.nan
-    learned = SMALL.fit(replace(panel, values=values), origin).learned
-    assert learned is not None
-    assert 1 in learned.columns, "known of five countries of eight"
-    assert 0 not in learned.columns, "known of three of eight"
+    fitted = SMALL.fit(replace(panel, values=values), origin).fitted
+    assert fitted is not None
+    assert 1 in fitted.columns, "known of five countries of eight"
+    assert 0 not in fitted.columns, "known of three of eight"
     known = (~np.isnan(panel.values[:, 11:-LEADS])).mean(axis=(0, 1))
-    assert SMALL.fit(panel, origin).reads == set(np.flatnonzero(known >= 0.5))
+    assert SMALL.fit(panel, origin).used_indicators == set(np.flatnonzero(known >= 0.5))
 
 
-def test_draws_are_whole_and_ordered_from_least_to_most_deadly_in_the_next_three_months(panel: Panel) -> None:
+def test_draws_are_whole_and_sorted_by_the_deaths_of_the_next_three_months(panel: Panel) -> None:
     origin = panel.months[-1]
     draws = SMALL.fit(panel, origin).forecast(panel, origin).draws
     assert (draws >= 0).all()
@@ -120,12 +120,12 @@ def test_draws_are_whole_and_ordered_from_least_to_most_deadly_in_the_next_three
     assert (np.diff(draws[:, :3].sum(axis=1), axis=1) >= 0).all()
 
 
-def test_a_world_without_deaths_is_forecast_to_stay_so() -> None:
+def test_a_world_without_deaths_is_forecast_to_have_none() -> None:
     panel = panel_of(np.zeros((4, 120)))
     assert (SMALL.fit(panel, panel.months[-1]).forecast(panel, panel.months[-1]).draws == 0).all()
 
 
-def test_unknown_indicators_and_countries_without_history() -> None:
+def test_unknown_indicators_and_countries_without_history_are_accepted() -> None:
     deaths = made()
     deaths[4, :] = np.nan  # a neighbour that nothing covers: the neighbours' indicators are unknown throughout
     deaths[6, -3:] = np.nan
@@ -135,9 +135,9 @@ def test_unknown_indicators_and_countries_without_history() -> None:
     assert not np.isnan(np.delete(draws, [4, 6], axis=0)).any()
 
 
-def test_too_short_a_history_is_refused_in_words() -> None:
+def test_too_short_a_history_is_refused_with_a_reason() -> None:
     panel = panel_of(made(months=30))
-    with pytest.raises(BadInput, match=r"state_based deaths up to 2002-06 holds 40 country-months .* needs 200"):
+    with pytest.raises(BadInput, match=r"state_based deaths up to 2002-06 has 40 country-months .* needs 200"):
         SMALL.fit(panel, panel.months[-1])
     with pytest.raises(ValueError, match="fitted before"):
         SMALL.forecast(panel, panel.months[-1])

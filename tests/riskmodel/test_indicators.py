@@ -265,14 +265,14 @@ def test_only_a_family_that_looks_abroad_reads_what_happens_there(whole: tuple[I
 def test_the_events_behind_a_family_are_few_recent_and_not_of_the_future(
     family: Family, whole: tuple[Inputs, Panel]
 ) -> None:
-    if family.behind is None:
+    if family.key_events is None:
         assert not any("events" in indicator.inputs for indicator in family.indicators)
         return
     inputs, found = whole[0], 0
     events = inputs.reported
     for row in range(len(inputs.iso3)):
         for month in (5, 60, MONTHS - 1):
-            places = family.behind(inputs, row, month)
+            places = family.key_events(inputs, row, month)
             assert len(places) <= 5
             assert np.unique(places).size == len(places)
             assert (events.column[places] <= month).all()
@@ -281,7 +281,7 @@ def test_the_events_behind_a_family_are_few_recent_and_not_of_the_future(
             assert around[events.row[places]].all()
             found += len(places)
             then = worlds.cut(inputs, 0, month + 1)
-            known = then.reported.event_id[family.behind(then, row, month)]
+            known = then.reported.event_id[family.key_events(then, row, month)]
             assert known.tolist() == events.event_id[places].tolist()
     assert found
 

@@ -12,11 +12,11 @@ from riskmodel.forecasting.pool import Pool
 from riskmodel.indicators.panel import FAMILIES, INDICATORS
 
 
-def test_what_is_told_is_what_was_computed_in_both_languages(pool: Pool, assessment: Assessment) -> None:
-    found = drivers.drivers(pool, assessment)["MLI"]
-    score = found["own_year"]["risk_score"].value
-    told = narrative.drivers_told(found, assessment, "MLI", dict.fromkeys(drivers.TARGETS, score))
-    split = told["risk_score"]["own_year"]
+def test_sentences_state_what_was_computed_in_both_languages(pool: Pool, assessment: Assessment) -> None:
+    splits = drivers.compute(pool, assessment)["MLI"]
+    score = splits["own_year"]["risk_score"].value
+    payload = narrative.drivers_payload(splits, assessment, "MLI", dict.fromkeys(drivers.TARGETS, score))
+    split = payload["risk_score"]["own_year"]
     assert [family["family"] for family in split["families"]] == [family.name for family in FAMILIES]
     assert sum(family["contribution"] for family in split["families"]) == pytest.approx(split["difference"], abs=0.1)
     assert split["rounding"] == 0
@@ -28,33 +28,33 @@ def test_what_is_told_is_what_was_computed_in_both_languages(pool: Pool, assessm
     assert capital["sentence"]["en"].startswith("Capital and sites: 0.0 points (this model does not read it")
     assert "unknown" in capital["sentence"]["en"]
     assert "inconnu" in capital["sentence"]["fr"]
-    assert told["events"] == {}
+    assert payload["events"] == {}
 
 
-def test_points_are_counted_and_french_punctuation_is_bound_to_what_it_follows(
-    pool: Pool, assessment: Assessment
-) -> None:
-    split = drivers.drivers(pool, assessment)["MLI"]["own_year"]
+def test_plurals_and_french_spaces_follow_the_language(pool: Pool, assessment: Assessment) -> None:
+    split = drivers.compute(pool, assessment)["MLI"]["own_year"]
     one = {target: replace(split[target], value=1.0, average=2.0) for target in drivers.TARGETS}
-    told = narrative.drivers_told({"own_year": one}, assessment, "MLI", dict.fromkeys(drivers.TARGETS, 1.0))
-    risk, escalation = (told[target]["own_year"]["sentence"] for target in drivers.TARGETS)
+    payload = narrative.drivers_payload({"own_year": one}, assessment, "MLI", dict.fromkeys(drivers.TARGETS, 1.0))
+    risk, escalation = (payload[target]["own_year"]["sentence"] for target in drivers.TARGETS)
     assert "1.0 point below" in risk["en"]
     assert "1,0 point au-dessous" in risk["fr"]
     assert "1.0 percentage point below" in escalation["en"]
     assert "de 1,0\xa0%, 1,0 point de pourcentage au-dessous" in escalation["fr"]
-    texts = [risk["fr"], told["method"]["fr"]]
-    texts += [one["missing"]["fr"] for family in narrative.declared("state_based") for one in family["indicators"]]
-    texts += [family["sentence"]["fr"] for family in told["risk_score"]["own_year"]["families"]]
+    texts = [risk["fr"], payload["method"]["fr"]]
+    texts += [
+        one["missing"]["fr"] for family in narrative.families_payload("state_based") for one in family["indicators"]
+    ]
+    texts += [family["sentence"]["fr"] for family in payload["risk_score"]["own_year"]["families"]]
     assert not [text for text in texts if re.search(" [:;%?!]|\\d \\d", text)]
 
 
-def test_numbers_are_written_as_the_language_writes_them() -> None:
-    assert narrative.number(1234.56, "en") == "1,234.6"
-    assert narrative.number(-0.04, "en", signed=True) == "0.0"
-    assert narrative.number(2.5, "en", signed=True) == "+2.5"
-    assert narrative.number(-2.5, "fr", signed=True) == "−2,5"
+def test_numbers_follow_the_language() -> None:
+    assert narrative.format_number(1234.56, "en") == "1,234.6"
+    assert narrative.format_number(-0.04, "en", signed=True) == "0.0"
+    assert narrative.format_number(2.5, "en", signed=True) == "+2.5"
+    assert narrative.format_number(-2.5, "fr", signed=True) == "−2,5"
     log, share = (next(i for i in INDICATORS if i.scale == scale) for scale in ("log1p", "share"))
-    assert narrative.value(log, float(np.log1p(19)), "en") == "19"
-    assert narrative.value(share, 0.054, "en") == "5.4%"
-    assert narrative.value(share, 0.054, "fr").replace("\xa0", " ").replace("\u202f", " ") == "5,4 %"
-    assert narrative.value(log, float("nan"), "fr") == "inconnu"
+    assert narrative.format_value(log, float(np.log1p(19)), "en") == "19"
+    assert narrative.format_value(share, 0.054, "en") == "5.4%"
+    assert narrative.format_value(share, 0.054, "fr").replace("\xa0", " ").replace("\u202f", " ") == "5,4 %"
+    assert narrative.format_value(log, float("nan"), "fr") == "inconnu"

@@ -6,7 +6,7 @@ from histories import SAHEL
 
 from riskmodel.assessment import Assessment
 from riskmodel.explanation import neighbour_effects
-from riskmodel.explanation.drivers import Questioned
+from riskmodel.explanation.drivers import ScenarioModel
 from riskmodel.forecasting.baselines import Conflictology
 from riskmodel.forecasting.pool import Pool
 from riskmodel.indicators.inputs import Inputs
@@ -34,6 +34,6 @@ def test_an_effect_is_the_score_less_the_score_without_the_neighbours_deaths(
     source, target = SAHEL.index("BFA"), SAHEL.index("MLI")
     deaths[source] = 0
     peaceful = assemble(assessment.expected, "state_based", Inputs(SAHEL, assessment.inputs.months, {"deaths": deaths}))
-    asked = Questioned(pool, assessment.panel.history(assessment.origin, 84))
-    score = asked.answers(peaceful.at(assessment.origin), np.arange(len(SAHEL)))[target, 0]
+    scenario_model = ScenarioModel(pool, assessment.panel.history(assessment.origin, 84))
+    score = scenario_model.targets(peaceful.at(assessment.origin), np.arange(len(SAHEL)))[target, 0]
     assert effects.pairs[source, target] == pytest.approx(effects.score[target] - score, abs=1e-4)

@@ -13,9 +13,9 @@ def test_behind_it_stands_one_event_of_each_part_the_new_ones_first(family: Fami
     inputs = worlds.world(8, months=100, events=900)
     events = inputs.reported
     part = getattr(events, of)
-    assert family.behind
+    assert family.key_events
     for row in range(len(inputs.iso3)):
-        places = family.behind(inputs, row, 99)
+        places = family.key_events(inputs, row, 99)
         lately = [i for i in np.flatnonzero(events.recent(row, 99, 12)) if part[i] >= 0]
         before = set(part[(events.row == row) & (events.column >= 28) & (events.column < 88)].tolist())
         touched = {int(part[i]) for i in lately}

@@ -130,11 +130,11 @@ def test_what_stands_behind_are_the_deadliest_vague_events_of_the_year(tmp_path:
     ]
     path = ged.write(tmp_path / "events.csv", *rows)
     inputs = ged.inputs(tmp_path, {"MLI:2019-01..2020-12, NER:2019-01..2020-12": path})
-    assert FAMILY.behind is not None
+    assert FAMILY.key_events is not None
     column = worlds.column(inputs, "2020-06")
-    behind = FAMILY.behind(inputs, inputs.iso3.index("MLI"), column)
+    behind = FAMILY.key_events(inputs, inputs.iso3.index("MLI"), column)
     assert inputs.reported.event_id[behind].tolist() == ["4", "5", "3"]
-    assert FAMILY.behind(inputs, inputs.iso3.index("NER"), column - 3).size == 0
+    assert FAMILY.key_events(inputs, inputs.iso3.index("NER"), column - 3).size == 0
 
 
 def _at_most(count: int, average: float, spread: float) -> float:

@@ -112,15 +112,15 @@ def test_one_country_alone_and_no_event_at_all() -> None:
     nothing = worlds.chosen(inputs.reported, np.empty(0, dtype=np.intp))
     quiet = Inputs(inputs.iso3, inputs.months, inputs.tables, worlds.named_anew(nothing))
     assert np.nanmax(COMPUTE["border_events_12m"](quiet)) == 0
-    assert spillover.FAMILY.behind is not None
-    assert spillover.FAMILY.behind(inputs, 0, 139).size == 0
+    assert spillover.FAMILY.key_events is not None
+    assert spillover.FAMILY.key_events(inputs, 0, 139).size == 0
 
 
 def test_behind_stand_the_neighbours_events_near_the_border_then_the_deadliest() -> None:
     inputs = worlds.world(2)
     events, row, column = inputs.reported, 0, 139
-    assert spillover.FAMILY.behind is not None
-    places = spillover.FAMILY.behind(inputs, row, column)
+    assert spillover.FAMILY.key_events is not None
+    places = spillover.FAMILY.key_events(inputs, row, column)
     recent = [
         i for there in np.flatnonzero(inputs.neighbours[row]) for i in np.flatnonzero(events.recent(there, column, 12))
     ]

@@ -1,4 +1,4 @@
-"""Alike runs of months: which are found, how much each weighs, what is drawn, and what may not be seen."""
+"""Trajectories: which runs of months are found, their weights, the draws, and that nothing later is used."""
 
 import pickle
 from collections import Counter
@@ -8,7 +8,7 @@ import pytest
 from histories import forecast_in_a_fork, made, rectangle
 from numpy.typing import NDArray
 
-from riskmodel.forecasting.component import Supposed
+from riskmodel.forecasting.component import Scenarios
 from riskmodel.forecasting.forecast import LEADS
 from riskmodel.forecasting.trajectories import Trajectories
 from riskmodel.indicators.panel import Panel, assemble
@@ -31,7 +31,7 @@ def draws_of(component: Trajectories, panel: Panel) -> NDArray[np.float32]:
 
 
 def test_paths_are_drawn_as_often_as_a_naive_search_weighs_them(panel: Panel) -> None:
-    component = Trajectories(neighbours=25, memory=3.0, share_of_level=0.5, half_life=24.0, stretch=10.0, draws=20_000)
+    component = Trajectories(neighbours=25, memory=3.0, level_weight=0.5, half_life=24.0, max_factor=10.0, draws=20_000)
     draws, deaths, end = draws_of(component, panel), panel.deaths, len(panel.months)
 
     def level(run: NDArray[np.float64]) -> float:
@@ -57,26 +57,26 @@ def test_paths_are_drawn_as_often_as_a_naive_search_weighs_them(panel: Panel) ->
         found.sort(key=lambda one: one[0])
         nearest, farthest = found[:25], found[24][0]
         expected: Counter[tuple[float, ...]] = Counter()
-        for away, recency, path in nearest:
-            expected[path] += (1 - (away / farthest) ** 2) * recency
+        for gap, recency, path in nearest:
+            expected[path] += (1 - (gap / farthest) ** 2) * recency
         total = sum(expected.values())
         drawn = Counter(tuple(map(float, path)) for path in draws[country].T)
         for path, weight in expected.items():
             assert drawn[path] / 20_000 == pytest.approx(weight / total, abs=2e-4)
 
 
-def test_a_run_that_came_before_is_recognized_and_what_followed_is_told() -> None:
+def test_the_months_after_a_run_seen_before_are_forecast() -> None:
     deaths = made()
     deaths[:, :60] = 0
     shape = np.array([0, 0, 1, 0, 2, 5, 0, 9, 30, 4, 60, 90.0])
-    followed = np.arange(14.0) * 10
-    deaths[0, 10:22], deaths[0, 22:36] = shape, followed
+    after = np.arange(14.0) * 10
+    deaths[0, 10:22], deaths[0, 22:36] = shape, after
     deaths[3, -12:] = shape
     draws = draws_of(Trajectories(neighbours=2, draws=50), panel_of(deaths))[3]
-    assert np.equal(draws.T, followed).mean() > 0.9
+    assert np.equal(draws.T, after).mean() > 0.9
 
 
-def test_nothing_after_the_origin_is_remembered_or_used(panel: Panel) -> None:
+def test_nothing_after_the_origin_is_stored_or_used(panel: Panel) -> None:
     origin = panel.months[99]
     ours = SMALL.fit(panel, origin).forecast(panel, origin).draws
     deaths = panel.deaths.copy()
@@ -88,18 +88,20 @@ def test_nothing_after_the_origin_is_remembered_or_used(panel: Panel) -> None:
     assert not np.array_equal(ours, SMALL.fit(changed, origin).forecast(changed, origin).draws)
 
 
-def test_the_same_months_give_the_same_bytes_and_a_country_is_forecast_alike_whoever_is_asked_about(
+def test_fitting_is_deterministic_and_countries_do_not_affect_each_other(
     panel: Panel,
 ) -> None:
     origin = panel.months[-1]
     one, two = SMALL.fit(panel, origin), SMALL.fit(panel, origin)
-    assert pickle.dumps(one.remembered) == pickle.dumps(two.remembered)
+    assert pickle.dumps(one.fitted) == pickle.dumps(two.fitted)
     together = one.forecast(panel, origin)
     for iso3 in panel.iso3:
-        np.testing.assert_array_equal(one.forecast(panel.only([iso3]), origin).of(iso3), together.of(iso3))
+        np.testing.assert_array_equal(
+            one.forecast(panel.only([iso3]), origin).country_draws(iso3), together.country_draws(iso3)
+        )
 
 
-def test_paths_are_brought_to_the_level_of_the_country_and_no_further() -> None:
+def test_paths_are_scaled_to_the_level_of_the_country_within_the_limit() -> None:
     low, high = np.tile([0.0, 2.0], 60), np.tile([0.0, 200.0], 60)
     draws = draws_of(Trajectories(neighbours=500, draws=100), panel_of(np.stack([low, low, low, high])))
     assert set(np.unique(draws[3])) <= {0.0, 20.0, 200.0}  # ten times the low ones, and its own
@@ -107,14 +109,14 @@ def test_paths_are_brought_to_the_level_of_the_country_and_no_further() -> None:
     assert draws[0].max() <= 20
 
 
-def test_draws_are_whole_and_ordered_from_least_to_most_deadly_in_the_next_three_months(panel: Panel) -> None:
+def test_draws_are_whole_and_sorted_by_the_deaths_of_the_next_three_months(panel: Panel) -> None:
     draws = draws_of(SMALL, panel)
     assert (draws >= 0).all()
     assert (draws == np.rint(draws)).all()
     assert (np.diff(draws[:, :3].sum(axis=1), axis=1) >= 0).all()
 
 
-def test_a_country_without_deaths_in_a_year_is_forecast_to_stay_so(panel: Panel) -> None:
+def test_a_country_without_deaths_in_a_year_is_forecast_to_have_none(panel: Panel) -> None:
     deaths = panel.deaths.copy()
     deaths[2, -12:] = 0
     deaths[3, -12:] = 0
@@ -126,14 +128,14 @@ def test_a_country_without_deaths_in_a_year_is_forecast_to_stay_so(panel: Panel)
 
 
 @pytest.mark.parametrize("months", [12, 20, 25, 26])
-def test_where_nothing_is_remembered_nothing_is_said_to_follow(months: int) -> None:
+def test_without_stored_runs_the_forecast_is_zero(months: int) -> None:
     deaths = np.full((2, months), 7.0)
     draws = draws_of(SMALL, panel_of(deaths))
     assert np.isfinite(draws).all()
     assert (draws == (7 if months == 26 else 0)).all()
 
 
-def test_unknown_months_are_no_example_and_no_forecast() -> None:
+def test_unknown_months_are_neither_stored_nor_forecast() -> None:
     deaths = made()
     deaths[4, :] = np.nan
     deaths[6, -3:] = np.nan
@@ -143,32 +145,32 @@ def test_unknown_months_are_no_example_and_no_forecast() -> None:
     draws = fitted.forecast(panel, panel.months[-1]).draws
     assert np.isnan(draws[[4, 6]]).all()
     assert not np.isnan(np.delete(draws, [4, 6], axis=0)).any()
-    assert fitted.remembered is not None
-    assert np.isfinite(fitted.remembered.paths).all()
+    assert fitted.fitted is not None
+    assert np.isfinite(fitted.fitted.paths).all()
     whole = [
         deaths[country, month - 11 : month + 15]
         for country in range(8)
         for month in range(11, 120 - LEADS)
         if deaths[country, month - 11 : month + 1].sum() > 0
     ]
-    assert len(fitted.remembered.paths) == sum(not np.isnan(run).any() for run in whole)
+    assert len(fitted.fitted.paths) == sum(not np.isnan(run).any() for run in whole)
 
 
-def test_votes_are_the_chances_that_draws_have(panel: Panel) -> None:
+def test_ensemble_probabilities_match_the_draws(panel: Panel) -> None:
     origin = panel.months[-1]
     fitted = Trajectories(neighbours=30, draws=5000).fit(panel, origin)
     histories = np.concatenate([panel.history(origin, 84), panel.history(origin - 5, 84), np.zeros((1, 84))])
     thresholds = np.random.default_rng(2).choice([1.0, 5.0, 25.0, 100.0, 300.0], (len(histories), 2, 6))
     history = np.concatenate([np.arange(8), [3, 3, 16]])
-    supposed = Supposed(np.empty((len(history), 0), np.float32), history, histories, thresholds, 3)
-    votes = fitted.votes(supposed)
-    assert votes.shape == (1, 11, 2)
-    near = fitted.forecast(panel, origin).draws[:, :3].sum(axis=1)
-    drawn = (near[:, None, None] >= thresholds[:8, :, :, None]).mean(axis=(-2, -1))
-    np.testing.assert_allclose(votes[0, :8], drawn, atol=1e-3)
-    np.testing.assert_array_equal(votes[0, 8], votes[0, 3])
-    assert (votes[0, 10] == 0).all()
-    assert fitted.reads == frozenset()
+    scenarios = Scenarios(np.empty((len(history), 0), np.float32), history, histories, thresholds, 3)
+    probabilities = fitted.ensemble_probabilities(scenarios)
+    assert probabilities.shape == (1, 11, 2)
+    sums = fitted.forecast(panel, origin).draws[:, :3].sum(axis=1)
+    drawn = (sums[:, None, None] >= thresholds[:8, :, :, None]).mean(axis=(-2, -1))
+    np.testing.assert_allclose(probabilities[0, :8], drawn, atol=1e-3)
+    np.testing.assert_array_equal(probabilities[0, 8], probabilities[0, 3])
+    assert (probabilities[0, 10] == 0).all()
+    assert fitted.used_indicators == frozenset()
 
 
 def test_a_fork_after_forecasting_can_forecast(panel: Panel) -> None:

@@ -175,7 +175,7 @@ def test_pages_stay_light_with_all_indicators(
 
 def with_all_indicators(issued: dict[str, Any]) -> dict[str, Any]:
     """Return the snapshot with all indicators that Vigie declares, invented values, and three drivers a family."""
-    rng, declared = random.Random(4), narrative.declared("state_based")
+    rng, declared = random.Random(4), narrative.families_payload("state_based")
     names = [indicator["name"] for family in declared for indicator in family["indicators"]]
     for family in declared:
         for indicator in family["indicators"]:

@@ -87,7 +87,7 @@ def test_escalation_is_the_word_of_the_voice_and_explanations_are_of_the_draws(w
             assert split["value"] - split["average"] == pytest.approx(split["difference"], abs=0.01)
     assert "escalation_probability" not in mali["drivers"]
     said = mali["drivers"]["escalation_from_draws"]["own_year"]["sentence"]["en"]
-    assert f"(as the draws imply it) {100 * mali['escalation_from_draws']:.1f}%" in said
+    assert f"(from the draws) {100 * mali['escalation_from_draws']:.1f}%" in said
     fired = {(row.rule, row.location_code): row for row in watch.rows(transitions)}
     assert fired["escalation", "MLI"].document["value"] == mali["escalation_probability"]
     mauritania = watch.newest["countries"][5]

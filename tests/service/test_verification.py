@@ -22,8 +22,8 @@ from riskmodel import bundle
 from riskmodel import scoring as scoring
 from riskmodel.errors import Refused
 from riskmodel.forecasting.baselines import History
-from riskmodel.forecasting.layout import SCHEMA
-from riskmodel.forecasting.pool import SMOOTHER
+from riskmodel.forecasting.forecast_table import FORECAST_SCHEMA
+from riskmodel.forecasting.pool import SMOOTHED_HISTORY
 from riskmodel.home import Home
 from riskmodel.months import month
 from service.cli.app import create_app
@@ -60,7 +60,7 @@ def test_the_draws_behind_a_snapshot_are_kept_and_its_digest_covers_them(watch: 
         assert (row.csv is not None) == (row.role == "served")
     mali = next(row for row in kept if (row.role, row.location_code) == ("served", "MLI"))
     table = pq.read_table(io.BytesIO(mali.parquet))
-    assert table.schema.equals(SCHEMA.append(pa.field("simulated", pa.bool_())))
+    assert table.schema.equals(FORECAST_SCHEMA.append(pa.field("simulated", pa.bool_())))
     assert set(table["deaths"].to_pylist()) == {30}
     assert (table.num_rows, table["month"][0].as_py().date().isoformat()) == (12 * 12, "2022-01-01")
     lines = list(csv.DictReader(io.StringIO(gzip.decompress(mali.csv).decode())))
@@ -201,7 +201,7 @@ def test_draws_that_were_altered_are_not_scored(watch: Watch, vigie: Callable[..
 
 def test_a_challenger_runs_in_the_shadow_and_is_scored_beside(watch: Watch) -> None:
     before = watch.rows(snapshots)[0].document
-    name = watch.model(SMOOTHER, challenger=True)
+    name = watch.model(SMOOTHED_HISTORY, challenger=True)
     assert not watch.run(NOW).issued, "a challenger alone makes no snapshot"
     watch.take_in("2022-01", MLI=[30] * 12 + [44])
     watch.run(NOW)
@@ -222,7 +222,7 @@ def test_a_challenger_runs_in_the_shadow_and_is_scored_beside(watch: Watch) -> N
 def test_a_challenger_that_cannot_never_harms_what_is_served(
     watch: Watch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    name = watch.model(SMOOTHER, challenger=True)
+    name = watch.model(SMOOTHED_HISTORY, challenger=True)
     file = watch.home.models / name / "model.joblib"
     content = file.read_bytes()
     for number, broken in enumerate(("altered", "gone", "failing", "other outcome", "no name"), start=2):
@@ -261,7 +261,7 @@ def test_shadow_is_chosen_by_command_and_told_by_the_list(watch: Watch, vigie: C
     serving = bundle.champion(watch.home.models, simulated=False)
     assert serving is not None
     assert "no model runs in the shadow" in vigie("shadow").out
-    name = watch.model(SMOOTHER, challenger=True)
+    name = watch.model(SMOOTHED_HISTORY, challenger=True)
     assert vigie("shadow", "--off").code == 0
     assert vigie("shadow", serving.name).code == 3, "it is in service"
     assert f"{name} runs in the shadow" in vigie("shadow", name, "--why", "a trial").out

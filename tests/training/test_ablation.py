@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from histories import made, rectangle
 
-from riskmodel.forecasting.pool import served
+from riskmodel.forecasting.pool import served_model
 from riskmodel.home import Home
 from riskmodel.indicators import spillover
 from riskmodel.indicators.panel import assemble
@@ -18,7 +18,7 @@ Vigie = Callable[..., Any]
 
 def test_the_indicators_of_a_hidden_family_are_nan_and_the_others_unchanged() -> None:
     panel = assemble(rectangle(made()), "state_based")
-    masked = mask_families(panel, without_families(served(1), ["spillover"]))
+    masked = mask_families(panel, without_families(served_model(1), ["spillover"]))
     of_family = np.array([name in {i.name for i in spillover.FAMILY.indicators} for name in panel.names])
     assert of_family.any()
     assert np.isnan(masked.values[..., of_family]).all()
@@ -27,8 +27,8 @@ def test_the_indicators_of_a_hidden_family_are_nan_and_the_others_unchanged() ->
 
 def test_nothing_is_hidden_without_a_family() -> None:
     panel = assemble(rectangle(made()), "state_based")
-    assert mask_families(panel, served(1)) is panel
-    assert without_families(served(1), []) == served(1)
+    assert mask_families(panel, served_model(1)) is panel
+    assert without_families(served_model(1), []) == served_model(1)
 
 
 def test_a_model_without_families_has_a_back_test_of_its_own(home: Home, vigie: Vigie, archive: None) -> None:

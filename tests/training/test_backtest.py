@@ -17,7 +17,7 @@ from riskmodel.forecasting.baselines import Conflictology, History, Zero
 from riskmodel.forecasting.escalation import Escalation
 from riskmodel.forecasting.forecast import LEADS, Forecast
 from riskmodel.forecasting.forest import Forest
-from riskmodel.forecasting.pool import SMOOTHER, Part, Pool, served
+from riskmodel.forecasting.pool import SMOOTHED_HISTORY, Pool, PoolMember, served_model
 from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import Panel, assemble
 from riskmodel.months import Month
@@ -151,7 +151,7 @@ def test_the_baselines_have_the_known_figures(shared: Path) -> None:
         assemble(observed, "state_based"),
         challenge_windows("2018:2022"),
         observed.iso3,
-        SMOOTHER,
+        SMOOTHED_HISTORY,
         baselines=[Conflictology()],
     )
     assert len(result.iso3) == 191
@@ -167,7 +167,7 @@ def test_the_pool_beats_conflictology_where_it_was_chosen(shared: Path) -> None:
         assemble(observed, "state_based"),
         [challenge_window(2013)],
         observed.iso3,
-        served(1),
+        served_model(1),
         baselines=[Conflictology()],
     )
     for score in ("log_crps", "ign"):
@@ -262,7 +262,7 @@ def test_other_data_after_the_origin_change_no_forecast_and_after_the_target_mon
     seed: int, is_rolling: bool
 ) -> None:
     window = service_windows("2007")[0] if is_rolling else challenge_window(2007)
-    pool = Pool((Part(Forest(trees=3, draws=60, seed=1), 60), Part(SMOOTHER, 60)))
+    pool = Pool((PoolMember(Forest(trees=3, draws=60, seed=1), 60), PoolMember(SMOOTHED_HISTORY, 60)))
     inputs = worlds.world(seed % 7, months=120, events=400)
     result, forecasts = backtest.run_window(worlds.panel(inputs), window, pool)
     same, same_forecasts = backtest.run_window(

@@ -1,6 +1,6 @@
-"""Forecasts as a table that others can read: `origin, iso3, month, draw, deaths`, a row for each draw.
+"""Forecasts as an Arrow table for exchange: `origin, iso3, month, draw, deaths`, one row per draw.
 
-Origin and month are the first day of their month; draws are equiprobable, counted from 0. It knows no files.
+Origin and month are the first day of their month. Draws are equiprobable and counted from 0.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ import pyarrow as pa
 from riskmodel.forecasting.forecast import Forecast
 from riskmodel.months import span
 
-SCHEMA = pa.schema(
+FORECAST_SCHEMA = pa.schema(
     [
         ("origin", pa.timestamp("ms")),
         ("iso3", pa.string()),
@@ -20,8 +20,11 @@ SCHEMA = pa.schema(
 )
 
 
-def rows(forecast: Forecast, first: int, last: int) -> pa.Table:
-    """The draws of the leads from `first` to `last` [months]; a country that could not be forecast has no rows."""
+def forecast_table(forecast: Forecast, first: int, last: int) -> pa.Table:
+    """Return the draws of the leads from `first` to `last` [months], by `FORECAST_SCHEMA`.
+
+    A country that could not be forecast has no rows.
+    """
     known = ~np.isnan(forecast.draws).any(axis=(1, 2))
     draws = forecast.draws[known, first - 1 : last]
     months = span(forecast.origin + first, forecast.origin + last)
@@ -35,5 +38,5 @@ def rows(forecast: Forecast, first: int, last: int) -> pa.Table:
             "draw": draw.astype(np.int32),
             "deaths": draws.ravel().astype(np.int32),
         },
-        schema=SCHEMA,
+        schema=FORECAST_SCHEMA,
     )
