@@ -24,7 +24,7 @@ SNAPSHOT_ROUNDING = 1e-4
 """Largest error of a stored log1p value: snapshots round to four decimals, which may turn 3 into 2.9998."""
 
 LOCALES = {"en": "en_GB", "fr": "fr_FR"}
-DEFAULT = "en"
+DEFAULT_LANGUAGE = "en"
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def language(code: str) -> Language:
 
 
 def _translations(code: str) -> gettext.NullTranslations:
-    if code == DEFAULT:
+    if code == DEFAULT_LANGUAGE:
         return gettext.NullTranslations()
     catalog, compiled = files("service.drawing").joinpath(f"messages/{code}.po"), io.BytesIO()
     with catalog.open("rb") as source:

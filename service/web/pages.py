@@ -18,7 +18,7 @@ from service.alerts import lifecycle, outbox
 from service.api import description
 from service.api.tasks import submit
 from service.drawing import charts
-from service.drawing.language import DEFAULT, LOCALES
+from service.drawing.language import DEFAULT_LANGUAGE, LOCALES
 from service.http.problems import Problem
 from service.http.request_context import ReadSession, TaskRequired, request_session
 from service.snapshots import read_model, scorecard
@@ -69,7 +69,7 @@ def region() -> Response:
             main_families={row["location_code"]: driver_view.main_family(row) for row in snapshot.countries},
             family_titles=driver_view.family_titles(snapshot.document),
             matrix=neighbour_matrix(snapshot.document),
-            **_surroundings(session, snapshot),
+            **_form_and_alerts(session, snapshot),
         )
 
 
@@ -89,7 +89,7 @@ def country(iso3: str) -> Response:
             family_titles=driver_view.family_titles(snapshot.document),
             declarations=driver_view.indicator_declarations(snapshot.document),
             families=read_model.indicators(snapshot.document, row),
-            **_surroundings(session, snapshot, iso3),
+            **_form_and_alerts(session, snapshot, iso3),
         )
 
 
@@ -141,7 +141,7 @@ def waiting_page(required: TaskRequired) -> Response:
         return problem_page(problem)
     response = _page("waiting.html", task=task, as_of=required.question.parameters["as_of"])
     response.status_code = HTTPStatus.ACCEPTED
-    response.headers["Refresh"] = str(RELOAD_SECONDS)
+    response.headers["Refresh"] = str(RELOAD_SECONDS)  # a header, because pages have no scripts
     return response
 
 
@@ -158,7 +158,7 @@ def _as_of() -> str | None:
     return request.args.get("as_of") or None
 
 
-def _surroundings(session: ReadSession, snapshot: SnapshotView, iso3: str | None = None) -> dict[str, Any]:
+def _form_and_alerts(session: ReadSession, snapshot: SnapshotView, iso3: str | None = None) -> dict[str, Any]:
     """Return the date for the form, and the alerts. Alerts are those of today, so a past moment has none."""
     yesterday = (session.now - timedelta(days=1)).date().isoformat()
     if snapshot.as_of is not None:
@@ -182,7 +182,7 @@ class PageRequest(NamedTuple):
 
 def _page_request() -> PageRequest:
     named = g.language or request.args.get("lang")
-    language = named if named in LOCALES else request.accept_languages.best_match(LOCALES, DEFAULT) or DEFAULT
+    language = named if named in LOCALES else request.accept_languages.best_match(LOCALES, DEFAULT_LANGUAGE) or DEFAULT_LANGUAGE
     path = request.path.removeprefix(f"/{g.language}") if g.language else request.path
     as_of = _as_of()
     return PageRequest(language, path, f"?{urlencode({'as_of': as_of})}" if as_of else "")

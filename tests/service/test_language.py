@@ -14,13 +14,13 @@ from jinja2.ext import babel_extract
 import service
 from riskmodel.indicators.panel import FAMILIES
 from service.drawing import labels
-from service.drawing.language import DEFAULT, LOCALES, language
+from service.drawing.language import DEFAULT_LANGUAGE, LOCALES, language
 from service.http.problems import KINDS
 
 SERVICE = Path(service.__file__).parent
 TEMPLATES = SERVICE / "web" / "templates"
 MESSAGES = SERVICE / "drawing" / "messages"
-TRANSLATED = sorted(set(LOCALES) - {DEFAULT})
+TRANSLATED = sorted(set(LOCALES) - {DEFAULT_LANGUAGE})
 SAME_IN_ALL_LANGUAGES = {"DIRECTION_ARROWS", "LOSS_NAMES"}
 PLACEHOLDER = re.compile(r"%\(\w+\)s|%%")
 
