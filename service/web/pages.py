@@ -182,7 +182,11 @@ class PageRequest(NamedTuple):
 
 def _page_request() -> PageRequest:
     named = g.language or request.args.get("lang")
-    language = named if named in LOCALES else request.accept_languages.best_match(LOCALES, DEFAULT_LANGUAGE) or DEFAULT_LANGUAGE
+    language = (
+        named
+        if named in LOCALES
+        else request.accept_languages.best_match(LOCALES, DEFAULT_LANGUAGE) or DEFAULT_LANGUAGE
+    )
     path = request.path.removeprefix(f"/{g.language}") if g.language else request.path
     as_of = _as_of()
     return PageRequest(language, path, f"?{urlencode({'as_of': as_of})}" if as_of else "")
