@@ -261,12 +261,12 @@ def _attempt(
         return AttemptResult("sent")
     final = final or attempts >= MAX_ATTEMPTS or row.kind == "test"
     # After our lease another sender can have claimed the row. Then `attempts` is higher, and the row is theirs.
-    ours = (deliveries.c.id == row.id) & (deliveries.c.status == "waiting") & (deliveries.c.attempts == attempts)
+    still_ours = (deliveries.c.id == row.id) & (deliveries.c.status == "waiting") & (deliveries.c.attempts == attempts)
     if final:
-        _update(store, ours, status="failed", error=error, maybe_received=maybe_received)
+        _update(store, still_ours, status="failed", error=error, maybe_received=maybe_received)
     else:
         not_before = clock() + retry_delay(attempts, rng)
-        _update(store, ours, not_before=not_before, error=error, maybe_received=maybe_received)
+        _update(store, still_ours, not_before=not_before, error=error, maybe_received=maybe_received)
     log.warning("delivery %s by route %r: attempt %d failed: %s", row.id, row.route, attempts, error)
     return AttemptResult("failed" if final else "retry", error)
 

@@ -166,7 +166,7 @@ def snapshot_withdrawn(
 
 def alert_changed(connection: sa.Connection, transition: Mapping[str, Any], at: datetime) -> None:
     """Record a transition of an alert."""
-    location_code = None if transition["location_code"] == "*" else transition["location_code"]
+    location_code = None if transition["location_code"] == geography.WHOLE_REGION else transition["location_code"]
     facts = {key: transition[key] for key in ALERT_CHANGE_KEYS}
     _record(connection, ALERT, transition, transition["snapshot_id"], facts, at, location_code)
 
