@@ -12,8 +12,10 @@ import click
 from riskmodel.home import Home
 from service.cli.alerts import alerts
 from service.cli.database import db
+from service.cli.jobs import jobs
 from service.cli.options import REGION, settings_of
-from service.cli.output import changed, jobs, scores
+from service.cli.scores import scores
+from service.cli.snapshots import changed, snapshots
 
 if TYPE_CHECKING:
     from service.http.keys import Scope
@@ -209,32 +211,6 @@ def export_(home: Home, folder: Path, region: str | None) -> None:
         )
 
 
-@click.group("runs")
-def runs_() -> None:
-    """Take back what was issued wrongly; `/v1/runs` lists all runs and their snapshots."""
-
-
-@runs_.command()
-@click.argument("snapshot", type=int)
-@click.option("--why", required=True, help="The reason: it is kept, and told to whoever was sent an alert from it.")
-@click.pass_obj
-def withdraw(home: Home, snapshot: int, why: str) -> None:
-    """Take back a wrong snapshot: it is kept and marked, and a correction goes to whoever was told."""
-    from datetime import UTC, datetime
-
-    from service.alerts.rules import load
-    from service.jobs.withdrawal import withdraw as take_back
-    from service.store.database import Store
-
-    done = take_back(Store.of(home), load(home), snapshot, why, datetime.now(UTC))
-    click.echo(
-        f"snapshot {snapshot} is withdrawn: {done.cancelled} unsent messages are cancelled, "
-        f"{done.corrected} sent messages are corrected"
-    )
-    if done.routes:
-        click.echo(f"the correction goes by {', '.join(done.routes)}")
-
-
 @click.group("ledger")
 def ledger_() -> None:
     """The chain of all that was issued."""
@@ -336,7 +312,7 @@ commands = [
     export_,
     scores,
     changed,
-    runs_,
+    snapshots,
     ledger_,
     verify,
     alerts,

@@ -301,6 +301,6 @@ def test_a_number_that_no_snapshot_has_is_bad_input(issued: Issued, vigie: Calla
 
 
 def test_what_runs_backwards_or_differs_in_nothing_is_said(issued: Issued, vigie: Callable[..., Any]) -> None:
-    assert "this tells the change backwards" in vigie("changed", 2, 1).out
-    assert "nothing that these scores are made from differs" in vigie("changed", 1, 1).out
+    assert "the change is shown backwards" in vigie("changed", 2, 1).out
+    assert "no cause: the data, the model and the settings" in vigie("changed", 1, 1).out
     assert "nothing that" not in vigie("changed", 1, 2).out

@@ -131,7 +131,7 @@ def test_the_command_says_the_same_in_the_foreground(
     assert said.code == 0, said.err
     assert json.loads(said.out) == json.loads(before)
     table = vigie("--home", remembering.home.root, "scores", "--as-of", "2024-07-01")
-    assert "recomputed from what was known then" in " ".join(table.out.split())
+    assert "recomputed from the data known then" in " ".join(table.out.split())
     early = vigie("--home", remembering.home.root, "scores", "--as-of", "2020-07-01")
     assert (early.code, "since 2024-06-01" in early.err) == (3, True)
     future = vigie("--home", remembering.home.root, "scores", "--as-of", "2999-01-01")

@@ -333,7 +333,7 @@ def test_a_withdrawn_snapshot_is_not_issued_again(watch: Watch, vigie: Callable[
     watch.run()
     watch.take_in("2021-12", MLI=[3000] * 12)
     assert watch.run().snapshot_id == 2
-    said = vigie("runs", "withdraw", "2", "--why", "a file of another country")
+    said = vigie("snapshots", "withdraw", "2", "--why", "a file of another country")
     assert (said.code, "snapshot 2 is withdrawn" in said.out) == (0, True)
     assert json.loads(vigie("scores", "--format", "json").out)["snapshot_id"] == 1
     with pytest.raises(Refused, match="those of snapshot 2, which was withdrawn"):
@@ -341,5 +341,5 @@ def test_a_withdrawn_snapshot_is_not_issued_again(watch: Watch, vigie: Callable[
     Archive(watch.home.archive).withdraw("0002", "a file of another country", NOW)
     done = watch.run()
     assert (done.issued, done.snapshot_id) == (False, 1)
-    assert vigie("runs", "withdraw", "2", "--why", "again").code == 3
+    assert vigie("snapshots", "withdraw", "2", "--why", "again").code == 3
     assert [row.withdrawn_reason for row in watch.rows(snapshots)] == [None, "a file of another country"]
