@@ -34,8 +34,9 @@ def test_the_table_has_a_line_for_each_snapshot(lived: Issuer, vigie: Callable[.
 
 
 def test_simulated_snapshots_are_listed_as_such_until_real_data_are_in(
-    tmp_path: Path, vigie: Callable[..., Any]
+    tmp_path: Path, vigie: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("VIGIE_REGION", "MLI")  # --region sets it for child processes; undo that after this test
     home = Issuer(tmp_path / "simulated")
     assert "there is no snapshot for the region of MLI" in vigie("--home", home.home.root, "snapshots").out
     home.hold("simulated")
