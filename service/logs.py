@@ -1,6 +1,6 @@
-"""Logs: lines of JSON for machines, or text for a person at a terminal; and what is known of the work a line is of.
+"""Logging: JSON lines for machines or text for a terminal, with fields that name the work a line belongs to.
 
-Neither secrets nor query strings go into a line: whoever logs leaves them out.
+Secrets and query strings must never be logged. The caller leaves them out.
 """
 
 import json
@@ -13,35 +13,35 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Literal
 
-Form = Literal["text", "json"]
+LogFormat = Literal["text", "json"]
 
-_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-"""What every record has; the rest is what was added to it."""
+_STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+"""Attributes of every log record. All others were added by the caller."""
 
-_TALKATIVE = {"apscheduler": logging.CRITICAL, "httpx2": logging.WARNING, "httpcore2": logging.WARNING}
+_LIBRARY_LEVELS = {"apscheduler": logging.CRITICAL, "httpx2": logging.WARNING, "httpcore2": logging.WARNING}
 
-GRANIAN = {
+GRANIAN_LOGGING = {
     "loggers": {
         "_granian": {"handlers": [], "propagate": True},
         "granian.access": {"handlers": [], "propagate": False},
     }
 }
-"""What the web server is told, so that its lines come out as ours do."""
+"""Logging configuration for the web server, so that its lines have our format."""
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""The id of the request that is being answered, if one is: it stands in every line, and in problems."""
+"""The id of the current request, if there is one. It is added to every log line and problem document."""
 
 _bound: ContextVar[Mapping[str, Any]] = ContextVar("bound", default=MappingProxyType({}))
 
 
 class JsonLines(logging.Formatter):
-    """A record as one JSON object: `at` (UTC), `level`, `logger`, `message`, what was added, and a traceback."""
+    """Formats a record as one JSON object: `at` (UTC), `level`, `logger`, `message`, added fields, and a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Return the line."""
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        added = {name: value for name, value in vars(record).items() if name not in _OWN}
-        said: dict[str, Any] = {
+        added = {name: value for name, value in vars(record).items() if name not in _STANDARD_FIELDS}
+        fields: dict[str, Any] = {
             "at": at,
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -49,32 +49,33 @@ class JsonLines(logging.Formatter):
             **_bound.get(),
             **added,
         }
-        if asked := request_id.get():
-            said.setdefault("request_id", asked)
+        if current := request_id.get():
+            fields.setdefault("request_id", current)
         if record.exc_info:
-            said["exception"] = self.formatException(record.exc_info)
-        return json.dumps(said, ensure_ascii=False, default=str)
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False, default=str)
 
 
-def form(chosen: Form | None) -> Form:
-    """As chosen, else text for a terminal and JSON for anything else."""
-    return chosen or ("text" if sys.stderr.isatty() else "json")
+def resolve_format(setting: LogFormat | None) -> LogFormat:
+    """Return the format that is set, else text for a terminal and JSON for anything else."""
+    return setting or ("text" if sys.stderr.isatty() else "json")
 
 
-def start(chosen: Form | None) -> Form:
-    """Let this process log to stderr, and return in which form."""
+def configure(setting: LogFormat | None) -> LogFormat:
+    """Make this process log to standard error. Return the format."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if form(chosen) == "json" else logging.Formatter("vigie: %(message)s"))
+    log_format = resolve_format(setting)
+    handler.setFormatter(JsonLines() if log_format == "json" else logging.Formatter("vigie: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(True)
-    for name, level in _TALKATIVE.items():
+    for name, level in _LIBRARY_LEVELS.items():
         logging.getLogger(name).setLevel(level)
-    return form(chosen)
+    return log_format
 
 
 @contextmanager
-def bound(**fields: Any) -> Iterator[None]:
-    """Add fields to every JSON line that is logged within, such as `run_id`."""
+def bind(**fields: Any) -> Iterator[None]:
+    """Add fields, such as `run_id`, to every JSON line that is logged inside the block."""
     token = _bound.set({**_bound.get(), **fields})
     try:
         yield
@@ -83,14 +84,14 @@ def bound(**fields: Any) -> Iterator[None]:
 
 
 def relay(log: logging.Logger, line: str, **fields: Any) -> None:
-    """Log a line that another process has said, with fields of our own; one of JSON keeps its fields and its level."""
+    """Log a line from a child process, with fields of our own. A JSON line keeps its fields and its level."""
     try:
-        said = json.loads(line) if line.startswith("{") else None
+        entry = json.loads(line) if line.startswith("{") else None
     except ValueError:
-        said = None
-    if not isinstance(said, dict) or "message" not in said:
+        entry = None
+    if not isinstance(entry, dict) or "message" not in entry:
         log.info("%s", line.removeprefix("vigie: "), extra=fields)
         return
-    level = logging.getLevelNamesMapping().get(str(said.get("level", "")).upper(), logging.INFO)
-    kept = {name: value for name, value in said.items() if name not in _OWN | {"at", "level", "logger"}}
-    logging.getLogger(str(said.get("logger", log.name))).log(level, "%s", said["message"], extra={**fields, **kept})
+    level = logging.getLevelNamesMapping().get(str(entry.get("level", "")).upper(), logging.INFO)
+    added = {name: value for name, value in entry.items() if name not in _STANDARD_FIELDS | {"at", "level", "logger"}}
+    logging.getLogger(str(entry.get("logger", log.name))).log(level, "%s", entry["message"], extra={**fields, **added})

@@ -1,4 +1,4 @@
-"""`/metrics` for Prometheus: ages and counts from the store, and the requests of all web workers."""
+"""`/metrics` for Prometheus: ages and counts from the database, and the requests of all web workers."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -43,19 +43,19 @@ class CollectedMetrics(Collector):
 def metrics() -> Response:
     """Return all metrics in the format that the client prefers.
 
-    While the database is away, the metrics that do not need it are still there, and `vigie_store_up` is 0.
+    While the database is away, the metrics that do not need it are still there, and `vigie_database_up` is 0.
     """
     collected: list[Metric] = [InfoMetricFamily("vigie_build", "Version of Vigie.", value={"version": __version__})]
-    if counts := current_app.extensions.get("vigie_counts"):
+    if counts := current_app.extensions.get("vigie_request_metrics"):
         collected.append(request_durations(counts.total()))
     try:
         with request_session() as session:
             collected += store_metrics(session)
         up = 1
     except (sa.exc.OperationalError, VigieError) as failure:
-        current_app.logger.error("cannot read the store or the archive: %s", type(failure).__name__)
+        current_app.logger.error("the database or the archive cannot be read: %s", type(failure).__name__)
         up = 0
-    collected.append(gauge("vigie_store_up", "1 if the store and the archive's manifest can be read.", up))
+    collected.append(gauge("vigie_database_up", "1 if the database and the archive's manifest can be read.", up))
     registry = CollectorRegistry(auto_describe=False)
     registry.register(CollectedMetrics(collected))
     encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
@@ -76,7 +76,7 @@ def request_durations(totals: Totals) -> Metric:
 
 
 def store_metrics(session: ReadSession) -> Iterator[Metric]:
-    """Yield the ages and counts from the store. An unknown value is left out."""
+    """Yield the ages and counts from the database. An unknown value is left out."""
     if session.simulated is not None:
         yield gauge("vigie_simulated", "1 if the data in service are SIMULATED.", int(session.simulated))
     if view := session.find_served():

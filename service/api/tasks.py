@@ -178,7 +178,7 @@ def task_required(required: TaskRequired) -> Response:
     try:
         return accepted(required.question)
     except Problem as problem:
-        return problems.answer(problem)
+        return problems.problem_response(problem)
 
 
 def _task_payload(task_id: str) -> Payload:

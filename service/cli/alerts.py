@@ -138,7 +138,7 @@ def deliver(home: Home) -> None:
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     processes.end_with_parent()
     settings, store = _open(home)
-    logs.start(settings.log_format)
+    logs.configure(settings.log_format)
     counts = outbox.deliver_due(store, settings, _now, ended=ended.is_set)
     click.echo(", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no message was due")
 

@@ -1,6 +1,7 @@
-"""The web application: the read API and the pages over one home. It serves snapshots and computes none of them.
+"""The web application: the API and the pages of one home.
 
-It must stay light: no scikit-learn, pandas or pyarrow, and no scheduler, which has a process of its own.
+It serves snapshots and computes none. It must stay light: no scikit-learn, pandas or pyarrow, and no scheduler, which
+is a process of its own.
 """
 
 import json
@@ -36,12 +37,12 @@ from service.api import (
     tasks,
 )
 from service.http import conditional, problems, request_context, telemetry
-from service.http.gate import SAFE, Door
+from service.http.gate import SECURITY_HEADERS, Gate
 from service.http.keys import Keyring
-from service.http.rate_limit import Counters
+from service.http.rate_limit import RequestCounter
 from service.http.request_context import context_of
-from service.http.response_cache import Polling
-from service.http.unavailable import StandIn
+from service.http.response_cache import ResponseCache
+from service.http.unavailable import UnavailableApp
 from service.jobs.processes import LISTENS_ON, end_with_parent
 from service.settings import load
 from service.store.context import Context
@@ -52,7 +53,7 @@ from service.web import pages
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
-    from service.http.unavailable import AtOnce
+    from service.http.unavailable import IsImmediate
 
 RESOURCES = (
     scores,
@@ -76,76 +77,82 @@ RESOURCES = (
     description,
     pages,
 )
-"""The modules that answer, each with its blueprint."""
+"""Modules with a blueprint each."""
 
 
-class Json(JSONProvider):
-    """JSON as others read it: missing is null, moments are ISO 8601 with Z, and NaN is refused rather than written."""
+class StrictJson(JSONProvider):
+    """JSON with times in ISO 8601 with Z. Refuses NaN, which is not JSON."""
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:
-        """The text of an object. Raises ValueError for NaN."""
-        return json.dumps(obj, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=_text, **kwargs)
+        """Return an object as JSON. Raises ValueError for NaN."""
+        return json.dumps(obj, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=_encode, **kwargs)
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
-        """The object of a text."""
+        """Return the object in a JSON text."""
         return json.loads(s, **kwargs)
 
 
 def create_app(home: Home | None = None, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Flask:
-    """Make the application over a home (by default the one of `VIGIE_HOME`). Raises BadInput for wrong settings."""
+    """Make the application for a home, by default the one of `VIGIE_HOME`. Raises BadInput for wrong settings.
+
+    It has no gate: to serve it to others, run `worker`.
+    """
     home = home or Home(default_home())
     settings = load(home)
     app = Flask("service", static_folder="web/static", template_folder=None)
-    app.json = Json(app)
-    app.url_map.merge_slashes = False  # a redirect would repeat whatever host the client has named
-    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 31_536_000  # pages name static files with a digest of their content
+    app.json = StrictJson(app)
+    app.url_map.merge_slashes = False  # werkzeug's redirect would repeat the Host header, which a client can invent
+    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 31_536_000  # pages link to static files with a digest of their content
     request_context.attach(app, Context(home, settings, Store.of(home), clock))
     problems.register(app)
-    for part in RESOURCES:
-        app.register_blueprint(part.resource)
+    for module in RESOURCES:
+        app.register_blueprint(module.resource)
     app.after_request(_finish)
     return app
 
 
 def worker() -> "WSGIApplication":
-    """The application in a worker of the web server, which ends with the process that started it.
+    """Return the application for a worker of any WSGI server. The worker ends with the process that started it."""
+    return assemble()[0]
 
-    While the database is away something else answers in its place.
+
+def assemble() -> "tuple[WSGIApplication, IsImmediate]":
+    """Return the application for a worker, and which requests it answers without waiting for anything.
+
+    While the database is away, `service.http.unavailable` answers in its place.
     """
-    return assembled()[0]
-
-
-def assembled() -> "tuple[WSGIApplication, AtOnce]":
-    """The same, and which requests it answers from its memory: at once, without waiting for the store or for others."""
     end_with_parent(grace=0.5)
-    logs.start(load(Home(default_home())).log_format)
+    logs.configure(load(Home(default_home())).log_format)
     try:
-        return _assembled()
+        return _assemble()
     except DatabaseUnavailable:
-        stand_in = StandIn(_assembled).trying()
-        return stand_in, stand_in.at_once
+        unavailable = UnavailableApp(_assemble).start_retrying()
+        return unavailable, unavailable.is_immediate
 
 
-def _assembled() -> "tuple[WSGIApplication, AtOnce]":
+def _assemble() -> "tuple[WSGIApplication, IsImmediate]":
+    """Put the response cache, the gate and telemetry around the Flask application, in this order."""
     app = create_app()
     context = context_of(app)
-    polling = Polling(app).watching()
+    cache = ResponseCache(app).start_watching()
     keyring = Keyring(context.store)
-    door = Door(polling, context.settings, keyring, Counters(context.home.run), listens_on=os.environ.get(LISTENS_ON))
+    counter = RequestCounter(context.home.run)
+    gate = Gate(cache, context.settings, keyring, counter, listens_on=os.environ.get(LISTENS_ON))
 
-    def at_once(environ: "WSGIEnvironment") -> bool:
-        return ("HTTP_AUTHORIZATION" not in environ or keyring.looked_lately) and polling.holds(environ)
+    def is_immediate(environ: "WSGIEnvironment") -> bool:
+        return ("HTTP_AUTHORIZATION" not in environ or keyring.is_current) and cache.has(environ)
 
-    return telemetry.watched(door, app, context.settings), at_once
+    return telemetry.wrap(gate, app, context.settings), is_immediate
 
 
-def _text(value: object) -> str | None:
+def _encode(value: object) -> str:
     if isinstance(value, datetime):
         return instant(value)
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def _finish(response: Response) -> Response:
-    """Add the headers every answer has, and those of the polling contract."""
-    response.headers.update(SAFE)
-    return conditional.finish(response, request.environ, g.get("marks"), request_context.current_context().clock())
+    """Add the security headers and the conditional headers to a response."""
+    response.headers.update(SECURITY_HEADERS)
+    now = request_context.current_context().clock()
+    return conditional.finish(response, request.environ, g.get("state_version"), now)

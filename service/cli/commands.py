@@ -64,7 +64,7 @@ def web(home: Home, host: str, port: int, workers: int) -> None:
     from granian.log import LogLevels
 
     from service import logs
-    from service.cli.server_adapter import TAKING_IN
+    from service.cli.server_adapter import ACCEPT_THREADS
     from service.cli.up import free, reach
     from service.http import telemetry
     from service.jobs import processes
@@ -78,8 +78,8 @@ def web(home: Home, host: str, port: int, workers: int) -> None:
     os.environ["VIGIE_HOME"] = str(home.root)
     os.environ[processes.LISTENS_ON] = host
     processes.allow_open_files(2 * limits.connections + 256)
-    os.environ[telemetry.FOLDER] = str(telemetry.fresh_folder(home))
-    logs.start(settings.log_format)
+    os.environ[telemetry.METRICS_FOLDER] = str(telemetry.new_folder(home))
+    logs.configure(settings.log_format)
     processes.end_with_parent()
     os.environ[processes.PARENT] = str(os.getpid())  # workers are ours, and may come to life after we have died
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # glibc would keep what each thread has freed for itself
@@ -90,7 +90,7 @@ def web(home: Home, host: str, port: int, workers: int) -> None:
         address=host,
         port=port,
         workers=workers,
-        blocking_threads=TAKING_IN,
+        blocking_threads=ACCEPT_THREADS,
         backpressure=limits.connections,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(
@@ -99,7 +99,7 @@ def web(home: Home, host: str, port: int, workers: int) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=5,
         log_level=LogLevels.error,
-        log_dictconfig=logs.GRANIAN,
+        log_dictconfig=logs.GRANIAN_LOGGING,
     )
     server.serve()
 
@@ -112,7 +112,7 @@ def scheduler(home: Home) -> None:
     from service.jobs.scheduler import run
 
     settings = settings_of(home)
-    logs.start(settings.log_format)
+    logs.configure(settings.log_format)
     run(home, settings)
 
 
@@ -152,7 +152,7 @@ def recompute(home: Home, region: str | None) -> None:
     processes.end_with_parent()
     settings, fence = settings_of(home, region), Fence.from_environment()
     if fence:  # the scheduler reads the lines, which carry the number of the run
-        logs.start(settings.log_format)
+        logs.configure(settings.log_format)
     done = run(home, settings, Store.of(home), load(home), lambda: datetime.now(UTC), fence)
     if not fence:
         click.echo(done.said)
@@ -176,7 +176,7 @@ def task(home: Home, number: str) -> None:
     processes.end_with_parent()
     os.nice(NICE)
     settings = settings_of(home)
-    logs.start(settings.log_format)
+    logs.configure(settings.log_format)
     work(Bench(home, settings, Store.of(home), lambda: datetime.now(UTC), Fence.from_environment()), number)
 
 
@@ -279,7 +279,7 @@ def list_(home: Home) -> None:
     from service.store.database import Store
     from service.store.values import instant
 
-    rows = keys.listed(Store.of(home))
+    rows = keys.list_keys(Store.of(home))
     for row in rows:
         revoked = f", revoked {instant(row.revoked_at)}" if row.revoked_at else ""
         click.echo(f"{row.prefix} {row.scope:5} {row.label}: made {instant(row.created_at)}{revoked}")

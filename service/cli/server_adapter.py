@@ -1,9 +1,9 @@
-"""The two lanes of a web worker under granian: what is kept is answered at once, by the few threads that take requests
-in; everything else waits its turn in a pool of threads.
+"""How a web worker runs under granian: a few threads accept requests, and a pool of threads answers slow ones.
 
-With many threads taking requests in, each request wakes another one, and all of them contend for Python's lock: kept
-answers, which take microseconds, then wait milliseconds for it. It knows granian's calls, and nothing of what is
-answered. Under another server `service.cli.app:worker()` does the same without lanes.
+The accepting threads answer cached requests themselves, and pass all others on to the pool. With many accepting
+threads, each request would wake another thread, and all of them would contend for Python's lock: a cached response,
+which takes microseconds, would wait milliseconds for it. Under any other WSGI server, run `service.cli.app:worker()`,
+which does the same without the two kinds of threads. This module depends on the interface of granian 2.8.
 """
 
 import gc
@@ -19,32 +19,32 @@ from granian.server import mp
 from granian.wsgi import ResponseIterWrap
 
 from service.cli import app
-from service.http.gate import BODIES_AT_ONCE
+from service.http.gate import MAX_BODIES
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
-    from service.http.unavailable import AtOnce
+    from service.http.unavailable import IsImmediate
 
-TAKING_IN = BODIES_AT_ONCE + 2
-"""How many threads take requests in: slow bodies, which they wait for themselves, never hold all of them."""
+ACCEPT_THREADS = MAX_BODIES + 2
+"""How many threads accept requests. They read bodies themselves, so there must be more than the gate reads at once."""
 
-THREADS = 32
-"""How many requests are answered at once beside the cached ones: more than `max_waiting_clients` of the settings."""
+POOL_THREADS = 32
+"""How many slow requests are answered at once: more than `max_waiting_clients` of the settings."""
 
-TURN = 0.0005
-"""How long a thread may keep Python's lock while others want it: one that computes a page must not hold up those that
-are served what is kept [s]."""
+SWITCH_INTERVAL = 0.0005
+"""How long a thread can keep Python's lock while others want it [s]. Python's own 5 ms would let a thread that renders
+a page delay cached responses."""
 
 _LOG = logging.getLogger(__name__)
 
 
-class Lanes:
-    """What granian calls with each request. `at_once` tells those that are answered without waiting for anything."""
+class GranianAdapter:
+    """What granian calls with each request. `is_immediate` tells which requests are answered without waiting."""
 
-    def __init__(self, application: "WSGIApplication", at_once: "AtOnce") -> None:
-        self._app, self._at_once, self._slow = application, at_once, Pool(THREADS)
-        self._always: dict[str, Any] = {
+    def __init__(self, application: "WSGIApplication", is_immediate: "IsImmediate") -> None:
+        self._app, self._is_immediate, self._pool = application, is_immediate, ThreadPool(POOL_THREADS)
+        self._environ: dict[str, Any] = {
             "GATEWAY_INTERFACE": "CGI/1.1",
             "SCRIPT_NAME": "",
             "SERVER_SOFTWARE": "granian",
@@ -57,28 +57,28 @@ class Lanes:
         }
 
     def __call__(self, protocol: Any, scope: "WSGIEnvironment") -> None:
-        """Take a request in; `protocol` is given its answer, by this thread or later by another."""
-        environ = self._always | scope
-        if self._at_once(environ) or "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
-            self._answer(protocol, environ)  # a body can be read no more once we have returned
+        """Answer a request, in this thread or in the pool; `protocol` takes the response."""
+        environ = self._environ | scope
+        if self._is_immediate(environ) or "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
+            self._respond(protocol, environ)  # granian closes the body when this call returns
         else:
-            self._slow.give(partial(self._answer, protocol, environ))
+            self._pool.submit(partial(self._respond, protocol, environ))
 
-    def _answer(self, protocol: Any, environ: "WSGIEnvironment") -> None:
-        begun = _Begun()
+    def _respond(self, protocol: Any, environ: "WSGIEnvironment") -> None:
+        start = _StartResponse()
         try:
-            body = self._app(environ, begun)  # type: ignore[arg-type]  # nobody here calls what start_response returns
+            body = self._app(environ, start)  # type: ignore[arg-type]  # nobody here calls what start_response returns
             if isinstance(body, list):
-                protocol.response_bytes(begun.status, begun.headers, body[0] if len(body) == 1 else b"".join(body))
+                protocol.response_bytes(start.status, start.headers, body[0] if len(body) == 1 else b"".join(body))
             else:
-                protocol.response_iter(begun.status, begun.headers, ResponseIterWrap(body))  # type: ignore[no-untyped-call]
+                protocol.response_iter(start.status, start.headers, ResponseIterWrap(body))  # type: ignore[no-untyped-call]
         except Exception:
-            _LOG.exception("a request has no answer")
+            _LOG.exception("a request failed")
             protocol.response_bytes(500, [], b"")
 
 
-class _Begun:
-    """How an answer begins."""
+class _StartResponse:
+    """Remembers the status and headers of a response."""
 
     __slots__ = ("headers", "status")
 
@@ -86,32 +86,33 @@ class _Begun:
         self.status, self.headers = int(status[:3]), headers
 
 
-class Pool:
-    """Threads that work off what they are given; they are begun as they are needed, and end with the process.
+class ThreadPool:
+    """Threads that are started when needed and end with the process.
 
-    Those of `concurrent.futures` would hold up its end until the last stream has ended.
+    Those of `concurrent.futures` would delay the end of the process until the last stream has ended.
     """
 
-    def __init__(self, most: int) -> None:
-        self._work: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._idle, self._left = threading.Semaphore(0), threading.Semaphore(most)
+    def __init__(self, max_threads: int) -> None:
+        self._queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._idle, self._unstarted = threading.Semaphore(0), threading.Semaphore(max_threads)
 
-    def give(self, work: Callable[[], None]) -> None:
-        """Have something done."""
-        self._work.put(work)
-        if not self._idle.acquire(blocking=False) and self._left.acquire(blocking=False):
+    def submit(self, work: Callable[[], None]) -> None:
+        """Run a function in one of the threads."""
+        self._queue.put(work)
+        if not self._idle.acquire(blocking=False) and self._unstarted.acquire(blocking=False):
             threading.Thread(target=self._run, daemon=True, name="slow").start()
 
     def _run(self) -> None:
         while True:
-            self._work.get()()
+            self._queue.get()()
             self._idle.release()
 
 
 def worker() -> "WSGIApplication":
-    """The application in a worker of granian, which from here on hands requests to lanes instead of its own wrapper."""
-    application, at_once = app.assembled()
-    mp._wsgi_call_wrap = lambda *_: Lanes(application, at_once)  # type: ignore[attr-defined]  # granian's own name
-    sys.setswitchinterval(TURN)
-    gc.freeze()  # what was made at the start stays: nobody need look through it again and again for garbage
+    """Return the application for a worker of granian, and make granian pass requests to `GranianAdapter`."""
+    application, is_immediate = app.assemble()
+    # granian 2.8 has no public hook for this: it calls this function to wrap the application.
+    mp._wsgi_call_wrap = lambda *_: GranianAdapter(application, is_immediate)  # type: ignore[attr-defined]
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    gc.freeze()  # objects made at the start live as long as the worker: the collector need not visit them
     return application

@@ -1,6 +1,6 @@
-"""The polling contract of one answer: its tag, its date, how long it is fresh, its coding, and when 304 says enough.
+"""Conditional requests: the ETag, Last-Modified, Cache-Control and coding of a response, and when it is a 304.
 
-One place for the rule, whether an answer comes from Flask or from bytes kept by `service.http.response_cache`.
+The rules are the same for a response from Flask and for one from `service.http.response_cache`.
 """
 
 import gzip
@@ -14,117 +14,118 @@ from typing import Any
 from flask import Response
 from werkzeug.http import http_date, is_resource_modified, parse_accept_header, remove_entity_headers
 
-from service.http.state_version import Marks
+from service.http.state_version import StateVersion
 
-KEEP = "vigie.keep"
-"""Where in a request's environment a keeper of bytes, if there is one, left a list for the marks of the answer."""
+CACHEABLE = "vigie.cacheable"
+"""Key in the WSGI environment. The response cache puts an empty list there; `finish` adds the version of a response
+that may be cached."""
 
-PAGE_FOR = 30
-"""How long a page, or what depends on no run, may be shown without asking again [s]."""
+PAGE_MAX_AGE = 30
+"""`max-age` of a page, and of a response that depends on no run [s]."""
 
-SHORTLY = 5
-"""The same for what should have been computed anew by now [s]."""
+OVERDUE_MAX_AGE = 5
+"""`max-age` of a response that the next run should have replaced by now [s]."""
 
-CERTAIN_AFTER = timedelta(seconds=1)
-"""A date in whole seconds tells two states apart once its second is over."""
+DATE_CERTAIN_AFTER = timedelta(seconds=1)
+"""HTTP dates are in whole seconds: until the second is over, another change could get the same date."""
 
-THIN = ("text/html", "text/css", "text/csv", "application/json")
-"""What is sent compressed to those who take it so: the rest is small, or compressed as it is."""
+COMPRESSED_TYPES = ("text/html", "text/css", "text/csv", "application/json")
+"""Media types that are sent gzipped to clients that accept it. The others are small, or compressed already."""
 
 NO_STORE = "no-store"
 NO_CACHE = "no-cache"
-"""What an answer says of itself that has a tag, and depends on more than marks know: ask each time."""
+"""For a response that depends on more than the state version: it has an ETag, and clients revalidate it each time."""
 
 
 @dataclass(frozen=True)
-class Dated:
-    """How long an answer of some marks is fresh, and since when it says what it says."""
+class Freshness:
+    """How long a response of one state version is fresh, and when it last changed."""
 
-    marks: Marks | None
+    version: StateVersion | None
     page: bool
 
     def cache_control(self, now: datetime) -> str:
-        """The header at a moment: until the next run for data, a short while for pages."""
-        if self.page or self.marks is None:
-            return f"public, max-age={PAGE_FOR}"
-        return f"public, max-age={max(SHORTLY, int((self.marks.fresh_until - now).total_seconds()))}"
+        """Return the header: fresh until the next run for data, a short time for pages."""
+        if self.page or self.version is None:
+            return f"public, max-age={PAGE_MAX_AGE}"
+        return f"public, max-age={max(OVERDUE_MAX_AGE, int((self.version.fresh_until - now).total_seconds()))}"
 
     def last_modified(self, now: datetime) -> str | None:
-        """The header at a moment, or None while another change in the same second is possible."""
-        changed = self.marks.modified_at if self.marks else None
-        if changed is None or now - changed.replace(microsecond=0) < CERTAIN_AFTER:
+        """Return the header, or None while another change in the same second is possible."""
+        changed = self.version.modified_at if self.version else None
+        if changed is None or now - changed.replace(microsecond=0) < DATE_CERTAIN_AFTER:
             return None
         return http_date(changed)
 
 
-def finish(response: Response, environ: dict[str, Any], marks: Marks | None, now: datetime) -> Response:
-    """Give a Flask answer the headers and the coding of the contract, or 304 to a reader who holds the same body.
+def finish(response: Response, environ: dict[str, Any], version: StateVersion | None, now: datetime) -> Response:
+    """Add the conditional headers and the coding to a Flask response, or turn it into a 304.
 
-    An answer that brings its own `Cache-Control` depends on more than `marks` know: it is never kept, and has a tag
-    only where it says `no-cache`.
+    A response that sets its own `Cache-Control` depends on more than `version`. It is never cached, and gets an ETag
+    only with `no-cache`.
     """
     own = response.headers.get("Cache-Control")
     if response.status_code != HTTPStatus.OK:
         response.headers.setdefault("Cache-Control", NO_STORE)
     elif own in (None, NO_CACHE) and not response.direct_passthrough:
-        response.set_etag(tag_of(response.get_data()), weak=True)
-        if response.mimetype in THIN:
+        response.set_etag(digest(response.get_data()), weak=True)
+        if response.mimetype in COMPRESSED_TYPES:
             response.vary.add("Accept-Encoding")
         if own is None:
-            if marks is not None and KEEP in environ:
-                environ[KEEP].append(marks)
+            if version is not None and CACHEABLE in environ:
+                environ[CACHEABLE].append(version)
                 return response
-            dated = Dated(marks, response.mimetype == "text/html")
-            response.headers["Cache-Control"] = dated.cache_control(now)
-            if modified := dated.last_modified(now):
+            freshness = Freshness(version, response.mimetype == "text/html")
+            response.headers["Cache-Control"] = freshness.cache_control(now)
+            if modified := freshness.last_modified(now):
                 response.headers["Last-Modified"] = modified
         response.make_conditional(environ)
-        del response.headers["Date"]  # servers say it themselves
-    if response.status_code == HTTPStatus.OK and response.mimetype in THIN:
-        _code(response, environ)
+        del response.headers["Date"]  # werkzeug adds one; the web server adds its own
+    if response.status_code == HTTPStatus.OK and response.mimetype in COMPRESSED_TYPES:
+        _compress_response(response, environ)
     return response
 
 
-def _code(response: Response, environ: dict[str, Any]) -> None:
-    """Compress an answer for a thin connection; its tag is weak from then on, for the bytes are others."""
+def _compress_response(response: Response, environ: dict[str, Any]) -> None:
+    """Gzip a response if the client accepts it. Its ETag becomes weak, because the bytes differ."""
     response.vary.add("Accept-Encoding")
-    if takes_gzip(environ.get("HTTP_ACCEPT_ENCODING", "")):
+    if accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", "")):
         response.direct_passthrough = False
-        response.set_data(thin(response.get_data()))
+        response.set_data(compress(response.get_data()))
         response.headers["Content-Encoding"] = "gzip"
         tag, _ = response.get_etag()
         if tag:
             response.set_etag(tag, weak=True)
 
 
-def tag_of(body: bytes) -> str:
-    """The digest of a body before any coding: what its tag says."""
+def digest(body: bytes) -> str:
+    """Return the SHA-256 of a body before compression, in hexadecimal: the content of its ETag."""
     return hashlib.sha256(body).hexdigest()
 
 
-def thin(body: bytes) -> bytes:
-    """A body for a thin connection; the same body always has the same bytes."""
+def compress(body: bytes) -> bytes:
+    """Gzip a body. The same body always gives the same bytes."""
     return gzip.compress(body, compresslevel=6, mtime=0)
 
 
 @lru_cache(maxsize=256)
-def takes_gzip(accepted: str) -> bool:
-    """Whether an `Accept-Encoding` takes gzip."""
-    return parse_accept_header(accepted)["gzip"] > 0
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Return whether an `Accept-Encoding` header accepts gzip."""
+    return parse_accept_header(accept_encoding)["gzip"] > 0
 
 
-def unchanged(environ: dict[str, Any], tag: str, modified: str | None) -> bool:
-    """Whether the reader holds the body with this tag, and may be told so."""
-    held = environ.get("HTTP_IF_NONE_MATCH")
-    if held == tag:
+def is_not_modified(environ: dict[str, Any], tag: str, modified: str | None) -> bool:
+    """Return whether the client already has the body with this ETag, so that a 304 is enough."""
+    client_tag = environ.get("HTTP_IF_NONE_MATCH")
+    if client_tag == tag:  # nearly all conditional requests; werkzeug's parser is slow
         return True
-    if held is None and (modified is None or "HTTP_IF_MODIFIED_SINCE" not in environ):
+    if client_tag is None and (modified is None or "HTTP_IF_MODIFIED_SINCE" not in environ):
         return False
     return not is_resource_modified(environ, tag, last_modified=modified)
 
 
-def without_body(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The headers of a 200 that its 304 has too."""
-    kept = [*headers]
-    remove_entity_headers(kept)
-    return kept
+def not_modified_headers(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the headers of a 200 that its 304 has too."""
+    remaining = [*headers]
+    remove_entity_headers(remaining)
+    return remaining

@@ -1,9 +1,8 @@
-"""The door of a web worker: who may come in, how often, and with how much; a WSGI wrapper before everything else.
+"""The gate: a WSGI wrapper around a web worker that checks keys, limits and sizes before anything else runs.
 
-It lets through what is well-formed, within the limits, and has shown the key it needs; everything else it answers
-itself, with a problem document. What leaves through it is armoured, whoever made it. It knows no resource and no
-snapshot. A request that is let through names the key it came with as `vigie.key` in its environment: that is how a
-resource knows that a write was asked for by somebody who may.
+It passes on well-formed requests that are within the limits and have the key they need. It refuses all others with a
+problem document. Every response gets the security headers. The gate knows no resource and no snapshot. It passes on the
+prefix of the key as `vigie.key` in the WSGI environment, from which a resource knows that a write is authorised.
 """
 
 import base64
@@ -19,40 +18,47 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import sqlalchemy as sa
 
 from service.http.client_address import client_network, parse_address
-from service.http.keys import SPOKEN, Key, Keyring
-from service.http.problems import KINDS, MEDIA_TYPE, text, text_of
-from service.http.rate_limit import Counters
+from service.http.keys import KEY_START, Key, Keyring
+from service.http.problems import KINDS, MEDIA_TYPE, document, document_of
+from service.http.rate_limit import RequestCounter
 from service.settings import Settings
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-SAFE = {
+SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-"""The armour of every answer: no script, no frame, no guessing of types, no telling where a reader came from."""
+"""On every response: no script, no frame, no guessing of media types, no referrer."""
 
-READING, WRITING = ("GET", "HEAD", "OPTIONS"), ("POST",)
-OPEN = ("/healthz",)
-"""What takes no key on any server: whether the process lives."""
+READ_METHODS, WRITE_METHODS = ("GET", "HEAD", "OPTIONS"), ("POST",)
+
+PUBLIC_PATHS = ("/healthz",)
+"""Paths that need no key on any server."""
 
 WINDOW = 60
-"""How long a limit counts before it begins anew [s]."""
+"""The length of the window that a limit counts in [s]."""
 
-BODIES_AT_ONCE = 4
-"""How many requests may be sending a body to a worker: the server gives a body no deadline, and must not be answered
-while it is being read, so slow senders, all of whom hold a key, may keep a few threads and never all of them."""
+MAX_BODIES = 4
+"""How many request bodies a worker reads at once.
+
+The web server sets no deadline for a body, and cannot be answered while it reads one. Slow senders, all of whom have a
+key, can therefore occupy a few threads, and never all.
+"""
 
 _CHALLENGES = {
     "GET": 'Bearer realm="vigie", Basic realm="vigie", charset="UTF-8"',
     "POST": 'Bearer realm="vigie"',
 }
-_ARMED = ("X-Content-Type-Options", "nosniff")
-_MOST_KNOWN = 4_096
+_SECURED = ("X-Content-Type-Options", "nosniff")
+"""A response that has this header has all security headers already."""
+
+_MAX_REMEMBERED = 4_096
+"""For how many addresses a worker remembers how they are counted."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -60,7 +66,7 @@ Headers = list[tuple[str, str]]
 
 
 class Refusal(Exception):
-    """The door answers a request itself."""
+    """Ends a request with a response of the gate."""
 
     def __init__(self, status: int, body: bytes, headers: Headers) -> None:
         super().__init__(status)
@@ -68,133 +74,135 @@ class Refusal(Exception):
 
 
 def refuse(name: str, *headers: tuple[str, str]) -> NoReturn:
-    """End a request at the door with a problem of this kind: the same words for everybody it meets."""
-    raise Refusal(KINDS[name].status, text_of(KINDS[name]), list(headers))
+    """Refuse a request with a problem of this kind. The text never depends on the request."""
+    raise Refusal(KINDS[name].status, document_of(KINDS[name]), list(headers))
 
 
-class Door:
-    """A WSGI application behind a door. `listens_on` is the host that the server is bound to, None if nobody told."""
+class Gate:
+    """A WSGI application behind a gate. `listens_on` is the host that the server is bound to, or None if unknown."""
 
     def __init__(
         self,
         app: "WSGIApplication",
         settings: Settings,
         keyring: Keyring,
-        counters: Counters,
+        counter: RequestCounter,
         *,
         listens_on: str | None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._app, self._keyring, self._counters, self._clock = app, keyring, counters, clock
+        self._app, self._keyring, self._counter, self._clock = app, keyring, counter, clock
         self._limits, self._proxies = settings.limits, settings.trusted_proxies
         self._origins = frozenset(settings.cors_origins)
-        self._open = settings.allows_public_read(listens_on)
-        self._always: Headers = []
+        self._public_read = settings.allows_public_read(listens_on)
+        self._common_headers: Headers = []
         if settings.hsts_seconds:
-            self._always.append(("Strict-Transport-Security", f"max-age={settings.hsts_seconds}"))
+            self._common_headers.append(("Strict-Transport-Security", f"max-age={settings.hsts_seconds}"))
         if self._origins and "*" not in self._origins:
-            self._always.append(("Vary", "Origin"))
+            self._common_headers.append(("Vary", "Origin"))
         self._clients: dict[str, tuple[str, bool]] = {}
-        self._bodies = threading.BoundedSemaphore(BODIES_AT_ONCE)
+        self._bodies = threading.BoundedSemaphore(MAX_BODIES)
         self._warned = False
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """Answer one request, or let it through."""
-        extra = list(self._always)
+        """Pass a request on, or refuse it."""
+        extra = list(self._common_headers)
         try:
-            self._examine(environ, extra)
+            self._check(environ, extra)
         except Refusal as refusal:
-            return self._answer(refusal, extra, start_response)
-        hidden = not self._open and environ["PATH_INFO"] not in OPEN
+            return self._refuse(refusal, extra, start_response)
+        private = not self._public_read and environ["PATH_INFO"] not in PUBLIC_PATHS
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
-            if hidden:
-                headers = _private(headers)
-            if _ARMED not in headers:
-                headers = [*headers, *SAFE.items()]
+            if private:
+                headers = _make_private(headers)
+            if _SECURED not in headers:
+                headers = [*headers, *SECURITY_HEADERS.items()]
             return start_response(status, [*headers, *extra] if extra else headers, exc_info)
 
         return self._app(environ, start)
 
-    def _examine(self, environ: "WSGIEnvironment", extra: Headers) -> None:
-        """Look at a request; `extra` takes the headers its answer gets. Raises Refusal."""
+    def _check(self, environ: "WSGIEnvironment", extra: Headers) -> None:
+        """Check a request. Adds the headers of its response to `extra`. Raises Refusal."""
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         if self._origins and (origin := environ.get("HTTP_ORIGIN")) is not None:
-            self._meet_foreigner(origin, environ, extra)
-        if method not in READING and method not in WRITING:
+            self._allow_origin(origin, environ, extra)
+        if method not in READ_METHODS and method not in WRITE_METHODS:
             _refuse_method()
         if len(path) + len(environ.get("QUERY_STRING", "")) > self._limits.url_bytes:
             refuse("long-address")
         if "\0" in path:
             refuse("unreadable-request")
-        shown = _shown(environ.get("HTTP_AUTHORIZATION"), method)
+        credentials = _credentials(environ.get("HTTP_AUTHORIZATION"), method)
         try:
-            key = self._keyring.find(shown) if shown is not None else None
+            key = self._keyring.find(credentials) if credentials is not None else None
         except sa.exc.SQLAlchemyError as failure:
             _LOG.error("the keys cannot be read: %s", failure)
             refuse("unreadable-store", ("Retry-After", "5"))
+        # Count before the key is checked: wrong keys count against the address that guesses.
         self._count(environ, method, key, extra)
-        self._check(method, path, shown, key)
+        self._check_key(method, path, credentials, key)
         if key is not None:
             environ["vigie.key"] = key.prefix
-        if method in WRITING or environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING"):
-            self._take_body(environ, method)
+        if method in WRITE_METHODS or environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING"):
+            self._read_body(environ, method)
 
-    def _check(self, method: str, path: str, shown: str | None, key: Key | None) -> None:
-        """Let nobody do what takes a key without one. Raises Refusal."""
-        writes = method in WRITING
+    def _check_key(self, method: str, path: str, credentials: str | None, key: Key | None) -> None:
+        """Check that a request has the key it needs. Raises Refusal."""
+        writes = method in WRITE_METHODS
         if key is None:
-            asked = writes or not (self._open or path in OPEN or method == "OPTIONS")
-            if shown is not None and (asked or shown.startswith(SPOKEN)):
+            needed = writes or not (self._public_read or path in PUBLIC_PATHS or method == "OPTIONS")
+            # Where no key is needed, other credentials can be meant for a proxy. A wrong key of ours is refused.
+            if credentials is not None and (needed or credentials.startswith(KEY_START)):
                 refuse("key-refused", ("WWW-Authenticate", _CHALLENGES["POST" if writes else "GET"]))
-            if asked:
+            if needed:
                 refuse("key-needed", ("WWW-Authenticate", _CHALLENGES["POST" if writes else "GET"]))
         elif writes and key.scope != "write":
             refuse("key-cannot-write")
 
     def _count(self, environ: "WSGIEnvironment", method: str, key: Key | None, extra: Headers) -> None:
-        """Count a request against the limit of its key, or else of its address. Raises Refusal beyond it."""
+        """Count a request against the limit of its key, or else of its address. Raises Refusal beyond the limit."""
         if key is None:
-            who, free = self._client(environ)
-            policy, most = "address", 0 if free else self._limits.address_per_minute
-        elif method in WRITING:
-            who, policy, most = f"{key.prefix} writes", "write", self._limits.write_per_minute
+            client, unlimited = self._client(environ)
+            policy, limit = "address", 0 if unlimited else self._limits.address_per_minute
+        elif method in WRITE_METHODS:
+            client, policy, limit = f"{key.prefix} writes", "write", self._limits.write_per_minute
         else:
-            who, policy, most = key.prefix, "key", self._limits.key_per_minute
-        if not most:
+            client, policy, limit = key.prefix, "key", self._limits.key_per_minute
+        if not limit:
             return
         window, passed = divmod(int(self._clock()), WINDOW)
-        count, left = self._counters.count(who, window), WINDOW - passed
-        extra.append(("RateLimit-Policy", f'"{policy}";q={most};w={WINDOW}'))
-        extra.append(("RateLimit", f'"{policy}";r={max(0, most - count)};t={left}'))
-        if count > most:
-            refuse("too-many-requests", ("Retry-After", str(left)))
+        count, seconds_left = self._counter.count(client, window), WINDOW - passed
+        extra.append(("RateLimit-Policy", f'"{policy}";q={limit};w={WINDOW}'))
+        extra.append(("RateLimit", f'"{policy}";r={max(0, limit - count)};t={seconds_left}'))
+        if count > limit:
+            refuse("too-many-requests", ("Retry-After", str(seconds_left)))
 
     def _client(self, environ: "WSGIEnvironment") -> tuple[str, bool]:
-        """Who asks, as one name for all their requests, and whether no limit holds for them: this machine's own."""
+        """Return the name that a client is counted under, and whether it is this machine, which has no limit."""
         remote, forwarded = environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR")
         if forwarded is None:
             if (known := self._clients.get(remote)) is None:
-                if len(self._clients) >= _MOST_KNOWN:
+                if len(self._clients) >= _MAX_REMEMBERED:
                     self._clients.clear()
-                known = self._clients[remote] = self._named(remote, forwarded=False)
+                known = self._clients[remote] = self._name_client(remote, forwarded=False)
             return known
         if self._proxies:
-            remote = self._forwarded(remote, forwarded)
-        return self._named(remote, forwarded=True)
+            remote = self._forwarded_address(remote, forwarded)
+        return self._name_client(remote, forwarded=True)
 
-    def _named(self, remote: str, *, forwarded: bool) -> tuple[str, bool]:
+    def _name_client(self, remote: str, *, forwarded: bool) -> tuple[str, bool]:
         address = parse_address(remote)
         if address is None:
             return remote, False
-        here = address.is_loopback
-        if here and forwarded and not self._warned:
+        local = address.is_loopback
+        if local and forwarded and not self._warned:
             self._warned = True
-            _LOG.warning("requests come through a proxy that trusted_proxies does not name: they share one limit")
-        return client_network(address), here and not forwarded and not self._limits.count_loopback
+            _LOG.warning("a proxy that trusted_proxies does not name: all its clients share one limit")
+        return client_network(address), local and not forwarded and not self._limits.count_loopback
 
-    def _forwarded(self, remote: str, forwarded: str) -> str:
-        """The nearest address that is none of our proxies: what stands further away anybody may have written."""
+    def _forwarded_address(self, remote: str, forwarded: str) -> str:
+        """Return the nearest address that is not a trusted proxy. A client can invent the addresses before it."""
         for hop in [*reversed(forwarded.split(",")), ""]:
             address = parse_address(remote)
             nearer = parse_address(hop.strip())
@@ -203,8 +211,8 @@ class Door:
             remote = str(nearer)
         return remote
 
-    def _meet_foreigner(self, origin: str, environ: "WSGIEnvironment", extra: Headers) -> None:
-        """Let pages of an origin that is set read the answer; answer what a browser asks first. Raises Refusal."""
+    def _allow_origin(self, origin: str, environ: "WSGIEnvironment", extra: Headers) -> None:
+        """Let pages of a configured origin read the response. Raises Refusal, with 204, to answer a CORS preflight."""
         if "*" not in self._origins and origin not in self._origins:
             return
         extra.append(("Access-Control-Allow-Origin", "*" if "*" in self._origins else origin))
@@ -219,16 +227,16 @@ class Door:
             ]
             raise Refusal(HTTPStatus.NO_CONTENT, b"", allowed)
 
-    def _take_body(self, environ: "WSGIEnvironment", method: str) -> None:
-        """Read a body whole and within its size, for whoever comes after. Raises Refusal."""
+    def _read_body(self, environ: "WSGIEnvironment", method: str) -> None:
+        """Read a body in full and put it back into `environ`. Raises Refusal if it is too large or incomplete."""
         try:
             length = int(environ.get("CONTENT_LENGTH") or -1)
         except ValueError:
             refuse("unreadable-request")
         if length > self._limits.body_bytes:
             refuse("large-request")
-        if method not in WRITING:
-            return  # nobody reads it
+        if method not in WRITE_METHODS:
+            return  # no resource reads the body of a GET
         if not self._bodies.acquire(blocking=False):
             refuse("busy", ("Retry-After", "5"))
         try:
@@ -242,22 +250,25 @@ class Door:
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = BytesIO(body), str(len(body))
 
     @staticmethod
-    def _answer(refusal: Refusal, extra: Headers, start_response: "StartResponse") -> Iterable[bytes]:
-        headers = [("Cache-Control", "no-store"), *SAFE.items(), *extra, *refusal.headers]
+    def _refuse(refusal: Refusal, extra: Headers, start_response: "StartResponse") -> Iterable[bytes]:
+        headers = [("Cache-Control", "no-store"), *SECURITY_HEADERS.items(), *extra, *refusal.headers]
         if refusal.body:
             headers += [("Content-Type", MEDIA_TYPE), ("Content-Length", str(len(refusal.body)))]
         start_response(f"{refusal.status} {HTTPStatus(refusal.status).phrase}", headers)
         return [refusal.body]
 
 
-def _shown(authorization: str | None, method: str) -> str | None:
-    """The key in a header. As the password of Basic it may only read: a browser sends that to wherever a page posts."""
+def _credentials(authorization: str | None, method: str) -> str | None:
+    """Return the key in an Authorization header.
+
+    The password of HTTP Basic only reads: a browser adds it to forms of other sites too.
+    """
     if authorization is None:
         return None
     scheme, _, rest = authorization.partition(" ")
     if scheme.lower() == "bearer":
         return rest.strip()
-    if scheme.lower() == "basic" and method in READING:
+    if scheme.lower() == "basic" and method in READ_METHODS:
         try:
             return base64.b64decode(rest.strip(), validate=True).decode().partition(":")[2]
         except (binascii.Error, UnicodeDecodeError):
@@ -265,23 +276,25 @@ def _shown(authorization: str | None, method: str) -> str | None:
     return None
 
 
-def _read(stream: Any, wanted: int) -> bytes:
+def _read(stream: Any, length: int) -> bytes:
     parts: list[bytes] = []
-    while wanted > 0 and (part := stream.read(wanted)):
+    while length > 0 and (part := stream.read(length)):
         parts.append(part)
-        wanted -= len(part)
+        length -= len(part)
     return b"".join(parts)
 
 
-def _private(headers: Headers) -> Headers:
-    """What was read with a key is kept by no cache that others share."""
-    kept = [
+def _make_private(headers: Headers) -> Headers:
+    """Return the headers of a response to a key, which no shared cache may store."""
+    private = [
         (name, value.replace("public", "private") if name.lower() == "cache-control" else value)
         for name, value in headers
     ]
-    return [*kept, ("Vary", "Authorization")]
+    return [*private, ("Vary", "Authorization")]
 
 
 def _refuse_method() -> NoReturn:
     status = HTTPStatus.METHOD_NOT_ALLOWED
-    raise Refusal(status, text(status, status.phrase, None), [("Allow", ", ".join((*READING, *WRITING)))])
+    raise Refusal(
+        status, document(status, status.phrase, None), [("Allow", ", ".join((*READ_METHODS, *WRITE_METHODS)))]
+    )

@@ -1,8 +1,8 @@
-"""API keys: made, shown once, listed, revoked, and known again when somebody shows one.
+"""API keys: make, list, revoke and recognise them.
 
-A key is `vigie_<prefix>_<secret>`. What is kept is the prefix, to find its row by, and the SHA-256 of the secret. A
-slow hash would guard nothing more: it is for passwords, which people choose and others guess, and the secret is 256
-random bits, which nobody guesses at any speed; and it would cost every request what it costs the guesser.
+A key is `vigie_<prefix>_<secret>`. Stored are the prefix, which finds its row, and the SHA-256 of the secret. A slow
+hash would not help: it protects passwords, which people choose and attackers guess. The secret is 256 random bits,
+which nobody can guess at any speed, and a slow hash would cost every request.
 """
 
 import hashlib
@@ -24,84 +24,85 @@ from service.store.tables import keys
 
 Scope = Literal["read", "write"]
 
-SPOKEN = "vigie_"
-"""What every key begins with, so that people and scanners of code know one when they see it."""
+KEY_START = "vigie_"
+"""The start of every key, by which people and secret scanners recognise one."""
 
-LOOK_EVERY = 0.5
-"""How long a worker trusts what it read of the keys: a revoked one works no longer than this [s]."""
+READ_EVERY = 0.5
+"""How long a worker trusts the keys that it has read [s]. A revoked key works no longer than this."""
 
-LONGEST_LABEL = 64
+MAX_LABEL = 64
+"""The longest label of a key [characters]."""
 
-_NOBODY = "0" * 64
-"""Compared with where there is no such prefix, so that an unknown key takes as long as a wrong one."""
+_NO_DIGEST = "0" * 64
+"""Compared with where the prefix is unknown, so that an unknown key takes as long as a wrong one."""
 
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Key:
-    """A key that somebody showed and that holds. One that may write may read too."""
+    """A valid key that a request has sent. Scope `write` includes reading."""
 
     prefix: str
     scope: Scope
 
 
 def add(store: Store, scope: Scope, label: str, now: datetime) -> str:
-    """Make a key and return it: the only time that anybody sees it. Raises BadInput for a label that cannot be."""
-    if not label.strip() or len(label) > LONGEST_LABEL:
-        raise BadInput(f"a label says who holds the key, in 1 to {LONGEST_LABEL} characters")
+    """Make a key and return it. It cannot be read again. Raises BadInput for an empty or too long label."""
+    if not label.strip() or len(label) > MAX_LABEL:
+        raise BadInput(f"the label must have 1 to {MAX_LABEL} characters: name who uses the key")
     prefix, secret = secrets.token_hex(4), secrets.token_hex(32)
     with store.writing() as connection:
         connection.execute(
             sa.insert(keys).values(prefix=prefix, digest=_digest(secret), scope=scope, label=label, created_at=now)
         )
-    return f"{SPOKEN}{prefix}_{secret}"
+    return f"{KEY_START}{prefix}_{secret}"
 
 
-def listed(store: Store) -> Sequence[Any]:
-    """The rows of all keys, oldest first."""
+def list_keys(store: Store) -> Sequence[Any]:
+    """Return the rows of all keys, oldest first."""
     with store.reading() as connection:
         return connection.execute(sa.select(keys).order_by(keys.c.created_at, keys.c.prefix)).all()
 
 
 def revoke(store: Store, prefix: str, now: datetime) -> None:
-    """Let a key hold no more. Its row stays. Raises BadInput if no key that holds has this prefix."""
+    """Revoke a key. Its row stays. Raises BadInput if no valid key has this prefix."""
     with store.writing() as connection:
-        ours = (keys.c.prefix == prefix) & keys.c.revoked_at.is_(None)
-        if connection.execute(sa.update(keys).where(ours).values(revoked_at=now)).rowcount == 0:
-            raise BadInput(f"no key that is in force has the prefix {prefix!r}: vigie keys list has them all")
+        valid = (keys.c.prefix == prefix) & keys.c.revoked_at.is_(None)
+        if connection.execute(sa.update(keys).where(valid).values(revoked_at=now)).rowcount == 0:
+            raise BadInput(f"no valid key has the prefix {prefix!r}: vigie keys list shows all keys")
 
 
 class Keyring:
-    """The keys that hold, as a worker knows them: read from the store when one is shown and the last look is old.
+    """The valid keys as one worker knows them, read again when a key arrives and the last read is too old.
 
-    Where the store does not answer, what it said last goes on to count: nobody can revoke a key in the meantime either.
+    While the database does not answer, the keys read last stay valid: nobody can revoke a key at that time either.
     """
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store, self._clock = store, clock
         self._known: dict[str, tuple[str, Scope]] | None = None
-        self._looked = 0.0
-        self._looking = threading.Lock()
+        self._read_at = 0.0
+        self._reading = threading.Lock()
 
-    def find(self, shown: str) -> Key | None:
-        """The key that was shown, or None if it does not hold. Raises SQLAlchemyError if none was ever read."""
-        prefix, _, secret = shown.removeprefix(SPOKEN).partition("_")
-        digest, scope = self._in_force().get(prefix, (_NOBODY, "read"))
-        held = hmac.compare_digest(_digest(secret), digest)
-        return Key(prefix, scope) if held and shown.startswith(SPOKEN) else None
+    def find(self, text: str) -> Key | None:
+        """Return the key with this text, or None if it is not valid. Raises SQLAlchemyError if keys were never read."""
+        prefix, _, secret = text.removeprefix(KEY_START).partition("_")
+        digest, scope = self._valid_keys().get(prefix, (_NO_DIGEST, "read"))
+        matches = hmac.compare_digest(_digest(secret), digest)
+        return Key(prefix, scope) if matches and text.startswith(KEY_START) else None
 
     @property
-    def looked_lately(self) -> bool:
-        """Whether what was read of the keys may still be trusted: nothing need be read to know one."""
-        return self._known is not None and self._clock() - self._looked <= LOOK_EVERY
+    def is_current(self) -> bool:
+        """Return whether `find` answers now without reading the database."""
+        return self._known is not None and self._clock() - self._read_at <= READ_EVERY
 
-    def _in_force(self) -> dict[str, tuple[str, Scope]]:
-        if not self.looked_lately:
-            with self._looking:
-                if not self.looked_lately:
+    def _valid_keys(self) -> dict[str, tuple[str, Scope]]:
+        if not self.is_current:
+            with self._reading:
+                if not self.is_current:
                     self._known = self._read()
-                    self._looked = self._clock()
+                    self._read_at = self._clock()
         return cast(dict[str, tuple[str, Scope]], self._known)
 
     def _read(self) -> dict[str, tuple[str, Scope]]:
@@ -112,7 +113,7 @@ class Keyring:
         except sa.exc.SQLAlchemyError as failure:
             if self._known is None:
                 raise
-            _LOG.error("the keys cannot be read, those known before go on to count: %s", failure)
+            _LOG.error("the keys cannot be read; those read before stay valid: %s", failure)
             return self._known
 
 

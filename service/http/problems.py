@@ -1,6 +1,7 @@
-"""What can be wrong with a request or with the service, told as RFC 9457 problem documents; one maker for all of them.
+"""Problems of a request or of the service, as RFC 9457 problem documents.
 
-Every kind has a heading in `docs/api.md`. A problem never shows a trace, a path or a secret: those go to the log.
+Each kind has a section in `docs/api.md`. A problem document never contains a traceback, a path or a secret: those go to
+the log.
 """
 
 import json
@@ -19,7 +20,7 @@ MEDIA_TYPE = "application/problem+json; charset=utf-8"
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of problem. Title and detail are English and the keys of their translations."""
+    """One kind of problem. The English title and detail are also the keys of their translations."""
 
     name: str
     status: int
@@ -33,32 +34,32 @@ KINDS = {
         Kind(
             "no-data",
             503,
-            "There are no data yet",
-            "The archive holds no events, so there is nothing to compute from.",
+            "No data yet",
+            "The archive has no events, so no scores can be computed.",
         ),
         Kind(
             "no-snapshot",
             503,
             "No scores yet",
-            "The first computation has not ended. Try again in a minute.",
+            "The first computation has not finished. Try again in a minute.",
         ),
         Kind(
             "no-real-snapshot",
             503,
             "No scores from real data yet",
-            "Real data have come in and the simulated scores are retired; none are computed from real data yet.",
+            "Real data have been ingested, but no scores have been computed from them yet.",
         ),
         Kind(
             "late-snapshot",
             503,
-            "The scores are not being renewed",
-            "No computation has ended well for longer than it should take.",
+            "The scores are out of date",
+            "The last successful computation is older than the operator allows.",
         ),
         Kind(
             "unknown-country",
             404,
-            "Not a country of this region",
-            "Scores are served for the countries of one region, by ISO alpha-3 code in capitals.",
+            "Country not in this region",
+            "Scores are served for the countries of one region. Use an ISO alpha-3 code in capitals.",
         ),
         Kind("unknown-snapshot", 404, "No such snapshot", "No snapshot of the region in service has this number."),
         Kind(
@@ -70,32 +71,32 @@ KINDS = {
         Kind(
             "key-refused",
             401,
-            "The key is not accepted",
-            "The key is unknown, revoked or misspelt.",
+            "Key not accepted",
+            "The key is unknown, revoked or mistyped.",
         ),
         Kind(
             "key-cannot-write",
             403,
-            "The key may only read",
-            "What was asked takes a key made with the scope write.",
+            "The key can only read",
+            "This request needs a key with the scope write.",
         ),
         Kind(
             "too-many-requests",
             429,
             "Too many requests",
-            "The limit for this minute is used up; Retry-After says how many seconds are left of it.",
+            "The limit for this minute is reached. Retry-After gives the seconds until the next one.",
         ),
         Kind(
             "unreadable-request",
             400,
             "The request cannot be read",
-            "Its address holds a null byte, or its body is shorter than it said.",
+            "The address has a null byte, or the body is shorter than Content-Length.",
         ),
         Kind(
             "large-request",
             413,
             "The request is too large",
-            "Its body is longer than the operator allows.",
+            "The body is longer than the operator allows.",
         ),
         Kind(
             "long-address",
@@ -106,7 +107,7 @@ KINDS = {
         Kind(
             "busy",
             503,
-            "Too much is being written",
+            "Too many request bodies",
             "Other requests are still sending their bodies. Try again in a moment.",
         ),
         Kind(
@@ -118,88 +119,91 @@ KINDS = {
         Kind(
             "no-draws",
             404,
-            "There are no draws",
-            "The country is not forecast, or the snapshot was made by a Vigie that kept no draws.",
+            "No draws",
+            "The country has no forecast, or the snapshot comes from a version of Vigie that did not store draws.",
         ),
         Kind(
             "nothing-known",
             404,
-            "Nothing was known then",
-            "No data on the deaths of this region that count today had been published by that moment.",
+            "No data at that time",
+            "No data on deaths in this region had been published by that time, among the data in use today.",
         ),
         Kind(
-            "nothing-issued", 404, "Nothing was issued then", "No snapshot that still stands was issued by that moment."
+            "nothing-issued",
+            404,
+            "No snapshot at that time",
+            "No snapshot that is still valid had been issued by that time.",
         ),
         Kind(
-            "unknown-task", 404, "No such task", "No task has this id, or it was done so long ago that it is deleted."
+            "unknown-task", 404, "No such task", "No task has this id, or it finished so long ago that it was deleted."
         ),
         Kind(
             "task-failed",
             503,
-            "It could not be computed",
-            "The computation that answers this has failed. It is tried anew when asked again after a while.",
+            "The computation failed",
+            "The result could not be computed. Request it again later to try once more.",
         ),
         Kind(
             "queue-full",
             503,
-            "Too much has been asked for",
-            "As many computations wait as may. Try again in a moment.",
+            "The task queue is full",
+            "Too many computations are waiting. Try again in a moment.",
         ),
         Kind(
             "key-needed",
             401,
-            "A key is needed",
-            "Show an API key: Authorization: Bearer vigie_… (reading also takes it as the password of HTTP Basic).",
+            "An API key is needed",
+            "Send it as Authorization: Bearer vigie_… To read, you can also send it as the password of HTTP Basic.",
         ),
         Kind(
             "unknown-region",
             404,
-            "No scores of this region",
-            "One region is in service, and no snapshot of this other one was ever made here.",
+            "No scores for this region",
+            "Another region is in service, and this one has no snapshot here.",
         ),
         Kind(
             "bad-query",
             400,
-            "The query is not understood",
-            "A parameter is unknown, stands twice, or has a value that its rule does not allow.",
+            "Invalid query",
+            "A parameter is unknown, appears twice, or has a value that is not allowed.",
         ),
         Kind(
             "bad-cursor",
             400,
-            "Not a cursor of this service",
-            "Begin anew: read what you follow as it is now, and ask for changes without a cursor.",
+            "Invalid cursor",
+            "The cursor is not from this service. Read the present state, then request changes without a cursor.",
         ),
         Kind(
             "too-many-waiters",
             503,
-            "No place for another stream",
-            "The places for those who wait for news are taken. Come back later, or ask /v1/changes from time to time.",
+            "Too many waiting clients",
+            "No more clients can wait for changes now. Try again later, or poll /v1/changes.",
         ),
-        Kind("bad-body", 400, "The body is not understood", "A field is unknown, missing, or breaks its rule."),
+        Kind("bad-body", 400, "Invalid body", "A field is unknown or missing, or has a value that is not allowed."),
         Kind(
             "not-acceptable",
             406,
-            "Not offered in a form that you accept",
-            "The Accept header names none of the media types in which this is offered.",
+            "No acceptable media type",
+            "The Accept header names none of the media types of this resource.",
         ),
         Kind(
             "unreadable-data",
             503,
             "The data cannot be read",
-            "The archive is damaged or not understood; the operator’s log says where.",
+            "The archive is damaged. The operator’s log says where.",
         ),
         Kind(
             "unreadable-store",
             503,
-            "The store cannot be read",
-            "The database does not answer; the operator’s log says why.",
+            "The database cannot be read",
+            "The database does not answer. The operator’s log says why.",
         ),
     )
 }
 
 
 class Problem(Exception):
-    """Ends a request with a problem document; `members` are added to it."""
+    """Ends a request with a problem document of this kind. `members` are added to the document."""
 
     def __init__(self, name: str, **members: Any) -> None:
         super().__init__(name)
@@ -207,8 +211,8 @@ class Problem(Exception):
         self.members = members
 
 
-def text(status: int, title: str, detail: str | None, *, name: str | None = None, **members: Any) -> bytes:
-    """The one maker of problem documents: the bytes of one, in UTF-8. It needs no application around it."""
+def document(status: int, title: str, detail: str | None, *, name: str | None = None, **members: Any) -> bytes:
+    """Return a problem document as UTF-8 JSON. Works outside an application too."""
     body = {"type": f"urn:vigie:problem:{name}" if name else "about:blank", "title": title, "status": status}
     if detail:
         body["detail"] = detail
@@ -217,41 +221,41 @@ def text(status: int, title: str, detail: str | None, *, name: str | None = None
     return json.dumps({**body, **members}, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def text_of(kind: Kind, **members: Any) -> bytes:
-    """The document of a problem of this kind."""
-    return text(kind.status, kind.title, kind.detail, name=kind.name, **members)
+def document_of(kind: Kind, **members: Any) -> bytes:
+    """Return the document of a problem of this kind."""
+    return document(kind.status, kind.title, kind.detail, name=kind.name, **members)
 
 
-def answer(problem: Problem) -> Response:
-    """A problem as its document."""
-    response = Response(text_of(problem.kind, **problem.members), problem.kind.status, content_type=MEDIA_TYPE)
+def problem_response(problem: Problem) -> Response:
+    """Return the response to a request that a problem has ended."""
+    response = Response(document_of(problem.kind, **problem.members), problem.kind.status, content_type=MEDIA_TYPE)
     if "retry_after_seconds" in problem.members:
         response.headers["Retry-After"] = str(problem.members["retry_after_seconds"])
     return response
 
 
 def register(app: Flask) -> None:
-    """Make every failure of the app a problem document."""
+    """Make every failure of the application a problem document."""
 
-    def of_http(error: HTTPException) -> Response:
+    def handle_http_error(error: HTTPException) -> Response:
         status = error.code or 500
-        said = text(status, error.name, error.description if status != 500 else None)
-        response = Response(said, status, content_type=MEDIA_TYPE)
+        body = document(status, error.name, error.description if status != 500 else None)
+        response = Response(body, status, content_type=MEDIA_TYPE)
         for name, value in error.get_headers():
             if name.lower() != "content-type":
                 response.headers[name] = value
         return response
 
-    def of_store(error: sa.exc.SQLAlchemyError) -> Response:
-        app.logger.error("the store cannot be read: %s", error)
-        return answer(Problem("unreadable-store"))
+    def handle_database_error(error: sa.exc.SQLAlchemyError) -> Response:
+        app.logger.error("the database cannot be read: %s", error)
+        return problem_response(Problem("unreadable-store"))
 
-    def of_data(error: VigieError) -> Response:
+    def handle_data_error(error: VigieError) -> Response:
         app.logger.error("the data cannot be read: %s", error)
-        return answer(Problem("unreadable-data"))
+        return problem_response(Problem("unreadable-data"))
 
-    app.register_error_handler(Problem, answer)
-    app.register_error_handler(HTTPException, of_http)
-    app.register_error_handler(sa.exc.DBAPIError, of_store)
-    app.register_error_handler(sa.exc.TimeoutError, of_store)
-    app.register_error_handler(VigieError, of_data)
+    app.register_error_handler(Problem, problem_response)
+    app.register_error_handler(HTTPException, handle_http_error)
+    app.register_error_handler(sa.exc.DBAPIError, handle_database_error)
+    app.register_error_handler(sa.exc.TimeoutError, handle_database_error)
+    app.register_error_handler(VigieError, handle_data_error)

@@ -1,12 +1,12 @@
-"""Counts of who asked how often this minute, shared by all web workers of a home on one machine.
+"""How many requests each client has made in this minute, counted over all web workers of one machine.
 
-A file that the workers map into their memory holds a table of counters with a column for each worker. A worker writes
-to its own column only and adds up the columns to read: no lock between processes, no system call, nothing in the
-database. It knows nothing of HTTP. Several machines count apart: each allows the whole limit.
+The workers map one file into memory: a table of counters with a column for each worker. A worker writes to its own
+column only, and adds up the columns to read: no lock between processes, no system call, no database. Several machines
+count separately, so each allows the whole limit.
 
-Who asks is known by two places in the table, chosen by a keyed hash; the smaller of the two counts is theirs. Others
-who happen to share both places can only make a count too large; the key is drawn with the file, so that nobody outside
-can aim at somebody's places.
+A client has one cell in each of two rows, chosen by a keyed hash; the smaller of the two counts is its own (a count-min
+sketch). Clients that share both cells can only make a count too large. The key is random and made with the file, so
+nobody outside can choose somebody else's cells.
 """
 
 import hashlib
@@ -21,98 +21,100 @@ from filelock import FileLock, Timeout
 from riskmodel.errors import Refused
 from riskmodel.home import atomic_write
 
-ROWS, PLACES, COLUMNS = 2, 16_384, 32
-CELL = 8
-"""Bytes of a counter: the window it counts in the upper half, the count in the lower, written in one step."""
+ROWS, CELLS, COLUMNS = 2, 16_384, 32
+"""The size of the table: hash rows, cells in a row, and columns in a cell (one for each worker)."""
 
-HEAD = 4
-"""Cells before the table: how many columns have been in use, a mark that the file is whole, and the key of the hash."""
+COUNTER_BYTES = 8
+"""A counter has its window in the upper half and its count in the lower, so both are written in one step [bytes]."""
 
-SIZE = CELL * (HEAD + ROWS * PLACES * COLUMNS)
-MARK = b"VIGIE001"
+HEADER = 4
+"""Counters before the table: how many columns were ever used, a mark that the file is complete, the key of the hash."""
+
+SIZE = COUNTER_BYTES * (HEADER + ROWS * CELLS * COLUMNS)
+FORMAT = b"VIGIE001"
 
 _COUNT = (1 << 32) - 1
-_MOST_KNOWN = 4_096
-"""How many askers a worker remembers the places of."""
+_MAX_REMEMBERED = 4_096
+"""For how many clients a worker remembers the cells."""
 
 _LOG = logging.getLogger(__name__)
 
 
-class Counters:
-    """One worker's column among those of all."""
+class RequestCounter:
+    """One worker's column of the shared table."""
 
     def __init__(self, folder: Path) -> None:
-        """Take a column of the table in this folder. Raises Refused if all are taken.
+        """Take a free column of the table in `folder`. Raises Refused if there is none.
 
-        Where the file cannot be made (a full disk), the worker counts by itself: it must serve all the same.
+        If the file cannot be made (a full disk), the worker counts alone: serving matters more than the limit.
         """
-        self._places: dict[str, tuple[int, ...]] = {}
+        self._cells_of: dict[str, tuple[int, ...]] = {}
         self._counting = threading.Lock()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / "counters.lock"):
-                self._map = _mapped(folder / "counters")
-                self._cells = memoryview(self._map).cast("Q")
-                self._column, self._held = _free_column(folder)
-                self._cells[0] = max(self._cells[0], self._column + 1)
+                self._map = _open_table(folder / "counters")
+                self._table = memoryview(self._map).cast("Q")
+                self._column, self._column_lock = _take_column(folder)
+                self._table[0] = max(self._table[0], self._column + 1)
         except OSError as failure:
-            _LOG.error("no counters can be shared in %s, each worker counts for itself: %s", folder, failure.strerror)
+            _LOG.error("requests are counted by each worker alone: no counters in %s: %s", folder, failure.strerror)
             self._map = mmap.mmap(-1, SIZE)
-            self._map[:SIZE] = _fresh()
-            self._cells, self._column = memoryview(self._map).cast("Q"), 0
-            self._cells[0] = 1
-        self._key = self._map[2 * CELL : HEAD * CELL]
+            self._map[:SIZE] = _empty_table()
+            self._table, self._column = memoryview(self._map).cast("Q"), 0
+            self._table[0] = 1
+        self._hash_key = self._map[2 * COUNTER_BYTES : HEADER * COUNTER_BYTES]
 
-    def count(self, who: str, window: int) -> int:
-        """Count one request of somebody in this window of time; return how many there were in it, this one included."""
-        cells, mine = self._cells, self._column
-        columns = cells[0]
-        fewest = _COUNT
+    def count(self, client: str, window: int) -> int:
+        """Count one request of a client in a window of time. Return its requests in that window, with this one."""
+        table, own_column = self._table, self._column
+        columns = table[0]
+        smallest = _COUNT
         with self._counting:
-            for place in self._places.get(who) or self._found(who):
-                own = cells[place + mine]
-                own = own + 1 if own >> 32 == window else (window << 32) + 1
-                cells[place + mine] = own
+            for cell in self._cells_of.get(client) or self._find_cells(client):
+                counter = table[cell + own_column]
+                counter = counter + 1 if counter >> 32 == window else (window << 32) + 1
+                table[cell + own_column] = counter
                 total = 0
-                for cell in cells[place : place + columns]:
-                    if cell >> 32 == window:
-                        total += cell & _COUNT
-                fewest = min(fewest, total)
-        return fewest
+                for each in table[cell : cell + columns]:
+                    if each >> 32 == window:
+                        total += each & _COUNT
+                smallest = min(smallest, total)
+        return smallest
 
-    def _found(self, who: str) -> tuple[int, ...]:
-        if len(self._places) >= _MOST_KNOWN:
-            self._places.clear()
-        digest = hashlib.blake2b(who.encode("utf-8", "replace"), key=self._key, digest_size=4 * ROWS).digest()
-        self._places[who] = tuple(
-            HEAD + COLUMNS * (PLACES * row + int.from_bytes(digest[4 * row : 4 * row + 4]) % PLACES)
+    def _find_cells(self, client: str) -> tuple[int, ...]:
+        if len(self._cells_of) >= _MAX_REMEMBERED:
+            self._cells_of.clear()
+        digest = hashlib.blake2b(client.encode("utf-8", "replace"), key=self._hash_key, digest_size=4 * ROWS).digest()
+        self._cells_of[client] = tuple(
+            HEADER + COLUMNS * (CELLS * row + int.from_bytes(digest[4 * row : 4 * row + 4]) % CELLS)
             for row in range(ROWS)
         )
-        return self._places[who]
+        return self._cells_of[client]
 
 
-def _mapped(path: Path) -> mmap.mmap:
-    """The file, written out in full before it is mapped: to run out of disk later would kill the worker."""
-    if not _whole(path):
+def _open_table(path: Path) -> mmap.mmap:
+    """Map the file. It is written in full first: a page that the disk has no room for would kill the worker later."""
+    if not _is_complete(path):
         with atomic_write(path) as part:
-            part.write_bytes(_fresh())
+            part.write_bytes(_empty_table())
     with path.open("r+b") as file:
         return mmap.mmap(file.fileno(), SIZE)
 
 
-def _whole(path: Path) -> bool:
+def _is_complete(path: Path) -> bool:
     if not path.exists() or path.stat().st_size != SIZE:
         return False
     with path.open("rb") as file:
-        return file.read(2 * CELL).endswith(MARK)
+        return file.read(2 * COUNTER_BYTES).endswith(FORMAT)
 
 
-def _fresh() -> bytes:
-    return bytes(CELL) + MARK + os.urandom(2 * CELL) + bytes(SIZE - HEAD * CELL)
+def _empty_table() -> bytes:
+    return bytes(COUNTER_BYTES) + FORMAT + os.urandom(2 * COUNTER_BYTES) + bytes(SIZE - HEADER * COUNTER_BYTES)
 
 
-def _free_column(folder: Path) -> tuple[int, FileLock]:
-    """A column that no living worker holds; its lock goes when the process does, however it ends."""
+def _take_column(folder: Path) -> tuple[int, FileLock]:
+    """Return a column that no living worker has, with its lock. The system releases the lock when the process ends."""
     for column in range(COLUMNS):
         lock = FileLock(folder / f"counters-{column}.lock")
         try:
@@ -120,4 +122,4 @@ def _free_column(folder: Path) -> tuple[int, FileLock]:
         except Timeout:
             continue
         return column, lock
-    raise Refused(f"{COLUMNS} web workers run over this home already")
+    raise Refused(f"{COLUMNS} web workers serve this home already: stop one of them first")

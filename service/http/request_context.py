@@ -105,11 +105,11 @@ def request_session() -> Iterator[ReadSession]:
     """Open a session for the current request, and note the state that its response depends on."""
     context = current_context()
     # Look at the files before reading anything from them, so that the noted state is never newer than the data.
-    files = state_version.files(context.home)
+    files = state_version.file_versions(context.home)
     with open_session(context) as session:
         # Only the first session counts: a later one reads data that are at least as new.
-        if "marks" not in g:
-            g.marks = state_version.read(session.connection, files, context.settings, session.now)
+        if "state_version" not in g:
+            g.state_version = state_version.read(session.connection, files, context.settings, session.now)
         yield session
 
 

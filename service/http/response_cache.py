@@ -1,11 +1,12 @@
-"""A WSGI wrapper that answers what was asked before from bytes it keeps, ahead of Flask's routing.
+"""A WSGI wrapper that serves cached responses without calling Flask.
 
-The bytes are what Flask answered under the present marks (`service.http.state_version`). A watcher looks at the marks
-several times a second; as soon as they move, a new and empty table of answers takes the place of the old one in one
-assignment, and is filled again with what was in use. So an answer is of the old state or of the new one, whole. What
-Flask answers
-directly is held against the marks too, and workers of one machine share a count of such turns: whoever has seen the
-new state once never sees the old one again. It knows nothing of what answers say, but for the age of the data.
+The cache holds what Flask responded under the present state version (`service.http.state_version`). A watcher thread
+reads the version several times a second. When it changes, an empty table replaces the old one in one assignment, and
+is filled again with the responses that were in use. So each response belongs to one state, the old or the new.
+
+Flask can read a state that this table does not have yet. The version of such a response is compared with the table's,
+and the workers of one machine share a counter of new tables: a client that has seen a new state never gets an older
+one. Apart from the age of the data, this module knows nothing of what responses contain.
 """
 
 import fcntl
@@ -25,151 +26,152 @@ import sqlalchemy as sa
 from flask import Flask
 
 from service.http import conditional, state_version
-from service.http.conditional import Dated
+from service.http.conditional import Freshness
 from service.http.request_context import context_of
-from service.http.state_version import Marks
+from service.http.state_version import StateVersion
 from service.snapshots.snapshot_view import SnapshotView
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-log = logging.getLogger("vigie.polling")
+log = logging.getLogger("vigie.response_cache")
 
-LOOK_EVERY = 0.1
-"""How often the watcher looks at the marks [s]."""
+WATCH_EVERY = 0.1
+"""How often the watcher reads the state version [s]."""
 
-ROOM = 8 * 2**20
-"""How many bytes of answers are kept [bytes]; those that nobody has asked for the longest make room for others."""
+MAX_BYTES = 8 * 2**20
+"""How much the cache of one state holds [bytes]. The least recently used responses are dropped first."""
 
-LARGEST = ROOM // 32
-"""What is larger is answered by Flask each time [bytes]."""
+MAX_RESPONSE_BYTES = MAX_BYTES // 32
+"""A larger response is not cached [bytes]."""
 
-WANTED_FOR = 600.0
-"""How long after it was last asked for an answer is made anew without being asked for [s]."""
+REFILL_WITHIN = 600.0
+"""A response requested within this time is requested again when the state changes [s]."""
 
-LAID_BY = "vigie.laid_by"
-"""Where in a request's environment the kept answer lies that was found for it before."""
+FOUND = "vigie.cached_response"
+"""Key in the WSGI environment: the cached response that `ResponseCache.has` found."""
 
 LOCKS = 64
 
-READING = ("GET", "HEAD")
+CACHED_METHODS = ("GET", "HEAD")
 
-ASKED = 2
-"""How many parts of a key are there in every request: path and query. No answer depends on the host that is named."""
+KEY_PARTS = 2
+"""Path and query, the parts that every key has. The host is not one: no response depends on it."""
 
 Headers = list[tuple[str, str]]
 Key = tuple[str, ...]
 
 
-class _Made(NamedTuple):
-    """The headers of an answer, in its three forms, from one moment until another."""
+class _HeaderSets(NamedTuple):
+    """The headers of a response from one moment until another: plain, gzipped, and of its 304."""
 
     since: datetime
     until: datetime
     modified: str | None
     plain: Headers
-    coded: Headers
-    unchanged: Headers
+    compressed: Headers
+    not_modified: Headers
 
 
-NEVER = _Made(datetime.max.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), None, [], [], [])
+_EXPIRED = _HeaderSets(datetime.max.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), None, [], [], [])
 
 
-class Wanted(NamedTuple):
-    """What somebody may well ask for again: an answer without its bytes."""
+class CachedRequest(NamedTuple):
+    """A request that the cache repeats when the state changes."""
 
     key: Key
     vary: tuple[str, ...]
     used: float
 
 
-class Answer:
-    """One answer as it is kept: its body plain and compressed, and its headers."""
+class CachedResponse:
+    """One cached response: its body, plain and gzipped, and its headers."""
 
-    def __init__(self, environ: "WSGIEnvironment", headers: Headers, body: bytes, marks: Marks) -> None:
-        told = {name.lower(): value for name, value in headers}
-        kind = told["content-type"].partition(";")[0]
+    def __init__(self, environ: "WSGIEnvironment", headers: Headers, body: bytes, version: StateVersion) -> None:
+        by_name = {name.lower(): value for name, value in headers}
+        media_type = by_name["content-type"].partition(";")[0]
         self.headers = [(name, value) for name, value in headers if name.lower() != "content-length"]
         self.vary = tuple(
             f"HTTP_{name.strip().upper().replace('-', '_')}"
-            for name in told.get("vary", "").split(",")
+            for name in by_name.get("vary", "").split(",")
             if name.strip() and name.strip().lower() != "accept-encoding"
         )
-        self.key = (*_asked(environ), *(environ.get(name, "") for name in self.vary))
-        self.body, self.tag, self.used = body, told["etag"], time.monotonic()
-        self.dated = Dated(marks, page=kind == "text/html")
-        self.coded = conditional.thin(body) if kind in conditional.THIN else None
-        self._made = NEVER
+        self.key = (*_path_and_query(environ), *(environ.get(name, "") for name in self.vary))
+        self.body, self.tag, self.used = body, by_name["etag"], time.monotonic()
+        self.freshness = Freshness(version, page=media_type == "text/html")
+        self.compressed = conditional.compress(body) if media_type in conditional.COMPRESSED_TYPES else None
+        self._header_sets = _EXPIRED
 
     @property
     def size(self) -> int:
-        """What it takes to keep it [bytes]."""
-        return len(self.body) + len(self.coded or b"")
+        """Return the size of both bodies [bytes]."""
+        return len(self.body) + len(self.compressed or b"")
 
-    def give(self, environ: "WSGIEnvironment", start: "StartResponse", now: datetime) -> list[bytes]:
-        """Answer a request with it."""
-        made = self._made
-        if not made.since <= now < made.until:
-            made = self._made = self._make(now)
-        if conditional.unchanged(environ, self.tag, made.modified):
-            start("304 NOT MODIFIED", made.unchanged)
+    def send(self, environ: "WSGIEnvironment", start: "StartResponse", now: datetime) -> list[bytes]:
+        """Respond to a request: 304, or 200 with the body in the coding that the client accepts."""
+        header_sets = self._header_sets
+        if not header_sets.since <= now < header_sets.until:
+            header_sets = self._header_sets = self._make_header_sets(now)
+        if conditional.is_not_modified(environ, self.tag, header_sets.modified):
+            start("304 NOT MODIFIED", header_sets.not_modified)
             return []
-        coded = self.coded is not None and conditional.takes_gzip(environ.get("HTTP_ACCEPT_ENCODING", ""))
-        start("200 OK", made.coded if coded else made.plain)
+        compressed = self.compressed is not None and conditional.accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", ""))
+        start("200 OK", header_sets.compressed if compressed else header_sets.plain)
         if environ["REQUEST_METHOD"] == "HEAD":
             return []
-        return [cast(bytes, self.coded) if coded else self.body]
+        return [cast(bytes, self.compressed) if compressed else self.body]
 
-    def _make(self, now: datetime) -> "_Made":
-        """The headers as they are for this second."""
+    def _make_header_sets(self, now: datetime) -> "_HeaderSets":
+        """Return the headers for the present second: `max-age` counts down."""
         self.used = time.monotonic()
         second = now.replace(microsecond=0)
-        control = [("Cache-Control", self.dated.cache_control(now))]
-        modified = self.dated.last_modified(now)
-        both = control if modified is None else [*control, ("Last-Modified", modified)]
-        return _Made(
+        control = [("Cache-Control", self.freshness.cache_control(now))]
+        modified = self.freshness.last_modified(now)
+        dates = control if modified is None else [*control, ("Last-Modified", modified)]
+        compressed_length = str(len(self.compressed or b""))
+        return _HeaderSets(
             since=second,
             until=second + timedelta(seconds=1),
             modified=modified,
-            plain=[*self.headers, ("Content-Length", str(len(self.body))), *both],
-            coded=[*self.headers, ("Content-Encoding", "gzip"), ("Content-Length", str(len(self.coded or b""))), *both],
-            unchanged=[*conditional.without_body(self.headers), *control],
+            plain=[*self.headers, ("Content-Length", str(len(self.body))), *dates],
+            compressed=[*self.headers, ("Content-Encoding", "gzip"), ("Content-Length", compressed_length), *dates],
+            not_modified=[*conditional.not_modified_headers(self.headers), *control],
         )
 
 
-class Table:
-    """The answers of one state of the marks. `turn` is the shared count that it was known to be newest at."""
+class CacheTable:
+    """The cached responses of one state version. `generation` is the shared counter when it was known to be newest."""
 
-    def __init__(self, marks: Marks | None, turn: bytes) -> None:
-        self.marks, self.turn = marks, turn
-        self.answers: dict[Key, Answer] = {}
+    def __init__(self, version: StateVersion | None, generation: bytes) -> None:
+        self.version, self.generation = version, generation
+        self.responses: dict[Key, CachedResponse] = {}
         self.vary: dict[Key, tuple[str, ...]] = {}
         self.size = 0
-        self._keeping = threading.Lock()
+        self._adding = threading.Lock()
 
-    def find(self, environ: "WSGIEnvironment") -> Answer | None:
-        """The kept answer to a request, by all that Flask says it varies with."""
-        asked = _asked(environ)
-        vary = self.vary.get(asked)
-        return None if vary is None else self.answers.get((*asked, *[environ.get(name, "") for name in vary]))
+    def find(self, environ: "WSGIEnvironment") -> CachedResponse | None:
+        """Return the cached response to a request, by path, query and the headers that Flask's `Vary` named."""
+        key = _path_and_query(environ)
+        vary = self.vary.get(key)
+        return None if vary is None else self.responses.get((*key, *[environ.get(name, "") for name in vary]))
 
-    def keep(self, answer: Answer) -> None:
-        """Keep an answer, if it is not too large."""
-        if answer.size > LARGEST:
+    def add(self, response: CachedResponse) -> None:
+        """Cache a response, unless it is too large."""
+        if response.size > MAX_RESPONSE_BYTES:
             return
-        with self._keeping:
-            self.vary[answer.key[:ASKED]] = answer.vary
-            if (before := self.answers.get(answer.key)) is not None:
-                self.size -= before.size
-            self.answers[answer.key] = answer
-            self.size += answer.size
-            while self.size > ROOM:
-                oldest = min(self.answers.values(), key=lambda kept: kept.used)
-                self.size -= self.answers.pop(oldest.key).size
+        with self._adding:
+            self.vary[response.key[:KEY_PARTS]] = response.vary
+            if (replaced := self.responses.get(response.key)) is not None:
+                self.size -= replaced.size
+            self.responses[response.key] = response
+            self.size += response.size
+            while self.size > MAX_BYTES:
+                oldest = min(self.responses.values(), key=lambda cached: cached.used)
+                self.size -= self.responses.pop(oldest.key).size
 
 
-class Turns:
-    """How often the workers of one machine have seen something new, in a file that they all look into."""
+class GenerationCounter:
+    """How often the workers of one machine have started a new table: a file that all map into memory."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -178,195 +180,211 @@ class Turns:
             self._file.truncate(8)
         self._memory = mmap.mmap(self._file.fileno(), 8)
 
-    def seen(self) -> bytes:
-        """The count as it stands."""
+    def current(self) -> bytes:
+        """Return the count, as 8 bytes."""
         return self._memory[:8]
 
-    def turn(self, before: bytes) -> bytes:
-        """Count one more. Return the new count, or the old one if others have counted in between."""
+    def advance(self, known: bytes) -> bytes:
+        """Add one. Return the new count, or `known` if another worker has added since: then read the state again."""
         fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
             now = self._memory[:8]
             self._memory[:8] = (int.from_bytes(now, "little") + 1).to_bytes(8, "little")
-            return self._memory[:8] if now == before else before
+            return self._memory[:8] if now == known else known
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
 
-class Polling:
-    """A Flask app behind the answers it has given."""
+class ResponseCache:
+    """A Flask application behind a cache of its responses."""
 
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._context = context_of(app)
-        self._turns = Turns(self._context.home.run / "polling.turns")
-        self._table = Table(None, b"")
-        self._wanted: dict[Key, Wanted] = {}
-        self._known: frozenset[Key] = frozenset()
-        self._gone = False
-        self._looking = threading.Lock()
-        self._asking = tuple(threading.Lock() for _ in range(LOCKS))
+        self._counter = GenerationCounter(self._context.home.run / "response_cache.generation")
+        self._table = CacheTable(None, b"")
+        self._to_refill: dict[Key, CachedRequest] = {}
+        self._refill_keys: frozenset[Key] = frozenset()
+        self._database_away = False
+        self._refreshing = threading.Lock()
+        self._forwarding = tuple(threading.Lock() for _ in range(LOCKS))
 
-    def holds(self, environ: "WSGIEnvironment") -> bool:
-        """Whether a request is answered from what is kept; the answer is laid by for it."""
+    @property
+    def table(self) -> CacheTable:
+        """Return the table in use."""
+        return self._table
+
+    def has(self, environ: "WSGIEnvironment") -> bool:
+        """Return whether a request is answered from the cache. Its response is remembered in `environ`."""
         table = self._table
         if (
-            environ["REQUEST_METHOD"] not in READING
+            environ["REQUEST_METHOD"] not in CACHED_METHODS
             or "HTTP_IF_MATCH" in environ
-            or table.turn != self._turns.seen()
-            or (answer := table.find(environ)) is None
+            or table.generation != self._counter.current()
+            or (response := table.find(environ)) is None
         ):
             return False
-        environ[LAID_BY] = answer
+        environ[FOUND] = response
         return True
 
     def __call__(self, environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
-        if LAID_BY in environ:
-            laid_by: Answer = environ[LAID_BY]
-            return laid_by.give(environ, start, self._context.clock())
+        """Respond to a request, from the cache if possible."""
+        if FOUND in environ:
+            found: CachedResponse = environ[FOUND]
+            return found.send(environ, start, self._context.clock())
         table = self._table
-        if table.turn != self._turns.seen():
-            table = self.look()
-        if environ["REQUEST_METHOD"] not in READING or "HTTP_IF_MATCH" in environ:
-            return self._ask(environ, start)
-        if (answer := table.find(environ)) is not None:
-            return answer.give(environ, start, self._context.clock())
-        if (asked := _asked(environ)) not in self._known:
-            return self._ask(environ, start)
-        with self._asking[hash(asked) % LOCKS]:  # many may want what has just changed: one asks for all
-            if (answer := self._table.find(environ)) is not None:
-                return answer.give(environ, start, self._context.clock())
-            return self._ask(environ, start)
+        if table.generation != self._counter.current():
+            table = self.refresh()
+        if environ["REQUEST_METHOD"] not in CACHED_METHODS or "HTTP_IF_MATCH" in environ:
+            return self._forward(environ, start)
+        if (response := table.find(environ)) is not None:
+            return response.send(environ, start, self._context.clock())
+        if (key := _path_and_query(environ)) not in self._refill_keys:
+            return self._forward(environ, start)
+        # Many clients may want a response that has just changed: one of them calls Flask, the others wait for it.
+        with self._forwarding[hash(key) % LOCKS]:
+            if (response := self._table.find(environ)) is not None:
+                return response.send(environ, start, self._context.clock())
+            return self._forward(environ, start)
 
-    def watching(self) -> Self:
-        """Start to watch, in a thread that ends with the process."""
-        threading.Thread(target=self._watch, daemon=True, name="polling").start()
+    def start_watching(self) -> Self:
+        """Start the watcher, in a thread that ends with the process."""
+        threading.Thread(target=self._watch, daemon=True, name="response-cache").start()
         return self
 
-    def look(self) -> Table:
-        """Look at the marks; give a new table if they have moved. Return the table that holds now."""
-        with self._looking:
-            turn, table, now = self._turns.seen(), self._table, self._context.clock()
+    def refresh(self) -> CacheTable:
+        """Read the state version, and start a new table if it has changed. Return the table in use."""
+        with self._refreshing:
+            generation, table, now = self._counter.current(), self._table, self._context.clock()
             try:
-                files = state_version.files(self._context.home)
+                files = state_version.file_versions(self._context.home)
                 with self._context.store.reading() as connection:
-                    seen = state_version.read(connection, files, self._context.settings, now)
-            except sa.exc.SQLAlchemyError as gone:
-                if not self._gone:
-                    log.warning("the store cannot be read; what was served is served on: %s", gone)
-                self._gone = True
-                if table.marks is not None and table.marks.day != now.astimezone(UTC).date():
-                    table = self._aged(table, table.marks, now)
+                    version = state_version.read(connection, files, self._context.settings, now)
+            except sa.exc.SQLAlchemyError as failure:
+                if not self._database_away:
+                    log.warning("the database cannot be read; cached responses are served: %s", failure)
+                self._database_away = True
+                if table.version is not None and table.version.day != now.astimezone(UTC).date():
+                    table = self._next_day(table, table.version, now)
             else:
-                self._gone = False
-                if seen != table.marks:
-                    still, kept = time.monotonic() - WANTED_FOR, [*table.answers.values()]
-                    wanted = [*self._wanted.values(), *(Wanted(a.key, a.vary, a.used) for a in kept if a.used > still)]
-                    self._wanted = {one.key: one for one in sorted(wanted, key=lambda one: -one.used)}
-                    self._known = frozenset(key[:ASKED] for key in self._wanted)
-                    turn, table = self._turns.turn(turn), Table(seen, turn)
-            table.turn = turn
+                self._database_away = False
+                if version != table.version:
+                    self._note_requests(table)
+                    generation, table = self._counter.advance(generation), CacheTable(version, generation)
+            table.generation = generation
             self._table = table
             return table
 
-    def _ask(self, environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
-        """Let Flask answer, and keep the answer if it depends on nothing but the marks."""
-        seen: list[Marks] = []
+    def refill(self) -> None:
+        """Request again what was in use before the state changed."""
+        while self._to_refill:
+            wanted = self._to_refill.pop(next(iter(self._to_refill)))
+            environ = _environ(wanted)
+            with self._forwarding[hash(_path_and_query(environ)) % LOCKS]:
+                if self._table.find(environ) is not None:
+                    continue
+                self._forward(environ, _ignore_start)
+            if (filled := self._table.find(environ)) is not None:
+                # A refill is not a use: a response that no client requests is forgotten after REFILL_WITHIN.
+                filled.used = wanted.used
+
+    def _note_requests(self, table: CacheTable) -> None:
+        """Note which requests to repeat: those of a table that were used lately, most recent first."""
+        used_since, responses = time.monotonic() - REFILL_WITHIN, [*table.responses.values()]
+        recent = [CachedRequest(each.key, each.vary, each.used) for each in responses if each.used > used_since]
+        requests = [*self._to_refill.values(), *recent]
+        self._to_refill = {each.key: each for each in sorted(requests, key=lambda each: -each.used)}
+        self._refill_keys = frozenset(key[:KEY_PARTS] for key in self._to_refill)
+
+    def _forward(self, environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
+        """Call Flask, and cache the response if it depends on nothing but the state version."""
+        versions: list[StateVersion] = []
         if environ["REQUEST_METHOD"] == "GET" and "HTTP_IF_MATCH" not in environ:
-            environ[conditional.KEEP] = seen
-        said: list[tuple[str, Headers]] = []
-        chunks = self._app(environ, lambda status, headers, _=None: said.append((status, headers)))  # type: ignore[arg-type]  # nobody calls `write`
-        ((status, headers),) = said
+            environ[conditional.CACHEABLE] = versions
+        started: list[tuple[str, Headers]] = []
+        chunks = self._app(environ, lambda status, headers, _=None: started.append((status, headers)))  # type: ignore[arg-type]  # nobody calls `write`
+        ((status, headers),) = started
         if any(name == "Content-Type" and value.startswith("text/event-stream") for name, value in headers):
             start(status, headers)
-            return _Stream(chunks, self.look)
-        body = _whole(chunks)
-        if not seen:
-            self.look()
+            return _Stream(chunks, self.refresh)
+        body = _join(chunks)
+        if not versions:
+            self.refresh()
             start(status, headers)
             return [body]
-        answer = Answer(environ, headers, body, seen[0])
+        response = CachedResponse(environ, headers, body, versions[0])
         table = self._table
-        if table.marks != seen[0]:
-            table = self.look()
-        if table.marks == seen[0]:
-            table.keep(answer)
-        return answer.give(environ, start, self._context.clock())
+        if table.version != versions[0]:
+            table = self.refresh()
+        if table.version == versions[0]:
+            table.add(response)
+        return response.send(environ, start, self._context.clock())
 
-    def _aged(self, table: Table, known: Marks, now: datetime) -> Table:
-        """The answers of a table, a day later, while the store is gone: the same, but for the age of the data."""
+    def _next_day(self, table: CacheTable, version: StateVersion, now: datetime) -> CacheTable:
+        """Return the table for a new day while the database is away: the same JSON with the present age of the data."""
         midnight = datetime.combine(now.astimezone(UTC).date(), clock_time(), UTC)
-        older = known._replace(day=midnight.date(), moments=(*known.moments, midnight))
-        aged = Table(older, table.turn)
-        for answer in table.answers.values():
-            if (body := self._older(answer.body, answer.headers, now)) is not None:
-                tag = [("ETag", f'W/"{conditional.tag_of(body)}"')]
-                headers = [*((name, value) for name, value in answer.headers if name != "ETag"), *tag]
-                aged.keep(Answer(_environ(answer), headers, body, older))
+        today = version._replace(day=midnight.date(), changed_at=(*version.changed_at, midnight))
+        aged = CacheTable(today, table.generation)
+        for response in table.responses.values():
+            if (body := self._with_present_age(response.body, response.headers, now)) is not None:
+                tag = [("ETag", f'W/"{conditional.digest(body)}"')]
+                headers = [*((name, value) for name, value in response.headers if name != "ETag"), *tag]
+                aged.add(CachedResponse(_environ(response), headers, body, today))
         return aged
 
-    def _older(self, body: bytes, headers: Headers, now: datetime) -> bytes | None:
-        """A payload with the age it has now; None for what tells its age in another form."""
+    def _with_present_age(self, body: bytes, headers: Headers, now: datetime) -> bytes | None:
+        """Return a JSON payload with the present age of its data; None for a response in another form."""
         if ("Content-Type", "application/json") not in headers:
             return None
-        said = json.loads(body)
-        if not isinstance(said, dict) or not said.get("data_as_of"):
+        payload = json.loads(body)
+        if not isinstance(payload, dict) or not payload.get("data_as_of"):
             return None
-        served = SnapshotView(
-            said["snapshot_id"],
-            said["digest"],
-            said,
+        view = SnapshotView(
+            payload["snapshot_id"],
+            payload["digest"],
+            payload,
             self._context.settings,
             now,
             None,
-            failing=said["status"] != "fresh",  # with the store gone, nothing can have become better
+            failing=payload["status"] != "fresh",  # nothing can have improved while the database is away
         )
-        said |= {"data_age_days": served.data_age_days, "status": served.status}
-        return self._app.json.dumps(said).encode()
+        payload |= {"data_age_days": view.data_age_days, "status": view.status}
+        return self._app.json.dumps(payload).encode()
 
     def _watch(self) -> None:
         while True:
             try:
-                self.look()
-                self._fill()
+                self.refresh()
+                self.refill()
             except Exception:
-                log.exception("the watcher goes on")
-            time.sleep(LOOK_EVERY)
-
-    def _fill(self) -> None:
-        """Ask again for what was in use before the marks moved."""
-        while self._wanted:
-            wanted = self._wanted.pop(next(iter(self._wanted)))
-            environ = _environ(wanted)
-            with self._asking[hash(_asked(environ)) % LOCKS]:
-                if self._table.find(environ) is not None:
-                    continue
-                self._ask(environ, _unheard)
-            if (filled := self._table.find(environ)) is not None:
-                filled.used = wanted.used  # we are no client: what nobody asks for is forgotten in the end
+                log.exception("the watcher failed and goes on")
+            time.sleep(WATCH_EVERY)
 
 
 class _Stream:
-    """A stream's chunks; whoever reads of news in them finds nothing older here."""
+    """The chunks of a stream.
 
-    def __init__(self, chunks: Iterable[bytes], look: Callable[[], object]) -> None:
-        self._chunks, self._look = chunks, look
+    The table is refreshed before each chunk: a client that reads of a change must not find an older state afterwards.
+    """
+
+    def __init__(self, chunks: Iterable[bytes], refresh: Callable[[], object]) -> None:
+        self._chunks, self._refresh = chunks, refresh
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self._chunks:
-            self._look()
+            self._refresh()
             yield chunk
 
     def close(self) -> None:
-        """Give back what the stream holds, begun or not."""
+        """Release what the stream holds, even if it was never iterated."""
         cast(Any, self._chunks).close()
 
 
-def _asked(environ: "WSGIEnvironment") -> Key:
+def _path_and_query(environ: "WSGIEnvironment") -> Key:
     return environ["PATH_INFO"], environ.get("QUERY_STRING", "")
 
 
-def _whole(chunks: Iterable[bytes]) -> bytes:
+def _join(chunks: Iterable[bytes]) -> bytes:
     try:
         return b"".join(chunks)
     finally:
@@ -374,14 +392,14 @@ def _whole(chunks: Iterable[bytes]) -> bytes:
             chunks.close()
 
 
-def _environ(wanted: "Wanted | Answer") -> "WSGIEnvironment":
-    """A request that is answered with it."""
-    path, query, *varied = wanted.key
+def _environ(cached: "CachedRequest | CachedResponse") -> "WSGIEnvironment":
+    """Return the WSGI environment of a request with this key."""
+    path, query, *varied = cached.key
     environ: WSGIEnvironment = {"PATH_INFO": path, "QUERY_STRING": query}
-    environ |= {name: value for name, value in zip(wanted.vary, varied, strict=True) if value}
+    environ |= {name: value for name, value in zip(cached.vary, varied, strict=True) if value}
     setup_testing_defaults(environ)
     return environ
 
 
-def _unheard(status: str, headers: Headers, exc_info: object = None, /) -> Callable[[bytes], object]:
+def _ignore_start(status: str, headers: Headers, exc_info: object = None, /) -> Callable[[bytes], object]:
     return lambda _: None

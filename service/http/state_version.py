@@ -1,6 +1,6 @@
-"""What the answers of the service depend on, at a glance: equal marks, equal answers.
+"""The version of everything that responses are made from: equal versions mean equal responses.
 
-Cheap enough to be read several times a second. It knows which tables and files answers are made from, and no answer.
+Reading a version is cheap enough to do several times a second.
 """
 
 from datetime import UTC, date, datetime, time, timedelta
@@ -14,13 +14,14 @@ from service.alerts import outbox
 from service.settings import Settings
 from service.store.tables import changes, deliveries, runs, scorecards, snapshots
 
-File = tuple[int, int, int] | None
+FileVersion = tuple[int, int, int] | None
+"""Inode, modification time [ns] and size [bytes] of a file; None if there is no file."""
 
 
-class Marks(NamedTuple):
-    """One state of everything that answers are made from.
+class StateVersion(NamedTuple):
+    """The newest row of each table and the version of each file that responses are made from.
 
-    `overdue` and `day` move with the clock alone. `moments` are when the other marks last moved.
+    `overdue` and `day` change with the clock alone. `changed_at` has the times of the last changes.
     """
 
     change: int | None
@@ -28,39 +29,43 @@ class Marks(NamedTuple):
     scorecard: int | None
     run: tuple[int, str] | None
     undelivered: tuple[int, int]
-    files: tuple[File, ...]
+    files: tuple[FileVersion, ...]
     day: date
     overdue: bool
     next_run_at: datetime | None
-    moments: tuple[datetime, ...]
+    changed_at: tuple[datetime, ...]
 
     @property
     def fresh_until(self) -> datetime:
-        """When answers will differ at the latest: at the next run, or when the day ends, for ages are in days."""
+        """Return when responses change at the latest: at the next run, or at midnight, because ages are in days."""
         midnight = datetime.combine(self.day + timedelta(days=1), time(), UTC)
         return midnight if self.next_run_at is None else min(self.next_run_at, midnight)
 
     @property
     def modified_at(self) -> datetime | None:
-        """When answers last changed; None while messages are undelivered, for their attempts have no moments."""
-        return None if any(self.undelivered) else max(self.moments)
+        """Return when responses last changed.
+
+        None while messages are undelivered: no time is stored for an attempt to deliver one.
+        """
+        return None if any(self.undelivered) else max(self.changed_at)
 
 
-def read(connection: sa.Connection, files: tuple[File, ...], settings: Settings, now: datetime) -> Marks:
-    """The marks as they are now; the first thing to read in a transaction, so that what follows is not older.
+def read(connection: sa.Connection, files: tuple[FileVersion, ...], settings: Settings, now: datetime) -> StateVersion:
+    """Return the present version.
 
-    `files` were looked at before anything was read from them, for the same reason.
+    Call this first in a transaction, with `files` from `file_versions` taken before any of them is read: then the data
+    that are read afterwards are never older than the version.
     """
     counts = connection.execute(_COUNTS).one()
-    run = connection.execute(_NEWEST_RUN, {"ours": settings.region}).first()
+    run = connection.execute(_NEWEST_RUN, {"our_region": settings.region}).first()
     midnight = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
-    then = run.started_at + timedelta(minutes=settings.recompute_every_minutes) if run else None
-    late_at = then + timedelta(seconds=settings.recompute_deadline_seconds) if then else None
-    overdue = late_at is not None and now > late_at
-    moments = [midnight, *(getattr(counts, f"{name}_at") for name in _MOMENTS), *(_moved(file) for file in files)]
+    next_run_at = run.started_at + timedelta(minutes=settings.recompute_every_minutes) if run else None
+    overdue_at = next_run_at + timedelta(seconds=settings.recompute_deadline_seconds) if next_run_at else None
+    overdue = overdue_at is not None and now > overdue_at
+    changed_at = [midnight, *(getattr(counts, f"{name}_at") for name in _TIMES), *map(_modified_at, files)]
     if run:
-        moments += [run.started_at, run.finished_at, late_at if overdue else None]
-    return Marks(
+        changed_at += [run.started_at, run.finished_at, overdue_at if overdue else None]
+    return StateVersion(
         change=counts.change,
         snapshot=counts.snapshot,
         scorecard=counts.scorecard,
@@ -69,40 +74,40 @@ def read(connection: sa.Connection, files: tuple[File, ...], settings: Settings,
         files=files,
         day=midnight.date(),
         overdue=overdue,
-        next_run_at=then,
-        moments=tuple(moment for moment in moments if moment is not None),
+        next_run_at=next_run_at,
+        changed_at=tuple(moment for moment in changed_at if moment is not None),
     )
 
 
-def _newest(column: sa.Column[int] | sa.Column[datetime]) -> sa.ScalarSelect[int | datetime]:
-    number = column.table.c.id
-    return sa.select(column).where(number == sa.select(sa.func.max(number)).scalar_subquery()).scalar_subquery()
+def _of_newest_row(column: sa.Column[int] | sa.Column[datetime]) -> sa.ScalarSelect[int | datetime]:
+    row_id = column.table.c.id
+    return sa.select(column).where(row_id == sa.select(sa.func.max(row_id)).scalar_subquery()).scalar_subquery()
 
 
-_GROWING = {"change": changes, "snapshot": snapshots, "scorecard": scorecards}
-_MOMENTS = {"change": changes.c.at, "snapshot": snapshots.c.issued_at, "scorecard": scorecards.c.at}
+_TABLES = {"change": changes, "snapshot": snapshots, "scorecard": scorecards}
+_TIMES = {"change": changes.c.at, "snapshot": snapshots.c.issued_at, "scorecard": scorecards.c.at}
 _UNDELIVERED = {"messages": sa.func.count(), "attempts": sa.func.coalesce(sa.func.sum(deliveries.c.attempts), 0)}
 
 _COUNTS = sa.select(
-    *(_newest(table.c.id).label(name) for name, table in _GROWING.items()),
-    *(_newest(moment).label(f"{name}_at") for name, moment in _MOMENTS.items()),
+    *(_of_newest_row(table.c.id).label(name) for name, table in _TABLES.items()),
+    *(_of_newest_row(moment).label(f"{name}_at") for name, moment in _TIMES.items()),
     *(sa.select(count).where(outbox.UNDELIVERED).scalar_subquery().label(name) for name, count in _UNDELIVERED.items()),
 )
 _NEWEST_RUN = (
     sa.select(runs.c.id, runs.c.status, runs.c.started_at, runs.c.finished_at)
-    .where(runs.c.region == sa.bindparam("ours"))
+    .where(runs.c.region == sa.bindparam("our_region"))
     .order_by(runs.c.id.desc())
     .limit(1)
 )
 
 
-def files(home: Home) -> tuple[File, ...]:
-    """The list of ingests, which decides between simulated and real, and which models are in service."""
-    read_from = (home.archive / "manifest.json", home.models / "champion", home.models / "champion-simulated")
-    return tuple(_file(path) for path in read_from)
+def file_versions(home: Home) -> tuple[FileVersion, ...]:
+    """Return the versions of the files: the archive's manifest and the pointers to the models in service."""
+    paths = (home.archive / "manifest.json", home.models / "champion", home.models / "champion-simulated")
+    return tuple(_file_version(path) for path in paths)
 
 
-def _file(path: Path) -> File:
+def _file_version(path: Path) -> FileVersion:
     try:
         found = path.stat()
     except OSError:
@@ -110,5 +115,5 @@ def _file(path: Path) -> File:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def _moved(file: File) -> datetime | None:
+def _modified_at(file: FileVersion) -> datetime | None:
     return None if file is None else datetime.fromtimestamp(file[1] / 1e9, UTC)

@@ -1,7 +1,7 @@
-"""What is seen of each request, before everything else in a worker: its id, its line in the log, its count.
+"""The id, the log line and the metrics of each request: the outermost WSGI wrapper of a worker.
 
-On the way of every answer, so it costs a few microseconds. Counts are kept by each worker for itself and published as a
-file every second, so that any of them can tell the sum; what they mean is told by `service.api.metrics`.
+Every response passes through it, so it must cost only microseconds. Each worker counts for itself, and publishes its
+counts as a file every second, so that any worker can report the sum. `service.api.metrics` describes the metrics.
 """
 
 import itertools
@@ -29,70 +29,71 @@ from service.settings import Settings
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-FOLDER = "VIGIE_METRICS"
-"""The environment variable that tells workers of one web server where they publish their counts."""
+METRICS_FOLDER = "VIGIE_METRICS"
+"""Environment variable: the folder in which the workers of one web server publish their counts."""
 
 REQUEST_ID = "vigie.request_id"
-"""Where the id of a request stands in its WSGI environment."""
+"""Key of the request's id in its WSGI environment."""
 
-SANE = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
-"""What an id may look like that a client gives."""
+VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
+"""An id that a client sends is used if it matches: it goes into logs and responses."""
 
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""The upper ends of what is told apart in the time to an answer [s]."""
+"""Upper bounds of the histogram of durations [s]."""
 
 PUBLISH_EVERY = 1.0
 """How often a worker publishes its counts [s]."""
 
-ACCESS_LINES = 100
-"""How many requests a worker logs in one second, where nothing else is set and lines are JSON."""
+DEFAULT_LINES_PER_SECOND = 100
+"""How many requests a worker logs in one second, unless the setting says otherwise and if lines are JSON."""
 
-LONGEST_PATH = 200
-"""The longest address whose route is looked for [characters]."""
+MAX_PATH = 200
+"""The longest path whose route is looked up [characters]."""
 
-OTHER = "other"
-"""Stands for every address that there is not: what strangers ask for is no list to keep."""
+OTHER_ROUTE = "other"
+"""Label of every path without a route: clients can invent any number of paths, and each label is kept for ever."""
 
 Totals: TypeAlias = dict[tuple[str, str], list[float]]
-"""By route and status: the seconds spent, then the requests in each bucket, the last one for those beyond all."""
+"""By route and status: the sum of durations [s], then the number of requests in each bucket, the last one unbounded."""
 
 _access = logging.getLogger("vigie.access")
 _log = logging.getLogger(__name__)
-_hidden = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+_ESCAPED = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+"""Control characters of a path, which must not reach a terminal that shows the log."""
 
 
-class Counts:
-    """How many requests were answered, and how fast, by route and status: of this process, and of its siblings."""
+class RequestMetrics:
+    """Number and duration of requests by route and status, of this worker and of the others of its web server."""
 
     def __init__(self, folder: Path | None) -> None:
-        self._lock, self._cells = threading.Lock(), Totals()
+        self._lock, self._totals = threading.Lock(), Totals()
         self._file = None if folder is None else folder / f"{os.getpid()}-{secrets.token_hex(4)}.json"
         self._published: object = None
         if self._file:
-            threading.Thread(target=self._keep_publishing, daemon=True, name="counts").start()
+            threading.Thread(target=self._keep_publishing, daemon=True, name="metrics").start()
 
     def add(self, route: str, status: str, seconds: float) -> None:
-        """Count one answer."""
-        key, place = (route, status), bisect_left(BUCKETS, seconds) + 1
+        """Count one request."""
+        key, bucket = (route, status), bisect_left(BUCKETS, seconds) + 1
         with self._lock:
-            cell = self._cells.get(key)
-            if cell is None:
-                cell = self._cells[key] = [0.0] * (len(BUCKETS) + 2)
-            cell[0] += seconds
-            cell[place] += 1
+            counts = self._totals.get(key)
+            if counts is None:
+                counts = self._totals[key] = [0.0] * (len(BUCKETS) + 2)
+            counts[0] += seconds
+            counts[bucket] += 1
 
     def total(self) -> Totals:
-        """The sum over all workers of this web server, those that have ended included; of others up to a second ago."""
+        """Return the sum over all workers, also those that have ended. The part of others is up to a second old."""
         totals = self._own()
         if self._file:
             for path in self._file.parent.glob("*.json"):
                 if path != self._file:
-                    _add(totals, path)
+                    _add_published(totals, path)
         return totals
 
     def _own(self) -> Totals:
         with self._lock:
-            return {key: list(cell) for key, cell in self._cells.items()}
+            return {key: list(counts) for key, counts in self._totals.items()}
 
     def _keep_publishing(self) -> None:
         while True:
@@ -100,86 +101,89 @@ class Counts:
             self.publish()
 
     def publish(self) -> None:
-        """Write this process's part for the others, if it has changed; a full disk costs only their sight of it."""
+        """Write this worker's counts for the others, if they have changed. A full disk is logged and tolerated."""
         own = self._own()
         if self._file is None or own == self._published:
             return
         part = self._file.with_suffix(".part")
         try:
-            part.write_text(json.dumps([[*key, *cell] for key, cell in own.items()]), encoding="utf-8")
+            part.write_text(json.dumps([[*key, *counts] for key, counts in own.items()]), encoding="utf-8")
             part.replace(self._file)
         except OSError as failure:
             if self._published is not failure.errno:
-                _log.warning("the counts of this worker cannot be published: %s", failure.strerror)
+                _log.warning("the metrics of this worker cannot be published: %s", failure.strerror)
                 self._published = failure.errno
         else:
             self._published = own
 
 
-def _add(totals: Totals, path: Path) -> None:
-    """Add what another process has published."""
+def _add_published(totals: Totals, path: Path) -> None:
+    """Add the counts that another worker has published."""
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return
-    for route, status, *cell in rows:
-        known = totals.setdefault((route, status), [0.0] * len(cell))
-        known[:] = map(sum, zip(known, cell, strict=True))
+    for route, status, *counts in rows:
+        sums = totals.setdefault((route, status), [0.0] * len(counts))
+        sums[:] = map(sum, zip(sums, counts, strict=True))
 
 
 class AccessLog:
-    """A line for each answer, but no more than so many in a second: the next line says how many were left out."""
+    """Logs requests, at most so many in a second. The next line has the number of those left out."""
 
     def __init__(self, per_second: int) -> None:
-        self._most, self._lock = per_second, threading.Lock()
+        self._limit, self._lock = per_second, threading.Lock()
         self._second, self._written, self._left_out = 0, 0, 0
 
     def __call__(self, environ: "WSGIEnvironment", status: str, size: int | None, seconds: float) -> None:
-        """Log one answer: its address without the query, for that may hold a key."""
+        """Log one request, without its query, which can contain a key."""
         with self._lock:
             second = int(time.monotonic())
             if second != self._second:
                 self._second, self._written = second, 0
-            if self._written >= self._most:
+            if self._written >= self._limit:
                 self._left_out += 1
                 return
             self._written += 1
             left_out, self._left_out = self._left_out, 0
-        told: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "request_id": environ[REQUEST_ID],
             "method": environ["REQUEST_METHOD"],
-            "path": environ["PATH_INFO"].translate(_hidden),
+            "path": environ["PATH_INFO"].translate(_ESCAPED),
             "status": int(status),
             "bytes": size,
             "ms": round(1000 * seconds, 3),
         }
         if left_out:
-            told["left_out"] = left_out
-        _access.info("%(method)s %(path)s %(status)s %(bytes)s B %(ms)s ms", told, extra=told)
+            fields["left_out"] = left_out
+        _access.info("%(method)s %(path)s %(status)s %(bytes)s B %(ms)s ms", fields, extra=fields)
 
 
 class Telemetry:
-    """A WSGI application around another one, which gives each request an id and sees how it was answered."""
+    """A WSGI wrapper that gives each request an id, logs it and counts it."""
 
     def __init__(
         self,
         app: "WSGIApplication",
-        counts: Counts,
+        metrics: RequestMetrics,
         route_of: Callable[[str, str], str],
-        access: AccessLog | None,
+        access_log: AccessLog | None,
     ) -> None:
-        self._app, self._count, self._route_of, self._access = app, counts.add, route_of, access
-        self._worker, self._number = secrets.token_hex(5), itertools.count(1)
+        self._app, self._count, self._route_of, self._access_log = app, metrics.add, route_of, access_log
+        self._worker_id, self._numbers = secrets.token_hex(5), itertools.count(1)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """Answer a request."""
-        began = time.perf_counter()
-        given = environ.get("HTTP_X_REQUEST_ID")
-        request_id = given if given and SANE(given) else f"{self._worker}-{next(self._number):x}"
+        """Respond to a request."""
+        started = time.perf_counter()
+        client_id = environ.get("HTTP_X_REQUEST_ID")
+        if client_id and VALID_REQUEST_ID(client_id):
+            request_id: str = client_id
+        else:
+            request_id = f"{self._worker_id}-{next(self._numbers):x}"
         environ[REQUEST_ID] = request_id
-        status, bound = "500", logs.request_id.set(request_id)
+        status, token = "500", logs.request_id.set(request_id)
 
-        # Quoted: what is annotated here would be made anew for every request.
+        # Quoted, because Python would evaluate the annotations of this function again for every request.
         def start(line: "str", headers: "list[tuple[str, str]]", *failure: "Any") -> "Callable[[bytes], object]":
             nonlocal status
             status = line[:3]
@@ -188,84 +192,84 @@ class Telemetry:
         try:
             body = self._app(environ, start)
         finally:
-            logs.request_id.reset(bound)
-            seconds = time.perf_counter() - began
+            logs.request_id.reset(token)
+            seconds = time.perf_counter() - started
             self._count(self._route_of(environ["REQUEST_METHOD"], environ["PATH_INFO"]), status, seconds)
-        if self._access is None:
+        if self._access_log is None:
             return body
         if isinstance(body, list):
-            self._access(environ, status, sum(map(len, body)), seconds)
+            self._access_log(environ, status, sum(map(len, body)), seconds)
             return body
-        return _Measured(body, partial(self._told_at_end, environ, status, began))
+        return _MeasuredBody(body, partial(self._log_at_end, environ, status, started))
 
-    def _told_at_end(self, environ: "WSGIEnvironment", status: str, began: float, size: int) -> None:
-        if self._access:
-            self._access(environ, status, size, time.perf_counter() - began)
+    def _log_at_end(self, environ: "WSGIEnvironment", status: str, started: float, size: int) -> None:
+        if self._access_log:
+            self._access_log(environ, status, size, time.perf_counter() - started)
 
 
-class _Measured:
-    """The body of an answer on its way out; tells its size [bytes] when it is closed."""
+class _MeasuredBody:
+    """A response body that calls `on_close` with its size [bytes] when it is closed."""
 
-    def __init__(self, body: Iterable[bytes], told: Callable[[int], None]) -> None:
-        self._body, self._parts, self._size, self._told = body, iter(body), 0, told
+    def __init__(self, body: Iterable[bytes], on_close: Callable[[int], None]) -> None:
+        self._body, self._chunks, self._size, self._on_close = body, iter(body), 0, on_close
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        part = next(self._parts)
-        self._size += len(part)
-        return part
+        chunk = next(self._chunks)
+        self._size += len(chunk)
+        return chunk
 
     def close(self) -> None:
-        """End the answer."""
+        """Close the body and report its size."""
         try:
             if hasattr(self._body, "close"):
                 self._body.close()
         finally:
-            self._told(self._size)
+            self._on_close(self._size)
 
 
-def watched(wsgi: "WSGIApplication", app: Flask, settings: Settings) -> Telemetry:
-    """Put telemetry around all that a worker answers with; `app` is the Flask application within: it knows the routes.
+def wrap(wsgi: "WSGIApplication", app: Flask, settings: Settings) -> Telemetry:
+    """Wrap the outermost application of a worker. `app` is the Flask application inside it, which knows the routes.
 
-    Every part in between calls `start_response` before it returns.
+    Every wrapper in between must call `start_response` before it returns.
     """
-    folder = os.environ.get(FOLDER)
-    counts = app.extensions["vigie_counts"] = Counts(Path(folder) if folder else None)
+    folder = os.environ.get(METRICS_FOLDER)
+    metrics = app.extensions["vigie_request_metrics"] = RequestMetrics(Path(folder) if folder else None)
     lines = settings.access_log_per_second
     if lines is None:
-        lines = ACCESS_LINES if logs.form(settings.log_format) == "json" else 0
-    return Telemetry(wsgi, counts, routes(app), AccessLog(lines) if lines else None)
+        lines = DEFAULT_LINES_PER_SECOND if logs.resolve_format(settings.log_format) == "json" else 0
+    return Telemetry(wsgi, metrics, route_finder(app), AccessLog(lines) if lines else None)
 
 
-def routes(app: Flask) -> Callable[[str, str], str]:
-    """How the application names the route of a method and a path, as the API's documents do: `/v1/scores/{iso3}`."""
-    there = app.url_map.bind("localhost")
+def route_finder(app: Flask) -> Callable[[str, str], str]:
+    """Return a function that gives the route of a method and a path as the API documents it: `/v1/scores/{iso3}`."""
+    url_map = app.url_map.bind("localhost")
 
     @lru_cache(maxsize=4096)
-    def known(method: str, path: str) -> str:
+    def find(method: str, path: str) -> str:
         try:
-            rule, _ = there.match(path, method, return_rule=True)
+            rule, _ = url_map.match(path, method, return_rule=True)
         except HTTPException:
-            return OTHER
+            return OTHER_ROUTE
         return re.sub(r"<(?:[^:<>]*:)?([^<>]+)>", r"{\1}", rule.rule)
 
-    return lambda method, path: known(method, path) if len(path) <= LONGEST_PATH else OTHER
+    return lambda method, path: find(method, path) if len(path) <= MAX_PATH else OTHER_ROUTE
 
 
-def fresh_folder(home: Home) -> Path:
-    """A folder for the counts of the workers of this process; those that a dead web server has left are removed."""
-    for left in home.run.glob("web-*"):
-        if not _lives(int(left.name.removeprefix("web-"))):
-            shutil.rmtree(left, ignore_errors=True)
+def new_folder(home: Home) -> Path:
+    """Make the folder for the counts of this web server's workers. Folders of dead web servers are removed."""
+    for old in home.run.glob("web-*"):
+        if not _is_alive(int(old.name.removeprefix("web-"))):
+            shutil.rmtree(old, ignore_errors=True)
     folder = home.run / f"web-{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

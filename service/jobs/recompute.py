@@ -96,7 +96,7 @@ def recompute(
             check(connection, fence)
             started = {"region": settings.region, "started_at": clock(), "status": "running"}
             run_id = connection.execute(sa.insert(runs).values(started).returning(runs.c.id)).scalar_one()
-        with logs.bound(run_id=run_id):
+        with logs.bind(run_id=run_id):
             try:
                 done = _issue(home, settings, store, rules, run_id, clock, fence)
             except Exception as failure:

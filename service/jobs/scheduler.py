@@ -220,7 +220,7 @@ class Post:
         self.ended, self.say, self.clock, self.monotonic = ended, say, clock, monotonic
         self.lease = timedelta(seconds=settings.lease_seconds)
         self.holder = f"{secrets.token_hex(4)}:{socket.gethostname()[:32]}:{os.getpid()}"[:64]
-        self.form: logs.Form = "text" if say else logs.form(settings.log_format)
+        self.form: logs.LogFormat = "text" if say else logs.resolve_format(settings.log_format)
 
     def declare(self, declared: Sequence[Job]) -> None:
         """Write down which jobs there are."""

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 from receivers import SECRET, HookReceiver, MailReceiver
-from test_up import free_port
+from servers import free_port
 from watch import COUNTRIES, Watch
 
 from riskmodel.events.archive import Archive

@@ -21,7 +21,7 @@ import brotli
 import httpx
 import pytest
 from issued import NOW, Issuer, lived_in
-from test_up import free_port
+from servers import free_port
 
 from riskmodel.errors import BadInput, Refused, VigieError
 from riskmodel.home import Home
@@ -236,7 +236,7 @@ def test_a_file_that_is_no_part_of_it_is_not_removed(own: Issuer, tmp_path: Path
 
 
 def test_nothing_to_export_is_said(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="There are no data yet"):
+    with pytest.raises(Refused, match="No data yet"):
         export(Home(tmp_path / "empty"), tmp_path / "files", NOW)
     assert not (tmp_path / "files" / CURRENT).exists()
 

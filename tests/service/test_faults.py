@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from issued import Issuer
+from servers import free_port
 from siege import PATIENCE, Client, Siege, alive, besieged, family, until
-from test_up import free_port
 
 from riskmodel import bundle
 from riskmodel.errors import VigieError

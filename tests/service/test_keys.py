@@ -1,4 +1,4 @@
-"""API keys: what is kept of them, who is let in by one, and how soon a revoked one is turned away."""
+"""API keys: what is stored of them, which are valid, and how soon a revoked one is refused."""
 
 import hashlib
 import re
@@ -33,11 +33,11 @@ def store(home: Home) -> Store:
     return Store.of(home)
 
 
-def test_only_prefix_and_digest_of_a_key_are_kept(store: Store, home: Home) -> None:
+def test_only_prefix_and_digest_of_a_key_are_stored(store: Store, home: Home) -> None:
     made = keys.add(store, "read", "a newsroom", NOW)
     assert re.fullmatch(KEY, made)
     prefix, secret = made.split("_")[1:]
-    (row,) = keys.listed(store)
+    (row,) = keys.list_keys(store)
     assert (row.prefix, row.scope, row.label, row.created_at, row.revoked_at) == (
         prefix,
         "read",
@@ -51,7 +51,7 @@ def test_only_prefix_and_digest_of_a_key_are_kept(store: Store, home: Home) -> N
     assert all(secret.encode() not in file.read_bytes() for file in home.root.rglob("*") if file.is_file())
 
 
-def test_a_key_is_known_by_the_whole_of_it(store: Store) -> None:
+def test_a_key_is_recognised_only_in_full(store: Store) -> None:
     made, other = keys.add(store, "write", "a", NOW), keys.add(store, "read", "b", NOW)
     ring = Keyring(store)
     prefix, secret = made.split("_")[1:]
@@ -68,10 +68,10 @@ def test_a_key_is_known_by_the_whole_of_it(store: Store) -> None:
         ),
         f"vigie_{prefix}_{hashlib.sha256(secret.encode()).hexdigest()}",
     )
-    assert [shown for shown in wrong if ring.find(shown) is not None] == []
+    assert [text for text in wrong if ring.find(text) is not None] == []
 
 
-def test_secrets_are_compared_in_constant_time_known_prefix_or_not(
+def test_secrets_are_compared_in_constant_time_for_known_and_unknown_prefixes(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, compared = keys.add(store, "read", "a", NOW), []
@@ -82,12 +82,12 @@ def test_secrets_are_compared_in_constant_time_known_prefix_or_not(
 
     monkeypatch.setattr(keys.hmac, "compare_digest", compare)
     ring = Keyring(store)
-    for shown in (made, made[:-1] + "x", "vigie_00000000_" + "0" * 64, "nonsense"):
-        ring.find(shown)
+    for text in (made, made[:-1] + "x", "vigie_00000000_" + "0" * 64, "nonsense"):
+        ring.find(text)
     assert compared == [(64, 64)] * 4
 
 
-def test_a_revoked_key_is_turned_away_within_a_second(store: Store) -> None:
+def test_a_revoked_key_is_refused_within_a_second(store: Store) -> None:
     made, clock = keys.add(store, "read", "a", NOW), Clock()
     ring = Keyring(store, clock)
     assert ring.find(made)
@@ -97,21 +97,21 @@ def test_a_revoked_key_is_turned_away_within_a_second(store: Store) -> None:
     later = keys.add(store, "read", "b", NOW)
     clock.now = 2.0
     assert ring.find(later)
-    with pytest.raises(BadInput, match="no key that is in force"):
+    with pytest.raises(BadInput, match="no valid key has the prefix"):
         keys.revoke(store, made.split("_")[1], NOW)
 
 
-def test_the_store_is_not_asked_for_each_request(store: Store) -> None:
+def test_the_database_is_not_read_for_each_request(store: Store) -> None:
     made, clock = keys.add(store, "read", "a", NOW), Clock()
-    asked = []
-    sa.event.listen(store.engine, "before_cursor_execute", lambda *about: asked.append(about[2]))
+    statements = []
+    sa.event.listen(store.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
     ring = Keyring(store, clock)
-    for shown in [made, "vigie_00000000_0"] * 50:
-        ring.find(shown)
-    assert sum("FROM keys" in statement for statement in asked) == 1
+    for text in [made, "vigie_00000000_0"] * 50:
+        ring.find(text)
+    assert sum("FROM keys" in statement for statement in statements) == 1
 
 
-def test_keys_go_on_to_count_while_the_store_does_not_answer(store: Store) -> None:
+def test_keys_stay_valid_while_the_database_does_not_answer(store: Store) -> None:
     made, clock = keys.add(store, "read", "a", NOW), Clock()
     ring, late = Keyring(store, clock), Keyring(store, clock)
     assert ring.find(made)
@@ -131,7 +131,7 @@ def test_keys_go_on_to_count_while_the_store_does_not_answer(store: Store) -> No
 def test_keys_are_made_listed_and_revoked_by_command(home: Home, vigie: Callable[..., Any], tmp_path: Path) -> None:
     assert vigie("keys", "list").out == "there are no keys: vigie keys add makes one\n"
     made = vigie("keys", "add", "--scope", "write", "--label", "the duty officer")
-    assert re.fullmatch(f"{KEY}\n", made.out), "the key stands alone on standard output, for a script to take"
+    assert re.fullmatch(f"{KEY}\n", made.out), "standard output is the key alone, so that a script can use it"
     prefix, secret = made.out.strip().split("_")[1:]
     listed = vigie("keys", "list").out
     assert listed.startswith(f"{prefix} write the duty officer: made 20")
@@ -141,6 +141,6 @@ def test_keys_are_made_listed_and_revoked_by_command(home: Home, vigie: Callable
     assert ", revoked 20" in listed.out
     assert secret not in listed.out + listed.err
     again = vigie("keys", "revoke", prefix)
-    assert (again.code, "no key that is in force" in again.err) == (3, True)
+    assert (again.code, "no valid key has the prefix" in again.err) == (3, True)
     assert vigie("keys", "add", "--scope", "read", "--label", " ").code == 3
     assert vigie("keys", "add", "--scope", "all", "--label", "x").code == 2

@@ -249,7 +249,7 @@ def test_each_country_has_a_page(real: Issuer, client: FlaskClient, iso3: str, l
 
 
 @pytest.mark.parametrize(
-    ("lang", "title"), [("en", "Not a country of this region"), ("fr", "Ce pays ne fait pas partie de la région")]
+    ("lang", "title"), [("en", "Country not in this region"), ("fr", "Ce pays ne fait pas partie de la région")]
 )
 def test_a_country_outside_the_region_has_a_problem_page(
     real: Issuer, client: FlaskClient, lang: str, title: str
@@ -258,7 +258,7 @@ def test_a_country_outside_the_region_has_a_problem_page(
 
 
 def test_an_empty_home_has_a_page(home: Issuer, client: FlaskClient) -> None:
-    assert "There are no data yet" in get_page(client, status=503).text
+    assert "No data yet" in get_page(client, status=503).text
 
 
 @pytest.mark.parametrize("path", ["/", "/country/MLI"])

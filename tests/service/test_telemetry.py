@@ -1,4 +1,4 @@
-"""Telemetry: an id for each request, a line of JSON without secrets, and metrics that hold for all workers together."""
+"""Telemetry: request ids, log lines without secrets, and metrics over all workers."""
 
 import io
 import json
@@ -15,18 +15,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 import pytest
 import sqlalchemy as sa
 from issued import NOW, Issuer
-from test_up import free_port
+from servers import free_port
 from werkzeug.test import Client
 
 from service import logs
 from service.alerts import outbox
 from service.cli.app import create_app
 from service.http import telemetry
-from service.http.telemetry import BUCKETS, AccessLog, Counts, Telemetry, watched
+from service.http.telemetry import BUCKETS, AccessLog, RequestMetrics, Telemetry, wrap
 from service.settings import load
 from service.store.tables import deliveries
 
@@ -44,12 +44,12 @@ def client(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> Client:
     """A worker without its web server."""
     monkeypatch.setenv("VIGIE_LOG_FORMAT", "json")
     app = create_app(issuer.home, clock=lambda: NOW + timedelta(minutes=5))
-    return Client(watched(app, app, load(issuer.home)))
+    return Client(wrap(app, app, load(issuer.home)))
 
 
 @pytest.fixture
 def lines() -> Iterator[Any]:
-    """The lines of JSON that are logged."""
+    """A function that returns the logged JSON lines."""
     root, out = logging.getLogger(), io.StringIO()
     before, handler = root.level, logging.StreamHandler(out)
     handler.setFormatter(logs.JsonLines())
@@ -61,58 +61,58 @@ def lines() -> Iterator[Any]:
 
 
 def samples(text: str) -> dict[str, float]:
-    """What a scrape says, by name and labels."""
+    """The values of a scrape, by name and labels."""
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")}
 
 
-def answered(said: dict[str, float], route: str, status: int = 200) -> float:
-    return said.get(f'vigie_http_request_duration_seconds_count{{route="{route}",status="{status}"}}', 0)
+def request_count(scrape: dict[str, float], route: str, status: int = 200) -> float:
+    return scrape.get(f'vigie_http_request_duration_seconds_count{{route="{route}",status="{status}"}}', 0)
 
 
-def test_each_answer_carries_an_id_and_a_sane_one_is_taken_over(client: Client) -> None:
-    given = client.get("/v1/scores", headers={"X-Request-Id": "mine-1.a_b"})
-    assert given.headers.getlist("X-Request-Id") == ["mine-1.a_b"]
+def test_each_response_has_a_request_id_and_keeps_a_valid_one(client: Client) -> None:
+    response = client.get("/v1/scores", headers={"X-Request-Id": "mine-1.a_b"})
+    assert response.headers.getlist("X-Request-Id") == ["mine-1.a_b"]
     made = [client.get("/v1/scores").headers["X-Request-Id"] for _ in range(2)]
     assert len(set(made)) == 2
-    for mad in ("a b", "x" * 65, "é", '"><script>', ""):
-        answer = client.get("/v1/scores", headers={"X-Request-Id": mad})
-        assert re.fullmatch(r"[0-9a-f]{10}-[0-9a-f]+", answer.headers["X-Request-Id"])
+    for invalid in ("a b", "x" * 65, "é", '"><script>', ""):
+        response = client.get("/v1/scores", headers={"X-Request-Id": invalid})
+        assert re.fullmatch(r"[0-9a-f]{10}-[0-9a-f]+", response.headers["X-Request-Id"])
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/v1/scores/XYZ", "/v1/snapshots/99"])
-def test_a_problem_repeats_the_id(client: Client, path: str) -> None:
-    answer = client.get(path, headers={"X-Request-Id": "mine"})
-    assert answer.json["request_id"] == "mine"
+def test_a_problem_contains_the_request_id(client: Client, path: str) -> None:
+    response = client.get(path, headers={"X-Request-Id": "mine"})
+    assert response.json["request_id"] == "mine"
 
 
-def test_a_line_tells_of_each_answer_and_hides_the_query(client: Client, lines: Any) -> None:
+def test_each_request_is_logged_without_its_query(client: Client, lines: Any) -> None:
     secret = {"Authorization": "Bearer SECRET", "X-Request-Id": "mine"}
-    with client.get("/?key=SECRET", headers=secret) as answer:
-        body = answer.data
+    with client.get("/?key=SECRET", headers=secret) as response:
+        body = response.data
     client.get("/no\nwhere%1b?key=SECRET", headers=secret).close()
-    whole, unknown = (line for line in lines() if line["logger"] == "vigie.access")
-    assert "SECRET" not in json.dumps([whole, unknown])
-    assert (whole["method"], whole["path"], whole["status"]) == ("GET", "/", 200)
-    assert (whole["bytes"], whole["request_id"]) == (len(body), "mine")
-    assert 0 < whole["ms"] < 5000
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", whole["at"])
+    page, unknown = (line for line in lines() if line["logger"] == "vigie.access")
+    assert "SECRET" not in json.dumps([page, unknown])
+    assert (page["method"], page["path"], page["status"]) == ("GET", "/", 200)
+    assert (page["bytes"], page["request_id"]) == (len(body), "mine")
+    assert 0 < page["ms"] < 5000
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", page["at"])
     assert (unknown["status"], "\n" in unknown["message"], "\x1b" in unknown["path"]) == (404, False, False)
 
 
-def test_what_goes_wrong_is_logged_under_the_request(
+def test_a_fault_is_logged_with_the_request_id(
     issuer: Issuer, client: Client, lines: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def torn(*_: Any) -> None:
-        raise RuntimeError("torn")
+    def fail(*_: Any) -> None:
+        raise RuntimeError("an invented fault")
 
-    monkeypatch.setattr("service.snapshots.read_model.scores_payload", torn)
+    monkeypatch.setattr("service.snapshots.read_model.scores_payload", fail)
     assert client.get("/v1/scores", headers={"X-Request-Id": "mine"}).status_code == 500
     (fault,) = (line for line in lines() if "exception" in line)
     assert (fault["request_id"], fault["level"]) == ("mine", "error")
-    assert "RuntimeError: torn" in fault["exception"]
+    assert "RuntimeError: an invented fault" in fault["exception"]
 
 
-def test_a_flood_is_logged_in_part_and_that_is_said(lines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flood_is_logged_in_part_with_the_number_left_out(lines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     moment = [100.0]
     monkeypatch.setattr(telemetry.time, "monotonic", lambda: moment[0])
     access = AccessLog(3)
@@ -124,7 +124,7 @@ def test_a_flood_is_logged_in_part_and_that_is_said(lines: Any, monkeypatch: pyt
     assert [line.get("left_out") for line in lines()] == [None, None, None, 7]
 
 
-def test_metrics_tell_how_things_stand(issuer: Issuer, client: Client) -> None:
+def test_metrics_report_the_state_of_the_service(issuer: Issuer, client: Client) -> None:
     with issuer.store.writing() as connection:
         for status, error in (("waiting", None), ("failed", "no"), ("sent", None)):
             data = {"headline": {}}
@@ -133,33 +133,33 @@ def test_metrics_tell_how_things_stand(issuer: Issuer, client: Client) -> None:
     client.get("/v1/scores/MLI")
     client.get("/v1/scores/BFA")
     client.get("/secret-path")
-    answer = client.get("/metrics")
-    assert answer.headers["Cache-Control"] == "no-store"
-    said = samples(answer.text)
-    assert (said["vigie_simulated"], said["vigie_store_up"], said["vigie_snapshot_id"]) == (1, 1, 1)
-    assert (said["vigie_snapshot_age_seconds"], said["vigie_data_age_seconds"]) == (300, 10 * 86400)
-    assert [said[f'vigie_deliveries{{status="{status}"}}'] for status in ("waiting", "failed", "sent")] == [1, 1, 1]
-    assert (said["vigie_undelivered_messages"], said["vigie_undelivered_age_seconds"]) == (1, 600)
-    assert (answered(said, "/v1/scores/{iso3}"), answered(said, "other", 404)) == (2, 1)
-    assert "secret-path" not in answer.text
-    least = 'vigie_http_request_duration_seconds_bucket{le="+Inf",route="/v1/scores/{iso3}",status="200"}'
-    assert said[least] == 2
+    response = client.get("/metrics")
+    assert response.headers["Cache-Control"] == "no-store"
+    scrape = samples(response.text)
+    assert (scrape["vigie_simulated"], scrape["vigie_database_up"], scrape["vigie_snapshot_id"]) == (1, 1, 1)
+    assert (scrape["vigie_snapshot_age_seconds"], scrape["vigie_data_age_seconds"]) == (300, 10 * 86400)
+    assert [scrape[f'vigie_deliveries{{status="{status}"}}'] for status in ("waiting", "failed", "sent")] == [1, 1, 1]
+    assert (scrape["vigie_undelivered_messages"], scrape["vigie_undelivered_age_seconds"]) == (1, 600)
+    assert (request_count(scrape, "/v1/scores/{iso3}"), request_count(scrape, "other", 404)) == (2, 1)
+    assert "secret-path" not in response.text
+    bucket = 'vigie_http_request_duration_seconds_bucket{le="+Inf",route="/v1/scores/{iso3}",status="200"}'
+    assert scrape[bucket] == 2
 
 
-def test_metrics_tell_of_what_cannot_be_read_and_go_on(issuer: Issuer, client: Client) -> None:
+def test_metrics_are_served_while_the_archive_cannot_be_read(issuer: Issuer, client: Client) -> None:
     client.get("/healthz")
     (issuer.home.archive / "manifest.json").write_text("{")
-    answer = client.get("/metrics")
-    said = samples(answer.text)
-    assert (answer.status_code, said["vigie_store_up"], answered(said, "/healthz")) == (200, 0, 1)
-    assert "vigie_simulated" not in said
+    response = client.get("/metrics")
+    scrape = samples(response.text)
+    assert (response.status_code, scrape["vigie_database_up"], request_count(scrape, "/healthz")) == (200, 0, 1)
+    assert "vigie_simulated" not in scrape
 
 
-def test_counts_of_all_workers_are_one_sum_and_a_full_disk_costs_only_that(
+def test_metrics_of_workers_are_summed_and_a_full_disk_is_tolerated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(telemetry, "PUBLISH_EVERY", 3600)
-    one, other = Counts(tmp_path), Counts(tmp_path)
+    one, other = RequestMetrics(tmp_path), RequestMetrics(tmp_path)
     one.add("/a", "200", 0.0004)
     one.add("/a", "200", 99.0)
     other.add("/a", "200", 0.0007)
@@ -177,7 +177,7 @@ def test_counts_of_all_workers_are_one_sum_and_a_full_disk_costs_only_that(
     for _ in range(3):
         one.publish()
     assert [record.getMessage() for record in caplog.records] == [
-        "the counts of this worker cannot be published: No space left on device"
+        "the metrics of this worker cannot be published: No space left on device"
     ]
     assert sum(one.total()[("/a", "200")][1:]) == 3
 
@@ -196,23 +196,23 @@ def test_a_stream_is_measured_when_it_ends(lines: Any) -> None:
         start("200 OK", [])
         return Stream()
 
-    counts = Counts(None)
-    answer = Client(Telemetry(app, counts, lambda method, path: path, AccessLog(9))).get("/stream")
-    assert answer.data == b"onetwo"
-    answer.close()
+    counts = RequestMetrics(None)
+    response = Client(Telemetry(app, counts, lambda method, path: path, AccessLog(9))).get("/stream")
+    assert response.data == b"onetwo"
+    response.close()
     assert closed == [True]
     assert [line["bytes"] for line in lines()] == [6]
     assert sum(counts.total()[("/stream", "200")][1:]) == 1
 
 
-def test_a_web_server_that_is_gone_leaves_no_counts(issuer: Issuer) -> None:
+def test_the_counts_of_a_dead_web_server_are_removed(issuer: Issuer) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     old = issuer.home.run / f"web-{ended.pid}"
     alive = issuer.home.run / f"web-{os.getppid()}"
     for folder in (old, alive):
         folder.mkdir(parents=True)
-    own = telemetry.fresh_folder(issuer.home)
+    own = telemetry.new_folder(issuer.home)
     assert sorted(issuer.home.run.iterdir()) == sorted((alive, own))
 
 
@@ -231,7 +231,7 @@ def web(issuer: Issuer) -> Iterator[tuple[str, Path, subprocess.Popen[bytes]]]:
 
 
 def get(url: str, within: float = 30) -> httpx.Response:
-    """An answer, as soon as there is one."""
+    """The first response, as soon as the server answers."""
     until = time.monotonic() + within
     while True:
         try:
@@ -243,11 +243,11 @@ def get(url: str, within: float = 30) -> httpx.Response:
 
 
 def workers(process: subprocess.Popen[bytes]) -> list[int]:
-    """The ids of the processes that a process has started."""
+    """The ids of the child processes of a process."""
     return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
-def test_the_sum_outlives_a_worker_and_every_line_is_json(issuer: Issuer) -> None:
+def test_counts_survive_a_dead_worker_and_every_log_line_is_json(issuer: Issuer) -> None:
     with web(issuer) as (url, log, process):
         for _ in range(5):
             assert get(f"{url}/v1/scores").status_code == 200
@@ -256,8 +256,8 @@ def test_the_sum_outlives_a_worker_and_every_line_is_json(issuer: Issuer) -> Non
         for pid in killed:
             os.kill(pid, signal.SIGKILL)
         assert get(f"{url}/v1/scores").status_code == 200
-        assert answered(samples(get(f"{url}/metrics").text), "/v1/scores") == 6
+        assert request_count(samples(get(f"{url}/metrics").text), "/v1/scores") == 6
         assert workers(process)
         assert not killed & set(workers(process))
-    told = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [line["status"] for line in told if line.get("path") == "/v1/scores"] == [200] * 6
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [entry["status"] for entry in entries if entry.get("path") == "/v1/scores"] == [200] * 6

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from riskmodel import geography
@@ -111,7 +111,7 @@ def first(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> Path:
     return home
 
 
-def test_a_first_start_serves_simulated_scores_and_says_so(first: Path) -> None:
+def test_a_first_start_serves_scores_marked_simulated(first: Path) -> None:
     with up(first) as running:
         running.wait("/", 200, PATIENCE)
         scores = running.json("/v1/scores")
@@ -127,7 +127,7 @@ def test_a_first_start_serves_simulated_scores_and_says_so(first: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["web", "scheduler"])
-def test_a_process_that_is_killed_comes_back(first: Path, name: str) -> None:
+def test_a_killed_process_is_restarted(first: Path, name: str) -> None:
     with up(first) as running:
         running.wait("/healthz", 200, PATIENCE)
         pid = running.children()[name]
@@ -141,7 +141,7 @@ def test_a_process_that_is_killed_comes_back(first: Path, name: str) -> None:
         assert running.end() == 0
 
 
-def test_killed_itself_it_takes_all_with_it_and_starts_again(first: Path) -> None:
+def test_its_processes_end_when_it_is_killed_and_it_starts_again(first: Path) -> None:
     with up(first) as running:
         running.wait("/healthz", 200, PATIENCE)
         children = running.children()
@@ -156,7 +156,7 @@ def test_killed_itself_it_takes_all_with_it_and_starts_again(first: Path) -> Non
         assert running.end() == 0
 
 
-def test_two_of_them_on_one_home_do_each_job_once(first: Path) -> None:
+def test_two_instances_on_one_home_run_each_job_once(first: Path) -> None:
     often = {"VIGIE_DELIVER_EVERY_SECONDS": "2"}
     with up(first, **often) as one, up(first, **often) as other:
         for running in (one, other):
@@ -174,7 +174,7 @@ def test_two_of_them_on_one_home_do_each_job_once(first: Path) -> None:
         assert [running.end() for running in (one, other)] == [0, 0]
 
 
-def test_an_address_in_use_is_said(first: Path, vigie: Callable[..., Any]) -> None:
+def test_an_address_in_use_is_refused(first: Path, vigie: Callable[..., Any]) -> None:
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -183,7 +183,7 @@ def test_an_address_in_use_is_said(first: Path, vigie: Callable[..., Any]) -> No
     assert "choose another --port" in said.err
 
 
-def test_where_there_is_no_internet_it_says_so_and_goes_on(first: Path) -> None:
+def test_it_starts_without_the_internet_and_says_so(first: Path) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     with up(first, "--pull", "ucdp", VIGIE_UCDP_URL=nowhere) as running:
         running.wait("/v1/scores", 200, PATIENCE)
@@ -194,7 +194,7 @@ def test_where_there_is_no_internet_it_says_so_and_goes_on(first: Path) -> None:
     assert "nothing new from ucdp (exit code 4); going on with what is here" in log
 
 
-def test_real_data_retires_what_is_simulated(first: Path, tmp_path: Path) -> None:
+def test_real_data_replace_simulated_scores(first: Path, tmp_path: Path) -> None:
     """While it runs: a history comes in, simulated scores go at once, a model is trained, real scores are served."""
     months = [f"{year}-{month:02d}" for year in range(2001, 2023) for month in range(1, 13)]
     rows = [

@@ -1,25 +1,22 @@
-"""The door in front of real web workers: slow clients, garbage, paths out of the house, two workers, secrets."""
+"""The gate of real web servers: slow clients, garbage, path traversal, two workers, secrets."""
 
-import os
-import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import httpx
+import httpx2 as httpx
 import pytest
 from issued import NOW, Issuer
 from receivers import SECRET, HookReceiver
+from servers import connect, free_port, running, web
 
 from service.alerts import outbox
 from service.http import keys, rate_limit
-from service.http.gate import BODIES_AT_ONCE, SAFE
+from service.http.gate import MAX_BODIES, SECURITY_HEADERS
 
 WORKERS = """
 import sys
@@ -30,45 +27,9 @@ Granian("service.cli.app:worker", factory=True, interface=Interfaces.WSGI, addre
 """
 
 
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def running(command: list[str], port: int, log: Path, **environment: str) -> Iterator[str]:
-    """A server as a process of its own, with its address; it has ended when the block has."""
-    url = f"http://127.0.0.1:{port}"
-    with log.open("ab") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **environment})
-    try:
-        until = time.monotonic() + 30
-        while time.monotonic() < until:
-            try:
-                httpx.get(f"{url}/healthz", timeout=5)
-                break
-            except httpx.TransportError:
-                time.sleep(0.05)
-        yield url
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def web(home: Issuer, command: str = "web", **environment: str) -> Any:
-    port = free_port()
-    line = [sys.executable, "-m", "riskmodel", "--home", str(home.home.root), command, "--port", str(port)]
-    return running(line, port, home.home.root.parent / "log.txt", **environment)
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> Issuer:
-    made = Issuer(tmp_path_factory.mktemp("door") / "home")
+    made = Issuer(tmp_path_factory.mktemp("gate") / "home")
     made.hold("real")
     made.issue()
     return made
@@ -86,31 +47,26 @@ def served(home: Issuer) -> Iterator[str]:
         yield url
 
 
-def connect(url: str) -> socket.socket:
-    asked = httpx.URL(url)
-    return socket.create_connection((asked.host, asked.port or 80), timeout=10)
-
-
-def ask(url: str, raw: bytes) -> bytes:
-    """What a server says to these very bytes, until it closes."""
+def send_raw(url: str, raw: bytes) -> bytes:
+    """Everything that a server sends in response to these bytes."""
     with connect(url) as connection:
         connection.sendall(raw)
-        said = b""
+        response = b""
         try:
             while part := connection.recv(65_536):
-                said += part
+                response += part
         except ConnectionResetError:
             pass
-    return said
+    return response
 
 
 def get(url: str, path: str, headers: str = "") -> int:
-    """The status of one request on a connection of its own, so that each may go to another worker."""
-    return status(ask(url, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n".encode()))
+    """The status of a request on a connection of its own: each can go to another worker."""
+    return status(send_raw(url, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n".encode()))
 
 
-def status(said: bytes) -> int:
-    return int(said.split(b" ", 2)[1])
+def status(response: bytes) -> int:
+    return int(response.split(b" ", 2)[1])
 
 
 def seconds_until_closed(connection: socket.socket, drip: bytes = b"") -> float:
@@ -129,7 +85,7 @@ def seconds_until_closed(connection: socket.socket, drip: bytes = b"") -> float:
     return time.monotonic() - began
 
 
-def test_clients_that_never_finish_their_headers_are_let_go(served: str) -> None:
+def test_connections_that_never_finish_their_headers_are_closed(served: str) -> None:
     with connect(served) as silent, connect(served) as half, connect(served) as dripping:
         half.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: ")
         dripping.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
@@ -138,35 +94,35 @@ def test_clients_that_never_finish_their_headers_are_let_go(served: str) -> None
         assert seconds_until_closed(silent) < 3
 
 
-def test_more_slow_clients_than_places_do_not_keep_others_out(served: str) -> None:
-    with ExitStack() as held:
+def test_more_slow_clients_than_connections_do_not_block_others(served: str) -> None:
+    with ExitStack() as stack:
         for _ in range(80):
-            connection = held.enter_context(connect(served))
+            connection = stack.enter_context(connect(served))
             connection.sendall(b"GET / HT")
         began = time.monotonic()
         assert httpx.get(f"{served}/healthz", timeout=20).status_code == 200
         assert time.monotonic() - began < 10
 
 
-def test_bodies_that_do_not_come_keep_nobody_waiting(served: str, writer: str) -> None:
+def test_bodies_that_never_arrive_do_not_block_readers(served: str, writer: str) -> None:
     headers = f"Host: x\r\nConnection: close\r\nAuthorization: Bearer {writer}\r\n"
     head = f"POST /v1/scores HTTP/1.1\r\n{headers}Content-Length: 10\r\n\r\n".encode()
-    with ExitStack() as held:
-        for _ in range(5 * BODIES_AT_ONCE):
-            held.enter_context(connect(served)).sendall(head + b"abc")
-            if status(ask(served, head + b"abcdefghij")) == 503:
+    with ExitStack() as stack:
+        for _ in range(5 * MAX_BODIES):
+            stack.enter_context(connect(served)).sendall(head + b"abc")
+            if status(send_raw(served, head + b"abcdefghij")) == 503:
                 break
-        assert status(ask(served, head + b"abcdefghij")) == 503
+        assert status(send_raw(served, head + b"abcdefghij")) == 503
         assert [get(served, "/v1/scores") for _ in range(20)] == [200] * 20
         time.sleep(1.5)
-        assert get(served, "/v1/scores") == 200, "nor after a while"
+        assert get(served, "/v1/scores") == 200, "still after a while"
     until = time.monotonic() + 10
-    while (said := status(ask(served, head + b"abcdefghij"))) == 503 and time.monotonic() < until:
+    while (final := status(send_raw(served, head + b"abcdefghij"))) == 503 and time.monotonic() < until:
         time.sleep(0.05)
-    assert said == 405, "whoever goes away gives the place back"
+    assert final == 405, "a client that disconnects makes room for another"
 
 
-def test_a_stranger_is_answered_before_any_body_comes(served: str) -> None:
+def test_a_request_without_a_key_is_refused_before_its_body_arrives(served: str) -> None:
     with connect(served) as connection:
         connection.sendall(b"POST /v1/recompute HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
         assert status(connection.recv(4096)) == 401
@@ -177,7 +133,7 @@ CLOSE = b"Host: x\r\nConnection: close\r\n"
 
 
 @pytest.mark.parametrize(
-    ("raw", "answered"),
+    ("raw", "allowed"),
     [
         (b"\x16\x03\x01\x02\x00\x01\x00\xff\r\n\r\n", {400}),
         (b"\x00" * 300 + b"\r\n\r\n", {400}),
@@ -211,10 +167,10 @@ CLOSE = b"Host: x\r\nConnection: close\r\n"
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {400, 0}),
     ],
 )
-def test_garbage_gets_a_refusal_and_never_a_fault(served: str, raw: bytes, answered: set[int]) -> None:
-    said = ask(served, raw)
-    assert (status(said) if said else 0) in answered
-    assert b"Set-Cookie" not in said.partition(b"\r\n\r\n")[0]
+def test_garbage_is_refused_and_never_causes_a_fault(served: str, raw: bytes, allowed: set[int]) -> None:
+    response = send_raw(served, raw)
+    assert (status(response) if response else 0) in allowed
+    assert b"Set-Cookie" not in response.partition(b"\r\n\r\n")[0]
     assert httpx.get(f"{served}/healthz").status_code == 200
 
 
@@ -227,16 +183,16 @@ def test_garbage_gets_a_refusal_and_never_a_fault(served: str, raw: bytes, answe
         *(".", "..", "", "./", "../templates/base.html", "vigie.css/../../app.py", "C:%5cwindows"),
     ],
 )
-def test_no_path_leads_out_of_the_static_files(served: str, path: str) -> None:
-    said = ask(served, b"GET /static/" + path.encode() + HOST)
-    assert status(said) in (400, 404)
-    assert b"root:" not in said
-    assert b"create_app" not in said
+def test_no_path_leads_outside_the_static_files(served: str, path: str) -> None:
+    response = send_raw(served, b"GET /static/" + path.encode() + HOST)
+    assert status(response) in (400, 404)
+    assert b"root:" not in response
+    assert b"create_app" not in response
 
 
-def test_every_answer_is_armoured_and_none_lets_other_sites_read(served: str) -> None:
+def test_every_served_response_has_the_security_headers_and_no_cors(served: str) -> None:
     tag = httpx.get(f"{served}/v1/scores").headers["etag"]
-    answers = [
+    responses = [
         *(
             httpx.get(served + path)
             for path in ("/", "/v1/scores", "/healthz", "/readyz", "/static/vigie.css", "/nowhere")
@@ -247,15 +203,15 @@ def test_every_answer_is_armoured_and_none_lets_other_sites_read(served: str) ->
         httpx.get(f"{served}/{'a' * 9_000}"),
         httpx.options(f"{served}/v1/scores", headers={"Origin": "https://a.example"}),
     ]
-    assert {answer.status_code for answer in answers} >= {200, 304, 401, 404, 405, 414}
-    for answer in answers:
-        for name, value in SAFE.items():
-            assert answer.headers.get_list(name) == [value], answer.url
-        assert [name for name in answer.headers if name.startswith("access-control")] == []
+    assert {response.status_code for response in responses} >= {200, 304, 401, 404, 405, 414}
+    for response in responses:
+        for name, value in SECURITY_HEADERS.items():
+            assert response.headers.get_list(name) == [value], response.url
+        assert [name for name in response.headers if name.startswith("access-control")] == []
 
 
-def test_two_workers_keep_one_limit_and_one_list_of_keys(home: Issuer, tmp_path: Path) -> None:
-    held = keys.add(home.store, "read", "a reader", datetime.now(UTC))
+def test_two_workers_share_limits_and_revoked_keys(home: Issuer, tmp_path: Path) -> None:
+    key = keys.add(home.store, "read", "a reader", datetime.now(UTC))
     environment = {
         "VIGIE_HOME": str(home.home.root),
         "VIGIE_LIMITS__COUNT_LOOPBACK": "true",
@@ -272,45 +228,45 @@ def test_two_workers_keep_one_limit_and_one_list_of_keys(home: Issuer, tmp_path:
         if time.time() % 60 > 52:
             time.sleep(60.5 - time.time() % 60)
         window, before = int(time.time()) // 60, counted(home, int(time.time()) // 60)
-        came = [get(url, "/healthz") for _ in range(100)]
-        assert window == int(time.time()) // 60, "a hundred requests take no seven seconds"
-        assert came.count(200) == 40 - sum(before)
+        statuses = [get(url, "/healthz") for _ in range(100)]
+        assert window == int(time.time()) // 60, "the requests must fall into one window"
+        assert statuses.count(200) == 40 - sum(before)
         after = counted(home, window)
         assert sum(after) == 100 + sum(before)
-        assert sum(count > 0 for count in after) == 2, "both workers have answered, and both have refused"
-        shown = f"Authorization: Bearer {held}\r\n"
-        assert {get(url, "/healthz", shown) for _ in range(20)} == {200}
-        keys.revoke(home.store, held.split("_")[1], datetime.now(UTC))
+        assert sum(count > 0 for count in after) == 2, "both workers have counted requests"
+        header = f"Authorization: Bearer {key}\r\n"
+        assert {get(url, "/healthz", header) for _ in range(20)} == {200}
+        keys.revoke(home.store, key.split("_")[1], datetime.now(UTC))
         time.sleep(1.0)
-        assert 200 not in {get(url, "/healthz", shown) for _ in range(20)}
+        assert 200 not in {get(url, "/healthz", header) for _ in range(20)}
 
 
 def counted(home: Issuer, window: int) -> list[int]:
-    """What each worker has counted of this one asker in a window."""
-    cells = memoryview((home.home.run / "counters").read_bytes()).cast("Q")[rate_limit.HEAD :]
-    first_row = cells[: rate_limit.PLACES * rate_limit.COLUMNS]
+    """How many requests of the only client each worker has counted in a window."""
+    cells = memoryview((home.home.run / "counters").read_bytes()).cast("Q")[rate_limit.HEADER :]
+    first_row = cells[: rate_limit.CELLS * rate_limit.COLUMNS]
     columns = [first_row[column :: rate_limit.COLUMNS] for column in range(rate_limit.COLUMNS)]
     return [max(cell & 0xFFFF_FFFF if cell >> 32 == window else 0 for cell in column) for column in columns]
 
 
-def test_beyond_this_machine_it_says_what_that_means_and_asks_for_a_key(home: Issuer, writer: str) -> None:
+def test_listening_on_a_public_address_is_announced_and_needs_a_key(home: Issuer, writer: str) -> None:
     log = home.home.root.parent / "up.txt"
-    for command, chosen, said, without in (
+    for command, environment, text, status_without_key in (
         ("web", {}, "reading takes a key (vigie keys add --scope read", 401),
         ("up", {"VIGIE_PUBLIC_READ": "true"}, "anybody who reaches it may read (public_read = true)", 200),
     ):
         port = free_port()
         line = [sys.executable, "-m", "riskmodel", "--home", str(home.home.root), command]
-        with running([*line, "--host", "0.0.0.0", "--port", str(port)], port, log, **chosen) as url:
-            assert httpx.get(f"{url}/v1/scores").status_code == without
+        with running([*line, "--host", "0.0.0.0", "--port", str(port)], port, log, **environment) as url:
+            assert httpx.get(f"{url}/v1/scores").status_code == status_without_key
             assert httpx.get(f"{url}/", auth=("", writer)).status_code == 200
             assert httpx.get(f"{url}/healthz").status_code == 200
             assert httpx.post(f"{url}/v1/scores").status_code == 401
-        assert "listening on 0.0.0.0, beyond this machine: " + said in log.read_text()
+        assert "listening on 0.0.0.0, beyond this machine: " + text in log.read_text()
 
 
-def test_no_secret_is_in_an_answer_a_log_or_a_file(tmp_path: Path) -> None:
-    """Everything that is secret is set, everything fails that can, and nothing of it is found anywhere."""
+def test_no_secret_is_in_a_response_a_log_or_a_file(tmp_path: Path) -> None:
+    """Every secret is set and every delivery fails; no secret is in responses, logs or files."""
     home = Issuer(tmp_path / "home")
     home.hold("real")
     home.issue()
@@ -336,9 +292,9 @@ def test_no_secret_is_in_an_answer_a_log_or_a_file(tmp_path: Path) -> None:
             "VIGIE_ACLED_PASSWORD": "acled-secret",
             "VIGIE_HEARTBEAT_URL": receiver.url("/token-in-path"),
         }
-        said = []
+        responses = []
         with web(home, "up", **environment) as url:
-            shown = [
+            credentials = [
                 {"Authorization": f"Bearer {key}"}
                 for key in (*made, made[0][:-1] + "x", "vigie_00000000_guessed-secret")
             ]
@@ -346,16 +302,19 @@ def test_no_secret_is_in_an_answer_a_log_or_a_file(tmp_path: Path) -> None:
             until = time.monotonic() + 20
             while time.monotonic() < until and log.read_text().count("delivery msg_") < 3:
                 time.sleep(0.2)
-            # A body that nobody reads costs its connection: each request has its own.
+            # The server closes a connection whose body it has not read: use a new one for each request.
             with httpx.Client(base_url=url, limits=httpx.Limits(max_keepalive_connections=0)) as client:
-                for headers in shown:
+                for headers in credentials:
                     for path in paths:
-                        said += [client.get(path, headers=headers), client.post(path, headers=headers, content=b"x")]
+                        responses += [
+                            client.get(path, headers=headers),
+                            client.post(path, headers=headers, content=b"x"),
+                        ]
     assert log.read_text().count("delivery msg_") >= 3
     home.store.engine.dispose()
     files = [file for file in home.home.root.rglob("*") if file.is_file() and file != home.home.settings]
     everything = b"\n".join(
-        [log.read_bytes(), *(str(dict(answer.headers)).encode() + answer.content for answer in said)]
+        [log.read_bytes(), *(str(dict(response.headers)).encode() + response.content for response in responses)]
         + [file.read_bytes() for file in files]
     )
     secrets = [
@@ -363,4 +322,4 @@ def test_no_secret_is_in_an_answer_a_log_or_a_file(tmp_path: Path) -> None:
         *("ucdp-secret", "acled-secret", "guessed-secret", *(key.split("_")[2][:-1] for key in made)),
     ]
     assert [secret for secret in secrets if secret.encode() in everything] == []
-    assert b"Traceback" not in b"".join(answer.content for answer in said)
+    assert b"Traceback" not in b"".join(response.content for response in responses)

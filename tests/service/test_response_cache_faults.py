@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2 as httpx
 import pytest
 import sqlalchemy as sa
 from issued import Issuer
-from test_up import free_port
+from servers import free_port
 
 from service.settings import load
 from service.store.tables import snapshots
@@ -216,7 +216,7 @@ def _until(writer: Writer, number: int) -> None:
         time.sleep(0.01)
 
 
-def test_every_answer_is_whole_and_none_goes_back(tmp_path: Path) -> None:
+def test_every_response_is_complete_and_none_is_older_than_the_last(tmp_path: Path) -> None:
     under_fire(tmp_path, workers=1, recomputes=100, kills=1, pause=0.02, seed=1)
 
 
@@ -226,13 +226,13 @@ def test_several_workers_do_not_contradict_each_other(tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(10))
-def test_the_long_set(tmp_path: Path, seed: int) -> None:
+def test_many_kills_with_one_to_three_workers(tmp_path: Path, seed: int) -> None:
     workers = 1 + seed % 3
     counts = under_fire(tmp_path, workers=workers, recomputes=400, kills=6, pause=0.05, seed=100 + seed)
     print(f"{workers} workers: {counts}")
 
 
-def test_those_who_wait_leave_threads_for_those_who_ask(tmp_path: Path) -> None:
+def test_waiting_clients_leave_threads_for_others(tmp_path: Path) -> None:
     with served(tmp_path, workers=1, pause=0.2) as (home, _, web):
         streams = []
         for _ in range(load(home.home).max_waiting_clients):

@@ -1,0 +1,58 @@
+"""Web servers as real processes: start one, connect to it, and wait for it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+
+import httpx2 as httpx
+from issued import Issuer
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(command: list[str], port: int, log: Path, **environment: str) -> Iterator[str]:
+    """The URL of a server that runs as a process inside the block."""
+    url = f"http://127.0.0.1:{port}"
+    with log.open("ab") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **environment})
+    try:
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            try:
+                httpx.get(f"{url}/healthz", timeout=5)
+                break
+            except httpx.TransportError:
+                time.sleep(0.05)
+        yield url
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def web(home: Issuer, command: str = "web", **environment: str) -> AbstractContextManager[str]:
+    """The URL of `vigie web`, or of another command, over a home."""
+    port = free_port()
+    line = [sys.executable, "-m", "riskmodel", "--home", str(home.home.root), command, "--port", str(port)]
+    return running(line, port, home.home.root.parent / "log.txt", **environment)
+
+
+def connect(url: str) -> socket.socket:
+    """An open connection to a server."""
+    address = httpx.URL(url)
+    return socket.create_connection((address.host, address.port or 80), timeout=10)

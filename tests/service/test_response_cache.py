@@ -1,0 +1,341 @@
+"""The response cache: it serves what Flask would, follows each change, and never goes back."""
+
+import gzip
+import hashlib
+import os
+import re
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import flask
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from issued import NOW, Clock, Issuer
+from werkzeug.test import Client, TestResponse
+
+from service.alerts import outbox
+from service.cli.app import create_app
+from service.http import state_version
+from service.http.response_cache import REFILL_WITHIN, GenerationCounter, ResponseCache
+from service.settings import load
+from service.store.tables import deliveries
+
+PATHS = (
+    *("/v1/scores", "/v1/scores.csv", "/v1/scores/MLI", "/v1/indicators", "/v1/indicators/SEN", "/v1/drivers/MLI"),
+    *("/v1/runs", "/v1/snapshots/1", "/v1/alerts", "/", "/?lang=fr", "/country/MLI"),
+)
+
+TIME_HEADERS = ("Date", "Expires")
+"""Headers with the time of a response: two responses can fall into different seconds."""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Issuer:
+    issuer = Issuer(tmp_path / "home")
+    issuer.hold("real")
+    os.utime(issuer.home.archive / "manifest.json", (NOW.timestamp(), NOW.timestamp()))
+    issuer.issue()
+    return issuer
+
+
+@pytest.fixture
+def cached(app: Flask) -> Client:
+    """A client of the cache without its watcher: tests refresh it themselves."""
+    return Client(ResponseCache(app), TestResponse)
+
+
+def refresh(client: Client) -> None:
+    client.application.refresh()
+
+
+def record_flask_requests(app: Flask) -> list[str]:
+    """A list to which each request that reaches Flask from now on is added."""
+    requests: list[str] = []
+    flask.request_started.connect(lambda *_, **__: requests.append(flask.request.full_path), app, weak=False)
+    return requests
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_cached_response_equals_the_response_of_flask(app: Flask, cached: Client, path: str) -> None:
+    tag = app.test_client().get(path).headers["ETag"]
+    date = app.test_client().get(path).headers["Last-Modified"]
+    requests: list[dict[str, str]] = [
+        {},
+        {"Accept-Encoding": "gzip, br"},
+        {"Accept-Encoding": "gzip;q=0"},
+        {"If-None-Match": tag},
+        {"If-None-Match": f'"other", {tag}', "Accept-Encoding": "gzip"},
+        {"If-None-Match": tag.removeprefix("W/")},
+        {"If-None-Match": "*"},
+        {"If-None-Match": '"other"', "If-Modified-Since": date},
+        {"If-Modified-Since": date},
+        {"If-Modified-Since": "Sun, 01 Jan 2023 00:00:00 GMT"},
+        {"If-Modified-Since": "never"},
+        {"If-Match": "*"},
+        {"Accept": "text/csv"},
+        {"Accept-Language": "fr"},
+    ]
+    for headers in requests:
+        for method in ("GET", "HEAD"):
+            plain = app.test_client().open(path, method=method, headers=headers)
+            cached.open(path, method=method, headers=headers)
+            response = cached.open(path, method=method, headers=headers)
+            assert response.status == plain.status, headers
+            assert sorted(response.headers) == sorted(plain.headers), headers
+            assert response.data == plain.data, headers
+            if response.status_code == 200 and method == "GET":
+                body = gzip.decompress(response.data) if "Content-Encoding" in response.headers else response.data
+                assert response.headers["ETag"] == f'W/"{hashlib.sha256(body).hexdigest()}"'
+
+
+def test_a_cached_response_does_not_call_flask(app: Flask, cached: Client) -> None:
+    requests = record_flask_requests(app)
+    for _ in range(3):
+        for path in PATHS:
+            assert cached.get(path).status_code == 200
+    assert len(requests) == len(PATHS)
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/readyz", "/v1/changes", "/v1/jobs", "/v1/scores/XYZ", "/nowhere", "/static/vigie.css"]
+)
+def test_a_response_that_depends_on_more_than_the_state_is_not_cached(app: Flask, cached: Client, path: str) -> None:
+    requests = record_flask_requests(app)
+    plain = app.test_client().get(path)
+    for _ in range(2):
+        response = cached.get(path)
+        assert (response.status, response.data) == (plain.status, plain.data)
+        names, plain_names = (sorted(h for h in each.headers if h[0] not in TIME_HEADERS) for each in (response, plain))
+    assert names == plain_names
+    assert len(requests) == 3
+
+
+def test_clients_get_the_format_and_language_that_they_accept(cached: Client) -> None:
+    for _ in range(2):
+        assert cached.get("/v1/scores", headers={"Accept": "text/csv"}).mimetype == "text/csv"
+        assert cached.get("/v1/scores").mimetype == "application/json"
+        assert cached.get("/", headers={"Accept-Language": "fr"}).headers["Content-Language"] == "fr"
+        assert cached.get("/", headers={"Accept-Language": "en"}).headers["Content-Language"] == "en"
+
+
+def test_data_are_fresh_until_the_next_run_and_pages_for_a_short_time(cached: Client, clock: Clock) -> None:
+    assert cached.get("/v1/scores").headers["Cache-Control"] == "public, max-age=2340"
+    clock.now += timedelta(minutes=30)
+    assert cached.get("/v1/scores").headers["Cache-Control"] == "public, max-age=540"
+    clock.now += timedelta(minutes=30)
+    assert cached.get("/v1/scores").headers["Cache-Control"] == "public, max-age=5"
+    assert cached.get("/").headers["Cache-Control"] == "public, max-age=30"
+
+
+def test_no_response_is_fresh_beyond_midnight(home: Issuer, cached: Client, clock: Clock) -> None:
+    home.run("unchanged", at=NOW.replace(hour=23, minute=50), snapshot=1)
+    clock.now = NOW.replace(hour=23, minute=55)
+    assert cached.get("/v1/scores").headers["Cache-Control"] == "public, max-age=300"
+
+
+def test_last_modified_is_sent_once_its_second_is_over(home: Issuer, cached: Client, clock: Clock) -> None:
+    clock.now = NOW + timedelta(hours=1, milliseconds=300)
+    home.run("unchanged", at=NOW + timedelta(hours=1, milliseconds=200), snapshot=1)
+    refresh(cached)
+    assert "Last-Modified" not in cached.get("/v1/scores").headers
+    clock.now += timedelta(seconds=1)
+    assert cached.get("/v1/scores").headers["Last-Modified"] == "Tue, 10 Jan 2023 09:30:00 GMT"
+
+
+def test_last_modified_is_not_sent_while_messages_are_undelivered(home: Issuer, cached: Client) -> None:
+    """Attempts to deliver change responses and have no stored time: a date would say that nothing had changed."""
+    with home.store.writing() as connection:
+        data = {"headline": {"en": "Alert", "fr": "Alerte"}}
+        lost = outbox.enqueue(connection, route="duty", kind="firing", data=data, now=NOW)
+        connection.execute(sa.update(deliveries).where(deliveries.c.id == lost).values(status="failed", attempts=9))
+    assert "Last-Modified" not in cached.get("/v1/alerts").headers
+
+
+def test_every_kind_of_change_is_seen_at_the_next_refresh(home: Issuer, cached: Client, clock: Clock) -> None:
+    def fail_to_deliver() -> None:
+        with home.store.writing() as connection:
+            data = {"headline": {"en": "Alert", "fr": "Alerte"}}
+            lost = outbox.enqueue(connection, route="duty", kind="firing", data=data, now=NOW)
+            connection.execute(sa.update(deliveries).where(deliveries.c.id == lost).values(status="failed", attempts=9))
+
+    def wait(**time: int) -> None:
+        clock.now += timedelta(**time)
+
+    changes: dict[str, Callable[[], object]] = {
+        "a run begins": lambda: home.run("running", at=NOW + timedelta(minutes=5)),
+        "a run ends": lambda: home.run("unchanged", at=NOW + timedelta(minutes=6), snapshot=1),
+        "the next run is overdue": lambda: wait(hours=2),
+        "a snapshot lands": lambda: home.issue(at=NOW + timedelta(minutes=10)),
+        "a message is given up": fail_to_deliver,
+        "a day passes": lambda: wait(days=1),
+    }
+    for what, change in changes.items():
+        before = {path: cached.get(path).headers["ETag"] for path in PATHS}
+        change()
+        refresh(cached)
+        assert {path: cached.get(path).headers["ETag"] for path in PATHS} != before, what
+
+
+def test_real_data_retire_cached_simulated_responses(tmp_path: Path, clock: Clock) -> None:
+    home = Issuer(tmp_path / "home")
+    home.hold("simulated")
+    home.issue(simulated=True)
+    cached = Client(ResponseCache(create_app(home.home, clock=clock)), TestResponse)
+    assert all(cached.get(path).status_code == 200 for path in PATHS)
+    home.hold("simulated", "real")
+    refresh(cached)
+    for path in PATHS:
+        response = cached.get(path)
+        if path.startswith("/v1/runs"):
+            assert (response.json["simulated"], response.json["snapshot_id"]) == (False, None)
+        else:
+            assert response.status_code == 503, path
+
+
+def test_a_client_that_saw_a_change_gets_no_older_response(home: Issuer, cached: Client) -> None:
+    """An uncached response can be newer than the cache: then the cache is replaced at once."""
+    assert cached.get("/v1/scores").json["snapshot_id"] == 1
+    home.issue(at=NOW + timedelta(minutes=10))
+    assert cached.get("/v1/scores").json["snapshot_id"] == 1  # not refreshed yet
+    assert cached.get("/v1/scores/XYZ").status_code == 404
+    assert cached.get("/v1/scores").json["snapshot_id"] == 2
+    home.issue(at=NOW + timedelta(minutes=11))
+    assert cached.get("/v1/scores/DZA").json["snapshot_id"] == 3
+    assert cached.get("/v1/scores").json["snapshot_id"] == 3
+
+
+def test_workers_of_one_machine_serve_the_same_state(home: Issuer, clock: Clock) -> None:
+    workers = [Client(ResponseCache(create_app(home.home, clock=clock)), TestResponse) for _ in range(3)]
+    for number in range(2, 6):
+        home.issue(at=NOW + timedelta(minutes=number))
+        refresh(workers[number % 3])
+        assert [worker.get("/v1/scores").json["snapshot_id"] for worker in workers] == [number] * 3
+
+
+def test_the_generation_counter_is_shared(tmp_path: Path) -> None:
+    one, other = GenerationCounter(tmp_path / "generation"), GenerationCounter(tmp_path / "generation")
+    first = one.current()
+    second = one.advance(first)
+    assert second != first
+    assert other.current() == second
+    assert other.advance(first) == first, "another worker has advanced it since"
+    assert one.current() not in (first, second)
+
+
+def test_simultaneous_requests_for_a_changed_response_call_flask_once(home: Issuer, app: Flask, cached: Client) -> None:
+    cached.get("/v1/scores")
+    requests = record_flask_requests(app)
+    home.issue(at=NOW + timedelta(minutes=10))
+    refresh(cached)
+    seen: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: seen.append(cached.get("/v1/scores").json["snapshot_id"])) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (seen, len(requests)) == ([2] * 8, 1)
+
+
+def test_the_watcher_refills_responses_that_were_in_use(home: Issuer, app: Flask) -> None:
+    cached = Client(ResponseCache(app).start_watching(), TestResponse)
+    for path in PATHS:
+        cached.get(path)
+    home.issue(at=NOW + timedelta(minutes=10))
+    requests = record_flask_requests(app)
+    until = threading.Event()
+    for _ in range(100):
+        if len(requests) == len(PATHS):
+            break
+        until.wait(0.05)
+    assert cached.get("/v1/scores").json["snapshot_id"] == 2
+    assert len(requests) == len(PATHS)
+
+
+def test_cached_responses_show_their_age_while_the_database_is_away(home: Issuer, cached: Client, clock: Clock) -> None:
+    for path in PATHS:
+        cached.get(path)
+    with home.store.writing() as connection:
+        connection.execute(sa.text("ALTER TABLE snapshots RENAME TO lost"))
+    refresh(cached)
+    same = cached.get("/v1/scores")
+    assert (same.json["status"], same.json["data_age_days"]) == ("fresh", 10)
+    assert cached.get("/v1/scores/GIN").json["type"] == "urn:vigie:problem:unreadable-store"
+    clock.now += timedelta(days=60)
+    refresh(cached)
+    older = cached.get("/v1/scores", headers={"If-None-Match": same.headers["ETag"]})
+    assert (older.json["status"], older.json["data_age_days"], older.json["snapshot_id"]) == ("late", 70, 1)
+    assert older.json["data"] == same.json["data"]
+    assert older.headers["ETag"] == f'W/"{hashlib.sha256(older.data).hexdigest()}"'
+    assert cached.get("/").status_code == 503, "the age on a page cannot be changed"
+    with home.store.writing() as connection:
+        connection.execute(sa.text("ALTER TABLE lost RENAME TO snapshots"))
+    home.issue(at=clock.now)
+    refresh(cached)
+    assert cached.get("/v1/scores").json["snapshot_id"] == 2
+
+
+def test_a_full_cache_drops_the_least_recently_used(
+    app: Flask, cached: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that asks in many ways pushes out responses that nobody requests, not those in use."""
+    monkeypatch.setattr("service.http.response_cache.MAX_BYTES", 50_000)
+    cached.get("/v1/scores.csv")
+    requests = record_flask_requests(app)
+    for number in range(40):
+        assert cached.get("/v1/scores", headers={"Accept": f"application/json;q=0.{number + 101}"}).status_code == 200
+        cached.application.table.find({"PATH_INFO": "/v1/scores.csv"}).used = time.monotonic()
+        assert cached.get("/v1/scores.csv").status_code == 200
+    assert len(requests) == 40
+    table = cached.application.table
+    assert 0 < table.size <= 50_000
+    assert sum(response.size for response in table.responses.values()) == table.size
+
+
+def test_no_response_depends_on_the_host_header(app: Flask) -> None:
+    """One cached response serves all names of the machine, and invented names cannot fill the cache."""
+    client = app.test_client()
+    for rule in app.url_map.iter_rules():
+        path = re.sub(r"<(?:[^<>]+:)?(\w+)>", lambda name: {"iso3": "MLI"}.get(name[1], "1"), rule.rule)
+        if "GET" in (rule.methods or ()) and path not in ("/v1/stream", "/metrics"):
+            one, other = (client.get(path, headers={"Host": host}) for host in ("one.example", "other.example:81"))
+            assert (one.status, one.data, sorted(one.headers)) == (other.status, other.data, sorted(other.headers)), (
+                path
+            )
+
+
+def test_a_response_that_nobody_requests_is_not_refilled_for_ever(
+    home: Issuer, app: Flask, cached: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = 0.0
+    monkeypatch.setattr(
+        "service.http.response_cache.time", SimpleNamespace(monotonic=lambda: seconds, sleep=time.sleep)
+    )
+    cached.get("/v1/scores")
+    requests = record_flask_requests(app)
+    for number in range(2):
+        home.issue(at=NOW + timedelta(minutes=number))
+        refresh(cached)
+        cached.application.refill()
+        seconds += REFILL_WITHIN + 1
+    assert requests == ["/v1/scores?"]
+
+
+def test_the_state_version_changes_only_with_the_state_or_the_clock(home: Issuer, clock: Clock) -> None:
+    settings = load(home.home)
+
+    def read() -> state_version.StateVersion:
+        with home.store.reading() as connection:
+            return state_version.read(connection, state_version.file_versions(home.home), settings, clock())
+
+    assert read() == read()
+    assert read().modified_at == NOW
+    clock.now += timedelta(hours=1)
+    assert read().overdue
+    assert read().modified_at == NOW + timedelta(minutes=69), "the moment at which the next run became overdue"
