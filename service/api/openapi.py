@@ -14,7 +14,7 @@ from werkzeug.routing import Rule
 from riskmodel import __version__
 from service.api.endpoints import ISO3, JSON, MAX_NUMBER, Content, Operation
 from service.api.schemas import ProblemDocument
-from service.http.gate import OPEN
+from service.http.gate import PUBLIC_PATHS
 from service.http.problems import KINDS
 
 PROBLEM = "application/problem+json"
@@ -136,7 +136,7 @@ class _OperationEntry:
     def _security(self) -> list[dict[str, list[str]]]:
         if self.method == "POST":
             return WRITE_SECURITY
-        return [] if self.rule.rule in OPEN else READ_SECURITY
+        return [] if self.rule.rule in PUBLIC_PATHS else READ_SECURITY
 
     def _path_parameters(self) -> Iterator[dict[str, Any]]:
         for converter, name in PATH_PART.findall(self.rule.rule):
