@@ -191,8 +191,10 @@ def test_real_data_retire_cached_simulated_responses(tmp_path: Path, clock: Cloc
     refresh(cached)
     for path in PATHS:
         response = cached.get(path)
-        if path.startswith("/v1/runs"):
+        if path == "/v1/runs":
             assert (response.json["simulated"], response.json["snapshot_id"]) == (False, None)
+        elif path.startswith("/v1/snapshots"):
+            assert response.json["type"] == "urn:vigie:problem:retired-snapshot"
         else:
             assert response.status_code == 503, path
 
