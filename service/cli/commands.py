@@ -5,7 +5,6 @@ import os
 import signal
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -13,12 +12,10 @@ from riskmodel.home import Home
 from service.cli.alerts import alerts
 from service.cli.database import db
 from service.cli.jobs import jobs
+from service.cli.keys import keys
 from service.cli.options import REGION, settings_of
 from service.cli.scores import scores
 from service.cli.snapshots import changed, snapshots
-
-if TYPE_CHECKING:
-    from service.http.keys import Scope
 
 HOST = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 NICE = 10
@@ -248,57 +245,6 @@ def verify(home: Home) -> None:
 
     processes.end_with_parent()
     click.echo(run(home, Store.of(home), lambda: datetime.now(UTC), Fence.from_environment()).said)
-
-
-@click.group()
-def keys() -> None:
-    """Keys of the API: who may read from a server that is not open, and who may write."""
-
-
-@keys.command()
-@click.option("--scope", type=click.Choice(["read", "write"]), required=True, help="A key that may write may read too.")
-@click.option("--label", required=True, help="Who holds it: shown in the list, so that the right one is revoked.")
-@click.pass_obj
-def add(home: Home, scope: "Scope", label: str) -> None:
-    """Make a key and print it, this once: only its digest is kept."""
-    from datetime import UTC, datetime
-
-    from service.http import keys
-    from service.store.database import Store
-
-    made = keys.add(Store.of(home), scope, label, datetime.now(UTC))
-    click.echo("this key is shown once and kept nowhere; whoever has it may ask in its name:", err=True)
-    click.echo(made)
-
-
-@keys.command("list")
-@click.pass_obj
-def list_(home: Home) -> None:
-    """List the keys by their prefixes."""
-    from service.http import keys
-    from service.store.database import Store
-    from service.store.values import instant
-
-    rows = keys.list_keys(Store.of(home))
-    for row in rows:
-        revoked = f", revoked {instant(row.revoked_at)}" if row.revoked_at else ""
-        click.echo(f"{row.prefix} {row.scope:5} {row.label}: made {instant(row.created_at)}{revoked}")
-    if not rows:
-        click.echo("there are no keys: vigie keys add makes one")
-
-
-@keys.command()
-@click.argument("prefix")
-@click.pass_obj
-def revoke(home: Home, prefix: str) -> None:
-    """Let the key with this PREFIX hold no more, at once and for good."""
-    from datetime import UTC, datetime
-
-    from service.http import keys
-    from service.store.database import Store
-
-    keys.revoke(Store.of(home), prefix, datetime.now(UTC))
-    click.echo(f"key {prefix} is revoked; web workers turn it away within a second")
 
 
 commands = [

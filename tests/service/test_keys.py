@@ -129,7 +129,7 @@ def test_keys_stay_valid_while_the_database_does_not_answer(store: Store) -> Non
 
 
 def test_keys_are_made_listed_and_revoked_by_command(home: Home, vigie: Callable[..., Any], tmp_path: Path) -> None:
-    assert vigie("keys", "list").out == "there are no keys: vigie keys add makes one\n"
+    assert vigie("keys", "list").out == "there are no keys: make one with vigie keys add\n"
     made = vigie("keys", "add", "--scope", "write", "--label", "the duty officer")
     assert re.fullmatch(f"{KEY}\n", made.out), "standard output is the key alone, so that a script can use it"
     prefix, secret = made.out.strip().split("_")[1:]
