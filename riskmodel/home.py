@@ -1,4 +1,4 @@
-"""The one folder that Vigie writes to (`VIGIE_HOME`), and how files come to stand in it: whole or not at all."""
+"""The folder that Vigie writes to (`VIGIE_HOME`), and how it writes files so that a crash leaves none half-written."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ import platformdirs
 
 @dataclass(frozen=True)
 class Home:
-    """Where things stand in a home. Nothing is created before it is needed."""
+    """The paths in a home. Nothing is created before it is needed."""
 
     root: Path
 
@@ -21,8 +21,18 @@ class Home:
         return self.root / "archive"
 
     @property
+    def downloads(self) -> Path:
+        """Unfinished and cached downloads of pulls. Deleting them costs a new download."""
+        return self.root / "downloads"
+
+    @property
     def models(self) -> Path:
         return self.root / "models"
+
+    @property
+    def as_of_models(self) -> Path:
+        """Models trained on what was known at a past moment, to answer as-of requests. None is ever in service."""
+        return self.root / "models-as-of"
 
     @property
     def backtests(self) -> Path:
@@ -38,7 +48,7 @@ class Home:
 
     @property
     def known_databases(self) -> Path:
-        """The names of the databases that were created for this home. None of them is created a second time."""
+        """The names of the databases that were created for this home. A lost one is not silently created again."""
         return self.root / "known_databases"
 
     @property
@@ -51,21 +61,16 @@ class Home:
 
     @property
     def run(self) -> Path:
-        """What running processes share and a restart may lose."""
+        """Files that running processes share. A restart may lose them."""
         return self.root / "run"
 
     @property
     def logs(self) -> Path:
         return self.root / "logs"
 
-    @property
-    def past_models(self) -> Path:
-        """Models trained on what was known at a past moment, to tell of that moment; none is ever in service."""
-        return self.root / "models-as-of"
-
 
 def default_home() -> Path:
-    """Return `VIGIE_HOME`, or the platform's place for a user's data."""
+    """Return `VIGIE_HOME`, or the platform's folder for a user's data."""
     if root := os.environ.get("VIGIE_HOME"):
         return Path(root).expanduser()
     return platformdirs.user_data_path("vigie", appauthor=False)
@@ -73,7 +78,10 @@ def default_home() -> Path:
 
 @contextlib.contextmanager
 def atomic_write(target: Path) -> Iterator[Path]:
-    """Give a path to write to; when the block ends well, it becomes `target` in one step that survives a power cut."""
+    """Yield a path to write to. If the block ends without an error, the file replaces `target` in one step.
+
+    The replacement survives a power cut: content and folder are synced to the disk.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.parent / f".{target.name}.{os.getpid()}.{threading.get_ident()}.part"
     try:
@@ -88,7 +96,7 @@ def atomic_write(target: Path) -> Iterator[Path]:
 def sync(path: Path) -> None:
     """Make the system write a file's content, or a folder's list of names, to the disk."""
     if path.is_dir() and os.name == "nt":
-        return
+        return  # Windows cannot open a folder
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -9,7 +9,6 @@ from riskmodel.cli import options
 from riskmodel.home import Home
 from riskmodel.outcomes import OUTCOMES
 
-FORM = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 LANGUAGE = click.option("--lang", "language", type=click.Choice(["en", "fr"]), default="en", show_default=True)
 
 
@@ -17,7 +16,7 @@ LANGUAGE = click.option("--lang", "language", type=click.Choice(["en", "fr"]), d
 @click.argument("names", metavar="[FAMILY]…", nargs=-1)
 @click.option("--outcome", type=click.Choice(OUTCOMES), default="state_based", show_default=True)
 @LANGUAGE
-@FORM
+@options.FORMAT_OPTION
 def indicators(names: tuple[str, ...], outcome: str, language: str, form: str) -> None:
     """What the indicators are, of all families or some: name, window, meaning, and what they need."""
     from rich.table import Table
@@ -46,8 +45,8 @@ def indicators(names: tuple[str, ...], outcome: str, language: str, form: str) -
 @click.argument("iso3", type=options.ISO3)
 @click.option("--deaths", "factor", type=options.FACTOR, required=True, help="Times what: x2, x0.5.")
 @click.option("--months", type=click.IntRange(1, 60), default=3, show_default=True, help="Of the last so many months.")
-@click.option("--region", type=options.ISO3, default="MLI", show_default=True, help="The region's focal country.")
-@FORM
+@options.REGION_OPTION
+@options.FORMAT_OPTION
 @click.pass_obj
 def whatif(home: Home, iso3: str, factor: float, months: int, region: str, form: str) -> None:
     """What the model would say of the region had a country seen more violence, or less. An association, not a cause."""
@@ -106,6 +105,3 @@ def _show(told: dict[str, Any]) -> None:
 
 def _realm(simulated: bool) -> str:
     return "SIMULATED " if simulated else ""
-
-
-commands = [indicators, whatif]

@@ -1,5 +1,9 @@
-"""What can be written on the command line of any package: codes, months, spans, releases. A mistake is wrong use."""
+"""What commands of every package share: types of arguments, and the options `--region` and `--format`.
 
+A value that cannot be read is wrong use of the command line.
+"""
+
+import tomllib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -8,24 +12,28 @@ import click
 
 from riskmodel import geography
 from riskmodel.errors import BadInput
+from riskmodel.home import Home
 
 if TYPE_CHECKING:
     from riskmodel.events.coverage import Coverage
 
+DEFAULT_REGION = "MLI"
+"""The focal country where nothing else is set."""
 
-class Written(click.ParamType[Any]):
-    """A value that a function reads from text, and which it may refuse with BadInput or ValueError."""
 
-    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
-        self.name, self._read = name, read
+class ParsedType(click.ParamType[Any]):
+    """A type whose values a function reads from text. The function raises BadInput or ValueError for a wrong one."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name, self._parse = name, parse
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):
             return value
         try:
-            return self._read(value)
-        except (BadInput, ValueError) as refused:
-            self.fail(str(refused), param, ctx)
+            return self._parse(value)
+        except (BadInput, ValueError) as wrong:
+            self.fail(str(wrong), param, ctx)
 
 
 def _iso3(text: str) -> str:
@@ -51,6 +59,12 @@ def _month(text: str) -> Any:
     return month(text)
 
 
+def _past_moment(text: str) -> datetime:
+    from riskmodel.moments import parse_past_moment
+
+    return parse_past_moment(text, datetime.now(UTC))
+
+
 def _factor(text: str) -> float:
     try:
         factor = float(text.removeprefix("x"))
@@ -61,15 +75,48 @@ def _factor(text: str) -> float:
     return factor
 
 
-ISO3, SPAN = Written("ISO3", _iso3), Written("SPAN", _span)
+ISO3 = ParsedType("ISO3", _iso3)
+SPAN = ParsedType("SPAN", _span)
+RELEASE = ParsedType("RELEASE", _release)
+MONTH = ParsedType("YYYY-MM", _month)
+PAST_MOMENT = ParsedType("DATE", _past_moment)
+FACTOR = ParsedType("FACTOR", _factor)
 
 
-def _past(text: str) -> Any:
-    from riskmodel.moments import parse_past_moment
+def region_of(home: Home) -> str:
+    """Return `region` of the home's vigie.toml, else `DEFAULT_REGION`.
 
-    return parse_past_moment(text, datetime.now(UTC))
+    Raises BadInput, naming the file and the rule, if the file is no TOML or the region no known country.
+    """
+    try:
+        text = home.settings.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return DEFAULT_REGION
+    except UnicodeDecodeError:
+        raise BadInput(f"{home.settings}: this is no text in UTF-8") from None
+    try:
+        region = tomllib.loads(text).get("region", DEFAULT_REGION)
+    except tomllib.TOMLDecodeError as broken:
+        raise BadInput(f"{home.settings}: this is no TOML: {broken}") from None
+    if region not in geography.countries():
+        raise BadInput(f"{home.settings}: region: {region!r} is not the ISO alpha-3 code of a country that Vigie knows")
+    return str(region)
 
 
-RELEASE, MONTH = Written("RELEASE", _release), Written("YYYY-MM", _month)
-PAST = Written("DATE", _past)
-FACTOR = Written("FACTOR", _factor)
+def _default_region() -> str:
+    return region_of(click.get_current_context().obj)
+
+
+REGION_OPTION = click.option(
+    "--region",
+    type=ISO3,
+    envvar="VIGIE_REGION",
+    show_envvar=True,
+    default=_default_region,
+    help=f"The focal country of the region (default: `region` in the home's vigie.toml, else {DEFAULT_REGION}).",
+)
+"""The region is the focal country with its neighbours. The option wins, then VIGIE_REGION, then vigie.toml."""
+
+FORMAT_OPTION = click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from riskmodel.errors import BadInput, SourceUnavailable
+from riskmodel.cli.groups import command_group
+from riskmodel.errors import BadInput, Unavailable
 from riskmodel.home import Home
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from service.store.database import Store
 
 
-@click.group()
+@command_group()
 def alerts() -> None:
     """List alerts, check their rules, test routes and retry messages."""
 
@@ -95,7 +96,7 @@ def test(home: Home, route: str) -> None:
         raise click.BadParameter(f"the settings have no route {route!r}; they have: {known}", param_hint="ROUTE")
     result = outbox.send_test(store, settings, route, _now)
     if result.error is not None:
-        raise SourceUnavailable(f"route {route!r}: {result.error}")
+        raise Unavailable(f"route {route!r}: {result.error}")
     click.echo(f"route {route!r} accepted the test message")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from riskmodel.cli.groups import command_group
 from riskmodel.home import Home
 from service.cli.alerts import alerts
 from service.cli.database import db
@@ -208,7 +209,7 @@ def export_(home: Home, folder: Path, region: str | None) -> None:
         )
 
 
-@click.group("ledger")
+@command_group("ledger")
 def ledger_() -> None:
     """The chain of all that was issued."""
 
@@ -217,7 +218,7 @@ def ledger_() -> None:
 @click.option("--head", metavar="DIGEST", help="A digest that you kept elsewhere: it has to be in the chain.")
 @click.pass_obj
 def verify_ledger(home: Home, head: str | None) -> None:
-    """Hold every byte of every snapshot and of its draws against its digest; exit code 3 if one is not as issued."""
+    """Hold every byte of every snapshot and of its draws against its digest; exit code 1 if one is not as issued."""
     from riskmodel.errors import Refused
     from service.snapshots import ledger
     from service.store.database import Store
@@ -247,21 +248,7 @@ def verify(home: Home) -> None:
     click.echo(run(home, Store.of(home), lambda: datetime.now(UTC), Fence.from_environment()).said)
 
 
-commands = [
-    up,
-    web,
-    scheduler,
-    jobs,
-    prune,
-    recompute,
-    task,
-    export_,
-    scores,
-    changed,
-    snapshots,
-    ledger_,
-    verify,
-    alerts,
-    db,
-    keys,
-]
+commands = {
+    "Run": [up, web, scheduler, recompute, scores, changed, export_],
+    "Operate": [jobs, snapshots, verify, alerts, keys, ledger_, db, prune, task],
+}

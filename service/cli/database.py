@@ -5,12 +5,13 @@ from pathlib import Path
 
 import click
 
+from riskmodel.cli.groups import command_group
 from riskmodel.home import Home
 
 FILE = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 
 
-@click.group()
+@command_group()
 def db() -> None:
     """Back up, restore, check and upgrade the service's database."""
 

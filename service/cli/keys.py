@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from riskmodel.cli.groups import command_group
 from riskmodel.home import Home
 
 if TYPE_CHECKING:
     from service.http.keys import Scope
 
 
-@click.group()
+@command_group()
 def keys() -> None:
     """Make, list and revoke API keys."""
 

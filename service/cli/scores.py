@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--as-of",
-    type=options.PAST,
+    type=options.PAST_MOMENT,
     help="A past day or moment: print the scores issued by then, or compute them from the data known then.",
 )
 @click.pass_obj

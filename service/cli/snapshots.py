@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from riskmodel import geography
+from riskmodel.cli.groups import command_group
 from riskmodel.home import Home
 from service.cli.options import REGION, settings_of
 
@@ -14,7 +15,7 @@ FORMAT_OPTION = click.option(
 )
 
 
-@click.group("snapshots", invoke_without_command=True)
+@command_group("snapshots", invoke_without_command=True)
 @REGION
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="List at most so many.")
 @FORMAT_OPTION

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 
-from riskmodel.errors import SourceUnavailable, VigieError
+from riskmodel.errors import Unavailable
 from riskmodel.events import manifest
 from riskmodel.home import Home
 from service.jobs import processes
@@ -58,7 +58,7 @@ def up(home: Home, settings: Settings, host: str, port: int, say: Say, ended: Ca
     """Serve a home until `ended` says so.
 
     A home without a snapshot is prepared first; otherwise the last one is served at once and the scheduler catches up.
-    Raises SourceUnavailable if the address is taken or the web server does not come up.
+    Raises Unavailable if the address is taken or the web server does not come up.
     """
     free(host, port)
     say(f"home: {home.root}")
@@ -116,7 +116,7 @@ def _prepare(home: Home, settings: Settings, store: Store, say: Say, ended: Call
 
 
 def free(host: str, port: int) -> None:
-    """Raises SourceUnavailable if the address cannot be listened on."""
+    """Raises Unavailable if the address cannot be listened on."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with closing(socket.socket(family)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -124,7 +124,7 @@ def free(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as taken:
             why = f"cannot listen on {host}:{port} ({taken.strerror}); choose another --port"
-            raise SourceUnavailable(why) from None
+            raise Unavailable(why) from None
 
 
 def _has_snapshot(home: Home, settings: Settings, store: Store) -> bool:
@@ -144,4 +144,4 @@ def _answers(url: str, ended: Callable[[], bool]) -> bool:
                 return True
         except (urllib.error.URLError, OSError):
             time.sleep(0.05)
-    raise VigieError(f"the web server does not answer at {url}")
+    raise Unavailable(f"the web server does not answer at {url}")

@@ -50,7 +50,7 @@ def _past(keep: RetentionDays, now: datetime) -> Iterator[tuple[sa.Table, sa.Col
 
 def _prune_models(home: Home, before: datetime) -> int:
     """Delete the models of past moments that were trained so long ago, and return how many."""
-    old = [path for path in home.past_models.glob("*") if path.stat().st_mtime < before.timestamp()]
+    old = [path for path in home.as_of_models.glob("*") if path.stat().st_mtime < before.timestamp()]
     for path in old:
         shutil.rmtree(path, ignore_errors=True)
     return len(old)

@@ -127,7 +127,7 @@ def _model(bench: Bench, view: View, asked: Mapping[str, Any]) -> Path:
     members = geography.region(bench.settings.region).members
     origin = assessment.region_origin(view, members, asked["outcome"])
     made_from = {"of": [view.digest, asked["outcome"], str(origin), __version__]}
-    folder = bench.home.past_models / hashlib.sha256(canonical(made_from).encode()).hexdigest()[:16]
+    folder = bench.home.as_of_models / hashlib.sha256(canonical(made_from).encode()).hexdigest()[:16]
     for kept in folder.glob(f"*/{bundle.MANIFEST}"):
         with contextlib.suppress(Refused):
             if bundle.outgrown(kept.parent) is None:

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
-from riskmodel.errors import BadInput, Refused
+from riskmodel.errors import BadInput, Refused, Unavailable
 from riskmodel.home import Home, atomic_write
 from service.settings import load
 from service.store.tables import REVISION
@@ -46,7 +46,7 @@ DRIVERS = {
 """The schemes that a `database_url` may have, and SQLAlchemy's driver for each."""
 
 
-class DatabaseUnavailable(Refused):
+class DatabaseUnavailable(Unavailable):
     """The database cannot be reached, or its tables are gone. It may come back."""
 
 
@@ -88,7 +88,7 @@ class Store:
         except (sa.exc.DBAPIError, OSError) as unusable:
             self.close()
             raise DatabaseUnavailable(f"the database {self.name} cannot be used: {reason(unusable)}") from unusable
-        except Refused:
+        except (Refused, Unavailable):
             self.close()
             raise
 

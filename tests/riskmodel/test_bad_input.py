@@ -251,7 +251,7 @@ def test_a_database_that_is_none_is_said(vigie: Vigie, home: Home) -> None:
     home.root.mkdir()
     home.database.write_bytes(random.Random(1).randbytes(9000))
     said = vigie("scores")
-    assert (said.code, "vigie.db cannot be used" in said.err) == (3, True)
+    assert (said.code, "vigie.db cannot be used" in said.err) == (4, True)
 
 
 def test_flags_are_counted_by_name(vigie: Vigie, tmp_path: Path) -> None:

@@ -413,7 +413,7 @@ def test_the_command(world: World, home: Home, monkeypatch: pytest.MonkeyPatch, 
     first = CliRunner().invoke(command, ["ucdp"], obj=home)
     assert (first.exit_code, "444 events (official, release 26.1), ingest 0001" in first.output) == (0, True)
     again = CliRunner().invoke(command, ["ucdp"], obj=home)
-    assert "there is nothing that the archive does not have" in again.output
+    assert "nothing new: the archive has everything already" in again.output
     kept = tmp_path / "token"
     kept.write_text(f"{TOKEN}\n")
     monkeypatch.setenv("VIGIE_UCDP_TOKEN_FILE", str(kept))

@@ -66,7 +66,7 @@ def test_changes_tasks_and_traces_go(issuer: Issuer) -> None:
         connection.execute(sa.insert(tasks).values(id="b", status="waiting", **task))
         connection.execute(sa.insert(tasks).values(id="c", status="failed", finished_at=NOW, **task))
     issuer.home.logs.mkdir(parents=True)
-    used, unused = (issuer.home.past_models / name for name in ("used", "unused"))
+    used, unused = (issuer.home.as_of_models / name for name in ("used", "unused"))
     for folder in (used, unused):
         (folder / "model").mkdir(parents=True)
     os.utime(unused, (0, 0))

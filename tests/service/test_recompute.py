@@ -306,7 +306,7 @@ def test_a_good_run_calls_the_heartbeat_and_a_failed_one_does_not(
         assert vigie("recompute").code == 0
         assert receiver.paths == ["/alive"]
         next(watch.home.models.glob("*/model.joblib")).unlink()
-        assert vigie("recompute").code == 3
+        assert vigie("recompute").code == 1
         assert receiver.paths == ["/alive"]
 
 

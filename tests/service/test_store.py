@@ -80,26 +80,26 @@ def ids(store: Store) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("url", "rule"),
+    ("url", "code", "rule"),
     [
-        (f"postgresql://vigie:{SECRET}@127.0.0.1:1/vigie", "the database vigie on 127.0.0.1:1 cannot be used"),
-        (f"postgresql://vigie:{SECRET}@[::1/vigie", "database_url"),
-        (f"mysql://vigie:{SECRET}@db/vigie", "begins with sqlite:/// or postgresql://"),
-        (f"postgresql://vigie:{SECRET}@db", "names no database"),
-        (SECRET, "is not a URL such as"),
-        ("sqlite:///:memory:", "the path of a file"),
-        ("sqlite://", "names no database"),
+        (f"postgresql://vigie:{SECRET}@127.0.0.1:1/vigie", 4, "the database vigie on 127.0.0.1:1 cannot be used"),
+        (f"postgresql://vigie:{SECRET}@[::1/vigie", 3, "database_url"),
+        (f"mysql://vigie:{SECRET}@db/vigie", 3, "begins with sqlite:/// or postgresql://"),
+        (f"postgresql://vigie:{SECRET}@db", 3, "names no database"),
+        (SECRET, 3, "is not a URL such as"),
+        ("sqlite:///:memory:", 3, "the path of a file"),
+        ("sqlite://", 3, "names no database"),
     ],
 )
 def test_what_cannot_be_opened_is_told_without_its_password(
-    vigie: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, rule: str
+    vigie: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, code: int, rule: str
 ) -> None:
     secret = tmp_path / "secret"
     secret.write_text(f"{url}\n")
     monkeypatch.delenv("VIGIE_DATABASE_URL", raising=False)
     monkeypatch.setenv("VIGIE_DATABASE_URL_FILE", str(secret))
     said = vigie("scores")
-    assert (said.code, rule in said.err) == (3, True), said.err
+    assert (said.code, rule in said.err) == (code, True), said.err
     assert SECRET not in said.err + said.out
     assert not (tmp_path / "home" / "logs").exists()
 
@@ -155,7 +155,7 @@ def test_a_database_of_a_newer_vigie_is_refused(place: Place, vigie: Callable[..
     Store.of(place.home)
     place.execute("UPDATE alembic_version SET version_num = '9999'")
     refused = vigie("scores")
-    assert (refused.code, "was made by a newer Vigie (revision 9999; this one has" in refused.err) == (3, True)
+    assert (refused.code, "was made by a newer Vigie (revision 9999; this one has" in refused.err) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_a_database_from_before_the_first_release_is_refused_with_the_way_out(
     place.execute(*statements)
     before = place.tables()
     refused = vigie("recompute")
-    assert refused.code == 3
+    assert refused.code == 1
     assert f"was made by an older Vigie ({found}), and this one cannot read it" in refused.err
     assert "and run vigie recompute" in refused.err
     assert place.tables() == before
@@ -312,7 +312,7 @@ def lost(place: Place, vigie: Callable[..., Any]) -> Callable[..., Any]:
 @pytest.mark.parametrize("command", ["jobs", "recompute", "verify", "prune", "scores", "db check"])
 def test_a_database_that_this_home_had_is_not_begun_anew(place: Place, lost: Callable[..., Any], command: str) -> None:
     said = lost(*command.split())
-    assert (said.code, "is missing or empty" in said.err) == (3, True), said.err
+    assert (said.code, "is missing or empty" in said.err) == (4, True), said.err
     assert "vigie db restore" in said.err
     assert "vigie db begin" in said.err
     assert not place.home.database.exists()
@@ -322,7 +322,7 @@ def test_a_database_that_this_home_had_is_not_begun_anew(place: Place, lost: Cal
 def test_a_process_that_starts_meanwhile_does_not_begin_one_either(place: Place, lost: Callable[..., Any]) -> None:
     line = processes.command(place.home, "scheduler")
     done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, "is missing or empty" in done.stderr) == (3, True), done.stderr
+    assert (done.returncode, "is missing or empty" in done.stderr) == (4, True), done.stderr
     assert place.tables() == set()
 
 
@@ -339,7 +339,7 @@ def test_a_database_that_is_lost_is_restored_from_a_backup(
     cut.write_bytes((place.home.root / "backup").read_bytes()[:-20])
     assert lost("db", "restore", cut).code != 0
     for _ in range(3):
-        assert lost("jobs").code == 3, "a restore that failed has begun nothing"
+        assert lost("jobs").code == 4, "a restore that failed has begun nothing"
     restored = lost("db", "restore", place.home.root / "backup")
     assert restored.code == 0, restored.err
     assert ids(Store.of(place.home)) == [1]

@@ -18,6 +18,7 @@ import httpx2 as httpx
 import pytest
 
 from riskmodel import geography
+from service.cli import up as up_module
 
 PATIENCE = 240.0
 """How long a start is waited for; how quick it is on a quiet machine, `benchmarks/serve.py` tells [s]."""
@@ -181,6 +182,14 @@ def test_an_address_in_use_is_refused(first: Path, vigie: Callable[..., Any]) ->
         said = vigie("--home", first, "up", "--port", taken.getsockname()[1])
     assert said.code == 4
     assert "choose another --port" in said.err
+
+
+def test_a_web_server_that_does_not_answer_is_unavailable(
+    first: Path, vigie: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(up_module, "PATIENCE", 0.0)
+    result = vigie("--home", first, "up", "--port", free_port())
+    assert (result.code, "the web server does not answer at http://127.0.0.1:" in result.err) == (4, True)
 
 
 def test_it_starts_without_the_internet_and_says_so(first: Path) -> None:

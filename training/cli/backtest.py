@@ -14,7 +14,6 @@ from training.cli.options import (
     JOBS_OPTION,
     MODEL_OPTION,
     OUTCOME_OPTION,
-    REGION_OPTION,
     SEED_OPTION,
     chosen_model,
 )
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 SCOPE_OPTION = click.option(
     "--scope",
     "scopes",
-    type=options.Written("SCOPE", lambda text: _parse_scope(text)),
+    type=options.ParsedType("SCOPE", lambda text: _parse_scope(text)),
     multiple=True,
     default=("region",),
     show_default=True,
@@ -54,7 +53,7 @@ SCOPE_OPTION = click.option(
 @click.option(
     "--without",
     "hidden_families",
-    type=options.Written("FAMILY", lambda text: _parse_family(text)),
+    type=options.ParsedType("FAMILY", lambda text: _parse_family(text)),
     multiple=True,
     help="Hide a family of indicators from the model, to measure what it is worth. Can be repeated.",
 )
@@ -62,7 +61,7 @@ SCOPE_OPTION = click.option(
     "--forecasts-out", type=click.Path(dir_okay=False, path_type=Path), help="Write the forecasts as Parquet."
 )
 @OUTCOME_OPTION
-@REGION_OPTION
+@options.REGION_OPTION
 @SEED_OPTION
 @click.pass_obj
 def backtest(
@@ -132,7 +131,7 @@ def backtest(
 @click.option("--rolling", is_flag=True, help="Look for a forecaster's name in rolling back-tests.")
 @SCOPE_OPTION
 @OUTCOME_OPTION
-@REGION_OPTION
+@options.REGION_OPTION
 @SEED_OPTION
 @click.pass_obj
 def compare(

@@ -7,7 +7,7 @@ import click
 
 from riskmodel.home import Home
 from training.cli.archive import open_view
-from training.cli.options import DASK_OPTION, JOBS_OPTION, REGION_OPTION
+from training.cli.options import DASK_OPTION, JOBS_OPTION
 from training.cli.progress import window_progress
 
 REASON_OPTION = click.option("--why", "reason", default="", help="The reason, recorded in the journal.")
@@ -40,7 +40,7 @@ def list_models(home: Home, form: str) -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="The folder to write to (default: cards/ in the home).",
 )
-@REGION_OPTION
+@options.REGION_OPTION
 @click.pass_obj
 def card(home: Home, name: str | None, out: Path | None, region: str) -> None:
     """Write the card of a model as Markdown and HTML; without MODEL, of the one in service.

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from riskmodel.cli import options
 from riskmodel.outcomes import OUTCOMES
 
 if TYPE_CHECKING:
@@ -16,9 +15,6 @@ OUTCOME_OPTION = click.option(
     default=OUTCOMES[0],
     show_default=True,
     help="The deaths to forecast.",
-)
-REGION_OPTION = click.option(
-    "--region", type=options.ISO3, default="MLI", show_default=True, help="The focal country of the region served."
 )
 SEED_OPTION = click.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="The same seed gives the same model."

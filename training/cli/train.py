@@ -14,7 +14,6 @@ from training.cli.options import (
     JOBS_OPTION,
     MODEL_OPTION,
     OUTCOME_OPTION,
-    REGION_OPTION,
     SEED_OPTION,
     chosen_model,
 )
@@ -39,14 +38,16 @@ if TYPE_CHECKING:
 @click.option(
     "--mlflow", metavar="URI", help="Also log the model to an MLflow server or database: http://…, sqlite:///…."
 )
-@click.option("--as-of", type=options.PAST, help="Use only what was known at a past day or moment; needs --into.")
+@click.option(
+    "--as-of", type=options.PAST_MOMENT, help="Use only what was known at a past day or moment; needs --into."
+)
 @click.option(
     "--into",
     type=click.Path(file_okay=False, path_type=Path),
     help="Store the model in this folder, and do not put it into service.",
 )
 @OUTCOME_OPTION
-@REGION_OPTION
+@options.REGION_OPTION
 @SEED_OPTION
 @click.pass_obj
 def train(

@@ -1,0 +1,171 @@
+"""The command `vigie archive`: look into the archive, check it, and withdraw a wrong file."""
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from riskmodel.cli import options
+from riskmodel.cli.groups import command_group
+from riskmodel.home import Home
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from riskmodel.months import Month
+    from riskmodel.outcomes import CountryMonths
+
+
+@command_group()
+def archive() -> None:
+    """Look into the archive, check it, and withdraw a wrong file."""
+
+
+@archive.command()
+@click.pass_obj
+def check(home: Home) -> None:
+    """Read every file and compare it with its digest; exit code 1 if one is missing or altered."""
+    from riskmodel.errors import Refused
+    from riskmodel.events.archive import Archive
+
+    results = list(Archive(home.archive).check())
+    damages = [damage for _, damage in results if damage]
+    for damage in damages:
+        click.echo(damage, err=True)
+    if damages:
+        raise Refused(f"{len(damages)} of {len(results)} ingests are not as they were taken in")
+    click.echo(f"{len(results)} ingests, every byte as it was taken in")
+
+
+@archive.command()
+@options.FORMAT_OPTION
+@click.pass_obj
+def log(home: Home, form: str) -> None:
+    """List all ingests, oldest first: rows, deaths, and what each changed of what the archive said before."""
+    from dataclasses import asdict
+
+    from rich.table import Table
+
+    from riskmodel.cli import terminal
+    from riskmodel.events.archive import Archive
+
+    entries = Archive(home.archive).log()
+    if form == "json":
+        rows = [asdict(ingest) | {"changed": asdict(change)} for ingest, change in entries]
+        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("ingest", "taken in", "known since", "source", "file"):
+        table.add_column(heading)
+    for heading in ("rows", "deaths", "quarantined"):
+        table.add_column(heading, justify="right")
+    table.add_column("change")
+    for ingest, change in entries:
+        table.add_row(
+            ingest.id,
+            ingest.ingested_at[:16].replace("T", " "),
+            ingest.known_since[:10],
+            ingest.label,
+            ingest.file,
+            f"{ingest.rows:,}",
+            f"{ingest.deaths:,}",
+            f"{ingest.quarantined:,}",
+            f"withdrawn on {ingest.withdrawn_at[:10]}: {ingest.withdrawn_reason}"
+            if ingest.withdrawn_at
+            else change.summary(),
+        )
+    terminal.console().print(table)
+
+
+@archive.command()
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.option("--iso3", "countries", multiple=True, type=options.ISO3, help="Only this country. May be repeated.")
+@click.option("--from", "first", type=options.MONTH, help="The first month printed.")
+@click.option("--to", "last", type=options.MONTH, help="The last month printed.")
+@click.option("--as-of", type=options.PAST_MOMENT, help="As the archive was known at a past day or moment.")
+@click.pass_obj
+def deaths(
+    home: Home,
+    form: str,
+    countries: tuple[str, ...],
+    first: "Month | None",
+    last: "Month | None",
+    as_of: datetime | None,
+) -> None:
+    """Print deaths by country, month and outcome as the archive has them.
+
+    A country-month that no ingest covers is unknown: null in JSON, empty in CSV, – in the table. It is never 0.
+    """
+    from riskmodel.events.archive import Archive
+
+    if first is not None and last is not None and first > last:
+        raise click.BadParameter(f"{first} comes after {last}", param_hint="--from")
+    view = Archive(home.archive).view(as_of)
+    observed = view.outcomes()
+    if countries:
+        observed = observed.including(countries).only(tuple(dict.fromkeys(countries)))
+    if first is not None:
+        observed = observed.since(first)
+    if last is not None:
+        observed = observed.until(last)
+    rows = _death_rows(observed, simulated=view.simulated)
+    if form == "json":
+        click.echo(rows.to_json(orient="records", lines=False, indent=1))
+    elif form == "csv":
+        click.echo(rows.to_csv(index=False, lineterminator="\n"), nl=False)
+    else:
+        _show_deaths(rows)
+
+
+def _death_rows(observed: "CountryMonths", *, simulated: bool) -> "pd.DataFrame":
+    """Return one row per country-month: iso3, month, deaths by outcome [deaths] (missing where unknown), simulated."""
+    import numpy as np
+    import pandas as pd
+
+    from riskmodel.outcomes import TYPES
+
+    columns = {f"deaths_{kind}": observed.deaths[kind].ravel() for kind in (*TYPES, "all")}
+    return pd.DataFrame(
+        {
+            "iso3": np.repeat(np.array(observed.iso3, dtype=object), observed.months.size),
+            "month": np.tile(observed.months.astype(str), len(observed.iso3)),
+            **{name: pd.array(values, dtype="Float64").astype("Int64") for name, values in columns.items()},
+            "simulated": simulated,
+        }
+    )
+
+
+def _show_deaths(rows: "pd.DataFrame") -> None:
+    import pandas as pd
+    from rich.table import Table
+
+    from riskmodel.cli import terminal
+
+    counts = [name for name in rows.columns if name.startswith("deaths_")]
+    console = terminal.console()
+    if rows["simulated"].any():
+        console.print("SIMULATED deaths")
+    table = Table("country", "month", box=None, pad_edge=False)
+    for name in counts:
+        table.add_column(name.removeprefix("deaths_").replace("_", "-"), justify="right")
+    for row in rows.to_dict("records"):
+        table.add_row(row["iso3"], row["month"], *("–" if pd.isna(row[name]) else f"{row[name]:,}" for name in counts))
+    console.print(table)
+
+
+@archive.command()
+@click.argument("number", metavar="INGEST")
+@click.option("--why", "reason", required=True, help="The reason; it is stored with the ingest.")
+@click.pass_obj
+def withdraw(home: Home, number: str, reason: str) -> None:
+    """Withdraw a wrong file: it counts no more from now on.
+
+    It is not erased. What the archive said in the past can still be asked for (--as-of).
+    """
+    from riskmodel.events.archive import Archive
+
+    withdrawn = Archive(home.archive).withdraw(number, reason, datetime.now(UTC))
+    click.echo(
+        f"ingest {withdrawn.id} ({withdrawn.file}) counts no more; its file stays: {home.archive / withdrawn.data}"
+    )

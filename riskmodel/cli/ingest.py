@@ -1,0 +1,128 @@
+"""The command `vigie ingest`: take files into the archive."""
+
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from riskmodel.cli import ingest_report, options
+from riskmodel.cli.groups import command_group
+from riskmodel.errors import BadInput
+from riskmodel.home import Home
+
+if TYPE_CHECKING:
+    from riskmodel.events.coverage import Coverage
+    from riskmodel.ingest import Source
+    from riskmodel.months import Month
+
+FILES_ARGUMENT = click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True)
+RELEASE_OPTION = click.option(
+    "--release",
+    type=options.RELEASE,
+    help="The release that a file is from, if the file does not show it: 25.1, 26.0.2, 26.01.26.06.",
+)
+
+
+@command_group()
+def ingest() -> None:
+    """Take files into the archive.
+
+    Rows that can be read enter. The others are quarantined with their reason, and counted.
+    """
+
+
+@ingest.command()
+@FILES_ARGUMENT
+@click.option(
+    "--covers",
+    multiple=True,
+    type=options.SPAN,
+    help="What the files cover: MLI:1990-01..2022-12, or *:1989-01..2025-12 for the world. May be repeated.",
+)
+@RELEASE_OPTION
+@click.pass_obj
+def ucdp(home: Home, files: tuple[Path, ...], covers: tuple["Coverage", ...], release: str | None) -> None:
+    """Take in UCDP event files (CSV, .csv.gz or .zip): official, country download or HDX.
+
+    The layout is recognised by the content.
+    """
+    from riskmodel.sources.ucdp import GedFile
+
+    _ingest_files(home, GedFile, files, list(covers), release)
+
+
+@ingest.command()
+@FILES_ARGUMENT
+@RELEASE_OPTION
+@click.pass_obj
+def monthly(home: Home, files: tuple[Path, ...], release: str | None) -> None:
+    """Take in country-month tables (CSV, .csv.gz or Parquet): iso3, month, deaths_state_based, …"""
+    from riskmodel.sources.monthly import MonthlyFile
+
+    _ingest_files(home, MonthlyFile, files, [], release)
+
+
+@ingest.command()
+@FILES_ARGUMENT
+@click.pass_obj
+def displacement(home: Home, files: tuple[Path, ...]) -> None:
+    """Take in displaced people by country and year: UNHCR's or IDMC's table (CSV, .csv.gz or .zip)."""
+    from riskmodel.sources.displacement import DisplacementFile
+
+    _ingest_files(home, DisplacementFile, files, [], None)
+
+
+@ingest.command()
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same archive.")
+@click.option("--until", type=options.MONTH, help="The last month simulated (default: last month).")
+@click.pass_obj
+def simulated(home: Home, seed: int, until: "Month | None") -> None:
+    """Make a SIMULATED archive of invented armed groups, to try Vigie without data. Real data retires it."""
+    import numpy as np
+
+    from riskmodel.events.archive import Archive
+    from riskmodel.events.coverage import WORLD, Coverage
+    from riskmodel.ingest import ingest as ingest_file
+    from riskmodel.sources.simulated import FIRST, simulate
+    from riskmodel.sources.ucdp import GedFile
+
+    now = datetime.now(UTC)
+    last_month = np.datetime64(now.date(), "M") - 1
+    last = until or last_month
+    if not FIRST <= last <= last_month:
+        raise click.BadParameter(f"{last} is not between {FIRST} and {last_month}", param_hint="--until")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"SIMULATED-seed-{seed}-to-{last}.csv.gz"
+        simulate(path, seed=seed, last=last)
+        covers = [Coverage(WORLD, FIRST, last)]
+        ingest_report.show(home, ingest_file(Archive(home.archive), GedFile(path), covers=covers, now=now))
+
+
+def _ingest_files(
+    home: Home,
+    reader: Callable[[Path], "Source"],
+    files: tuple[Path, ...],
+    covers: list["Coverage"],
+    release: str | None,
+) -> None:
+    """Take in file after file. One that cannot be read is reported, and does not keep the others out."""
+    from riskmodel.events.archive import Archive
+    from riskmodel.ingest import ingest as ingest_file
+
+    failed = 0
+    for path in files:
+        try:
+            now = datetime.now(UTC)
+            report = ingest_file(Archive(home.archive), reader(path), covers=covers, release=release, now=now)
+        except BadInput as failure:
+            if len(files) == 1:
+                raise
+            click.echo(f"vigie: {failure}", err=True)
+            failed += 1
+        else:
+            ingest_report.show(home, report)
+    if failed:
+        raise BadInput(f"{failed} of {len(files)} files could not be taken in")
