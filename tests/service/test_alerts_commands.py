@@ -110,7 +110,7 @@ def test_init_does_not_overwrite_rules(home: Home, vigie: Vigie) -> None:
     home.root.mkdir(parents=True)
     home.alert_rules.write_text("rule = []\n", encoding="utf-8")
     result = vigie("alerts", "init")
-    assert (result.code, result.out) == (3, "")
+    assert (result.code, result.out) == (1, "")
     assert "exists already" in result.err
     assert home.alert_rules.read_text(encoding="utf-8") == "rule = []\n"
 

@@ -196,7 +196,7 @@ def test_draws_that_were_altered_are_not_scored(watch: Watch, vigie: Callable[..
     with pytest.raises(Refused, match="snapshot 1, ew4s, MLI are not as they were issued"):
         watch.verify(NOW)
     assert len(watch.rows(verifications)) == len(COUNTRIES) * 6 - 1
-    assert vigie("verify").code == 3
+    assert vigie("verify").code == 1
 
 
 def test_a_challenger_runs_in_the_shadow_and_is_scored_beside(watch: Watch) -> None:
@@ -263,12 +263,12 @@ def test_shadow_is_chosen_by_command_and_told_by_the_list(watch: Watch, vigie: C
     assert "no model runs in the shadow" in vigie("shadow").out
     name = watch.model(SMOOTHED_HISTORY, challenger=True)
     assert vigie("shadow", "--off").code == 0
-    assert vigie("shadow", serving.name).code == 3, "it is in service"
+    assert vigie("shadow", serving.name).code == 1, "it is in service"
     assert f"{name} runs in the shadow" in vigie("shadow", name, "--why", "a trial").out
     assert "in its shadow" in vigie("models").out
     assert name in vigie("shadow").out
     assert vigie("shadow", "--off").code == 0
-    assert vigie("shadow", "--off").code == 3
+    assert vigie("shadow", "--off").code == 1
     assert bundle.challenger(watch.home.models, simulated=False) is None
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from riskmodel.cli import options
 from riskmodel.home import Home
 from training.cli.archive import open_view
 from training.cli.options import DASK_OPTION, JOBS_OPTION
