@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
-import httpx2 as httpx
+import httpx2 as httpx2
 from issued import Issuer
 
 
@@ -31,9 +31,9 @@ def running(command: list[str], port: int, log: Path, **environment: str) -> Ite
         until = time.monotonic() + 30
         while time.monotonic() < until:
             try:
-                httpx.get(f"{url}/healthz", timeout=5)
+                httpx2.get(f"{url}/healthz", timeout=5)
                 break
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 time.sleep(0.05)
         yield url
     finally:
@@ -54,5 +54,5 @@ def web(home: Issuer, command: str = "web", **environment: str) -> AbstractConte
 
 def connect(url: str) -> socket.socket:
     """An open connection to a server."""
-    address = httpx.URL(url)
+    address = httpx2.URL(url)
     return socket.create_connection((address.host, address.port or 80), timeout=10)

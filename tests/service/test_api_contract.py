@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import httpx
+import httpx2
 import jsonschema_rs
 import pytest
 import sqlalchemy as sa
@@ -407,9 +407,9 @@ def listening(tmp_path: Path) -> Iterator[tuple[str, str]]:
     try:
         for _ in range(300):
             try:
-                httpx.get(f"{address}/healthz", timeout=1)
+                httpx2.get(f"{address}/healthz", timeout=1)
                 break
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 time.sleep(0.1)
         yield address, key
     finally:

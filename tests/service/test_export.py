@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import brotli
-import httpx
+import httpx2
 import pytest
 from issued import NOW, Issuer, lived_in
 from servers import free_port
@@ -58,16 +58,16 @@ def own(tmp_path: Path) -> Issuer:
 
 
 @contextmanager
-def serving(*command: str, url: str) -> Iterator[httpx.Client]:
+def serving(*command: str, url: str) -> Iterator[httpx2.Client]:
     """A server as a process, once it answers."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        with httpx.Client(base_url=url, timeout=10, headers={"Accept-Encoding": "identity"}) as client:
+        with httpx2.Client(base_url=url, timeout=10, headers={"Accept-Encoding": "identity"}) as client:
             for _ in range(200):
                 try:
                     client.get("/openapi.json")
                     break
-                except httpx.TransportError:
+                except httpx2.TransportError:
                     time.sleep(0.05)
             yield client
     finally:

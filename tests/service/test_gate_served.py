@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx2 as httpx
+import httpx2 as httpx2
 import pytest
 from issued import NOW, Issuer
 from receivers import SECRET, HookReceiver
@@ -100,7 +100,7 @@ def test_more_slow_clients_than_connections_do_not_block_others(served: str) -> 
             connection = stack.enter_context(connect(served))
             connection.sendall(b"GET / HT")
         began = time.monotonic()
-        assert httpx.get(f"{served}/healthz", timeout=20).status_code == 200
+        assert httpx2.get(f"{served}/healthz", timeout=20).status_code == 200
         assert time.monotonic() - began < 10
 
 
@@ -171,7 +171,7 @@ def test_garbage_is_refused_and_never_causes_a_fault(served: str, raw: bytes, al
     response = send_raw(served, raw)
     assert (status(response) if response else 0) in allowed
     assert b"Set-Cookie" not in response.partition(b"\r\n\r\n")[0]
-    assert httpx.get(f"{served}/healthz").status_code == 200
+    assert httpx2.get(f"{served}/healthz").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -191,17 +191,17 @@ def test_no_path_leads_outside_the_static_files(served: str, path: str) -> None:
 
 
 def test_every_served_response_has_the_security_headers_and_no_cors(served: str) -> None:
-    tag = httpx.get(f"{served}/v1/scores").headers["etag"]
+    tag = httpx2.get(f"{served}/v1/scores").headers["etag"]
     responses = [
         *(
-            httpx.get(served + path)
+            httpx2.get(served + path)
             for path in ("/", "/v1/scores", "/healthz", "/readyz", "/static/vigie.css", "/nowhere")
         ),
-        httpx.get(f"{served}/v1/scores", headers={"If-None-Match": tag}),
-        httpx.post(f"{served}/v1/scores"),
-        httpx.put(f"{served}/v1/scores"),
-        httpx.get(f"{served}/{'a' * 9_000}"),
-        httpx.options(f"{served}/v1/scores", headers={"Origin": "https://a.example"}),
+        httpx2.get(f"{served}/v1/scores", headers={"If-None-Match": tag}),
+        httpx2.post(f"{served}/v1/scores"),
+        httpx2.put(f"{served}/v1/scores"),
+        httpx2.get(f"{served}/{'a' * 9_000}"),
+        httpx2.options(f"{served}/v1/scores", headers={"Origin": "https://a.example"}),
     ]
     assert {response.status_code for response in responses} >= {200, 304, 401, 404, 405, 414}
     for response in responses:
@@ -258,10 +258,10 @@ def test_listening_on_a_public_address_is_announced_and_needs_a_key(home: Issuer
         port = free_port()
         line = [sys.executable, "-m", "riskmodel", "--home", str(home.home.root), command]
         with running([*line, "--host", "0.0.0.0", "--port", str(port)], port, log, **environment) as url:
-            assert httpx.get(f"{url}/v1/scores").status_code == status_without_key
-            assert httpx.get(f"{url}/", auth=("", writer)).status_code == 200
-            assert httpx.get(f"{url}/healthz").status_code == 200
-            assert httpx.post(f"{url}/v1/scores").status_code == 401
+            assert httpx2.get(f"{url}/v1/scores").status_code == status_without_key
+            assert httpx2.get(f"{url}/", auth=("", writer)).status_code == 200
+            assert httpx2.get(f"{url}/healthz").status_code == 200
+            assert httpx2.post(f"{url}/v1/scores").status_code == 401
         assert "listening on 0.0.0.0, beyond this machine: " + text in log.read_text()
 
 
@@ -303,7 +303,7 @@ def test_no_secret_is_in_a_response_a_log_or_a_file(tmp_path: Path) -> None:
             while time.monotonic() < until and log.read_text().count("delivery msg_") < 3:
                 time.sleep(0.2)
             # The server closes a connection whose body it has not read: use a new one for each request.
-            with httpx.Client(base_url=url, limits=httpx.Limits(max_keepalive_connections=0)) as client:
+            with httpx2.Client(base_url=url, limits=httpx2.Limits(max_keepalive_connections=0)) as client:
                 for headers in credentials:
                     for path in paths:
                         responses += [

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx2 as httpx
+import httpx2 as httpx2
 import pytest
 import sqlalchemy as sa
 from issued import Issuer
@@ -240,11 +240,11 @@ def test_waiting_clients_leave_threads_for_others(tmp_path: Path) -> None:
             streams[-1].request("GET", "/v1/stream")
             answer = streams[-1].getresponse()
             assert (answer.status, answer.readline()) == (200, b": vigie\n")
-        one_more = httpx.get(f"http://127.0.0.1:{web.port}/v1/stream")
+        one_more = httpx2.get(f"http://127.0.0.1:{web.port}/v1/stream")
         assert (one_more.status_code, one_more.headers["Retry-After"]) == (503, "5")
         for path in ("/v1/scores", "/v1/scores/XYZ", "/v1/changes"):
             began = time.monotonic()
-            assert httpx.get(f"http://127.0.0.1:{web.port}{path}", headers={"Prefer": "wait=20"}).status_code < 500
+            assert httpx2.get(f"http://127.0.0.1:{web.port}{path}", headers={"Prefer": "wait=20"}).status_code < 500
             assert time.monotonic() - began < 3
         for stream in streams:
             stream.close()

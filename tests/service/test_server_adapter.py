@@ -8,7 +8,7 @@ from pathlib import Path
 from select import select
 from typing import Any
 
-import httpx2 as httpx
+import httpx2 as httpx2
 import pytest
 from issued import Issuer
 from servers import connect, web
@@ -121,12 +121,12 @@ def test_more_clients_can_wait_for_changes_than_threads_accept_requests(tmp_path
     home.hold("real")
     home.issue()
     with web(home) as url, ExitStack() as stack:
-        cursor = httpx.get(f"{url}/v1/changes", timeout=TIMEOUT).json()["next"]
+        cursor = httpx2.get(f"{url}/v1/changes", timeout=TIMEOUT).json()["next"]
         query = cursor if cursor.startswith("?") else cursor.partition("/v1/changes")[2]
         waiting = [stack.enter_context(connect(url)) for _ in range(ACCEPT_THREADS + 2)]
         for client in waiting:
             client.sendall(f"GET /v1/changes{query} HTTP/1.1\r\nHost: x\r\nPrefer: wait=20\r\n\r\n".encode())
         time.sleep(0.5)
         for path in ("/v1/scores", "/v1/scores", "/healthz"):
-            assert httpx.get(f"{url}{path}", timeout=3).status_code == 200
+            assert httpx2.get(f"{url}{path}", timeout=3).status_code == 200
         assert select(waiting, [], [], 0)[0] == [], "they are still waiting"

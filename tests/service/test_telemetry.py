@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx2 as httpx
+import httpx2 as httpx2
 import pytest
 import sqlalchemy as sa
 from issued import NOW, Issuer
@@ -230,13 +230,13 @@ def web(issuer: Issuer) -> Iterator[tuple[str, Path, subprocess.Popen[bytes]]]:
         process.wait(20)
 
 
-def get(url: str, within: float = 30) -> httpx.Response:
+def get(url: str, within: float = 30) -> httpx2.Response:
     """The first response, as soon as the server answers."""
     until = time.monotonic() + within
     while True:
         try:
-            return httpx.get(url, timeout=5)
-        except httpx.TransportError:
+            return httpx2.get(url, timeout=5)
+        except httpx2.TransportError:
             if time.monotonic() > until:
                 raise
             time.sleep(0.05)

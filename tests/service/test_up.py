@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import httpx2 as httpx
+import httpx2 as httpx2
 import pytest
 
 from riskmodel import geography
@@ -42,7 +42,7 @@ class Up:
 
     def get(self, path: str) -> tuple[int, bytes]:
         """Status and body."""
-        answer = httpx.get(self.url + path, timeout=5)
+        answer = httpx2.get(self.url + path, timeout=5)
         return answer.status_code, answer.content
 
     def json(self, path: str) -> Any:
@@ -55,7 +55,7 @@ class Up:
             try:
                 if self.get(path)[0] == status:
                     return waited
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 pass
             time.sleep(0.05)
         raise AssertionError(f"{path} did not answer {status} within {within} s; log:\n{self.log.read_text()}")
