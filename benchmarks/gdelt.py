@@ -1,29 +1,27 @@
-"""How fast and how fat GDELT's events are counted: `python benchmarks/gdelt.py [--rows 50000000]` prints the figures.
+"""Measure a pull of GDELT events: time and peak memory, against the memory that is allowed.
 
-Files as GDELT's daily ones, of a million simulated rows each, are served on loopback and pulled into an archive by a
-process of its own, whose peak memory is what the system says of it. Five files differ; the days take turns with them.
-This module imports nothing heavy itself, or its own memory would count as the other's.
+`python benchmarks/gdelt.py [--rows 50000000]` prints the figures, and exits with 1 above 4 GiB. Files like the
+daily ones of GDELT, of a million simulated rows each, are served on loopback and pulled into an archive by a process of
+its own. Five files are different; the days use them in turn.
 """
 
 import argparse
 import hashlib
 import os
-import subprocess
 import sys
 import tempfile
 import threading
-import time
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import NamedTuple
 
-ROWS, A_DAY, DIFFERENT = 50_000_000, 1_000_000, 5
-MOST = 4 << 30
-"""The memory that is allowed [bytes]."""
+from child_process import run_python
 
-WRITE = """
+ROWS, ROWS_PER_DAY, DIFFERENT_FILES = 50_000_000, 1_000_000, 5
+ALLOWED_MB = 4 << 10
+
+WRITE_FILE = """
 import sys, zipfile
 import numpy as np, pyarrow as pa
 from pyarrow import csv
@@ -33,7 +31,7 @@ from riskmodel.sources.gdelt import DAILY
 path, rows, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 rng = np.random.default_rng(seed)
 fips = np.array([*geography.iso3_by_fips(), "", "XX"])
-often = rng.pareto(1, fips.size) + 0.01
+weights = rng.pareto(1, fips.size) + 0.01
 urls = pa.array([f"http://simulated.example/{'of-the-news-' * int(rng.integers(2, 9))}{i}.html" for i in range(20_000)])
 places = pa.array([f"Invented town {i}, Invented region {i % 99}, Invented country" for i in range(5000)])
 codes = pa.array(["", "", "GOV", "REB", "CVL", "MIL", "COP", "INVGOV", "INVREB"])
@@ -48,7 +46,7 @@ def chunk(size):
         columns[str(i)] = pa.array(np.round(rng.normal(0, 5, size), 4))
     for i in (36, 43, 50):
         columns[str(i)] = pick(places)
-    columns[str(DAILY.country)] = pa.array(rng.choice(fips, size, p=often / often.sum()))
+    columns[str(DAILY.country)] = pa.array(rng.choice(fips, size, p=weights / weights.sum()))
     columns[str(DAILY.root)] = pa.array([f"{i:02d}" for i in range(1, 21)]).take(pa.array(rng.integers(20, size=size)))
     columns[str(DAILY.quad)] = pa.array(rng.integers(1, 5, size))
     columns[str(DAILY.mentions)] = pa.array(rng.geometric(0.2, size))
@@ -79,79 +77,58 @@ print(table.num_rows, sum(sum(table[name].to_pylist()) for name in QUAD_CLASSES)
 """
 
 
-class Ran(NamedTuple):
-    """What a process printed, how long it took [s], and its peak memory [bytes]."""
-
-    said: str
-    seconds: float
-    peak: int
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    """Serves a folder and keeps no log of it."""
+class SilentHandler(SimpleHTTPRequestHandler):
+    """Serves a folder without a log."""
 
     def log_message(self, *_: object) -> None:
         pass
 
 
 def main() -> None:
-    """Write the files, pull them, and print rows, seconds and peak memory. Exit code 1 if it takes too much memory."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--rows", type=int, default=ROWS)
-    rows = arguments.parse_args().rows
+    """Write the files, pull them, and print rows, seconds and peak memory."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=ROWS)
+    rows = parser.parse_args().rows
     today = datetime.now(UTC).date()
-    days = [today - timedelta(days=n) for n in range(1, max(1, rows // A_DAY) + 1)]
-    a_day = min(rows, A_DAY)
+    days = [today - timedelta(days=n) for n in range(1, max(1, rows // ROWS_PER_DAY) + 1)]
+    rows_per_day = min(rows, ROWS_PER_DAY)
     with tempfile.TemporaryDirectory() as folder:
         site, home = Path(folder) / "site", Path(folder) / "home"
-        size = publish(site, days, a_day)
-        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site)))
+        size = publish(site, days, rows_per_day)
+        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SilentHandler, directory=str(site)))
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        ran = run(PULL, str(home), f"http://127.0.0.1:{server.server_port}", str(days[-1]))
+        cost = run_python(PULL, home, f"http://127.0.0.1:{server.server_port}", days[-1])
         server.shutdown()
-    counts, events = map(int, ran.said.split())
-    total = a_day * len(days)
+    counts, events = map(int, cost.output.split())
+    total = rows_per_day * len(days)
     print(f"{total:,} rows in {len(days)} files, {size / 1e9:.1f} GB unpacked")
-    print(f"{counts:,} counts of a country and a day, {events:,} events in them")
-    print(f"{ran.seconds:.0f} s, {total / ran.seconds:,.0f} rows/s, peak memory {ran.peak / 2**20:,.0f} MiB")
-    sys.exit(ran.peak > MOST)
+    print(f"{counts:,} counts of a country and a day, with {events:,} events")
+    print(f"{cost.seconds:.0f} s, {total / cost.seconds:,.0f} rows/s, peak memory {cost.peak_mb:,.0f} MiB")
+    sys.exit(cost.peak_mb > ALLOWED_MB)
 
 
 def publish(site: Path, days: list[date], rows: int) -> int:
-    """Write a site like GDELT's with a daily file for each day; gives their size unpacked [bytes]."""
+    """Write a site like GDELT's, with a daily file for each day, and return their unpacked size [bytes]."""
     for name in ("events", "gdeltv2"):
         (site / name).mkdir(parents=True)
-    different = [site / f"{n}.zip" for n in range(min(DIFFERENT, len(days)))]
-    sizes = [int(run(WRITE, str(path), str(rows), str(n)).said) for n, path in enumerate(different)]
-    md5 = [md5_of(path) for path in different]
+    files = [site / f"{n}.zip" for n in range(min(DIFFERENT_FILES, len(days)))]
+    sizes = [int(run_python(WRITE_FILE, path, rows, n).output) for n, path in enumerate(files)]
+    digests = [md5(path) for path in files]
     lines = []
     for n, day in enumerate(days):
         name = f"{day:%Y%m%d}.export.CSV.zip"
-        os.link(different[n % len(different)], site / "events" / name)
-        lines.append(f"{md5[n % len(different)]}  {name}")
+        os.link(files[n % len(files)], site / "events" / name)
+        lines.append(f"{digests[n % len(files)]}  {name}")
     (site / "events" / "md5sums").write_text("\n".join(lines) + "\n")
-    part = f"{days[0] - timedelta(days=1):%Y%m%d}000000.export.CSV.zip"
-    (site / "gdeltv2" / "lastupdate.txt").write_text(f"1 {md5[0]} http://data.gdeltproject.org/gdeltv2/{part}\n")
+    latest = f"{days[0] - timedelta(days=1):%Y%m%d}000000.export.CSV.zip"
+    (site / "gdeltv2" / "lastupdate.txt").write_text(f"1 {digests[0]} http://data.gdeltproject.org/gdeltv2/{latest}\n")
     return sum(sizes[n % len(sizes)] for n in range(len(days)))
 
 
-def md5_of(path: Path) -> str:
-    """The md5 of a file."""
+def md5(path: Path) -> str:
+    """Return the MD5 of a file, as GDELT publishes it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
-def run(code: str, *arguments: str) -> Ran:
-    """Run Python in a process of its own."""
-    started = time.monotonic()
-    line = [sys.executable, "-c", code, *arguments]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ourselves
-        said = process.stdout.read() if process.stdout else ""
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"a process ended with {process.returncode}")
-    return Ran(said, time.monotonic() - started, usage.ru_maxrss * 1024)
 
 
 if __name__ == "__main__":

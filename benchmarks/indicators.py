@@ -1,15 +1,13 @@
-"""How fast the panel of indicators is: `python benchmarks/indicators.py [--events 418000]` prints tables.
+"""Measure the panel of indicators: time and peak memory by number of events, and five indicators against pandas.
 
-191 countries, 408 months and as many events as GED 26.1 has, made by a seed: few countries have most of them, events
-pile up on places, and groups come and go. Then the same with a half and a quarter of the events, and five indicators of
-different kinds beside pandas, written plainly; whether both agree is checked. Each panel is a process of its own, so
-that peak memory is its own.
+`python benchmarks/indicators.py [--events 418000]` prints tables for 191 countries and 408 months. The events are made
+by a seed: few countries have most of them, events cluster at places, and groups come and go. Each panel is a process of
+its own, so that its peak memory is its own. The five indicators are written in plain pandas too, and must agree.
 """
 
 import argparse
 import json
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from child_process import run_process
 from numpy.typing import NDArray
 
 from riskmodel import geography
@@ -25,26 +24,26 @@ from riskmodel.indicators.panel import FAMILIES, INDICATORS, assemble
 from riskmodel.outcomes import TYPES, CountryMonths
 
 COUNTRIES, MONTHS, EVENTS = 191, 408, 418_000
-FIRST = np.datetime64("1989-01", "M")
-GROUPS, UNITS = 6, 20
-RUNS = 3
+FIRST_MONTH = np.datetime64("1989-01", "M")
+GROUPS_PER_COUNTRY, UNITS_PER_COUNTRY = 6, 20
+REPEATS = 3
 
 
 def main() -> None:
-    """Print what the panel costs, by family and by number of events, and how it compares."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--events", type=int, default=EVENTS)
-    options.add_argument("--panel", action="store_true", help="measure one panel and print JSON")
-    asked = options.parse_args()
-    if asked.panel:
-        print(json.dumps(measure(asked.events)))
+    """Print the cost of the panel by number of events and by family, and the comparison with pandas."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=EVENTS)
+    parser.add_argument("--panel", action="store_true", help="measure one panel and print JSON")
+    arguments = parser.parse_args()
+    if arguments.panel:
+        print(json.dumps(measure(arguments.events)))
         return
     print(f"{COUNTRIES} countries, {MONTHS} months, {len(INDICATORS)} indicators")
-    print(f"{'events':>10}{'panel, s':>10}{'peak MB':>9}{'of them inputs':>16}")
+    print(f"{'events':>10}{'panel, s':>10}{'peak MB':>9}{'inputs, MB':>12}")
     for part in (4, 2, 1):
-        cost = alone(asked.events // part)
+        cost = measure_in_process(arguments.events // part)
         print(
-            f"{asked.events // part:>10,}{cost['seconds']:>10.2f}{cost['peak']:>9.0f}{cost['before']:>16.0f}",
+            f"{arguments.events // part:>10,}{cost['seconds']:>10.2f}{cost['peak']:>9.0f}{cost['before']:>12.0f}",
             flush=True,
         )
     print(f"\n{'family':<14}{'indicators':>11}{'seconds':>9}")
@@ -54,90 +53,91 @@ def main() -> None:
         )
     slowest = sorted(cost["each"], key=cost["each"].__getitem__, reverse=True)[:8]
     print("slowest:", ", ".join(f"{name} {cost['each'][name]:.2f}" for name in slowest))
-    compare(asked.events)
+    compare(arguments.events)
 
 
-def alone(events: int) -> dict[str, dict[str, float]]:
-    """What a panel costs in a process of its own: see `measure`."""
-    command = [sys.executable, __file__, "--panel", "--events", str(events)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)  # noqa: S603 - ourselves
+def measure_in_process(events: int) -> dict[str, dict[str, float]]:
+    """Run `measure` in a process of its own."""
+    return json.loads(run_process(sys.executable, __file__, "--panel", "--events", events).output)
 
 
 def measure(events: int) -> dict[str, object]:
-    """Seconds of a panel and of each indicator [s], and peak memory before the panel and at its end [MB]."""
-    inputs = world(events)
-    observed = outcome(inputs)
-    before = peak()
-    began = time.perf_counter()
+    """Return seconds of the panel and of each indicator, and the peak memory before and after the panel [MB]."""
+    inputs = make_inputs(events)
+    observed = outcome_of(inputs)
+    before = peak_memory()
+    started = time.perf_counter()
     panel = assemble(observed, "state_based", inputs)
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - started
     if panel.absent:
         raise SystemExit(f"no input for {', '.join(panel.absent)}")
-    after = peak()
-    anew = replace(inputs)  # what several indicators share is charged to the first of them
-    each = {indicator.name: shortest(lambda i=indicator: i.compute(anew), 1)[0] for indicator in INDICATORS}
+    after = peak_memory()
+    fresh = replace(inputs)  # without caches: what several indicators share is counted at the first of them
+    each = {indicator.name: shortest(lambda i=indicator: i.compute(fresh), 1)[0] for indicator in INDICATORS}
     return {"seconds": seconds, "before": before, "peak": after, "each": each}
 
 
-def peak() -> float:
-    """The most memory that this process has had [MB]."""
+def peak_memory() -> float:
+    """Return the peak memory of this process [MB]."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
-def shortest(work: Callable[[], Rectangle], runs: int = RUNS) -> tuple[float, Rectangle]:
-    """The shortest of some runs [s], and what they gave."""
-    taken = []
-    for _ in range(runs):
-        began = time.perf_counter()
-        given = work()
-        taken.append(time.perf_counter() - began)
-    return min(taken), given
+def shortest(work: Callable[[], Rectangle], repeats: int = REPEATS) -> tuple[float, Rectangle]:
+    """Return the shortest time of some runs [s], and the result."""
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        result = work()
+        times.append(time.perf_counter() - started)
+    return min(times), result
 
 
-def world(size: int, seed: int = 1) -> Inputs:
-    """Inputs by a seed, with every table that an indicator declares."""
+def make_inputs(size: int, seed: int = 1) -> Inputs:
+    """Make inputs from a seed, with every table that an indicator declares."""
     rng = np.random.default_rng(seed)
     iso3 = tuple(sorted(geography.countries())[:COUNTRIES])
-    events = made(rng, iso3, size)
+    events = make_events(rng, iso3, size)
     of_type = events.kind == TYPES.index("state_based")
     tables = {"deaths": events.count(of_type, events.deaths)}
     for name in sorted({name for indicator in INDICATORS for name in indicator.inputs} - {"events", "deaths"}):
         tables[name] = rng.poisson(3, (COUNTRIES, MONTHS)).astype(np.float64)
     if "completeness" in tables:
         tables["completeness"] = np.minimum(0.6 + 0.1 * tables["completeness"], 1.0)
-    return Inputs(iso3, FIRST + np.arange(MONTHS), tables, events)
+    return Inputs(iso3, FIRST_MONTH + np.arange(MONTHS), tables, events)
 
 
-def outcome(inputs: Inputs) -> CountryMonths:
-    """The outcome of some inputs."""
+def outcome_of(inputs: Inputs) -> CountryMonths:
+    """Return the deaths of the inputs as an outcome."""
     deaths = dict.fromkeys((*TYPES, "all"), inputs.tables["deaths"])
     return CountryMonths(inputs.iso3, inputs.months, deaths, np.zeros((COUNTRIES, MONTHS), dtype=np.int16), ("0001",))
 
 
-def made(rng: np.random.Generator, iso3: tuple[str, ...], size: int) -> Events:
-    """Events of all countries, in the order of day and id; a few countries have most of them."""
+def make_events(rng: np.random.Generator, iso3: tuple[str, ...], size: int) -> Events:
+    """Make events of all countries, sorted by day and id; a few countries have most of them."""
     weight = 1 / (1 + rng.permutation(COUNTRIES)) ** 1.1
     row = rng.choice(COUNTRIES, size, p=weight / weight.sum())
     wars = rng.integers(0, MONTHS, (COUNTRIES, 8))
     lasting = wars[row, rng.integers(0, 8, size)] + rng.exponential(20, size).astype(np.int64)
     column = np.where(rng.random(size) < 0.85, lasting, rng.integers(0, MONTHS, size)) % MONTHS
-    day = (FIRST + column).astype("datetime64[D]").astype(np.int64) + rng.integers(0, 28, size)
+    day = (FIRST_MONTH + column).astype("datetime64[D]").astype(np.int64) + rng.integers(0, 28, size)
     order = np.lexsort((np.arange(size), day))
     row, column, day = row[order], column[order], day[order]
     deaths = np.floor(rng.exponential(1.0, size) ** 2 * 2)
     kind = rng.choice(3, size, p=[0.7, 0.15, 0.15])
     actors = (
         *(f"Government of {code}" for code in iso3),
-        *(f"Group {n}" for n in range(COUNTRIES * GROUPS)),
+        *(f"Group {n}" for n in range(COUNTRIES * GROUPS_PER_COUNTRY)),
         "Civilians",
     )
     first = rng.integers(0, 4, size)
-    pick = np.stack([first, (first + rng.integers(1, 4, size)) % 4])  # nobody fights against itself
-    group = COUNTRIES + (row * GROUPS + column * GROUPS // MONTHS + pick) % (COUNTRIES * GROUPS)
+    pick = np.stack([first, (first + rng.integers(1, 4, size)) % 4])  # no group fights itself
+    group = COUNTRIES + (row * GROUPS_PER_COUNTRY + column * GROUPS_PER_COUNTRY // MONTHS + pick) % (
+        COUNTRIES * GROUPS_PER_COUNTRY
+    )
     side_a = np.where((kind == 0) | ((kind == 2) & (rng.random(size) < 0.3)), row, group[0])
     side_b = np.where(kind == 2, len(actors) - 1, group[1])
     pairs, dyad = np.unique(side_a * len(actors) + side_b, return_inverse=True)
-    latitude, longitude = spots(rng, iso3, row)
+    latitude, longitude = make_coordinates(rng, iso3, row)
     return Events(
         event_id=np.char.zfill(np.arange(size).astype(str), 7),
         row=row,
@@ -149,7 +149,7 @@ def made(rng: np.random.Generator, iso3: tuple[str, ...], size: int) -> Events:
         dyad=dyad,
         side_a=side_a,
         side_b=side_b,
-        adm_1=row * UNITS + (rng.random(size) ** 2 * UNITS).astype(np.intp),
+        adm_1=row * UNITS_PER_COUNTRY + (rng.random(size) ** 2 * UNITS_PER_COUNTRY).astype(np.intp),
         state_a=side_a < COUNTRIES,
         latitude=latitude,
         longitude=longitude,
@@ -159,12 +159,14 @@ def made(rng: np.random.Generator, iso3: tuple[str, ...], size: int) -> Events:
         told=np.ones((COUNTRIES, MONTHS), dtype=bool),
         dyads=tuple(f"Dyad {pair}" for pair in pairs.tolist()),
         actors=actors,
-        units=tuple((code, f"Unit {number}") for code in iso3 for number in range(UNITS)),
+        units=tuple((code, f"Unit {number}") for code in iso3 for number in range(UNITS_PER_COUNTRY)),
     )
 
 
-def spots(rng: np.random.Generator, iso3: tuple[str, ...], row: NDArray[np.intp]) -> tuple[Rectangle, Rectangle]:
-    """Coordinates: 300 places a country between the capital, its towns and airports, and its borders."""
+def make_coordinates(
+    rng: np.random.Generator, iso3: tuple[str, ...], row: NDArray[np.intp]
+) -> tuple[Rectangle, Rectangle]:
+    """Make coordinates: 300 places per country near its capital, towns, airports and borders."""
     sites = geography.sites()
     places = np.empty((len(iso3), 300, 2))
     for number, code in enumerate(iso3):
@@ -181,25 +183,25 @@ def spots(rng: np.random.Generator, iso3: tuple[str, ...], row: NDArray[np.intp]
 
 
 def compare(events: int) -> None:
-    """Five indicators beside pandas. Raises SystemExit where they do not agree."""
-    inputs = world(events)
-    frame = table(inputs)
+    """Time five indicators against pandas. Raises SystemExit where they do not agree."""
+    inputs = make_inputs(events)
+    frame = event_table(inputs)
     compute = {indicator.name: indicator.compute for indicator in INDICATORS}
-    print(f"\n{'indicator':<28}{'pandas, s':>11}{'ours, s':>9}{'times':>7}")
-    slow_all = fast_all = 0.0
+    print(f"\n{'indicator':<28}{'pandas, s':>11}{'ours, s':>9}{'ratio':>7}")
+    pandas_total = our_total = 0.0
     for name, reference in REFERENCES.items():
-        fast, ours = shortest(lambda name=name: compute[name](replace(inputs)))
-        slow, theirs = shortest(lambda reference=reference: reference(frame, inputs))
+        our_seconds, ours = shortest(lambda name=name: compute[name](replace(inputs)))
+        pandas_seconds, theirs = shortest(lambda reference=reference: reference(frame, inputs))
         known = ~np.isnan(ours)
         if (known & np.isnan(theirs)).any() or not np.allclose(ours[known], theirs[known], rtol=1e-9, atol=1e-12):
-            raise SystemExit(f"{name}: pandas says otherwise")
-        slow_all, fast_all = slow_all + slow, fast_all + fast
-        print(f"{name:<28}{slow:>11.2f}{fast:>9.3f}{slow / fast:>7.0f}", flush=True)
-    print(f"{'in all':<28}{slow_all:>11.2f}{fast_all:>9.3f}{slow_all / fast_all:>7.0f}")
+            raise SystemExit(f"{name}: pandas gives other values")
+        pandas_total, our_total = pandas_total + pandas_seconds, our_total + our_seconds
+        print(f"{name:<28}{pandas_seconds:>11.2f}{our_seconds:>9.3f}{pandas_seconds / our_seconds:>7.0f}", flush=True)
+    print(f"{'in all':<28}{pandas_total:>11.2f}{our_total:>9.3f}{pandas_total / our_total:>7.0f}")
 
 
-def table(inputs: Inputs) -> pd.DataFrame:
-    """The events as a table that a user of pandas would have."""
+def event_table(inputs: Inputs) -> pd.DataFrame:
+    """Return the events as a table for pandas."""
     events, iso3, actors = inputs.reported, np.array(inputs.iso3), np.array(inputs.reported.actors)
     capital = np.array([(geography.country(code).latitude, geography.country(code).longitude) for code in iso3])
     return pd.DataFrame(
@@ -221,23 +223,23 @@ def table(inputs: Inputs) -> pd.DataFrame:
 
 
 def monthly(frame: pd.DataFrame, *keys: str) -> pd.core.groupby.DataFrameGroupBy:
-    """The events of each country, further key and month."""
+    """Group events by country, further keys and month."""
     return frame.groupby(["iso3", *keys, "month"])
 
 
 def complete(values: pd.Series, inputs: Inputs) -> pd.Series:
-    """Sums by country and month with all countries and months, 0 where nothing happened."""
+    """Fill sums by country and month with 0 where there is no event."""
     index = pd.MultiIndex.from_product([inputs.iso3, range(MONTHS)], names=["iso3", "month"])
     return values.reindex(index, fill_value=0)
 
 
 def rolled(values: pd.Series, months: int) -> pd.Series:
-    """The sum over the last months of a country's sums."""
+    """Sum over the last months of each country."""
     return values.groupby("iso3", group_keys=False).rolling(months).sum().droplevel(0)
 
 
 def rectangle(values: pd.Series, inputs: Inputs) -> Rectangle:
-    """Values by country and month as an array."""
+    """Lay values by country and month out as an array."""
     return values.unstack("month").reindex(index=list(inputs.iso3)).to_numpy()
 
 
@@ -247,7 +249,7 @@ def deaths(frame: pd.DataFrame, inputs: Inputs) -> Rectangle:
     return np.log1p(rectangle(rolled(in_war, 12), inputs))
 
 
-def ring(frame: pd.DataFrame, inputs: Inputs) -> Rectangle:
+def capital_events(frame: pd.DataFrame, inputs: Inputs) -> Rectangle:
     """Located events within 250 km of the capital over 12 months."""
     located = frame[frame["where_prec"] <= 3]
     places = ("latitude", "longitude", "capital_latitude", "capital_longitude")
@@ -257,8 +259,8 @@ def ring(frame: pd.DataFrame, inputs: Inputs) -> Rectangle:
     return np.log1p(rectangle(rolled(complete(monthly(located[km <= 250]).size(), inputs), 12), inputs))
 
 
-def parts(frame: pd.DataFrame, key: str) -> pd.DataFrame:
-    """Events over 12 months by country and another key in every month, columns `iso3`, `month` and `events`."""
+def rolling_events(frame: pd.DataFrame, key: str) -> pd.DataFrame:
+    """Count events over 12 months by country, another key and month; columns `iso3`, `month` and `events`."""
     counted = monthly(frame, key).size().unstack("month", fill_value=0)
     long = counted.reindex(columns=range(MONTHS), fill_value=0).stack().rename("events").reset_index()
     long["events"] = long.groupby(["iso3", key])["events"].rolling(12).sum().to_numpy()
@@ -267,7 +269,7 @@ def parts(frame: pd.DataFrame, key: str) -> pd.DataFrame:
 
 def units(frame: pd.DataFrame, inputs: Inputs) -> Rectangle:
     """First-order units touched in 12 months."""
-    recent = parts(frame, "adm_1")
+    recent = rolling_events(frame, "adm_1")
     touched = recent[recent["events"] > 0].groupby(["iso3", "month"]).size()
     return np.log1p(rectangle(complete(touched, inputs), inputs))
 
@@ -276,15 +278,15 @@ def effective_actors(frame: pd.DataFrame, inputs: Inputs) -> Rectangle:
     """Effective number of armed actors by the events in which each took part, 12 months."""
     sides = [frame[["iso3", "month", side]].rename(columns={side: "actor"}) for side in ("side_a", "side_b")]
     took_part = pd.concat(sides)
-    recent = parts(took_part[took_part["actor"] != "Civilians"], "actor")
+    recent = rolling_events(took_part[took_part["actor"] != "Civilians"], "actor")
     recent["square"] = recent["events"] ** 2
     summed = recent.groupby(["iso3", "month"])[["events", "square"]].sum()
     effective = summed["events"] ** 2 / summed["square"]
     return rectangle(effective.unstack("month").reindex(columns=range(MONTHS)).stack(future_stack=True), inputs)
 
 
-def waiting(frame: pd.DataFrame, inputs: Inputs) -> Rectangle:
-    """Months since one with 25 or more deaths, at most 120."""
+def since_25(frame: pd.DataFrame, inputs: Inputs) -> Rectangle:
+    """Months since the last month with 25 or more deaths, at most 120."""
 
     def since(window: NDArray[np.float64]) -> float:
         deadly = np.flatnonzero(window >= 25)
@@ -299,8 +301,8 @@ REFERENCES: dict[str, Callable[[pd.DataFrame, Inputs], Rectangle]] = {
     "deaths_12m": deaths,
     "units_12m": units,
     "effective_actors_12m": effective_actors,
-    "capital_events_250km_12m": ring,
-    "since_25": waiting,
+    "capital_events_250km_12m": capital_events,
+    "since_25": since_25,
 }
 
 

@@ -1,28 +1,26 @@
-"""How fast and how fat an ingest is: `python benchmarks/ingest.py [--rows 418000] [--tenfold]` prints a table.
+"""Measure an ingest of UCDP events: time and peak memory, against pandas reading 17 columns of the same file.
 
-The events are simulated, in the 49-column layout and with texts as long as the real ones. Every step is a process of
-its own, beside one that only lets pandas read 17 of the columns; peak memory is what the system says of each process.
-This module imports nothing heavy itself, or its own memory would count as theirs.
+`python benchmarks/ingest.py [--rows 418000] [--tenfold]` prints a table. The events are simulated, in the layout of 49
+columns and with texts as long as real ones. Each step is a process of its own. Further lines show a query of the
+archive, `vigie --version` (the start alone), and the ingest of a new month.
 """
 
 import argparse
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import NamedTuple
+
+from child_process import HEADINGS, Cost, print_cost, run_process, run_python, run_vigie
 
 ROWS, TENFOLD = 418_000, 10
-COLUMNS = (
+COLUMNS_READ = (
     "id country_id date_start date_end date_prec latitude longitude where_prec type_of_violence dyad_new_id side_a "
     "side_b best high low deaths_civilians adm_1"
 )
-SPAN, NEXT = "*:1989-01..2025-12", "*:2026-01..2026-01"
+SPAN, NEXT_SPAN = "*:1989-01..2025-12", "*:2026-01..2026-01"
 
-WRITE = """
-import re, sys
+WRITE_EVENTS = """
+import sys
 from pathlib import Path
 import numpy as np, pyarrow as pa, pyarrow.compute as pc
 from pyarrow import csv
@@ -34,23 +32,23 @@ target, rows, last, newest, first_id = Path(sys.argv[1]), int(sys.argv[2]), *sys
 WORDS = np.array("A man was killed, witnesses said; the army spoke of five wounded near the market".split())
 rng = np.random.default_rng(1)
 
-def prose(mean):
-    'Texts of some length, a few with what a parser must bear: quotes, commas, line breaks.'
+def texts(mean):
+    'Texts of a mean length [words]; a few have quotes, commas and line breaks, which a parser must handle.'
     pool = np.array([" ".join(rng.choice(WORDS, 1 + rng.geometric(6 / mean))) for _ in range(5000)], dtype=object)
     pool[::40] += ' "said, and said"'
     pool[::90] += "\\nand on"
     return pool
 
-def padded(part):
+def lengthened(part):
     for name, mean in (("source_article", 60), ("source_headline", 30), ("where_description", 15)):
-        more = pa.array(prose(mean)[rng.integers(5000, size=part.num_rows)])
-        texts = pc.binary_join_element_wise(pc.cast(part[name], pa.string()), more, " ")
-        part = part.set_column(part.column_names.index(name), name, texts)
+        more = pa.array(texts(mean)[rng.integers(5000, size=part.num_rows)])
+        joined = pc.binary_join_element_wise(pc.cast(part[name], pa.string()), more, " ")
+        part = part.set_column(part.column_names.index(name), name, joined)
     adm_1 = pc.binary_join_element_wise(part["country"], part["adm_1"], " ")
     return part.set_column(part.column_names.index("adm_1"), "adm_1", adm_1)
 
-parts, have, seed = [], 0, 0
-while have < min(rows, 418_000):
+parts, number, seed = [], 0, 0
+while number < min(rows, 418_000):
     seed += 1
     one = target.with_suffix(f".{seed}.gz")
     simulate(one, seed=seed, last=month(last))
@@ -59,8 +57,8 @@ while have < min(rows, 418_000):
     one.unlink()
     if newest == "newest":
         table = table.filter(pc.starts_with(table["date_start"], last))
-    parts.append(padded(table))
-    have += table.num_rows
+    parts.append(lengthened(table))
+    number += table.num_rows
 base = pa.concat_tables(parts)
 with target.open("wb") as out:
     out.write((",".join(GED_COLUMNS) + "\\n").encode())
@@ -72,111 +70,69 @@ with target.open("wb") as out:
         written += part.num_rows
 """
 
-READ = f"import sys, pandas; pandas.read_csv(sys.argv[1], usecols={COLUMNS.split()!r})"
+READ_WITH_PANDAS = f"import sys, pandas; pandas.read_csv(sys.argv[1], usecols={COLUMNS_READ.split()!r})"
 
-ASK = """
+QUERY_ARCHIVE = """
 import sys, time
 from datetime import UTC, datetime
 from pathlib import Path
 import numpy as np
 from riskmodel.events.archive import Archive
-from riskmodel.events.table import SCHEMA
-began = time.perf_counter()
+started = time.perf_counter()
 view = Archive(Path(sys.argv[1])).view(as_of=datetime(2026, 6, 30, tzinfo=UTC))
 observed = view.outcomes()
 events = view.events(["iso3", "date_start", "date_end", "date_prec", "type_of_violence", "deaths"])
-took = time.perf_counter() - began
-print(f"{took} {events.num_rows} {np.nansum(observed.deaths['all']):.0f}")
+seconds = time.perf_counter() - started
+print(f"{seconds} {events.num_rows} {np.nansum(observed.deaths['all']):.0f}")
 """
 
 
-class Run(NamedTuple):
-    """One process: seconds by the clock, seconds of processor time, peak memory [MB], and what it printed."""
+def measure(folder: Path, rows: int, repeats: int) -> Cost:
+    """Ingest one file of so many rows, and a new month after it; print the cost of each step, return the ingest's."""
+    events, new_month = folder / f"{rows}.csv", folder / f"{rows}-new-month.csv"
+    run_python(WRITE_EVENTS, events, rows, "2025-12", "all", 900_000_001)
+    run_python(WRITE_EVENTS, new_month, 1_500, "2026-01", "newest", 950_000_001)
+    print(f"\n{rows:,} rows, {events.stat().st_size / 1e6:,.0f} MB")
+    print(HEADINGS)
 
-    seconds: float
-    processor: float
-    peak: float
-    out: str
+    homes = [folder / f"home-{rows}-{repeat}" for repeat in range(repeats)]
+    readings, ingests = [], []
+    for home in homes:  # in turn, so that both see the same load of the machine
+        readings.append(run_process(sys.executable, "-c", READ_WITH_PANDAS, events))
+        ingests.append(run_vigie(home, "ingest", "ucdp", events, "--covers", SPAN, "--release", "26.1"))
+    reading, ingest = min(readings), min(ingests)
+    print_cost("pandas.read_csv of 17 columns", reading)
+    print_cost("vigie ingest ucdp", ingest, f"{ingest.seconds / reading.seconds:.2f} x the time of pandas")
 
+    queries = [run_python(QUERY_ARCHIVE, homes[-1] / "archive") for _ in homes]
+    query = min(queries, key=lambda cost: float(cost.output.split()[0]))
+    seconds, number, deaths = query.output.split()
+    note = f"{float(seconds):.2f} s without the start of the process"
+    print_cost("outcomes and events as of a moment", query, note)
+    if int(number) != rows:
+        raise SystemExit(f"the archive has {number} of {rows} events")
+    print(f"  {int(number):,} events, {int(deaths):,} deaths")
 
-def run(*command: object) -> Run:
-    """Run a process to its end. Raises SystemExit with its errors if it fails."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        began = time.perf_counter()
-        child = subprocess.Popen([*map(str, command)], stdout=out, stderr=err)  # noqa: S603 - our own commands
-        _, status, used = os.wait4(child.pid, 0)
-        seconds = time.perf_counter() - began
-        child.returncode = os.waitstatus_to_exitcode(status)
-        for stream in (out, err):
-            stream.seek(0)
-        if child.returncode:
-            raise SystemExit(f"{command[0]} left with {child.returncode}: {err.read()}")
-        per_mb = 1 << 20 if sys.platform == "darwin" else 1 << 10
-        return Run(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / per_mb, out.read())
-
-
-def vigie(home: Path, *arguments: object) -> Run:
-    """Run `vigie` on a home."""
-    return run(sys.executable, "-m", "riskmodel", "--home", home, *arguments)
-
-
-def measure(folder: Path, rows: int, repeats: int) -> Run:
-    """Take one file of so many rows in, and a new month after it; print what each step cost. Returns the ingest."""
-    path, newest = folder / f"{rows}.csv", folder / f"{rows}-newest.csv"
-    run(sys.executable, "-c", WRITE, path, rows, "2025-12", "all", 900_000_001)
-    run(sys.executable, "-c", WRITE, newest, 1_500, "2026-01", "newest", 950_000_001)
-    print(f"\n{rows:,} rows, {path.stat().st_size / 1e6:,.0f} MB")
-    print(f"{'process':<46}{'seconds':>9}{'processor':>11}{'peak MB':>9}")
-
-    reading, taking = [], []
-    for turn in range(repeats):
-        reading.append(run(sys.executable, "-c", READ, path))
-        home = folder / f"home-{rows}-{turn}"
-        taking.append(vigie(home, "ingest", "ucdp", path, "--covers", SPAN, "--release", "26.1"))
-    plain, ingest = min(reading), min(taking)
-    show("pandas.read_csv of 17 columns", plain)
-    show("vigie ingest ucdp", ingest, f"{ingest.seconds / plain.seconds:.2f} x the clock of pandas")
-
-    archive = home / "archive"
-    asked = min(
-        (run(sys.executable, "-c", ASK, archive) for _ in range(repeats)), key=lambda r: float(r.out.split()[0])
-    )
-    took, count, deaths = asked.out.split()
-    show("as_of to outcomes and the indicators' events", asked, f"{float(took):.2f} s without the process's start")
-    if int(count) != rows:
-        raise SystemExit(f"{count} of {rows} events are in service")
-    print(f"  {int(count):,} events, {int(deaths):,} deaths")
-
-    show("nothing: vigie --version", min(vigie(home, "--version") for _ in range(repeats)))
-    month = [
-        vigie(folder / f"home-{rows}-{turn}", "ingest", "ucdp", newest, "--covers", NEXT, "--release", "26.0.1")
-        for turn in range(repeats)
-    ]
-    show("vigie ingest ucdp, a new month of 1,500 rows", min(month))
-    path.unlink()
+    print_cost("vigie --version", min(run_vigie(homes[-1], "--version") for _ in homes))
+    new_month_line = ("ingest", "ucdp", new_month, "--covers", NEXT_SPAN, "--release", "26.0.1")
+    print_cost("vigie ingest ucdp, a new month of 1,500 rows", min(run_vigie(home, *new_month_line) for home in homes))
+    events.unlink()
     return ingest
 
 
-def show(what: str, cost: Run, note: str = "") -> None:
-    """Print one line of the table."""
-    print(f"{what:<46}{cost.seconds:>9.2f}{cost.processor:>11.2f}{cost.peak:>9.0f}  {note}", flush=True)
-
-
 def main() -> None:
-    """Measure the size of GED 26.1, and ten times that if asked."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--rows", type=int, default=ROWS)
-    options.add_argument("--repeats", type=int, default=3, help="runs of each process; the shortest counts")
-    options.add_argument("--tenfold", action="store_true", help="also ten times the rows: is the cost linear?")
-    asked = options.parse_args()
+    """Measure the size of GED 26.1, and ten times that with `--tenfold`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each process; the shortest counts")
+    parser.add_argument("--tenfold", action="store_true", help="also measure ten times the rows: is the cost linear?")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="vigie-benchmark-") as folder:
-        once = measure(Path(folder), asked.rows, asked.repeats)
-        if asked.tenfold:
-            ten = measure(Path(folder), TENFOLD * asked.rows, 1)
-            clock, processor = ten.seconds / once.seconds, ten.processor / once.processor
-            print(
-                f"\n{TENFOLD} times the rows take {clock:.1f} times as long ({processor:.1f} times the processor time)"
-            )
+        once = measure(Path(folder), arguments.rows, arguments.repeats)
+        if arguments.tenfold:
+            ten = measure(Path(folder), TENFOLD * arguments.rows, 1)
+            elapsed, processor = ten.seconds / once.seconds, ten.cpu_seconds / once.cpu_seconds
+            print(f"\n{TENFOLD} times the rows: {elapsed:.1f} times the time, {processor:.1f} times the processor time")
 
 
 if __name__ == "__main__":

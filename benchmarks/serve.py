@@ -1,9 +1,9 @@
-"""How fast Vigie answers who polls it, beside nginx serving the same bytes as a file: `python benchmarks/serve.py`.
+"""Measure how fast Vigie serves polled scores, against nginx serving the same bytes from a file.
 
-Needs `nginx` and `wrk` (Debian packages of these names). Both servers run on this machine, asked in turn with 32
-connections, without and with a `vigie recompute` loop beside; the ratio of the medians is what counts. Then every other
-address from a database of ten years of snapshots, the start, a recompute from end to end, and the memory. Invented
-snapshots, a SIMULATED archive.
+`python benchmarks/serve.py` needs `nginx` and `wrk` (Debian packages of these names). Both servers run on this machine
+and take requests in turn over 32 connections, first alone, then beside a loop of `vigie recompute`; compare the ratios
+of the medians. Further lines show the start, the time from new events to a new snapshot, every address from a database
+of ten years of snapshots, and the memory. All data are SIMULATED.
 """
 
 import argparse
@@ -41,11 +41,18 @@ from service.store.tables import runs, snapshots
 
 PATH = "/v1/scores"
 CONNECTIONS = 32
-WEEKS = 520
-"""How many snapshots there are: one a week for ten years."""
+SNAPSHOTS = 520
+"""One per week for ten years."""
 
-SENT = ("content-security-policy", "x-content-type-options", "referrer-policy", "vary", "etag", "cache-control")
-"""What nginx sends as Vigie does; the rest both send in their own words."""
+SHARED_HEADERS = (
+    "content-security-policy",
+    "x-content-type-options",
+    "referrer-policy",
+    "vary",
+    "etag",
+    "cache-control",
+)
+"""The headers that nginx sends with the values of Vigie, so that the responses have the same size."""
 
 NGINX = """
 worker_processes auto; daemon off; pid {root}/pid; error_log {root}/error.log;
@@ -61,7 +68,7 @@ http {{
 
 @dataclass(frozen=True)
 class Speed:
-    """What wrk says: answers a second, and how long the slowest hundredth waits at least [ms]."""
+    """The figures of wrk: responses per second, and the 99th percentile of the latency [ms]."""
 
     rate: float
     p99: float
@@ -70,10 +77,10 @@ class Speed:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=int, default=5, help="how long each round asks each server")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=1, help="how many processes of Vigie answer")
-    asked = parser.parse_args()
+    parser.add_argument("--seconds", type=int, default=5, help="the length of a round for each server [s]")
+    parser.add_argument("--rounds", type=int, default=3, help="the median of these counts")
+    parser.add_argument("--workers", type=int, default=1, help="web processes of Vigie")
+    arguments = parser.parse_args()
     for program in ("nginx", "wrk"):
         if not shutil.which(program):
             sys.exit(f"needs {program}: apt-get install {program}")
@@ -81,48 +88,48 @@ def main() -> None:
         home = Home(Path(folder) / "home")
         fill(home)
         port = free_port()
-        with vigie(home, port, asked.workers) as server:
-            print(f"start to first answer: {first_answer(port):.2f} s")
-            with nginx(Path(folder) / "nginx", port) as other:
-                show_speed("alone", port, other, asked.seconds, asked.rounds)
-                with recomputing(home):
-                    show_speed("beside a recompute loop", port, other, asked.seconds, asked.rounds)
-            show_recompute(home, port)
-            show_addresses(home, port)
-            memory = [resident(pid) for pid in descendants(server.pid)]
-            print(f"memory of a worker after that: {max(memory):.0f} MB")
+        with vigie_web(home, port, arguments.workers) as server:
+            print(f"start to first response: {wait_for_scores(port):.2f} s")
+            with nginx_server(Path(folder) / "nginx", port) as nginx_port:
+                print_speeds("alone", port, nginx_port, arguments.seconds, arguments.rounds)
+                with recompute_loop(home):
+                    print_speeds("beside a recompute loop", port, nginx_port, arguments.seconds, arguments.rounds)
+            print_recompute(home, port)
+            print_addresses(home, port)
+            memory = [resident_memory(pid) for pid in descendants(server.pid)]
+            print(f"memory of a web process after that: {max(memory):.0f} MB")
 
 
 def fill(home: Home) -> None:
-    """A SIMULATED archive, its model and its snapshot, ten years of copies of that, and hourly runs."""
+    """Make a SIMULATED archive, its model and a snapshot, copies of it for ten years, and hourly runs."""
     settings = load(home)
     for what, arguments in lacking(home, settings, datetime.now(UTC)):
         print(f"preparing {what}")
-        command(home, *arguments)
-    command(home, "recompute")
+        run_vigie(home, *arguments)
+    run_vigie(home, "recompute")
     now, store = datetime.now(UTC), Store.of(home)
     with store.writing() as connection:
-        issued = dict(connection.execute(sa.select(snapshots)).mappings().one())
-        for number in range(2, WEEKS + 2):
-            digest, at = f"{number:064d}", now - timedelta(weeks=WEEKS + 1 - number)
-            document = {**issued["document"], "id": number}
-            copy = {**issued, "id": number, "digest": digest, "issued_at": at, "document": document}
+        original = dict(connection.execute(sa.select(snapshots)).mappings().one())
+        for number in range(2, SNAPSHOTS + 2):
+            digest, at = f"{number:064d}", now - timedelta(weeks=SNAPSHOTS + 1 - number)
+            document = {**original["document"], "id": number}
+            copy = {**original, "id": number, "digest": digest, "issued_at": at, "document": document}
             connection.execute(sa.insert(snapshots).values(copy))
-        hours = (now - timedelta(hours=h) for h in range(WEEKS * 7 * 24, 0, -1))
-        ours = {"region": settings.region, "status": "unchanged", "snapshot_id": 1}
-        connection.execute(sa.insert(runs), [{**ours, "started_at": at, "finished_at": at} for at in hours])
-    print(f"database: {home.database.stat().st_size / 1e6:.0f} MB, {WEEKS + 1} snapshots")
+        hours = (now - timedelta(hours=h) for h in range(SNAPSHOTS * 7 * 24, 0, -1))
+        run = {"region": settings.region, "status": "unchanged", "snapshot_id": 1}
+        connection.execute(sa.insert(runs), [{**run, "started_at": at, "finished_at": at} for at in hours])
+    print(f"database: {home.database.stat().st_size / 1e6:.0f} MB, {SNAPSHOTS + 1} snapshots")
 
 
-def command(home: Home, *arguments: str, **environment: str) -> None:
-    """Run a `vigie` command over a home."""
+def run_vigie(home: Home, *arguments: str, **environment: str) -> None:
+    """Run a `vigie` command on a home."""
     line = [sys.executable, "-m", "riskmodel", "--home", str(home.root), *arguments]
     subprocess.run(line, env=os.environ | environment, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - ourselves
 
 
 @contextlib.contextmanager
-def vigie(home: Home, port: int, workers: int) -> Iterator[subprocess.Popen[bytes]]:
-    """`vigie web` over a home."""
+def vigie_web(home: Home, port: int, workers: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `vigie web` on a home."""
     line = [sys.executable, "-m", "riskmodel", "--home", str(home.root), "web", "--port", str(port)]
     line += ["--workers", str(workers)]
     server = subprocess.Popen(line, env=os.environ | {"VIGIE_ACCESS_LOG_PER_SECOND": "0"})  # noqa: S603 - ourselves
@@ -133,34 +140,36 @@ def vigie(home: Home, port: int, workers: int) -> Iterator[subprocess.Popen[byte
         server.wait(20)
 
 
-def first_answer(port: int) -> float:
-    """Wait for the first answer with scores in it; how long that took [s]."""
-    began = time.perf_counter()
+def wait_for_scores(port: int) -> float:
+    """Wait for the first response with scores, and return the time that it took [s]."""
+    started = time.perf_counter()
     while True:
         with contextlib.suppress(OSError):
-            if ask(port, PATH)[0] == 200:
-                return time.perf_counter() - began
+            if get(port, PATH)[0] == 200:
+                return time.perf_counter() - started
         time.sleep(0.01)
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, like: int) -> Iterator[int]:
-    """nginx with the scores of Vigie in a file, plain and compressed, under the same headers; its port."""
+def nginx_server(folder: Path, vigie_port: int) -> Iterator[int]:
+    """Run nginx with the scores of Vigie in a file, plain and compressed, under the same headers; yield its port."""
     (folder / "files" / "v1").mkdir(parents=True)
     folder.parent.chmod(0o755)
-    _, headers, body = ask(like, PATH)
+    _, headers, body = get(vigie_port, PATH)
     port, file = free_port(), folder / "files" / PATH[1:]
     file.write_bytes(body)
     Path(f"{file}.gz").write_bytes(gzip.compress(body, 6, mtime=0))
-    sent = "".join(f'add_header {name} "{headers[name].replace(chr(34), "")}"; ' for name in SENT if name != "etag")
+    header_lines = "".join(
+        f'add_header {name} "{headers[name].replace(chr(34), "")}"; ' for name in SHARED_HEADERS if name != "etag"
+    )
     settings = folder / "nginx.conf"
-    settings.write_text(NGINX.format(root=folder, port=port, headers=f"etag on; {sent}"))
+    settings.write_text(NGINX.format(root=folder, port=port, headers=f"etag on; {header_lines}"))
     line = ["nginx", "-c", str(settings), "-e", str(folder / "error.log")]
     server = subprocess.Popen(line)  # noqa: S603 - as the operator installed it
     try:
         while True:
             with contextlib.suppress(OSError):
-                if ask(port, PATH)[2] == body:
+                if get(port, PATH)[2] == body:
                     break
             time.sleep(0.05)
         yield port
@@ -170,133 +179,136 @@ def nginx(folder: Path, like: int) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def recomputing(home: Home) -> Iterator[None]:
-    """`vigie recompute` again and again, each time with other bands, so that each issues a snapshot."""
-    ended, made = threading.Event(), [0]
+def recompute_loop(home: Home) -> Iterator[None]:
+    """Run `vigie recompute` in a loop, each time with other bands, so that each run issues a snapshot."""
+    stop, finished = threading.Event(), [0]
 
     def loop() -> None:
         for number in itertools.count(1):
-            if ended.is_set():
+            if stop.is_set():
                 return
             bands = {**DEFAULT_BANDS, "low": 10 + number / 1000}
-            command(home, "recompute", VIGIE_BANDS=json.dumps(bands))
-            made[0] += 1
+            run_vigie(home, "recompute", VIGIE_BANDS=json.dumps(bands))
+            finished[0] += 1
 
     thread = threading.Thread(target=loop)
     thread.start()
     try:
         yield
     finally:
-        ended.set()
+        stop.set()
         thread.join()
-        print(f"recomputes meanwhile: {made[0]}")
+        print(f"recomputes meanwhile: {finished[0]}")
 
 
-def show_speed(title: str, ours: int, theirs: int, seconds: int, rounds: int) -> None:
-    """Ask both servers in turn, and print medians and ratios."""
+def print_speeds(title: str, vigie_port: int, nginx_port: int, seconds: int, rounds: int) -> None:
+    """Measure both servers in turn, and print medians and ratios."""
     table = Table(
         "", "nginx /s", "Vigie /s", "ratio", "nginx p99 ms", "Vigie p99 ms", "ratio", title=f"{PATH}, {title}"
     )
-    coded = {"Accept-Encoding": "gzip"}
-    for what, headers, conditional in (("200", {}, False), ("200 gzip", coded, False), ("304", {}, True)):
-        found: dict[int, list[Speed]] = {theirs: [], ours: []}
+    gzipped = {"Accept-Encoding": "gzip"}
+    for response, headers, conditional in (("200", {}, False), ("200 gzip", gzipped, False), ("304", {}, True)):
+        measured: dict[int, list[Speed]] = {nginx_port: [], vigie_port: []}
         for _ in range(rounds):
-            for port, speeds in found.items():
-                tag = {"If-None-Match": ask(port, PATH)[1]["etag"]} if conditional else {}
-                speeds.append(wrk(port, headers | tag, seconds))
-        other, own = (
-            Speed(*(statistics.median(getattr(s, part) for s in found[port]) for part in ("rate", "p99")))
-            for port in (theirs, ours)
+            for port, speeds in measured.items():
+                tag = {"If-None-Match": get(port, PATH)[1]["etag"]} if conditional else {}
+                speeds.append(run_wrk(port, headers | tag, seconds))
+        nginx, vigie = (
+            Speed(*(statistics.median(getattr(speed, part) for speed in measured[port]) for part in ("rate", "p99")))
+            for port in (nginx_port, vigie_port)
         )
-        figures = (f"{own.rate / other.rate:.2f}", f"{other.p99:.2f}", f"{own.p99:.2f}", f"{own.p99 / other.p99:.1f}")
-        table.add_row(what, f"{other.rate:,.0f}", f"{own.rate:,.0f}", *figures)
+        table.add_row(
+            response,
+            *(f"{nginx.rate:,.0f}", f"{vigie.rate:,.0f}", f"{vigie.rate / nginx.rate:.2f}"),
+            *(f"{nginx.p99:.2f}", f"{vigie.p99:.2f}", f"{vigie.p99 / nginx.p99:.1f}"),
+        )
     terminal.console().print(table)
 
 
-def wrk(port: int, headers: dict[str, str], seconds: int) -> Speed:
-    """One round of wrk."""
+def run_wrk(port: int, headers: dict[str, str], seconds: int) -> Speed:
+    """Run one round of wrk."""
     line = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", f"http://127.0.0.1:{port}{PATH}"]
     for name, value in headers.items():
         line += ["-H", f"{name}: {value}"]
-    said = subprocess.run(line, capture_output=True, text=True, check=True).stdout  # noqa: S603 - as installed
+    output = subprocess.run(line, capture_output=True, text=True, check=True).stdout  # noqa: S603 - as installed
     (p99, unit), (rate,) = (
-        re.findall(r"99%\s+([\d.]+)(us|ms|s)", said)[0],
-        re.findall(r"Requests/sec:\s+([\d.]+)", said),
+        re.findall(r"99%\s+([\d.]+)(us|ms|s)", output)[0],
+        re.findall(r"Requests/sec:\s+([\d.]+)", output),
     )
     return Speed(float(rate), float(p99) * {"us": 1e-3, "ms": 1, "s": 1e3}[unit])
 
 
-def show_recompute(home: Home, port: int) -> None:
-    """How long it takes from new events in the archive until a snapshot of them is served, by a command of its own."""
+def print_recompute(home: Home, port: int) -> None:
+    """Print the time from new events in the archive to a served snapshot of them."""
     times = []
     for seed in range(1, 6):
-        command(home, "ingest", "simulated", "--seed", str(load(home).simulated_seed + seed))
-        before, began = snapshot_id(port), time.perf_counter()
-        command(home, "recompute")
+        run_vigie(home, "ingest", "simulated", "--seed", str(load(home).simulated_seed + seed))
+        before, started = snapshot_id(port), time.perf_counter()
+        run_vigie(home, "recompute")
         while snapshot_id(port) == before:
             time.sleep(0.01)
-        times.append(time.perf_counter() - began)
+        times.append(time.perf_counter() - started)
     print(f"new events to a new snapshot served: {statistics.median(times):.1f} s, {max(times):.1f} s at most")
 
 
 def snapshot_id(port: int) -> int:
-    """The snapshot in service."""
-    return int(json.loads(ask(port, PATH)[2])["snapshot_id"])
+    """Return the number of the snapshot in service."""
+    return int(json.loads(get(port, PATH)[2])["snapshot_id"])
 
 
-def show_addresses(home: Home, port: int) -> None:
-    """The median of every address that is asked with GET, made anew from the database each time."""
-    table = Table("", "status", "median ms", "kept, median ms", title="every address, from SQLite and as it is kept")
+def print_addresses(home: Home, port: int) -> None:
+    """Print the median time of every GET address, computed from the database and from the response cache."""
+    table = Table("", "status", "computed, ms", "cached, ms", title="every address: median times")
     for path in addresses(home):
-        anew, kept = [], []
+        computed, cached = [], []
         for number in range(15):
-            anew.append(timed(partial(ask, port, path, {"If-Match": f'"{number}"'})))  # is always asked of Flask
-            kept.append(timed(partial(ask, port, path)))
-        status = str(ask(port, path)[0])
-        table.add_row(path, status, *(f"{1e3 * statistics.median(times):.1f}" for times in (anew, kept)))
+            computed.append(timed(partial(get, port, path, {"If-Match": f'"{number}"'})))  # bypasses the response cache
+            cached.append(timed(partial(get, port, path)))
+        status = str(get(port, path)[0])
+        table.add_row(path, status, *(f"{1e3 * statistics.median(times):.1f}" for times in (computed, cached)))
     terminal.console().print(table)
 
 
 def addresses(home: Home) -> list[str]:
-    """All addresses, with something that is there in the place of each name."""
-    given = {"iso3": load(home).region, "number": "1", "a": "1", "b": "2"}
+    """Return all GET addresses, with an existing value for each name in them."""
+    values = {"iso3": load(home).region, "number": "1", "a": "1", "b": "2"}
     rules = [rule for rule in create_app(home).url_map.iter_rules() if "GET" in (rule.methods or ())]
-    known = [rule for rule in rules if rule.arguments <= given.keys() and rule.rule != "/v1/stream"]
-    return sorted(re.sub(r"<(?:[^<>]+:)?(\w+)>", lambda name: given[name[1]], rule.rule) for rule in known)
+    known = [rule for rule in rules if rule.arguments <= values.keys() and rule.rule != "/v1/stream"]
+    return sorted(re.sub(r"<(?:[^<>]+:)?(\w+)>", lambda name: values[name[1]], rule.rule) for rule in known)
 
 
 def timed(work: Callable[[], object]) -> float:
-    """How long it takes [s]."""
-    began = time.perf_counter()
+    """Return the time of some work [s]."""
+    started = time.perf_counter()
     work()
-    return time.perf_counter() - began
+    return time.perf_counter() - started
 
 
-def ask(port: int, path: str, headers: dict[str, str] | None = None) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers and body."""
+def get(port: int, path: str, headers: dict[str, str] | None = None) -> tuple[int, dict[str, str], bytes]:
+    """Request a path, and return status, headers and body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     with contextlib.closing(connection):
         connection.request("GET", path, headers=headers or {})
-        answer = connection.getresponse()
-        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        response = connection.getresponse()
+        return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
 
 
 def descendants(pid: int) -> list[int]:
-    """The processes that a process has started, and theirs."""
-    found = [
+    """Return the child processes of a process, and their children."""
+    children = [
         int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
     ]
-    return found + [grandchild for child in found for grandchild in descendants(child)]
+    return children + [grandchild for child in children for grandchild in descendants(child)]
 
 
-def resident(pid: int) -> float:
-    """The memory that a process holds [MB]."""
+def resident_memory(pid: int) -> float:
+    """Return the resident memory of a process [MB]."""
     (kilobytes,) = re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     return int(kilobytes) / 1e3
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a port that is not in use."""
     with contextlib.closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

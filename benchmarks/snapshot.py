@@ -1,21 +1,21 @@
-"""How long a region's snapshot takes on 418,000 events: `python benchmarks/snapshot.py [--rows 418000]` prints a table.
+"""Measure the computation of a region's snapshot, with and without drivers, against reading the region's events.
 
-The events are those of `benchmarks/ingest.py`, in every country; the model is trained on all of them. Beside the
-snapshot, with drivers and without, stands what it costs only to read the events it needs from the warm archive.
+`python benchmarks/snapshot.py [--rows 418000]` prints a table. The events are those of `benchmarks/ingest.py`, in every
+country; the model is trained on all of them. Ingest, training and recompute are processes of their own; the parts of a
+snapshot are timed in a process that has run them before.
 """
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
-from ingest import ROWS, SPAN, WRITE, run, show, vigie
+from child_process import HEADINGS, print_cost, run_python, run_vigie
+from ingest import ROWS, SPAN, WRITE_EVENTS
 
-TIMED = """
+TIME_PARTS = """
 import sys, time, resource
 from pathlib import Path
-from datetime import UTC, datetime
-from riskmodel import assessment, geography
+from riskmodel import geography
 from riskmodel.home import Home
 from riskmodel.indicators.gathering import events_of
 from service.jobs import recompute
@@ -24,11 +24,11 @@ home = Home(Path(sys.argv[1]))
 settings = load(home)
 best = {}
 def timed(name, work):
-    for _ in range(4):  # the first run warms what a running service has warm
-        began = time.perf_counter()
+    for _ in range(4):  # the first run fills the caches that a running service has filled
+        started = time.perf_counter()
         work()
-        took = time.perf_counter() - began
-        best[name] = min(best.get(name, took), took) if name in best else float("inf")
+        seconds = time.perf_counter() - started
+        best[name] = min(best.get(name, seconds), seconds) if name in best else float("inf")
 def read():
     view, bundle = recompute.read(home)
     members = geography.region(settings.region).members
@@ -44,26 +44,27 @@ print(*best.values(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def main() -> None:
-    """Make the archive and the model, then time the snapshot in a process that is warm."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--rows", type=int, default=ROWS)
-    asked = options.parse_args()
+    """Make the archive and the model, then time the parts of a snapshot."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=ROWS)
+    rows = parser.parse_args().rows
     with tempfile.TemporaryDirectory(prefix="vigie-benchmark-") as folder:
-        path, home = Path(folder, "events.csv"), Path(folder, "home")
-        run(sys.executable, "-c", WRITE, path, asked.rows, "2025-12", "all", 900_000_001)
-        print(f"{asked.rows:,} events\n{'process':<46}{'seconds':>9}{'processor':>11}{'peak MB':>9}")
-        show("vigie ingest ucdp", vigie(home, "ingest", "ucdp", path, "--covers", SPAN, "--release", "26.1"))
-        path.unlink()
-        show("vigie train", vigie(home, "train"))
-        show("vigie recompute, a process of its own", vigie(home, "recompute"))
-        read, without, drivers, peak = map(float, run(sys.executable, "-c", TIMED, home).out.split())
-    print(f"\nin a warm process (peak {peak:,.0f} MB):")
-    for what, seconds in (
-        ("only reading the region's events", read),
-        ("a snapshot without drivers", without),
-        ("a snapshot with drivers and the matrix of neighbour effects", drivers),
+        events, home = Path(folder, "events.csv"), Path(folder, "home")
+        run_python(WRITE_EVENTS, events, rows, "2025-12", "all", 900_000_001)
+        print(f"{rows:,} events\n{HEADINGS}")
+        ingest = run_vigie(home, "ingest", "ucdp", events, "--covers", SPAN, "--release", "26.1")
+        print_cost("vigie ingest ucdp", ingest)
+        events.unlink()
+        print_cost("vigie train", run_vigie(home, "train"))
+        print_cost("vigie recompute, a process of its own", run_vigie(home, "recompute"))
+        reading, without_drivers, with_drivers, peak = map(float, run_python(TIME_PARTS, home).output.split())
+    print(f"\nin a process that has run before (peak {peak:,.0f} MB):")
+    for name, seconds in (
+        ("reading the region's events only", reading),
+        ("a snapshot without drivers", without_drivers),
+        ("a snapshot with drivers and neighbour effects", with_drivers),
     ):
-        print(f"{what:<46}{seconds:>9.2f} s{seconds / read:>8.1f} x the reading")
+        print(f"{name:<46}{seconds:>9.2f} s{seconds / reading:>8.1f} x the reading")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What reading costs after ten years: `python benchmarks/store.py [--snapshots 1500]` prints a table.
+"""Measure pages and queries of the service on a database of ten years, against opening the database.
 
-The database is SQLite: snapshots of 450 kB that are invented, a run every hour, transitions, messages and changes.
-Times are of the processor, the median of fifteen; `open` is what each process does first.
+`python benchmarks/store.py [--snapshots 1500]` prints the median processor time of fifteen runs of each. The database
+is SQLite with invented snapshots of 450 kB, a run every hour, transitions, messages and changes.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from service.store.database import Store
 from service.store.tables import changes, deliveries, runs, snapshots, transitions
 from service.store.values import canonical
 
-LONG, RUNS = 450_000, 10 * 365 * 24
+DOCUMENT_BYTES, RUNS = 450_000, 10 * 365 * 24
 PATHS = (
     "/v1/scores",
     "/v1/scores/MLI",
@@ -38,19 +38,19 @@ PATHS = (
     "/",
     "/country/MLI",
 )
+REPEATS = 15
 
 
-def issued(count: int) -> Iterator[dict[str, Any]]:
-    """Rows of snapshots, one after the other over ten years."""
+def snapshot_rows(count: int) -> Iterator[dict[str, Any]]:
+    """Yield rows of snapshots, spread over ten years."""
     base, rng = document(), random.Random(1)  # noqa: S311 - filling
-    base["filling"] = [f"{rng.random():.12f}" for _ in range((LONG - len(canonical(base))) // 17)]
+    base["filling"] = [f"{rng.random():.12f}" for _ in range((DOCUMENT_BYTES - len(canonical(base))) // 17)]
     for number in range(1, count + 1):
-        at = NOW - (count - number) * timedelta(days=3650) / count
         yield {
             "id": number,
             "region": "MLI",
             "simulated": False,
-            "issued_at": at,
+            "issued_at": NOW - (count - number) * timedelta(days=3650) / count,
             "input_digest": hashlib.sha256(b"input %d" % number).hexdigest(),
             "previous_digest": None,
             "digest": hashlib.sha256(b"%d" % number).hexdigest(),
@@ -59,79 +59,78 @@ def issued(count: int) -> Iterator[dict[str, Any]]:
 
 
 def fill(store: Store, count: int) -> None:
-    """Ten years of a service that looked every hour."""
+    """Write ten years of a service that ran every hour."""
     with store.writing() as connection:
-        for row in issued(count):
+        for row in snapshot_rows(count):
             connection.execute(sa.insert(snapshots).values(row))
-    of = {"region": "MLI", "simulated": False, "location_code": "MLI"}
-    times = (NOW - timedelta(hours=RUNS - number) for number in range(RUNS))
-    went = [
+    run_rows = [
         {
             "region": "MLI",
-            "started_at": at,
-            "finished_at": at,
+            "started_at": NOW - timedelta(hours=RUNS - number),
+            "finished_at": NOW - timedelta(hours=RUNS - number),
             "status": "unchanged",
-            "snapshot_id": 1 + n * count // RUNS,
+            "snapshot_id": 1 + number * count // RUNS,
         }
-        for n, at in enumerate(times)
+        for number in range(RUNS)
     ]
-    told = [
-        {**of, "run_id": 1, "snapshot_id": 1, "rule": "r", "from_state": "ok", "to_state": "firing", "at": NOW}
-        for _ in range(5000)
-    ]
-    sent = [
-        {"id": f"msg_{n}", "route": "duty", "kind": "firing", "created_at": NOW, "status": "sent", "not_before": NOW}
-        for n in range(5000)
-    ]
-    changed = [{**of, "at": NOW, "kind": "band", "snapshot_id": 1} for _ in range(20_000)]
+    country = {"region": "MLI", "simulated": False, "location_code": "MLI"}
+    transition = {"run_id": 1, "snapshot_id": 1, "rule": "r", "from_state": "ok", "to_state": "firing", "at": NOW}
+    delivery = {"route": "duty", "kind": "firing", "created_at": NOW, "status": "sent", "not_before": NOW}
+    change = {**country, "at": NOW, "kind": "band", "snapshot_id": 1}
     with store.writing() as connection:
-        connection.execute(sa.insert(runs), went)
-        for table, rows, long in ((transitions, told, 1000), (deliveries, sent, 2500), (changes, changed, 300)):
-            connection.execute(sa.insert(table), [{**row, "document": {"data": "x" * long}} for row in rows])
+        connection.execute(sa.insert(runs), run_rows)
+        for table, rows, size in (
+            (transitions, [{**country, **transition}] * 5000, 1000),
+            (deliveries, [{"id": f"msg_{n}", **delivery} for n in range(5000)], 2500),
+            (changes, [change] * 20_000, 300),
+        ):
+            connection.execute(sa.insert(table), [{**row, "document": {"data": "x" * size}} for row in rows])
 
 
-def show(name: str, work: Callable[[], object]) -> None:
-    """One line of the table."""
+def print_time(name: str, work: Callable[[], object]) -> None:
+    """Print the median processor time of some work."""
     work()
-    took = []
-    for _ in range(15):
-        began = time.thread_time()
+    times = []
+    for _ in range(REPEATS):
+        started = time.thread_time()
         work()
-        took.append(1000 * (time.thread_time() - began))
-    print(f"{name:<46}{statistics.median(took):>9.2f} ms")
+        times.append(1000 * (time.thread_time() - started))
+    print(f"{name:<46}{statistics.median(times):>9.2f} ms")
 
 
 def main() -> None:
-    """Make the database, then ask it what the service asks."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--snapshots", type=int, default=1500)
-    asked = options.parse_args()
+    """Make the database, then time what the service reads from it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--snapshots", type=int, default=1500)
+    count = parser.parse_args().snapshots
     with tempfile.TemporaryDirectory(prefix="vigie-benchmark-") as folder:
         issuer = Issuer(Path(folder, "home"))
         issuer.hold("real")
-        fill(issuer.store, asked.snapshots)
-        print(f"{asked.snapshots:,} snapshots, {RUNS:,} runs, {issuer.home.database.stat().st_size / 1e6:,.0f} MB\n")
-        show("open", lambda: Store.of(issuer.home).close())
+        fill(issuer.store, count)
+        print(f"{count:,} snapshots, {RUNS:,} runs, {issuer.home.database.stat().st_size / 1e6:,.0f} MB\n")
+        print_time("open", lambda: Store.of(issuer.home).close())
         client = create_app(issuer.home, clock=lambda: NOW + timedelta(minutes=5)).test_client()
-        for path in (path.format(snapshots=asked.snapshots) for path in PATHS):
+        for path in (path.format(snapshots=count) for path in PATHS):
             if (status := client.get(path).status_code) != 200:
                 sys.exit(f"{path}: {status}")
-            show(path, partial(client.get, path))
+            print_time(path, partial(client.get, path))
 
-        def ask(query: sa.Select[Any]) -> Callable[[], object]:
-            def answered() -> object:
+        def execute(query: sa.Select[Any]) -> Callable[[], object]:
+            def run() -> object:
                 with issuer.store.reading() as connection:
                     return connection.execute(query).all()
 
-            return answered
+            return run
 
-        kept = snapshots.c
-        ours = (kept.region == "MLI") & kept.simulated.is_(sa.false())
-        newest = sa.select(kept.id).where(ours, kept.withdrawn_at.is_(None)).order_by(kept.id.desc()).limit(1)
-        show("the newest snapshot, without its document", ask(newest))
-        show("the newest snapshot", ask(newest.add_columns(snapshots)))
-        show("all snapshots, without documents", ask(sa.select(kept.id, kept.digest, kept.issued_at).where(ours)))
-        show("100 changes after a cursor", ask(sa.select(changes).where(changes.c.id > 19_900).limit(100)))
+        columns = snapshots.c
+        of_region = (columns.region == "MLI") & columns.simulated.is_(sa.false())
+        newest = sa.select(columns.id).where(of_region, columns.withdrawn_at.is_(None))
+        newest = newest.order_by(columns.id.desc()).limit(1)
+        entries = sa.select(columns.id, columns.digest, columns.issued_at).where(of_region)
+        print_time("the newest snapshot, without its document", execute(newest))
+        print_time("the newest snapshot", execute(newest.add_columns(snapshots)))
+        print_time("all snapshots, without documents", execute(entries))
+        print_time("100 changes after a cursor", execute(sa.select(changes).where(changes.c.id > 19_900).limit(100)))
 
 
 if __name__ == "__main__":

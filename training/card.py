@@ -161,13 +161,9 @@ def _training_scores(model: Bundle) -> Iterator[Block]:
         yield Table(
             ("all countries", *names),
             [
-                (LABELS[score], *(format_value(score, _or_nan(scores[name].get(score))) for name in names))
+                (LABELS[score], *(format_value(score, scores[name].get(score)) for name in names))
                 for score in (*LOSSES, *COVERAGES)
             ],
         )
     if "escalation" in scores:
         yield Paragraph(f"{describe_escalation_choice(scores['escalation'])}.")
-
-
-def _or_nan(value: float | None) -> float:
-    return float("nan") if value is None else value

@@ -36,9 +36,9 @@ _FORMATS: dict[str, Callable[[float], str]] = {
 }
 
 
-def format_value(kind: str, value: float) -> str:
-    """Format a value of a kind (the name of a score, or `difference`, `share`, `months`); a dash for NaN."""
-    return UNKNOWN if np.isnan(value) else _FORMATS.get(kind, "{:.4f}".format)(value)
+def format_value(kind: str, value: float | None) -> str:
+    """Format a value of a kind (the name of a score, or `difference`, `share`, `months`); a dash for NaN and None."""
+    return UNKNOWN if value is None or np.isnan(value) else _FORMATS.get(kind, "{:.4f}".format)(value)
 
 
 def format_estimate(kind: str, estimate: Estimate, *, signed: bool = False) -> tuple[str, str]:

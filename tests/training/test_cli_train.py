@@ -89,6 +89,21 @@ def test_the_same_data_code_and_seed_give_the_same_bundle(home: Home, vigie: Vig
     assert len(bundles[0][2]) == 64
 
 
+def test_a_score_that_is_unknown_is_a_dash(home: Home, vigie: Vigie, workshop: Path) -> None:
+    rows = [
+        f"{code},{year}-{month:02}-01,{3 if year < 2007 else 0}"
+        for code in ("MLI", "NER")
+        for year in range(2000, 2010)
+        for month in range(1, 13)
+    ]
+    peace = workshop / "peace.csv"
+    peace.write_text("\n".join(["iso3,month,deaths_state_based", *rows]) + "\n", encoding="utf-8")
+    assert vigie("--home", workshop / "peace", "ingest", "monthly", peace).code == 0
+    done = vigie("--home", workshop / "peace", "train", "--model", "promoted:zero")
+    assert done.code == 0, done.err
+    assert "in 50 % – (–)" in done.out, "no country is active in the year before the months that are scored"
+
+
 @pytest.mark.parametrize("model", [[], ["--model", "promoted:zero"]], ids=["pool", "own"])
 def test_a_model_of_the_past_is_stored_in_a_folder_and_only_its_path_is_printed(
     home: Home, vigie: Vigie, workshop: Path, model: list[str]

@@ -106,7 +106,7 @@ def train(
 
 def _report(trained: "TrainedModel", model_name: str, realm: str, seconds: float, console: "Console") -> None:
     from training.card import describe_escalation_choice
-    from training.formatting import LABELS
+    from training.formatting import LABELS, format_value
 
     provenance = trained.provenance
     console.print(
@@ -123,7 +123,13 @@ def _report(trained: "TrainedModel", model_name: str, realm: str, seconds: float
             f"{provenance.outcome} deaths, all countries, final figures; conflictology12 in brackets; losses: lower "
             "is better):"
         )
-        console.print("  " + ", ".join(f"{LABELS[score]} {ours[score]:.4g} ({reference[score]:.4g})" for score in ours))
+        console.print(
+            "  "
+            + ", ".join(
+                f"{LABELS[score]} {format_value(score, ours[score])} ({format_value(score, reference[score])})"
+                for score in ours
+            )
+        )
     console.print(describe_escalation_choice(scores["escalation"]))
 
 
