@@ -118,7 +118,7 @@ def _training_data(view: View, model: Bundle) -> Iterator[Block]:
 
 
 def _service_record(home: Home, model: Bundle) -> Iterator[Block]:
-    yield Heading("How it came into service")
+    yield Heading("How it entered service")
     entries = [entry for entry in registry.read_journal(home.models) if entry.model == model.id]
     if all(entry.action in registry.SHADOW_ACTIONS for entry in entries):
         yield Paragraph("It has not been in service.")

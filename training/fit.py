@@ -47,8 +47,8 @@ def fit_model(
     """Fit the served pool, or another model, on all countries up to an origin.
 
     `inputs` are those of `assemble`; `trained_at` is ISO 8601 in UTC. `provenance.scores` has the scores of the same
-    configuration fitted 14 months earlier, on the twelve months up to the origin; its key `escalation` has the scores
-    that the model of escalation was chosen by. Raises BadInput where the origin lies outside of the data, or the
+    configuration fitted 14 months earlier, on the twelve months up to the origin. Its key `escalation` says how the
+    model of escalation was chosen. Raises BadInput where the origin lies outside of the data, or the
     history is too short.
     """
     if not observed.months.size or not observed.months[0] <= origin <= observed.months[-1]:

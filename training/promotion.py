@@ -1,4 +1,4 @@
-"""Put models into service: run the gate on an archive, and record why a model came into service.
+"""Put models into service: run the gate on an archive, and record why.
 
 It knows the archive and the home, and no terminal.
 """
@@ -42,10 +42,10 @@ class GateResult:
 
 @dataclass(frozen=True)
 class Offer:
-    """What came of offering a new model to the service.
+    """The result of offering a new model to the service.
 
     `action` is how the model was put into service (see `registry.ACTION_LABELS`); None where it was not, because
-    `champion`, the model in service before, stays. `gate_result` is None where the gate was not asked.
+    `champion`, the model in service before, stays. `gate_result` is None where the gate did not run.
     """
 
     action: str | None
@@ -169,6 +169,6 @@ def _champion_result(
     if all(map(stored.has, windows)):
         return stored.read(windows), ""
     return None, (
-        "not compared with the model in service: it has the same configuration but was trained by other code, "
-        "and no back-test by that code is stored for these data and windows"
+        "not compared with the model in service: it was trained by other code. "
+        "No back-test by that code is stored for these data and windows"
     )

@@ -28,8 +28,8 @@ LEAD_RANGES = ((1, 3), (1, 12))
 """The ranges of leads that a rolling back-test is shown for [months]."""
 SCORE_NOTES = (
     "CRPS, log-CRPS, IGN, MIS and Brier are mean losses: lower is better",
-    "in 50 %, in 90 %: share of outcomes inside the interval, in countries with deaths in the year before; an outcome "
-    "that equals some of the draws counts in part (randomised PIT)",
+    "in 50 %, in 90 %: share of outcomes inside the interval, in countries with deaths in the year before",
+    "an outcome that equals some of the draws is inside in part (randomised PIT)",
     "ew4s: the last 84 months, weight halving every 4, smoothed; conflictology12: the last twelve months again; "
     "history60: the last 60, weight halving every 9; last: Poisson around the last month; zero: no deaths",
 )

@@ -44,12 +44,18 @@ class BacktestResult:
 
     A cell is one origin of a window and one lead. Cells are ordered by origin, then by lead.
 
-    `scores` maps each of `SCORE_COLUMNS` to float64 of shape (forecaster, window, country, cell): losses (lower is
-    better); coverages (the part of the outcome that the interval contains); probabilities of events; and the shares
-    of draws below the outcome and up to it.
+    `scores` maps each of `SCORE_COLUMNS` to float64 of shape (forecaster, window, country, cell):
 
-    `observed` maps each of `OBSERVED_COLUMNS` to float64 of shape (window, country, cell): deaths; events (1 where the
-    event happened, 0 where it did not); and the months from the origin until an escalation is reached.
+    - a loss; lower is better
+    - a coverage: the part of the outcome that the interval contains, 0 to 1
+    - the probability of an event
+    - the share of draws below the outcome, or up to it
+
+    `observed` maps each of `OBSERVED_COLUMNS` to float64 of shape (window, country, cell):
+
+    - deaths
+    - an event: 1 where it happened, 0 where it did not
+    - months from the origin until an escalation is reached
 
     A value is NaN where it cannot be scored. Coverage is NaN for inactive countries too: those without a death in the
     twelve months up to the origin. Escalation is known at lead 3 only; onset at lead 12 only, of quiet countries.

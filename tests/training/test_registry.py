@@ -45,7 +45,9 @@ def test_the_shadow_changes_neither_the_service_nor_the_way_back(
 ) -> None:
     vigie("train", "--model", "promoted:vague")
     first = in_service()
-    assert "vigie shadow" in vigie("train", "--model", "promoted:zero").out, "a model that does not pass can run beside"
+    assert "vigie shadow" in vigie("train", "--model", "promoted:zero").out, (
+        "a model that does not pass can run in the shadow"
+    )
     zero = next(name for name in registry.model_names(home.models) if name != first)
     assert vigie("shadow", zero, "--why", "a trial").code == 0
     assert (in_service(), bundle.challenger(home.models, simulated=False)) == (first, home.models / zero)

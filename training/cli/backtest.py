@@ -147,8 +147,8 @@ def compare(
     """Compare two forecasts on the country-months that both have.
 
     Each is a back-test (the first digits of its name), a forecaster in a back-test (pool, ew4s, conflictology12, …), or
-    a Parquet file of forecasts with the columns origin, iso3, month, draw, deaths, as `vigie backtest --forecasts-out`
-    writes it.
+    a Parquet file. A file has the columns origin, iso3, month, draw, deaths; `vigie backtest --forecasts-out` writes
+    such files.
     """
     from riskmodel.cli import terminal
     from riskmodel.events import manifest

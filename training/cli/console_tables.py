@@ -133,7 +133,7 @@ def print_gate_result(result: GateResult, console: Console) -> None:
 
 
 def print_models(models: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """Print all models of a home, and how each came into service; `models` are those of `registry.list_models`."""
+    """Print all models of a home, and how each entered service; `models` are those of `registry.list_models`."""
     table = _make_table("model", "trained", "origin", "outcome", "seed", "in service", "last put into service")
     for column in table.columns[2:]:
         column.justify = "left"

@@ -46,8 +46,8 @@ def list_models(home: Home, form: str) -> None:
 def card(home: Home, name: str | None, out: Path | None, region: str) -> None:
     """Write the card of a model as Markdown and HTML; without MODEL, of the one in service.
 
-    The card shows what the model was trained on, how its configuration did on past years, whether its probabilities
-    are calibrated, how it came into service, and its limits. Past years come from the back-tests that are stored.
+    The card shows the training data, the scores of the configuration on past years, calibration, how the model entered
+    service, and its limits. Scores on past years come from stored back-tests.
     """
     from riskmodel import bundle
     from riskmodel.errors import BadInput
@@ -111,7 +111,7 @@ def promote(home: Home, name: str, years: str | None, force_reason: str | None, 
 def shadow(home: Home, name: str | None, off: bool, reason: str) -> None:
     """Run a model in the shadow of the one in service, or take it out; without MODEL, say which one runs.
 
-    From the next snapshot on, the model forecasts beside the one in service. Its forecasts are stored and scored when
+    From the next snapshot on, the model forecasts next to the one in service. Its forecasts are stored and scored when
     their months are over, and the scorecard shows them; they are not served.
     """
     from riskmodel import bundle

@@ -149,5 +149,5 @@ def _offer(home: Home, view: "View", model: "Bundle", workers: "Workers", consol
     if offered.gate_result is None:
         return f"{model.id} is in service already"
     console.print(f"to put it into service all the same: vigie promote {model.id} --force WHY")
-    console.print(f"to run it beside the model in service: vigie shadow {model.id}")
+    console.print(f"to run it in the shadow of the model in service: vigie shadow {model.id}")
     return f"{model.id} is stored but does not pass the gate: {offered.champion} stays in service"
