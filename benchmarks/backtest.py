@@ -126,7 +126,10 @@ def all_histories(view: View) -> CountryMonths:
 def run_backtest(view: View, home: Home, mode: str, windows: int) -> None:
     """Back-test the latest years; each mode stores its results in a home of its own."""
     last = int(str(view.outcomes().months[-1])[:4])
-    backtest, years = Backtest(view, OUTCOME, served_model(SEED), SEED), challenge_windows(f"{last - windows + 1}:{last}")
+    backtest, years = (
+        Backtest(view, OUTCOME, served_model(SEED), SEED),
+        challenge_windows(f"{last - windows + 1}:{last}"),
+    )
     _, workers = MODES[mode]
     results_home = Home(home.root / mode)
     if mode == "one-thread":

@@ -12,9 +12,8 @@ SERVED_MODEL = "riskmodel.forecasting.pool:served_model"
 def make_model(name: str, seed: int) -> Explainable:
     """Call the function `MODULE:FUNCTION` with a seed. The module can be in the current folder.
 
-    A model needs `name`, `fit` and `forecast` to be back-tested, and `used_indicators` and
-    `ensemble_probabilities` to be served. Raises
-    ValueError where there is no such function, or it returns no model.
+    A model needs `name`, `fit` and `forecast` to be back-tested, and `used_indicators` and `ensemble_probabilities` to
+    be served. Raises ValueError where there is no such function, or it returns no model.
     """
     module, _, function = name.partition(":")
     if str(here := Path.cwd()) not in sys.path:
