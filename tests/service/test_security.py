@@ -62,7 +62,7 @@ def test_no_page_has_scripts_inline_styles_or_links_to_other_hosts(tmp_path: Pat
 @pytest.mark.parametrize(
     ("report", "pip_audit_exit", "exit_code", "message"),
     [
-        ("", 0, 0, "audited: no known weakness in 2 packages"),
+        ("", 0, 0, "audited: no known vulnerability in 2 packages"),
         ("Name ID\nflask CVE-0000-1\n", 1, 1, "CVE-0000-1"),
         ("", 1, 0, "NOT AUDITED: no advisories here"),
     ],
