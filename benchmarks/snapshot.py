@@ -17,7 +17,7 @@ import sys, time, resource
 from pathlib import Path
 from riskmodel import geography
 from riskmodel.home import Home
-from riskmodel.indicators.gathering import events_of
+from riskmodel.indicators.read_inputs import read_events
 from service.jobs import recompute
 from service.settings import load
 home = Home(Path(sys.argv[1]))
@@ -32,7 +32,7 @@ def timed(name, work):
 def read():
     view, bundle = recompute.read(home)
     members = geography.region(settings.region).members
-    events_of(view, view.outcomes().only(members))
+    read_events(view, view.outcomes().only(members))
 def content(drivers):
     view, bundle = recompute.read(home)
     recompute.content(view, bundle, settings.model_copy(update={"drivers": drivers}))

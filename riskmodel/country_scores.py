@@ -2,7 +2,7 @@
 
 All come from the draws of one forecast, except the escalation probability, which may come from another model. The
 quantities therefore agree: quantiles and probabilities are monotone, and the risk score is the mean over its rungs. An
-unknown quantity is None, and `reasons` gives a code of `REASONS` for it.
+unknown quantity is None, and `reasons` gives a code of `SCORE_REASONS` for it.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from riskmodel.targets import BATTLE_DEATHS, HORIZON, QUIET_MONTHS, RUNGS
 MONTHLY_THRESHOLDS = (1, 25, 100)  # [deaths a month]
 QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.95)
 
-REASONS = {
+SCORE_REASONS = {
     "no_history": "no source covers the country up to the origin",
     "history_ends_early": "what is known of the country ends before the origin",
     "history_too_short": "too few unbroken months up to the origin: a forecast needs 12, onset 60",

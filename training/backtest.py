@@ -136,7 +136,7 @@ def _no_outcomes(panel: Panel, window: Window) -> str:
 
 def _observe(panel: Panel, origin: Month, window: Window) -> dict[str, Floats]:
     """Return what happened in the months of a forecast, each of shape (country, lead)."""
-    place, leads = panel.place(origin), window.last_lead - window.first_lead + 1
+    place, leads = panel.month_index(origin), window.last_lead - window.first_lead + 1
     later = panel.deaths[:, place + 1 : place + 1 + window.last_lead]
     later = np.pad(later, ((0, 0), (0, window.last_lead - later.shape[1])), constant_values=np.nan)
     deaths = later[:, window.first_lead - 1 :]

@@ -11,11 +11,11 @@ from riskmodel.events.view import View
 from riskmodel.forecasting.component import Component
 from riskmodel.forecasting.forecast import Forecast
 from riskmodel.home import Home
-from riskmodel.indicators.gathering import gather
 from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import Panel, assemble
+from riskmodel.indicators.read_inputs import read_inputs
 from riskmodel.outcomes import CountryMonths
-from riskmodel.reporting.precision import spread
+from riskmodel.reporting.precision import spread_vague_deaths
 from training import backtest, export
 from training.ablation import mask_families
 from training.result_store import BacktestSetup, StoredBacktest, stored_backtest
@@ -104,7 +104,7 @@ def build_panel(view: View, observed: CountryMonths, outcome: str) -> Panel:
 
 def build_inputs(view: View, observed: CountryMonths, outcome: str) -> Inputs:
     """Build the inputs of the indicators; deaths of long events are spread over their months."""
-    return gather(view, observed, outcome, spread(view).only(observed.iso3).deaths[outcome])
+    return read_inputs(view, observed, outcome, spread_vague_deaths(view).only(observed.iso3).deaths[outcome])
 
 
 def _run_window(

@@ -65,7 +65,7 @@ def _show(told: dict[str, Any]) -> None:
     from riskmodel import geography
     from riskmodel.cli import terminal
     from riskmodel.explanation.neighbour_effects import CAVEAT
-    from riskmodel.indicators.declaration import last
+    from riskmodel.indicators.declaration import last_months
     from riskmodel.targets import BATTLE_DEATHS, HORIZON
 
     table = Table("country", box=None, pad_edge=False)
@@ -89,7 +89,7 @@ def _show(told: dict[str, Any]) -> None:
     scenario, console = told["scenario"], terminal.console()
     name = geography.country(scenario["location_code"]).name()
     console.print(
-        f"{_realm(told['simulated'])}{told['outcome']} deaths of {name} in {last(scenario['months'], 'en')} to "
+        f"{_realm(told['simulated'])}{told['outcome']} deaths of {name} in {last_months(scenario['months'], 'en')} to "
         f"{told['origin']} times {scenario['deaths']:g}, those of its events included:"
     )
     if not told["deaths"]:

@@ -1,7 +1,7 @@
-"""Views between two views: what would be known if only some of what lies between them had happened.
+"""The difference of two views of the archive, and the views between them that only some of its causes make.
 
-Every country-month, event and table that differs is put down to one cause. A view between the two shows the later state
-of what its causes brought, and the earlier state of the rest. It knows no model, no score and no store.
+Every country-month, event and table that differs has one cause. A view with some of the causes shows the later state
+where one of these is the cause, and the earlier state elsewhere.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,330 +23,355 @@ from riskmodel.events.table import SCHEMA
 from riskmodel.events.view import View
 from riskmodel.months import Months, span
 from riskmodel.outcomes import TYPES, CountryMonths
-from riskmodel.reporting.completeness import MATURE, Completeness, Curve
+from riskmodel.reporting.completeness import MATURE_AGE, Completeness, ReportingCurve
 
-OfData: TypeAlias = Literal["new_events", "revised_events", "moving_window", "new_source"]
-"""The causes that lie in what is known and when; a model is another."""
-OF_DATA: tuple[OfData, ...] = get_args(OfData)
-NEW, REVISED, MOVING, SOURCE = range(len(OF_DATA))
+DataCause: TypeAlias = Literal["new_events", "revised_events", "moving_window", "new_source"]
+"""The causes that lie in the data and in the time; another trained model is a cause besides these."""
+DATA_CAUSES: tuple[DataCause, ...] = get_args(DataCause)
+NEW, REVISED, MOVING, SOURCE = range(len(DATA_CAUSES))
 NONE = -1
 
 Cells: TypeAlias = NDArray[np.bool_]
 Codes: TypeAlias = NDArray[np.int8]
-"""Causes by their place in `OF_DATA`; `NONE` where there is none."""
-Numbers: TypeAlias = NDArray[np.int16]
+"""Causes by their index in `DATA_CAUSES`; `NONE` where nothing differs."""
+IngestIndices: TypeAlias = NDArray[np.int16]
 Rectangle: TypeAlias = NDArray[np.float64]
 Axes: TypeAlias = tuple[Sequence[str], NDArray[Any]]
 """Countries, and their months or ages."""
 
 
 @dataclass(frozen=True)
-class Mixed(View):
-    """A view that shows what it was given; `events_told` is of the frame's shape, `together` has all its events."""
+class CombinedView(View):
+    """A view with given content: `event_cells`, of the frame's shape, is where its `event_table` is complete."""
 
     frame: CountryMonths = field(compare=False)
-    events_told: Cells = field(compare=False)
-    together: pa.Table = field(compare=False)
+    event_cells: Cells = field(compare=False)
+    event_table: pa.Table = field(compare=False)
 
     def outcomes(self) -> CountryMonths:
+        """Return the frame."""
         return self.frame
 
     def event_coverage(self, frame: CountryMonths) -> Cells:
-        here, there = (self.frame.iso3, self.frame.months), (frame.iso3, frame.months)
-        return np.asarray(_laid(self.events_told, here, there, False), dtype=np.bool_)
+        """Return where events are known, on the countries and months of another frame."""
+        own, other = (self.frame.iso3, self.frame.months), (frame.iso3, frame.months)
+        return np.asarray(_reindexed(self.event_cells, own, other, False), dtype=np.bool_)
 
     def events(self, columns: Sequence[str]) -> pa.Table:
-        return self.together.select(list(columns))
+        """Return some columns of the events."""
+        return self.event_table.select(list(columns))
 
 
 class _Side(NamedTuple):
-    """One of the two views on the rectangle they share: arrays of shape (country, month), by type where there are more.
+    """One of the two views on their common rectangle: arrays of shape (country, month), some by type of violence.
 
-    `events_by`, `table_by` and `source` are places in the ingests of both, -1 where none is: whose events are told,
-    which country-month table has precedence over them, who speaks for the state-based deaths. `said` is what such a
-    table says [deaths]. `share` is how much of each country-month's deaths is held to be reported.
+    `events_from`, `table_from` and `source` are indices into the ingests of both views, -1 for none: the ingest whose
+    events count, the country-month table that has precedence over events, and the ingest of the state-based deaths.
+    `table_deaths` are the deaths of that table [deaths]. `share` is the estimated share of deaths that is reported.
     """
 
-    events_by: Numbers
-    table_by: dict[str, Numbers]
-    said: dict[str, Rectangle]
-    source: Numbers
+    events_from: IngestIndices
+    table_from: dict[str, IngestIndices]
+    table_deaths: dict[str, Rectangle]
+    source: IngestIndices
     share: Rectangle
     completeness: Completeness
 
     @property
-    def told(self) -> Cells:
-        return self.events_by >= 0
+    def has_events(self) -> Cells:
+        """Where events are known."""
+        return self.events_from >= 0
 
     @property
     def known(self) -> Cells:
-        return np.asarray(np.any([self.told, *(~np.isnan(said) for said in self.said.values())], axis=0))
+        """Where anything is known."""
+        tables = (~np.isnan(deaths) for deaths in self.table_deaths.values())
+        return np.asarray(np.any([self.has_events, *tables], axis=0))
 
 
 class _Events(NamedTuple):
-    """The events of either of two views: their flat places in a rectangle, and the causes that bring and take them.
+    """The events of either of two views, with their flat index in the rectangle and the causes of their changes.
 
-    `enters` is `NONE` for one that was always there, `leaves` for one that stays.
+    `added_by` is `NONE` for an event of the earlier view, `removed_by` for one of the later view. A revised event
+    stands twice: the earlier version is removed and the later one added.
     """
 
     table: pa.Table
     cell: NDArray[np.int64]
-    enters: Codes
-    leaves: Codes
+    added_by: Codes
+    removed_by: Codes
 
-    def moved(self, cause: int, shape: tuple[int, ...]) -> Rectangle:
-        """How far those of one cause move each country-month [deaths]."""
-        sign = (self.enters == cause).astype(np.float64) - (self.leaves == cause)
+    def deaths_moved(self, cause: int, shape: tuple[int, ...]) -> Rectangle:
+        """The size of the change that one cause makes to each country-month [deaths]."""
+        sign = (self.added_by == cause).astype(np.float64) - (self.removed_by == cause)
         return np.abs(_summed(self.cell, sign * self.table["deaths"].to_numpy(), shape))
 
 
 @dataclass(frozen=True)
-class Difference:
-    """What lies between two views, on the countries and months that either of two assessments looked at.
+class ViewDifference:
+    """The difference of two views, on the countries and months that either of two assessments reads.
 
-    `cause`, of shape (country, month), is what changed a country-month as a whole; `of_share` the same of its
-    completeness. `quiet` marks months that passed since the earlier origin: without their cause they count as known and
-    without deaths. `others` are the tables beside the outcomes, each with what brings it and what takes it away.
+    `cause`, of shape (country, month), is the cause of a change that a country-month has as a unit. `share_cause` is
+    that of a change of its completeness. `quiet` marks months that passed since the earlier origin: as long as their
+    own cause is absent, they count as known and without deaths. `side_tables` are the tables that are no outcomes, each
+    with the causes that add and remove it.
     """
 
     reader: TableReader
     ingests: tuple[Ingest, ...]
-    others: tuple[tuple[Ingest, int, int], ...]
+    side_tables: tuple[tuple[Ingest, int, int], ...]
     iso3: tuple[str, ...]
     months: Months
     sides: tuple[_Side, _Side]
     cause: Codes
-    of_share: Codes
+    share_cause: Codes
     quiet: Cells
     events: _Events
     origin_moved: bool
 
     @classmethod
-    def between(cls, before: tuple[View, Assessment], after: tuple[View, Assessment]) -> "Difference":
-        """The difference of two views as they were assessed, each by its own origin and completeness."""
-        (old, then), (new, now) = before, after
-        iso3 = tuple(sorted({*then.observed.iso3, *now.observed.iso3}))
-        months = span(min(view.outcomes().months[0] for view in (old, new)), max(then.origin, now.origin))
-        ingests = _both(old, new, outcomes=True)
-        a, b = (_side(view, seen.completeness, ingests, iso3, months) for view, seen in (before, after))
-        cause = _of_cells(a, b, ingests)
-        together = np.where((cause == SOURCE) | (a.told != b.told), cause, NONE).astype(np.int8).ravel()
-        events = _of_events(old, new, iso3, months, together)
-        mostly_new = events.moved(NEW, cause.shape) > events.moved(REVISED, cause.shape)
+    def between(cls, before: tuple[View, Assessment], after: tuple[View, Assessment]) -> "ViewDifference":
+        """Return the difference of two views, each assessed with its own origin and completeness."""
+        (old, first), (new, last) = before, after
+        iso3 = tuple(sorted({*first.observed.iso3, *last.observed.iso3}))
+        months = span(min(view.outcomes().months[0] for view in (old, new)), max(first.origin, last.origin))
+        ingests = _ingests_of_either(old, new, outcomes=True)
+        a, b = (_side(view, assessment.completeness, ingests, iso3, months) for view, assessment in (before, after))
+        cause = _cell_causes(a, b, ingests)
+        # All events of these country-months change together, so that the month is never known only in part.
+        shared = np.where((cause == SOURCE) | (a.has_events != b.has_events), cause, NONE).astype(np.int8).ravel()
+        events = _event_causes(old, new, iso3, months, shared)
+        mostly_new = events.deaths_moved(NEW, cause.shape) > events.deaths_moved(REVISED, cause.shape)
         return cls(
             reader=old.reader,
             ingests=ingests,
-            others=_of_tables(old, new),
+            side_tables=_side_table_causes(old, new),
             iso3=iso3,
             months=months,
             sides=(a, b),
             cause=cause,
-            of_share=_of_shares(a, b, cause, mostly_new, months <= then.origin),
-            quiet=~a.known & b.known & (months > then.origin),
+            share_cause=_share_causes(a, b, cause, mostly_new, months <= first.origin),
+            quiet=~a.known & b.known & (months > first.origin),
             events=events,
-            origin_moved=bool(then.origin != now.origin),
+            origin_moved=bool(first.origin != last.origin),
         )
 
     @property
-    def causes(self) -> tuple[OfData, ...]:
-        """The causes that anything is put down to."""
-        tables = np.array([code for _, *codes in self.others for code in codes], dtype=np.int8)
-        parts = (self.cause, self.of_share, self.events.enters, self.events.leaves, tables)
-        found = {MOVING} if self.origin_moved else set()
-        found.update(*(np.unique(part).tolist() for part in parts))
-        return tuple(name for code, name in enumerate(OF_DATA) if code in found)
+    def causes(self) -> tuple[DataCause, ...]:
+        """The causes that occur."""
+        tables = np.array([code for _, *codes in self.side_tables for code in codes], dtype=np.int8)
+        all_codes = (self.cause, self.share_cause, self.events.added_by, self.events.removed_by, tables)
+        codes = {MOVING} if self.origin_moved else set()
+        codes.update(*(np.unique(part).tolist() for part in all_codes))
+        return tuple(name for code, name in enumerate(DATA_CAUSES) if code in codes)
 
-    def view(self, causes: Iterable[str]) -> Mixed:
-        """What would be known if of all the causes only these had been."""
-        (a, b), on = self.sides, _among(causes)
-        here = on[self.cause]
-        passed = self.quiet & ~here & on[MOVING]
-        later = here | passed
-        told = np.where(later, b.told, a.told)
+    def view(self, causes: Iterable[str]) -> CombinedView:
+        """Return the view that would exist if only some of the causes had occurred."""
+        (a, b), occurred = self.sides, _occurred(causes)
+        changed = occurred[self.cause]
+        quiet = self.quiet & ~changed & occurred[MOVING]
+        later = changed | quiet
+        has_events = np.where(later, b.has_events, a.has_events)
         events = self.events
-        there = (on[events.enters] | (events.enters == NONE)) & ~on[events.leaves] & told.ravel()[events.cell]
-        table, cell = events.table.filter(pa.array(there)), events.cell[there]
+        visible = (occurred[events.added_by] | (events.added_by == NONE)) & ~occurred[events.removed_by]
+        visible &= has_events.ravel()[events.cell]
+        table, cell = events.table.filter(pa.array(visible)), events.cell[visible]
         kind, best = positions(table["type_of_violence"], TYPES), table["deaths"].to_numpy()
         deaths = {}
         for i, name in enumerate(TYPES):
-            said = np.where(here, b.said[name], a.said[name])
-            said = np.where(passed & ~np.isnan(b.said[name]), 0.0, said)
-            by_table = np.where(later, b.table_by[name], a.table_by[name]) >= 0
-            counted = np.where(told, _summed(cell[kind == i], best[kind == i], told.shape), np.nan)
-            deaths[name] = np.where(by_table, said, counted)
-        untyped = _summed(cell[kind < 0], best[kind < 0], told.shape)
+            in_table = np.where(changed, b.table_deaths[name], a.table_deaths[name])
+            in_table = np.where(quiet & ~np.isnan(b.table_deaths[name]), 0.0, in_table)
+            from_table = np.where(later, b.table_from[name], a.table_from[name]) >= 0
+            counted = np.where(has_events, _summed(cell[kind == i], best[kind == i], has_events.shape), np.nan)
+            deaths[name] = np.where(from_table, in_table, counted)
+        untyped = _summed(cell[kind < 0], best[kind < 0], has_events.shape)
         deaths["all"] = np.sum([*(deaths[name] for name in TYPES), untyped], axis=0)
         source = np.where(later, b.source, a.source)
         frame = CountryMonths(self.iso3, self.months, deaths, source, tuple(ingest.id for ingest in self.ingests))
-        beside = [i for i, enters, leaves in self.others if (on[enters] or enters == NONE) and not on[leaves]]
-        return Mixed(self.reader, (*self.ingests, *beside), frame, told, table)
+        side_tables = [
+            ingest
+            for ingest, added_by, removed_by in self.side_tables
+            if (occurred[added_by] or added_by == NONE) and not occurred[removed_by]
+        ]
+        return CombinedView(self.reader, (*self.ingests, *side_tables), frame, has_events, table)
 
     def completeness(self, causes: Iterable[str]) -> Completeness:
-        """How complete the reports would be held to be."""
-        on, (a, b) = _among(causes), (side.completeness for side in self.sides)
-        later, here = on[self.of_share], (self.iso3, self.months)
-        learned = b if on[MOVING] else a
-        rows, ages = (learned.iso3, np.arange(MATURE)), (self.iso3, np.arange(MATURE))
-        curve = Curve(
-            _laid(learned.curve.share, rows, ages, np.nan),
-            _laid(learned.curve.weight, rows, ages, np.nan),
-            learned.curve.concentration,
+        """Return the completeness that would be estimated if only some of the causes had occurred."""
+        occurred, (a, b) = _occurred(causes), (side.completeness for side in self.sides)
+        later, axes = occurred[self.share_cause], (self.iso3, self.months)
+        estimate = b if occurred[MOVING] else a
+        have, want = (estimate.iso3, np.arange(MATURE_AGE)), (self.iso3, np.arange(MATURE_AGE))
+        curve = ReportingCurve(
+            _reindexed(estimate.curve.share, have, want, np.nan),
+            _reindexed(estimate.curve.weight, have, want, np.nan),
+            estimate.curve.concentration,
         )
         age, deaths, events = (
-            np.where(later, _laid(now, (b.iso3, b.months), here, empty), _laid(then, (a.iso3, a.months), here, empty))
-            for then, now, empty in ((a.age, b.age, -1), (a.deaths, b.deaths, np.nan), (a.events, b.events, np.nan))
+            np.where(
+                later,
+                _reindexed(new, (b.iso3, b.months), axes, empty),
+                _reindexed(old, (a.iso3, a.months), axes, empty),
+            )
+            for old, new, empty in ((a.age, b.age, -1), (a.deaths, b.deaths, np.nan), (a.events, b.events, np.nan))
         )
         return Completeness(a.outcome, self.iso3, self.months, age, deaths, events, curve)
 
 
 def _summed(cell: NDArray[np.int64], deaths: NDArray[np.float64], shape: tuple[int, ...]) -> Rectangle:
     summed = np.bincount(cell, deaths, minlength=shape[0] * shape[1]).reshape(shape)
-    return np.asarray(summed, dtype=np.float64)  # whole numbers where there is no event at all
+    return np.asarray(summed, dtype=np.float64)  # bincount of no events returns integers
 
 
-def _among(causes: Iterable[str]) -> Cells:
-    """Whether a cause is among some, by its place in `OF_DATA`; `NONE`, as the last place, is not."""
+def _occurred(causes: Iterable[str]) -> Cells:
+    """Whether each cause of `DATA_CAUSES` is among some. The last element is False, so the index `NONE` gives False."""
     chosen = set(causes)
-    return np.array([*(name in chosen for name in OF_DATA), False])
+    return np.array([*(name in chosen for name in DATA_CAUSES), False])
 
 
-def _both(old: View, new: View, *, outcomes: bool) -> tuple[Ingest, ...]:
-    """The ingests of either view that outcomes are made of, or those that they are not; in rising precedence."""
-    found = {i.id: i for view in (old, new) for i in view.ingests if (i.kind in OUTCOME_KINDS) == outcomes}
-    return tuple(sorted(found.values(), key=lambda ingest: ingest.rank))
+def _ingests_of_either(old: View, new: View, *, outcomes: bool) -> tuple[Ingest, ...]:
+    """The ingests of either view, of outcomes or of other tables, in rising precedence."""
+    by_id = {i.id: i for view in (old, new) for i in view.ingests if (i.kind in OUTCOME_KINDS) == outcomes}
+    return tuple(sorted(by_id.values(), key=lambda ingest: ingest.rank))
 
 
 def _side(
     view: View, completeness: Completeness, ingests: Sequence[Ingest], iso3: tuple[str, ...], months: Months
 ) -> _Side:
-    observed, have = view.outcomes(), {ingest.id for ingest in view.ingests}
-    of_events = [n for n, ingest in enumerate(ingests) if ingest.id in have and ingest.kind == "events"]
-    place = {ingest.id: number for number, ingest in enumerate(ingests)}
-    saying = {place[ingest.id]: table.column_names for ingest, table in view.tables("country_months")}
-    table_by, said = {}, {}
+    observed, own_ids = view.outcomes(), {ingest.id for ingest in view.ingests}
+    of_events = [n for n, ingest in enumerate(ingests) if ingest.id in own_ids and ingest.kind == "events"]
+    index = {ingest.id: n for n, ingest in enumerate(ingests)}
+    table_columns = {index[ingest.id]: table.column_names for ingest, table in view.tables("country_months")}
+    table_from, table_deaths = {}, {}
     for name in TYPES:
-        of_months = [number for number, names in saying.items() if f"deaths_{name}" in names]
-        speaker = _speaker(ingests, [*of_events, *of_months], iso3, months)
-        table_by[name] = np.where(np.isin(speaker, of_months), speaker, -1).astype(np.int16)
-        deaths = _laid(observed.deaths[name], (observed.iso3, observed.months), (iso3, months), np.nan)
-        said[name] = np.where(table_by[name] >= 0, deaths, np.nan)
-    events_by = _speaker(ingests, of_events, iso3, months)
-    source = np.where(table_by["state_based"] >= 0, table_by["state_based"], events_by)
-    share = _laid(completeness.deaths, (completeness.iso3, completeness.months), (iso3, months), np.nan)
-    return _Side(events_by, table_by, said, source, share, completeness)
+        of_tables = [n for n, names in table_columns.items() if f"deaths_{name}" in names]
+        authority = _authority(ingests, [*of_events, *of_tables], iso3, months)
+        table_from[name] = np.where(np.isin(authority, of_tables), authority, -1).astype(np.int16)
+        deaths = _reindexed(observed.deaths[name], (observed.iso3, observed.months), (iso3, months), np.nan)
+        table_deaths[name] = np.where(table_from[name] >= 0, deaths, np.nan)
+    events_from = _authority(ingests, of_events, iso3, months)
+    source = np.where(table_from["state_based"] >= 0, table_from["state_based"], events_from)
+    share = _reindexed(completeness.deaths, (completeness.iso3, completeness.months), (iso3, months), np.nan)
+    return _Side(events_from, table_from, table_deaths, source, share, completeness)
 
 
-def _speaker(ingests: Sequence[Ingest], numbers: Iterable[int], iso3: tuple[str, ...], months: Months) -> Numbers:
-    """Of some ingests, the place of the one that speaks for each country-month; -1 where none does."""
-    speaker = np.full((len(iso3), months.size), -1, dtype=np.int16)
-    for number in sorted(numbers):
-        spans = (part for part in map(Coverage.parse, ingests[number].covers) if part.iso3 in (WORLD, *iso3))
-        speaker[coverage.mask(spans, iso3, months)] = number
-    return speaker
+def _authority(
+    ingests: Sequence[Ingest], indices: Iterable[int], iso3: tuple[str, ...], months: Months
+) -> IngestIndices:
+    """Which of some ingests has precedence for each country-month; -1 where none covers it."""
+    authority = np.full((len(iso3), months.size), -1, dtype=np.int16)
+    for n in sorted(indices):
+        spans = (part for part in map(Coverage.parse, ingests[n].covers) if part.iso3 in (WORLD, *iso3))
+        authority[coverage.mask(spans, iso3, months)] = n
+    return authority
 
 
-def _of_cells(a: _Side, b: _Side, ingests: Sequence[Ingest]) -> Codes:
-    """The cause of what differs in a country-month as a whole: whether it is told of, and what tables say of it."""
+def _cell_causes(a: _Side, b: _Side, ingests: Sequence[Ingest]) -> Codes:
+    """The cause of changes that a country-month has as a unit: whether events are known, and the deaths of tables."""
     names, provider = np.unique([ingest.source for ingest in ingests], return_inverse=True)
-    used = np.zeros((len(a.told), names.size), dtype=bool)
-    for by in (a.events_by, *a.table_by.values()):
-        row, column = np.nonzero(by >= 0)
-        used[row, provider[by[row, column]]] = True
-    rows = np.arange(len(a.told))[:, None]
-    newly = np.any([(by >= 0) & ~used[rows, provider[by]] for by in (b.events_by, *b.table_by.values())], axis=0)
-    differs = newly | (a.told != b.told)
+    used = np.zeros((len(a.has_events), names.size), dtype=bool)
+    for ingest_of in (a.events_from, *a.table_from.values()):
+        row, column = np.nonzero(ingest_of >= 0)
+        used[row, provider[ingest_of[row, column]]] = True
+    rows = np.arange(len(a.has_events))[:, None]
+    later = (b.events_from, *b.table_from.values())
+    new_source = np.any([(of >= 0) & ~used[rows, provider[of]] for of in later], axis=0)
+    differs = new_source | (a.has_events != b.has_events)
     for name in TYPES:
-        differs |= ((a.table_by[name] < 0) != (b.table_by[name] < 0)) | _unlike(a.said[name], b.said[name])
-    cause = np.where(newly, SOURCE, np.where(a.known, REVISED, NEW))
+        differs |= (a.table_from[name] < 0) != (b.table_from[name] < 0)
+        differs |= _differ(a.table_deaths[name], b.table_deaths[name])
+    cause = np.where(new_source, SOURCE, np.where(a.known, REVISED, NEW))
     return np.where(differs, cause, NONE).astype(np.int8)
 
 
-def _of_events(before: View, after: View, iso3: tuple[str, ...], months: Months, of_cell: Codes) -> _Events:
-    """The events of either view, each with what brings and what takes it.
+def _event_causes(before: View, after: View, iso3: tuple[str, ...], months: Months, shared: Codes) -> _Events:
+    """The events of either view, each with the causes that add and remove it.
 
-    `of_cell`, of shape (cell,), is the cause that the events of a cell share, `NONE` where each has its own.
+    `shared`, of shape (cell,), is the cause that all events of a cell share, `NONE` where each event has its own.
     """
-    (old, cell_a), (new, cell_b) = (_inside(view.events(SCHEMA.names), iso3, months) for view in (before, after))
-    then = pc.index_in(new["event_id"], old["event_id"].combine_chunks())
-    match = np.asarray(then.fill_null(-1).to_numpy(), dtype=np.int64)
-    known = np.flatnonzero(match >= 0)
+    (old, cell_a), (new, cell_b) = (_events_inside(view.events(SCHEMA.names), iso3, months) for view in (before, after))
+    match = pc.index_in(new["event_id"], old["event_id"].combine_chunks())
+    match = np.asarray(match.fill_null(-1).to_numpy(), dtype=np.int64)
+    in_both = np.flatnonzero(match >= 0)
     same = np.zeros(new.num_rows, dtype=bool)
-    same[known] = _alike(old.take(pa.array(match[known])), new.take(pa.array(known)))
-    enters, leaves = of_cell[cell_b], of_cell[cell_a]
-    enters = np.where(enters == NONE, np.where(match >= 0, REVISED, NEW), enters)
-    leaves = np.where(leaves == NONE, REVISED, leaves)
-    pairs, theirs = known[~same[known]], match[known[~same[known]]]
-    together = np.where(of_cell[cell_b[pairs]] != NONE, enters[pairs], leaves[theirs])
-    enters[pairs], leaves[theirs] = together, together  # an event is never there twice, nor between two states nowhere
-    leaves[match[same]] = NONE
-    brought = np.flatnonzero(~same)
-    always, ever = np.full(old.num_rows, NONE), np.full(brought.size, NONE)
+    same[in_both] = _equal_rows(old.take(pa.array(match[in_both])), new.take(pa.array(in_both)))
+    added_by, removed_by = shared[cell_b], shared[cell_a]
+    added_by = np.where(added_by == NONE, np.where(match >= 0, REVISED, NEW), added_by)
+    removed_by = np.where(removed_by == NONE, REVISED, removed_by)
+    # A revised event changes from one version to the other by one cause: otherwise a view with one of two causes would
+    # have it twice or not at all.
+    revised, earlier = in_both[~same[in_both]], match[in_both[~same[in_both]]]
+    cause = np.where(shared[cell_b[revised]] != NONE, added_by[revised], removed_by[earlier])
+    added_by[revised], removed_by[earlier] = cause, cause
+    removed_by[match[same]] = NONE
+    added = np.flatnonzero(~same)
     return _Events(
-        pa.concat_tables([old, new.take(pa.array(brought))]).unify_dictionaries(),
-        np.concatenate([cell_a, cell_b[brought]]),
-        np.concatenate([always, enters[brought]]).astype(np.int8),
-        np.concatenate([leaves, ever]).astype(np.int8),
+        pa.concat_tables([old, new.take(pa.array(added))]).unify_dictionaries(),
+        np.concatenate([cell_a, cell_b[added]]),
+        np.concatenate([np.full(old.num_rows, NONE), added_by[added]]).astype(np.int8),
+        np.concatenate([removed_by, np.full(added.size, NONE)]).astype(np.int8),
     )
 
 
-def _inside(events: pa.Table, iso3: tuple[str, ...], months: Months) -> tuple[pa.Table, NDArray[np.int64]]:
-    """The events of some countries and months, with their flat places in the rectangle."""
+def _events_inside(events: pa.Table, iso3: tuple[str, ...], months: Months) -> tuple[pa.Table, NDArray[np.int64]]:
+    """The events of some countries and months, with their flat index in the rectangle."""
     row, column = positions(events["iso3"], iso3), (months_of(events["date_start"]) - months[0]).astype(np.int64)
     inside = (row >= 0) & (column >= 0) & (column < months.size)
     return events.filter(pa.array(inside)), (row * months.size + column)[inside]
 
 
-def _alike(old: pa.Table, new: pa.Table) -> Cells:
-    """Which rows of two tables are the same in every column."""
-    alike = np.ones(new.num_rows, dtype=bool)
+def _equal_rows(old: pa.Table, new: pa.Table) -> Cells:
+    """Which rows of two tables are equal in every column, apart from `flags`, which is no content of the source."""
+    equal = np.ones(new.num_rows, dtype=bool)
     for name in SCHEMA.names:
-        if name not in ("event_id", "flags"):
-            then, now = (
-                column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
-                for column in (old[name], new[name])
-            )
-            if pa.types.is_floating(then.type):
-                alike &= ~_unlike(*(np.asarray(c.to_numpy(), dtype=np.float64) for c in (then, now)))
-            else:
-                equal = pc.fill_null(pc.equal(then, now), False)
-                alike &= np.asarray(pc.or_(equal, pc.and_(then.is_null(), now.is_null())).to_numpy())
-    return alike
+        if name in ("event_id", "flags"):
+            continue
+        one, other = (
+            column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
+            for column in (old[name], new[name])
+        )
+        if pa.types.is_floating(one.type):
+            equal &= ~_differ(*(np.asarray(column.to_numpy(), dtype=np.float64) for column in (one, other)))
+        else:
+            same_value = pc.fill_null(pc.equal(one, other), False)
+            equal &= np.asarray(pc.or_(same_value, pc.and_(one.is_null(), other.is_null())).to_numpy())
+    return equal
 
 
-def _of_shares(a: _Side, b: _Side, cause: Codes, mostly_new: Cells, before: Cells) -> Codes:
-    """The cause of a change in how complete a country-month is held to be; `before` are the months of both origins.
+def _share_causes(a: _Side, b: _Side, cause: Codes, mostly_new: Cells, past: Cells) -> Codes:
+    """The cause of a change of completeness; `past` are the months up to the earlier origin.
 
-    While the same file speaks, reports become more complete with time. Where another one does, its completeness belongs
-    to the events that it brought: to those that moved the country-month most.
+    While a country-month comes from the same ingest, its reports become more complete with time. Where another ingest
+    replaces it, the completeness changes by the cause of the events that changed the country-month most.
     """
-    found = np.where(a.known & (a.source != b.source), np.where(mostly_new, NEW, REVISED), MOVING)
-    found = np.where(~a.known & before, NEW, found)
-    found = np.where(cause == SOURCE, SOURCE, found)
-    return np.where(_unlike(a.share, b.share), found, NONE).astype(np.int8)
+    causes = np.where(a.known & (a.source != b.source), np.where(mostly_new, NEW, REVISED), MOVING)
+    causes = np.where(~a.known & past, NEW, causes)
+    causes = np.where(cause == SOURCE, SOURCE, causes)
+    return np.where(_differ(a.share, b.share), causes, NONE).astype(np.int8)
 
 
-def _of_tables(old: View, new: View) -> tuple[tuple[Ingest, int, int], ...]:
-    """The tables beside the outcomes, each with what brings it and what takes it away."""
-    before, after = ({ingest.id for ingest in view.ingests} for view in (old, new))
-    kinds = {ingest.kind for ingest in old.ingests}
+def _side_table_causes(old: View, new: View) -> tuple[tuple[Ingest, int, int], ...]:
+    """The tables that are no outcomes, each with the causes that add and remove it."""
+    old_ids, new_ids = ({ingest.id for ingest in view.ingests} for view in (old, new))
+    old_kinds = {ingest.kind for ingest in old.ingests}
 
-    def enters(ingest: Ingest) -> int:
-        if ingest.id in before:
+    def added_by(ingest: Ingest) -> int:
+        if ingest.id in old_ids:
             return NONE
-        return NEW if ingest.kind in kinds else SOURCE
+        return NEW if ingest.kind in old_kinds else SOURCE
 
-    found = _both(old, new, outcomes=False)
-    return tuple((ingest, enters(ingest), NONE if ingest.id in after else REVISED) for ingest in found)
+    ingests = _ingests_of_either(old, new, outcomes=False)
+    return tuple((ingest, added_by(ingest), NONE if ingest.id in new_ids else REVISED) for ingest in ingests)
 
 
-def _unlike(one: Rectangle, other: Rectangle) -> Cells:
+def _differ(one: Rectangle, other: Rectangle) -> Cells:
+    """Where two arrays differ; two NaN are equal."""
     return np.asarray((one != other) & ~(np.isnan(one) & np.isnan(other)))
 
 
-def _laid(values: NDArray[Any], have: Axes, want: Axes, empty: object) -> NDArray[Any]:
+def _reindexed(values: NDArray[Any], have: Axes, want: Axes, empty: object) -> NDArray[Any]:
     """Values by country and month, or age, on other countries and months; `empty` where they have none."""
-    laid = np.full((len(want[0]), len(want[1])), empty, dtype=values.dtype)
+    reindexed = np.full((len(want[0]), len(want[1])), empty, dtype=values.dtype)
     _, to_row, row = np.intersect1d(np.array(want[0], dtype=str), np.array(have[0], dtype=str), return_indices=True)
     _, to_column, column = np.intersect1d(want[1], have[1], return_indices=True)
-    laid[np.ix_(to_row, to_column)] = values[np.ix_(row, column)]
-    return laid
+    reindexed[np.ix_(to_row, to_column)] = values[np.ix_(row, column)]
+    return reindexed

@@ -201,7 +201,7 @@ class Escalation:
         for month in self.held_out(origin):
             seen = known.until(month)
             probabilities.append(_probabilities_by_model(seen, model.forecast(seen, month), regression))
-            observed.append(observed_by_month[:, seen.place(month)])
+            observed.append(observed_by_month[:, seen.month_index(month)])
         probability, escalated = np.concatenate(probabilities, axis=1), np.concatenate(observed)
         complete = ~(np.isnan(probability).any(axis=0) | np.isnan(escalated))
         return probability[:, complete], escalated[complete] > 0

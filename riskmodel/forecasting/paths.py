@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from riskmodel import windows
 from riskmodel.forecasting.baselines import systematic_sample
 from riskmodel.forecasting.forecast import LEADS
-from riskmodel.indicators import windows
 from riskmodel.targets import HORIZON
 
 Floats = NDArray[np.float64]
@@ -21,7 +21,7 @@ LEVEL_MONTHS = 12  # [months]
 
 def recent_level(deaths: Floats) -> Floats:
     """Return the decayed mean of the last twelve months [deaths a month]; shape (country, month) to the same."""
-    return windows.decayed(deaths, LEVEL_HALF_LIFE, LEVEL_MONTHS)
+    return windows.decayed_mean(deaths, LEVEL_HALF_LIFE, LEVEL_MONTHS)
 
 
 def following_paths(deaths: Floats) -> Floats:

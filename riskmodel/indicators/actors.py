@@ -1,7 +1,6 @@
 """The family `actors`: how many armed actors fight in a country, how new they are, and which of them cross a border.
 
-An actor is what the source names as a side of an event; governments are armed actors and civilians are none. It knows
-no model.
+An actor is what the source names as a side of an event. Governments are armed actors, civilians are not.
 """
 
 from functools import partial
@@ -9,10 +8,20 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from riskmodel.indicators import parts, windows
-from riskmodel.indicators.declaration import GED, UNTOLD, Citation, Family, Indicator, either
-from riskmodel.indicators.inputs import Events, Inputs, Places, Rectangle
-from riskmodel.indicators.parts import EFFECTIVE, MEMORY, Parts
+from riskmodel import windows
+from riskmodel.indicators import categories
+from riskmodel.indicators.categories import EFFECTIVE_NUMBER, QUIET_BEFORE_NEW, CategoryCounts
+from riskmodel.indicators.declaration import (
+    EVENTS_NOT_COVERED,
+    GED,
+    Citation,
+    Declarations,
+    Family,
+    Indicator,
+    either,
+)
+from riskmodel.indicators.inputs import Events, Indices, Inputs
+from riskmodel.windows import Rectangle
 
 NAME = "actors"
 
@@ -27,222 +36,199 @@ TRANSNATIONAL = Citation(
 )
 
 
-def _sides(events: Events, counted: NDArray[np.bool_]) -> tuple[Places, Places]:
-    """The actors of each event on either side; -1 for one that is unknown, does not count, or stands there twice."""
-    counts = np.append(counted, False)  # for the unknown, which is numbered -1
-    side_a, side_b = (np.where(counts[side], side, -1) for side in (events.side_a, events.side_b))
+def _sides(events: Events, chosen: NDArray[np.bool_]) -> tuple[Indices, Indices]:
+    """The chosen actors of each event on either side; -1 for one that is unknown, not chosen, or on both sides."""
+    is_chosen = np.append(chosen, False)  # the last element is for the index -1, the unknown actor
+    side_a, side_b = (np.where(is_chosen[side], side, -1) for side in (events.side_a, events.side_b))
     return side_a, np.where(side_b == side_a, -1, side_b)
 
 
-def _taking_part(events: Events, counted: NDArray[np.bool_]) -> Parts:
-    actor = np.concatenate(_sides(events, counted))
+def _events_by_actor(events: Events, chosen: NDArray[np.bool_]) -> CategoryCounts:
+    actor = np.concatenate(_sides(events, chosen))
     row, column = np.tile(events.row, 2), np.tile(events.column, 2)
-    return Parts.of(row[actor >= 0], column[actor >= 0], actor[actor >= 0], events.told.shape)
+    return CategoryCounts.count(row[actor >= 0], column[actor >= 0], actor[actor >= 0], events.covered.shape)
 
 
-def _actors(inputs: Inputs) -> Parts:
-    """The events in which each armed actor took part."""
-    return _taking_part(inputs.reported, inputs.reported.armed)
+def _actors(inputs: Inputs) -> CategoryCounts:
+    """Events by armed actor."""
+    return _events_by_actor(inputs.required_events, inputs.required_events.armed)
 
 
-def _groups(inputs: Inputs) -> Parts:
-    """The events in which each armed group took part, governments left out."""
-    return _taking_part(inputs.reported, inputs.reported.groups)
+def _groups(inputs: Inputs) -> CategoryCounts:
+    """Events by armed group, without governments."""
+    return _events_by_actor(inputs.required_events, inputs.required_events.groups)
 
 
-def _dyads(inputs: Inputs) -> Parts:
-    """The events of each dyad of which both sides are armed."""
-    events = inputs.reported
+def _dyads(inputs: Inputs) -> CategoryCounts:
+    """Events by dyad of two armed actors."""
+    events = inputs.required_events
     side_a, side_b = _sides(events, events.armed)
-    there = (side_a >= 0) & (side_b >= 0) & (events.dyad >= 0)
-    return Parts.of(events.row[there], events.column[there], events.dyad[there], events.told.shape)
+    known = (side_a >= 0) & (side_b >= 0) & (events.dyad >= 0)
+    return CategoryCounts.count(events.row[known], events.column[known], events.dyad[known], events.covered.shape)
 
 
 def _dominance(inputs: Inputs, *, months: int) -> Rectangle:
-    groups = inputs.once(_groups)
-    lately = groups.recent(months)
-    share = windows.ratio(groups.highest(lately), groups.total(lately))
-    return np.where(windows.throughout(inputs.reported.told, months), share, np.nan)
+    groups = inputs.cached(_groups)
+    recent = groups.recent(months)
+    share = windows.ratio(groups.maximum(recent), groups.total(recent))
+    return np.where(windows.throughout(inputs.required_events.covered, months), share, np.nan)
 
 
-def _crossing(inputs: Inputs, months: int) -> NDArray[np.bool_]:
-    """Whether each armed group was also active next door in the last months, shape (pair + 1, month).
+def _active_on_both_sides(inputs: Inputs, months: int) -> NDArray[np.bool_]:
+    """Whether each armed group was active here and in a neighbour in the last months, shape (pair + 1, month).
 
-    The last row is of no group. A neighbour counts where its events are known in all of those months.
+    A pair is a country and a group. The last row is for no group and is False. A neighbour counts if its events are
+    covered in all of those months.
     """
-    events, groups = inputs.reported, inputs.once(_groups)
-    nobody = np.zeros((1, events.told.shape[1]), dtype=bool)
-    known = windows.throughout(events.told, months)
-    active = np.append((groups.recent(months) > 0) & known[groups.row], nobody, axis=0)
-    place = _places(groups, events)
-    both = np.zeros(active.shape, dtype=bool)
-    for row, around in enumerate(inputs.neighbours):
+    events, groups = inputs.required_events, inputs.cached(_groups)
+    no_group = np.zeros((1, events.covered.shape[1]), dtype=bool)
+    known = windows.throughout(events.covered, months)
+    active = np.append((groups.recent(months) > 0) & known[groups.row], no_group, axis=0)
+    pair = _pair_indices(groups, events)
+    on_both_sides = np.zeros(active.shape, dtype=bool)
+    for row, neighbours in enumerate(inputs.neighbours):
         here = np.flatnonzero(groups.row == row)
-        next_door = active[place[around][:, groups.part[here]]].any(axis=0)
-        both[here] = active[here] & next_door
-    return both
+        in_neighbour = active[pair[neighbours][:, groups.category[here]]].any(axis=0)
+        on_both_sides[here] = active[here] & in_neighbour
+    return on_both_sides
 
 
-def _places(groups: Parts, events: Events) -> Places:
-    """The place of each country's actors among the pairs, shape (country, actor + 1); -1 where there is none."""
-    place = np.full((groups.countries, len(events.actors) + 1), -1)
-    place[groups.row, groups.part] = np.arange(groups.row.size)
-    return place
+def _pair_indices(groups: CategoryCounts, events: Events) -> Indices:
+    """The index of each country's group among the pairs, shape (country, actor + 1); -1 where there is none.
+
+    The last column is for the unknown actor.
+    """
+    index = np.full((groups.countries, len(events.actors) + 1), -1)
+    index[groups.row, groups.category] = np.arange(groups.row.size)
+    return index
 
 
-def _next_door_told(inputs: Inputs, months: int) -> NDArray[np.bool_]:
-    known = windows.throughout(inputs.reported.told, months)
+def _neighbour_covered(inputs: Inputs, months: int) -> NDArray[np.bool_]:
+    """Whether the events of the country and of a neighbour are covered in the last months."""
+    known = windows.throughout(inputs.required_events.covered, months)
     return known & (inputs.neighbours.astype(np.float64) @ known.astype(np.float64) > 0)
 
 
-def _across(inputs: Inputs, *, months: int) -> Rectangle:
-    return parts.logged(inputs.once(_groups), _crossing(inputs, months)[:-1], _next_door_told(inputs, months))
+def _cross_border_actors(inputs: Inputs, *, months: int) -> Rectangle:
+    active = _active_on_both_sides(inputs, months)[:-1]
+    return categories.log_number(inputs.cached(_groups), active, _neighbour_covered(inputs, months))
 
 
-def _across_share(inputs: Inputs, *, months: int) -> Rectangle:
-    events, both = inputs.reported, _crossing(inputs, months)
-    place = _places(inputs.once(_groups), events)
-    one, other = (place[events.row, side] for side in _sides(events, events.groups))
-    number = np.zeros(events.told.size)
-    for age in range(months):  # an event counts in so many months, and in each its groups are asked anew
+def _cross_border_share(inputs: Inputs, *, months: int) -> Rectangle:
+    events, on_both_sides = inputs.required_events, _active_on_both_sides(inputs, months)
+    pair = _pair_indices(inputs.cached(_groups), events)
+    one, other = (pair[events.row, side] for side in _sides(events, events.groups))
+    number = np.zeros(events.covered.size)
+    for age in range(months):  # an event counts in each of so many months, and its groups are looked up in each
         column = events.column + age
-        there = np.flatnonzero(column < events.told.shape[1])
-        column = column[there]
-        crosses = both[one[there], column] | both[other[there], column]
-        number += np.bincount((events.row[there] * events.told.shape[1] + column)[crosses], minlength=number.size)
-    share = windows.ratio(number.reshape(events.told.shape), windows.total(events.count(), months))
-    return np.where(_next_door_told(inputs, months), share, np.nan)
+        inside = np.flatnonzero(column < events.covered.shape[1])
+        column = column[inside]
+        crosses = on_both_sides[one[inside], column] | on_both_sides[other[inside], column]
+        cell = events.row[inside] * events.covered.shape[1] + column
+        number += np.bincount(cell[crosses], minlength=number.size)
+    share = windows.ratio(number.reshape(events.covered.shape), windows.total(events.count(), months))
+    return np.where(_neighbour_covered(inputs, months), share, np.nan)
 
 
-def _key_events(inputs: Inputs, row: int, column: int) -> Places:
-    return parts.one_each(inputs.reported, inputs.reported.dyad, row, column)
+def _key_events(inputs: Inputs, row: int, column: int) -> Indices:
+    """The deadliest event of each dyad."""
+    return categories.deadliest_of_each(inputs.required_events, inputs.required_events.dyad, row, column)
 
 
-NOBODY = either(
-    UNTOLD, "no event of the window names an armed actor", "aucun événement de la fenêtre ne nomme d’acteur armé"
+NO_ARMED_ACTOR = either(
+    EVENTS_NOT_COVERED,
+    "no event of the window names an armed actor",
+    "aucun événement de la fenêtre ne nomme d’acteur armé",
 )
-NO_GROUP = either(
-    UNTOLD,
+NO_ARMED_GROUP = either(
+    EVENTS_NOT_COVERED,
     "no event of the window names an armed group other than a government",
     "aucun événement de la fenêtre ne nomme de groupe armé autre qu’un gouvernement",
 )
-NO_NEIGHBOUR = either(
-    UNTOLD,
+NO_COVERED_NEIGHBOUR = either(
+    EVENTS_NOT_COVERED,
     "no neighbour by land has events known in all of it",
     "aucun voisin terrestre n’a d’événements connus sur toute la fenêtre",
 )
 
-declare = partial(Indicator, family=NAME, literature=(DYADS, GED), inputs=("events",))
+declare = Declarations(NAME, literature=(DYADS, GED), inputs=("events",), missing=EVENTS_NOT_COVERED, direction=+1)
 
 INDICATORS: tuple[Indicator, ...] = (
-    declare(
-        name="actors_12m",
-        unit="log(1 + armed actors)",
-        scale="log1p",
+    declare.log_count(
+        "actors_12m",
+        "armed actors",
         window=12,
-        direction=+1,
-        meaning={
-            "en": "Armed actors with events in the last 12 months",
-            "fr": "Acteurs armés actifs ces 12 derniers mois",
-        },
-        missing=UNTOLD,
-        compute=partial(parts.active, of=_actors, months=12),
+        en="Armed actors with events in the last 12 months",
+        fr="Acteurs armés actifs ces 12 derniers mois",
+        compute=partial(categories.active, of=_actors, months=12),
     ),
     *(
-        declare(
-            name=f"effective_actors_{months}m",
-            unit="armed actors",
+        declare.value(
+            f"effective_actors_{months}m",
+            "armed actors",
             window=months,
-            direction=+1,
-            meaning={
-                "en": f"Effective number of armed actors, by events of the last {months} months",
-                "fr": f"Nombre effectif d’acteurs armés, d’après les événements des {months} derniers mois",
-            },
-            missing=NOBODY,
-            literature=(EFFECTIVE, DYADS),
-            compute=partial(parts.effective, of=_actors, months=months),
+            en=f"Effective number of armed actors, by events of the last {months} months",
+            fr=f"Nombre effectif d’acteurs armés, d’après les événements des {months} derniers mois",
+            compute=partial(categories.effective_number, of=_actors, months=months),
+            missing=NO_ARMED_ACTOR,
+            literature=(EFFECTIVE_NUMBER, DYADS),
         )
         for months in (12, 36)
     ),
-    declare(
-        name="dominance_12m",
-        unit="share of the armed groups' part in events",
-        scale="share",
+    declare.share(
+        "dominance_12m",
+        "the armed groups' part in events",
         window=12,
-        direction=0,
-        meaning={
-            "en": "Share of the most active armed group in all that armed groups took part in, 12 months",
-            "fr": "Part du groupe armé le plus actif dans l’ensemble des actions des groupes armés, 12 mois",
-        },
-        missing=NO_GROUP,
+        en="Share of the most active armed group in all that armed groups took part in, 12 months",
+        fr="Part du groupe armé le plus actif dans l’ensemble des actions des groupes armés, 12 mois",
         compute=partial(_dominance, months=12),
+        direction=0,
+        missing=NO_ARMED_GROUP,
     ),
-    declare(
-        name="new_actors_12m",
-        unit="log(1 + armed actors)",
-        scale="log1p",
-        window=12 + MEMORY,
-        direction=+1,
-        meaning={
-            "en": f"Armed actors of the last 12 months with no event in the country in the {MEMORY} before",
-            "fr": f"Acteurs armés actifs ces 12 derniers mois, mais absents du pays durant les {MEMORY} précédents",
-        },
-        missing=UNTOLD,
-        compute=partial(parts.new, of=_actors, months=12),
+    declare.log_count(
+        "new_actors_12m",
+        "armed actors",
+        window=12 + QUIET_BEFORE_NEW,
+        en=f"Armed actors of the last 12 months with no event in the country in the {QUIET_BEFORE_NEW} before",
+        fr=f"Acteurs armés actifs ces 12 derniers mois, mais absents du pays durant les {QUIET_BEFORE_NEW} précédents",
+        compute=partial(categories.new, of=_actors, months=12),
     ),
-    declare(
-        name="dyads_12m",
-        unit="log(1 + dyads)",
-        scale="log1p",
+    declare.log_count(
+        "dyads_12m",
+        "dyads",
         window=12,
-        direction=+1,
-        meaning={
-            "en": "Pairs of armed actors that fought each other in the last 12 months",
-            "fr": "Paires d’acteurs armés qui se sont affrontés ces 12 derniers mois",
-        },
-        missing=UNTOLD,
-        compute=partial(parts.active, of=_dyads, months=12),
+        en="Pairs of armed actors that fought each other in the last 12 months",
+        fr="Paires d’acteurs armés qui se sont affrontés ces 12 derniers mois",
+        compute=partial(categories.active, of=_dyads, months=12),
     ),
-    declare(
-        name="new_dyads_12m",
-        unit="log(1 + dyads)",
-        scale="log1p",
-        window=12 + MEMORY,
-        direction=+1,
-        meaning={
-            "en": f"Pairs of armed actors that fought each other in the last 12 months and not in the {MEMORY} before",
-            "fr": f"Paires d’acteurs armés aux prises ces 12 derniers mois, mais pas durant les {MEMORY} précédents",
-        },
-        missing=UNTOLD,
-        compute=partial(parts.new, of=_dyads, months=12),
+    declare.log_count(
+        "new_dyads_12m",
+        "dyads",
+        window=12 + QUIET_BEFORE_NEW,
+        en="Pairs of armed actors that fought each other in the last 12 months and not in the "
+        f"{QUIET_BEFORE_NEW} before",
+        fr=f"Paires d’acteurs armés aux prises ces 12 derniers mois, mais pas durant les {QUIET_BEFORE_NEW} précédents",
+        compute=partial(categories.new, of=_dyads, months=12),
     ),
-    declare(
-        name="cross_border_actors_12m",
-        unit="log(1 + armed groups)",
-        scale="log1p",
+    declare.log_count(
+        "cross_border_actors_12m",
+        "armed groups",
         window=12,
-        direction=+1,
-        meaning={
-            "en": "Armed groups active in the last 12 months both here and in a neighbouring country",
-            "fr": "Groupes armés actifs ces 12 derniers mois à la fois ici et dans un pays voisin",
-        },
-        missing=NO_NEIGHBOUR,
+        en="Armed groups active in the last 12 months both here and in a neighbouring country",
+        fr="Groupes armés actifs ces 12 derniers mois à la fois ici et dans un pays voisin",
+        compute=partial(_cross_border_actors, months=12),
+        missing=NO_COVERED_NEIGHBOUR,
         literature=(TRANSNATIONAL, GED),
-        compute=partial(_across, months=12),
     ),
-    declare(
-        name="cross_border_share_12m",
-        unit="share of events",
-        scale="share",
+    declare.share(
+        "cross_border_share_12m",
+        "events",
         window=12,
-        direction=+1,
-        meaning={
-            "en": "Share of the events of the last 12 months with an armed group that is also active next door",
-            "fr": "Part des événements des 12 derniers mois impliquant un groupe armé actif aussi dans un pays voisin",
-        },
-        missing=either(NO_NEIGHBOUR, "the country had no event", "le pays n’a connu aucun événement"),
+        en="Share of the events of the last 12 months with an armed group that is also active next door",
+        fr="Part des événements des 12 derniers mois impliquant un groupe armé actif aussi dans un pays voisin",
+        compute=partial(_cross_border_share, months=12),
+        missing=either(NO_COVERED_NEIGHBOUR, "the country had no event", "le pays n’a connu aucun événement"),
         literature=(TRANSNATIONAL, GED),
-        compute=partial(_across_share, months=12),
     ),
 )
 

@@ -1,25 +1,25 @@
-"""What an indicator is: one declaration, as data, that carries its own computation; and a family of them.
+"""How indicators are declared: each as data that carries its own computation, in families.
 
-A family is declared in a module of its own; the works and words that several of them use stand here. Nothing here knows
-which families there are, where the tables come from, or what is forecast from them.
+Each family is declared in a module of its own. Citations and texts that several families use are here.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypedDict, Unpack
 
-from riskmodel.indicators.inputs import Inputs, Places, Rectangle
+from riskmodel.indicators.inputs import Indices, Inputs
+from riskmodel.windows import Rectangle
 
 Text: TypeAlias = Mapping[str, str]
-"""What is said, by language."""
+"""A text by language: `en` and `fr`."""
 
 MAX_KEY_EVENTS = 5
-"""How many events are shown of those key_events a family's values, at the most."""
+"""The events that are shown for a family's values are at most this many."""
 
 
 @dataclass(frozen=True)
 class Citation:
-    """A work by its reference and DOI."""
+    """A publication by its reference and DOI."""
 
     reference: str
     doi: str
@@ -38,42 +38,46 @@ DIFFUSION = Citation(
     "10.1016/j.polgeo.2011.03.005",
 )
 
-OF_OUTCOME: Mapping[str, Text] = {
+OUTCOME_LABELS: Mapping[str, Text] = {
     "state_based": {"en": "state-based", "fr": "violence impliquant un État"},
 }
-"""Which deaths an outcome counts, where it does not count them all."""
-UNCOVERED: Text = {
+"""The deaths that an outcome counts, for outcomes that do not count all."""
+DEATHS_NOT_COVERED: Text = {
     "en": "a month of the window lies outside the coverage of every source",
     "fr": "un mois de la fenêtre n’est couvert par aucune source",
 }
-UNTOLD: Text = {
+EVENTS_NOT_COVERED: Text = {
     "en": "a month of the window lies outside the coverage of every event file",
     "fr": "un mois de la fenêtre n’est couvert par aucun fichier d’événements",
 }
 
 
 def either(reason: Text, en: str, fr: str) -> Text:
-    """A reason for an absent value, with one more."""
+    """Return a reason why a value is absent, extended by a second one."""
     return {"en": f"{reason['en']}, or {en}", "fr": f"{reason['fr']}, ou {fr}"}
 
 
-def last(months: int, language: str) -> str:
-    """The words for the last months: `the last month`, `the last 3 months`."""
+def last_months(months: int, language: str) -> str:
+    """Return the words for the last months: `the last month`, `the last 3 months`."""
     if months == 1:
         return {"en": "the last month", "fr": "le dernier mois"}[language]
     return {"en": f"the last {months} months", "fr": f"les {months} derniers mois"}[language]
+
+
+Scale: TypeAlias = Literal["log1p", "share", "number"]
+Compute: TypeAlias = Callable[[Inputs], Rectangle]
 
 
 @dataclass(frozen=True)
 class Indicator:
     """One declared indicator.
 
-    `window` [months] is how much of the past a value needs, the month itself included. `missing` is what an absent
-    value says. `direction` is +1 where more of it goes with more violence, -1 with less,
-    0 where no sign is claimed; it is an association, not a cause. `scale` is how a person reads the value: `log1p`
-    values are told as the count they are the log of, `share` as per cent. `inputs` are the tables it needs: names of
-    `Inputs.tables`, or `events`. `compute` gives float64 of shape (country, month), whose column t uses nothing after
-    month t and is NaN where the window is not wholly known or the value has no meaning.
+    `window` [months] is how much of the past a value needs, the month itself included. `missing` says what an absent
+    value means. `direction` is +1 if higher values go with more violence, -1 if they go with less, and 0 if no sign is
+    claimed; it is an association, not a cause. `scale` is how a person reads the value: `log1p` values as the count
+    that they are the log of, `share` in per cent. `inputs` are the tables that it needs: names of `Inputs.tables`, or
+    `events`. `compute` returns float64 of shape (country, month). Its column t uses nothing after month t, and is NaN
+    where the window is not fully known or the value has no meaning.
     """
 
     name: str
@@ -85,14 +89,16 @@ class Indicator:
     missing: Text
     literature: tuple[Citation, ...]
     inputs: tuple[str, ...]
-    compute: Callable[[Inputs], Rectangle]
-    scale: Literal["log1p", "share", "number"] = "number"
+    compute: Compute
+    scale: Scale = "number"
 
     def meaning_for(self, outcome: str) -> Text:
-        """Its meaning, saying which deaths it counts where it counts those of the outcome and these are not all."""
+        """Return its meaning, with the type of deaths that it counts where these are not all deaths."""
         if "deaths" not in self.inputs or outcome == "all":
             return self.meaning
-        return {language: f"{said} ({OF_OUTCOME[outcome][language]})" for language, said in self.meaning.items()}
+        return {
+            language: f"{meaning} ({OUTCOME_LABELS[outcome][language]})" for language, meaning in self.meaning.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -109,5 +115,69 @@ class Family:
     theme: Text
     headline: tuple[str, ...]
     indicators: tuple[Indicator, ...]
-    key_events: Callable[[Inputs, int, int], Places] | None = None
+    key_events: Callable[[Inputs, int, int], Indices] | None = None
     abroad: bool = False
+
+
+class _Own(TypedDict, total=False):
+    """What an indicator can declare for itself instead of its family's common value."""
+
+    direction: int
+    missing: Text
+    literature: tuple[Citation, ...]
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Declarations:
+    """Declares the indicators of one family: the fields are what its indicators have in common.
+
+    `en` and `fr` of the methods are the meaning of the indicator; every field can be replaced for one indicator.
+    """
+
+    family: str
+    missing: Text
+    literature: tuple[Citation, ...] = ()
+    inputs: tuple[str, ...] = ()
+    direction: int = 0
+
+    def log_count(
+        self, name: str, counted: str, *, window: int, en: str, fr: str, compute: Compute, **own: Unpack[_Own]
+    ) -> Indicator:
+        """Declare the log of 1 + a count; people read the count."""
+        return self.value(
+            name, f"log(1 + {counted})", window=window, en=en, fr=fr, compute=compute, scale="log1p", **own
+        )
+
+    def share(
+        self, name: str, of: str, *, window: int, en: str, fr: str, compute: Compute, **own: Unpack[_Own]
+    ) -> Indicator:
+        """Declare a share of something; people read per cent."""
+        return self.value(name, f"share of {of}", window=window, en=en, fr=fr, compute=compute, scale="share", **own)
+
+    def value(
+        self,
+        name: str,
+        unit: str,
+        *,
+        window: int,
+        en: str,
+        fr: str,
+        compute: Compute,
+        scale: Scale = "number",
+        **own: Unpack[_Own],
+    ) -> Indicator:
+        """Declare a value with its unit."""
+        return Indicator(
+            name=name,
+            family=self.family,
+            unit=unit,
+            window=window,
+            direction=own.get("direction", self.direction),
+            meaning={"en": en, "fr": fr},
+            missing=own.get("missing", self.missing),
+            literature=own.get("literature", self.literature),
+            inputs=own.get("inputs", self.inputs),
+            compute=compute,
+            scale=scale,
+        )

@@ -1,6 +1,6 @@
-"""What indicators are computed from: a rectangle of country-months with tables, events and neighbours.
+"""The inputs of indicators: a rectangle of country-months with tables, events and neighbours.
 
-It knows neither archive nor indicator. Nothing that a source does not cover is zero here.
+Nothing that a source does not cover is zero here: it is NaN, or outside `Events.covered`.
 """
 
 import re
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from riskmodel import geography
 from riskmodel.months import Months
 from riskmodel.outcomes import TYPES
+from riskmodel.windows import Rectangle
 
-Rectangle = NDArray[np.float64]
-Places = NDArray[np.intp]
+Indices = NDArray[np.intp]
 T = TypeVar("T")
 
 LOCATED = 3
-"""The greatest `where_prec` at which a coordinate tells where within its second-order unit an event was."""
+"""An event is located if its `where_prec` is at most this: then its second-order unit is known."""
 
 _GOVERNMENT = re.compile(r"(^|: )Government( of |$)")
 _CIVILIANS = re.compile(r"^(SIMULATED )?[Cc]ivilians$")
@@ -29,46 +29,46 @@ _CIVILIANS = re.compile(r"^(SIMULATED )?[Cc]ivilians$")
 
 @dataclass(frozen=True)
 class Events:
-    """The events of a rectangle's countries and months, in order of day and id; arrays of shape (event,).
+    """The events of a rectangle's countries and months, sorted by day and id; arrays of shape (event,).
 
-    `row` and `column` are the places of country and month, `day` the first day [days since 1970-01-01], `deaths` the
-    best estimate, `civilians` those of civilians [deaths]. `kind` is the place in `outcomes.TYPES`, -1 where unknown.
-    `dyad`, `side_a` and `side_b` number the names of `dyads` and `actors`, and `adm_1` the pairs of country and
-    first-order unit of `units`; -1 where unknown. `state_a` marks a government on side a. `latitude` and `longitude`
-    [degrees] are NaN and `where_prec`, `date_prec` and `sources` NaN where unknown. `told`, of shape (country, month),
-    is where events are known at all: elsewhere no event is no sign of peace.
+    `row` and `column` are the indices of country and month, `day` is the first day [days since 1970-01-01], `deaths`
+    the best estimate and `civilians` the civilians among them [deaths]. `kind` is the index in `outcomes.TYPES`.
+    `dyad`, `side_a` and `side_b` are indices into the names of `dyads` and `actors`, `adm_1` into the pairs of country
+    and first-order unit of `units`. An unknown index is -1. `state_a` marks a government on side a. `latitude` and
+    `longitude` [degrees], `where_prec`, `date_prec` and `sources` are NaN where unknown. `covered`, of shape (country,
+    month), is where events are known at all: elsewhere no event does not mean peace.
     """
 
     event_id: NDArray[np.str_]
-    row: Places
-    column: Places
+    row: Indices
+    column: Indices
     day: NDArray[np.int64]
     deaths: NDArray[np.float64]
     civilians: NDArray[np.float64]
-    kind: Places
-    dyad: Places
-    side_a: Places
-    side_b: Places
-    adm_1: Places
+    kind: Indices
+    dyad: Indices
+    side_a: Indices
+    side_b: Indices
+    adm_1: Indices
     state_a: NDArray[np.bool_]
     latitude: NDArray[np.float64]
     longitude: NDArray[np.float64]
     where_prec: NDArray[np.float64]
     date_prec: NDArray[np.float64]
     sources: NDArray[np.float64]
-    told: NDArray[np.bool_]
+    covered: NDArray[np.bool_]
     dyads: tuple[str, ...]
     actors: tuple[str, ...]
     units: tuple[tuple[str, str], ...]
 
     @cached_property
     def located(self) -> NDArray[np.bool_]:
-        """Whether an event's coordinate can be trusted to within its second-order unit."""
+        """Whether an event's coordinate is right to within its second-order unit, shape (event,)."""
         return np.asarray(~np.isnan(self.latitude) & (self.where_prec <= LOCATED))
 
     @cached_property
     def armed(self) -> NDArray[np.bool_]:
-        """Whether an actor bears arms, shape (actor,): civilians do not."""
+        """Whether an actor is armed, shape (actor,): civilians are not."""
         return np.array([not _CIVILIANS.search(name) for name in self.actors], dtype=bool)
 
     @cached_property
@@ -77,43 +77,43 @@ class Events:
         return self.armed & ~governments(self.actors)
 
     def count(
-        self, where: NDArray[np.bool_] | Places | None = None, weights: NDArray[np.float64] | None = None
+        self, where: NDArray[np.bool_] | Indices | None = None, weights: NDArray[np.float64] | None = None
     ) -> Rectangle:
-        """Events by country-month, or the sum of their weights; NaN where events are not known."""
+        """Return events by country-month, or the sum of their weights; NaN where events are not covered."""
         chosen = slice(None) if where is None else where
-        cell = (self.row * self.told.shape[1] + self.column)[chosen]
-        summed = np.bincount(cell, None if weights is None else weights[chosen], minlength=self.told.size)
-        return np.where(self.told, summed.reshape(self.told.shape), np.nan)
+        cell = (self.row * self.covered.shape[1] + self.column)[chosen]
+        summed = np.bincount(cell, None if weights is None else weights[chosen], minlength=self.covered.size)
+        return np.where(self.covered, summed.reshape(self.covered.shape), np.nan)
 
     def recent(self, row: int, column: int, months: int) -> NDArray[np.bool_]:
-        """Whether an event is of a country's last months up to one."""
+        """Return which events belong to a country's last months up to one, shape (event,)."""
         return np.asarray((self.row == row) & (self.column <= column) & (self.column > column - months))
 
     def only(self, where: NDArray[np.bool_]) -> "Events":
-        """The same without the other events; what is told stays."""
-        arrays = {name: values[where] for name, values in vars(self).items() if name in _OF_EVENTS}
+        """Return some of the events; `covered` stays the same."""
+        arrays = {name: values[where] for name, values in vars(self).items() if name in _EVENT_ARRAYS}
         return replace(self, **arrays)
 
-    def times(self, row: int, after: int, factor: float) -> "Events":
-        """The same, with the deaths of a country's events after a month multiplied."""
-        there = np.where((self.row == row) & (self.column > after), factor, 1.0)
-        return replace(self, deaths=self.deaths * there, civilians=self.civilians * there)
+    def with_deaths_multiplied(self, row: int, after: int, factor: float) -> "Events":
+        """Return the events with the deaths of one country's events after a month multiplied."""
+        factors = np.where((self.row == row) & (self.column > after), factor, 1.0)
+        return replace(self, deaths=self.deaths * factors, civilians=self.civilians * factors)
 
 
 def governments(actors: Sequence[str]) -> NDArray[np.bool_]:
-    """Which actors are governments, as UCDP names them."""
+    """Return which actors are governments by the way UCDP names them, shape (actor,)."""
     return np.array([bool(_GOVERNMENT.search(name)) for name in actors], dtype=bool)
 
 
-_OF_EVENTS = {part.name for part in fields(Events)} - {"told", "dyads", "actors", "units"}
+_EVENT_ARRAYS = {part.name for part in fields(Events)} - {"covered", "dyads", "actors", "units"}
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What indicators are computed from.
+    """The data that indicators are computed from.
 
-    `tables[name]` is float64 of shape (country, month), NaN where unknown; `deaths` [deaths] is always there, and is
-    the outcome that is forecast. `events` are of every type; `outcome` names what `deaths` are of.
+    `tables[name]` is float64 of shape (country, month), NaN where unknown. The table `deaths` [deaths] is always there
+    and counts the outcome that is forecast, `outcome`. `events` are of every type of violence.
     """
 
     iso3: tuple[str, ...]
@@ -121,11 +121,11 @@ class Inputs:
     tables: Mapping[str, Rectangle]
     events: Events | None = None
     outcome: str = "state_based"
-    _found: dict[Callable[["Inputs"], Any], Any] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _cache: dict[Callable[["Inputs"], Any], Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     @cached_property
     def neighbours(self) -> NDArray[np.bool_]:
-        """Who borders on whom, shape (country, country): row i marks the neighbours by land of country i."""
+        """Land borders, shape (country, country): row i marks the neighbours of country i."""
         rows = [np.isin(self.iso3, geography.country(code).neighbours) for code in self.iso3]
         return np.array(rows, dtype=bool).reshape(len(self.iso3), len(self.iso3))
 
@@ -135,48 +135,48 @@ class Inputs:
         known = map(geography.country, self.iso3)
         return np.array([(country.latitude, country.longitude) for country in known]).reshape(-1, 2)
 
-    def once(self, part: Callable[["Inputs"], T]) -> T:
-        """What several indicators are made from, computed once for these inputs."""
-        if part not in self._found:
-            self._found[part] = part(self)
-        found: T = self._found[part]
-        return found
+    def cached(self, compute: Callable[["Inputs"], T]) -> T:
+        """Return what a function computes from these inputs; it runs once, as several indicators share its result."""
+        if compute not in self._cache:
+            self._cache[compute] = compute(self)
+        result: T = self._cache[compute]
+        return result
 
     @property
-    def known(self) -> frozenset[str]:
-        """The names of what is there."""
+    def available(self) -> frozenset[str]:
+        """The names of the tables, and `events` if there are any."""
         return frozenset(self.tables) | ({"events"} if self.events is not None else set())
 
     @cached_property
-    def counted(self) -> NDArray[np.bool_]:
+    def counted_by_outcome(self) -> NDArray[np.bool_]:
         """Which events the outcome counts, shape (event,)."""
         if self.outcome == "all":
-            return np.ones(self.reported.kind.size, dtype=bool)
-        return np.asarray(self.reported.kind == TYPES.index(self.outcome))
+            return np.ones(self.required_events.kind.size, dtype=bool)
+        return np.asarray(self.required_events.kind == TYPES.index(self.outcome))
 
     @property
-    def reported(self) -> Events:
-        """The events. Raises KeyError where there are none: an indicator that needs them has to declare it."""
+    def required_events(self) -> Events:
+        """The events. Raises KeyError without events: an indicator that reads them has to declare them as input."""
         if self.events is None:
             raise KeyError("events")
         return self.events
 
     def last(self, months: int) -> "Inputs":
-        """The same without the months before the last ones."""
+        """Return the inputs of the last months only."""
         cut = max(len(self.months) - months, 0)
         events = self.events
         if events is not None:
-            kept = events.only(events.column >= cut)
-            events = replace(kept, column=kept.column - cut, told=kept.told[:, cut:])
+            recent = events.only(events.column >= cut)
+            events = replace(recent, column=recent.column - cut, covered=recent.covered[:, cut:])
         tables = {name: table[:, cut:] for name, table in self.tables.items()}
         return replace(self, months=self.months[cut:], tables=tables, events=events)
 
     def with_deaths_multiplied(self, row: int, after: int, factor: float) -> "Inputs":
-        """The same, with a country's deaths after a month multiplied; by 0 it is at peace, and has no events either."""
+        """Return the inputs with a country's deaths after a month multiplied; the factor 0 removes its events too."""
         deaths = self.tables["deaths"].copy()
         deaths[row, after + 1 :] *= factor
         events = self.events
         if events is not None:
             later = (events.row == row) & (events.column > after)
-            events = events.times(row, after, factor) if factor else events.only(~later)
+            events = events.with_deaths_multiplied(row, after, factor) if factor else events.only(~later)
         return replace(self, tables={**self.tables, "deaths": deaths}, events=events)

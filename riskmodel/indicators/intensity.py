@@ -1,26 +1,29 @@
-"""The family `intensity`: how much violence a country has seen, how lately, and how unevenly."""
+"""The family `intensity`: how much violence a country has had, how recently, and how unevenly."""
 
 from functools import partial
 
 import numpy as np
 
-from riskmodel.indicators import windows
+from riskmodel import windows
 from riskmodel.indicators.declaration import (
+    DEATHS_NOT_COVERED,
+    EVENTS_NOT_COVERED,
     GED,
     MAX_KEY_EVENTS,
-    UNCOVERED,
-    UNTOLD,
     VIEWS,
     Citation,
+    Declarations,
     Family,
     Indicator,
-    last,
+    last_months,
 )
-from riskmodel.indicators.inputs import Inputs, Places, Rectangle
+from riskmodel.indicators.inputs import Indices, Inputs
+from riskmodel.windows import Rectangle
 
 NAME = "intensity"
-MEMORY = 60
+LONG_WINDOW = 60  # [months]
 LIMIT = 120
+"""Waiting times and ranks look back this far at most [months]."""
 
 VIEWS2020 = Citation(
     "Hegre et al. (2021), ViEWS2020: Revising and evaluating the ViEWS political Violence Early-Warning System, "
@@ -44,24 +47,24 @@ def _deaths(inputs: Inputs, *, months: int) -> Rectangle:
     return np.log1p(windows.total(inputs.tables["deaths"], months))
 
 
-def _decayed(inputs: Inputs, *, half_life: float) -> Rectangle:
-    return np.log1p(windows.decayed(inputs.tables["deaths"], half_life, MEMORY))
+def _decayed_deaths(inputs: Inputs, *, half_life: float) -> Rectangle:
+    return np.log1p(windows.decayed_mean(inputs.tables["deaths"], half_life, LONG_WINDOW))
 
 
-def _highest(inputs: Inputs, *, months: int) -> Rectangle:
-    return np.log1p(windows.highest(inputs.tables["deaths"], months))
+def _maximum(inputs: Inputs, *, months: int) -> Rectangle:
+    return np.log1p(windows.maximum(inputs.tables["deaths"], months))
 
 
 def _share(inputs: Inputs, *, deaths: int, months: int) -> Rectangle:
     return windows.share(inputs.tables["deaths"] >= deaths, inputs.tables["deaths"], months)
 
 
-def _since(inputs: Inputs, *, deaths: int) -> Rectangle:
-    return windows.since(inputs.tables["deaths"] >= deaths, inputs.tables["deaths"], LIMIT)
+def _months_since(inputs: Inputs, *, deaths: int) -> Rectangle:
+    return windows.months_since(inputs.tables["deaths"] >= deaths, inputs.tables["deaths"], LIMIT)
 
 
 def _volatility(inputs: Inputs, *, months: int) -> Rectangle:
-    return windows.spread(np.log1p(inputs.tables["deaths"]), months)
+    return windows.standard_deviation(np.log1p(inputs.tables["deaths"]), months)
 
 
 def _trend(inputs: Inputs, *, months: int) -> Rectangle:
@@ -77,202 +80,174 @@ def _rank(inputs: Inputs, *, months: int) -> Rectangle:
 
 
 def _events(inputs: Inputs, *, months: int) -> Rectangle:
-    return np.log1p(windows.total(inputs.reported.count(), months))
+    return np.log1p(windows.total(inputs.required_events.count(), months))
 
 
-def _events_decayed(inputs: Inputs, *, half_life: float) -> Rectangle:
-    return np.log1p(windows.decayed(inputs.reported.count(), half_life, MEMORY))
+def _decayed_events(inputs: Inputs, *, half_life: float) -> Rectangle:
+    return np.log1p(windows.decayed_mean(inputs.required_events.count(), half_life, LONG_WINDOW))
 
 
-def _own_level(inputs: Inputs, *, months: int) -> Rectangle:
-    usual = windows.total(inputs.tables["deaths"], MEMORY) * (months / MEMORY)
-    return _deaths(inputs, months=months) - np.log1p(usual)
+def _relative_level(inputs: Inputs, *, months: int) -> Rectangle:
+    """The deaths of the last months compared with the country's mean, both as logs."""
+    mean = windows.total(inputs.tables["deaths"], LONG_WINDOW) * (months / LONG_WINDOW)
+    return _deaths(inputs, months=months) - np.log1p(mean)
 
 
-def _deadliest(inputs: Inputs, row: int, column: int) -> Places:
-    events = inputs.reported
-    recent = np.flatnonzero(inputs.counted & events.recent(row, column, windows.YEAR))
+def _key_events(inputs: Inputs, row: int, column: int) -> Indices:
+    """The deadliest events of the last 12 months that the outcome counts."""
+    events = inputs.required_events
+    recent = np.flatnonzero(inputs.counted_by_outcome & events.recent(row, column, windows.YEAR))
     return recent[np.lexsort((-events.day[recent], -events.deaths[recent]))][:MAX_KEY_EVENTS]
 
 
-def _dead(number: int) -> str:
+def _deaths_fr(number: int) -> str:
     return f"{number} mort{'s' * (number > 1)}"
 
 
-declare = partial(Indicator, family=NAME, missing=UNCOVERED, inputs=("deaths",))
-declare_events = partial(Indicator, family=NAME, missing=UNTOLD, inputs=("events",), direction=+1, scale="log1p")
+declare = Declarations(NAME, missing=DEATHS_NOT_COVERED, inputs=("deaths",))
+declare_events = Declarations(NAME, missing=EVENTS_NOT_COVERED, inputs=("events",), direction=+1)
 
 INDICATORS: tuple[Indicator, ...] = (
     *(
-        declare(
-            name=f"deaths_{months}m",
-            unit="log(1 + deaths)",
+        declare.log_count(
+            f"deaths_{months}m",
+            "deaths",
             window=months,
-            direction=+1,
-            meaning={"en": f"Deaths over {last(months, 'en')}", "fr": f"Morts sur {last(months, 'fr')}"},
-            literature=(VIEWS, VIEWS2020),
+            en=f"Deaths over {last_months(months, 'en')}",
+            fr=f"Morts sur {last_months(months, 'fr')}",
             compute=partial(_deaths, months=months),
-            scale="log1p",
+            direction=+1,
+            literature=(VIEWS, VIEWS2020),
         )
         for months in (1, 3, 6, 12, 24, 60)
     ),
     *(
-        declare(
-            name=f"deaths_half_life_{half_life}m",
-            unit="log(1 + deaths a month)",
-            window=MEMORY,
+        declare.log_count(
+            f"deaths_half_life_{half_life}m",
+            "deaths a month",
+            window=LONG_WINDOW,
+            en=f"Mean monthly deaths, weight halving every {half_life} months",
+            fr=f"Moyenne mensuelle des morts, au poids divisé par deux tous les {half_life} mois",
+            compute=partial(_decayed_deaths, half_life=half_life),
             direction=+1,
-            meaning={
-                "en": f"Mean monthly deaths, weight halving every {half_life} months",
-                "fr": f"Moyenne mensuelle des morts, au poids divisé par deux tous les {half_life} mois",
-            },
             literature=(VIEWS2020, CHALLENGE),
-            compute=partial(_decayed, half_life=half_life),
-            scale="log1p",
         )
         for half_life in (2, 4, 9, 24)
     ),
     *(
-        declare(
-            name=f"highest_{months}m",
-            unit="log(1 + deaths)",
+        declare.log_count(
+            f"highest_{months}m",
+            "deaths",
             window=months,
+            en=f"Deadliest of {last_months(months, 'en')}",
+            fr=f"Mois le plus meurtrier sur {last_months(months, 'fr')}",
+            compute=partial(_maximum, months=months),
             direction=+1,
-            meaning={
-                "en": f"Deadliest of {last(months, 'en')}",
-                "fr": f"Mois le plus meurtrier sur {last(months, 'fr')}",
-            },
             literature=(RECURRENCE,),
-            compute=partial(_highest, months=months),
-            scale="log1p",
         )
         for months in (12, 60)
     ),
     *(
-        declare(
-            name=f"share_{deaths}_{months}m",
-            unit="share of months",
+        declare.share(
+            f"share_{deaths}_{months}m",
+            "months",
             window=months,
-            direction=+1,
-            meaning={
-                "en": f"Share of {last(months, 'en')} with {deaths} or more deaths",
-                "fr": f"Part des mois comptant {_dead(deaths)} ou plus sur {last(months, 'fr')}",
-            },
-            literature=(VIEWS, RECURRENCE),
+            en=f"Share of {last_months(months, 'en')} with {deaths} or more deaths",
+            fr=f"Part des mois comptant {_deaths_fr(deaths)} ou plus sur {last_months(months, 'fr')}",
             compute=partial(_share, deaths=deaths, months=months),
-            scale="share",
-        )
-        for deaths in (1, 25)
-        for months in (12, 60)
-    ),
-    *(
-        declare(
-            name=f"since_{deaths}",
-            unit=f"months, at most {LIMIT}",
-            window=LIMIT,
-            direction=-1,
-            meaning={
-                "en": f"Months since one with {deaths} or more deaths",
-                "fr": f"Mois écoulés depuis un mois comptant {_dead(deaths)} ou plus",
-            },
-            literature=(RECURRENCE, HARD_PROBLEM),
-            compute=partial(_since, deaths=deaths),
-        )
-        for deaths in (1, 25)
-    ),
-    *(
-        declare(
-            name=f"volatility_{months}m",
-            unit="standard deviation of log(1 + deaths)",
-            window=months,
             direction=+1,
-            meaning={
-                "en": f"Unevenness of monthly deaths over {last(months, 'en')}",
-                "fr": f"Irrégularité des morts mensuelles sur {last(months, 'fr')}",
-            },
-            literature=(VIEWS2020,),
+            literature=(VIEWS, RECURRENCE),
+        )
+        for deaths in (1, 25)
+        for months in (12, 60)
+    ),
+    *(
+        declare.value(
+            f"since_{deaths}",
+            f"months, at most {LIMIT}",
+            window=LIMIT,
+            en=f"Months since one with {deaths} or more deaths",
+            fr=f"Mois écoulés depuis un mois comptant {_deaths_fr(deaths)} ou plus",
+            compute=partial(_months_since, deaths=deaths),
+            direction=-1,
+            literature=(RECURRENCE, HARD_PROBLEM),
+        )
+        for deaths in (1, 25)
+    ),
+    *(
+        declare.value(
+            f"volatility_{months}m",
+            "standard deviation of log(1 + deaths)",
+            window=months,
+            en=f"Unevenness of monthly deaths over {last_months(months, 'en')}",
+            fr=f"Irrégularité des morts mensuelles sur {last_months(months, 'fr')}",
             compute=partial(_volatility, months=months),
+            direction=+1,
+            literature=(VIEWS2020,),
         )
         for months in (12, 60)
     ),
     *(
-        declare(
-            name=f"trend_{months}m",
-            unit="difference of log(1 + deaths)",
+        declare.value(
+            f"trend_{months}m",
+            "difference of log(1 + deaths)",
             window=2 * months,
-            direction=0,
-            meaning={
-                "en": f"Deaths over {last(months, 'en')} against the {months} before",
-                "fr": f"Morts sur {last(months, 'fr')} comparés aux {months} précédents",
-            },
-            literature=(VIEWS2020,),
+            en=f"Deaths over {last_months(months, 'en')} against the {months} before",
+            fr=f"Morts sur {last_months(months, 'fr')} comparés aux {months} précédents",
             compute=partial(_trend, months=months),
+            literature=(VIEWS2020,),
         )
         for months in (3, 12)
     ),
-    declare(
-        name="acceleration_3m",
-        unit="difference of differences of log(1 + deaths)",
+    declare.value(
+        "acceleration_3m",
+        "difference of differences of log(1 + deaths)",
         window=9,
-        direction=0,
-        meaning={
-            "en": "Acceleration of deaths: their 3-month trend against that of 3 months before",
-            "fr": "Accélération des morts : leur tendance sur 3 mois comparée à celle de 3 mois plus tôt",
-        },
-        literature=(VIEWS2020,),
+        en="Acceleration of deaths: their 3-month trend against that of 3 months before",
+        fr="Accélération des morts : leur tendance sur 3 mois comparée à celle de 3 mois plus tôt",
         compute=partial(_acceleration, months=3),
+        literature=(VIEWS2020,),
     ),
-    declare(
-        name="rank_3m",
-        unit="share of the earlier 3-month sums",
+    declare.share(
+        "rank_3m",
+        "the earlier 3-month sums",
         window=LIMIT,
-        direction=0,
-        meaning={
-            "en": f"Share of the country's earlier 3-month sums of deaths, within {LIMIT} months, that are below the "
-            "newest one (equal ones count half)",
-            "fr": f"Part des sommes de morts sur 3 mois antérieures du pays, en {LIMIT} mois, inférieures à la plus "
-            "récente (les sommes égales comptent pour moitié)",
-        },
-        literature=(HARD_PROBLEM,),
+        en=f"Share of the country's earlier 3-month sums of deaths, within {LIMIT} months, that are below the "
+        "newest one (equal ones count half)",
+        fr=f"Part des sommes de morts sur 3 mois antérieures du pays, en {LIMIT} mois, inférieures à la plus "
+        "récente (les sommes égales comptent pour moitié)",
         compute=partial(_rank, months=3),
-        scale="share",
+        literature=(HARD_PROBLEM,),
     ),
-    declare(
-        name="level_3m",
-        unit="difference of log(1 + deaths)",
-        window=MEMORY,
-        direction=0,
-        meaning={
-            "en": f"Deaths over the last 3 months against the country's own mean of {MEMORY} months",
-            "fr": f"Morts sur les 3 derniers mois comparés à la moyenne du pays sur {MEMORY} mois",
-        },
+    declare.value(
+        "level_3m",
+        "difference of log(1 + deaths)",
+        window=LONG_WINDOW,
+        en=f"Deaths over the last 3 months against the country's own mean of {LONG_WINDOW} months",
+        fr=f"Morts sur les 3 derniers mois comparés à la moyenne du pays sur {LONG_WINDOW} mois",
+        compute=partial(_relative_level, months=3),
         literature=(CHALLENGE,),
-        compute=partial(_own_level, months=3),
     ),
     *(
-        declare_events(
-            name=f"events_{months}m",
-            unit="log(1 + events)",
+        declare_events.log_count(
+            f"events_{months}m",
+            "events",
             window=months,
-            meaning={
-                "en": f"Violent events over {last(months, 'en')}",
-                "fr": f"Événements violents sur {last(months, 'fr')}",
-            },
-            literature=(GED, VIEWS),
+            en=f"Violent events over {last_months(months, 'en')}",
+            fr=f"Événements violents sur {last_months(months, 'fr')}",
             compute=partial(_events, months=months),
+            literature=(GED, VIEWS),
         )
         for months in (1, 3, 6, 12, 24, 60)
     ),
-    declare_events(
-        name="events_half_life_4m",
-        unit="log(1 + events a month)",
-        window=MEMORY,
-        meaning={
-            "en": "Mean monthly violent events, weight halving every 4 months",
-            "fr": "Moyenne mensuelle des événements violents, au poids divisé par deux tous les 4 mois",
-        },
+    declare_events.log_count(
+        "events_half_life_4m",
+        "events a month",
+        window=LONG_WINDOW,
+        en="Mean monthly violent events, weight halving every 4 months",
+        fr="Moyenne mensuelle des événements violents, au poids divisé par deux tous les 4 mois",
+        compute=partial(_decayed_events, half_life=4),
         literature=(GED, VIEWS2020),
-        compute=partial(_events_decayed, half_life=4),
     ),
 )
 
@@ -285,5 +260,5 @@ FAMILY = Family(
     },
     headline=("deaths_3m", "deaths_12m"),
     indicators=INDICATORS,
-    key_events=_deadliest,
+    key_events=_key_events,
 )

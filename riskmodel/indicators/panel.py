@@ -1,6 +1,6 @@
-"""All indicators side by side, with the outcome they are to forecast.
+"""The panel: all indicators side by side, with the outcome to forecast.
 
-Row t of a panel uses nothing after month t. It knows the families by their declarations only, and no model.
+Column t of a panel uses nothing after month t.
 """
 
 from collections.abc import Sequence
@@ -45,9 +45,9 @@ INDICATORS: tuple[Indicator, ...] = tuple(indicator for family in FAMILIES for i
 class Panel:
     """Indicators and outcome by country and month.
 
-    `values` is float32 of shape (country, month, indicator), in the order of `names`; `deaths` is float64 of shape
-    (country, month) [deaths], the outcome `outcome`. NaN where unknown. `absent` names the indicators that are NaN
-    throughout because an input they need is not there.
+    `values` is float32 of shape (country, month, indicator), in the order of `names`. `deaths` is float64 of shape
+    (country, month) [deaths] and counts the outcome `outcome`. Unknown is NaN. `absent` names the indicators that are
+    NaN throughout because an input that they need is absent.
     """
 
     iso3: tuple[str, ...]
@@ -58,32 +58,35 @@ class Panel:
     deaths: NDArray[np.float64]
     absent: tuple[str, ...] = ()
 
-    def place(self, origin: Month) -> int:
-        """The place of a month. Raises KeyError if the panel does not hold it."""
-        place = int(np.searchsorted(self.months, origin))
-        if place == len(self.months) or self.months[place] != origin:
-            raise KeyError(f"the panel does not hold {origin}")
-        return place
+    def month_index(self, month: Month) -> int:
+        """Return the index of a month. Raises KeyError for a month that the panel does not have."""
+        index = int(np.searchsorted(self.months, month))
+        if index == len(self.months) or self.months[index] != month:
+            raise KeyError(f"the panel does not have {month}")
+        return index
 
     def at(self, origin: Month) -> NDArray[np.float32]:
-        """The indicators as they stood at the end of a month, shape (country, indicator)."""
-        return self.values[:, self.place(origin)]
+        """Return the indicators at the end of a month, shape (country, indicator)."""
+        return self.values[:, self.month_index(origin)]
 
     def history(self, origin: Month, months: int) -> NDArray[np.float64]:
-        """Deaths of the last months up to the origin, shape (country, months) [deaths]; NaN before the first month."""
-        end = self.place(origin) + 1
-        seen = self.deaths[:, max(end - months, 0) : end]
-        return np.pad(seen, ((0, 0), (months - seen.shape[1], 0)), constant_values=np.nan)
+        """Return the deaths of the last months up to the origin, shape (country, months) [deaths].
+
+        NaN where unknown and before the first month.
+        """
+        end = self.month_index(origin) + 1
+        deaths = self.deaths[:, max(end - months, 0) : end]
+        return np.pad(deaths, ((0, 0), (months - deaths.shape[1], 0)), constant_values=np.nan)
 
     def only(self, iso3: Sequence[str]) -> "Panel":
-        """The same for some of its countries, in their order. Raises KeyError for one that is not there."""
-        place = {code: i for i, code in enumerate(self.iso3)}
-        rows = [place[code] for code in iso3]
+        """Return the panel of some countries, in their order. Raises KeyError for an absent country."""
+        row = {code: i for i, code in enumerate(self.iso3)}
+        rows = [row[code] for code in iso3]
         return replace(self, iso3=tuple(iso3), values=self.values[rows], deaths=self.deaths[rows])
 
     def until(self, origin: Month) -> "Panel":
-        """The same, cut after the origin: nothing later can be seen through it."""
-        end = self.place(origin) + 1
+        """Return the panel without the months after the origin: it hides everything that is later."""
+        end = self.month_index(origin) + 1
         return replace(self, months=self.months[:end], values=self.values[:, :end], deaths=self.deaths[:, :end])
 
 
@@ -94,20 +97,20 @@ def assemble(
     *,
     indicators: Sequence[Indicator] = INDICATORS,
 ) -> Panel:
-    """Compute indicators of an outcome.
+    """Compute the indicators of an outcome and return the panel.
 
-    `inputs` are of the same countries and months; without them, indicators are computed from the outcome's deaths
-    alone. Raises ValueError if they do not fit. An indicator one of whose inputs is not there is NaN throughout.
+    `inputs` must have the countries and months of `observed`; without them, indicators are computed from the outcome's
+    deaths alone. An indicator with an absent input is NaN throughout. Raises ValueError for other countries or months.
     """
     deaths = observed.deaths[outcome]
     inputs = inputs or Inputs(observed.iso3, observed.months, {"deaths": deaths}, outcome=outcome)
     if inputs.iso3 != observed.iso3 or not np.array_equal(inputs.months, observed.months):
-        raise ValueError("what the indicators are computed from is not of the outcome's countries and months")
+        raise ValueError("the inputs of the indicators have other countries and months than the outcome")
     values = np.full((*deaths.shape, len(indicators)), np.nan, dtype=np.float32)
     absent = []
-    for place, indicator in enumerate(indicators):
-        if inputs.known.issuperset(indicator.inputs):
-            values[:, :, place] = indicator.compute(inputs)
+    for i, indicator in enumerate(indicators):
+        if inputs.available.issuperset(indicator.inputs):
+            values[:, :, i] = indicator.compute(inputs)
         else:
             absent.append(indicator.name)
     names = tuple(indicator.name for indicator in indicators)

@@ -1,13 +1,13 @@
-"""The family `people`: those who had to flee, within the country and beyond, as counted once a year."""
+"""The family `people`: people who had to flee, within the country and abroad, as counted once a year."""
 
 from functools import partial
 
 import numpy as np
 
-from riskmodel.indicators import windows
-from riskmodel.indicators.declaration import UNCOVERED, Citation, Family, Indicator, either
-from riskmodel.indicators.inputs import Inputs, Rectangle
-from riskmodel.indicators.windows import YEAR
+from riskmodel import windows
+from riskmodel.indicators.declaration import DEATHS_NOT_COVERED, Citation, Declarations, Family, Indicator, either
+from riskmodel.indicators.inputs import Inputs
+from riskmodel.windows import YEAR, Rectangle
 
 NAME = "people"
 
@@ -21,30 +21,30 @@ SPREAD = Citation(
 )
 
 NO_FIGURE = {
-    "en": "no table of displacement is given or none has a figure for the country and year; that UNHCR looks after no "
-    "displaced people does not mean that there are none",
-    "fr": "aucune table de déplacements n’est fournie ou aucune n’a de chiffre pour ce pays et cette année ; que le "
-    "HCR ne s’occupe d’aucun déplacé ne veut pas dire qu’il n’y en a pas",
+    "en": "no displacement table has a figure for the country and year (UNHCR's 0 for displaced people is none: it "
+    "counts only those that it assists)",
+    "fr": "aucune table de déplacements n’a de chiffre pour ce pays et cette année (un 0 du HCR pour les déplacés n’en "
+    "est pas un, car le HCR ne compte que ceux qu’il assiste)",
 }
 
 
-def _level(inputs: Inputs, *, table: str) -> Rectangle:
+def _number(inputs: Inputs, *, table: str) -> Rectangle:
     return np.log1p(inputs.tables[table])
 
 
 def _change(inputs: Inputs, *, table: str) -> Rectangle:
-    return windows.change(_level(inputs, table=table), YEAR)
+    return windows.change(_number(inputs, table=table), YEAR)
 
 
 def _per_death(inputs: Inputs) -> Rectangle:
     deaths = windows.total(inputs.tables["deaths"], YEAR)
-    fled = inputs.tables["refugees"] + inputs.tables["displaced"]
-    return np.log1p(windows.ratio(fled, deaths))
+    displaced = inputs.tables["refugees"] + inputs.tables["displaced"]
+    return np.log1p(windows.ratio(displaced, deaths))
 
 
-declare = partial(Indicator, family=NAME, literature=(FLIGHT, SPREAD))
+declare = Declarations(NAME, literature=(FLIGHT, SPREAD), missing=NO_FIGURE, direction=+1)
 
-_WHO = (
+_GROUPS = (
     (
         "displaced",
         "displaced_inside",
@@ -62,54 +62,43 @@ _WHO = (
 
 INDICATORS: tuple[Indicator, ...] = (
     *(
-        declare(
-            name=name,
-            unit="log(1 + persons)",
+        declare.log_count(
+            name,
+            "persons",
             window=1,
-            direction=+1,
-            meaning={
-                "en": f"{who['en']}, last figure published",
-                "fr": f"{who['fr']}, dernier chiffre publié",
-            },
-            missing=NO_FIGURE,
+            en=f"{group['en']}, last figure published",
+            fr=f"{group['fr']}, dernier chiffre publié",
+            compute=partial(_number, table=table),
             inputs=(table,),
-            compute=partial(_level, table=table),
-            scale="log1p",
         )
-        for table, name, who in _WHO
+        for table, name, group in _GROUPS
     ),
     *(
-        declare(
-            name=f"{name}_change_{YEAR}m",
-            unit="difference of log(1 + persons)",
+        declare.value(
+            f"{name}_change_{YEAR}m",
+            "difference of log(1 + persons)",
             window=YEAR + 1,
-            direction=+1,
-            meaning={
-                "en": f"{who['en']}, last figure published against that of a year before",
-                "fr": f"{who['fr']}, dernier chiffre publié comparé à celui de l’année précédente",
-            },
+            en=f"{group['en']}, last figure published compared with that of the year before",
+            fr=f"{group['fr']}, dernier chiffre publié comparé à celui de l’année précédente",
+            compute=partial(_change, table=table),
             missing=either(NO_FIGURE, "for the year before", "pour l’année précédente"),
             inputs=(table,),
-            compute=partial(_change, table=table),
         )
-        for table, name, who in _WHO
+        for table, name, group in _GROUPS
     ),
-    declare(
-        name=f"fled_per_death_{YEAR}m",
-        unit="log(1 + persons per death)",
+    declare.log_count(
+        f"fled_per_death_{YEAR}m",
+        "persons per death",
         window=YEAR,
+        en=f"People forced to flee, within the country or abroad, per death of the last {YEAR} months",
+        fr=f"Personnes contraintes de fuir, dans le pays ou à l’étranger, par mort des {YEAR} derniers mois",
+        compute=_per_death,
         direction=0,
-        meaning={
-            "en": f"People forced to flee, within the country or abroad, per death of the last {YEAR} months",
-            "fr": f"Personnes contraintes de fuir, dans le pays ou à l’étranger, par mort des {YEAR} derniers mois",
-        },
         missing={
-            "en": f"{NO_FIGURE['en']}, nobody was killed, or {UNCOVERED['en']}",
-            "fr": f"{NO_FIGURE['fr']}, il n’y a eu aucun mort, ou {UNCOVERED['fr']}",
+            "en": f"{NO_FIGURE['en']}, nobody was killed, or {DEATHS_NOT_COVERED['en']}",
+            "fr": f"{NO_FIGURE['fr']}, il n’y a eu aucun mort, ou {DEATHS_NOT_COVERED['fr']}",
         },
         inputs=("refugees", "displaced", "deaths"),
-        compute=_per_death,
-        scale="log1p",
     ),
 )
 
@@ -117,8 +106,8 @@ FAMILY = Family(
     name=NAME,
     title={"en": "People", "fr": "Populations"},
     theme={
-        "en": "People who had to flee, within the country and beyond",
-        "fr": "Les personnes contraintes de fuir, dans le pays et au-delà",
+        "en": "People who had to flee, within the country and abroad",
+        "fr": "Les personnes contraintes de fuir, dans le pays et à l’étranger",
     },
     headline=("displaced_inside", "refugees_abroad"),
     indicators=INDICATORS,

@@ -2,13 +2,15 @@
 
 from functools import partial
 
-from riskmodel.indicators import windows
-from riskmodel.indicators.declaration import Citation, Family, Indicator
-from riskmodel.indicators.inputs import Inputs, Rectangle
+from riskmodel import windows
+from riskmodel.indicators.declaration import Citation, Declarations, Family, Indicator
+from riskmodel.indicators.inputs import Inputs
+from riskmodel.windows import Rectangle
 
 NAME = "regime"
 LIMIT = 120
-MEMORY = 60
+"""The time since a coup is counted up to this [months]."""
+LONG_WINDOW = 60  # [months]
 
 COUPS = Citation(
     "Powell & Thyne (2011), Global instances of coups from 1950 to 2010: A new dataset, JPR 48(2): 249-259",
@@ -29,115 +31,82 @@ REGIMES = Citation(
     "10.1177/0738894210366507",
 )
 
-UNKNOWN = {
-    "en": "the list of coups does not treat the country, or does not reach over the whole window",
-    "fr": "la liste des coups d’État ne traite pas ce pays ou ne couvre pas toute la fenêtre",
+NOT_COVERED = {
+    "en": "the list of coups does not cover the country, or not the whole window",
+    "fr": "la liste des coups d’État ne couvre pas ce pays ou pas toute la fenêtre",
 }
-NEVER = {
-    "en": f"the list of coups does not treat the country or does not reach the month, or it holds none and less than "
-    f"{LIMIT} months are known",
-    "fr": f"la liste des coups d’État ne traite pas ce pays ou n’atteint pas ce mois, ou elle n’en contient aucun sur "
-    f"moins de {LIMIT} mois connus",
+NO_COUP_KNOWN = {
+    "en": "the list of coups does not cover the country or the month, or it has no coup and covers less than "
+    f"{LIMIT} months",
+    "fr": "la liste des coups d’État ne couvre pas ce pays ou ce mois, ou elle n’en contient aucun et couvre moins de "
+    f"{LIMIT} mois",
 }
-NO_GOVERNMENT = {
-    "en": "the table of military governments does not treat the country, does not reach the month, or leaves open who "
-    "governed",
-    "fr": "la table des gouvernements militaires ne traite pas ce pays, n’atteint pas ce mois ou laisse ouverte la "
-    "nature du gouvernement",
+NO_GOVERNMENT_KNOWN = {
+    "en": "the table of military governments does not cover the country or the month, or does not say who governed",
+    "fr": "la table des gouvernements militaires ne couvre pas ce pays ou ce mois, ou n’indique pas qui gouvernait",
 }
 
 
-def _since(inputs: Inputs, *, table: str) -> Rectangle:
+def _months_since(inputs: Inputs, *, table: str) -> Rectangle:
     events = inputs.tables[table]
-    return windows.since(events > 0, events, LIMIT)
+    return windows.months_since(events > 0, events, LIMIT)
 
 
 def _number(inputs: Inputs, *, table: str) -> Rectangle:
-    return windows.total(inputs.tables[table], MEMORY)
+    return windows.total(inputs.tables[table], LONG_WINDOW)
 
 
 def _military(inputs: Inputs) -> Rectangle:
     return inputs.tables["military"]
 
 
-declare = partial(Indicator, family=NAME)
+declare = Declarations(NAME, missing=NOT_COVERED, direction=+1)
 
 INDICATORS: tuple[Indicator, ...] = (
     *(
-        declare(
-            name=name,
-            unit=f"months, at most {LIMIT}",
+        declare.value(
+            name,
+            f"months, at most {LIMIT}",
             window=LIMIT,
+            en=f"Months since {en}",
+            fr=f"Mois écoulés depuis {fr}",
+            compute=partial(_months_since, table=table),
             direction=-1,
-            meaning=meaning,
-            missing=NEVER,
+            missing=NO_COUP_KNOWN,
             literature=(COUPS, TRAP),
             inputs=(table,),
-            compute=partial(_since, table=table),
         )
-        for name, table, meaning in (
-            (
-                "since_coup_attempt",
-                "coup_attempts",
-                {
-                    "en": "Months since a coup or an attempt at one",
-                    "fr": "Mois écoulés depuis un coup d’État ou une tentative",
-                },
-            ),
-            (
-                "since_coup",
-                "coups",
-                {
-                    "en": "Months since a successful coup",
-                    "fr": "Mois écoulés depuis un coup d’État réussi",
-                },
-            ),
+        for name, table, en, fr in (
+            ("since_coup_attempt", "coup_attempts", "a coup or an attempt at one", "un coup d’État ou une tentative"),
+            ("since_coup", "coups", "a successful coup", "un coup d’État réussi"),
         )
     ),
     *(
-        declare(
-            name=f"{table}_{MEMORY}m",
-            unit=unit,
-            window=MEMORY,
-            direction=+1,
-            meaning=meaning,
-            missing=UNKNOWN,
+        declare.value(
+            f"{table}_{LONG_WINDOW}m",
+            unit,
+            window=LONG_WINDOW,
+            en=f"{en} over the last {LONG_WINDOW} months",
+            fr=f"{fr} sur les {LONG_WINDOW} derniers mois",
+            compute=partial(_number, table=table),
             literature=(COUPS, TRAP, CIVIL_WAR),
             inputs=(table,),
-            compute=partial(_number, table=table),
         )
-        for table, unit, meaning in (
-            (
-                "coup_attempts",
-                "coups and attempts",
-                {
-                    "en": f"Coups and attempted coups over the last {MEMORY} months",
-                    "fr": f"Coups d’État et tentatives sur les {MEMORY} derniers mois",
-                },
-            ),
-            (
-                "coups",
-                "coups",
-                {
-                    "en": f"Successful coups over the last {MEMORY} months",
-                    "fr": f"Coups d’État réussis sur les {MEMORY} derniers mois",
-                },
-            ),
+        for table, unit, en, fr in (
+            ("coup_attempts", "coups and attempts", "Coups and attempted coups", "Coups d’État et tentatives"),
+            ("coups", "coups", "Successful coups", "Coups d’État réussis"),
         )
     ),
-    declare(
-        name="military_government",
-        unit="1 or 0",
+    declare.value(
+        "military_government",
+        "1 or 0",
         window=1,
-        direction=+1,
-        meaning={
-            "en": "Military government at the end of the month (1: yes, 0: no)",
-            "fr": "Gouvernement militaire à la fin du mois (1 : oui, 0 : non)",
-        },
-        missing=NO_GOVERNMENT,
+        en="Military government at the end of the month (1: yes, 0: no)",
+        fr="Gouvernement militaire à la fin du mois (1 : oui, 0 : non)",
+        compute=_military,
+        missing=NO_GOVERNMENT_KNOWN,
         literature=(REGIMES, COUPS),
         inputs=("military",),
-        compute=_military,
     ),
 )
 

@@ -1,16 +1,16 @@
-"""The family `unrest`: protests and riots, and what the news writes of and in what tone."""
+"""The family `unrest`: protests and riots, and the subjects and the tone of the news."""
 
 from functools import partial
 
 import numpy as np
 
-from riskmodel.indicators import windows
-from riskmodel.indicators.declaration import VIEWS, Citation, Family, Indicator, last
-from riskmodel.indicators.inputs import Inputs, Rectangle
-from riskmodel.indicators.windows import YEAR
+from riskmodel import windows
+from riskmodel.indicators.declaration import VIEWS, Citation, Declarations, Family, Indicator, last_months
+from riskmodel.indicators.inputs import Inputs
+from riskmodel.windows import YEAR, Rectangle
 
 NAME = "unrest"
-RECENT = 3
+RECENT = 3  # [months]
 
 ACLED = Citation(
     "Raleigh, Kishi & Linke (2023), Political instability patterns are obscured by conflict dataset scope conditions, "
@@ -26,13 +26,14 @@ TEXT = Citation(
     "10.1017/S0003055417000570",
 )
 
-NOT_ASKED = {
-    "en": "ACLED was not asked for the country, or not for a whole month of the window",
-    "fr": "ACLED n’a pas été interrogé pour ce pays, ou pas pour un mois entier de la fenêtre",
+NO_ACLED_DATA = {
+    "en": "ACLED's data were not pulled for the country, or not for a whole month of the window",
+    "fr": "les données d’ACLED n’ont pas été récupérées pour ce pays, ou pas pour un mois entier de la fenêtre",
 }
-NOT_COUNTED = {
-    "en": "GDELT has not been counted for each day of the window, or the news wrote of nothing there",
-    "fr": "GDELT n’a pas été compté pour chaque jour de la fenêtre, ou l’actualité n’a rien rapporté sur ce pays",
+NO_GDELT_DATA = {
+    "en": "GDELT's data are not complete for each day of the window, or the news reported nothing on the country",
+    "fr": "les données de GDELT ne sont pas complètes pour chaque jour de la fenêtre, ou l’actualité n’a rien rapporté "
+    "sur ce pays",
 }
 
 
@@ -45,8 +46,8 @@ def _trend(inputs: Inputs, *, months: int) -> Rectangle:
 
 
 def _share(inputs: Inputs, *, table: str, months: int) -> Rectangle:
-    part, whole = (windows.total(inputs.tables[name], months) for name in (table, "news_events"))
-    return windows.ratio(part, whole)
+    part, total = (windows.total(inputs.tables[name], months) for name in (table, "news_events"))
+    return windows.ratio(part, total)
 
 
 def _tone(inputs: Inputs, *, months: int) -> Rectangle:
@@ -54,24 +55,22 @@ def _tone(inputs: Inputs, *, months: int) -> Rectangle:
 
 
 def _tone_change(inputs: Inputs, *, months: int) -> Rectangle:
-    return _tone(inputs, months=months) - windows.delayed(_tone(inputs, months=YEAR), months)
+    return _tone(inputs, months=months) - windows.lagged(_tone(inputs, months=YEAR), months)
 
 
-declare = partial(Indicator, family=NAME)
+declare_acled = Declarations(NAME, missing=NO_ACLED_DATA, literature=(ACLED, VIEWS), direction=+1)
+declare_news = Declarations(NAME, missing=NO_GDELT_DATA, literature=(NEWS, TEXT), direction=-1)
 
 INDICATORS: tuple[Indicator, ...] = (
     *(
-        declare(
-            name=f"{table}_{months}m",
-            unit="log(1 + events)",
+        declare_acled.log_count(
+            f"{table}_{months}m",
+            "events",
             window=months,
-            direction=+1,
-            meaning={"en": f"{en} over {last(months, 'en')}", "fr": f"{fr} sur {last(months, 'fr')}"},
-            missing=NOT_ASKED,
-            literature=(ACLED, VIEWS),
-            inputs=(table,),
+            en=f"{en} over {last_months(months, 'en')}",
+            fr=f"{fr} sur {last_months(months, 'fr')}",
             compute=partial(_number, table=table, months=months),
-            scale="log1p",
+            inputs=(table,),
         )
         for table, en, fr, spans in (
             ("protests", "Protests", "Manifestations", (1, 3, 12)),
@@ -79,79 +78,48 @@ INDICATORS: tuple[Indicator, ...] = (
         )
         for months in spans
     ),
-    declare(
-        name=f"protests_trend_{YEAR}m",
-        unit="difference of log(1 + events)",
+    declare_acled.value(
+        f"protests_trend_{YEAR}m",
+        "difference of log(1 + events)",
         window=2 * YEAR,
-        direction=+1,
-        meaning={
-            "en": f"Protests over {last(YEAR, 'en')} against the {YEAR} before",
-            "fr": f"Manifestations sur {last(YEAR, 'fr')} comparées aux {YEAR} précédents",
-        },
-        missing=NOT_ASKED,
-        literature=(ACLED, VIEWS),
-        inputs=("protests",),
+        en=f"Protests over {last_months(YEAR, 'en')} against the {YEAR} before",
+        fr=f"Manifestations sur {last_months(YEAR, 'fr')} comparées aux {YEAR} précédents",
         compute=partial(_trend, months=YEAR),
+        inputs=("protests",),
     ),
     *(
-        declare(
-            name=f"{name}_{RECENT}m",
-            unit="share of events in the news",
+        declare_news.share(
+            f"{name}_{RECENT}m",
+            "events in the news",
             window=RECENT,
-            direction=+1,
-            meaning=meaning,
-            missing=NOT_COUNTED,
-            literature=(NEWS, TEXT),
-            inputs=(table, "news_events"),
+            en=f"Share of {en} among the events in the news of {last_months(RECENT, 'en')}",
+            fr=f"Part des {fr} parmi les événements de l’actualité sur {last_months(RECENT, 'fr')}",
             compute=partial(_share, table=table, months=RECENT),
-            scale="share",
+            direction=+1,
+            inputs=(table, "news_events"),
         )
-        for name, table, meaning in (
-            (
-                "news_protest_share",
-                "news_protests",
-                {
-                    "en": f"Share of protests among the events in the news of {last(RECENT, 'en')}",
-                    "fr": f"Part des manifestations parmi les événements de l’actualité sur {last(RECENT, 'fr')}",
-                },
-            ),
-            (
-                "news_conflict_share",
-                "news_conflict",
-                {
-                    "en": f"Share of material conflict among the events in the news of {last(RECENT, 'en')}",
-                    "fr": f"Part des conflits matériels parmi les événements de l’actualité sur {last(RECENT, 'fr')}",
-                },
-            ),
+        for name, table, en, fr in (
+            ("news_protest_share", "news_protests", "protests", "manifestations"),
+            ("news_conflict_share", "news_conflict", "material conflict", "conflits matériels"),
         )
     ),
-    declare(
-        name=f"news_tone_{RECENT}m",
-        unit="tone, from -100 to 100",
+    declare_news.value(
+        f"news_tone_{RECENT}m",
+        "tone, from -100 to 100",
         window=RECENT,
-        direction=-1,
-        meaning={
-            "en": f"Mean tone of the news over {last(RECENT, 'en')} (negative: bad news)",
-            "fr": f"Ton moyen de l’actualité sur {last(RECENT, 'fr')} (négatif : mauvaises nouvelles)",
-        },
-        missing=NOT_COUNTED,
-        literature=(NEWS, TEXT),
-        inputs=("news_tone",),
+        en=f"Mean tone of the news over {last_months(RECENT, 'en')} (negative: bad news)",
+        fr=f"Ton moyen de l’actualité sur {last_months(RECENT, 'fr')} (négatif : mauvaises nouvelles)",
         compute=partial(_tone, months=RECENT),
-    ),
-    declare(
-        name=f"news_tone_change_{RECENT}m",
-        unit="difference of tone",
-        window=RECENT + YEAR,
-        direction=-1,
-        meaning={
-            "en": f"Mean tone of the news over {last(RECENT, 'en')} against the {YEAR} months before",
-            "fr": f"Ton moyen de l’actualité sur {last(RECENT, 'fr')} comparé aux {YEAR} mois précédents",
-        },
-        missing=NOT_COUNTED,
-        literature=(NEWS, TEXT),
         inputs=("news_tone",),
+    ),
+    declare_news.value(
+        f"news_tone_change_{RECENT}m",
+        "difference of tone",
+        window=RECENT + YEAR,
+        en=f"Mean tone of the news over {last_months(RECENT, 'en')} against the {YEAR} months before",
+        fr=f"Ton moyen de l’actualité sur {last_months(RECENT, 'fr')} comparé aux {YEAR} mois précédents",
         compute=partial(_tone_change, months=RECENT),
+        inputs=("news_tone",),
     ),
 )
 

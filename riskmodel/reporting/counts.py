@@ -1,4 +1,4 @@
-"""How many events are reported for each country-month. Where no event file speaks the number is unknown, not zero."""
+"""Counts of reported events by country-month. Where no event file has precedence the count is unknown, not zero."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,25 +8,31 @@ from riskmodel.events.view import View
 from riskmodel.outcomes import CountryMonths
 
 
-def spoken(view: View) -> NDArray[np.bool_]:
-    """Where events make the figures, and not a country-month table; shape (country, month) of `view.outcomes()`."""
+def events_have_precedence(view: View) -> NDArray[np.bool_]:
+    """Return where deaths come from events, not from a country-month table.
+
+    Of the shape (country, month) of `view.outcomes()`.
+    """
     of_events = [number for number, ingest in enumerate(view.ingests) if ingest.kind == "events"]
     return np.isin(view.outcomes().source, of_events)
 
 
-def events(view: View, outcome: str) -> NDArray[np.float64]:
-    """Events of an outcome by country-month, shape (country, month) of `view.outcomes()`; NaN where unknown."""
-    return np.where(spoken(view), tally(view, outcome, view.outcomes())["events"], np.nan)
+def event_counts(view: View, outcome: str) -> NDArray[np.float64]:
+    """Return the events of an outcome, shape (country, month) of `view.outcomes()`; NaN where unknown."""
+    events, _ = count_events(view, outcome, view.outcomes())
+    return np.where(events_have_precedence(view), events, np.nan)
 
 
-def tally(view: View, outcome: str, frame: CountryMonths) -> dict[str, NDArray[np.float64]]:
-    """The `events` in service and their `deaths` by country-month of a frame that holds them all; 0 where none are."""
+def count_events(view: View, outcome: str, frame: CountryMonths) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the events of an outcome and their deaths [deaths] by country-month of a frame; 0 where there are none.
+
+    The frame must have the country-months of all events of the view.
+    """
     table = view.events(["iso3", "date_start", "type_of_violence", "deaths"])
     row, column = positions(table["iso3"], frame.iso3), months_of(table["date_start"]) - frame.months[:1]
     counted = positions(table["type_of_violence"], [outcome]) == 0 if outcome != "all" else np.ones(row.size, bool)
     shape = frame.source.shape
     cell = (row * shape[1] + column.astype(np.int64))[counted]
-    deaths = table["deaths"].to_numpy()[counted]
-    sums = {"events": np.bincount(cell, minlength=frame.source.size)}
-    sums["deaths"] = np.bincount(cell, deaths, minlength=frame.source.size)
-    return {name: summed.reshape(shape).astype(np.float64) for name, summed in sums.items()}
+    events = np.bincount(cell, minlength=frame.source.size)
+    deaths = np.bincount(cell, table["deaths"].to_numpy()[counted], minlength=frame.source.size)
+    return events.reshape(shape).astype(np.float64), deaths.reshape(shape).astype(np.float64)

@@ -1,6 +1,6 @@
-"""How precisely events are dated and placed, and deaths of vaguely dated events spread over the months they may be of.
+"""Precision of the dates and places of events, and the spreading of vaguely dated deaths over several months.
 
-Outcomes count an event in the month it began, as the public benchmark does; only indicators are made of spread deaths.
+Outcomes count an event in the month of its first day, as the public benchmark does. Only indicators use spread deaths.
 """
 
 from collections.abc import Sequence
@@ -13,23 +13,24 @@ from riskmodel.events.columns import months_of, positions
 from riskmodel.events.view import View
 from riskmodel.months import Month
 from riskmodel.outcomes import TYPES, CountryMonths
-from riskmodel.reporting import counts
+from riskmodel.reporting.counts import events_have_precedence
 
 VAGUE_DATE = 5
-"""`date_prec` of an event known to more than a month, mostly a summary of many."""
-PLACED = 3
-"""The last `where_prec` that knows the place to a district (ADM2)."""
-RECENT = 12
-"""The months up to the origin that the shares are of [months]."""
-FINENESS = 1024
-"""Parts of a death are whole 1,024ths, so that sums of them are exact."""
+"""UCDP's `date_prec` of an event dated to more than a month; most of these are summaries of many events."""
+DISTRICT = 3
+"""UCDP's `where_prec` up to which the place is known to a district (ADM2)."""
+WARNING_MONTHS = 12
+"""Warnings about precision are about this many months up to the origin [months]."""
+PARTS_OF_A_DEATH = 1024
+"""Deaths are split into parts of 1/1024: these are exact in binary, so sums of them are exact."""
 
 
-def spread(view: View) -> CountryMonths:
-    """Deaths by country-month, those of events with `date_prec` 5 over the days from `date_start` to `date_end`.
+def spread_vague_deaths(view: View) -> CountryMonths:
+    """Return deaths by country-month, with those of vaguely dated events spread over the days of the event.
 
-    A month's part stands in that month alone, so cutting after an origin shows nothing of what comes after it. A part
-    in a month for which events do not speak is left out. Without such events the outcomes as they are.
+    Vague events have `date_prec` 5; they last from `date_start` to `date_end`. The part of a month counts in that month
+    only, so a cut after an origin hides everything that comes later. Parts in months where events have no precedence
+    are dropped. Without such events the result equals the outcomes.
     """
     observed = view.outcomes()
     columns = ["iso3", "date_start", "date_end", "date_prec", "type_of_violence", "deaths"]
@@ -40,66 +41,70 @@ def spread(view: View) -> CountryMonths:
             pc.fill_null(pc.greater(table["date_end"], table["date_start"]), False),
         )
     )
-    begins, ends = months_of(table["date_start"]), months_of(table["date_end"])
+    first_month, last_month = months_of(table["date_start"]), months_of(table["date_end"])
     row, kind = positions(table["iso3"], observed.iso3), positions(table["type_of_violence"], TYPES)
-    speaks = counts.spoken(view)
-    column = (begins - observed.months[:1]).astype(np.int64)
-    long = (ends > begins) & (kind >= 0) & speaks[row, column]
-    if not long.any():
+    from_events = events_have_precedence(view)
+    column = (first_month - observed.months[:1]).astype(np.int64)
+    spread = (last_month > first_month) & (kind >= 0) & from_events[row, column]
+    if not spread.any():
         return observed
-    row, column, kind = row[long], column[long], kind[long]
-    begins, ends = begins[long], ends[long]
-    deaths = table["deaths"].to_numpy()[long].astype(np.float64)
-    first, last = (table[name].to_numpy().astype("datetime64[D]")[long] for name in ("date_start", "date_end"))
+    row, column, kind = row[spread], column[spread], kind[spread]
+    first_month, last_month = first_month[spread], last_month[spread]
+    deaths = table["deaths"].to_numpy()[spread].astype(np.float64)
+    first_day, last_day = (
+        table[name].to_numpy().astype("datetime64[D]")[spread] for name in ("date_start", "date_end")
+    )
 
-    event = np.repeat(np.arange(row.size), (ends - begins).astype(np.int64))  # each month but the first
-    after = np.arange(event.size) - np.searchsorted(event, event) + 1
-    opening = begins[event] + after
-    until = np.minimum((opening + 1).astype("datetime64[D]") - 1, last[event])
-    days = (until - opening.astype("datetime64[D]")).astype(np.int64) + 1
-    length = (last - first).astype(np.int64) + 1
-    part = np.floor(FINENESS * deaths[event] * days / length[event]) / FINENESS
+    # One entry for each event and each of its months but the first: what these receive, the first month gives away.
+    event = np.repeat(np.arange(row.size), (last_month - first_month).astype(np.int64))
+    months_after = np.arange(event.size) - np.searchsorted(event, event) + 1
+    month = first_month[event] + months_after
+    end = np.minimum((month + 1).astype("datetime64[D]") - 1, last_day[event])
+    days = (end - month.astype("datetime64[D]")).astype(np.int64) + 1
+    length = (last_day - first_day).astype(np.int64) + 1
+    part = np.floor(PARTS_OF_A_DEATH * deaths[event] * days / length[event]) / PARTS_OF_A_DEATH
 
     spread_deaths = {name: values.copy() for name, values in observed.deaths.items()}
-    there = column[event] + after
-    inside = there < observed.months.size
-    inside[inside] = speaks[row[event[inside]], there[inside]]
+    target = column[event] + months_after
+    received = target < observed.months.size
+    received[received] = from_events[row[event[received]], target[received]]
     for number, name in enumerate(TYPES):
-        for target in (name, "all"):
-            of_type = kind[event] == number
-            np.subtract.at(spread_deaths[target], (row[event[of_type]], column[event[of_type]]), part[of_type])
-            put = of_type & inside
-            np.add.at(spread_deaths[target], (row[event[put]], there[put]), part[put])
+        of_type = kind[event] == number
+        to_add = of_type & received
+        for outcome in (name, "all"):
+            np.subtract.at(spread_deaths[outcome], (row[event[of_type]], column[event[of_type]]), part[of_type])
+            np.add.at(spread_deaths[outcome], (row[event[to_add]], target[to_add]), part[to_add])
     return CountryMonths(observed.iso3, observed.months, spread_deaths, observed.source, observed.sources)
 
 
-def shares(view: View, iso3: Sequence[str], origin: Month) -> dict[str, list[dict[str, Any]]]:
-    """What of the last `RECENT` months is vaguely dated or placed, by country, as warnings ready for JSON.
+def precision_warnings(view: View, iso3: Sequence[str], origin: Month) -> dict[str, list[dict[str, Any]]]:
+    """Return warnings about vague dates and places in the last twelve months by country, ready for JSON.
 
-    `imprecise_dates`: `date_prec` 5. `imprecise_places`: `where_prec` above 3. `events` and `deaths` are shares of
-    those whose precision is known; None where there are no deaths. A country without such events has no warning.
+    `imprecise_dates` counts events with `date_prec` 5, `imprecise_places` those with `where_prec` above 3. Their shares
+    of `events` and `deaths` are among the events whose precision is known; the share of deaths is None without deaths.
+    A country without such events has no warning.
     """
     table = view.events(["iso3", "date_start", "date_prec", "where_prec", "deaths"])
     month, row = months_of(table["date_start"]), positions(table["iso3"], iso3)
-    recent = (row >= 0) & (month > origin - RECENT) & (month <= origin)
+    recent = (row >= 0) & (month > origin - WARNING_MONTHS) & (month <= origin)
     row, deaths = row[recent], table["deaths"].to_numpy()[recent].astype(np.float64)
-    found: dict[str, list[dict[str, Any]]] = {code: [] for code in iso3}
-    for name, column, most in (
+    warnings: dict[str, list[dict[str, Any]]] = {code: [] for code in iso3}
+    for code, column, precise_up_to in (
         ("imprecise_dates", "date_prec", VAGUE_DATE - 1),
-        ("imprecise_places", "where_prec", PLACED),
+        ("imprecise_places", "where_prec", DISTRICT),
     ):
         precision = np.asarray(table[column].cast("float64").to_numpy(zero_copy_only=False), dtype=np.float64)[recent]
-        known, vague = np.isfinite(precision), precision > most
-        for place, code in enumerate(iso3):
-            of_country = known & (row == place)
+        known, vague = np.isfinite(precision), precision > precise_up_to
+        for number, country in enumerate(iso3):
+            of_country = known & (row == number)
             if (vague & of_country).any():
-                dead = deaths[of_country].sum()
-                found[code].append(
+                total = deaths[of_country].sum()
+                warnings[country].append(
                     {
-                        "code": name,
+                        "code": code,
                         "events": round(float(vague[of_country].mean()), 4),
-                        "deaths": round(float(deaths[vague & of_country].sum() / dead), 4) if dead else None,
-                        "months": RECENT,
+                        "deaths": round(float(deaths[vague & of_country].sum() / total), 4) if total else None,
+                        "months": WARNING_MONTHS,
                     }
                 )
-    return found
+    return warnings

@@ -33,11 +33,6 @@ class Period:
     event: str
     source: str
 
-    @property
-    def lasting(self) -> bool:
-        """Whether it was not over when the table was made."""
-        return bool(self.until == _FOR_EVER)
-
 
 @cache
 def periods() -> tuple[Period, ...]:

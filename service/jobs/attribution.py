@@ -16,7 +16,15 @@ from riskmodel.errors import BadInput, Refused
 from riskmodel.events.archive import Archive
 from riskmodel.events.storage import TableReader
 from riskmodel.events.view import View
-from riskmodel.explanation.change import CAUSES, MEANING, METRICS, Changed, Split, Stand, changed
+from riskmodel.explanation.attribution import (
+    ATTRIBUTED_SCORES,
+    CAUSE_MEANINGS,
+    CAUSES,
+    Attribution,
+    ScoreChange,
+    ScoreInputs,
+    attribute,
+)
 from riskmodel.home import Home
 from riskmodel.months import month
 from service.store.database import Store
@@ -84,19 +92,21 @@ def between(home: Home, store: Store, a: int, b: int) -> dict[str, Any]:
     _comparable(rows[0].document, rows[1].document)
     before = _taken(home, rows[0])
     after = _taken(home, rows[1])
-    found = changed(_stand(before), _stand(after, before))
+    attribution = attribute(_score_inputs(before), _score_inputs(after, before))
     countries = [
-        _country(iso3, found, *(_issued(taken, iso3) for taken in (before, after))) for iso3 in _stand(before).members
+        _country(iso3, attribution, *(_issued(taken, iso3) for taken in (before, after)))
+        for iso3 in _score_inputs(before).members
     ]
     return {
         "before": _facts(before),
         "after": _facts(after),
         **{name: before.document[name] for name in ("region", "outcome", "simulated")},
         "causes": [
-            {"name": cause, "present": cause in found.present, "meaning": dict(MEANING[cause])} for cause in CAUSES
+            {"name": cause, "present": cause in attribution.present, "meaning": dict(CAUSE_MEANINGS[cause])}
+            for cause in CAUSES
         ],
         "not_reproduced": {"meaning": MEANING_OF_NOT_REPRODUCED},
-        "notes": [*_notes(before, "before", found), *_notes(after, "after", found)],
+        "notes": [*_notes(before, "before", attribution), *_notes(after, "after", attribution)],
         "countries": countries,
     }
 
@@ -148,11 +158,11 @@ def _taken(home: Home, row: sa.Row[Any]) -> _Taken:
     return _Taken(row, view, bundle)
 
 
-def _stand(taken: _Taken, other: _Taken | None = None) -> Stand:
+def _score_inputs(taken: _Taken, other: _Taken | None = None) -> ScoreInputs:
     """What the scores of a snapshot are made from; the model is the other's where both have the same."""
     same = other is not None and other.bundle.digest == taken.bundle.digest
     bundle = other.bundle if other is not None and same else taken.bundle
-    return Stand(
+    return ScoreInputs(
         view=taken.view,
         model=bundle.model,
         escalation=bundle.escalation,
@@ -176,17 +186,21 @@ def _issued(taken: _Taken, iso3: str) -> dict[str, Any]:
     return next(country for country in taken.document["countries"] if country["location_code"] == iso3)
 
 
-def _country(iso3: str, found: Changed, before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+def _country(
+    iso3: str, attribution: Attribution, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> dict[str, Any]:
     """One country's scores before and after, as issued where they cannot be computed again, and the split."""
     told: dict[str, Any] = {"location_code": iso3, "reasons": {}}
-    for metric in METRICS:
-        told[metric], reason = _told(found.splits[metric][iso3], before[metric], after[metric], DIGITS[metric])
+    for metric in ATTRIBUTED_SCORES:
+        told[metric], reason = _told(attribution.changes[metric][iso3], before[metric], after[metric], DIGITS[metric])
         if reason:
             told["reasons"][metric] = reason
     return told
 
 
-def _told(split: Split, before: float | None, after: float | None, digits: int) -> tuple[dict[str, Any], str | None]:
+def _told(
+    split: ScoreChange, before: float | None, after: float | None, digits: int
+) -> tuple[dict[str, Any], str | None]:
     """A split as it is told, and the reason where there is none."""
     first, last = _best(split.before, before, digits), _best(split.after, after, digits)
     said: dict[str, Any] = {"before": first, "after": last, "causes": None, NOT_REPRODUCED: None}
@@ -211,16 +225,16 @@ def _agrees(again: float, issued: float | None, digits: int) -> bool:
     return bool(np.isnan(again)) if issued is None else bool(round(again, digits) == issued)
 
 
-def _notes(taken: _Taken, side: str, found: Changed) -> list[dict[str, Any]]:
+def _notes(taken: _Taken, side: str, attribution: Attribution) -> list[dict[str, Any]]:
     """What a reader has to know of a snapshot before believing its split."""
     facts = {"id": taken.row.id, "vigie": taken.document["model"]["vigie"], "here": __version__}
     codes = [] if facts["vigie"] == __version__ else ["other_vigie"]
     unlike = [
         iso3
-        for iso3 in _stand(taken).members
+        for iso3 in _score_inputs(taken).members
         if not all(
-            _agrees(getattr(found.splits[metric][iso3], side), _issued(taken, iso3)[metric], DIGITS[metric])
-            for metric in METRICS
+            _agrees(getattr(attribution.changes[metric][iso3], side), _issued(taken, iso3)[metric], DIGITS[metric])
+            for metric in ATTRIBUTED_SCORES
         )
     ]
     if unlike:

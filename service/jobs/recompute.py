@@ -32,8 +32,8 @@ from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month, last_day
 from riskmodel.outcomes import CountryMonths
 from riskmodel.reporting import counts, precision
-from riskmodel.reporting.completeness import MATURE, Completeness, Share
-from riskmodel.reporting.under_reporting import few_reports, few_reports_together
+from riskmodel.reporting.completeness import MATURE_AGE, Completeness, ReportedShare
+from riskmodel.reporting.under_reporting import few_reports_warning, few_reports_warning_of_region
 from service import logs
 from service.alerts import lifecycle
 from service.alerts.rules import Rule
@@ -322,7 +322,7 @@ def _observed(observed: CountryMonths, iso3: str, outcome: str) -> list[dict[str
 
 def _with_completeness(scored: dict[str, Any], completeness: Completeness, origin: Month) -> dict[str, Any]:
     """A country's scores with how much of the origin's deaths is reported, or why that is not known."""
-    share = completeness.of(scored["location_code"], origin)
+    share = completeness.share_of_month(scored["location_code"], origin)
     if share is not None:
         return {**scored, "completeness": {"month": str(origin), **_rounded(share)}}
     why = {"no_history", "history_ends_early"} & {scored["reasons"].get("risk_score")}
@@ -336,7 +336,7 @@ def _with_completeness(scored: dict[str, Any], completeness: Completeness, origi
 def _beside(view: View, seen: Assessment) -> list[dict[str, str]]:
     """What indicators are computed from beside the deaths of the outcome: which kind of data, from whom."""
     told = [{"kind": i.kind, "source": i.label} for i in view.ingests if i.kind != "country_months"]
-    if "coups" in seen.inputs.known:
+    if "coups" in seen.inputs.available:
         told.append({"kind": "coups", "source": COUPS})
     return [part for place, part in enumerate(told) if part not in told[:place]]
 
@@ -377,8 +377,8 @@ def _nowcast(
     """The newest months of a country that are known to be reported in part, and what is expected of them in the end."""
     row, outcome = observed.iso3.index(iso3), completeness.outcome
     months = []
-    for place in range(max(len(observed.months) - MATURE, 0), len(observed.months)):
-        share = completeness.of(iso3, observed.months[place])
+    for place in range(max(len(observed.months) - MATURE_AGE, 0), len(observed.months)):
+        share = completeness.share_of_month(iso3, observed.months[place])
         if share is not None and share.low < 1:
             said = {"reported": observed.deaths[outcome][row, place], "expected": expected.deaths[outcome][row, place]}
             month = {"month": str(observed.months[place]), **{name: int(deaths) for name, deaths in said.items()}}
@@ -386,7 +386,7 @@ def _nowcast(
     return months
 
 
-def _rounded(share: Share) -> dict[str, float]:
+def _rounded(share: ReportedShare) -> dict[str, float]:
     return {name: round(value, 4) for name, value in share._asdict().items()}
 
 
@@ -399,11 +399,11 @@ def _data_quality(
     known = [iso3 for iso3 in members if iso3 in whole.iso3]
     rows = whole.rows(tuple(known))
     events, deaths, share = (
-        table[rows, :until] for table in (counts.events(view, "all"), whole.deaths[outcome], completeness.events)
+        table[rows, :until] for table in (counts.event_counts(view, "all"), whole.deaths[outcome], completeness.events)
     )
-    vague = precision.shares(view, members, observed.months[-1])
-    silent = {iso3: few_reports(events[i], deaths[i], share[i]) for i, iso3 in enumerate(known)}
-    whole_region = few_reports_together(events, deaths, share)
+    vague = precision.precision_warnings(view, members, observed.months[-1])
+    silent = {iso3: few_reports_warning(events[i], deaths[i], share[i]) for i, iso3 in enumerate(known)}
+    whole_region = few_reports_warning_of_region(events, deaths, share)
     return {REGION: whole_region, **{iso3: silent.get(iso3, []) + vague[iso3] for iso3 in members}}
 
 

@@ -85,7 +85,11 @@ def came(view: View, outcome: str) -> Came:
     observed = view.outcomes()
     deaths = observed.deaths[outcome]
     known = ~np.isnan(deaths)
-    done = known if view.simulated else known & (estimate_completeness(view, outcome).on(observed) >= COMPLETE)
+    done = (
+        known
+        if view.simulated
+        else known & (estimate_completeness(view, outcome).share_of_deaths(observed) >= COMPLETE)
+    )
     return Came(observed.iso3, observed.months, np.where(done, deaths, np.nan), known & ~done)
 
 

@@ -9,7 +9,7 @@ from riskmodel.forecasting.forest import Forest
 from riskmodel.forecasting.pool import SMOOTHED_HISTORY, Pool, PoolMember
 from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import assemble
-from riskmodel.reporting.completeness import Completeness, Curve
+from riskmodel.reporting.completeness import Completeness, ReportingCurve
 
 MONTHS = 200
 POOL = Pool((PoolMember(Forest(trees=10, leaf=5, draws=500), 500), PoolMember(SMOOTHED_HISTORY, 500)))
@@ -19,7 +19,7 @@ def assessment_of(deaths: NDArray[np.float64]) -> Assessment:
     """An assessment of the region where deaths are the only data."""
     observed = rectangle(deaths)
     unknown = np.full(observed.source.shape, np.nan)
-    curve = Curve(unknown, unknown, np.full(24, np.nan))
+    curve = ReportingCurve(unknown, unknown, np.full(24, np.nan))
     completeness = Completeness("state_based", observed.iso3, observed.months, observed.source, unknown, unknown, curve)
     inputs = Inputs(observed.iso3, observed.months, {"deaths": deaths})
     panel = assemble(observed, "state_based", inputs)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
-from riskmodel.indicators.gathering import gather
 from riskmodel.indicators.inputs import Inputs
+from riskmodel.indicators.read_inputs import read_inputs
 from riskmodel.ingest import ingest
 from riskmodel.sources.ucdp import GedFile
 from riskmodel.sources.ucdp_layout import GED_COLUMNS
@@ -75,4 +75,4 @@ def inputs(folder: Path, files: Mapping[str, Path]) -> Inputs:
         ingest(archive, GedFile(path), covers=spans, now=datetime(2026, 11, 22, tzinfo=UTC))
     view = archive.view()
     frame = view.outcomes()
-    return gather(view, frame, "state_based", frame.deaths["state_based"])
+    return read_inputs(view, frame, "state_based", frame.deaths["state_based"])

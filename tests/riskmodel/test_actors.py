@@ -16,71 +16,71 @@ COMPUTE = {indicator.name: indicator.compute for indicator in INDICATORS}
 FILES = {"MLI": "mali", "BFA": "burkina_faso", "NER": "niger"}
 
 
-class Plain:
+class EventsByCountry:
     """The events of some inputs by country, one at a time: month, the armed sides and the dyad."""
 
     def __init__(self, inputs: Inputs) -> None:
-        self.inputs, events = inputs, inputs.reported
+        self.inputs, events = inputs, inputs.required_events
         self.events: list[list[tuple[int, set[str], int]]] = [[] for _ in inputs.iso3]
         for i in range(events.day.size):
             sides = {events.actors[side] for side in (events.side_a[i], events.side_b[i]) if side >= 0}
             self.events[events.row[i]].append((int(events.column[i]), sides - {"Civilians"}, int(events.dyad[i])))
 
-    def told(self, row: int, column: int, months: int) -> bool:
-        known = self.inputs.reported.told[row, max(column - months + 1, 0) : column + 1]
+    def covered(self, row: int, column: int, months: int) -> bool:
+        known = self.inputs.required_events.covered[row, max(column - months + 1, 0) : column + 1]
         return column >= months - 1 and bool(known.all())
 
     def window(self, row: int, column: int, months: int) -> Iterator[tuple[set[str], int]]:
         return ((sides, dyad) for when, sides, dyad in self.events[row] if column - months < when <= column)
 
-    def taking_part(self, row: int, column: int, months: int) -> Counter[str]:
+    def actors(self, row: int, column: int, months: int) -> Counter[str]:
         return Counter(actor for sides, _ in self.window(row, column, months) for actor in sides)
 
     def groups(self, row: int, column: int, months: int) -> Counter[str]:
-        parts = self.taking_part(row, column, months)
+        parts = self.actors(row, column, months)
         return Counter({actor: n for actor, n in parts.items() if not actor.startswith("Government of")})
 
     def dyads(self, row: int, column: int, months: int) -> set[int]:
         return {dyad for sides, dyad in self.window(row, column, months) if len(sides) == 2 and dyad >= 0}
 
-    def across(self, row: int, column: int) -> set[str] | None:
-        """The groups that are also active next door; None where no neighbour's events are known."""
-        around = [i for i in np.flatnonzero(self.inputs.neighbours[row]) if self.told(i, column, 12)]
-        if not around or not self.told(row, column, 12):
+    def cross_border(self, row: int, column: int) -> set[str] | None:
+        """The groups that are also active in a neighbour; None where no neighbour's events are covered."""
+        neighbours = [i for i in np.flatnonzero(self.inputs.neighbours[row]) if self.covered(i, column, 12)]
+        if not neighbours or not self.covered(row, column, 12):
             return None
-        return set(self.groups(row, column, 12)) & {name for i in around for name in self.groups(i, column, 12)}
+        return set(self.groups(row, column, 12)) & {name for i in neighbours for name in self.groups(i, column, 12)}
 
-    def said(self, row: int, column: int) -> dict[str, float]:
-        said = dict.fromkeys(COMPUTE, float("nan"))
-        if self.told(row, column, 12):
-            parts, groups = self.taking_part(row, column, 12), self.groups(row, column, 12)
-            said["actors_12m"] = np.log1p(len(parts))
-            said["dyads_12m"] = np.log1p(len(self.dyads(row, column, 12)))
+    def values(self, row: int, column: int) -> dict[str, float]:
+        values = dict.fromkeys(COMPUTE, float("nan"))
+        if self.covered(row, column, 12):
+            parts, groups = self.actors(row, column, 12), self.groups(row, column, 12)
+            values["actors_12m"] = np.log1p(len(parts))
+            values["dyads_12m"] = np.log1p(len(self.dyads(row, column, 12)))
             if groups:
-                said["dominance_12m"] = max(groups.values()) / sum(groups.values())
+                values["dominance_12m"] = max(groups.values()) / sum(groups.values())
         for months in (12, 36):
-            if self.told(row, column, months) and (parts := self.taking_part(row, column, months)):
+            if self.covered(row, column, months) and (parts := self.actors(row, column, months)):
                 shares = [number / sum(parts.values()) for number in parts.values()]
-                said[f"effective_actors_{months}m"] = 1 / sum(share**2 for share in shares)
-        if self.told(row, column, 72):
-            before = self.taking_part(row, column - 12, 60)
-            said["new_actors_12m"] = np.log1p(len(set(self.taking_part(row, column, 12)) - set(before)))
-            fresh = self.dyads(row, column, 12) - self.dyads(row, column - 12, 60)
-            said["new_dyads_12m"] = np.log1p(len(fresh))
-        if (across := self.across(row, column)) is not None:
-            said["cross_border_actors_12m"] = np.log1p(len(across))
-            if crossed := [bool(sides & across) for sides, _ in self.window(row, column, 12)]:
-                said["cross_border_share_12m"] = sum(crossed) / len(crossed)
-        return said
+                values[f"effective_actors_{months}m"] = 1 / sum(share**2 for share in shares)
+        if self.covered(row, column, 72):
+            before = self.actors(row, column - 12, 60)
+            values["new_actors_12m"] = np.log1p(len(set(self.actors(row, column, 12)) - set(before)))
+            new = self.dyads(row, column, 12) - self.dyads(row, column - 12, 60)
+            values["new_dyads_12m"] = np.log1p(len(new))
+        if (cross_border := self.cross_border(row, column)) is not None:
+            values["cross_border_actors_12m"] = np.log1p(len(cross_border))
+            if crossing := [bool(sides & cross_border) for sides, _ in self.window(row, column, 12)]:
+                values["cross_border_share_12m"] = sum(crossing) / len(crossing)
+        return values
 
 
 def test_every_indicator_equals_a_plain_loop() -> None:
     inputs = worlds.world(5, months=100, events=900)
     ours = {name: compute(inputs) for name, compute in COMPUTE.items()}
-    plain = Plain(inputs)
+    plain = EventsByCountry(inputs)
     for row in range(len(inputs.iso3)):
         for column in (5, 11, 20, 40, 71, 80, 99):
-            for name, value in plain.said(row, column).items():
+            for name, value in plain.values(row, column).items():
                 np.testing.assert_allclose(ours[name][row, column], value, err_msg=f"{name} {row} {column}")
     assert all(np.nanmax(values) > 0 for values in ours.values())
     assert np.isnan(ours["cross_border_actors_12m"][inputs.iso3.index(worlds.ISLAND)]).all()
@@ -117,8 +117,8 @@ def test_the_armed_actors_of_mali_in_2012(shared: Path, tmp_path: Path) -> None:
         "dyads_12m": np.log1p(len(fights)),
         "new_dyads_12m": np.log1p(len(fights - {row["dyad_name"] for row in before})),
     }
-    for name, said in expected.items():
-        assert value(inputs, name, "MLI", "2012-12") == pytest.approx(said), name
+    for name, values in expected.items():
+        assert value(inputs, name, "MLI", "2012-12") == pytest.approx(values), name
     assert (len(parts), len(set(parts) - seen)) == (10, 9)
 
 
@@ -130,9 +130,9 @@ def test_the_armed_groups_on_both_sides_of_nigers_borders_in_2019(shared: Path, 
     for code in FILES:
         sides = {side for row in year[code] for side in (row["side_a"], row["side_b"])}
         active[code] = {side for side in sides if side != "Civilians" and not side.startswith("Government of")}
-    across = active["NER"] & (active["MLI"] | active["BFA"])
+    cross_border = active["NER"] & (active["MLI"] | active["BFA"])
     niger = year["NER"]
-    crossed = sum(row["side_a"] in across or row["side_b"] in across for row in niger)
-    assert {"IS", "JNIM"} == across
-    assert value(inputs, "cross_border_actors_12m", "NER", "2019-12") == pytest.approx(np.log1p(len(across)))
-    assert value(inputs, "cross_border_share_12m", "NER", "2019-12") == pytest.approx(crossed / len(niger))
+    crossing = sum(row["side_a"] in cross_border or row["side_b"] in cross_border for row in niger)
+    assert {"IS", "JNIM"} == cross_border
+    assert value(inputs, "cross_border_actors_12m", "NER", "2019-12") == pytest.approx(np.log1p(len(cross_border)))
+    assert value(inputs, "cross_border_share_12m", "NER", "2019-12") == pytest.approx(crossing / len(niger))

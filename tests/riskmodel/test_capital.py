@@ -17,8 +17,8 @@ from riskmodel import geography, reference
 from riskmodel.events.archive import Archive
 from riskmodel.home import Home
 from riskmodel.indicators import capital
-from riskmodel.indicators.gathering import gather
 from riskmodel.indicators.inputs import Events, Inputs
+from riskmodel.indicators.read_inputs import read_inputs
 from riskmodel.months import month, span
 
 Vigie = Callable[..., Any]
@@ -32,6 +32,7 @@ CAPITALS = {
 YEARS = range(2012, 2023)
 RINGS = (25, 50, 100, 250)
 COMPUTE = {indicator.name: indicator.compute for indicator in capital.INDICATORS}
+KEY_EVENTS = capital.FAMILY.key_events
 
 
 def distances(path: Path, latitude: float, longitude: float) -> dict[int, list[float]]:
@@ -51,7 +52,7 @@ def real(vigie: Vigie, home: Home, path: Path, iso3: str) -> Inputs:
     assert vigie("ingest", "ucdp", path, "--covers", f"{iso3}:2010-01..2022-12").code == 0
     view = Archive(home.archive).view()
     frame = view.outcomes()
-    return gather(view, frame, "state_based", frame.deaths["state_based"])
+    return read_inputs(view, frame, "state_based", frame.deaths["state_based"])
 
 
 def at_year_ends(inputs: Inputs, name: str, years: range = YEARS) -> NDArray[np.float64]:
@@ -61,7 +62,7 @@ def at_year_ends(inputs: Inputs, name: str, years: range = YEARS) -> NDArray[np.
 
 
 @pytest.mark.parametrize("iso3", CAPITALS)
-def test_a_capitals_rings_are_those_counted_by_hand(vigie: Vigie, home: Home, shared: Path, iso3: str) -> None:
+def test_rings_around_a_capital_match_counts_by_hand(vigie: Vigie, home: Home, shared: Path, iso3: str) -> None:
     (here,) = (row for row in reference.rows("countries.csv") if row["iso3"] == iso3)
     found = distances(shared / CAPITALS[iso3], float(here["latitude"]), float(here["longitude"]))
     inputs = real(vigie, home, shared / CAPITALS[iso3], iso3)
@@ -75,7 +76,7 @@ def test_a_capitals_rings_are_those_counted_by_hand(vigie: Vigie, home: Home, sh
     np.testing.assert_allclose(at_year_ends(inputs, "capital_median_change_12m")[1:], np.diff(medians))
 
 
-def test_violence_neared_bamako(vigie: Vigie, home: Home, shared: Path) -> None:
+def test_violence_came_closer_to_bamako(vigie: Vigie, home: Home, shared: Path) -> None:
     inputs = real(vigie, home, shared / CAPITALS["MLI"], "MLI")
     years = range(2017, 2023)
     counts = np.expm1(at_year_ends(inputs, "capital_events_250km_12m", years))
@@ -83,20 +84,19 @@ def test_violence_neared_bamako(vigie: Vigie, home: Home, shared: Path) -> None:
     shares = at_year_ends(inputs, "capital_share_12m", years)
     np.testing.assert_allclose(100 * shares, [3.8, 2.4, 1.8, 2.7, 4.4, 5.4], atol=0.05)
     medians = at_year_ends(inputs, "capital_median_12m", years)
-    np.testing.assert_allclose(medians[[0, -1]], [781, 516], atol=1)  # of a point 1.2 km away
+    np.testing.assert_allclose(medians[[0, -1]], [781, 516], atol=1)  # of a point 1.2 km distances_km
     assert (np.diff(medians) < 0).all()
     nearest = np.expm1(at_year_ends(inputs, "capital_events_25km_12m", years))
     np.testing.assert_allclose(nearest[1:], [0, 0, 0, 0, 1])
-    events = inputs.reported
-    behind = capital.key_events(inputs, 0, len(inputs.months) - 1)
-    assert np.datetime64(int(events.day[behind[0]]), "D") == np.datetime64("2022-07-22"), "Kati"
-    assert len(behind) == 5
+    events = inputs.required_events
+    shown = KEY_EVENTS(inputs, 0, len(inputs.months) - 1)
+    assert np.datetime64(int(events.day[shown[0]]), "D") == np.datetime64("2022-07-22"), "Kati"
+    assert len(shown) == 5
     bamako = geography.country("MLI")
-    away = [
-        worlds.km(bamako.latitude, bamako.longitude, events.latitude[place], events.longitude[place])
-        for place in behind
+    distances_km = [
+        worlds.km(bamako.latitude, bamako.longitude, events.latitude[index], events.longitude[index]) for index in shown
     ]
-    assert all(one <= 250 for one in away)
+    assert all(one <= 250 for one in distances_km)
 
 
 def made(seed: int, events: int = 400, months: int = 40) -> Inputs:
@@ -134,7 +134,7 @@ def made(seed: int, events: int = 400, months: int = 40) -> Inputs:
             where_prec=rng.choice([1.0, 2.0, 3.0, 4.0, np.nan], events),
             date_prec=rng.choice([1.0, 1.0, 2.0], events),
             sources=np.ones(events),
-            told=np.ones((2, months), dtype=bool),
+            covered=np.ones((2, months), dtype=bool),
             dyads=("Invented dyad",),
             actors=("Invented side A",),
             units=(("MLI", "Invented region"),),
@@ -143,8 +143,8 @@ def made(seed: int, events: int = 400, months: int = 40) -> Inputs:
 
 
 def located(inputs: Inputs) -> list[tuple[int, int, int, float, float, int]]:
-    """Row, column, day, latitude, longitude and place of each event that is located."""
-    events = inputs.reported
+    """Row, column, day, latitude, longitude and index of each event that is located."""
+    events = inputs.required_events
     return [
         (
             int(events.row[i]),
@@ -160,7 +160,7 @@ def located(inputs: Inputs) -> list[tuple[int, int, int, float, float, int]]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_new_ground_is_what_comparing_all_pairs_says(seed: int) -> None:
+def test_new_ground_equals_a_comparison_of_all_pairs(seed: int) -> None:
     inputs = made(seed, months=60)
     there = located(inputs)
     expected = np.zeros((2, 60))
@@ -173,16 +173,16 @@ def test_new_ground_is_what_comparing_all_pairs_says(seed: int) -> None:
         )
         expected[row, column] += not any(earlier)
     for months in (3, 12):
-        said = np.expm1(COMPUTE[f"new_ground_{months}m"](inputs))
-        assert np.isnan(said[:, : 23 + months]).all()
+        values = np.expm1(COMPUTE[f"new_ground_{months}m"](inputs))
+        assert np.isnan(values[:, : 23 + months]).all()
         for column in range(23 + months, 60):
             summed = expected[:, column - months + 1 : column + 1].sum(axis=1)
-            np.testing.assert_allclose(said[:, column], summed, atol=1e-9)
+            np.testing.assert_allclose(values[:, column], summed, atol=1e-9)
     assert expected[:, 24:].sum() > 3, "there is something to find"
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_sites_are_those_that_comparing_all_pairs_finds(seed: int) -> None:
+def test_events_at_sites_equal_a_comparison_of_all_pairs(seed: int) -> None:
     inputs = made(seed, events=3000, months=14)
     sites = geography.sites()
     at: dict[int, list[int]] = {}
@@ -192,14 +192,14 @@ def test_sites_are_those_that_comparing_all_pairs_finds(seed: int) -> None:
             for site in np.flatnonzero(sites.iso3 == inputs.iso3[row])
             if worlds.km(latitude, longitude, sites.latitude[site], sites.longitude[site]) <= 10
         ]
-    events, last = inputs.reported, len(inputs.months) - 1
+    events, last = inputs.required_events, len(inputs.months) - 1
     for row in range(2):
         recent = [event for event in at if events.row[event] == row and events.column[event] > last - 12]
         for kind in ("airport", "town"):
             counted = sum(any(sites.kind[site] == kind for site in at[event]) for event in recent)
             assert np.expm1(COMPUTE[f"{kind}_events_12m"](inputs))[row, last] == pytest.approx(counted)
-        touched = {site for event in recent for site in at[event]}
-        assert np.expm1(COMPUTE["sites_touched_12m"](inputs))[row, last] == pytest.approx(len(touched))
+        hit = {site for event in recent for site in at[event]}
+        assert np.expm1(COMPUTE["sites_touched_12m"](inputs))[row, last] == pytest.approx(len(hit))
         by_day: dict[int, set[int]] = {}
         for event in recent:
             if events.date_prec[event] == 1:
@@ -216,9 +216,9 @@ def test_sites_are_those_that_comparing_all_pairs_finds(seed: int) -> None:
         assert np.expm1(COMPUTE["sites_at_once_12m"](inputs))[row, last] == pytest.approx(several)
 
 
-def test_the_order_of_like_days_changes_no_bit() -> None:
+def test_the_order_of_events_within_a_day_changes_nothing() -> None:
     inputs = made(3, events=2000)
-    events = inputs.reported
+    events = inputs.required_events
     order = np.lexsort((np.random.default_rng(1).random(events.day.size), events.day))
     arrays = {
         name: value[order]
@@ -230,9 +230,9 @@ def test_the_order_of_like_days_changes_no_bit() -> None:
         np.testing.assert_array_equal(compute(shuffled), compute(inputs), err_msg=name)
 
 
-def test_a_country_where_nothing_is_located_has_counts_and_no_distances() -> None:
+def test_a_country_without_located_events_has_counts_and_no_distances() -> None:
     inputs = made(1)
-    events = inputs.reported
+    events = inputs.required_events
     vague = replace(inputs, events=replace(events, where_prec=np.full(events.row.size, 4.0)))
     for name, compute in COMPUTE.items():
         last = compute(vague)[:, -1]
@@ -240,15 +240,15 @@ def test_a_country_where_nothing_is_located_has_counts_and_no_distances() -> Non
             assert np.isnan(last).all(), name
         else:
             assert (last == 0).all(), name
-    assert capital.key_events(vague, 0, 39).size == 0
+    assert KEY_EVENTS(vague, 0, 39).size == 0
 
 
-def test_behind_are_the_last_years_nearest_and_newest() -> None:
+def test_key_events_are_the_nearest_and_newest_of_the_last_year() -> None:
     inputs = made(2, events=800)
-    events = inputs.reported
+    events = inputs.required_events
     here = geography.country("NER")
     for column in (11, 39):
-        shown = capital.key_events(inputs, 1, column)
+        shown = KEY_EVENTS(inputs, 1, column)
         assert shown.size == 5
         assert (events.row[shown] == 1).all()
         assert ((events.column[shown] <= column) & (events.column[shown] > column - 12)).all()

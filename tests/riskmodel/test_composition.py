@@ -20,9 +20,9 @@ def share(part: float, whole: float) -> float:
 
 
 def naive(inputs: Inputs, row: int, column: int, months: int) -> dict[str, float]:
-    """What the indicators say of one country and month, one event at a time."""
-    events = inputs.reported
-    if column < months - 1 or not events.told[row, column - months + 1 : column + 1].all():
+    """The indicators of one country and month, one event at a time."""
+    events = inputs.required_events
+    if column < months - 1 or not events.covered[row, column - months + 1 : column + 1].all():
         names = [name for name in COMPUTE if name.endswith(f"_{months}m")]
         return dict.fromkeys(names, float("nan"))
     deaths, by_state, civilians, counted, largest = dict.fromkeys(range(-1, 3), 0.0), 0.0, 0.0, 0.0, 0.0
@@ -42,15 +42,15 @@ def naive(inputs: Inputs, row: int, column: int, months: int) -> dict[str, float
             fortnight = int(events.adm_1[i]), written[:7], int(written[8:]) > 15
             kinds.setdefault(fortnight, set()).add(kind)
     known = sum(deaths[kind] for kind in range(3))
-    said = {f"{name}_share_{months}m": share(deaths[kind], known) for kind, name in enumerate(TYPES)}
-    said[f"civilian_share_{months}m"] = share(civilians, counted)
-    said[f"one_sided_deaths_{months}m"] = np.log1p(deaths[2])
-    said[f"convergence_{months}m"] = np.log1p(sum(len(seen) > 1 for seen in kinds.values()))
+    values = {f"{name}_share_{months}m": share(deaths[kind], known) for kind, name in enumerate(TYPES)}
+    values[f"civilian_share_{months}m"] = share(civilians, counted)
+    values[f"one_sided_deaths_{months}m"] = np.log1p(deaths[2])
+    values[f"convergence_{months}m"] = np.log1p(sum(len(seen) > 1 for seen in kinds.values()))
     if months == 12:
-        said["state_one_sided_deaths_12m"] = np.log1p(by_state)
-        said["state_one_sided_share_12m"] = share(by_state, deaths[2])
-        said["largest_massacre_12m"] = np.log1p(largest)
-    return said
+        values["state_one_sided_deaths_12m"] = np.log1p(by_state)
+        values["state_one_sided_share_12m"] = share(by_state, deaths[2])
+        values["largest_massacre_12m"] = np.log1p(largest)
+    return values
 
 
 @pytest.mark.parametrize("months", [3, 12])
@@ -66,23 +66,23 @@ def test_every_indicator_equals_a_plain_loop(months: int) -> None:
     assert all(np.nanmax(values) > 0 for values in ours.values())
 
 
-def test_behind_it_stand_the_deadliest_events_of_each_kind_in_turn() -> None:
+def test_key_events_are_the_deadliest_of_each_type_in_turn() -> None:
     inputs = worlds.world(3, months=60)
-    events = inputs.reported
+    events = inputs.required_events
     assert FAMILY.key_events
     row = int(np.argmax(np.bincount(events.row[events.column >= 48])))
-    places = FAMILY.key_events(inputs, row, 59)
-    assert places.size == 5
-    assert (events.row[places] == row).all()
-    assert (events.column[places] >= 48).all()
-    lately = (events.row == row) & (events.column >= 48)
-    assert {int(kind) for kind in events.kind[places[:3]]} == {0, 1, 2}
-    for place in places[:3]:
-        assert events.deaths[place] == events.deaths[lately & (events.kind == events.kind[place])].max()
-    assert list(events.deaths[places[:3]]) == sorted(events.deaths[places[:3]], reverse=True)
+    indices = FAMILY.key_events(inputs, row, 59)
+    assert indices.size == 5
+    assert (events.row[indices] == row).all()
+    assert (events.column[indices] >= 48).all()
+    recent = (events.row == row) & (events.column >= 48)
+    assert {int(kind) for kind in events.kind[indices[:3]]} == {0, 1, 2}
+    for index in indices[:3]:
+        assert events.deaths[index] == events.deaths[recent & (events.kind == events.kind[index])].max()
+    assert list(events.deaths[indices[:3]]) == sorted(events.deaths[indices[:3]], reverse=True)
 
 
-def test_nothing_stands_behind_it_where_nothing_happened() -> None:
+def test_there_are_no_key_events_without_events() -> None:
     inputs = worlds.world(3, months=60, events=0)
     assert FAMILY.key_events
     assert FAMILY.key_events(inputs, 0, 59).size == 0
@@ -120,5 +120,5 @@ def test_who_killed_whom_in_the_central_african_republic_in_2013(shared: Path, t
     assert 0.5 < expected["state_one_sided_share_12m"] < 0.6
     assert FAMILY.key_events
     worst = FAMILY.key_events(inputs, 0, column)[0]
-    assert str(inputs.reported.day[worst].astype("datetime64[D]")) == "2013-12-05"  # Bangui
-    assert np.log1p(inputs.reported.deaths[worst]) == expected["largest_massacre_12m"]
+    assert str(inputs.required_events.day[worst].astype("datetime64[D]")) == "2013-12-05"  # Bangui
+    assert np.log1p(inputs.required_events.deaths[worst]) == expected["largest_massacre_12m"]

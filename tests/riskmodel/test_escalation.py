@@ -104,7 +104,7 @@ class Oracle:
         return self
 
     def forecast(self, panel: Panel, origin: Month) -> Forecast:
-        escalates = np.nan_to_num(observed_escalations(self.truth)[:, panel.place(origin)])
+        escalates = np.nan_to_num(observed_escalations(self.truth)[:, panel.month_index(origin)])
         deaths = np.where((escalates > 0) == self.right, 1e6, 0.0)[:, None, None]
         return Forecast(origin, panel.iso3, panel.outcome, np.broadcast_to(deaths, (len(deaths), 14, 10)).astype("f4"))
 
@@ -298,7 +298,7 @@ def test_on_real_history_the_regression_beats_the_rule_and_the_base_rate(shared:
     by_month = observed_escalations(panel.deaths)
     observed, by_regression, by_rule = [], [], []
     for when in np.arange(origin, month("2015-10"), 3):
-        observed.append(by_month[:, panel.place(when)])
+        observed.append(by_month[:, panel.month_index(when)])
         by_regression.append(regression.probability(panel, when))
         by_rule.append(escalation_from_history(panel.history(when, 26)))
     event, probability, rule = (np.concatenate(part) for part in (observed, by_regression, by_rule))

@@ -1,4 +1,4 @@
-"""What holds for all indicators, whatever the history."""
+"""Properties of all indicators, for any history."""
 
 import re
 from dataclasses import replace
@@ -18,9 +18,9 @@ from riskmodel import geography
 from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
 from riskmodel.indicators.declaration import Family, Indicator
-from riskmodel.indicators.gathering import gather
 from riskmodel.indicators.inputs import Events, Inputs
 from riskmodel.indicators.panel import FAMILIES, INDICATORS, Panel, assemble
+from riskmodel.indicators.read_inputs import read_inputs
 from riskmodel.ingest import ingest
 from riskmodel.sources.ucdp import GedFile
 
@@ -43,9 +43,9 @@ def same(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> None:
 
 def renamed(events: Events, rng: np.random.Generator) -> Events:
     """The events with other names in another order; civilians stay civilians, and governments governments."""
-    actors, actor = anew(events.actors, rng)
-    dyads, dyad = anew(events.dyads, rng)
-    units, unit = anew(tuple(name for _, name in events.units), rng)
+    actors, actor = with_other_names(events.actors, rng)
+    dyads, dyad = with_other_names(events.dyads, rng)
+    units, unit = with_other_names(tuple(name for _, name in events.units), rng)
     return replace(
         events,
         actors=actors,
@@ -58,14 +58,14 @@ def renamed(events: Events, rng: np.random.Generator) -> Events:
     )
 
 
-def anew(names: tuple[str, ...], rng: np.random.Generator) -> tuple[tuple[str, ...], NDArray[np.intp]]:
-    """Other names, and where each old one stands among them; the last place is that of the unknown, -1."""
-    place = rng.permutation(len(names))
+def with_other_names(names: tuple[str, ...], rng: np.random.Generator) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+    """Other names, and the index of each old one among them; the last index is for the unknown name, -1."""
+    index = rng.permutation(len(names))
     other = [""] * len(names)
     for old, name in enumerate(names):
-        kept = name if name == "Civilians" else f"Other {old}"
-        other[place[old]] = f"Government of {old}" if name.startswith("Government") else kept
-    return tuple(other), np.append(place, -1)
+        renamed_actor = name if name == "Civilians" else f"Other {old}"
+        other[index[old]] = f"Government of {old}" if name.startswith("Government") else renamed_actor
+    return tuple(other), np.append(index, -1)
 
 
 def event(rng: np.random.Generator, iso3: str, gw: int, number: int) -> dict[str, object]:
@@ -98,15 +98,15 @@ def event(rng: np.random.Generator, iso3: str, gw: int, number: int) -> dict[str
 def test_nothing_after_a_month_is_used(seed: int, other: int, origin: int) -> None:
     """Events added, altered and taken away, tables and coverage after the origin: the past stays, bit for bit."""
     ours, noise = worlds.world(seed), worlds.world(other + 1000, holes=8, events=600)
-    late = noise.reported.column > origin
-    events = ours.reported
+    late = noise.required_events.column > origin
+    events = ours.required_events
     shuffled = replace(events, deaths=np.where(events.column > origin, 1e6 - events.deaths, events.deaths))
-    told = np.where(np.arange(MONTHS) > origin, noise.reported.told, events.told)
+    told = np.where(np.arange(MONTHS) > origin, noise.required_events.covered, events.covered)
     mixed = worlds.joined(
-        worlds.chosen(worlds.numbered_after(noise.reported, events), late),
+        worlds.chosen(worlds.numbered_after(noise.required_events, events), late),
         worlds.chosen(shuffled, (events.column <= origin) | (events.deaths > 1)),
     )
-    mixed = worlds.named_anew(worlds.chosen(replace(mixed, told=told), told[mixed.row, mixed.column]))
+    mixed = worlds.renumbered(worlds.chosen(replace(mixed, covered=told), told[mixed.row, mixed.column]))
     tables = {
         name: np.where(np.arange(MONTHS) > origin, noise.tables[name] * 3 + 1, table)
         for name, table in ours.tables.items()
@@ -130,7 +130,7 @@ def test_a_row_as_of_a_month_is_that_of_the_whole_panel(seed: int, origin: int) 
 def test_shifting_all_dates_shifts_the_panel(seed: int, months: int) -> None:
     """The events of a month lie within ten days, so that months of other lengths bring none closer."""
     inputs = worlds.world(seed, days=28 if months == FOUR_CENTURIES else 10)
-    events = inputs.reported
+    events = inputs.required_events
     day_of_month = events.day - inputs.months[events.column].astype("datetime64[D]").astype(np.int64)
     later = inputs.months + months
     shifted = replace(events, day=later[events.column].astype("datetime64[D]").astype(np.int64) + day_of_month)
@@ -145,7 +145,11 @@ def test_unknown_months_before_the_record_only_shift_the_panel(seed: int, later:
     ours = worlds.world(seed)
     before = ((0, 0), (later, 0))
     tables = {name: np.pad(table, before, constant_values=np.nan) for name, table in ours.tables.items()}
-    events = replace(ours.reported, column=ours.reported.column + later, told=np.pad(ours.reported.told, before))
+    events = replace(
+        ours.required_events,
+        column=ours.required_events.column + later,
+        covered=np.pad(ours.required_events.covered, before),
+    )
     months = np.concatenate([ours.months[0] - np.arange(later, 0, -1), ours.months])
     theirs = worlds.panel(Inputs(ours.iso3, months, tables, events))
     same(worlds.panel(ours).values, theirs.values[:, later:])
@@ -156,8 +160,8 @@ def test_unknown_months_before_the_record_only_shift_the_panel(seed: int, later:
 @given(seed=seeds, order=st.permutations(range(len(worlds.WORLD))))
 def test_the_order_of_countries_does_not_matter(seed: int, order: list[int]) -> None:
     ours = worlds.world(seed)
-    events = ours.reported
-    moved = replace(events, row=np.argsort(order)[events.row], told=events.told[order])
+    events = ours.required_events
+    moved = replace(events, row=np.argsort(order)[events.row], covered=events.covered[order])
     tables = {name: table[order] for name, table in ours.tables.items()}
     theirs = Inputs(tuple(ours.iso3[i] for i in order), ours.months, tables, moved)
     same(worlds.panel(ours).values[order], worlds.panel(theirs).values)
@@ -167,7 +171,7 @@ def test_the_order_of_countries_does_not_matter(seed: int, order: list[int]) -> 
 @given(seed=seeds, shuffle=st.integers(0, 1000))
 def test_names_of_actors_dyads_and_units_do_not_matter(seed: int, shuffle: int) -> None:
     ours, rng = worlds.world(seed), np.random.default_rng(shuffle)
-    same(worlds.panel(ours).values, worlds.panel(replace(ours, events=renamed(ours.reported, rng))).values)
+    same(worlds.panel(ours).values, worlds.panel(replace(ours, events=renamed(ours.required_events, rng))).values)
 
 
 @settings(max_examples=8, deadline=None)
@@ -175,8 +179,8 @@ def test_names_of_actors_dyads_and_units_do_not_matter(seed: int, shuffle: int) 
 def test_ids_do_not_matter(seed: int, shuffle: int) -> None:
     """Ids decide the order of one day's events, and with it how sums of fractions are rounded: the 7th digit moves."""
     ours, rng = worlds.world(seed), np.random.default_rng(shuffle)
-    numbers = rng.permutation(ours.reported.day.size)
-    events = worlds.chosen(replace(ours.reported, event_id=numbers.astype(str)), np.arange(numbers.size))
+    numbers = rng.permutation(ours.required_events.day.size)
+    events = worlds.chosen(replace(ours.required_events, event_id=numbers.astype(str)), np.arange(numbers.size))
     np.testing.assert_allclose(
         worlds.panel(ours).values, worlds.panel(replace(ours, events=events)).values, rtol=2e-6, atol=1e-7
     )
@@ -186,7 +190,7 @@ def test_the_order_of_ingest_does_not_matter(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     files = {}
     for code, number in (("MLI", ged.MALI), ("NER", ged.NIGER), ("BFA", ged.BURKINA_FASO)):
-        files[code] = [event(rng, code, number, place) for place in range(150)]
+        files[code] = [event(rng, code, number, index) for index in range(150)]
     panels = []
     for turn, order in enumerate((("MLI", "NER", "BFA"), ("BFA", "MLI", "NER"))):
         archive = Archive(tmp_path / f"archive-{turn}")
@@ -197,7 +201,7 @@ def test_the_order_of_ingest_does_not_matter(tmp_path: Path) -> None:
             ingest(archive, GedFile(path), covers=covers, now=datetime(2026, 11, 22, tzinfo=UTC))
         view = archive.view()
         frame = view.outcomes()
-        panels.append(assemble(frame, "all", gather(view, frame, "all", frame.deaths["all"])))
+        panels.append(assemble(frame, "all", read_inputs(view, frame, "all", frame.deaths["all"])))
     same(*(panel.values for panel in panels))
     assert not np.isnan(series(panels[0], "events_12m")[11:]).any()
 
@@ -222,21 +226,21 @@ def test_the_declared_window_is_the_one_used(indicator: Indicator, whole: tuple[
         same(alone.values[:, -1, 0], values[:, last])
     if not says_early(indicator):
         assert np.isnan(values[:, : indicator.window - 1]).all(), "known before the window is full"
-        untold = inputs.reported.told.copy()
-        untold[:, MONTHS - indicator.window] = False
-        tables = {name: np.where(untold, table, np.nan) for name, table in inputs.tables.items()}
-        left = worlds.chosen(inputs.reported, untold[inputs.reported.row, inputs.reported.column])
-        broken = Inputs(inputs.iso3, inputs.months, tables, worlds.named_anew(replace(left, told=untold)))
+        covered = inputs.required_events.covered.copy()
+        covered[:, MONTHS - indicator.window] = False
+        tables = {name: np.where(covered, table, np.nan) for name, table in inputs.tables.items()}
+        left = worlds.chosen(inputs.required_events, covered[inputs.required_events.row, inputs.required_events.column])
+        broken = Inputs(inputs.iso3, inputs.months, tables, worlds.renumbered(replace(left, covered=covered)))
         assert np.isnan(worlds.panel(broken, [indicator]).values[:, -1]).all(), "a month is unknown"
 
 
 def says_early(indicator: Indicator) -> bool:
-    """Whether part of the window can be enough: a wait is over when it is over, a silence needs but some history."""
-    return "since" in indicator.name or indicator.name.startswith("silence")
+    """Whether a part of the window can be enough: a waiting time or a history can be short."""
+    return "since" in indicator.name or indicator.name.startswith("under_reporting")
 
 
 @pytest.mark.parametrize("indicator", INDICATORS, ids=lambda indicator: indicator.name)
-def test_an_indicator_tells_countries_and_months_apart(indicator: Indicator, whole: tuple[Inputs, Panel]) -> None:
+def test_an_indicator_varies_and_keeps_to_its_scale(indicator: Indicator, whole: tuple[Inputs, Panel]) -> None:
     _, panel = whole
     values = panel.values[:, :, panel.names.index(indicator.name)]
     known = values[~np.isnan(values)]
@@ -249,12 +253,12 @@ def test_an_indicator_tells_countries_and_months_apart(indicator: Indicator, who
         assert known.min() >= 0
 
 
-def test_only_a_family_that_looks_abroad_reads_what_happens_there(whole: tuple[Inputs, Panel]) -> None:
+def test_only_a_family_declared_abroad_reads_other_countries(whole: tuple[Inputs, Panel]) -> None:
     inputs, panel = whole
     row = inputs.iso3.index("MLI")
     there = np.arange(len(inputs.iso3))[:, None] != row
     tables = {name: np.where(there, table * 3 + 1, table) for name, table in inputs.tables.items()}
-    events = worlds.named_anew(worlds.chosen(inputs.reported, inputs.reported.row == row))
+    events = worlds.renumbered(worlds.chosen(inputs.required_events, inputs.required_events.row == row))
     moved = worlds.panel(replace(inputs, tables=tables, events=events)).values[row] != panel.values[row]
     moved &= ~np.isnan(panel.values[row])
     found = {INDICATORS[i].family for i in np.flatnonzero(moved.any(axis=0))}
@@ -262,27 +266,25 @@ def test_only_a_family_that_looks_abroad_reads_what_happens_there(whole: tuple[I
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_the_events_behind_a_family_are_few_recent_and_not_of_the_future(
-    family: Family, whole: tuple[Inputs, Panel]
-) -> None:
+def test_key_events_are_few_recent_and_not_of_the_future(family: Family, whole: tuple[Inputs, Panel]) -> None:
     if family.key_events is None:
         assert not any("events" in indicator.inputs for indicator in family.indicators)
         return
     inputs, found = whole[0], 0
-    events = inputs.reported
+    events = inputs.required_events
     for row in range(len(inputs.iso3)):
         for month in (5, 60, MONTHS - 1):
-            places = family.key_events(inputs, row, month)
-            assert len(places) <= 5
-            assert np.unique(places).size == len(places)
-            assert (events.column[places] <= month).all()
-            assert (events.column[places] > month - 12).all()
+            indices = family.key_events(inputs, row, month)
+            assert len(indices) <= 5
+            assert np.unique(indices).size == len(indices)
+            assert (events.column[indices] <= month).all()
+            assert (events.column[indices] > month - 12).all()
             around = inputs.neighbours[row] | (np.arange(len(inputs.iso3)) == row)
-            assert around[events.row[places]].all()
-            found += len(places)
+            assert around[events.row[indices]].all()
+            found += len(indices)
             then = worlds.cut(inputs, 0, month + 1)
-            known = then.reported.event_id[family.key_events(then, row, month)]
-            assert known.tolist() == events.event_id[places].tolist()
+            known = then.required_events.event_id[family.key_events(then, row, month)]
+            assert known.tolist() == events.event_id[indices].tolist()
     assert found
 
 
@@ -312,17 +314,17 @@ def test_declarations_are_complete() -> None:
         assert len(set(meanings)) == len(meanings)
 
 
-def test_an_indicator_touches_no_input_that_it_does_not_declare(whole: tuple[Inputs, Panel]) -> None:
-    """Completeness may be used by any that can do without: it corrects, where it is known."""
+def test_an_indicator_reads_no_input_that_it_does_not_declare(whole: tuple[Inputs, Panel]) -> None:
+    """Completeness can be used by any indicator: it corrects the others where it is known."""
     inputs, panel = whole
-    for place, indicator in enumerate(INDICATORS):
+    for index, indicator in enumerate(INDICATORS):
         allowed = {*indicator.inputs, "completeness"}
         tables = {name: table for name, table in inputs.tables.items() if name in allowed}
         alone = Inputs(inputs.iso3, inputs.months, tables, inputs.events if "events" in indicator.inputs else None)
-        same(indicator.compute(alone).astype(np.float32), panel.values[:, :, place])
+        same(indicator.compute(alone).astype(np.float32), panel.values[:, :, index])
 
 
-def test_without_events_or_tables_what_needs_them_is_absent_and_nothing_is_zero() -> None:
+def test_indicators_without_their_events_or_tables_are_absent_and_not_zero() -> None:
     panel = assemble(rectangle(made()), "state_based")
     assert set(panel.absent) == {indicator.name for indicator in INDICATORS} - {i.name for i in OF_DEATHS}
     assert np.isnan(panel.values[:, :, [panel.names.index(name) for name in panel.absent]]).all()
@@ -347,14 +349,14 @@ def test_inputs_of_other_countries_or_months_are_refused() -> None:
             assemble(other, "state_based", inputs)
 
 
-def test_the_outcome_chosen_is_the_one_measured() -> None:
+def test_the_panel_is_of_the_chosen_outcome() -> None:
     observed = rectangle(np.zeros((1, 12)))
     observed.deaths["all"] = np.full((1, 12), 5.0)
     assert series(assemble(observed, "state_based"), "deaths_1m")[-1] == 0
     assert np.expm1(series(assemble(observed, "all"), "deaths_1m")[-1]) == pytest.approx(5)
 
 
-def test_a_panel_is_cut_and_asked_by_month() -> None:
+def test_a_panel_is_cut_and_read_by_month() -> None:
     panel = assemble(rectangle(made()), "state_based")
     origin = panel.months[50]
     np.testing.assert_array_equal(panel.at(origin), panel.values[:, 50])
@@ -369,7 +371,7 @@ def test_a_panel_is_cut_and_asked_by_month() -> None:
         panel.at(panel.months[-1] + 1)
 
 
-def test_every_country_can_stand_in_a_panel() -> None:
+def test_a_panel_can_have_every_country() -> None:
     everywhere = tuple(geography.countries())
     panel = assemble(rectangle(np.zeros((len(everywhere), 60)), everywhere), "state_based")
     assert not np.isnan(series(panel, "neighbours_deaths_60m", "AUT")[-1])

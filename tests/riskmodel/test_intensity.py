@@ -1,4 +1,4 @@
-"""How much violence there is and was: each indicator of a small history, and Mali at the end of 2022 by hand."""
+"""Intensity: each indicator of a small history, and Mali at the end of 2022 by hand."""
 
 import math
 from pathlib import Path
@@ -19,7 +19,7 @@ deaths_6m        ?   ?   ?   ?   ?  29   ?   ?
 """
 
 
-def test_deaths_over_windows_as_drawn() -> None:
+def test_deaths_over_windows_match_the_table() -> None:
     rows = {line.split()[0]: line.split()[1:] for line in SPEC.strip().splitlines()}
     drawn = {name: [np.nan if cell == "?" else float(cell) for cell in cells] for name, cells in rows.items()}
     panel = assemble(rectangle(drawn.pop("deaths")), "state_based")
@@ -27,7 +27,7 @@ def test_deaths_over_windows_as_drawn() -> None:
         np.testing.assert_allclose(np.expm1(series(panel, name)), expected, rtol=1e-6)
 
 
-def test_waiting_time_is_unknown_until_the_record_is_long_enough_to_tell() -> None:
+def test_waiting_time_is_unknown_until_the_record_is_long_enough() -> None:
     deaths = np.zeros(300)
     deaths[150] = 1
     panel = assemble(rectangle(deaths), "state_based")
@@ -45,7 +45,7 @@ def test_waiting_time_is_unknown_after_an_unknown_month_until_it_happens_again()
     np.testing.assert_array_equal(series(panel, "since_1"), [0, 1, np.nan, np.nan, np.nan, 0, 1])
 
 
-def test_shares_highest_volatility_trend_and_own_level() -> None:
+def test_shares_maximum_volatility_trend_and_level() -> None:
     deaths = np.zeros(60)
     deaths[-12:] = [0, 0, 0, 30, 0, 0, 0, 1, 0, 10, 20, 70]
     panel = assemble(rectangle(deaths), "state_based")
@@ -59,16 +59,16 @@ def test_shares_highest_volatility_trend_and_own_level() -> None:
     assert last["level_3m"] == pytest.approx(np.log1p(100) - np.log1p(131 / 20))
 
 
-def test_half_life_weighs_an_older_month_half() -> None:
+def test_weights_halve_with_each_half_life() -> None:
     deaths = np.zeros(64)
     deaths[59] = 64
     mean = np.expm1(series(assemble(rectangle(deaths), "state_based"), "deaths_half_life_4m")[[59, 63]])
     assert mean[1] == pytest.approx(mean[0] / 2, rel=1e-5)
 
 
-def test_events_are_counted_whatever_their_kind_and_weighed_by_age() -> None:
+def test_events_of_all_types_are_counted_and_weighted_by_age() -> None:
     inputs = worlds.world(3, holes=0)
-    events, row = inputs.reported, inputs.iso3.index("MLI")
+    events, row = inputs.required_events, inputs.iso3.index("MLI")
     panel = worlds.panel(inputs)
     monthly = [((events.row == row) & (events.column == month)).sum() for month in range(worlds.MONTHS)]
     assert np.expm1(series(panel, "events_12m")[-1]) == pytest.approx(sum(monthly[-12:]), rel=1e-5)
@@ -84,7 +84,7 @@ def test_acceleration_is_the_change_of_the_trend() -> None:
     assert series(panel, "acceleration_3m")[-1] == pytest.approx(expected)
 
 
-def test_rank_counts_the_earlier_sums_below_and_half_of_the_equal_ones() -> None:
+def test_rank_counts_lower_earlier_sums_and_half_of_the_equal_ones() -> None:
     deaths = np.zeros(120)
     deaths[10], deaths[50], deaths[119] = 7, 9, 7
     rank = series(assemble(rectangle(deaths), "state_based"), "rank_3m")

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from riskmodel.events.archive import Archive
-from riskmodel.indicators import tables
-from riskmodel.indicators.inputs import Inputs, Rectangle
+from riskmodel.indicators.inputs import Inputs
+from riskmodel.indicators.monthly_tables import monthly_tables
 from riskmodel.indicators.people import INDICATORS
 from riskmodel.ingest import ingest
 from riskmodel.months import month, span
 from riskmodel.sources.displacement import DisplacementFile
 from riskmodel.sources.monthly import MonthlyFile
+from riskmodel.windows import Rectangle
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 MONTHS = span(month("2010-01"), month("2022-12"))
@@ -37,7 +38,7 @@ def given(tmp_path: Path) -> Given:
             path = tmp_path / f"{number}.csv"
             path.write_text(text, encoding="utf-8")
             ingest(archive, DisplacementFile(path), now=NOW)
-        return tables.monthly(archive.view(), iso3, MONTHS)
+        return monthly_tables(archive.view(), iso3, MONTHS)
 
     return take_in
 
@@ -100,7 +101,7 @@ def test_mali_by_hand(shared: Path, tmp_path: Path, when: str) -> None:
     ingest(archive, MonthlyFile(shared / "monthly_state_based_1989_2022.csv.gz"), now=NOW)
     observed = archive.view().outcomes()
     row, column = observed.iso3.index("MLI"), int(np.searchsorted(observed.months, month(when)))
-    given = tables.monthly(archive.view(), observed.iso3, observed.months)
+    given = monthly_tables(archive.view(), observed.iso3, observed.months)
     inputs = Inputs(observed.iso3, observed.months, {"deaths": observed.deaths["state_based"], **given})
     found = {indicator.name: indicator.compute(inputs)[row, column] for indicator in INDICATORS}
 

@@ -14,14 +14,15 @@ from riskmodel.errors import BadInput
 from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
 from riskmodel.events.view import View
-from riskmodel.indicators import tables
-from riskmodel.indicators.inputs import Inputs, Rectangle
+from riskmodel.indicators.inputs import Inputs
+from riskmodel.indicators.monthly_tables import monthly_tables
 from riskmodel.indicators.regime import INDICATORS
 from riskmodel.ingest import ingest
 from riskmodel.months import month, span
 from riskmodel.sources.coups import coups
 from riskmodel.sources.regimes import MILITARY, TOLD, UNKNOWN, ending_in, periods, read
 from riskmodel.sources.ucdp import GedFile
+from riskmodel.windows import Rectangle
 
 REGION = geography.region("MLI").members
 ISO3 = (*REGION, "NGA")
@@ -37,7 +38,7 @@ def nothing(tmp_path: Path) -> View:
 
 
 def panel(view: View) -> dict[str, Rectangle]:
-    inputs = Inputs(ISO3, MONTHS, tables.monthly(view, ISO3, MONTHS))
+    inputs = Inputs(ISO3, MONTHS, monthly_tables(view, ISO3, MONTHS))
     return {indicator.name: indicator.compute(inputs) for indicator in INDICATORS}
 
 
@@ -82,7 +83,6 @@ def test_the_lists_speak_for_the_default_region_once_each_and_their_end_is_not_l
     [{"kind": "civilian"}, {"first": "2020-08"}, {"until": "2020-08-18"}, {"until": "soon"}, {"first": "2020-02-30"}],
 )
 def test_a_row_that_cannot_be_read_is_named(wrong: dict[str, str]) -> None:
-    assert read(ROW).lasting
     with pytest.raises(BadInput, match=r"regimes\.csv"):
         read(ROW | wrong)
 
@@ -146,7 +146,7 @@ def test_mali_in_april_2012_has_a_coup_and_an_attempt_behind_it(nothing: View) -
 
 
 def test_what_the_lists_do_not_speak_for_is_unknown(nothing: View) -> None:
-    given = tables.monthly(nothing, ISO3, MONTHS)
+    given = monthly_tables(nothing, ISO3, MONTHS)
     after = np.datetime64("2023-08") < MONTHS
     assert set(given) == {"coup_attempts", "coups", "military"}
     for name, table in given.items():
@@ -155,12 +155,12 @@ def test_what_the_lists_do_not_speak_for_is_unknown(nothing: View) -> None:
     assert not np.isnan(given["coups"][: len(REGION), ~after]).any()
     unknown = ending_in(UNKNOWN, ISO3, MONTHS)
     assert np.isnan(given["military"][unknown]).all()
-    assert tables.monthly(nothing, ("NGA", "TGO"), MONTHS) == {}
-    assert tables.monthly(nothing, ISO3, MONTHS[:0]) == {}
+    assert monthly_tables(nothing, ("NGA", "TGO"), MONTHS) == {}
+    assert monthly_tables(nothing, ISO3, MONTHS[:0]) == {}
 
 
 def test_every_coup_counts_once_in_its_month(nothing: View) -> None:
-    given = tables.monthly(nothing, ISO3, MONTHS)
+    given = monthly_tables(nothing, ISO3, MONTHS)
     for name, chosen in (("coup_attempts", coups()), ("coups", [coup for coup in coups() if coup.successful])):
         assert np.nansum(given[name]) == sum(coup.month >= MONTHS[0] for coup in chosen)
     for coup in coups():
@@ -174,5 +174,5 @@ def test_real_lists_do_not_enter_beside_a_simulated_archive(tmp_path: Path) -> N
         archive = Archive(tmp_path / side)
         path = ged.write(tmp_path / "events.csv", {"date": "2020-01-05", "side_a": side})
         ingest(archive, GedFile(path), covers=[Coverage.parse("MLI:2020-01..2020-02")], now=NOW)
-        given.append(tables.monthly(archive.view(), ISO3, MONTHS))
+        given.append(monthly_tables(archive.view(), ISO3, MONTHS))
     assert (bool(given[0]), given[1]) == (True, {})

@@ -27,9 +27,15 @@ from riskmodel.ingest import ingest
 from riskmodel.months import month
 from riskmodel.outcomes import TYPES, CountryMonths
 from riskmodel.reporting import counts
-from riskmodel.reporting.completeness import FEWEST, PRIOR, Completeness, estimate_completeness, nowcast
-from riskmodel.reporting.precision import shares, spread
-from riskmodel.reporting.under_reporting import few_reports, few_reports_together
+from riskmodel.reporting.completeness import (
+    MIN_OBSERVATIONS,
+    PRIOR_WEIGHT,
+    Completeness,
+    estimate_completeness,
+    nowcast,
+)
+from riskmodel.reporting.precision import precision_warnings, spread_vague_deaths
+from riskmodel.reporting.under_reporting import few_reports_warning, few_reports_warning_of_region
 from riskmodel.sources.monthly import MonthlyFile
 from riskmodel.sources.ucdp import GedFile
 
@@ -121,7 +127,7 @@ def archive(told: tuple[Completeness, Reporting]) -> Archive:
 def test_the_shares_of_known_delays_are_found_again(told: tuple[Completeness, Reporting]) -> None:
     found, made = told
     for iso3, share in SHARE.items():
-        newest = found.of(iso3, month("2022-12"))
+        newest = found.share_of_month(iso3, month("2022-12"))
         assert newest is not None
         assert newest.value == pytest.approx(made.realised(iso3), abs=0.06), iso3
         assert newest.value == pytest.approx(share, abs=0.12), iso3
@@ -131,7 +137,7 @@ def test_the_shares_of_known_delays_are_found_again(told: tuple[Completeness, Re
 
 
 def test_a_final_release_is_mature(before: Completeness) -> None:
-    assert before.of("MLI", month("2021-12")) == (1, 1, 1)
+    assert before.share_of_month("MLI", month("2021-12")) == (1, 1, 1)
 
 
 def test_a_report_is_as_old_as_the_newest_release_that_could_add_to_it(before: Completeness) -> None:
@@ -143,7 +149,7 @@ def test_a_month_s_interval_holds_what_comes(archive: Archive, before: Completen
     held = []
     for i, iso3 in enumerate(said.iso3):
         for place in range(24, 36):
-            if (interval := before.of(iso3, said.months[place])) is not None:
+            if (interval := before.share_of_month(iso3, said.months[place])) is not None:
                 share = said.deaths["state_based"][i, place] / came.deaths["state_based"][i, place]
                 held.append(interval.low <= share <= interval.high)
     assert len(held) >= 4 * 6
@@ -166,8 +172,8 @@ def test_without_vintages_nothing_is_said_and_nothing_changed(tmp_path: Path) ->
     made.candidate(2022, 1)
     view = made.archive.view()
     found = estimate_completeness(view, "state_based")
-    assert found.of("MLI", month("2021-12")) == (1, 1, 1)
-    assert found.of("MLI", month("2022-01")) is None
+    assert found.share_of_month("MLI", month("2021-12")) == (1, 1, 1)
+    assert found.share_of_month("MLI", month("2022-01")) is None
     assert np.isnan(found.deaths[:, -1]).all()
     same, reported = nowcast(view.outcomes(), found), view.outcomes()
     np.testing.assert_array_equal(same.deaths["state_based"], reported.deaths["state_based"])
@@ -175,10 +181,10 @@ def test_without_vintages_nothing_is_said_and_nothing_changed(tmp_path: Path) ->
 
 def test_too_few_mature_months_say_nothing(tmp_path: Path) -> None:
     made = Reporting(tmp_path, {"MLI": 0.5}, years=1).up_to(2021)
-    assert FEWEST > 12
+    assert MIN_OBSERVATIONS > 12
     found = estimate_completeness(made.archive.view(), "state_based")
-    assert found.of("MLI", month("2020-12")) == (1, 1, 1)
-    assert found.of("MLI", month("2021-12")) is None
+    assert found.share_of_month("MLI", month("2020-12")) == (1, 1, 1)
+    assert found.share_of_month("MLI", month("2021-12")) is None
 
 
 def test_a_country_month_table_tells_nothing_of_its_delays(tmp_path: Path) -> None:
@@ -188,9 +194,9 @@ def test_a_country_month_table_tells_nothing_of_its_delays(tmp_path: Path) -> No
     path.write_text("iso3,month,deaths_state_based\n" + "".join(f"MLI,{m},5\n" for m in months))
     take_in(archive, path)
     found = estimate_completeness(archive.view(), "state_based")
-    assert found.of("MLI", month("2026-10")) is None
-    assert found.of("MLI", month("2024-10")) == (1, 1, 1)
-    assert found.of("NER", month("2024-10")) is None
+    assert found.share_of_month("MLI", month("2026-10")) is None
+    assert found.share_of_month("MLI", month("2024-10")) == (1, 1, 1)
+    assert found.share_of_month("NER", month("2024-10")) is None
 
 
 def test_what_came_later_changes_nothing_of_what_was_known(archive: Archive, before: Completeness) -> None:
@@ -216,7 +222,7 @@ def test_reports_that_fall_are_not_taken_for_growth(tmp_path: Path) -> None:
             made.final(year)
     view = made.archive.view()
     found = estimate_completeness(view, "state_based")
-    newest = found.of("MLI", month("2021-12"))
+    newest = found.share_of_month("MLI", month("2021-12"))
     assert newest is not None
     assert newest.value == 1
     np.testing.assert_array_equal(
@@ -230,7 +236,7 @@ def test_a_country_with_little_of_its_own_is_drawn_to_its_continent(tmp_path: Pa
     found = estimate_completeness(made.up_to(2021).archive.view(), "state_based")
     value = found.deaths[found.iso3.index("NER"), -1]
     africa = np.mean([SHARE["MLI"], SHARE["BFA"]])
-    assert abs(value - africa) < abs(value - 0.2), f"two months of its own do not outweigh {PRIOR} of others"
+    assert abs(value - africa) < abs(value - 0.2), f"two months of its own do not outweigh {PRIOR_WEIGHT} of others"
 
 
 @settings(deadline=None)
@@ -265,7 +271,7 @@ def _nothing(months: int) -> NDArray[np.float64]:
 
 def _judged(events: Sequence[float], share: NDArray[np.float64] | None = None) -> list[dict[str, Any]]:
     table = np.asarray(events, dtype=np.float64)
-    return few_reports(table, table, _nothing(table.size) if share is None else share)
+    return few_reports_warning(table, table, _nothing(table.size) if share is None else share)
 
 
 def test_a_country_that_stops_reporting_is_flagged() -> None:
@@ -318,11 +324,11 @@ def test_a_short_history_judges_nothing() -> None:
 
 def test_months_with_deaths_stand_for_reports_where_there_are_no_events() -> None:
     deaths = np.array([20.0] * 60 + [0.0] * 3)
-    (warning,) = few_reports(_nothing(63), deaths, _nothing(63))
+    (warning,) = few_reports_warning(_nothing(63), deaths, _nothing(63))
     assert warning["months"] == 3
     in_spells = np.array(([0.0] * 4 + [5.0] * 4) * 8 + [0.0] * 3)
-    assert few_reports(_nothing(67), in_spells, _nothing(67)) == []
-    assert few_reports(_nothing(63), np.zeros(63), _nothing(63)) == []
+    assert few_reports_warning(_nothing(67), in_spells, _nothing(67)) == []
+    assert few_reports_warning(_nothing(63), np.zeros(63), _nothing(63)) == []
 
 
 def test_a_source_that_goes_silent_is_flagged_as_a_whole() -> None:
@@ -330,14 +336,14 @@ def test_a_source_that_goes_silent_is_flagged_as_a_whole() -> None:
     rng = np.random.default_rng(2)
     events = rng.poisson(1.2, (8, 80)).astype(float)
     events[:, -1] = 0
-    each = [few_reports(row, row, _nothing(80)) for row in events]
+    each = [few_reports_warning(row, row, _nothing(80)) for row in events]
     assert each == [[]] * 8
     unknown = np.full((1, 80), np.nan)
     table = np.vstack([events, unknown])
     share = np.full(table.shape, np.nan)
-    (warning,) = few_reports_together(table, table, share)
+    (warning,) = few_reports_warning_of_region(table, table, share)
     assert warning["months"] == 1
-    assert few_reports_together(unknown, unknown, unknown) == []
+    assert few_reports_warning_of_region(unknown, unknown, unknown) == []
 
 
 def test_real_histories_are_seldom_flagged(shared: Path) -> None:
@@ -347,7 +353,7 @@ def test_real_histories_are_seldom_flagged(shared: Path) -> None:
     for row in rows:
         by_country.setdefault(row["iso3"], []).append(float(row["deaths_state_based"]))
     judged = [
-        bool(few_reports(_nothing(place), np.array(deaths[:place]), _nothing(place)))
+        bool(few_reports_warning(_nothing(place), np.array(deaths[:place]), _nothing(place)))
         for deaths in by_country.values()
         for place in range(120, len(deaths), 7)
     ]
@@ -393,7 +399,7 @@ def test_spreading_keeps_every_death_and_only_vague_dates_move(
     archive = Archive(folder / "archive")
     take_in(archive, ged.write(folder / "a.csv", *rows), "MLI:2020-01..2021-12", "NER:2020-01..2021-12")
     view = archive.view()
-    counted, moved = view.outcomes(), spread(view)
+    counted, moved = view.outcomes(), spread_vague_deaths(view)
     assert (moved.iso3, moved.months.tolist()) == (counted.iso3, counted.months.tolist())
     for kind in (*TYPES, "all"):
         assert moved.deaths[kind].min() >= 0
@@ -415,7 +421,9 @@ def test_spreading_keeps_every_death_and_only_vague_dates_move(
     seen = [row for row in rows if row["date_start"] < str((origin + 1).astype("datetime64[D]"))]
     if seen:
         take_in(early, ged.write(folder / "b.csv", *seen), f"MLI:2020-01..{origin}", f"NER:2020-01..{origin}")
-        np.testing.assert_array_equal(spread(early.view()).deaths["all"], moved.until(origin).deaths["all"])
+        np.testing.assert_array_equal(
+            spread_vague_deaths(early.view()).deaths["all"], moved.until(origin).deaths["all"]
+        )
 
 
 def test_a_table_s_months_are_not_spread_into_or_out_of(tmp_path: Path) -> None:
@@ -425,7 +433,7 @@ def test_a_table_s_months_are_not_spread_into_or_out_of(tmp_path: Path) -> None:
     path = tmp_path / "t.monthly"
     path.write_text("iso3,month,deaths_state_based\nMLI,2020-02,7\nNER,2020-01,4\n")
     take_in(archive, path, now=NOW + timedelta(days=1))
-    said, moved = archive.view().outcomes(), spread(archive.view())
+    said, moved = archive.view().outcomes(), spread_vague_deaths(archive.view())
     assert said.deaths["state_based"][0].tolist() == [91, 7, 0]
     assert moved.deaths["state_based"][0].tolist() == [31, 7, 31]
     np.testing.assert_array_equal(moved.deaths["state_based"][1], said.deaths["state_based"][1])
@@ -441,12 +449,12 @@ def test_indicators_see_the_spread_and_outcomes_do_not(tmp_path: Path) -> None:
     summary = {"date_start": "2020-01-01", "date_end": "2020-12-31", "date_prec": 5, "best": 366, "high": 366}
     take_in(archive, ged.write(tmp_path / "a.csv", summary), "MLI:2019-01..2020-12")
     view = archive.view()
-    panel = assemble(view.outcomes(), "state_based", inputs_of(spread(view)))
+    panel = assemble(view.outcomes(), "state_based", inputs_of(spread_vague_deaths(view)))
     assert panel.deaths[0, 12:].tolist() == [366] + [0] * 11
     seen = np.expm1(panel.values[0, 12:, panel.names.index("deaths_1m")])
     np.testing.assert_allclose(seen, [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], rtol=1e-5)
     with pytest.raises(ValueError, match="countries and months"):
-        assemble(view.outcomes(), "state_based", inputs_of(spread(view).until(month("2020-06"))))
+        assemble(view.outcomes(), "state_based", inputs_of(spread_vague_deaths(view).until(month("2020-06"))))
 
 
 def test_the_shares_of_vague_dates_and_places(tmp_path: Path) -> None:
@@ -462,7 +470,7 @@ def test_the_shares_of_vague_dates_and_places(tmp_path: Path) -> None:
         {"date": "2020-05-03", "best": 5, "country_id": ged.BURKINA_FASO},
     )
     take_in(archive, path, *(f"{iso3}:2019-01..2020-12" for iso3 in ("MLI", "NER", "BFA")))
-    found = shares(archive.view(), ["MLI", "NER", "BFA", "SEN"], month("2020-12"))
+    found = precision_warnings(archive.view(), ["MLI", "NER", "BFA", "SEN"], month("2020-12"))
     assert found == {
         "MLI": [
             {"code": "imprecise_dates", "events": 0.25, "deaths": 0.3, "months": 12},
@@ -482,7 +490,7 @@ def test_events_are_counted_where_events_speak(tmp_path: Path) -> None:
     path.write_text("iso3,month,deaths_state_based\nMLI,2020-02,7\n")
     take_in(archive, path, now=NOW + timedelta(days=1))
     view = archive.view()
-    np.testing.assert_array_equal(counts.events(view, "all"), [[2, np.nan, 1]])
-    np.testing.assert_array_equal(counts.events(view, "state_based"), [[1, np.nan, 1]])
+    np.testing.assert_array_equal(counts.event_counts(view, "all"), [[2, np.nan, 1]])
+    np.testing.assert_array_equal(counts.event_counts(view, "state_based"), [[1, np.nan, 1]])
     assert months_of(view.events(["date_start"])["date_start"]).size == 3
     assert geography.country("MLI").continent == "Africa"

@@ -1,4 +1,4 @@
-"""What comes over the borders: weights and distances against naive loops, and Mali's borders in 2022 by hand."""
+"""Spill-over: weights and distances against naive loops, and Mali's borders in 2022 by hand."""
 
 import math
 from pathlib import Path
@@ -29,22 +29,22 @@ def border(one: str, other: str) -> list[tuple[float, float]]:
     ]
 
 
-def naive_beyond(inputs: Inputs, row: int, column: int, months: int, deadly: bool) -> float:
+def naive_beyond(inputs: Inputs, row: int, column: int, months: int, deaths: bool) -> float:
     """Events across the border of one country, one event and one border point at a time."""
-    events, summed, known = inputs.reported, 0.0, False
+    events, summed, known = inputs.required_events, 0.0, False
     for there, neighbour in enumerate(inputs.iso3):
-        told = column >= months - 1 and events.told[there, column - months + 1 : column + 1].all()
-        if not (told and neighbour in geography.country(inputs.iso3[row]).neighbours):
+        covered = column >= months - 1 and events.covered[there, column - months + 1 : column + 1].all()
+        if not (covered and neighbour in geography.country(inputs.iso3[row]).neighbours):
             continue
         line, known = border(inputs.iso3[row], neighbour), True
         for event in np.flatnonzero(events.recent(there, column, months) & events.located):
             place = float(events.latitude[event]), float(events.longitude[event])
             if min(worlds.km(*place, *point) for point in line) <= 100:
-                summed += float(events.deaths[event]) if deadly else 1.0
+                summed += float(events.deaths[event]) if deaths else 1.0
     return math.log1p(summed) if known else math.nan
 
 
-def test_neighbours_are_summed_and_the_worst_hit_found() -> None:
+def test_the_sum_the_mean_and_the_worst_of_the_neighbours() -> None:
     deaths = np.zeros((len(SAHEL), 12))
     deaths[SAHEL.index("BFA")] = 10
     deaths[SAHEL.index("NER"), -1] = 24
@@ -56,7 +56,7 @@ def test_neighbours_are_summed_and_the_worst_hit_found() -> None:
     assert series(panel, "neighbours_at_war_12m")[-1] == pytest.approx(1 / 7)
 
 
-def test_a_neighbour_unknown_makes_the_neighbourhood_unknown_and_an_island_has_none() -> None:
+def test_an_unknown_neighbour_makes_the_sum_unknown_and_an_island_has_none() -> None:
     iso3 = (*SAHEL, worlds.ISLAND)
     deaths = np.zeros((len(iso3), 12))
     deaths[SAHEL.index("SEN"), -1] = np.nan
@@ -68,7 +68,7 @@ def test_a_neighbour_unknown_makes_the_neighbourhood_unknown_and_an_island_has_n
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_events_beyond_the_border_are_those_that_a_loop_finds(seed: int) -> None:
+def test_events_across_the_border_equal_a_naive_loop(seed: int) -> None:
     inputs = worlds.world(seed, events=400)
     for what in ("deaths", "events"):
         for months in (3, 12):
@@ -78,7 +78,7 @@ def test_events_beyond_the_border_are_those_that_a_loop_finds(seed: int) -> None
                 np.testing.assert_allclose(ours[row, column], expected, err_msg=f"{what} {row} {column}")
 
 
-def test_deaths_by_distance_are_those_that_a_loop_weighs() -> None:
+def test_deaths_by_distance_equal_a_naive_loop() -> None:
     inputs = worlds.world(5)
     ours = COMPUTE["deaths_by_distance_12m"](inputs)
     deaths = inputs.tables["deaths"]
@@ -94,10 +94,10 @@ def test_deaths_by_distance_are_those_that_a_loop_weighs() -> None:
         np.testing.assert_allclose(ours[row, column], expected, rtol=2e-4)
 
 
-def test_weights_by_border_are_shares_of_its_length() -> None:
+def test_border_weights_are_shares_of_the_length() -> None:
     """Mali's borders in km are those that atlases give; the table draws rivers straighter than they run."""
     inputs = Inputs(SAHEL, np.array(["2020-01"], dtype="datetime64[M]"), {"deaths": np.zeros((8, 1))})
-    lengths = dict(zip(SAHEL, spillover._lengths(inputs)[0], strict=True))
+    lengths = dict(zip(SAHEL, spillover.border_lengths(inputs)[0], strict=True))
     known = {"DZA": 1359, "BFA": 1325, "CIV": 599, "GIN": 1062, "MRT": 2236, "NER": 838, "SEN": 489}
     assert lengths["MLI"] == 0
     for code, kilometres in known.items():
@@ -105,22 +105,22 @@ def test_weights_by_border_are_shares_of_its_length() -> None:
         assert share == pytest.approx(expected, abs=0.04), code
 
 
-def test_one_country_alone_and_no_event_at_all() -> None:
+def test_one_country_alone_and_no_events() -> None:
     inputs = worlds.world(1, iso3=("MLI",), events=50)
     for name, compute in COMPUTE.items():
         assert np.isnan(compute(inputs)).all() == (name != "border_events_12m"), name
-    nothing = worlds.chosen(inputs.reported, np.empty(0, dtype=np.intp))
-    quiet = Inputs(inputs.iso3, inputs.months, inputs.tables, worlds.named_anew(nothing))
+    nothing = worlds.chosen(inputs.required_events, np.empty(0, dtype=np.intp))
+    quiet = Inputs(inputs.iso3, inputs.months, inputs.tables, worlds.renumbered(nothing))
     assert np.nanmax(COMPUTE["border_events_12m"](quiet)) == 0
     assert spillover.FAMILY.key_events is not None
     assert spillover.FAMILY.key_events(inputs, 0, 139).size == 0
 
 
-def test_behind_stand_the_neighbours_events_near_the_border_then_the_deadliest() -> None:
+def test_key_events_are_near_the_border_first_and_then_the_deadliest() -> None:
     inputs = worlds.world(2)
-    events, row, column = inputs.reported, 0, 139
+    events, row, column = inputs.required_events, 0, 139
     assert spillover.FAMILY.key_events is not None
-    places = spillover.FAMILY.key_events(inputs, row, column)
+    key_events = spillover.FAMILY.key_events(inputs, row, column)
     recent = [
         i for there in np.flatnonzero(inputs.neighbours[row]) for i in np.flatnonzero(events.recent(there, column, 12))
     ]
@@ -131,10 +131,10 @@ def test_behind_stand_the_neighbours_events_near_the_border_then_the_deadliest()
         points = by_pair[inputs.iso3[events.row[i]]]
         return not (events.located[i] and min(worlds.km(*place, *point) for point in points) <= 100)
 
-    told = [i for i in recent if not far(i) or events.kind[i] == TYPES.index("state_based")]
-    expected = sorted(told, key=lambda i: (far(i), -events.deaths[i], -events.day[i]))[:5]
-    assert places.tolist() == expected
-    assert len(places) == 5
+    covered = [i for i in recent if not far(i) or events.kind[i] == TYPES.index("state_based")]
+    expected = sorted(covered, key=lambda i: (far(i), -events.deaths[i], -events.day[i]))[:5]
+    assert key_events.tolist() == expected
+    assert len(key_events) == 5
 
 
 def by_hand(shared: Path, iso3: str) -> list[tuple[str, int]]:
@@ -151,7 +151,7 @@ def by_hand(shared: Path, iso3: str) -> list[tuple[str, int]]:
 
 
 def test_malis_borders_in_2022_by_hand(shared: Path, tmp_path: Path) -> None:
-    """Algeria, Guinea and Mauritania have no event file here: they are left out, and so the text of `missing` says."""
+    """Algeria, Guinea and Mauritania have no event file here: they are left out, as `missing` says."""
     files = {f"{iso3}:1989-01..2022-12": shared / f"gedevents_{name}_to_2022.csv.gz" for iso3, name in FILES.items()}
     panel = worlds.panel(ged.inputs(tmp_path, files))
     near = [event for iso3 in ("BFA", "NER", "CIV", "SEN") for event in by_hand(shared, iso3)]
@@ -161,6 +161,6 @@ def test_malis_borders_in_2022_by_hand(shared: Path, tmp_path: Path) -> None:
         counted[year] = len(of_year), sum(of_year)
         at = panel.at(month(f"{year}-12"))[panel.iso3.index("MLI")]
         for name, expected in zip(("events", "deaths"), counted[year], strict=True):
-            said = np.expm1(at[panel.names.index(f"beyond_border_{name}_12m")])
-            assert said == pytest.approx(expected, rel=1e-5), (year, name)
+            value = np.expm1(at[panel.names.index(f"beyond_border_{name}_12m")])
+            assert value == pytest.approx(expected, rel=1e-5), (year, name)
     assert counted[2014][0] < 10 < 100 < counted[2022][0]

@@ -1,4 +1,4 @@
-"""Where violence reaches: each indicator against plain loops, and Burkina Faso in 2019 by hand."""
+"""Spread of violence: each indicator against plain loops, and Burkina Faso in 2019 by hand."""
 
 import math
 from collections import Counter
@@ -23,11 +23,11 @@ def dispersion(places: list[tuple[float, float]]) -> float:
 
 
 def naive(inputs: Inputs, row: int, column: int) -> dict[str, float]:
-    """What the indicators say of one country and month, one event at a time."""
-    events = inputs.reported
+    """The indicators of one country and month, one event at a time."""
+    events = inputs.required_events
 
-    def told(months: int) -> bool:
-        return column >= months - 1 and bool(events.told[row, column - months + 1 : column + 1].all())
+    def covered(months: int) -> bool:
+        return column >= months - 1 and bool(events.covered[row, column - months + 1 : column + 1].all())
 
     def window(until: int, months: int) -> list[int]:
         there = (events.row == row) & (events.column <= until) & (events.column > until - months)
@@ -36,21 +36,21 @@ def naive(inputs: Inputs, row: int, column: int) -> dict[str, float]:
     def units(until: int, months: int) -> Counter[int]:
         return Counter(int(events.adm_1[i]) for i in window(until, months) if events.adm_1[i] >= 0)
 
-    said = dict.fromkeys(COMPUTE, float("nan"))
-    for months, memory in ((3, 24), (12, 60)):
-        if told(months):
-            said[f"units_{months}m"] = np.log1p(len(units(column, months)))
-        if told(months + memory):
-            fresh = set(units(column, months)) - set(units(column - months, memory))
-            said[f"new_units_{months}m"] = np.log1p(len(fresh))
-    if told(60) and units(column, 60):
-        said["units_share_12m"] = len(units(column, 12)) / len(units(column, 60))
-    if told(12):
+    values = dict.fromkeys(COMPUTE, float("nan"))
+    for months, quiet in ((3, 24), (12, 60)):
+        if covered(months):
+            values[f"units_{months}m"] = np.log1p(len(units(column, months)))
+        if covered(months + quiet):
+            new = set(units(column, months)) - set(units(column - months, quiet))
+            values[f"new_units_{months}m"] = np.log1p(len(new))
+    if covered(60) and units(column, 60):
+        values["units_share_12m"] = len(units(column, 12)) / len(units(column, 60))
+    if covered(12):
         if number := units(column, 12):
-            said["effective_units_12m"] = sum(number.values()) ** 2 / sum(n**2 for n in number.values())
+            values["effective_units_12m"] = sum(number.values()) ** 2 / sum(n**2 for n in number.values())
         if located := [i for i in window(column, 12) if events.located[i]]:
-            said["dispersion_12m"] = dispersion([(events.latitude[i], events.longitude[i]) for i in located])
-    return said
+            values["dispersion_12m"] = dispersion([(events.latitude[i], events.longitude[i]) for i in located])
+    return values
 
 
 def test_every_indicator_equals_a_plain_loop() -> None:
@@ -73,16 +73,16 @@ def test_every_indicator_equals_a_plain_loop() -> None:
 
 def test_events_in_one_place_have_no_dispersion_however_far_from_the_capital() -> None:
     inputs = worlds.world(8, months=60)
-    events = inputs.reported
+    events = inputs.required_events
     events.latitude[:], events.longitude[:], events.where_prec[:] = 27.123, 179.987, 1
     values = COMPUTE["dispersion_12m"](inputs)
     assert (values[~np.isnan(values)] == 0).all()
     assert (~np.isnan(values)).any()
 
 
-def test_dispersion_knows_no_date_line() -> None:
+def test_dispersion_is_right_across_the_date_line() -> None:
     inputs = worlds.world(8, months=60)
-    events = inputs.reported
+    events = inputs.required_events
     events.latitude[:], events.where_prec[:] = 0.0, 1
     events.longitude[::2], events.longitude[1::2] = 179.5, -179.5
     assert np.nanmax(COMPUTE["dispersion_12m"](inputs)) == pytest.approx(
@@ -90,8 +90,8 @@ def test_dispersion_knows_no_date_line() -> None:
     )
 
 
-def test_how_far_violence_reached_in_burkina_faso_in_2019(shared: Path, tmp_path: Path) -> None:
-    """It touched nine of the thirteen regions; five of them had been spared in the five years before."""
+def test_the_spread_of_violence_in_burkina_faso_in_2019(shared: Path, tmp_path: Path) -> None:
+    """Nine of the thirteen regions had events; five of them had had none in the five years before."""
     path = shared / "gedevents_burkina_faso_to_2022.csv.gz"
     rows = ged.rows(path)
 
@@ -99,22 +99,22 @@ def test_how_far_violence_reached_in_burkina_faso_in_2019(shared: Path, tmp_path
         years = range(first, last + 1)
         return Counter(r["adm_1"] for r in rows if r["adm_1"] and int(r["date_start"].split("/")[2][:4]) in years)
 
-    touched = units(2019, 2019)
+    hit = units(2019, 2019)
     located = [
         (float(row["latitude"]), float(row["longitude"]))
         for row in rows
         if row["date_start"].split("/")[2].startswith("2019") and int(row["where_prec"]) <= 3
     ]
     expected = {
-        "units_12m": np.log1p(len(touched)),
-        "new_units_12m": np.log1p(len(set(touched) - set(units(2014, 2018)))),
-        "units_share_12m": len(touched) / len(units(2015, 2019)),
-        "effective_units_12m": sum(touched.values()) ** 2 / sum(n**2 for n in touched.values()),
+        "units_12m": np.log1p(len(hit)),
+        "new_units_12m": np.log1p(len(set(hit) - set(units(2014, 2018)))),
+        "units_share_12m": len(hit) / len(units(2015, 2019)),
+        "effective_units_12m": sum(hit.values()) ** 2 / sum(n**2 for n in hit.values()),
         "dispersion_12m": dispersion(located),
     }
     inputs = ged.inputs(tmp_path, {"BFA:1989-01..2022-12": path})
     column = worlds.column(inputs, "2019-12")
     for name, value in expected.items():
         assert COMPUTE[name](inputs)[0, column] == pytest.approx(value, rel=1e-3), name
-    assert (len(touched), len(set(touched) - set(units(2014, 2018)))) == (9, 5)
-    assert units(2016, 2016).total() < units(2017, 2017).total() < units(2018, 2018).total() < touched.total()
+    assert (len(hit), len(set(hit) - set(units(2014, 2018)))) == (9, 5)
+    assert units(2016, 2016).total() < units(2017, 2017).total() < units(2018, 2018).total() < hit.total()

@@ -11,8 +11,8 @@ from providers_more import event
 
 from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
-from riskmodel.indicators import tables
 from riskmodel.indicators.inputs import Inputs
+from riskmodel.indicators.monthly_tables import monthly_tables
 from riskmodel.indicators.unrest import INDICATORS
 from riskmodel.ingest import ingest
 from riskmodel.months import month, span
@@ -65,7 +65,7 @@ def test_protests_and_riots_count_in_the_months_that_acled_was_asked_for(archive
         event(4, day="2025-04-02", event_type="Battles"),
         event(5, day="2025-06-02", event_type="Protests"),
     )
-    given = tables.monthly(archive.view(), ISO3, MONTHS)
+    given = monthly_tables(archive.view(), ISO3, MONTHS)
     nan = np.nan
     np.testing.assert_array_equal(given["protests"], [[nan] * 6, [nan, 0, 2, 0, 0, nan]])
     np.testing.assert_array_equal(given["riots"], [[nan] * 6, [nan, 0, 0, 1, 0, nan]])
@@ -77,10 +77,10 @@ def test_what_acled_changed_or_deleted_counts_as_it_is_now(archive: Archive) -> 
     revised = event(1, day="2025-03-01", event_type="Riots", stamp=1_750_000_009)
     gone = {"event_id_cnty": event(2)["event_id_cnty"], "iso": 466, "timestamp": 1_750_000_010, "deleted": "1"}
     acled(archive, revised, gone, covers=("MLI:2025-02..2025-06",))
-    given = tables.monthly(archive.view(), ISO3, MONTHS)
+    given = monthly_tables(archive.view(), ISO3, MONTHS)
     assert (given["protests"][1, 2], given["riots"][1, 2]) == (2, 1)
     assert given["protests"][1, 5] == 0, "the second pull reaches further"
-    before = tables.monthly(archive.view(as_of=NOW + timedelta(hours=1)), ISO3, MONTHS)
+    before = monthly_tables(archive.view(as_of=NOW + timedelta(hours=1)), ISO3, MONTHS)
     assert (before["protests"][1, 2], before["riots"][1, 2]) == (4, 0)
 
 
@@ -89,7 +89,7 @@ def test_the_news_of_a_month_is_the_sum_of_its_days(archive: Archive) -> None:
     first[4] |= {"mentions": 110, "tone": -5.0}
     first[5] |= {"mentions": 0, "tone": None, "verbal_conflict": 0}
     gdelt(archive, *first)
-    given = tables.monthly(archive.view(), ISO3, MONTHS)
+    given = monthly_tables(archive.view(), ISO3, MONTHS)
     found = {name: table[1, 1] for name, table in given.items() if name.startswith("news")}
     mentions = 26 * 10 + 110
     assert found == pytest.approx(
@@ -112,7 +112,7 @@ def test_a_month_that_is_not_whole_is_unknown(archive: Archive, broken: str) -> 
     else:
         rows[30] |= {"parts": 95, "edition": "15-minute"}
     gdelt(archive, *rows)
-    given = tables.monthly(archive.view(), ISO3, MONTHS)
+    given = monthly_tables(archive.view(), ISO3, MONTHS)
     for name in ("news_events", "news_protests", "news_conflict", "news_tone"):
         known = ~np.isnan(given[name][1])
         assert MONTHS[known].astype(str).tolist() == ["2025-02"], name
@@ -121,7 +121,7 @@ def test_a_month_that_is_not_whole_is_unknown(archive: Archive, broken: str) -> 
 def test_nothing_written_has_no_tone(archive: Archive) -> None:
     none = dict.fromkeys(("verbal_cooperation", "material_cooperation", "verbal_conflict", "material_conflict"), 0)
     gdelt(archive, *days("2025-02-01", "2025-02-28", **none, protests=0, mentions=0, tone=None))
-    given = tables.monthly(archive.view(), ISO3, MONTHS)
+    given = monthly_tables(archive.view(), ISO3, MONTHS)
     assert given["news_events"][1, 1] == 0
     assert np.isnan(given["news_tone"][1, 1])
 
@@ -141,7 +141,7 @@ def test_the_order_of_pulls_does_not_matter(tmp_path: Path) -> None:
         parts = (rows[::2], rows[1::2])
         for place in order:
             gdelt(archive, *parts[place])
-        found.append(tables.monthly(archive.view(), ISO3, MONTHS))
+        found.append(monthly_tables(archive.view(), ISO3, MONTHS))
     for name in found[0]:
         np.testing.assert_array_equal(found[0][name], found[1][name])
 
@@ -149,7 +149,7 @@ def test_the_order_of_pulls_does_not_matter(tmp_path: Path) -> None:
 def test_from_the_files_to_the_indicators(archive: Archive) -> None:
     acled(archive, *(event(i, day=f"2025-0{2 + i % 3}-10", event_type="Protests") for i in range(1, 8)))
     gdelt(archive, *days("2025-02-01", "2025-04-30"))
-    inputs = Inputs(ISO3, MONTHS, tables.monthly(archive.view(), ISO3, MONTHS))
+    inputs = Inputs(ISO3, MONTHS, monthly_tables(archive.view(), ISO3, MONTHS))
     found = {indicator.name: indicator.compute(inputs)[1, 3] for indicator in INDICATORS}
     assert found["protests_3m"] == pytest.approx(np.log1p(7))
     assert found["riots_3m"] == 0

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from riskmodel import geography
 from riskmodel.indicators.declaration import Indicator
-from riskmodel.indicators.inputs import Events, Inputs, Rectangle
+from riskmodel.indicators.inputs import Events, Inputs
 from riskmodel.indicators.panel import INDICATORS, Panel, assemble
 from riskmodel.months import month
 from riskmodel.outcomes import CountryMonths
+from riskmodel.windows import Rectangle
 
 T = TypeVar("T")
 ISLAND = "MDG"
@@ -74,20 +75,22 @@ def km(latitude: float, longitude: float, other_latitude: float, other_longitude
 
 def cut(inputs: Inputs, first: int, stop: int) -> Inputs:
     """The inputs of some of the months, as if nothing else had ever been known."""
-    events = inputs.reported
+    events = inputs.required_events
     inside = (events.column >= first) & (events.column < stop)
-    told = events.told[:, first:stop]
+    covered = events.covered[:, first:stop]
     events = chosen(replace(events, column=events.column - first), inside)
     tables = {name: table[:, first:stop] for name, table in inputs.tables.items()}
-    return Inputs(inputs.iso3, inputs.months[first:stop], tables, named_anew(replace(events, told=told)))
+    return Inputs(inputs.iso3, inputs.months[first:stop], tables, renumbered(replace(events, covered=covered)))
 
 
-def chosen(events: Events, places: NDArray[np.bool_] | NDArray[np.intp]) -> Events:
+def chosen(events: Events, chosen_indices: NDArray[np.bool_] | NDArray[np.intp]) -> Events:
     """Some of the events, in the order of day and id, with the names of all."""
     parts = {field.name: getattr(events, field.name) for field in fields(events)}
     size = events.day.size
     parts |= {
-        name: part[places] for name, part in parts.items() if isinstance(part, np.ndarray) and part.shape == (size,)
+        name: part[chosen_indices]
+        for name, part in parts.items()
+        if isinstance(part, np.ndarray) and part.shape == (size,)
     }
     order = np.lexsort((parts["event_id"], parts["day"]))
     parts |= {
@@ -101,7 +104,7 @@ def joined(one: Events, other: Events) -> Events:
     parts = {
         field.name: np.concatenate([getattr(one, field.name), getattr(other, field.name)])
         for field in fields(one)
-        if field.name not in ("told", "actors", "dyads", "units")
+        if field.name not in ("covered", "actors", "dyads", "units")
     }
     return chosen(replace(one, **parts), np.ones(parts["day"].size, dtype=bool))
 
@@ -124,7 +127,7 @@ def numbered_after(events: Events, others: Events) -> Events:
     )
 
 
-def named_anew(events: Events) -> Events:
+def renumbered(events: Events) -> Events:
     """The same events, with only those names that stand in them, as the archive gives them."""
     actor, (side_a, side_b) = _used(len(events.actors), events.side_a, events.side_b)
     dyad, (dyads,) = _used(len(events.dyads), events.dyad)
@@ -175,7 +178,7 @@ def _with_holes(table: Rectangle, holes: int, rng: np.random.Generator) -> Recta
 def _events(
     rng: np.random.Generator, iso3: tuple[str, ...], months: NDArray[np.datetime64], days: int, size: int, holes: int
 ) -> Events:
-    told = ~np.isnan(_with_holes(np.zeros((len(iso3), months.size)), holes, rng))
+    covered = ~np.isnan(_with_holes(np.zeros((len(iso3), months.size)), holes, rng))
     busy = rng.dirichlet(np.full(len(iso3), 0.8))
     row = rng.choice(len(iso3), size, p=0.5 * busy + 0.5 / len(iso3))
     wars = rng.integers(months.size, size=6)
@@ -188,8 +191,8 @@ def _events(
     by_state = (kind == 0) | ((kind == 2) & (rng.random(size) < 0.3))
     age = 0.2 + 0.8 * column / months.size  # groups and units that nobody has heard of come up with time
     group = (rng.random((2, size)) * age * len(GROUPS)).astype(np.intp)
-    side_a = np.where(by_state, _places(governments, actors)[row], _places(GROUPS, actors)[group[0]])
-    side_b = np.where(kind == 2, actors.index("Civilians"), _places(GROUPS, actors)[group[1]])
+    side_a = np.where(by_state, _positions(governments, actors)[row], _positions(GROUPS, actors)[group[0]])
+    side_b = np.where(kind == 2, actors.index("Civilians"), _positions(GROUPS, actors)[group[1]])
     side_a, side_b = (np.where(rng.random(size) < 0.03, -1, side) for side in (side_a, side_b))
     pairs, dyad = np.unique(side_a * 1000 + side_b, return_inverse=True)
     units = tuple((code, f"Unit {number}") for code in iso3 for number in range(6))
@@ -214,12 +217,12 @@ def _events(
         where_prec=_unknown(rng.choice([1, 1, 2, 3, 4, 6, 7], size).astype(np.float64), 0.03, rng),
         date_prec=_unknown(rng.choice([1, 1, 1, 2, 5], size).astype(np.float64), 0.03, rng),
         sources=_unknown(rng.integers(0, 7, size).astype(np.float64), 0.1, rng),
-        told=told,
+        covered=covered,
         dyads=tuple(f"Invented dyad {pair}" for pair in pairs),
         actors=actors,
         units=units,
     )
-    return named_anew(chosen(events, told[row, column]))
+    return renumbered(chosen(events, covered[row, column]))
 
 
 def _coordinates(rng: np.random.Generator, iso3: tuple[str, ...], row: NDArray[np.intp]) -> tuple[Rectangle, Rectangle]:
@@ -245,5 +248,5 @@ def _together(ours: tuple[T, ...], more: tuple[T, ...]) -> tuple[tuple[T, ...], 
     return names, np.array([*(names.index(name) for name in more), -1])
 
 
-def _places(names: tuple[str, ...], order: tuple[str, ...]) -> NDArray[np.intp]:
+def _positions(names: tuple[str, ...], order: tuple[str, ...]) -> NDArray[np.intp]:
     return np.array([order.index(name) for name in names])

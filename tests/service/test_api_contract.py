@@ -285,7 +285,7 @@ def test_explanations_have_every_key_in_the_guide(client: FlaskClient) -> None:
 
 
 def test_every_reason_has_words_and_a_place_in_the_guide() -> None:
-    codes = {*country_scores.REASONS, *completeness.REASONS, *EXPLAINING}
+    codes = {*country_scores.SCORE_REASONS, *completeness.COMPLETENESS_REASONS, *EXPLAINING}
     assert labels.REASON_LABELS.keys() == codes
     assert all(f"`{code}`" in DOCS.read_text(encoding="utf-8") for code in codes)
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from riskmodel import bundle
 from riskmodel.errors import BadInput, Refused
 from riskmodel.events.archive import Archive
-from riskmodel.explanation.change import CAUSES
+from riskmodel.explanation.attribution import CAUSES
 from riskmodel.forecasting.baselines import Conflictology, History
 from riskmodel.forecasting.component import Explainable
 from riskmodel.forecasting.escalation import RULE, Escalation

@@ -20,8 +20,18 @@ from riskmodel.country_scores import risk_score
 from riskmodel.errors import BadInput
 from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
-from riskmodel.explanation.change import BEFORE, CAUSES, MEANING, METRICS, Changed, Stand, changed, mixed, shapley
-from riskmodel.explanation.view_diff import OF_DATA, Difference
+from riskmodel.explanation.attribution import (
+    ATTRIBUTED_SCORES,
+    CAUSE_MEANINGS,
+    CAUSES,
+    PREDECESSORS,
+    Attribution,
+    ScoreInputs,
+    assess_with_causes,
+    attribute,
+    shapley_values,
+)
+from riskmodel.explanation.view_diff import DATA_CAUSES, ViewDifference
 from riskmodel.forecasting.baselines import Conflictology
 from riskmodel.forecasting.component import Explainable, forecastable
 from riskmodel.forecasting.forecast import LEADS, Forecast
@@ -132,10 +142,10 @@ class Told:
         path.write_text(header + "".join(f"MLI,Mali,{year},{1000 * self.files},100\n" for year in (2017, 2018, 2019)))
         ingest(self.archive, DisplacementFile(path), now=NOW + timedelta(days=self.files))
 
-    def stand(self, model: Explainable = MODEL, outcome: str = "state_based") -> Stand:
+    def stand(self, model: Explainable = MODEL, outcome: str = "state_based") -> ScoreInputs:
         """All that is told by now."""
         members, view = geography.region("MLI").members, self.archive.view()
-        return Stand(view, model, region_origin(view, members, outcome), members, outcome)
+        return ScoreInputs(view, model, region_origin(view, members, outcome), members, outcome)
 
     def withdraw(self, number: str) -> None:
         self.archive.withdraw(number, "it was wrong", NOW + timedelta(days=self.files))
@@ -149,7 +159,7 @@ def told(tmp_path: Path) -> Told:
     return made
 
 
-def seen(stand: Stand) -> Assessment:
+def seen(stand: ScoreInputs) -> Assessment:
     return assess(stand.view, stand.members, stand.outcome, stand.origin)
 
 
@@ -160,44 +170,44 @@ def same(one: Assessment, other: Assessment) -> bool:
     shown += [(one.observed.deaths[kind], deaths) for kind, deaths in other.observed.deaths.items()]
     shown += [(one.expected.deaths[kind], deaths) for kind, deaths in other.expected.deaths.items()]
     shown += [(one.inputs.tables[name], table) for name, table in other.inputs.tables.items()]
-    places = (one.origin, one.observed.iso3, one.inputs.known) == (
+    places = (one.origin, one.observed.iso3, one.inputs.available) == (
         other.origin,
         other.observed.iso3,
-        other.inputs.known,
+        other.inputs.available,
     )
     if places and other.inputs.events is not None:
-        events, theirs = one.inputs.reported, other.inputs.reported
-        shown += [(events.told, theirs.told)]
+        events, theirs = one.inputs.required_events, other.inputs.required_events
+        shown += [(events.covered, theirs.covered)]
         places = (
             events.event_id.tolist() == theirs.event_id.tolist() and events.deaths.tolist() == theirs.deaths.tolist()
         )
     return places and all(np.array_equal(a[:, -width:], b, equal_nan=a.dtype.kind == "f") for a, b in shown)
 
 
-def holds(before: Stand, after: Stand) -> Changed:
+def holds(before: ScoreInputs, after: ScoreInputs) -> Attribution:
     """The change, when all has been found true that has to hold whatever it is.
 
     A view with all causes, and one with none, show bit for bit what the later and the earlier view show; the causes sum
     to the change, and those that are not there are exactly 0.
     """
     then, now = seen(before), seen(after)
-    difference = Difference.between((before.view, then), (after.view, now))
-    assert same(mixed(difference, before, after, ()), then)
-    assert same(mixed(difference, before, after, difference.causes), now)
-    for some in chain.from_iterable(combinations(difference.causes, n) for n in range(len(OF_DATA))):
+    difference = ViewDifference.between((before.view, then), (after.view, now))
+    assert same(assess_with_causes(difference, before, after, ()), then)
+    assert same(assess_with_causes(difference, before, after, difference.causes), now)
+    for some in chain.from_iterable(combinations(difference.causes, n) for n in range(len(DATA_CAUSES))):
         ids = difference.view(some).events(["event_id"])["event_id"].to_pylist()
         assert len(ids) == len(set(ids)), "an event is never there twice"
-    found = changed(before, after)
-    for metric in METRICS:
-        for split in found.splits[metric].values():
+    found = attribute(before, after)
+    for metric in ATTRIBUTED_SCORES:
+        for split in found.changes[metric].values():
             assert tuple(split.causes) == CAUSES
             if np.isfinite(list(split.causes.values())).all():
                 assert sum(split.causes.values()) == pytest.approx(split.after - split.before, abs=1e-9)
                 assert all(part == 0 for cause, part in split.causes.items() if cause not in found.present)
             else:
                 assert np.isnan(list(split.causes.values())).all()
-    for metric, iso3 in ((m, c) for m in METRICS for c in GW):
-        split = found.splits[metric][iso3]
+    for metric, iso3 in ((m, c) for m in ATTRIBUTED_SCORES for c in GW):
+        split = found.changes[metric][iso3]
         assert np.isnan(split.before + split.after) == np.isnan(split.causes["model"]), "known scores are always split"
     return found
 
@@ -208,15 +218,15 @@ def scored(seen: Assessment, model: Explainable = MODEL) -> dict[str, float]:
     return {iso3: risk_score(forecast.country_draws(iso3).astype(np.float64)) for iso3 in GW}
 
 
-def parts(found: Changed, iso3: str = "MLI", metric: str = "risk_score") -> dict[str, float]:
+def parts(found: Attribution, iso3: str = "MLI", metric: str = "risk_score") -> dict[str, float]:
     """What the causes add to one country's score, without those that add nothing."""
-    return {cause: part for cause, part in found.splits[metric][iso3].causes.items() if part}
+    return {cause: part for cause, part in found.changes[metric][iso3].causes.items() if part}
 
 
-def whole(found: Changed, cause: str) -> None:
+def whole(found: Attribution, cause: str) -> None:
     """One cause alone brought the whole change, and there was one."""
     assert found.present == (cause,)
-    split = found.splits["risk_score"]["MLI"]
+    split = found.changes["risk_score"]["MLI"]
     assert parts(found) == {cause: pytest.approx(split.after - split.before)}
     assert split.after != split.before
 
@@ -224,14 +234,14 @@ def whole(found: Changed, cause: str) -> None:
 def test_nothing_changed_and_nothing_is_said_to_have(told: Told) -> None:
     found = holds(told.stand(), told.stand())
     assert (found.present, parts(found)) == ((), {})
-    assert found.splits["risk_score"]["MLI"].before == found.splits["risk_score"]["MLI"].after > 0
+    assert found.changes["risk_score"]["MLI"].before == found.changes["risk_score"]["MLI"].after > 0
 
 
 def test_the_scores_are_those_of_the_same_draws(told: Told) -> None:
     before = told.stand()
-    found = changed(before, replace(before, model=OTHER))
+    found = attribute(before, replace(before, model=OTHER))
     for iso3 in GW:
-        split = found.splits["risk_score"][iso3]
+        split = found.changes["risk_score"][iso3]
         assert split.before == scored(seen(before))[iso3]
         assert split.after == scored(seen(before), OTHER)[iso3]
 
@@ -373,7 +383,7 @@ def test_all_at_once_and_backwards(told: Told) -> None:
     after = told.stand(OTHER)
     assert holds(before, after).present == CAUSES
     assert holds(after, before).present == ("revised_events", "moving_window", "model")
-    assert len(parts(changed(before, after))) == len(CAUSES)
+    assert len(parts(attribute(before, after))) == len(CAUSES)
 
 
 class Vintages(Told):
@@ -412,13 +422,13 @@ def test_a_final_release_that_says_what_was_expected_moves_no_score(
     for m in range(1, 5):
         told.release(f"21.0.{m}", f"2021-{m:02}", f"2021-{m:02}", 50)
     before = told.stand(Conflictology())
-    share = seen(before).completeness.of("MLI", month("2021-04"))
+    share = seen(before).completeness.share_of_month("MLI", month("2021-04"))
     assert share is not None
     assert share.value == 0.5
     told.release("22.1", "2016-01", "2021-04", *final)
     found = holds(before, told.stand(before.model))
     assert found.present == (cause,)
-    for split in (found.splits["risk_score"][iso3] for iso3 in GW):
+    for split in (found.changes["risk_score"][iso3] for iso3 in GW):
         assert split.before == split.after > 0
         assert set(split.causes.values()) == {0.0}
 
@@ -458,7 +468,7 @@ def test_stands_that_cannot_be_compared(told: Told) -> None:
         (replace(stand, view=simulated), "data .*real and SIMULATED"),
     ):
         with pytest.raises(BadInput, match=why):
-            changed(stand, other)
+            attribute(stand, other)
 
 
 def test_shapley_values_of_a_game_done_by_hand() -> None:
@@ -467,9 +477,9 @@ def test_shapley_values_of_a_game_done_by_hand() -> None:
     def pair(players: frozenset[str]) -> NDArray[np.float64]:
         return np.array([float("left" in players and bool({"right", "other right"} & players))])
 
-    found = shapley(pair, ("left", "right", "other right", "idle"))
+    found = shapley_values(pair, ("left", "right", "other right", "idle"))
     assert [found[p][0] for p in found] == pytest.approx([2 / 3, 1 / 6, 1 / 6, 0], abs=1e-12)
-    found = shapley(pair, ("left", "right", "other right"), {"left": ("right", "other right")})
+    found = shapley_values(pair, ("left", "right", "other right"), {"left": ("right", "other right")})
     assert [found[p][0] for p in found] == pytest.approx([1, 0, 0], abs=1e-12), "who comes last completes the pair"
 
 
@@ -480,14 +490,14 @@ def test_the_order_of_causes_does_not_matter(worths: list[float], order: list[in
     def value(some: frozenset[str]) -> NDArray[np.float64]:
         return np.array([worths[sum(1 << CAUSES.index(p) for p in some)]])
 
-    one, other = shapley(value, players, BEFORE), shapley(value, CAUSES[:4], BEFORE)
+    one, other = shapley_values(value, players, PREDECESSORS), shapley_values(value, CAUSES[:4], PREDECESSORS)
     assert [one[p][0] for p in CAUSES[:4]] == pytest.approx([other[p][0] for p in CAUSES[:4]], abs=1e-9)
     assert sum(part[0] for part in one.values()) == pytest.approx(worths[15] - worths[0], abs=1e-9)
 
 
 def test_every_cause_says_what_it_means() -> None:
-    assert tuple(MEANING) == CAUSES
-    assert all(text[language] for text in MEANING.values() for language in ("en", "fr"))
+    assert tuple(CAUSE_MEANINGS) == CAUSES
+    assert all(text[language] for text in CAUSE_MEANINGS.values() for language in ("en", "fr"))
 
 
 STEPS = ("late", "revised", "gone", "month", "straggler", "table", "withdrawn", "displaced", "model")

@@ -1,4 +1,4 @@
-"""The family `reporting`: its silence is the one that warns, and Mali at the end of 2022 by hand."""
+"""Indicators of the family `reporting`: against naive loops, and Mali at the end of 2022 by hand."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from riskmodel.indicators.inputs import Events, Inputs, Rectangle
+from riskmodel.indicators.inputs import Events, Inputs
 from riskmodel.indicators.reporting import FAMILY, INDICATORS
-from riskmodel.reporting import under_reporting
+from riskmodel.reporting.under_reporting import RECENT_MONTHS, probability_at_most
+from riskmodel.windows import Rectangle
 
 COMPUTE = {indicator.name: indicator.compute for indicator in INDICATORS}
 
@@ -31,19 +32,39 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
     return ged.inputs(folder, {"MLI:2000-01..2011-12, NER:2000-01..2011-12": path})
 
 
-def repeated(inputs: Inputs, counts: NDArray[np.int64], told: NDArray[np.bool_]) -> Inputs:
+def repeated(inputs: Inputs, counts: NDArray[np.int64], covered: NDArray[np.bool_]) -> Inputs:
     """The same with so many events by country and month, shape (country, month)."""
-    events = inputs.reported
+    events = inputs.required_events
     row, column = np.nonzero(counts)
     times = counts[row, column]
     row, column = np.repeat(row, times), np.repeat(column, times)
-    kept = told[row, column]
+    kept = covered[row, column]
     arrays = {
         name: np.repeat(getattr(events, name)[:1], int(kept.sum()))
         for name in Events.__dataclass_fields__
-        if name not in ("row", "column", "told", "dyads", "actors", "units")
+        if name not in ("row", "column", "covered", "dyads", "actors", "units")
     }
-    return replace(inputs, events=replace(events, **arrays, row=row[kept], column=column[kept], told=told))
+    return replace(inputs, events=replace(events, **arrays, row=row[kept], column=column[kept], covered=covered))
+
+
+def naive_probability(events: NDArray[np.float64], share: NDArray[np.float64], months: int) -> float:
+    """P(as few events or fewer) in the last months of one country, from its history one month at a time."""
+    quiet = 0
+    while quiet < min(12, events.size) and events[-1 - quiet] == 0:
+        quiet += 1
+    history = events[: max(events.size - max(months, quiet), 0)][-60:]
+    unknown = np.flatnonzero(np.isnan(history))
+    history = history[unknown[-1] + 1 :] if unknown.size else history
+    newest = events[-months:]
+    if history.size < 24 or np.isnan(newest).any():
+        return float("nan")
+    sums = [float(history[i : i + months].sum()) for i in range(history.size - months + 1)]
+    average, spread = mean(sums), variance(sums)
+    if average == 0:
+        return 1.0
+    reported = float(np.mean(np.where(np.isnan(share[-months:]), 1.0, share[-months:])))
+    size = average**2 / (spread - average) if spread > average else float("inf")
+    return float(probability_at_most(newest.sum(), average * reported, size))
 
 
 histories = st.tuples(st.integers(0, 10**6), st.sampled_from([0.03, 0.3, 2.0, 20.0]), st.integers(0, 20))
@@ -51,38 +72,38 @@ histories = st.tuples(st.integers(0, 10**6), st.sampled_from([0.03, 0.3, 2.0, 20
 
 @settings(max_examples=40, deadline=None)
 @given(made=histories, hole=st.none() | st.integers(0, 143), share=st.none() | st.floats(0.05, 1))
-def test_the_silence_is_that_of_the_warning(
+def test_the_probability_equals_a_naive_computation(
     one: Inputs, made: tuple[int, float, int], hole: int | None, share: float | None
 ) -> None:
     seed, level, quiet = made
     rng = np.random.default_rng(seed)
     counts = rng.poisson(level * rng.gamma(0.7, 1 / 0.7, (2, 144)))
     counts[1, 144 - quiet :] = 0
-    told = np.ones((2, 144), dtype=bool)
+    covered = np.ones((2, 144), dtype=bool)
     if hole is not None:
-        told[1, hole] = False
-    inputs = repeated(one, counts, told)
+        covered[1, hole] = False
+    inputs = repeated(one, counts, covered)
     reported = np.full((2, 144), np.nan)
     if share is not None:
         reported[:, 70:] = share
         inputs = replace(inputs, tables={**inputs.tables, "completeness": reported})
-    events = np.where(told, counts, np.nan).astype(np.float64)
-    for months in under_reporting.WINDOWS:
-        found = COMPUTE[f"silence_{months}m"](inputs)
+    events = np.where(covered, counts, np.nan).astype(np.float64)
+    for months in RECENT_MONTHS:
+        found = COMPUTE[f"under_reporting_{months}m"](inputs)
         for row in range(2):
             for end in (3, 20, 40, 80, 120, 140, 144):
-                expected = under_reporting._of_events(events[row, :end], reported[row, :end], months)
+                expected = naive_probability(events[row, :end], reported[row, :end], months)
                 np.testing.assert_allclose(found[row, end - 1], expected, rtol=1e-6, atol=1e-9)
 
 
-def test_where_events_scatter_as_poisson_s_do_the_silence_is_poisson_s(one: Inputs) -> None:
+def test_the_probability_is_poisson_s_where_the_variance_is_the_mean(one: Inputs) -> None:
     """A history whose variance is its mean exactly, which rounding puts on either side of it."""
     counts = np.zeros((2, 144), dtype=np.int64)
     counts[:, 83:143] = _scattered(60)
     history = counts[0, 83:143]
     assert variance(history.tolist()) == pytest.approx(mean(history.tolist()), rel=1e-12)
     counts[:, 143] = 1
-    found = COMPUTE["silence_1m"](repeated(one, counts, np.ones((2, 144), dtype=bool)))
+    found = COMPUTE["under_reporting_1m"](repeated(one, counts, np.ones((2, 144), dtype=bool)))
     average = float(history.mean())
     np.testing.assert_allclose(found[:, -1], exp(-average) * (1 + average), rtol=1e-9)
 
@@ -97,28 +118,28 @@ def _scattered(months: int) -> NDArray[np.int64]:
     raise AssertionError("there are none")
 
 
-def test_a_busy_country_that_falls_silent_is_improbable(one: Inputs) -> None:
+def test_no_reports_from_a_busy_country_are_improbable(one: Inputs) -> None:
     counts = np.full((2, 144), 8)
     counts[0, ::2] = 12
     counts[0, -3:] = 0
-    found = COMPUTE["silence_3m"](repeated(one, counts, np.ones((2, 144), dtype=bool)))
+    found = COMPUTE["under_reporting_3m"](repeated(one, counts, np.ones((2, 144), dtype=bool)))
     assert found[0, -1] < 1e-9
     assert found[0, -4] > 0.3
     assert found[1, -1] > 0.3
 
 
-def test_completeness_excuses_what_is_not_reported_yet(one: Inputs) -> None:
+def test_completeness_explains_events_that_are_not_reported_yet(one: Inputs) -> None:
     counts = np.full((2, 144), 8)
     counts[:, -1] = 2
     inputs = repeated(one, counts, np.ones((2, 144), dtype=bool))
     share = np.ones((2, 144))
     share[0, -1] = 0.25
-    found = COMPUTE["silence_1m"](replace(inputs, tables={**inputs.tables, "completeness": share}))
+    found = COMPUTE["under_reporting_1m"](replace(inputs, tables={**inputs.tables, "completeness": share}))
     assert found[0, -1] > 0.5
     assert found[1, -1] < 0.02
 
 
-def test_what_stands_behind_are_the_deadliest_vague_events_of_the_year(tmp_path: Path) -> None:
+def test_key_events_are_the_deadliest_vague_events_of_the_year(tmp_path: Path) -> None:
     rows = [
         {"id": 1, "date": "2019-01-05", "best": 900, "high": 900, "date_prec": 5},
         {"id": 2, "date": "2020-01-05", "best": 50, "high": 50},
@@ -132,12 +153,12 @@ def test_what_stands_behind_are_the_deadliest_vague_events_of_the_year(tmp_path:
     inputs = ged.inputs(tmp_path, {"MLI:2019-01..2020-12, NER:2019-01..2020-12": path})
     assert FAMILY.key_events is not None
     column = worlds.column(inputs, "2020-06")
-    behind = FAMILY.key_events(inputs, inputs.iso3.index("MLI"), column)
-    assert inputs.reported.event_id[behind].tolist() == ["4", "5", "3"]
+    key_events = FAMILY.key_events(inputs, inputs.iso3.index("MLI"), column)
+    assert inputs.required_events.event_id[key_events].tolist() == ["4", "5", "3"]
     assert FAMILY.key_events(inputs, inputs.iso3.index("NER"), column - 3).size == 0
 
 
-def _at_most(count: int, average: float, spread: float) -> float:
+def at_most(count: int, average: float, spread: float) -> float:
     """P(X <= count), a negative binomial of whole size by its definition, or Poisson's."""
     if spread <= average:
         return sum(exp(-average) * average**k / factorial(k) for k in range(count + 1))
@@ -150,8 +171,8 @@ def _at_most(count: int, average: float, spread: float) -> float:
     return total
 
 
-def test_the_hand_count_s_own_distribution() -> None:
-    assert _at_most(2, 4.0, 8.0) == pytest.approx(sum(comb(k + 3, k) * 0.5**4 * 0.5**k for k in range(3)))
+def test_the_distribution_of_the_naive_computation() -> None:
+    assert at_most(2, 4.0, 8.0) == pytest.approx(sum(comb(k + 3, k) * 0.5**4 * 0.5**k for k in range(3)))
 
 
 def test_mali_at_the_end_of_2022_by_hand(shared: Path, tmp_path: Path) -> None:
@@ -181,8 +202,8 @@ def test_mali_at_the_end_of_2022_by_hand(shared: Path, tmp_path: Path) -> None:
     for months in (1, 3):
         history = by_month[-months - 60 : -months]
         sums = [sum(history[i : i + months]) for i in range(60 - months + 1)]
-        expected[f"silence_{months}m"] = _at_most(sum(by_month[-months:]), mean(sums), variance(sums))
-    assert by_month[-1] > 0, "no silence at the end"
+        expected[f"under_reporting_{months}m"] = at_most(sum(by_month[-months:]), mean(sums), variance(sums))
+    assert by_month[-1] > 0, "the last month has events"
     assert found == pytest.approx(expected)
 
 
