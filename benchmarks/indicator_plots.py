@@ -27,11 +27,11 @@ from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
 from riskmodel.events.view import View
 from riskmodel.indicators.declaration import Family, Indicator
-from riskmodel.indicators.gathering import gather
 from riskmodel.indicators.panel import FAMILIES, INDICATORS, Panel, assemble
+from riskmodel.indicators.read_inputs import read_inputs
 from riskmodel.ingest import Source, ingest
 from riskmodel.outcomes import OUTCOMES
-from riskmodel.reporting.precision import spread
+from riskmodel.reporting.precision import spread_vague_deaths
 from riskmodel.sources.displacement import DisplacementFile
 from riskmodel.sources.monthly import MonthlyFile
 from riskmodel.sources.ucdp import GedFile
@@ -104,8 +104,8 @@ def ingest_files(root: Path, sources: Iterable[tuple[Source, list[Coverage]]]) -
 def build_panel(view: View, outcome: str) -> Panel:
     """Compute all indicators of a view."""
     observed = view.outcomes()
-    deaths = spread(view).only(observed.iso3).deaths[outcome]
-    return assemble(observed, outcome, gather(view, observed, outcome, deaths))
+    deaths = spread_vague_deaths(view).only(observed.iso3).deaths[outcome]
+    return assemble(observed, outcome, read_inputs(view, observed, outcome, deaths))
 
 
 def values_of(panel: Panel, name: str, part: Coverage) -> NDArray[np.float64]:
