@@ -1,4 +1,4 @@
-"""What tests share: the real data beside the project, an empty home, and how an absent part is skipped or failed."""
+"""Fixtures for all tests: real data, an empty home, the `vigie` command, and programs that a machine can lack."""
 
 import os
 import shutil
@@ -20,12 +20,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--database`: what the service's tests keep their rows in."""
-    parser.addoption("--database", choices=("sqlite", "postgresql"), default="sqlite", help="for tests of the service")
+    """Add `--database`, the database of the tests of the service."""
+    parser.addoption(
+        "--database",
+        choices=("sqlite", "postgresql"),
+        default="sqlite",
+        help="the database of the tests of the service",
+    )
 
 
-def absent(part: str) -> NoReturn:
-    """Skip, with the reason, a test that needs a part this machine lacks; in CI every part must be there."""
+def skip_without(part: str) -> NoReturn:
+    """Skip a test because this machine lacks something. In CI the test fails, because CI must have everything."""
     if os.environ.get("CI"):
         pytest.fail(f"CI must provide {part}")
     pytest.skip(f"needs {part}")
@@ -33,41 +38,41 @@ def absent(part: str) -> NoReturn:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real conflict data: `VIGIE_SHARED`, or `../shared/data` beside the project."""
+    """The folder of real conflict data: `VIGIE_SHARED`, or `../shared/data` next to the project."""
     folder = Path(os.environ.get("VIGIE_SHARED", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
-        absent("the real conflict data (../shared/data or VIGIE_SHARED)")
+        skip_without("the real conflict data (../shared/data or VIGIE_SHARED)")
     return folder
 
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """The path of a Chromium."""
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None) or absent(
-        "Chromium"
-    )
+    """The path of Chromium."""
+    return next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    ) or skip_without("Chromium")
 
 
 @pytest.fixture(scope="session")
 def nginx() -> str:
-    """The path of an nginx."""
-    places = f"{os.environ.get('PATH', '')}:/usr/sbin"
-    return shutil.which("nginx", path=places) or absent("nginx (Debian: apt-get install nginx-light)")
+    """The path of nginx."""
+    search_path = f"{os.environ.get('PATH', '')}:/usr/sbin"
+    return shutil.which("nginx", path=search_path) or skip_without("nginx (Debian: apt-get install nginx-light)")
 
 
 @pytest.fixture(scope="session")
 def postgresql() -> "Iterator[Server]":
-    """A PostgreSQL server of our own."""
+    """A PostgreSQL server for these tests."""
     from postgres_server import Server, binaries
 
-    server = Server(binaries() or absent("PostgreSQL's server (Debian: apt-get install postgresql)"))
+    server = Server(binaries() or skip_without("PostgreSQL's server (Debian: apt-get install postgresql)"))
     yield server
     server.remove()
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a run of `vigie` left behind."""
+class CommandResult:
+    """The exit code and the output of a run of `vigie`."""
 
     code: int
     out: str
@@ -76,27 +81,29 @@ class Said:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    """An empty home, and the one that `vigie` uses."""
+    """An empty home. `vigie` uses it by default."""
     monkeypatch.setenv("VIGIE_HOME", str(tmp_path / "home"))
     return Home(tmp_path / "home")
 
 
 @pytest.fixture
-def vigie(home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """Run `vigie` in this process, through its last door, exit code and all."""
+def vigie(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., CommandResult]:
+    """A function that runs `vigie` in this process, from the command line to the exit code."""
 
-    def run(*arguments: object) -> Said:
+    def run(*arguments: object) -> CommandResult:
         monkeypatch.setattr(sys, "argv", ["vigie", *map(str, arguments)])
         capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
+        with pytest.raises(SystemExit) as exit_:
             main()
-        code = left.value.code
-        return Said(int(code or 0), *capsys.readouterr())
+        code = exit_.value.code
+        return CommandResult(int(code or 0), *capsys.readouterr())
 
     return run
 
 
 @pytest.fixture(scope="session")
 def openssl() -> str:
-    """The path of an OpenSSL, to make certificates with."""
-    return shutil.which("openssl") or absent("openssl")
+    """The path of OpenSSL, for making certificates."""
+    return shutil.which("openssl") or skip_without("openssl")

@@ -1,7 +1,4 @@
-"""What tests of the service share: the application over a home, and on which database they run.
-
-That is SQLite, or with `--database postgresql` PostgreSQL, for all of them.
-"""
+"""Fixtures for the tests of the service: the application over a home, on SQLite or (`--database postgresql`) PostgreSQL."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -18,10 +15,10 @@ Databases = Callable[[], AbstractContextManager[None]]
 
 @pytest.fixture(scope="session")
 def databases(request: pytest.FixtureRequest) -> Databases:
-    """A context in which whatever opens a store gets a fresh one: on SQLite its home's own, else one for all homes."""
+    """A context in which every store is empty: on SQLite one for each home, on PostgreSQL one for all homes."""
 
     @contextmanager
-    def fresh() -> Iterator[None]:
+    def empty() -> Iterator[None]:
         if request.config.getoption("--database") == "sqlite":
             yield
             return
@@ -30,19 +27,19 @@ def databases(request: pytest.FixtureRequest) -> Databases:
             environment.setenv("VIGIE_DATABASE_URL", url)
             yield
 
-    return fresh
+    return empty
 
 
 @pytest.fixture(scope="module")
 def one_database(databases: Databases) -> Iterator[None]:
-    """One database for a home that the tests of a module share: the fixture that makes the home asks for it."""
+    """One database for a module. A module-scoped fixture that makes a home must request it."""
     with databases():
         yield
 
 
 @pytest.fixture(autouse=True)
 def database(request: pytest.FixtureRequest, databases: Databases) -> Iterator[None]:
-    """Each test has a fresh database, but for those over a home that is shared."""
+    """An empty database for each test, except for tests of a shared home."""
     if "one_database" in request.fixturenames:
         yield
         return
@@ -57,7 +54,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def app(home: Issuer, clock: Clock) -> Flask:
-    """The application over the home that the module makes."""
+    """The application over the home that the test module defines."""
     return create_app(home.home, clock=clock)
 
 

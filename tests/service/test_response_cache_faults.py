@@ -1,4 +1,4 @@
-"""The polling contract under fire: real processes, pollers on keep-alive, recomputes, and kills at random moments."""
+"""The response cache with real processes: polling clients, new snapshots, and kills at random moments."""
 
 import gzip
 import hashlib
@@ -25,8 +25,8 @@ from service.settings import load
 from service.store.tables import snapshots
 
 PATHS = ("/v1/scores", "/v1/scores/MLI", "/v1/runs", "/v1/indicators/SEN")
-SEEN_WITHIN = 1.0
-"""When a new snapshot is in every answer [s]."""
+VISIBLE_WITHIN = 1.0
+"""The time within which a new snapshot is in every response [s]."""
 
 WRITER = """
 import sys, time
@@ -42,7 +42,7 @@ for _ in range(int(sys.argv[2])):
 
 
 class Writer:
-    """A process that issues snapshots, and when each was committed."""
+    """A process that issues snapshots, and the time at which each was committed."""
 
     def __init__(self, home: Path, pause: float) -> None:
         self._line = [sys.executable, "-c", WRITER, str(home), "100000", str(pause)]
@@ -50,7 +50,8 @@ class Writer:
         self._start()
 
     def _start(self) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+        python_path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+        environment = {**os.environ, "PYTHONPATH": python_path}
         self.process = subprocess.Popen(self._line, stdout=subprocess.PIPE, text=True, env=environment)
         threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
 
@@ -60,15 +61,15 @@ class Writer:
             number, at = line.split()
             self.committed[int(number)] = float(at)
 
-    def kill(self, again: bool = True) -> None:
+    def kill(self, restart: bool = True) -> None:
         self.process.kill()
         self.process.wait()
-        if again:
+        if restart:
             self._start()
 
 
 class Web:
-    """A web server that can be killed and comes back on the same port."""
+    """A web server that can be killed and is restarted on the same port."""
 
     def __init__(self, home: Path, workers: int) -> None:
         self.port = free_port()
@@ -77,10 +78,10 @@ class Web:
         self._start()
 
     def _start(self) -> None:
-        patience = time.monotonic() + 30
-        while time.monotonic() < patience:  # the port is free once the workers of a killed server are gone
+        until = time.monotonic() + 30
+        while time.monotonic() < until:  # the port is free once the workers of a killed server are gone
             self.process = subprocess.Popen(self._command, stderr=subprocess.DEVNULL)
-            while self.process.poll() is None and time.monotonic() < patience:
+            while self.process.poll() is None and time.monotonic() < until:
                 try:
                     connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
                     connection.request("GET", "/healthz")
@@ -89,7 +90,7 @@ class Web:
                 except OSError:
                     time.sleep(0.05)
             time.sleep(0.2)
-        raise AssertionError("the web server does not come up")
+        raise AssertionError("the web server does not start")
 
     def kill(self) -> None:
         self.process.kill()
@@ -102,63 +103,65 @@ class Web:
 
 
 class Poller(threading.Thread):
-    """Polls as a client would, keeps what it was told, and notes every breach of the contract."""
+    """Polls as a client would, remembers responses, and records each violation of HTTP or of the order of snapshots."""
 
-    def __init__(self, port: int, writer: Writer, seed: int, anew: bool) -> None:
+    def __init__(self, port: int, writer: Writer, seed: int, reconnect: bool) -> None:
         super().__init__(daemon=True)
-        self._port, self._writer, self._rng, self._anew = port, writer, random.Random(seed), anew
+        self._writer, self._rng, self._reconnect = writer, random.Random(seed), reconnect
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        self._held: dict[str, tuple[str, int]] = {}
+        self._responses: dict[str, tuple[str, int]] = {}
         self.ended = threading.Event()
-        self.newest, self.full, self.unchanged, self.broken = 0, 0, 0, 0
+        self.newest, self.bodies, self.not_modified, self.disconnected = 0, 0, 0, 0
         self.digests: dict[int, str] = {}
-        self.breaches: list[str] = []
+        self.violations: list[str] = []
 
     def run(self) -> None:
         while not self.ended.is_set():
             try:
-                self._ask(self._rng.choice(PATHS))
+                self._poll(self._rng.choice(PATHS))
             except (OSError, http.client.HTTPException):
-                self.broken += 1
+                self.disconnected += 1
                 self._connection.close()
                 time.sleep(0.02)
 
-    def _ask(self, path: str) -> None:
-        tag, held = self._held.get(path, ("", 0))
+    def _poll(self, path: str) -> None:
+        tag, known = self._responses.get(path, ("", 0))
         headers = {"If-None-Match": tag} if tag and self._rng.random() < 0.7 else {}
-        if coded := self._rng.random() < 0.5:
+        if compressed := self._rng.random() < 0.5:
             headers["Accept-Encoding"] = "gzip"
-        if self._anew:
+        if self._reconnect:
             self._connection.close()
-        due = max((n for n, at in [*self._writer.committed.items()] if at < time.monotonic() - SEEN_WITHIN), default=0)
+        due = max(
+            (n for n, at in [*self._writer.committed.items()] if at < time.monotonic() - VISIBLE_WITHIN), default=0
+        )
         self._connection.request("GET", path, headers=headers)
-        answer = self._connection.getresponse()
-        body = answer.read()
-        if answer.status == 304:
-            self.unchanged += 1
-            self._expect(headers.get("If-None-Match") == answer.headers["ETag"], f"304 for another tag: {path}")
+        response = self._connection.getresponse()
+        body = response.read()
+        if response.status == 304:
+            self.not_modified += 1
+            self._expect(headers.get("If-None-Match") == response.headers["ETag"], f"304 for another tag: {path}")
             self._expect(not body, "304 with a body")
-            number = held
-        elif answer.status == 200:
-            self.full += 1
-            body = gzip.decompress(body) if coded else body
-            tag = answer.headers["ETag"]
-            self._expect(tag == f'W/"{hashlib.sha256(body).hexdigest()}"', f"the tag is not of the body: {path}")
-            self._expect(headers.get("If-None-Match") != tag, f"200 for a body that was held: {path}")
-            said = json.loads(body)
-            number = said["snapshot_id"]
-            self._expect(self.digests.setdefault(number, said["digest"]) == said["digest"], "two digests of a snapshot")
-            self._held[path] = (tag, number)
+            number = known
+        elif response.status == 200:
+            self.bodies += 1
+            body = gzip.decompress(body) if compressed else body
+            tag = response.headers["ETag"]
+            self._expect(tag == f'W/"{hashlib.sha256(body).hexdigest()}"', f"the ETag does not match the body: {path}")
+            self._expect(headers.get("If-None-Match") != tag, f"200 although the client has this body: {path}")
+            payload = json.loads(body)
+            number, digest = payload["snapshot_id"], payload["digest"]
+            self._expect(self.digests.setdefault(number, digest) == digest, "two digests of one snapshot")
+            self._responses[path] = (tag, number)
         else:
-            self.breaches.append(f"{answer.status} {path} {body[:200]!r}")
+            self.violations.append(f"{response.status} {path} {body[:200]!r}")
             return
-        self._expect(number >= self.newest, f"went back from {self.newest} to {number}: {path}")
-        self._expect(number >= due, f"{number} where {due} was due: {path}")
+        self._expect(number >= self.newest, f"snapshot {number} after {self.newest}: {path}")
+        self._expect(number >= due, f"snapshot {number}, but {due} must be visible: {path}")
         self.newest = max(self.newest, number)
 
-    def _expect(self, holds: bool, what: str) -> None:
-        if not holds:
-            self.breaches.append(what)
+    def _expect(self, condition: bool, message: str) -> None:
+        if not condition:
+            self.violations.append(message)
 
 
 @contextmanager
@@ -170,65 +173,67 @@ def served(root: Path, workers: int, pause: float) -> Iterator[tuple[Issuer, Wri
     try:
         yield home, writer, web
     finally:
-        writer.kill(again=False)
+        writer.kill(restart=False)
         web.end()
 
 
-def under_fire(root: Path, *, workers: int, recomputes: int, kills: int, pause: float, seed: int) -> dict[str, int]:
-    """Let pollers run through recomputes and kills, and hold every answer against the contract; return the counts."""
+def poll_through_kills(
+    root: Path, *, workers: int, recomputes: int, kills: int, pause: float, seed: int
+) -> dict[str, int]:
+    """Poll while snapshots are issued and processes are killed. Check every response and return the counts."""
     rng = random.Random(seed)
     with served(root, workers, pause) as (home, writer, web):
-        pollers = [Poller(web.port, writer, seed + n, anew=n % 2 == 1) for n in range(4)]
+        pollers = [Poller(web.port, writer, seed + n, reconnect=n % 2 == 1) for n in range(4)]
         for poller in pollers:
             poller.start()
-        at = sorted(rng.sample(range(5, recomputes), 2 * kills))
-        for place, when in enumerate(at):
-            _until(writer, when)
+        kill_after = sorted(rng.sample(range(5, recomputes), 2 * kills))
+        for index, number in enumerate(kill_after):
+            _wait_for(writer, number)
             time.sleep(rng.uniform(0, 0.1))
-            writer.kill() if place % 2 else web.kill()
-        _until(writer, recomputes)
-        writer.kill(again=False)
-        time.sleep(SEEN_WITHIN)
+            writer.kill() if index % 2 else web.kill()
+        _wait_for(writer, recomputes)
+        writer.kill(restart=False)
+        time.sleep(VISIBLE_WITHIN)
         for poller in pollers:
             poller.ended.set()
             poller.join(20)
         with home.store.reading() as connection:
             digests = {row.id: row.digest for row in connection.execute(sa.select(snapshots.c.id, snapshots.c.digest))}
-    assert [breach for poller in pollers for breach in poller.breaches] == []
+    assert [violation for poller in pollers for violation in poller.violations] == []
     for poller in pollers:
         assert poller.newest == max(digests)
         assert poller.digests.items() <= digests.items()
-        assert poller.full
-        assert poller.unchanged
+        assert poller.bodies
+        assert poller.not_modified
     return {
         "snapshots": len(digests),
         "kills": 2 * kills,
-        "bodies": sum(poller.full for poller in pollers),
-        "unchanged": sum(poller.unchanged for poller in pollers),
-        "cut off": sum(poller.broken for poller in pollers),
+        "bodies": sum(poller.bodies for poller in pollers),
+        "not modified": sum(poller.not_modified for poller in pollers),
+        "disconnected": sum(poller.disconnected for poller in pollers),
     }
 
 
-def _until(writer: Writer, number: int) -> None:
-    patience = time.monotonic() + 120
+def _wait_for(writer: Writer, number: int) -> None:
+    until = time.monotonic() + 120
     while max(writer.committed, default=0) < number:
-        assert time.monotonic() < patience, "the writer does not write"
+        assert time.monotonic() < until, "the writer issues no snapshots"
         time.sleep(0.01)
 
 
 def test_every_response_is_complete_and_none_is_older_than_the_last(tmp_path: Path) -> None:
-    under_fire(tmp_path, workers=1, recomputes=100, kills=1, pause=0.02, seed=1)
+    poll_through_kills(tmp_path, workers=1, recomputes=100, kills=1, pause=0.02, seed=1)
 
 
 def test_several_workers_do_not_contradict_each_other(tmp_path: Path) -> None:
-    under_fire(tmp_path, workers=2, recomputes=40, kills=1, pause=0.15, seed=2)
+    poll_through_kills(tmp_path, workers=2, recomputes=40, kills=1, pause=0.15, seed=2)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(10))
 def test_many_kills_with_one_to_three_workers(tmp_path: Path, seed: int) -> None:
     workers = 1 + seed % 3
-    counts = under_fire(tmp_path, workers=workers, recomputes=400, kills=6, pause=0.05, seed=100 + seed)
+    counts = poll_through_kills(tmp_path, workers=workers, recomputes=400, kills=6, pause=0.05, seed=100 + seed)
     print(f"{workers} workers: {counts}")
 
 
@@ -238,13 +243,13 @@ def test_waiting_clients_leave_threads_for_others(tmp_path: Path) -> None:
         for _ in range(load(home.home).max_waiting_clients):
             streams.append(http.client.HTTPConnection("127.0.0.1", web.port, timeout=10))
             streams[-1].request("GET", "/v1/stream")
-            answer = streams[-1].getresponse()
-            assert (answer.status, answer.readline()) == (200, b": vigie\n")
+            response = streams[-1].getresponse()
+            assert (response.status, response.readline()) == (200, b": vigie\n")
         one_more = httpx2.get(f"http://127.0.0.1:{web.port}/v1/stream")
         assert (one_more.status_code, one_more.headers["Retry-After"]) == (503, "5")
         for path in ("/v1/scores", "/v1/scores/XYZ", "/v1/changes"):
-            began = time.monotonic()
+            started = time.monotonic()
             assert httpx2.get(f"http://127.0.0.1:{web.port}{path}", headers={"Prefer": "wait=20"}).status_code < 500
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - started < 3
         for stream in streams:
             stream.close()
