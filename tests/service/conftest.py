@@ -1,4 +1,7 @@
-"""Fixtures for the tests of the service: the application over a home, on SQLite or (`--database postgresql`) PostgreSQL."""
+"""Fixtures for the tests of the service: the application over a home.
+
+The database is SQLite, or PostgreSQL with `--database postgresql`.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
