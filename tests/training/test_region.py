@@ -26,10 +26,12 @@ def test_train_uses_the_region_of_the_home(niger: Home, vigie: Vigie) -> None:
     assert (result.code, "no country of the region of JPN has a history" in result.err) == (3, True)
 
 
-def test_backtest_uses_the_region_of_the_home(niger: Home, vigie: Vigie) -> None:
+def test_backtest_and_compare_use_the_region_of_the_home(niger: Home, vigie: Vigie) -> None:
     result = vigie("backtest", "--windows", "2008")
     assert result.code == 0, result.err
     assert "the region of NER (4 countries)" in result.out, "Niger, Algeria, Burkina Faso and Mali have a history"
+    assert "the region of NER (4 countries)" in vigie("compare", "pool", "ew4s").out
+    assert "the region of MLI (8 countries)" in vigie("compare", "pool", "ew4s", "--region", "MLI").out
 
 
 def test_card_and_whatif_use_the_region_of_the_home(niger: Home, vigie: Vigie) -> None:

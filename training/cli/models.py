@@ -15,7 +15,7 @@ REASON_OPTION = click.option("--why", "reason", default="", help="The reason, re
 
 
 @click.command("models")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@options.FORMAT_OPTION
 @click.pass_obj
 def list_models(home: Home, form: str) -> None:
     """List all models, the newest last: what they were trained on, and which are or were in service."""
