@@ -1,9 +1,9 @@
 """How a web worker runs under granian: a few threads accept requests, and a pool of threads answers slow ones.
 
-The accepting threads answer cached requests themselves, and pass all others on to the pool. With many accepting
-threads, each request would wake another thread, and all of them would contend for Python's lock: a cached response,
-which takes microseconds, would wait milliseconds for it. Under any other WSGI server, run `service.cli.app:worker()`,
-which does the same without the two kinds of threads. This module depends on the interface of granian 2.8.
+The accepting threads answer cached requests themselves, and pass all others on to the pool. There are few of them on
+purpose: many threads contend for Python's lock, and a cached response, which takes microseconds, would wait
+milliseconds for it. Under any other WSGI server, run `service.cli.app:worker()`, which has only one kind of threads.
+This module depends on the interface of granian 2.8.
 """
 
 import gc

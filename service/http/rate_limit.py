@@ -6,7 +6,7 @@ count separately, so each allows the whole limit.
 
 A client has one cell in each of two rows, chosen by a keyed hash; the smaller of the two counts is its own (a count-min
 sketch). Clients that share both cells can only make a count too large. The key is random and made with the file, so
-nobody outside can choose somebody else's cells.
+no client can choose the cells of another one.
 """
 
 import hashlib

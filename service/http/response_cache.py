@@ -4,9 +4,9 @@ The cache holds what Flask responded under the present state version (`service.h
 reads the version several times a second. When it changes, an empty table replaces the old one in one assignment, and
 is filled again with the responses that were in use. So each response belongs to one state, the old or the new.
 
-Flask can read a state that this table does not have yet. The version of such a response is compared with the table's,
-and the workers of one machine share a counter of new tables: a client that has seen a new state never gets an older
-one. Apart from the age of the data, this module knows nothing of what responses contain.
+Flask can read a state that this table does not have yet, so the version of its response is compared with the table's.
+The workers of one machine share a counter of new tables. A client that has seen a new state therefore never gets an
+older one. Apart from the age of the data, this module knows nothing of what responses contain.
 """
 
 import fcntl

@@ -53,8 +53,8 @@ class StateVersion(NamedTuple):
 def read(connection: sa.Connection, files: tuple[FileVersion, ...], settings: Settings, now: datetime) -> StateVersion:
     """Return the present version.
 
-    Call this first in a transaction, with `files` from `file_versions` taken before any of them is read: then the data
-    that are read afterwards are never older than the version.
+    Take `files` from `file_versions` before reading any file, and call this first in a transaction. The data that are
+    read afterwards are then never older than the version.
     """
     counts = connection.execute(_COUNTS).one()
     run = connection.execute(_NEWEST_RUN, {"our_region": settings.region}).first()

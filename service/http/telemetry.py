@@ -51,7 +51,7 @@ MAX_PATH = 200
 """The longest path whose route is looked up [characters]."""
 
 OTHER_ROUTE = "other"
-"""Label of every path without a route: clients can invent any number of paths, and each label is kept for ever."""
+"""Label of every path without a route. Clients can invent any number of paths, and a label never goes away."""
 
 Totals: TypeAlias = dict[tuple[str, str], list[float]]
 """By route and status: the sum of durations [s], then the number of requests in each bucket, the last one unbounded."""
