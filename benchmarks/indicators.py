@@ -19,9 +19,10 @@ from child_process import run_process
 from numpy.typing import NDArray
 
 from riskmodel import geography
-from riskmodel.indicators.inputs import Events, Inputs, Rectangle
+from riskmodel.indicators.inputs import Events, Inputs
 from riskmodel.indicators.panel import FAMILIES, INDICATORS, assemble
 from riskmodel.outcomes import TYPES, CountryMonths
+from riskmodel.windows import Rectangle
 
 COUNTRIES, MONTHS, EVENTS = 191, 408, 418_000
 FIRST_MONTH = np.datetime64("1989-01", "M")
@@ -156,7 +157,7 @@ def make_events(rng: np.random.Generator, iso3: tuple[str, ...], size: int) -> E
         where_prec=rng.choice([1, 2, 3, 4, 5, 6], size, p=[0.5, 0.2, 0.1, 0.15, 0.03, 0.02]).astype(np.float64),
         date_prec=rng.choice([1, 2, 5], size, p=[0.85, 0.13, 0.02]).astype(np.float64),
         sources=1.0 + rng.poisson(1, size),
-        told=np.ones((COUNTRIES, MONTHS), dtype=bool),
+        covered=np.ones((COUNTRIES, MONTHS), dtype=bool),
         dyads=tuple(f"Dyad {pair}" for pair in pairs.tolist()),
         actors=actors,
         units=tuple((code, f"Unit {number}") for code in iso3 for number in range(UNITS_PER_COUNTRY)),
@@ -202,7 +203,7 @@ def compare(events: int) -> None:
 
 def event_table(inputs: Inputs) -> pd.DataFrame:
     """Return the events as a table for pandas."""
-    events, iso3, actors = inputs.reported, np.array(inputs.iso3), np.array(inputs.reported.actors)
+    events, iso3, actors = inputs.required_events, np.array(inputs.iso3), np.array(inputs.required_events.actors)
     capital = np.array([(geography.country(code).latitude, geography.country(code).longitude) for code in iso3])
     return pd.DataFrame(
         {

@@ -1,8 +1,8 @@
-"""How good a forecast was: proper scores, coverage and paired differences, from draws and what came.
+"""Scores of forecasts against what was observed: proper scores, coverage, and bootstrap intervals of differences.
 
-It knows numbers only: `draws` is (..., draw), n equiprobable draws along the last axis; `observed` is (...). Forecasts
-and observations that are unknown are the caller's to leave out. Definitions follow Hegre et al. (2024),
-doi:10.48550/arXiv.2407.11045.
+Everything here works on numbers: `draws` is of shape (..., draw), equiprobable draws along the last axis; `observed` is
+of shape (...). Unknown forecasts and observations must be removed before. The choice of scores follows the VIEWS
+prediction challenge, Hegre et al. (2024), doi:10.48550/arXiv.2407.11045.
 """
 
 from dataclasses import dataclass
@@ -13,57 +13,70 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_AT_ONCE = 4_000_000  # [numbers], so that many resamples of many forecasts fit into memory
-BIN_FLOORS = np.array([0, 1, 3, 6, 11, 26, 51, 101, 251, 501, 1001])  # [deaths]
+BIN_FLOORS = np.array([0, 1, 3, 6, 11, 26, 51, 101, 251, 501, 1001])
+"""The lowest number of deaths in each bin of the ignorance score [deaths]."""
+
+_BATCH_SIZE = 4_000_000
+"""Bootstrap tables are computed in batches of about this many numbers, to limit the memory that they need."""
 
 
 def crps(draws: NDArray[Any], observed: NDArray[Any]) -> Floats:
-    """Continuous ranked probability score, mean|x − y| − ½ mean|x − x′|, in the unit of the draws; shape (...).
+    """Return the continuous ranked probability score, mean|x − y| − ½ mean|x − x′|, shape (...).
 
-    The second mean is taken over the sorted draws, O(n log n). Gneiting & Raftery (2007),
-    doi:10.1198/016214506000001437.
+    In the unit of the draws; lower is better. Gneiting & Raftery (2007), doi:10.1198/016214506000001437.
     """
     ordered = np.sort(np.asarray(draws, dtype=np.float64), axis=-1)
     number = ordered.shape[-1]
-    ranks = (2 * np.arange(number) - (number - 1)) / number**2
+    # ½ mean|x − x′| is a weighted sum of the sorted draws: O(n log n) instead of all n² pairs
+    weights = (2 * np.arange(number) - (number - 1)) / number**2
     error = np.abs(ordered - np.asarray(observed)[..., None]).mean(axis=-1)
-    return np.asarray(error - ordered @ ranks)
+    return np.asarray(error - ordered @ weights)
 
 
 def log_crps(draws: NDArray[Any], observed: NDArray[Any]) -> Floats:
-    """CRPS of log(1 + deaths), so that a handful of wars does not decide the mean; shape (...)."""
+    """Return the CRPS of log(1 + deaths), shape (...): a few wars do not dominate its mean."""
     return crps(np.log1p(np.asarray(draws, dtype=np.float64)), np.log1p(observed))
 
 
 def ignorance(draws: NDArray[Any], observed: NDArray[Any]) -> Floats:
-    """Ignorance score [bits] over eleven bins of deaths, −log₂((1000·share + 1) / 1011); shape (...)."""
-    same = _bin(draws) == _bin(observed)[..., None]
-    return np.asarray(-np.log2((1000.0 * same.mean(axis=-1) + 1.0) / (1000.0 + len(BIN_FLOORS))))
+    """Return the ignorance score −log₂ P(the observed bin) [bits], shape (...).
+
+    There are eleven bins of deaths. P is (1000 · share of draws + 1) / 1011: one draw in each bin is added to 1000, so
+    that no forecast scores infinity.
+    """
+    same_bin = _bin(draws) == _bin(observed)[..., None]
+    return np.asarray(-np.log2((1000.0 * same_bin.mean(axis=-1) + 1.0) / (1000.0 + len(BIN_FLOORS))))
 
 
 def interval(draws: NDArray[Any], level: float) -> tuple[Floats, Floats]:
-    """Bounds of the central interval of a level (0.9: 5 % to 95 % quantile, linear); each of shape (...)."""
+    """Return the bounds of the central interval of a level, each of shape (...).
+
+    For the level 0.9, these are the 5 % and 95 % quantiles, with linear interpolation.
+    """
     tail = (1.0 - level) / 2.0
     lower, upper = np.quantile(np.asarray(draws, dtype=np.float64), [tail, 1.0 - tail], axis=-1)
     return lower, upper
 
 
 def interval_score(draws: NDArray[Any], observed: NDArray[Any], level: float = 0.9) -> Floats:
-    """Interval score of the central interval, width plus 2/α for each unit outside; shape (...)."""
+    """Return the interval score of the central interval, shape (...): its width plus 2 / (1 − level) per unit outside.
+
+    Gneiting & Raftery (2007), doi:10.1198/016214506000001437.
+    """
     lower, upper = interval(draws, level)
     penalty = 2.0 / (1.0 - level)
     outside = np.maximum(lower - observed, 0.0) + np.maximum(observed - upper, 0.0)
     return np.asarray(upper - lower + penalty * outside)
 
 
-def covered(below: NDArray[Any], upto: NDArray[Any], level: float) -> Floats:
-    """What part of an outcome the central interval of a level holds, by the randomised PIT; shape (...).
+def interval_coverage(below: NDArray[Any], up_to: NDArray[Any], level: float) -> Floats:
+    """Return the part of each outcome that lies in the central interval of a level, shape (...).
 
-    `below` and `upto` as `pit` has them: the chance that a point drawn evenly between the two lies in the middle of
-    the forecast. Calibrated forecasts hold the level on average, zeros and all; of an interval whose bounds are draws,
-    which holds all of a tie or nothing, that is not so.
+    `below` and `up_to` are as for `pit_histogram`: the result is P(a point drawn evenly between the two lies in the
+    middle of the forecast). The mean over calibrated forecasts equals the level. This is not true of intervals with
+    draws as bounds, which contain all of a tie or none of it, and most outcomes are ties at zero.
     """
-    low, high = np.asarray(below, dtype=np.float64), np.asarray(upto, dtype=np.float64)
+    low, high = np.asarray(below, dtype=np.float64), np.asarray(up_to, dtype=np.float64)
     start, end = (1.0 - level) / 2.0, (1.0 + level) / 2.0
     inside = np.maximum(np.minimum(high, end) - np.maximum(low, start), 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -71,31 +84,37 @@ def covered(below: NDArray[Any], upto: NDArray[Any], level: float) -> Floats:
 
 
 def brier(probability: NDArray[Any], event: NDArray[np.bool_]) -> Floats:
-    """Squared error of probabilities; shape (...)."""
+    """Return the squared error of probabilities, shape (...).
+
+    Brier (1950), doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2.
+    """
     return np.asarray((np.asarray(probability, dtype=np.float64) - event) ** 2)
 
 
 def auroc(probability: NDArray[Any], event: NDArray[np.bool_]) -> float:
-    """Area under the ROC curve, ties counted half; NaN where all or no events came."""
+    """Return the area under the ROC curve; ties count half. NaN if all or none of the events occurred."""
     if event.all() or not event.any():
         return float("nan")
-    from sklearn.metrics import roc_auc_score  # slow to import, and not needed to serve
+    from sklearn.metrics import roc_auc_score  # imported here: it is slow to import, and serving does not need it
 
     return float(roc_auc_score(event, probability))
 
 
 def average_precision(probability: NDArray[Any], event: NDArray[np.bool_]) -> float:
-    """Area under the precision-recall steps; NaN where no event came."""
+    """Return the area under the steps of the precision-recall curve; NaN if no event occurred."""
     if not event.any():
         return float("nan")
-    from sklearn.metrics import average_precision_score
+    from sklearn.metrics import average_precision_score  # imported here: as in `auroc`
 
     return float(average_precision_score(event, probability))
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """Forecast probability held against frequency, by class of probability; NaN in a class without forecasts."""
+    """A reliability table: number of forecasts, mean probability and observed frequency by class of probability.
+
+    Each is of shape (class,); mean and frequency are NaN in a class without forecasts.
+    """
 
     number: NDArray[np.int64]
     probability: Floats
@@ -103,98 +122,111 @@ class Reliability:
 
 
 def reliability(probability: NDArray[Any], event: NDArray[np.bool_], classes: int = 10) -> Reliability:
-    """The reliability table over equal classes of probability; each column has shape (classes,)."""
-    chance = np.asarray(probability, dtype=np.float64).ravel()
-    place = np.minimum((chance * classes).astype(np.intp), classes - 1)
-    number = np.bincount(place, minlength=classes)
-    filled = np.where(number > 0, number, np.nan)
+    """Return the reliability table over classes of probability of equal width."""
+    flat = np.asarray(probability, dtype=np.float64).ravel()
+    class_of = np.minimum((flat * classes).astype(np.intp), classes - 1)
+    number = np.bincount(class_of, minlength=classes)
+    divisor = np.where(number > 0, number, np.nan)
     return Reliability(
         number,
-        np.bincount(place, weights=chance, minlength=classes) / filled,
-        np.bincount(place, weights=np.ravel(event).astype(np.float64), minlength=classes) / filled,
+        np.bincount(class_of, weights=flat, minlength=classes) / divisor,
+        np.bincount(class_of, weights=np.ravel(event).astype(np.float64), minlength=classes) / divisor,
     )
 
 
-def pit(below: NDArray[Any], upto: NDArray[Any], parts: int = 10) -> Floats:
-    """The non-randomised PIT histogram: the share of outcomes in each even part of their forecasts, shape (parts,).
+def pit_histogram(below: NDArray[Any], up_to: NDArray[Any], bins: int = 10) -> Floats:
+    """Return the non-randomised histogram of the probability integral transform (PIT), shape (bins,); sum 1.
 
-    `below` and `upto` are the shares of draws less than an outcome, and not greater than it; an outcome is spread
-    evenly between the two. NaN without outcomes. Czado, Gneiting & Held (2009), doi:10.1111/j.1541-0420.2009.01191.x.
+    `below` and `up_to` are the shares of draws that are lower than an outcome, and not higher than it. Each outcome is
+    spread evenly between the two. NaN without outcomes. Czado, Gneiting & Held (2009),
+    doi:10.1111/j.1541-0420.2009.01191.x.
     """
-    low, high = np.ravel(below)[:, None], np.ravel(upto)[:, None]
+    low, high = np.ravel(below)[:, None], np.ravel(up_to)[:, None]
     if not low.size:
-        return np.full(parts, np.nan)
-    edges = np.linspace(0.0, 1.0, parts + 1)
+        return np.full(bins, np.nan)
+    edges = np.linspace(0.0, 1.0, bins + 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = np.clip((edges - low) / (high - low), 0.0, 1.0)
-    reached = np.where(high > low, spread, (edges > low) | (edges == 1.0))
-    return np.asarray(np.diff(reached, axis=1).mean(axis=0))
+    cumulative = np.where(high > low, spread, (edges > low) | (edges == 1.0))  # a point counts in the bin to its right
+    return np.asarray(np.diff(cumulative, axis=1).mean(axis=0))
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and its 90 % bootstrap interval; NaN where it cannot be told."""
+    """A value with its 90 % bootstrap interval; NaN where unknown."""
 
     value: float
     low: float
     high: float
 
     @classmethod
-    def of(cls, figures: Floats) -> "Estimate":
-        """From the figure as it was seen and then in each resample, shape (1 + resample,): see `resampled`."""
-        known = figures[1:][np.isfinite(figures[1:])]
-        if not np.isfinite(figures[0]) or not known.size:
-            return cls(float(figures[0]) if np.isfinite(figures[0]) else float("nan"), float("nan"), float("nan"))
+    def from_bootstrap(cls, values: Floats) -> "Estimate":
+        """Make an estimate from a value and its resamples, shape (1 + resample,): see `bootstrap_counts`."""
+        known = values[1:][np.isfinite(values[1:])]
+        if not np.isfinite(values[0]) or not known.size:
+            return cls(float(values[0]) if np.isfinite(values[0]) else float("nan"), float("nan"), float("nan"))
         low, high = np.quantile(known, [0.05, 0.95])
-        return cls(float(figures[0]), float(low), float(high))
+        return cls(float(values[0]), float(low), float(high))
 
 
-def resampled(units: int, rng: np.random.Generator, resamples: int = 2000) -> NDArray[np.int64]:
-    """How often each unit counts, shape (1 + resample, unit): once as seen, then drawn with replacement.
+def bootstrap_counts(units: int, rng: np.random.Generator, resamples: int = 2000) -> NDArray[np.int64]:
+    """Return how often each unit counts in each resample, shape (1 + resample, unit); the first row is the sample.
 
-    One unit cannot be resampled: there is the first row alone, and no interval.
+    Units are drawn with replacement. A single unit cannot be resampled: then there is the first row only.
     """
     drawn = rng.multinomial(units, np.full(units, 1.0 / units), size=resamples if units > 1 else 0)
     return np.concatenate([np.ones((1, units), dtype=np.int64), drawn])
 
 
-def ratio(above: Floats, under: Floats, times: NDArray[np.int64]) -> Floats:
-    """The ratio of two sums over units, each of shape (unit, ...), in each resample; shape (resample,)."""
-    above, under = (part.reshape(len(part), -1).sum(axis=1) for part in (above, under))
+def ratio_of_sums(numerator: Floats, denominator: Floats, counts: NDArray[np.int64]) -> Floats:
+    """Return the ratio of two sums over units in each resample, shape (resample,).
+
+    Numerator and denominator are of shape (unit, ...); `counts` are those of `bootstrap_counts`.
+    """
+    numerator, denominator = (part.reshape(len(part), -1).sum(axis=1) for part in (numerator, denominator))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((times @ above) / (times @ under))
+        return np.asarray((counts @ numerator) / (counts @ denominator))
 
 
 def paired_difference(ours: Floats, theirs: Floats, rng: np.random.Generator, resamples: int = 2000) -> Estimate:
-    """A relative difference of mean losses (−0.05: five per cent better) case by case, resampling units.
+    """Return the relative difference of the mean losses of two forecasts, resampling units.
 
-    Both of shape (unit, ...). NaN where the other's mean loss is 0, and without an interval where there is one unit.
+    −0.05 means 5 % better. Both are of shape (unit, ...), with the same cases. NaN where the other's mean loss is 0;
+    there is no interval with one unit.
     """
-    return Estimate.of(ratio(ours, theirs, resampled(len(ours), rng, resamples)) - 1.0)
+    counts = bootstrap_counts(len(ours), rng, resamples)
+    return Estimate.from_bootstrap(ratio_of_sums(ours, theirs, counts) - 1.0)
 
 
-def ranking(probability: Floats, event: Floats, times: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """AUROC and AP, as `auroc` and `average_precision` have them, in each resample; each of shape (resample,).
+def bootstrap_ranking(probability: Floats, event: Floats, counts: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Return AUROC and average precision in each resample, each of shape (resample,).
 
-    `probability` and `event` (above 0 where it came) are of shape (unit, ...), NaN where unknown.
+    `probability` and `event` (above 0 where it occurred) are of shape (unit, ...), NaN where unknown. The results equal
+    those of `auroc` and `average_precision`. All resamples are computed at once from a table of events and non-events
+    by unit and probability.
     """
-    chance, came = probability.reshape(len(probability), -1), event.reshape(len(event), -1)
-    known = ~(np.isnan(chance) | np.isnan(came))
+    probability, event = probability.reshape(len(probability), -1), event.reshape(len(event), -1)
+    known = ~(np.isnan(probability) | np.isnan(event))
     if not known.any():
-        return np.full(len(times), np.nan), np.full(len(times), np.nan)
-    values, place = np.unique(-chance[known], return_inverse=True)
-    cell, happened = np.nonzero(known)[0] * len(values) + place, came[known] > 0
+        return np.full(len(counts), np.nan), np.full(len(counts), np.nan)
+    values, value_index = np.unique(-probability[known], return_inverse=True)  # - : from high to low probability
+    cell, occurred = np.nonzero(known)[0] * len(values) + value_index, event[known] > 0
     tables = [
-        np.bincount(cell[which], minlength=len(chance) * len(values)).reshape(len(chance), -1).astype(np.float64)
-        for which in (happened, ~happened)
+        np.bincount(cell[chosen], minlength=len(probability) * len(values))
+        .reshape(len(probability), -1)
+        .astype(np.float64)
+        for chosen in (occurred, ~occurred)
     ]
     areas, precisions = [], []
-    for part in np.array_split(times, 1 + times.shape[0] * len(values) // _AT_ONCE):
-        hits, false = (part @ table for table in tables)
-        hit, falsely = hits.cumsum(axis=1), false.cumsum(axis=1)
+    for batch in np.array_split(counts, 1 + counts.shape[0] * len(values) // _BATCH_SIZE):
+        hits, false_alarms = (batch @ table for table in tables)
+        total_hits, total_false = hits.cumsum(axis=1), false_alarms.cumsum(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            areas.append((hits * (falsely[:, -1:] - falsely + false / 2)).sum(axis=1) / (hit[:, -1] * falsely[:, -1]))
-            precisions.append(np.nansum(hits * hit / (hit + falsely), axis=1) / hit[:, -1])
+            lower_non_events = total_false[:, -1:] - total_false + false_alarms / 2
+            pairs = total_hits[:, -1] * total_false[:, -1]
+            areas.append((hits * lower_non_events).sum(axis=1) / pairs)
+            weighted_precision = hits * total_hits / (total_hits + total_false)
+            precisions.append(np.nansum(weighted_precision, axis=1) / total_hits[:, -1])
     return np.concatenate(areas), np.concatenate(precisions)
 
 

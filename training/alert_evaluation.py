@@ -46,15 +46,15 @@ class AlertEvaluation:
 
     def precision(self, counts: NDArray[np.int64]) -> Floats:
         """Return the share of alerts that were right, in each resample."""
-        return scoring.ratio(self.right_alerts, self.alerts, counts)
+        return scoring.ratio_of_sums(self.right_alerts, self.alerts, counts)
 
     def recall(self, counts: NDArray[np.int64]) -> Floats:
         """Return the share of episodes that were caught, in each resample."""
-        return scoring.ratio(self.caught, self.episodes, counts)
+        return scoring.ratio_of_sums(self.caught, self.episodes, counts)
 
     def alerts_per_year(self, counts: NDArray[np.int64]) -> Floats:
         """Return the alerts per country-year, in each resample."""
-        return scoring.ratio(self.alerts, self.years, counts)
+        return scoring.ratio_of_sums(self.alerts, self.years, counts)
 
     @property
     def median_lead(self) -> float:

@@ -89,13 +89,15 @@ def event_rows(result: BacktestResult, seed: int, events: Sequence[str] = EVENTS
                     LABELS[event],
                     forecaster,
                     *(format_value(name, skill[name][row, -1]) for name in ("events", "brier")),
-                    *(text for of in resamples for text in format_estimate("auroc", Estimate.of(of))),
+                    *(text for of in resamples for text in format_estimate("auroc", Estimate.from_bootstrap(of))),
                     " ".join(UNKNOWN if np.isnan(precision) else f"{precision:.2f}" for precision in by_window),
                 )
             )
         for ours in _compared_with_rule(result, rankings):
             gains = [one - other for one, other in zip(rankings[ours], rankings[RULE], strict=True)]
-            texts = (text for gain in gains for text in format_estimate("auroc", Estimate.of(gain), signed=True))
+            texts = (
+                text for gain in gains for text in format_estimate("auroc", Estimate.from_bootstrap(gain), signed=True)
+            )
             rows.append((LABELS[event], f"{ours} − {RULE}", "", "", *texts, ""))
     headings = ("event", "forecaster", "observed", "Brier", "AUROC", INTERVAL_HEADING, "AP", INTERVAL_HEADING)
     return (*headings, "AP by window"), rows
@@ -121,7 +123,10 @@ def alert_rows(result: BacktestResult, seed: int) -> tuple[BacktestResult, Rows]
                 forecaster,
                 " ".join(UNKNOWN if np.isinf(threshold) else f"{threshold:.3f}" for threshold in alerts.thresholds),
                 f"{alerts.alerts.sum():.0f}",
-                *(format_share(Estimate.of(of)) for of in (alerts.alerts_per_year(counts), *shares[forecaster])),
+                *(
+                    format_share(Estimate.from_bootstrap(of))
+                    for of in (alerts.alerts_per_year(counts), *shares[forecaster])
+                ),
                 f"{alerts.caught.sum():.0f} of {alerts.episodes.sum():.0f}",
                 format_value("months", alerts.median_lead),
                 f"{alerts.onsets_caught.sum():.0f} of {alerts.onsets.sum():.0f}",
@@ -129,7 +134,7 @@ def alert_rows(result: BacktestResult, seed: int) -> tuple[BacktestResult, Rows]
         )
     for ours in _compared_with_rule(result, shares):
         gains = [one - other for one, other in zip(shares[ours], shares[RULE], strict=True)]
-        texts = [format_share(Estimate.of(gain), signed=True) for gain in gains]
+        texts = [format_share(Estimate.from_bootstrap(gain), signed=True) for gain in gains]
         rows.append((f"{ours} − {RULE}", "", "", "", *texts, "", "", ""))
     headings = ("forecaster", "thresholds", "alerts", "a year", "precision", "recall", "caught", "lead", "onsets")
     return evaluated, (headings, rows)

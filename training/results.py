@@ -174,20 +174,22 @@ class BacktestResult:
         return values.swapaxes(0, 1) if self.bootstrap_unit == "countries" else values
 
     def resampled(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Draw how often each resample contains each unit: see `scoring.resampled`."""
+        """Draw how often each resample contains each unit: see `scoring.bootstrap_counts`."""
         units = len(self.iso3) if self.bootstrap_unit == "countries" else len(self.windows)
-        return scoring.resampled(units, rng, RESAMPLES)
+        return scoring.bootstrap_counts(units, rng, RESAMPLES)
 
     def coverage(self, level: str, forecaster: str, counts: NDArray[np.int64]) -> Estimate:
         """Return the mean coverage of a forecaster over all cells, with its interval."""
         inside = self.by_unit(self.scores[level][self.index_of(forecaster)])
         known = ~np.isnan(inside)
-        return Estimate.of(scoring.ratio(np.where(known, inside, 0.0), known.astype(np.float64), counts))
+        return Estimate.from_bootstrap(
+            scoring.ratio_of_sums(np.where(known, inside, 0.0), known.astype(np.float64), counts)
+        )
 
     def ranking(self, event: str, forecaster: str, counts: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """Return the AUROC and the average precision of a probability over all cells, in each resample."""
         probability = self.by_unit(self.scores[PROBABILITY_OF[event]][self.index_of(forecaster)])
-        return scoring.ranking(probability, self.by_unit(self.observed[event]), counts)
+        return scoring.bootstrap_ranking(probability, self.by_unit(self.observed[event]), counts)
 
     def pit_histogram(self, forecaster: str, *, active: bool) -> Floats:
         """Return the PIT histogram of a forecaster over active countries, or over inactive ones."""
@@ -195,7 +197,7 @@ class BacktestResult:
         below, up_to = self.scores[SHARE_BELOW][row], self.scores[SHARE_UP_TO][row]
         is_active = ~np.isnan(self.scores[COVERAGES[0]][row])
         chosen = ~np.isnan(up_to) & (is_active == active)
-        return scoring.pit(below[chosen], up_to[chosen])
+        return scoring.pit_histogram(below[chosen], up_to[chosen])
 
     def reliability(self, event: str, forecaster: str) -> Reliability:
         """Compare the probability of an event with its observed frequency."""
