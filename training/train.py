@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 
 from riskmodel import bundle
+from riskmodel.assessment import region_origin
 from riskmodel.bundle import Provenance
-from riskmodel.errors import BadInput
 from riskmodel.events.view import View
 from riskmodel.forecasting.component import Explainable
 from riskmodel.home import Home
@@ -55,12 +55,7 @@ def train_model(
     begins. Nothing is put into service. A bundle appears only when complete: a training that is killed leaves none.
     Raises BadInput where no country of the region has a history, and what `fit_model` raises.
     """
-    origin = origin or view.origin(region, outcome)
-    if origin is None:
-        raise BadInput(
-            f"no country of the region of {region[0]} has a history of {outcome} deaths: "
-            "take one in (vigie ingest …), or name another --region or --outcome"
-        )
+    origin = origin or region_origin(view, region, outcome)
     observed = view.outcomes().histories(outcome, origin)
     on_step(f"computing the indicators of {len(observed.iso3)} countries to {origin}")
     inputs = build_inputs(view, observed, outcome)

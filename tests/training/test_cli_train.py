@@ -171,8 +171,8 @@ def test_wrong_use_and_an_empty_archive_are_refused(
     ("arguments", "code", "message"),
     [
         (["train", "--region", "XYZ"], 2, "'XYZ' is not the ISO alpha-3 code"),
-        (["train", "--region", "JPN"], 3, "no country of the region of JPN has a history"),
-        (["train", "--outcome", "all"], 3, "history of all deaths"),
+        (["train", "--region", "JPN"], 3, "no country of the region of JPN has 24 unbroken months"),
+        (["train", "--outcome", "all"], 3, "24 unbroken months of all deaths"),
         (["train", "--origin", "soon"], 2, "not a month written YYYY-MM"),
         (["train", "--origin", "2011-01"], 3, "lies outside the data"),
         (["train", "--origin", "2001-01"], 3, "a model needs 200"),

@@ -23,7 +23,7 @@ def niger(home: Home, vigie: Vigie, history: Path) -> Home:
 def test_train_uses_the_region_of_the_home(niger: Home, vigie: Vigie) -> None:
     niger.settings.write_text('region = "JPN"\n')
     result = vigie("train")
-    assert (result.code, "no country of the region of JPN has a history" in result.err) == (3, True)
+    assert (result.code, "no country of the region of JPN has 24 unbroken months" in result.err) == (3, True)
 
 
 def test_backtest_and_compare_use_the_region_of_the_home(niger: Home, vigie: Vigie) -> None:

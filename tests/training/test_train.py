@@ -45,5 +45,5 @@ def test_origin_and_folder_can_be_chosen(home: Home, archive: None, tmp_path: Pa
 
 
 def test_a_region_without_a_history_is_refused(home: Home, archive: None) -> None:
-    with pytest.raises(BadInput, match="no country of the region of JPN has a history"):
+    with pytest.raises(BadInput, match="no country of the region of JPN has 24 unbroken months"):
         train_model(home, Archive(home.archive).view(), geography.region("JPN").members, NOW, model=Zero())
