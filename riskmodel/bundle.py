@@ -1,8 +1,7 @@
-"""Trained models on disk: a folder each, with a manifest that says what is in it, and pointers to
-the one in service and to the one that runs in its shadow.
+"""Model bundles on disk: one folder each, with a manifest, and pointers to the champion and the challenger.
 
-Nothing is unpickled before its digest is checked. It knows nothing of how a model is trained, and imports neither
-scikit-learn nor the models before one is loaded.
+The champion is the bundle in service; the challenger runs in its shadow. Nothing is unpickled before its digest is
+checked. Importing this module loads neither scikit-learn nor the models.
 """
 
 import hashlib
@@ -33,18 +32,19 @@ FORMAT = 3
 
 Format 1 had no escalation model. Format 2 had the classes of before the move into packages.
 """
-MODEL, MANIFEST = "model.joblib", "manifest.json"
+MODEL_FILE, MANIFEST_FILE = "model.joblib", "manifest.json"
 CHAMPION, CHALLENGER = "champion", "challenger"
-PACKAGES = ("numpy", "pandas", "scikit-learn", "joblib", "vigie")
+RECORDED_PACKAGES = ("numpy", "pandas", "scikit-learn", "joblib", "vigie")
+"""The manifest records the versions of these packages."""
 COMPRESSION = ("zlib", 3)
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a model was made from: `scores` are losses by name, `trained_at` is ISO 8601 in UTC, `origin` YYYY-MM.
+    """What a model was trained from.
 
-    `configuration` is the model before it learned anything, as text, and `code` the digest of the code that made it;
-    both are empty for a model of an earlier Vigie, which did not write them down.
+    `scores` are losses by name, `trained_at` is ISO 8601 in UTC, `origin` is YYYY-MM. `configuration` is the unfitted
+    model as text, and `code` the digest of the code that trained it.
     """
 
     outcome: str
@@ -61,7 +61,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A loaded model, and who speaks of escalation beside it. `digest` is the SHA-256 of the file that holds both."""
+    """A loaded model with its escalation model. `digest` is the SHA-256 of the file that holds both."""
 
     id: str
     digest: str
@@ -71,21 +71,24 @@ class Bundle:
 
     @property
     def outcome(self) -> str:
+        """The outcome that the model forecasts."""
         return self.provenance.outcome
 
     @property
     def origin(self) -> Month:
+        """The last month of the training data."""
         return month(self.provenance.origin)
 
     @property
     def trained_at(self) -> str:
+        """When the model was trained, ISO 8601 in UTC."""
         return self.provenance.trained_at
 
 
 def save(model: "Explainable", provenance: Provenance, models: Path, escalation: "Escalation | None" = None) -> str:
-    """Write a bundle, whole or not at all; returns its id. The same model of the same data is kept once.
+    """Write a bundle atomically and return its id. The same model of the same data is stored once.
 
-    Without an `escalation` the model's draws speak for themselves.
+    Without an `escalation`, the draws of the model give the escalation probability.
     """
     import joblib
 
@@ -93,24 +96,25 @@ def save(model: "Explainable", provenance: Provenance, models: Path, escalation:
 
     models.mkdir(parents=True, exist_ok=True)
     with FileLock(models / ".lock"):
-        for left in models.glob(".*.part"):
-            shutil.rmtree(left)
+        for leftover in models.glob(".*.part"):  # of a process that was killed while writing
+            shutil.rmtree(leftover)
         part = models / ".new.part"
         part.mkdir()
-        joblib.dump((model, escalation or Escalation()), part / MODEL, compress=COMPRESSION)
+        joblib.dump((model, escalation or Escalation()), part / MODEL_FILE, compress=COMPRESSION)
         content = {
             "format": FORMAT,
             **asdict(provenance),
-            "files": {MODEL: _digest((part / MODEL).read_bytes())},
+            "files": {MODEL_FILE: _digest((part / MODEL_FILE).read_bytes())},
             "versions": _versions(),
         }
-        timeless = {name: value for name, value in content.items() if name != "trained_at"}
-        realm = "simulated-" if provenance.simulated else ""
-        name = f"{realm}{provenance.outcome}-{provenance.origin}-{_digest(_written(timeless))[:12]}"
-        (part / MANIFEST).write_bytes(_written(_sealed({"id": name, **content})))
-        for path in (part / MODEL, part / MANIFEST, part):
+        # The time of training is no part of the id: training again on the same data gives the same id.
+        identity = {name: value for name, value in content.items() if name != "trained_at"}
+        prefix = "simulated-" if provenance.simulated else ""
+        name = f"{prefix}{provenance.outcome}-{provenance.origin}-{_digest(_encoded(identity))[:12]}"
+        (part / MANIFEST_FILE).write_bytes(_encoded(_sealed({"id": name, **content})))
+        for path in (part / MODEL_FILE, part / MANIFEST_FILE, part):
             sync(path)
-        if _whole(models / name):
+        if _is_intact(models / name):
             shutil.rmtree(part)
         else:
             if (models / name).exists():
@@ -121,16 +125,16 @@ def save(model: "Explainable", provenance: Provenance, models: Path, escalation:
 
 
 def load(path: Path) -> Bundle:
-    """Read a bundle. Raises Refused, with the reason, for one that was altered or that this Vigie cannot use."""
+    """Read a bundle. Raises Refused, with the reason, if it was altered or this Vigie cannot use it."""
     manifest, files = _verified(path)
-    if why := _outgrown(manifest):
-        raise Refused(f"the model {path.name} {why}: run vigie train again")
-    model, escalation = _unpickled(path, files[MODEL])
-    return Bundle(manifest["id"], manifest["files"][MODEL], model, escalation, _provenance(manifest))
+    if reason := _outdated_reason(manifest):
+        raise Refused(f"the model {path.name} {reason}: run vigie train again")
+    model, escalation = _unpickled(path, files[MODEL_FILE])
+    return Bundle(manifest["id"], manifest["files"][MODEL_FILE], model, escalation, _provenance(manifest))
 
 
-def provenance(path: Path) -> Provenance:
-    """What a bundle says it was made from. Raises Refused if it is not whole."""
+def read_provenance(path: Path) -> Provenance:
+    """Return the provenance of a bundle without loading the model. Raises Refused if the bundle was altered."""
     return _provenance(_verified(path)[0])
 
 
@@ -138,66 +142,68 @@ def _provenance(manifest: Mapping[str, Any]) -> Provenance:
     return Provenance(**{name: manifest[name] for name in Provenance.__dataclass_fields__ if name in manifest})
 
 
-def outgrown(path: Path) -> str | None:
-    """Why a bundle that is whole is none for this Vigie any more, or None. Raises Refused if it is not whole."""
-    return _outgrown(_verified(path)[0])
+def outdated_reason(path: Path) -> str | None:
+    """Return why this Vigie cannot use an intact bundle, or None if it can. Raises Refused if it was altered."""
+    return _outdated_reason(_verified(path)[0])
 
 
-def _outgrown(manifest: Mapping[str, Any]) -> str | None:
+def _outdated_reason(manifest: Mapping[str, Any]) -> str | None:
     from riskmodel.indicators.panel import INDICATORS
 
     if manifest["format"] < FORMAT:
         return "was made by an earlier Vigie"
-    if (trained := manifest["versions"]["scikit-learn"]) != (here := version("scikit-learn")):
-        return f"was trained by scikit-learn {trained}, and here is {here}"
+    if (trained := manifest["versions"]["scikit-learn"]) != (installed := version("scikit-learn")):
+        return f"was trained with scikit-learn {trained}, but {installed} is installed"
     if manifest["features"] != [indicator.name for indicator in INDICATORS]:
         return "was trained on other indicators than this Vigie has"
     return None
 
 
 def set_champion(models: Path, name: str) -> None:
-    """Put a bundle into service among those of its realm, simulated or real. Raises Refused if it is not whole."""
-    manifest, _ = _verified(models / name)
-    with atomic_write(_pointer(models, simulated=manifest["simulated"])) as part:
-        part.write_text(f"{name}\n", encoding="utf-8")
+    """Put a bundle into service for its kind of data, simulated or real. Raises Refused if it was altered."""
+    _set_pointer(models, name, CHAMPION)
 
 
 def champion(models: Path, *, simulated: bool) -> Path | None:
-    """The bundle in service for simulated or real data, or None. Raises Refused for a pointer that is no name."""
-    return _pointed_at(models, _pointer(models, simulated=simulated))
+    """Return the bundle in service for simulated or real data, or None. Raises Refused for an invalid pointer."""
+    return _read_pointer(models, _pointer(models, simulated=simulated, role=CHAMPION))
 
 
 def set_challenger(models: Path, name: str) -> None:
-    """Let a bundle run in the shadow of the one in service of its realm. Raises Refused if it is not whole."""
-    manifest, _ = _verified(models / name)
-    with atomic_write(_pointer(models, simulated=manifest["simulated"], role=CHALLENGER)) as part:
-        part.write_text(f"{name}\n", encoding="utf-8")
+    """Run a bundle in the shadow of the one in service. Raises Refused if it was altered."""
+    _set_pointer(models, name, CHALLENGER)
 
 
-def drop_challenger(models: Path, *, simulated: bool) -> None:
-    """Let none run in the shadow any more."""
+def remove_challenger(models: Path, *, simulated: bool) -> None:
+    """Stop running a bundle in the shadow."""
     _pointer(models, simulated=simulated, role=CHALLENGER).unlink(missing_ok=True)
 
 
 def challenger(models: Path, *, simulated: bool) -> Path | None:
-    """The bundle that runs in the shadow, or None. Raises Refused for a pointer that is no name."""
-    return _pointed_at(models, _pointer(models, simulated=simulated, role=CHALLENGER))
+    """Return the bundle that runs in the shadow, or None. Raises Refused for an invalid pointer."""
+    return _read_pointer(models, _pointer(models, simulated=simulated, role=CHALLENGER))
 
 
-def _pointed_at(models: Path, pointer: Path) -> Path | None:
+def _set_pointer(models: Path, name: str, role: str) -> None:
+    manifest, _ = _verified(models / name)
+    with atomic_write(_pointer(models, simulated=manifest["simulated"], role=role)) as part:
+        part.write_text(f"{name}\n", encoding="utf-8")
+
+
+def _read_pointer(models: Path, pointer: Path) -> Path | None:
     if not pointer.exists():
         return None
     name = pointer.read_text(encoding="utf-8").strip()
-    if not re.fullmatch(r"[a-z0-9_-]+", name):
+    if not re.fullmatch(r"[a-z0-9_-]+", name):  # a pointer must not lead out of the folder of models
         raise Refused(f"{pointer} does not name a model")
     return models / name
 
 
-def _pointer(models: Path, *, simulated: bool, role: str = CHAMPION) -> Path:
+def _pointer(models: Path, *, simulated: bool, role: str) -> Path:
     return models / (f"{role}-simulated" if simulated else role)
 
 
-def _whole(path: Path) -> bool:
+def _is_intact(path: Path) -> bool:
     try:
         _verified(path)
     except Refused:
@@ -206,27 +212,27 @@ def _whole(path: Path) -> bool:
 
 
 def _verified(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The manifest and the content of the files it names. Raises Refused unless all are just as written."""
+    """The manifest and the content of the files that it names. Raises Refused unless all are as they were written."""
     if not path.is_dir():
         raise Refused(f"there is no model {path.name} in {path.parent}")
-    held = {file.name: file.read_bytes() for file in path.iterdir() if file.is_file()}
+    files = {file.name: file.read_bytes() for file in path.iterdir() if file.is_file()}
     altered = f"the model {path.name} was altered"
-    if (written := held.pop(MANIFEST, None)) is None:
-        raise Refused(f"the model {path.name} has no {MANIFEST}")
+    if (encoded := files.pop(MANIFEST_FILE, None)) is None:
+        raise Refused(f"the model {path.name} has no {MANIFEST_FILE}")
     try:
-        manifest = json.loads(written)
+        manifest = json.loads(encoded)
     except ValueError:
-        raise Refused(f"{altered}: its {MANIFEST} cannot be read") from None
-    if not isinstance(manifest, dict) or _written(_sealed(manifest)) != written or manifest.get("id") != path.name:
-        raise Refused(f"{altered}: its {MANIFEST} is not as it was written")
+        raise Refused(f"{altered}: its {MANIFEST_FILE} cannot be read") from None
+    if not isinstance(manifest, dict) or _encoded(_sealed(manifest)) != encoded or manifest.get("id") != path.name:
+        raise Refused(f"{altered}: its {MANIFEST_FILE} is not as it was written")
     if manifest["format"] > FORMAT:
         raise Refused(f"the model {path.name} has format {manifest['format']}; this Vigie reads {FORMAT}")
-    if odd := held.keys() ^ manifest["files"].keys():
-        raise Refused(f"{altered}: missing or extra file {', '.join(sorted(odd))}")
+    if difference := files.keys() ^ manifest["files"].keys():
+        raise Refused(f"{altered}: missing or extra file {', '.join(sorted(difference))}")
     for name, digest in manifest["files"].items():
-        if _digest(held[name]) != digest:
-            raise Refused(f"{altered}: {name} does not have the digest that its {MANIFEST} states")
-    return manifest, held
+        if _digest(files[name]) != digest:
+            raise Refused(f"{altered}: {name} does not have the digest that its {MANIFEST_FILE} states")
+    return manifest, files
 
 
 def _unpickled(path: Path, content: bytes) -> "tuple[Explainable, Escalation]":
@@ -236,25 +242,25 @@ def _unpickled(path: Path, content: bytes) -> "tuple[Explainable, Escalation]":
     with warnings.catch_warnings():
         warnings.simplefilter("error", InconsistentVersionWarning)
         try:
-            held: tuple[Explainable, Escalation] = joblib.load(io.BytesIO(content))
-        except InconsistentVersionWarning as skew:
-            raise Refused(f"the model {path.name} holds parts of another scikit-learn: {skew}") from None
-        except (ImportError, AttributeError) as gone:
-            raise Refused(f"the model {path.name} needs code that this Vigie has not: {gone}") from None
-    return held
+            models: tuple[Explainable, Escalation] = joblib.load(io.BytesIO(content))
+        except InconsistentVersionWarning as mismatch:
+            raise Refused(f"the model {path.name} has parts of another scikit-learn: {mismatch}") from None
+        except (ImportError, AttributeError) as missing:
+            raise Refused(f"the model {path.name} needs code that this Vigie does not have: {missing}") from None
+    return models
 
 
 def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
+    return {"python": platform.python_version(), **{package: version(package) for package in RECORDED_PACKAGES}}
 
 
 def _sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest with the digest of all the rest of it."""
+    """The manifest with a digest of everything else in it."""
     content = {name: value for name, value in manifest.items() if name != "seal"}
-    return {**content, "seal": _digest(_written(content))}
+    return {**content, "seal": _digest(_encoded(content))}
 
 
-def _written(manifest: Mapping[str, Any]) -> bytes:
+def _encoded(manifest: Mapping[str, Any]) -> bytes:
     return (json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 

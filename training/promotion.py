@@ -114,7 +114,7 @@ def offer(
     if champion.name == model.id:
         return Offer(None, champion.name)
     try:
-        unusable = bundle.outgrown(champion)
+        unusable = bundle.outdated_reason(champion)
     except Refused as damaged:
         unusable = str(damaged)
     if unusable:

@@ -79,7 +79,7 @@ def stop_shadow(models: Path, *, simulated: bool, at: str, reason: str) -> str:
         if path is None:
             raise Refused("no model runs in the shadow")
         entries = read_journal(models)
-        bundle.drop_challenger(models, simulated=simulated)
+        bundle.remove_challenger(models, simulated=simulated)
         _write_journal(models, [*entries, JournalEntry(at, path.name, simulated, "shadow_off", reason)])
     return path.name
 
@@ -117,7 +117,7 @@ def read_journal(models: Path) -> list[JournalEntry]:
 def model_names(models: Path) -> list[str]:
     """Return the names of all models, sorted. A model is a folder with a manifest."""
     return sorted(
-        path.parent.name for path in models.glob(f"*/{bundle.MANIFEST}") if not path.parent.name.startswith(".")
+        path.parent.name for path in models.glob(f"*/{bundle.MANIFEST_FILE}") if not path.parent.name.startswith(".")
     )
 
 
@@ -134,7 +134,7 @@ def list_models(models: Path) -> list[dict[str, Any]]:
             "damaged": None,
         }
         try:
-            provenance = bundle.provenance(models / name)
+            provenance = bundle.read_provenance(models / name)
             facts |= {
                 "simulated": provenance.simulated,
                 "outcome": provenance.outcome,
@@ -142,7 +142,7 @@ def list_models(models: Path) -> list[dict[str, Any]]:
                 "trained_at": provenance.trained_at,
                 "seed": provenance.seed,
                 "configuration": provenance.configuration,
-                "outgrown": bundle.outgrown(models / name),
+                "outdated": bundle.outdated_reason(models / name),
             }
         except Refused as refused:
             facts["damaged"] = str(refused)
@@ -175,7 +175,7 @@ def _serve(models: Path, name: str, *, simulated: bool) -> None:
     in_shadow = bundle.challenger(models, simulated=simulated)
     bundle.set_champion(models, name)
     if in_shadow is not None and in_shadow.name == name:
-        bundle.drop_challenger(models, simulated=simulated)
+        bundle.remove_challenger(models, simulated=simulated)
 
 
 def _in_service(models: Path, simulated: bool) -> str | None:

@@ -11,7 +11,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from riskmodel import __version__
-from riskmodel.bundle import Bundle, load, outgrown
+from riskmodel.bundle import Bundle, load, outdated_reason
 from riskmodel.errors import BadInput, Refused
 from riskmodel.events.archive import Archive
 from riskmodel.events.storage import TableReader
@@ -148,7 +148,7 @@ def _taken(home: Home, row: sa.Row[Any]) -> _Taken:
         raise Refused(f"{lost}: its ingests in {home.archive} are not what they were")
     model = row.document["model"]
     try:
-        if why := outgrown(home.models / model["id"]):
+        if why := outdated_reason(home.models / model["id"]):
             raise Refused(f"its model {why}")
         bundle = load(home.models / model["id"])
     except Refused as refused:

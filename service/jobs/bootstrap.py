@@ -59,7 +59,7 @@ def _no_model(home: Home) -> str | None:
     if path is None:
         return "there is none yet"
     try:
-        why = bundle.outgrown(path)
+        why = bundle.outdated_reason(path)
     except Refused:
         return None
     return f"the one in service {why}" if why else None

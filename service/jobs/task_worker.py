@@ -128,15 +128,15 @@ def _model(bench: Bench, view: View, asked: Mapping[str, Any]) -> Path:
     origin = assessment.region_origin(view, members, asked["outcome"])
     made_from = {"of": [view.digest, asked["outcome"], str(origin), __version__]}
     folder = bench.home.as_of_models / hashlib.sha256(canonical(made_from).encode()).hexdigest()[:16]
-    for kept in folder.glob(f"*/{bundle.MANIFEST}"):
+    for kept in folder.glob(f"*/{bundle.MANIFEST_FILE}"):
         with contextlib.suppress(Refused):
-            if bundle.outgrown(kept.parent) is None:
+            if bundle.outdated_reason(kept.parent) is None:
                 folder.touch()  # prune goes by when it was last of use
                 return kept.parent
     if folder.exists():
         shutil.rmtree(folder)
     _train(bench.home, folder, asked)
-    return next(folder.glob(f"*/{bundle.MANIFEST}")).parent
+    return next(folder.glob(f"*/{bundle.MANIFEST_FILE}")).parent
 
 
 def _train(home: Home, folder: Path, asked: Mapping[str, Any]) -> None:

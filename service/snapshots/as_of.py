@@ -100,10 +100,10 @@ def _with_outcomes(ingests: Iterable[Ingest], members: Sequence[str], simulated:
 def _current_outcome(home: Home, simulated: bool) -> str:
     """Return the outcome of the model in service; without a model, the one that a first model would have."""
     path = bundle.champion(home.models, simulated=simulated)
-    if path is None or not (path / bundle.MANIFEST).exists():
+    if path is None or not (path / bundle.MANIFEST_FILE).exists():
         return OUTCOMES[0]
     try:
-        outcome = json.loads((path / bundle.MANIFEST).read_text(encoding="utf-8"))["outcome"]
+        outcome = json.loads((path / bundle.MANIFEST_FILE).read_text(encoding="utf-8"))["outcome"]
     except (ValueError, KeyError):
         outcome = None
     if outcome not in OUTCOMES:

@@ -1,4 +1,4 @@
-"""Models on disk: whole or not there, as they were written or refused."""
+"""Model bundles on disk: written atomically, and refused when altered or outdated."""
 
 import json
 import os
@@ -28,7 +28,7 @@ from riskmodel.indicators.panel import INDICATORS, assemble
 PANEL = assemble(rectangle(made()), "state_based")
 ORIGIN = PANEL.months[-1]
 MODEL = Pool((PoolMember(Forest(trees=5, draws=100), 50), PoolMember(SMOOTHED_HISTORY, 50))).fit(PANEL, ORIGIN)
-FACTS = Provenance(
+PROVENANCE = Provenance(
     outcome="state_based",
     origin=str(ORIGIN),
     data_digest="0" * 64,
@@ -45,8 +45,8 @@ def models(tmp_path: Path) -> Path:
     return tmp_path / "models"
 
 
-def test_a_loaded_model_forecasts_as_the_one_that_was_saved(models: Path) -> None:
-    name = save(MODEL, FACTS, models)
+def test_a_loaded_model_forecasts_like_the_saved_one(models: Path) -> None:
+    name = save(MODEL, PROVENANCE, models)
     loaded = load(models / name)
     assert (loaded.id, loaded.outcome, loaded.origin, loaded.trained_at) == (
         name,
@@ -59,8 +59,8 @@ def test_a_loaded_model_forecasts_as_the_one_that_was_saved(models: Path) -> Non
     np.testing.assert_array_equal(ours, theirs)
 
 
-def test_the_manifest_says_what_the_model_is_made_of(models: Path) -> None:
-    name = save(MODEL, FACTS, models)
+def test_the_manifest_describes_the_model(models: Path) -> None:
+    name = save(MODEL, PROVENANCE, models)
     manifest = json.loads((models / name / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["files"] == {"model.joblib": load(models / name).digest}
     assert manifest["features"] == [indicator.name for indicator in INDICATORS]
@@ -68,59 +68,59 @@ def test_the_manifest_says_what_the_model_is_made_of(models: Path) -> None:
     assert (manifest["seed"], manifest["simulated"], manifest["data_digest"]) == (1, False, "0" * 64)
 
 
-def test_the_same_model_of_the_same_data_is_kept_once(models: Path) -> None:
-    first = save(MODEL, FACTS, models)
-    assert save(MODEL, replace(FACTS, trained_at="2027-01-01T00:00:00Z"), models) == first
-    assert load(models / first).trained_at == FACTS.trained_at
-    other = save(MODEL, replace(FACTS, data_digest="1" * 64), models)
+def test_the_same_model_of_the_same_data_is_stored_once(models: Path) -> None:
+    first = save(MODEL, PROVENANCE, models)
+    assert save(MODEL, replace(PROVENANCE, trained_at="2027-01-01T00:00:00Z"), models) == first
+    assert load(models / first).trained_at == PROVENANCE.trained_at
+    other = save(MODEL, replace(PROVENANCE, data_digest="1" * 64), models)
     assert other != first
-    assert save(MODEL, replace(FACTS, simulated=True), models).startswith("simulated-")
+    assert save(MODEL, replace(PROVENANCE, simulated=True), models).startswith("simulated-")
 
 
-def test_training_again_mends_a_model_that_was_altered(models: Path) -> None:
-    name = save(MODEL, FACTS, models)
+def test_saving_again_repairs_an_altered_model(models: Path) -> None:
+    name = save(MODEL, PROVENANCE, models)
     (models / name / "model.joblib").write_bytes(b"other")
-    assert save(MODEL, FACTS, models) == name
+    assert save(MODEL, PROVENANCE, models) == name
     load(models / name)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(file=st.sampled_from(["model.joblib", "manifest.json"]), place=st.floats(0, 1), flip=st.integers(1, 255))
-def test_any_byte_altered_is_refused(file: str, place: float, flip: int, models: Path) -> None:
-    path = models / save(MODEL, FACTS, models)
+@given(file=st.sampled_from(["model.joblib", "manifest.json"]), position=st.floats(0, 1), flip=st.integers(1, 255))
+def test_any_altered_byte_is_refused(file: str, position: float, flip: int, models: Path) -> None:
+    path = models / save(MODEL, PROVENANCE, models)
     content = bytearray((path / file).read_bytes())
-    content[int(place * (len(content) - 1))] ^= flip
+    content[int(position * (len(content) - 1))] ^= flip
     (path / file).write_bytes(content)
     with pytest.raises(Refused, match="altered"):
         load(path)
 
 
 class Trap:
-    """Runs code when it is unpickled."""
+    """An object that runs code when it is unpickled."""
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.mkdir, (os.environ["SPRUNG"],)
+        return os.mkdir, (os.environ["TRAP_FOLDER"],)
 
 
 def test_nothing_is_unpickled_before_its_digest_is_checked(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sprung = tmp_path / "sprung"
-    monkeypatch.setenv("SPRUNG", str(sprung))
-    path = models / save(MODEL, FACTS, models)
+    created = tmp_path / "created"
+    monkeypatch.setenv("TRAP_FOLDER", str(created))
+    path = models / save(MODEL, PROVENANCE, models)
     (path / "model.joblib").write_bytes(pickle.dumps(Trap()))
     with pytest.raises(Refused, match=r"model\.joblib does not have the digest"):
         load(path)
-    assert not sprung.exists()
+    assert not created.exists()
 
 
 def test_missing_and_extra_files_are_refused(models: Path) -> None:
-    path = models / save(MODEL, FACTS, models)
+    path = models / save(MODEL, PROVENANCE, models)
     (path / "more.joblib").write_bytes(b"")
     with pytest.raises(Refused, match=r"extra file more\.joblib"):
         load(path)
     (path / "more.joblib").unlink()
-    (path / "model.joblib").rename(path.parent / "kept")
+    (path / "model.joblib").rename(path.parent / "elsewhere")
     with pytest.raises(Refused, match=r"missing or extra file model\.joblib"):
         load(path)
     (path / "manifest.json").unlink()
@@ -132,22 +132,22 @@ def test_missing_and_extra_files_are_refused(models: Path) -> None:
 
 
 def test_another_scikit_learn_is_refused(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = models / save(MODEL, FACTS, models)
+    path = models / save(MODEL, PROVENANCE, models)
     monkeypatch.setattr(bundle, "version", lambda package: "0.0")
-    with pytest.raises(Refused, match=r"trained by scikit-learn .*, and here is 0\.0"):
+    with pytest.raises(Refused, match=r"trained with scikit-learn .*, but 0\.0 is installed"):
         load(path)
 
 
 def test_a_part_of_another_scikit_learn_is_refused(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as older:
         older.setattr("sklearn.base.__version__", "0.1")
-        path = models / save(MODEL, FACTS, models)
-    with pytest.raises(Refused, match="holds parts of another scikit-learn"):
+        path = models / save(MODEL, PROVENANCE, models)
+    with pytest.raises(Refused, match="has parts of another scikit-learn"):
         load(path)
 
 
 def test_other_indicators_are_refused(models: Path) -> None:
-    path = models / save(MODEL, replace(FACTS, features=PANEL.names[:-1]), models)
+    path = models / save(MODEL, replace(PROVENANCE, features=PANEL.names[:-1]), models)
     with pytest.raises(Refused, match="other indicators"):
         load(path)
 
@@ -155,44 +155,47 @@ def test_other_indicators_are_refused(models: Path) -> None:
 def test_another_format_is_refused(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as later:
         later.setattr(bundle, "FORMAT", 99)
-        path = models / save(MODEL, FACTS, models)
+        path = models / save(MODEL, PROVENANCE, models)
     with pytest.raises(Refused, match="has format 99; this Vigie reads 3"):
         load(path)
 
 
-def test_a_model_of_an_earlier_vigie_is_outgrown(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_of_an_earlier_vigie_is_outdated(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as earlier:
         earlier.setattr(bundle, "FORMAT", 1)
-        path = models / save(MODEL, FACTS, models)
-    assert bundle.outgrown(path) == "was made by an earlier Vigie"
+        path = models / save(MODEL, PROVENANCE, models)
+    assert bundle.outdated_reason(path) == "was made by an earlier Vigie"
     with pytest.raises(Refused, match="was made by an earlier Vigie: run vigie train again"):
         load(path)
 
 
-def test_who_speaks_of_escalation_is_part_of_the_model(models: Path) -> None:
+def test_the_escalation_model_is_part_of_the_bundle(models: Path) -> None:
     fitted = replace(Escalation().fit(PANEL, ORIGIN, MODEL), chosen=POOLED)
     assert fitted.regression.pipeline is not None
-    path = models / save(MODEL, FACTS, models, fitted)
-    assert path.name != save(MODEL, FACTS, models)
+    path = models / save(MODEL, PROVENANCE, models, fitted)
+    assert path.name != save(MODEL, PROVENANCE, models)
     loaded = load(path)
-    assert loaded.digest != load(models / save(MODEL, FACTS, models)).digest
+    assert loaded.digest != load(models / save(MODEL, PROVENANCE, models)).digest
     forecast = MODEL.forecast(PANEL, ORIGIN)
-    ours, theirs = (voices.probabilities(PANEL, forecast) for voices in (fitted, loaded.escalation))
+    ours, theirs = (escalation.probabilities(PANEL, forecast) for escalation in (fitted, loaded.escalation))
     assert ours.models == theirs.models == (POOLED,) * 8
     np.testing.assert_array_equal(ours.probability, theirs.probability)
-    assert load(models / save(MODEL, FACTS, models)).escalation.probabilities(PANEL, forecast).models == ("draws",) * 8
+    assert (
+        load(models / save(MODEL, PROVENANCE, models)).escalation.probabilities(PANEL, forecast).models
+        == ("draws",) * 8
+    )
 
 
-def test_code_that_is_gone_is_refused(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = models / save(MODEL, FACTS, models)
+def test_a_model_that_needs_missing_code_is_refused(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = models / save(MODEL, PROVENANCE, models)
     monkeypatch.delattr("riskmodel.forecasting.forest.FittedForest")
-    with pytest.raises(Refused, match="needs code that this Vigie has not"):
+    with pytest.raises(Refused, match="needs code that this Vigie does not have"):
         load(path)
 
 
-def test_champions_of_real_and_simulated_data_stand_apart(models: Path) -> None:
+def test_real_and_simulated_data_have_separate_champions(models: Path) -> None:
     assert champion(models, simulated=False) is None
-    real, simulated = save(MODEL, FACTS, models), save(MODEL, replace(FACTS, simulated=True), models)
+    real, simulated = save(MODEL, PROVENANCE, models), save(MODEL, replace(PROVENANCE, simulated=True), models)
     set_champion(models, simulated)
     assert champion(models, simulated=False) is None
     set_champion(models, real)
@@ -200,10 +203,10 @@ def test_champions_of_real_and_simulated_data_stand_apart(models: Path) -> None:
     assert champion(models, simulated=False) == models / real
 
 
-def test_a_champion_must_be_whole_and_its_pointer_a_name(models: Path) -> None:
-    good = save(MODEL, FACTS, models)
+def test_a_champion_must_be_intact_and_its_pointer_a_name(models: Path) -> None:
+    good = save(MODEL, PROVENANCE, models)
     set_champion(models, good)
-    other = save(MODEL, replace(FACTS, seed=2), models)
+    other = save(MODEL, replace(PROVENANCE, seed=2), models)
     (models / other / "model.joblib").write_bytes(b"")
     with pytest.raises(Refused):
         set_champion(models, other)
@@ -214,7 +217,7 @@ def test_a_champion_must_be_whole_and_its_pointer_a_name(models: Path) -> None:
 
 
 def test_a_kill_while_writing_leaves_the_old_champion_and_nothing_visible(models: Path) -> None:
-    good = save(MODEL, FACTS, models)
+    good = save(MODEL, PROVENANCE, models)
     set_champion(models, good)
     script = """
         import os, signal, sys
@@ -225,30 +228,30 @@ def test_a_kill_while_writing_leaves_the_old_champion_and_nothing_visible(models
             def __reduce__(self):
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        facts = Provenance("state_based", "2009-12", "2" * 64, False, 1, (), {}, "2026-11-22T08:15:00Z")
-        save([b"x" * 10**6, Killing()], facts, Path(sys.argv[1]))
+        provenance = Provenance("state_based", "2009-12", "2" * 64, False, 1, (), {}, "2026-11-22T08:15:00Z")
+        save([b"x" * 10**6, Killing()], provenance, Path(sys.argv[1]))
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script), str(models)], timeout=60, check=False)
-    assert done.returncode == -signal.SIGKILL
+    process = subprocess.run([sys.executable, "-c", textwrap.dedent(script), str(models)], timeout=60, check=False)
+    assert process.returncode == -signal.SIGKILL
     assert [path.name for path in models.glob(".*.part")] == [".new.part"]
     assert sorted(path.name for path in models.iterdir() if not path.name.startswith(".")) == ["champion", good]
     assert champion(models, simulated=False) == models / good
     load(models / good)
-    save(MODEL, replace(FACTS, seed=3), models)
+    save(MODEL, replace(PROVENANCE, seed=3), models)
     assert not list(models.glob(".*.part"))
 
 
-def test_same_data_code_and_seed_make_the_same_bytes_in_another_process(models: Path, tmp_path: Path) -> None:
+def test_the_same_data_code_and_seed_give_the_same_bytes_in_another_process(models: Path, tmp_path: Path) -> None:
     script = """
         import sys
         from pathlib import Path
         sys.path.insert(0, sys.argv[1])
-        from test_bundle import FACTS, MODEL, load, save
-        path = Path(sys.argv[2]) / save(MODEL, FACTS, Path(sys.argv[2]))
+        from test_bundle import PROVENANCE, MODEL, load, save
+        path = Path(sys.argv[2]) / save(MODEL, PROVENANCE, Path(sys.argv[2]))
         print(path.name, load(path).digest)
     """
-    name = save(MODEL, FACTS, models)
-    said = subprocess.run(
+    name = save(MODEL, PROVENANCE, models)
+    output = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script), str(Path(__file__).parent), str(tmp_path / "other")],
         env={**os.environ, "PYTHONHASHSEED": "7"},
         capture_output=True,
@@ -256,4 +259,4 @@ def test_same_data_code_and_seed_make_the_same_bytes_in_another_process(models: 
         timeout=60,
         check=True,
     ).stdout
-    assert said.split() == [name, load(models / name).digest]
+    assert output.split() == [name, load(models / name).digest]

@@ -85,8 +85,8 @@ def test_what_is_recomputed_learned_only_from_what_was_known(remembering: Rememb
     assert said["computed_at"]
     assert said["vigie"]
     assert said["reasons"]["snapshot_id"] == "recomputed"
-    [model] = remembering.home.as_of_models.glob(f"*/*/{bundle.MANIFEST}")
-    learned = bundle.provenance(model.parent)
+    [model] = remembering.home.as_of_models.glob(f"*/*/{bundle.MANIFEST_FILE}")
+    learned = bundle.read_provenance(model.parent)
     assert (model.parent.name, learned.data_digest) == (
         said["model_id"],
         Archive(remembering.home.archive).view(datetime(2024, 7, 1, tzinfo=UTC)).digest,

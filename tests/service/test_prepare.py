@@ -64,7 +64,7 @@ def test_a_model_of_another_scikit_learn_is_replaced(real: Home, monkeypatch: py
     known: Callable[[str], Any] = bundle.version
     monkeypatch.setattr(bundle, "version", lambda name: "0.1" if name == "scikit-learn" else known(name))
     ((what, _),) = needed(real)
-    assert "here is 0.1" in what
+    assert "but 0.1 is installed" in what
 
 
 def test_a_model_that_was_altered_is_left_for_somebody_to_look_at(real: Home) -> None:

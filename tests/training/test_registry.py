@@ -70,7 +70,7 @@ def test_a_model_of_simulated_data_cannot_shadow_one_of_real_data(
     home: Home, vigie: Vigie, workshop: Path, in_service: InService
 ) -> None:
     vigie("train", "--model", "promoted:vague")
-    provenance = bundle.provenance(home.models / in_service())
+    provenance = bundle.read_provenance(home.models / in_service())
     other = bundle.save(Zero(), replace(provenance, simulated=True), home.models)
     refused = vigie("shadow", other)
     assert (refused.code, "the archive has real data, the model had not" in refused.err) == (Refused.exit_code, True)

@@ -21,7 +21,7 @@ def test_a_model_is_logged_to_mlflow(
     done = vigie("train", "--model", "promoted:vague", "--mlflow", uri)
     assert done.code == 0, done.err
     run = mlflow.MlflowClient(tracking_uri=uri).get_run(re.findall(r"logged to MLflow: run (\w+)", done.out)[0])
-    provenance = bundle.provenance(home.models / in_service())
+    provenance = bundle.read_provenance(home.models / in_service())
     assert run.data.params["origin"] == "2009-12"
     assert run.data.params["configuration"] == provenance.configuration
     assert run.data.tags["model"] == in_service()

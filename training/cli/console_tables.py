@@ -162,7 +162,7 @@ def _last_promotion(model: Mapping[str, Any]) -> str:
     text = f"{promoted['at'][:10]} {ACTION_LABELS[promoted['action']]}" if promoted else "never"
     if promoted and promoted["reason"]:
         text += f": {promoted['reason']}"
-    if model["outgrown"]:
+    if model["outdated"]:
         text += f"; can no longer serve: it {model['outgrown']}"
     return text
 
