@@ -236,7 +236,7 @@ def _family_payload(family: Family, index: int, part: _ScoreSplit) -> dict[str, 
     others = points - sum(one.points for one in top) if top else 0.0
     return {
         "family": family.name,
-        "read": read,
+        "used": read,
         "contribution": points,
         "sentence": _in_each_language(lambda language: _family_sentence(family, points, read, top, part, language)),
         "indicators": [
@@ -247,7 +247,7 @@ def _family_payload(family: Family, index: int, part: _ScoreSplit) -> dict[str, 
             }
             for one in top
         ],
-        "others": round(others, 2) + 0.0,
+        "other_indicators": round(others, 2) + 0.0,
     }
 
 

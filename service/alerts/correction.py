@@ -38,7 +38,7 @@ def correct(connection: sa.Connection, snapshot: sa.Row[Any], why: str, now: dat
         sa.select(deliveries).where(messages, outbox.RECEIVED).order_by(deliveries.c.created_at, deliveries.c.id)
     ).all()
     facts = {key: snapshot.document[key] for key in ("region", "simulated", "outcome", "origin", "data_as_of")}
-    facts |= {"snapshot_id": snapshot.id, "at": instant(now), "why": why}
+    facts |= {"snapshot_id": snapshot.id, "at": instant(now), "withdrawn_reason": why}
     routes = tuple(sorted({message.route for message in received}))
     for route in routes:
         data = {

@@ -129,7 +129,7 @@ def correction(data: Mapping[str, Any]) -> dict[str, Bilingual]:
     headline = _bilingual(lambda language: _headline("correction", data, language, subject[language]))
 
     def text(language: str) -> str:
-        why = {"en": "Reason: {}", "fr": "Motif\xa0: {}"}[language].format(data["why"].rstrip("."))
+        why = {"en": "Reason: {}", "fr": "Motif\xa0: {}"}[language].format(data["withdrawn_reason"].rstrip("."))
         corrected = (f"- {alert['headline'][language]}" for alert in data["alerts"])
         return "\n".join([_sentences(headline[language], withdrawn[language], why, _data(data, language)), *corrected])
 

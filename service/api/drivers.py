@@ -29,10 +29,10 @@ class FamilyContribution(Schema):
 
     family: str
     contribution: float
-    read: bool = optional("whether the model uses the family")
+    used: bool = described("whether the model uses the family")
     sentence: LocalizedText
     indicators: list[IndicatorContribution] = described("the indicators that contribute most")
-    others: float = optional("the contribution of the family's other indicators")
+    other_indicators: float = described("the contribution of the family's other indicators")
 
 
 class ScoreDecomposition(Schema):
@@ -67,8 +67,7 @@ class ScoreDrivers(Schema):
     """The decompositions of two scores, and the events behind the families."""
 
     risk_score: ScoreDecompositions = described("in points")
-    escalation_from_draws: ScoreDecompositions = optional("in percentage points")
-    escalation_probability: ScoreDecompositions = optional("in snapshots of an older Vigie, where it was the same")
+    escalation_from_draws: ScoreDecompositions = described("in percentage points")
     events: dict[str, list[DriverEvent]] = described("by family")
     method: LocalizedText
 
@@ -108,7 +107,18 @@ class DriversResponse(Meta):
 
 DRIVER_COLUMNS = [
     *CountryRef.model_fields,
-    *("score", "against", "family", "contribution", "read", "others", "value", "average", "difference", "rounding"),
+    *(
+        "score",
+        "against",
+        "family",
+        "contribution",
+        "used",
+        "other_indicators",
+        "value",
+        "average",
+        "difference",
+        "rounding",
+    ),
 ]
 
 
@@ -121,10 +131,10 @@ def _rows(payload: Payload) -> list[dict[str, Any]]:
             "score": score,
             "against": average,
             **{name: decomposition[name] for name in ("value", "average", "difference", "rounding")},
-            **{name: family.get(name) for name in ("family", "contribution", "read", "others")},
+            **{name: family[name] for name in ("family", "contribution", "used", "other_indicators")},
         }
-        for score in ("risk_score", "escalation_from_draws", "escalation_probability")
-        for average, decomposition in ((payload["data"]["drivers"] or {}).get(score) or {}).items()
+        for score in ("risk_score", "escalation_from_draws")
+        for average, decomposition in (payload["data"]["drivers"] or {}).get(score, {}).items()
         for family in decomposition["families"]
     ]
 

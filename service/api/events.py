@@ -81,7 +81,7 @@ class EventsResponse(Page):
 
     data: list[Event]
     sources: list[EventSource]
-    covers: list[EventCoverage]
+    coverage: list[EventCoverage]
 
 
 @endpoint(
@@ -102,7 +102,7 @@ def events(query: EventsQuery) -> Payload:
         rows = session.connection.execute(_select(session, query)).all() if event_list else []
         rows, last = split_page(list(rows), query.limit)
         names = {iso3: geography.country(iso3).name() for iso3 in {row.location_code for row in rows}}
-        about: dict[str, Any] = event_list or {"sources": [], "covers": []}
+        about: dict[str, Any] = event_list or {"sources": [], "coverage": []}
         return {
             "data": [_entry(row, names[row.location_code]) for row in rows],
             "next": next_address(f"{last.date_start}.{last.event_id}" if last else None),

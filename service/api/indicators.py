@@ -35,7 +35,7 @@ class IndicatorDeclaration(Schema):
     missing: LocalizedText = described("what a missing value means")
     literature: list[LiteratureReference]
     inputs: list[str]
-    absent: bool = described("true: a table that it needs is not in the archive, so all its values are null")
+    input_missing: bool = described("true: a table that it needs is not in the archive, so all its values are null")
 
 
 class IndicatorFamily(Schema):
@@ -85,7 +85,19 @@ class CountryIndicatorsResponse(Meta):
 
 
 DECLARATION_COLUMNS = [
-    *("family", "name", "unit", "window", "scale", "direction", "meaning", "missing", "literature", "inputs", "absent"),
+    *(
+        "family",
+        "name",
+        "unit",
+        "window",
+        "scale",
+        "direction",
+        "meaning",
+        "missing",
+        "literature",
+        "inputs",
+        "input_missing",
+    ),
 ]
 
 

@@ -37,7 +37,7 @@ class EscalationScores(Schema):
     """The escalation probabilities, and how many escalations were observed."""
 
     cases: int
-    came: int
+    observed: int
     brier: float | None
     brier_h24: float | None = described("Brier score of the share of the country's own last 24 three-month sums")
 
@@ -182,7 +182,7 @@ class ScorecardResponse(Meta):
 SCORECARD_COLUMNS = [
     *("location_code", "first_lead", "last_lead", "forecaster", "cases", *MeanLosses.model_fields),
     *("within_50", "within_90", "brier_rungs"),
-    *("escalations", "escalations_came", "escalation_brier", "escalation_brier_h24"),
+    *("escalations", "escalations_observed", "escalation_brier", "escalation_brier_h24"),
 ]
 
 
@@ -199,7 +199,7 @@ def _rows(payload: Payload) -> Iterator[Mapping[str, Any]]:
                 **{name: (scores["coverage"] or {}).get(name) for name in ("within_50", "within_90")},
                 "brier_rungs": sums["brier_rungs"],
                 "escalations": sums["escalation"].get("cases"),
-                "escalations_came": sums["escalation"].get("came"),
+                "escalations_observed": sums["escalation"].get("observed"),
                 "escalation_brier": sums["escalation"].get("brier"),
                 "escalation_brier_h24": sums["escalation"].get("brier_h24"),
             }

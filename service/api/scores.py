@@ -97,11 +97,11 @@ class CountryScore(CountryRef):
         "for a quiet country: probability of a month with 25 deaths in the next 12"
     )
     expected_deaths: float | None = described("mean of the forecast for the period [deaths]")
-    escalation_model: str | None = optional("the model of escalation_probability: draws, h24 or draws_and_regression")
-    escalation_from_draws: float | None = optional("the escalation probability of the forecast's draws")
-    onset_model: str | None = optional("the model of onset_probability: draws")
-    completeness: CompletenessEstimate | None = optional("share of the origin's deaths that is reported so far")
-    data_quality: list[DataWarning] = optional("warnings about the data")
+    escalation_model: str | None = described("the model of escalation_probability: draws, h24 or draws_and_regression")
+    escalation_from_draws: float | None = described("the escalation probability of the forecast's draws")
+    onset_model: str | None = described("the model of onset_probability: draws")
+    completeness: CompletenessEstimate | None = described("share of the origin's deaths that is reported so far")
+    data_quality: list[DataWarning] = described("warnings about the data")
     reasons: dict[str, str] = described("why a key is null, by its name")
     sources: list[MonthsSource] = described("the ingest and release of each span of months")
 
@@ -203,10 +203,10 @@ class CountryDetail(CountryScore):
 
     forecast: list[ForecastLead] = described("see /v1/forecasts/{iso3}")
     observed: list[ObservedMonth]
-    nowcast: list[NowcastMonth] = optional("the months that are not reported in full yet")
+    nowcast: list[NowcastMonth] = described("the months that are not reported in full yet")
     indicators: dict[str, float | None]
-    indicators_before: dict[str, float | None] = optional("the same 12 months earlier")
-    drivers: dict[str, Any] | None = optional("see /v1/drivers/{iso3}")
+    indicators_before: dict[str, float | None] = described("the same 12 months earlier")
+    drivers: dict[str, Any] | None = described("see /v1/drivers/{iso3}")
 
 
 class CountryResponse(RegionMeta):

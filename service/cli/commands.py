@@ -211,26 +211,26 @@ def export_(home: Home, folder: Path, region: str | None) -> None:
 
 @command_group("ledger")
 def ledger_() -> None:
-    """The chain of all that was issued."""
+    """Check the chain of all snapshots."""
 
 
 @ledger_.command("verify")
-@click.option("--head", metavar="DIGEST", help="A digest that you kept elsewhere: it has to be in the chain.")
+@click.option("--head", metavar="DIGEST", help="A digest that you stored elsewhere: it must be in the chain.")
 @click.pass_obj
 def verify_ledger(home: Home, head: str | None) -> None:
-    """Hold every byte of every snapshot and of its draws against its digest; exit code 1 if one is not as issued."""
+    """Compare every byte of all snapshots and their draws with its digest; exit with 1 if one differs."""
     from riskmodel.errors import Refused
     from service.snapshots import ledger
     from service.store.database import Store
 
     with Store.of(home).reading() as connection:
-        walked = ledger.walk(connection, head)
-    for fault in walked.faults:
+        result = ledger.check(connection, head)
+    for fault in result.faults:
         click.echo(fault, err=True)
-    if walked.faults:
-        raise Refused(f"the ledger is not as it was written: {len(walked.faults)} faults")
-    newest = f"; the head is snapshot {walked.head[0]}, {walked.head[1]}" if walked.head else ""
-    click.echo(f"{walked.snapshots} snapshots with {walked.forecasts} forecasts, every byte as it was issued{newest}")
+    if result.faults:
+        raise Refused(f"the ledger was altered: {len(result.faults)} faults")
+    newest = f"; the head is snapshot {result.head[0]}, {result.head[1]}" if result.head else ""
+    click.echo(f"{result.snapshots} snapshots with {result.forecasts} forecasts are unaltered{newest}")
 
 
 @click.command()

@@ -71,7 +71,7 @@ def changed(store: Store, view: View, region: str) -> EventList | None:
     parts = [
         [part for part in map(Coverage.parse, ingest.covers) if part.iso3 in (WORLD, *members)] for ingest in allowed
     ]
-    document = {"sources": _sources(shown, parts), "covers": _covers(parts, members)}
+    document = {"sources": _sources(shown, parts), "coverage": _covers(parts, members)}
     row = {"region": region, "simulated": view.simulated, "digest": digest, "document": document}
     return EventList(row, _rows(shown, region))
 

@@ -346,7 +346,7 @@ def _declared(panel: Panel) -> list[dict[str, Any]]:
     families = narrative.families_payload(panel.outcome)
     for family in families:
         for indicator in family["indicators"]:
-            indicator["absent"] = indicator["name"] in panel.absent
+            indicator["input_missing"] = indicator["name"] in panel.absent
     return families
 
 
@@ -442,7 +442,7 @@ def _insert(
         "previous_digest": newest.digest if newest else None,
         "issued_at": instant(now),
         "input_digest": input_digest,
-        "withdrawn": ledger.withdrawals(connection),
+        "withdrawals": ledger.withdrawals(connection),
         "first": before is None,
         "causes": ["first"] if before is None else causes(before.document, content),
     }

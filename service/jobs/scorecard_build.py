@@ -272,9 +272,11 @@ def _summary(name: str, said: Said) -> dict[str, Any]:
             "brier_rungs": _mean((p - came) ** 2 for p, came in _chances(said, HORIZON, RUNGS)),
             "escalation": {
                 "cases": len(told),
-                "came": sum(event["came"] for event in told),
-                "brier": _mean((event["probability"] - event["came"]) ** 2 for event in told),
-                "brier_h24": _mean((event["h24"] - event["came"]) ** 2 for event in told if event["h24"] is not None),
+                "observed": sum(event["observed"] for event in told),
+                "brier": _mean((event["probability"] - event["observed"]) ** 2 for event in told),
+                "brier_h24": _mean(
+                    (event["h24"] - event["observed"]) ** 2 for event in told if event["h24"] is not None
+                ),
             },
         }
         if sums

@@ -258,7 +258,7 @@ def scores(said: NDArray[np.int32], cell: Cell, deaths: int, past: Past, forecas
     if cell.months == HORIZON and past.threshold is not None:
         implied = round(float((drawn >= past.threshold).mean()), 4)
         chance_of_it = past.escalating.get(forecaster, implied)
-        told = {"threshold": past.threshold, "came": deaths >= past.threshold, "h24": past.rule}
+        told = {"threshold": past.threshold, "observed": deaths >= past.threshold, "h24": past.rule}
         if chance_of_it is not None:
             found["escalation"] = {**told, "probability": chance_of_it}
     return {key: round(value, 6) if isinstance(value, float) else value for key, value in found.items()}

@@ -60,7 +60,7 @@ def _side(snapshot: Snapshot) -> dict[str, Any]:
         "data_digest": document["data"]["digest"],
         "model_id": document["model"]["id"],
         "model_digest": document["model"]["digest"],
-        "vigie": document["model"].get("vigie"),
+        "vigie": document["model"]["vigie"],
         "withdrawn_at": instant(snapshot.withdrawn_at),
     }
 
@@ -70,7 +70,7 @@ def _differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         "origin": old["origin"] == new["origin"],
         "data": old["data"]["digest"] == new["data"]["digest"],
         "model": old["model"]["digest"] == new["model"]["digest"],
-        "vigie": old["model"].get("vigie") == new["model"].get("vigie"),
+        "vigie": old["model"]["vigie"] == new["model"]["vigie"],
         "bands": old["bands"] == new["bands"],
     }
     return [name for name, same in equal.items() if not same]

@@ -27,7 +27,7 @@ def add_missing(connection: sa.Connection) -> None:
 
 
 def _score_row(snapshot: sa.Row[Any], country: Mapping[str, Any]) -> dict[str, Any]:
-    completeness = country.get("completeness")
+    completeness = country["completeness"]
     return {
         "snapshot_id": snapshot.id,
         "location_code": country["location_code"],

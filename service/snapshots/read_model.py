@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from riskmodel import geography
 from riskmodel.months import first_day, last_day, month
-from service.snapshots.snapshot_view import NOT_IN_SNAPSHOT, SnapshotView, meta
+from service.snapshots.snapshot_view import SnapshotView, meta
 from service.store.values import instant
 
 COUNTRY_ONLY_KEYS = ("forecast", "observed", "nowcast", "indicators", "indicators_before", "drivers")
@@ -57,9 +57,7 @@ def forecast_payload(view: SnapshotView, iso3: str) -> dict[str, Any] | None:
 
 def declarations_payload(view: SnapshotView) -> dict[str, Any]:
     """Return the declarations of the indicators, by family."""
-    families = view.document.get("indicator_families")
-    reasons = {} if families else {"data": NOT_IN_SNAPSHOT}
-    return {"data": families or [], **meta(view, reasons=reasons)}
+    return {"data": view.document["indicator_families"], **meta(view)}
 
 
 def indicators_payload(view: SnapshotView, iso3: str) -> dict[str, Any] | None:
@@ -67,21 +65,20 @@ def indicators_payload(view: SnapshotView, iso3: str) -> dict[str, Any] | None:
     row = _row(view, iso3)
     if row is None:
         return None
-    families = indicators(view.document, row)
-    reasons = {} if families else {"families": NOT_IN_SNAPSHOT}
-    return {"data": {**_country_ref(iso3), "families": families, "reasons": reasons}, **meta(view, iso3)}
+    data = {**_country_ref(iso3), "families": indicators(view.document, row), "reasons": {}}
+    return {"data": data, **meta(view, iso3)}
 
 
 def indicators(document: Mapping[str, Any], row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the indicator values of one country's row, by family and in the order of the declarations."""
-    now, before = row.get("indicators") or {}, row.get("indicators_before") or {}
+    now, before = row["indicators"], row["indicators_before"]
     return [
         {
             "name": family["name"],
             "title": family["title"],
             "indicators": [_indicator_value(declaration, now, before) for declaration in family["indicators"]],
         }
-        for family in document.get("indicator_families") or []
+        for family in document["indicator_families"]
     ]
 
 
@@ -89,14 +86,14 @@ def _indicator_value(
     declaration: Mapping[str, Any], now: Mapping[str, Any], before: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return one indicator's two values. An unknown one has a reason, and the declaration's text on missing values."""
-    name, absent = declaration["name"], declaration.get("absent", False)
-    values = {"value": now.get(name), "before": before.get(name)}
+    name, input_missing = declaration["name"], declaration["input_missing"]
+    values = {"value": now[name], "before": before[name]}
     unknown = [field for field, value in values.items() if value is None]
     return {
         "name": name,
         **values,
-        "reasons": dict.fromkeys(unknown, "input_missing" if absent else "unknown"),
-        "missing": declaration["missing"] if unknown and not absent else None,
+        "reasons": dict.fromkeys(unknown, "input_missing" if input_missing else "unknown"),
+        "missing": declaration["missing"] if unknown and not input_missing else None,
     }
 
 
@@ -105,10 +102,10 @@ def drivers_payload(view: SnapshotView, iso3: str) -> dict[str, Any] | None:
     row, document = _row(view, iso3), view.document
     if row is None:
         return None
-    drivers, effects = row.get("drivers"), document.get("neighbour_effects")
-    reasons = {} if drivers else {"drivers": row["reasons"].get("drivers", NOT_IN_SNAPSHOT)}
+    drivers, effects = row["drivers"], document["neighbour_effects"]
+    reasons = {} if drivers else {"drivers": row["reasons"]["drivers"]}
     if not effects:
-        reasons["neighbour_effects"] = "not_asked" if "neighbour_effects" in document else NOT_IN_SNAPSHOT
+        reasons["neighbour_effects"] = "not_asked"
     data = {
         "drivers": drivers,
         "neighbour_effects": neighbour_effects(effects, iso3) if effects else None,
@@ -149,7 +146,7 @@ def _row(view: SnapshotView, iso3: str) -> dict[str, Any] | None:
 def _region_meta(view: SnapshotView, iso3: str | None = None) -> dict[str, Any]:
     """Return the shared keys, the score bands, and the warnings about the region's data."""
     document = view.document
-    return {"bands": document["bands"], "data_quality": document.get("data_quality", []), **meta(view, iso3)}
+    return {"bands": document["bands"], "data_quality": document["data_quality"], **meta(view, iso3)}
 
 
 def _named(row: dict[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def payload(connection: sa.Connection, view: SnapshotView) -> dict[str, Any]:
             **data,
             "updated_at": instant(row.at) if row else None,
             "next": _next_month(snapshot["origin"]),
-            "challenger": snapshot.get("shadow"),
+            "challenger": snapshot["shadow"],
             "reasons": {} if data["cases"] else {"forecasters": NO_OUTCOME},
         },
         **snapshot_view.meta(view),

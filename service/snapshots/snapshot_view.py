@@ -21,7 +21,7 @@ SUCCESSFUL = ("snapshot", "unchanged")
 """The statuses of a run that read the data and succeeded."""
 
 NOT_IN_SNAPSHOT = "not_in_snapshot"
-"""The reason for a value that an older Vigie did not put into its snapshots."""
+"""The reason for a value that a snapshot does not have."""
 
 SNAPSHOT_KEYS = (
     "snapshot_id",
@@ -199,20 +199,19 @@ def as_of_meta(view: SnapshotView) -> tuple[dict[str, Any], dict[str, str]]:
         "as_of": instant(view.as_of.moment),
         "basis": view.as_of.basis,
         "computed_at": instant(view.as_of.computed_at),
-        "vigie": view.document["model"].get("vigie"),
+        "vigie": view.document["model"]["vigie"],
     }
     unknown = ("computed_at",) if view.as_of.basis == "issued" else ("snapshot_id", "issued_at")
-    reasons = {"next_run_at": "past", **dict.fromkeys(unknown, view.as_of.basis)}
-    return keys, reasons if keys["vigie"] else {**reasons, "vigie": NOT_IN_SNAPSHOT}
+    return keys, {"next_run_at": "past", **dict.fromkeys(unknown, view.as_of.basis)}
 
 
 def _completeness(document: Mapping[str, Any], iso3: str | None) -> tuple[dict[str, Any] | None, str | None]:
     """Return the completeness of a country or of the least complete one, or the reason why none is known."""
     rows = [row for row in document["countries"] if iso3 in (None, row["location_code"])]
-    known = [row for row in rows if row.get("completeness")]
+    known = [row for row in rows if row["completeness"]]
     if known:
         least = min(known, key=lambda row: row["completeness"]["value"])
         return {"location_code": least["location_code"], **least["completeness"]}, None
-    reasons = [row["reasons"].get("completeness", NOT_IN_SNAPSHOT) for row in rows]
+    reasons = [row["reasons"]["completeness"] for row in rows]
     # A country without data says nothing about the region: any other reason is more useful.
     return None, next((reason for reason in reasons if reason != "no_history"), "no_history")

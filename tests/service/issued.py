@@ -110,7 +110,7 @@ def indicator(
         "missing": {"en": "a month is not covered", "fr": "un mois n'est pas couvert"},
         "literature": [{"reference": "Nobody (1999), An invented work", "doi": "10.0000/invented"}],
         "inputs": ["displaced"] if absent else ["events"],
-        "absent": absent,
+        "input_missing": absent,
     }
 
 
@@ -128,7 +128,7 @@ def drivers(score: float, escalation: float) -> dict[str, Any]:
             "families": [
                 {
                     "family": family,
-                    "read": family != "people",
+                    "used": family != "people",
                     "contribution": contribution,
                     "sentence": {
                         "en": f"{FAMILIES[family][0]}: {contribution} points.",
@@ -140,7 +140,7 @@ def drivers(score: float, escalation: float) -> dict[str, Any]:
                     ]
                     if family == "intensity"
                     else [],
-                    "others": 0.0,
+                    "other_indicators": 0.0,
                 }
                 for family, contribution in CONTRIBUTIONS.items()
             ],
@@ -197,7 +197,14 @@ def document(
         "causes": ["new_month"],
         "source": "SIMULATED" if simulated else "UCDP 24.1",
         "data": {"digest": "d" * 64, "ingests": []},
-        "model": {"id": "2022-12-state_based-ab12cd34", "digest": "e" * 64, "origin": origin, "trained_at": None},
+        "model": {
+            "id": "2022-12-state_based-ab12cd34",
+            "digest": "e" * 64,
+            "origin": origin,
+            "trained_at": None,
+            "vigie": "0.1.0",
+        },
+        "shadow": None,
         "bands": BANDS,
         "data_quality": [],
         "indicator_families": families(),
@@ -291,18 +298,6 @@ def ingest(*, simulated: bool) -> manifest.Ingest:
         quarantined=0,
         data_sha256="0" * 64,
     )
-
-
-def without_explanations(issued: dict[str, Any]) -> dict[str, Any]:
-    """The same, as a Vigie from before explanations would have issued it."""
-    countries = [
-        {key: value for key, value in country.items() if key not in ("drivers", "indicators_before")}
-        for country in issued["countries"]
-    ]
-    for country in countries:
-        country["reasons"] = {field: why for field, why in country["reasons"].items() if field != "drivers"}
-    kept = {key: value for key, value in issued.items() if key not in ("indicator_families", "neighbour_effects")}
-    return {**kept, "countries": countries}
 
 
 class Clock:
@@ -429,7 +424,7 @@ def scored() -> dict[str, Any]:
                 "pit": 0.35,
                 **dict.fromkeys(("within_50", "within_90", "active"), True),
                 "probabilities": dict.fromkeys(("1", "5", "25", "100", "300", "1000"), 0.25),
-                "escalation": {"came": origin % 2, "probability": 0.4, "h24": 0.3},
+                "escalation": {"observed": origin % 2, "probability": 0.4, "h24": 0.3},
             },
         )
         for iso3 in SCORES
@@ -465,7 +460,7 @@ def event_list() -> dict[str, Any]:
     source = {"source": "UCDP 24.1", "release": "24.1", "known_since": "2024-06-01T00:00:00Z", "licence": "CC BY 4.0"}
     terms = {"licence_url": "https://creativecommons.org/licenses/by/4.0/", "attribution": "UCDP, an invented copy"}
     covers = [{"location_code": "MLI", "first": "2022-01", "last": "2022-12"}]
-    document = {"sources": [{**source, **terms}], "covers": covers}
+    document = {"sources": [{**source, **terms}], "coverage": covers}
     return {"region": "MLI", "simulated": False, "digest": "c" * 64, "document": document}
 
 

@@ -19,7 +19,7 @@ FACTS: dict[str, Any] = {
     "outcome": "state_based",
     "data_as_of": "2022-12-31",
     "snapshot_id": 11,
-    "why": "a wrong file.",
+    "withdrawn_reason": "a wrong file.",
 }
 PROBABILITIES = {"value": 0.456, "fire_at": 0.5, "clear_at": 0.4}
 

@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from flask.testing import FlaskClient
-from issued import NOW, SCORES, Clock, Issuer, alerted, without_explanations
+from issued import NOW, SCORES, Clock, Issuer, alerted
 
 from service.cli.app import create_app
 from service.http.request_context import context_of
-from service.store.tables import snapshots
 
 EXPLAINED = ("/v1/indicators", "/v1/indicators/SEN", "/v1/drivers/SEN")
 READS = ("/v1/scores", "/v1/scores/SEN", "/v1/runs", "/v1/snapshots", "/v1/snapshots/1")
@@ -129,21 +127,6 @@ def test_how_complete_and_how_good_the_data_are_is_said(real: Issuer, client: Fl
     lines = {line["location_code"]: line for line in csv.DictReader(io.StringIO(client.get("/v1/scores.csv").text))}
     assert (lines["MLI"]["completeness"], lines["MRT"]["completeness"]) == ("0.62", "")
     assert lines["DZA"]["data_quality"] == "imprecise_dates; imprecise_places"
-
-
-def test_a_snapshot_of_before_completeness_is_still_served(home: Issuer, client: FlaskClient) -> None:
-    home.hold("real")
-    issued = home.issue()
-    del issued["data_quality"]
-    for country in issued["countries"]:
-        for key in ("completeness", "data_quality", "nowcast"):
-            del country[key]
-    with home.store.writing() as connection:
-        connection.execute(sa.update(snapshots).values(document=issued))
-    assert client.get("/v1/scores").json["data_quality"] == []
-    assert "completeness" not in client.get("/v1/scores/MLI").json["data"]
-    for path in ("/v1/scores.csv", "/", "/country/MLI"):
-        assert client.get(path).status_code == 200
 
 
 def test_csv_holds_the_same_table(real: Issuer, client: FlaskClient) -> None:
@@ -267,7 +250,7 @@ def test_indicators_are_declared_by_family(real: Issuer, client: FlaskClient) ->
     said = client.get("/v1/indicators").json
     assert [family["name"] for family in said["data"]] == ["intensity", "capital", "spillover", "people"]
     declared = {indicator["name"]: indicator for family in said["data"] for indicator in family["indicators"]}
-    assert [name for name, indicator in declared.items() if indicator["absent"]] == ["displaced"]
+    assert [name for name, indicator in declared.items() if indicator["input_missing"]] == ["displaced"]
     assert declared["median_distance_12m"]["direction"] == -1
     assert declared["deaths_12m"]["meaning"] == {"en": "Deaths over 12 months", "fr": "Morts sur 12 mois"}
     assert declared["deaths_12m"]["literature"][0]["doi"] == "10.0000/invented"
@@ -317,19 +300,6 @@ def test_drivers_tell_of_every_family_and_of_the_neighbours(real: Issuer, client
     assert data["reasons"] == {}
     without = client.get("/v1/drivers/MRT").json["data"]
     assert (without["drivers"], without["reasons"]) == (None, {"drivers": "no_history"})
-
-
-def test_a_snapshot_of_before_explanations_says_that_it_has_none(home: Issuer, client: FlaskClient) -> None:
-    home.hold("real")
-    home.replace(without_explanations(home.issue()))
-    assert client.get("/v1/indicators").json["data"] == []
-    assert client.get("/v1/indicators").json["reasons"] == {"data": "not_in_snapshot"}
-    values = client.get("/v1/indicators/MLI").json["data"]
-    assert (values["families"], values["reasons"]) == ([], {"families": "not_in_snapshot"})
-    drivers = client.get("/v1/drivers/MLI").json["data"]
-    assert (drivers["drivers"], drivers["neighbour_effects"]) == (None, None)
-    assert drivers["reasons"] == {"drivers": "not_in_snapshot", "neighbour_effects": "not_in_snapshot"}
-    assert "drivers" not in client.get("/v1/scores/MLI").json["data"]
 
 
 def test_what_the_settings_switch_off_is_called_so(home: Issuer, client: FlaskClient) -> None:

@@ -23,7 +23,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
-from issued import NOW, TASK, Clock, Issuer, lived_in, without_explanations
+from issued import NOW, TASK, Clock, Issuer, lived_in
 
 from riskmodel import country_scores
 from riskmodel.home import Home
@@ -121,7 +121,7 @@ NEEDS_NO_SNAPSHOT = {
 ONE_SNAPSHOT = "/v1/snapshots/{number}"
 TWO_SNAPSHOTS = {"/v1/snapshots/{a}/diff/{b}", "/v1/snapshots/{a}/diff/{b}.csv"}
 DRAWS = {"/v1/forecasts/{iso3}/draws.csv", "/v1/forecasts/{iso3}/draws.parquet"}
-HOMES = ("lived in", "empty", "archive only", "simulated", "withdrawn", "older")
+HOMES = ("lived in", "empty", "archive only", "simulated", "withdrawn")
 
 
 def expected_problem(kind: str, path: str) -> str:
@@ -136,7 +136,7 @@ def expected_problem(kind: str, path: str) -> str:
         return ""
     if path in TWO_SNAPSHOTS or (path == ONE_SNAPSHOT and kind == "archive only"):
         return "unknown-snapshot"
-    if kind in ("simulated", "older"):
+    if kind in ("simulated"):
         return "no-draws" if path in DRAWS else ""
     return "" if path == ONE_SNAPSHOT else "no-real-snapshot"
 
@@ -159,14 +159,6 @@ def of_kind(tmp_path: Path) -> Callable[[str], FlaskClient]:
                 connection.execute(
                     sa.update(snapshots).values(withdrawn_at=NOW, withdrawn_reason="an invented mistake")
                 )
-        elif kind == "older":
-            home.hold("real")
-            issued = without_explanations(home.issue())
-            del issued["data_quality"]
-            for country in issued["countries"]:
-                for key in ("completeness", "data_quality", "nowcast"):
-                    del country[key]
-            home.replace(issued)
         return create_app(home.home, clock=Clock()).test_client()
 
     return made

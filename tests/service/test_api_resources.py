@@ -91,7 +91,7 @@ def test_events_come_page_by_page_each_once(client: FlaskClient) -> None:
     assert len(ids) == len(set(ids)) == 250
     days = [event["date_start"] for event in seen]
     assert days == sorted(days, reverse=True)
-    assert (page["sources"][0]["licence"], page["covers"][0]["last"]) == ("CC BY 4.0", "2022-12")
+    assert (page["sources"][0]["licence"], page["coverage"][0]["last"]) == ("CC BY 4.0", "2022-12")
     some = client.get("/v1/events?iso3=MLI&from=2022-12-01&to=2022-12-10&limit=1000").json["data"]
     assert {event["location_code"] for event in some} == {"MLI"}
     assert {day for event in some for day in [event["date_start"]]} <= {f"2022-12-{day:02}" for day in range(1, 11)}

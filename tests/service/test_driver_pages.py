@@ -179,7 +179,7 @@ def with_all_indicators(issued: dict[str, Any]) -> dict[str, Any]:
     names = [indicator["name"] for family in declared for indicator in family["indicators"]]
     for family in declared:
         for indicator in family["indicators"]:
-            indicator["absent"] = rng.random() < 0.1
+            indicator["input_missing"] = rng.random() < 0.1
     for country in (country for country in issued["countries"] if country["drivers"]):
         for key in ("indicators", "indicators_before"):
             country[key] = {name: None if rng.random() < 0.1 else round(rng.uniform(0, 7), 4) for name in names}
@@ -208,11 +208,11 @@ def contribution_of(family: dict[str, Any], rng: random.Random) -> dict[str, Any
     ]
     return {
         "family": family["name"],
-        "read": True,
+        "used": True,
         "contribution": rng.gauss(0, 3),
         "sentence": sentence,
         "indicators": indicators,
-        "others": 0.12,
+        "other_indicators": 0.12,
     }
 
 

@@ -70,8 +70,8 @@ def test_events_of_the_region_are_shown_with_their_terms(home: Issuer) -> None:
     ]
     assert (said["data"][1]["deaths"], said["data"][1]["flags"], said["data"][1]["latitude"]) == (3, ["no_adm_1"], 14.5)
     assert [(source["source"], source["licence"]) for source in said["sources"]] == [("UCDP 24.1", "CC BY 4.0")]
-    assert {(span["first"], span["last"]) for span in said["covers"]} == {("2022-01", "2022-12")}
-    assert len(said["covers"]) == 8
+    assert {(span["first"], span["last"]) for span in said["coverage"]} == {("2022-01", "2022-12")}
+    assert len(said["coverage"]) == 8
     assert not keep(home)
 
 

@@ -105,12 +105,12 @@ def test_three_months_are_scored_as_a_sum_with_escalation(watch: Watch) -> None:
     mali = sums[served, "MLI"]
     assert (mali.lead, mali.month, mali.observed) == (3, "2022-03", 181)
     assert mali.scores["probabilities"]["100"] == 0
-    assert mali.scores["escalation"] == {"threshold": 180, "probability": 0, "came": True, "h24": 0}
-    assert sums[served, "SEN"].scores["escalation"] == {"threshold": 25, "probability": 0, "came": False, "h24": 0}
+    assert mali.scores["escalation"] == {"threshold": 180, "probability": 0, "observed": True, "h24": 0}
+    assert sums[served, "SEN"].scores["escalation"] == {"threshold": 25, "probability": 0, "observed": False, "h24": 0}
     told = next(entry for entry in card(watch)["forecasters"] if entry["forecaster"] == "served")
     assert told["three_months"]["escalation"] == {
         "cases": 7,
-        "came": 1,
+        "observed": 1,
         **dict.fromkeys(("brier", "brier_h24"), pytest.approx(1 / 7, abs=1e-6)),
     }
     assert told["three_months"]["brier_rungs"] == pytest.approx(1 / 42, abs=1e-6), "the rung of 100 deaths, of Mali"
