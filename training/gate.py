@@ -53,7 +53,8 @@ def run_checks(challenger: BacktestResult, champion: BacktestResult | None) -> l
 
 
 def _check(result: BacktestResult, ours: str, theirs: str, against: str, score: str, rule: str) -> Check:
-    estimate, won, windows = result.difference(score, ours, theirs, np.random.default_rng(0))
+    rng = np.random.default_rng(0)  # fixed: a second run of the gate must not decide otherwise
+    estimate, won, windows = result.difference(score, ours, theirs, rng)
     passed = estimate.value < 0 if rule == BETTER else estimate.low <= 0
     value, low, high = (float(number) for number in (estimate.value, estimate.low, estimate.high))
     return Check(against, score, rule, value, low, high, won, windows, bool(passed))

@@ -24,6 +24,7 @@ from training.windows import Window
 
 SETUP_FILE = "setup.json"
 FORMAT = 3
+"""The version of the file layout. Back-tests of another version are ignored and computed again."""
 ROW_GROUP_ROWS = 200_000
 _METADATA_KEY = "vigie"
 

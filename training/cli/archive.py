@@ -17,7 +17,7 @@ def open_view(home: Home, as_of: datetime | None = None) -> "View":
     view = Archive(home.archive).view(as_of)
     if not view.ingests:
         state = f"had no data by {as_of:%Y-%m-%d}" if as_of else "is empty"
-        raise BadInput(f"the archive {state}: vigie ingest takes files in")
+        raise BadInput(f"the archive {state}: load data with vigie ingest")
     return view
 
 

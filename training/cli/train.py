@@ -22,7 +22,6 @@ from training.cli.progress import window_progress
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from riskmodel.bundle import Bundle
     from riskmodel.events.view import View
     from riskmodel.months import Month
     from training.train import TrainedModel
@@ -92,16 +91,12 @@ def train(
         on_step=lambda step: click.echo(step, err=True),
     )
     _report(trained, model.name, realm_prefix(view), time.monotonic() - started, console)
-    if mlflow is None and into is not None:
-        click.echo(str(trained.path))
-        return
-    loaded = bundle.load(trained.path)
-    status = str(trained.path) if into is not None else _offer(home, view, loaded, Workers(jobs), console)
+    last_line = str(trained.path) if into is not None else _offer(home, view, trained.path, Workers(jobs), console)
     try:
         if mlflow:
-            console.print(f"logged to MLflow: run {tracking.log_model(loaded, mlflow)}")
-    finally:  # the last line says what is in service, also when MLflow does not answer
-        click.echo(status)
+            console.print(f"logged to MLflow: run {tracking.log_model(bundle.load(trained.path), mlflow)}")
+    finally:  # the last line has to come also when MLflow does not answer
+        click.echo(last_line)
 
 
 def _report(trained: "TrainedModel", model_name: str, realm: str, seconds: float, console: "Console") -> None:
@@ -133,11 +128,13 @@ def _report(trained: "TrainedModel", model_name: str, realm: str, seconds: float
     console.print(describe_escalation_choice(scores["escalation"]))
 
 
-def _offer(home: Home, view: "View", model: "Bundle", workers: "Workers", console: "Console") -> str:
+def _offer(home: Home, view: "View", path: Path, workers: "Workers", console: "Console") -> str:
     """Offer a new model to the service, and return a line that says which model is in service now."""
+    from riskmodel import bundle
     from training import promotion
     from training.cli import console_tables
 
+    model = bundle.load(path)
     with window_progress(0) as on_window:
         offered = promotion.offer(home, view, model, datetime.now(UTC), workers, on_window)
     if offered.gate_result is not None:
