@@ -163,7 +163,7 @@ def _last_promotion(model: Mapping[str, Any]) -> str:
     if promoted and promoted["reason"]:
         text += f": {promoted['reason']}"
     if model["outdated"]:
-        text += f"; can no longer serve: it {model['outgrown']}"
+        text += f"; can no longer serve: it {model['outdated']}"
     return text
 
 
