@@ -136,7 +136,7 @@ class ChangingArchive:
 class ReleasesOfEqualMonths(ChangingArchive):
     """Candidate and final releases with the same events in every month and country."""
 
-    def release(self, number: str, first: str, last: str, *deaths: int) -> None:
+    def release(self, release: str, first: str, last: str, *deaths: int) -> None:
         """Ingest a release with events of these deaths in every month."""
         months = np.arange(month(first), month(last) + 1)
         self.files += 1
@@ -145,13 +145,13 @@ class ReleasesOfEqualMonths(ChangingArchive):
                 "id": 10**6 * gw + 10 * int(m.astype(int)) + which,
                 "date": f"{m}-05",
                 "country_id": gw,
-                "best": deaths,
-                "high": deaths,
+                "best": number,
+                "high": number,
             }
             for gw in GW.values()
             for m in months
-            for which, deaths in enumerate(deaths)
+            for which, number in enumerate(deaths)
         ]
         path = ged.write(self.folder / f"{self.files}.csv", *rows)
         covers = [Coverage(iso3, months[0], months[-1]) for iso3 in GW]
-        ingest(self.archive, GedFile(path), covers=covers, release=number, now=NOW)
+        ingest(self.archive, GedFile(path), covers=covers, release=release, now=NOW)
