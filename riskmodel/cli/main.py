@@ -19,6 +19,7 @@ from riskmodel import __version__
 from riskmodel.cli.groups import HOME_OPTION, command_group
 from riskmodel.errors import BadInput, ExitCode, VigieError
 from riskmodel.home import Home, default_home
+from riskmodel.parent_process import end_with_parent
 
 GARBAGE_THRESHOLD = 50_000
 """New objects before Python's garbage collector runs. With its own 700 it would run hundreds of times during imports,
@@ -51,6 +52,7 @@ for entry_point in entry_points(group="vigie.commands"):
 def main() -> None:
     """Run `vigie` and exit with a code of `ExitCode`."""
     context: click.Context | None = None
+    end_with_parent()
     gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)
     logging.basicConfig(handlers=[logging.NullHandler()])  # a command prints its own messages; logs stay silent
     try:

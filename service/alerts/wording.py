@@ -22,6 +22,7 @@ CAUSES: dict[str, Bilingual] = {
     "first": {"en": "the first forecast", "fr": "la première prévision"},
     "new_month": {"en": "a new month of data", "fr": "un nouveau mois de données"},
     "revision": {"en": "revised data", "fr": "des données révisées"},
+    "new_source": {"en": "a new source of data", "fr": "une nouvelle source de données"},
     "model": {"en": "a new forecasting model", "fr": "un nouveau modèle de prévision"},
     "settings": {"en": "changed settings", "fr": "une modification des réglages"},
     "withdrawal": {"en": "the withdrawal of a forecast", "fr": "le retrait d’une prévision"},

@@ -23,7 +23,7 @@ class Run(Schema):
     region: str
     started_at: str
     finished_at: str | None
-    status: Literal["running", "snapshot", "unchanged", "failed", "withdrawal"]
+    status: Literal["running", "snapshot", "unchanged", "withdrawn_input", "failed", "withdrawal"]
     input_digest: str | None
     snapshot_id: int | None = described("the snapshot that it issued, found unchanged or withdrew")
     error: str | None

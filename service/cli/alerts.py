@@ -132,12 +132,10 @@ def deliver(home: Home) -> None:
     """Send the messages that are due, once."""
     from service import logs
     from service.alerts import outbox
-    from service.jobs import processes
 
     # On SIGTERM the message under way is finished: a cut connection would leave open whether it was received.
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    processes.end_with_parent()
     settings, store = _open(home)
     logs.configure(settings.log_format)
     counts = outbox.deliver_due(store, settings, _now, ended=ended.is_set)

@@ -14,6 +14,7 @@ from flask import Flask, Response, g, request
 from flask.json.provider import JSONProvider
 
 from riskmodel.home import Home, default_home
+from riskmodel.parent_process import end_with_parent
 from service import logs
 from service.api import (
     alerts,
@@ -43,7 +44,7 @@ from service.http.rate_limit import RequestCounter
 from service.http.request_context import context_of
 from service.http.response_cache import ResponseCache
 from service.http.unavailable import UnavailableApp
-from service.jobs.processes import LISTENS_ON, end_with_parent
+from service.jobs.processes import LISTENS_ON
 from service.settings import load
 from service.store.context import Context
 from service.store.database import DatabaseUnavailable, Store
@@ -121,7 +122,7 @@ def assemble() -> "tuple[WSGIApplication, IsImmediate]":
 
     While the database is away, `service.http.unavailable` answers in its place.
     """
-    end_with_parent(grace=0.5)
+    end_with_parent(grace_seconds=0.5)
     logs.configure(load(Home(default_home())).log_format)
     try:
         return _assemble()

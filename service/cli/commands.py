@@ -14,7 +14,7 @@ from service.cli.alerts import alerts
 from service.cli.database import db
 from service.cli.jobs import jobs
 from service.cli.keys import keys
-from service.cli.options import REGION, settings_of
+from service.cli.options import REGION, open_context, settings_of
 from service.cli.scores import scores
 from service.cli.snapshots import changed, snapshots
 
@@ -61,6 +61,7 @@ def web(home: Home, host: str, port: int, workers: int) -> None:
     from granian.http import HTTP1Settings
     from granian.log import LogLevels
 
+    from riskmodel.parent_process import PARENT_VARIABLE
     from service import logs
     from service.cli.server_adapter import ACCEPT_THREADS
     from service.cli.up import free, reach
@@ -75,11 +76,11 @@ def web(home: Home, host: str, port: int, workers: int) -> None:
         click.echo(f"vigie: {reach(home, settings, host)}")
     os.environ["VIGIE_HOME"] = str(home.root)
     os.environ[processes.LISTENS_ON] = host
-    processes.allow_open_files(2 * limits.connections + 256)
+    processes.raise_open_files_limit(2 * limits.connections + 256)
     os.environ[telemetry.METRICS_FOLDER] = str(telemetry.new_folder(home))
     logs.configure(settings.log_format)
-    processes.end_with_parent()
-    os.environ[processes.PARENT] = str(os.getpid())  # workers are ours, and may come to life after we have died
+    # Workers end with this process, also those that start after it has died.
+    os.environ[PARENT_VARIABLE] = str(os.getpid())
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # glibc would keep what each thread has freed for itself
     server = Granian(
         "service.cli.server_adapter:worker",
@@ -117,65 +118,49 @@ def scheduler(home: Home) -> None:
 @click.command()
 @click.pass_obj
 def prune(home: Home) -> None:
-    """Delete what is past and older than `retention_days` says; never snapshots, forecasts or verifications."""
-    from datetime import UTC, datetime
-
-    from service.jobs import processes
+    """Delete expired rows and files (`retention_days`); never snapshots, forecasts or verifications."""
     from service.jobs.retention import prune as run
-    from service.store.database import Store
     from service.store.leases import Fence
 
-    processes.end_with_parent()
-    settings = settings_of(home)
-    gone = run(home, Store.of(home), settings.retention_days, datetime.now(UTC), Fence.from_environment())
-    told = ", ".join(f"{count:,} {name}" for name, count in gone.items() if count)
-    click.echo(f"deleted: {told or 'nothing was old enough'}")
+    deleted = run(open_context(home), Fence.from_environment())
+    counts = ", ".join(f"{count:,} {name}" for name, count in deleted.items() if count)
+    click.echo(f"deleted: {counts or 'nothing was old enough'}")
 
 
 @click.command()
 @REGION
 @click.pass_obj
 def recompute(home: Home, region: str | None) -> None:
-    """Compute the scores anew from what the archive holds, and issue a snapshot if anything has changed."""
-    from datetime import UTC, datetime
-
+    """Compute the scores from the archive, and issue a snapshot if anything has changed."""
     from service import logs
     from service.alerts.channels import heartbeat
     from service.alerts.rules import load
-    from service.jobs import processes
     from service.jobs.recompute import recompute as run
-    from service.store.database import Store
     from service.store.leases import Fence
 
-    processes.end_with_parent()
-    settings, fence = settings_of(home, region), Fence.from_environment()
-    if fence:  # the scheduler reads the lines, which carry the number of the run
-        logs.configure(settings.log_format)
-    done = run(home, settings, Store.of(home), load(home), lambda: datetime.now(UTC), fence)
+    context, fence = open_context(home, region), Fence.from_environment()
+    if fence:  # the scheduler reads the log lines, which carry the number of the run
+        logs.configure(context.settings.log_format)
+    result = run(context, load(home), fence)
     if not fence:
-        click.echo(done.said)
-    if settings.heartbeat_url:
-        heartbeat(str(settings.heartbeat_url), settings.allow_private_webhooks)
+        click.echo(result.summary())
+    if context.settings.heartbeat_url:
+        heartbeat(str(context.settings.heartbeat_url), context.settings.allow_private_webhooks)
 
 
 @click.command(hidden=True)
 @click.argument("number", metavar="ID")
 @click.pass_obj
 def task(home: Home, number: str) -> None:
-    """Answer one task of the queue; the scheduler calls this for those that wait."""
-    from datetime import UTC, datetime
-
+    """Run one task of the queue. The scheduler starts this command."""
     from service import logs
-    from service.jobs import processes
-    from service.jobs.task_worker import Bench, work
-    from service.store.database import Store
+    from service.jobs.task_worker import run_task
     from service.store.leases import Fence
 
-    processes.end_with_parent()
     os.nice(NICE)
-    settings = settings_of(home)
-    logs.configure(settings.log_format)
-    work(Bench(home, settings, Store.of(home), lambda: datetime.now(UTC), Fence.from_environment()), number)
+    context = open_context(home)
+    logs.configure(context.settings.log_format)
+    run_task(context, number, Fence.from_environment())
 
 
 @click.command("export")
@@ -188,9 +173,7 @@ def export_(home: Home, folder: Path, region: str | None) -> None:
 
     from service.cli.export import export
     from service.cli.export_versions import CURRENT
-    from service.jobs import processes
 
-    processes.end_with_parent()
     settings_of(home, region)
     result = export(home, folder, datetime.now(UTC))
     manifest = result.manifest
@@ -236,16 +219,11 @@ def verify_ledger(home: Home, head: str | None) -> None:
 @click.command()
 @click.pass_obj
 def verify(home: Home) -> None:
-    """Score the forecasts whose months have come, or were revised, and bring the scorecard up to date."""
-    from datetime import UTC, datetime
-
-    from service.jobs import processes
+    """Score the forecasts with a new or revised outcome, and update the scorecard."""
     from service.jobs.verification import verify as run
-    from service.store.database import Store
     from service.store.leases import Fence
 
-    processes.end_with_parent()
-    click.echo(run(home, Store.of(home), lambda: datetime.now(UTC), Fence.from_environment()).said)
+    click.echo(run(open_context(home), Fence.from_environment()).summary())
 
 
 commands = {

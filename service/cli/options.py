@@ -10,6 +10,7 @@ from riskmodel.home import Home
 
 if TYPE_CHECKING:
     from service.settings import Settings
+    from service.store.context import Context
 
 REGION = click.option("--region", type=options.ISO3, help="The focal country of the region (default: as set, MLI).")
 
@@ -21,3 +22,11 @@ def settings_of(home: Home, region: str | None = None) -> "Settings":
     if region:
         os.environ["VIGIE_REGION"] = region
     return load(home)
+
+
+def open_context(home: Home, region: str | None = None) -> "Context":
+    """Open the database of a home, and return it with the home's settings."""
+    from service.store.context import Context
+    from service.store.database import Store
+
+    return Context(home, settings_of(home, region), Store.of(home))

@@ -34,15 +34,15 @@ def scores(home: Home, region: str | None, output_format: str, as_of: "datetime 
     from riskmodel.errors import BadInput
     from riskmodel.events import manifest
     from service.snapshots import csv, read_model, snapshot_view
+    from service.store.context import Context
     from service.store.database import Store
 
     settings, store = settings_of(home, region), Store.of(home)
     simulated = manifest.realm(home.archive) == "simulated"
     if as_of is not None:
-        from service.jobs.task_worker import Bench, then
+        from service.jobs.task_worker import snapshot_as_of
 
-        bench = Bench(home, settings, store, lambda: datetime.now(UTC))
-        view: SnapshotView | None = then(bench, as_of, simulated=simulated)
+        view: SnapshotView | None = snapshot_as_of(Context(home, settings, store), as_of, simulated=simulated)
     else:
         with store.reading() as connection:
             view = snapshot_view.in_service(connection, settings, simulated=simulated, now=datetime.now(UTC))

@@ -14,6 +14,7 @@ from riskmodel.home import Home
 from service.jobs import processes
 from service.settings import Settings
 from service.snapshots import snapshot_view
+from service.store.context import Context
 from service.store.database import Store
 
 Say = Callable[[str], None]
@@ -96,20 +97,21 @@ def reach(home: Home, settings: Settings, host: str) -> str:
 
 
 def _prepare(home: Home, settings: Settings, store: Store, say: Say, ended: Callable[[], bool]) -> None:
-    """Bring what the first page needs, in turns that keep every scheduler of this home from doing the same."""
+    """Create what the first page needs, under the leases of the jobs, so that no scheduler does the same work."""
     asking = settings.pull and manifest.realm(home.archive) != "real"
     if not asking and _has_snapshot(home, settings, store):
         return
-    from service.jobs.scheduler import Post, declared
+    from service.jobs.job_definitions import define_jobs
+    from service.jobs.job_run import JobRunner
 
-    post = Post(home, settings, store, ended=ended, say=say)
-    named = {job.name: job for job in declared(settings)}
-    post.declare(tuple(named.values()))
+    runner = JobRunner(Context(home, settings, store), stopping=ended, print_line=say)
+    jobs = {job.name: job for job in define_jobs(settings)}
+    runner.declare(tuple(jobs.values()))
     if asking:
-        post.at_once(named["pull"])
+        runner.run_now(jobs["pull"])
     if _has_snapshot(home, settings, store) or ended():
         return
-    if not post.at_once(named["recompute"]):
+    if not runner.run_now(jobs["recompute"]):
         say("another Vigie prepares this home; there is nothing to serve until it is done")
     elif not _has_snapshot(home, settings, store) and not ended():
         say("there is nothing to serve yet; the page says why, and the scheduler tries again")

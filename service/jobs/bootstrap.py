@@ -1,11 +1,10 @@
-"""What a home lacks before it can be scored, and the commands that bring it: each runs as a child process.
+"""Create what a home lacks before it can be scored: simulated data, a model. Each step is a `vigie` command.
 
-The service imports nothing of training; it asks the command line for it.
+The service imports nothing of `training`; it starts the command line as a child process instead.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
-from typing import TypeAlias
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import numpy as np
 
@@ -15,55 +14,59 @@ from riskmodel.events import manifest
 from riskmodel.events.coverage import Coverage
 from riskmodel.home import Home
 from riskmodel.months import Month
-from service.settings import Settings
-
-Run: TypeAlias = Callable[[Sequence[str], float], int]
-"""Runs a `vigie` command as a child, until a deadline [s] at the latest, and returns its exit code."""
+from service.store.context import Context
 
 TRAINING_DEADLINE = 3600.0
 """How long training may take [s]."""
 
 
-def lacking(home: Home, settings: Settings, now: datetime) -> Iterator[tuple[str, list[str]]]:
-    """What is missing, in order, each with the arguments of the `vigie` command that brings it.
+class RunVigie(Protocol):
+    """Runs a `vigie` command as a child, for at most `deadline` [s]. Raises if it does not succeed."""
 
-    Judged step by step: the next is looked for when the one before has been done.
+    def __call__(self, *arguments: str, deadline: float) -> None:
+        """Run the command."""
+
+
+def missing(context: Context) -> Iterator[tuple[str, list[str]]]:
+    """Yield what is missing, in order, each with the arguments of the `vigie` command that creates it.
+
+    A step is checked only after the caller has done the steps before it.
     """
-    last_month = np.datetime64(now.date(), "M") - 1
+    home, settings = context.home, context.settings
+    last_month = np.datetime64(context.clock().date(), "M") - 1
+    simulate = ["ingest", "simulated", "--seed", str(settings.simulated_seed)]
     if manifest.realm(home.archive) is None:
-        yield "a SIMULATED archive, there being no data yet", _simulate(settings)
-    elif manifest.realm(home.archive) == "simulated" and _last_month(home) < last_month:
-        yield "the newest month of the SIMULATED archive", _simulate(settings)
-    if why := _no_model(home):
-        yield f"a model trained on the archive: {why}", ["train", "--region", settings.region]
+        yield "a SIMULATED archive, because there are no data yet", simulate
+    elif manifest.realm(home.archive) == "simulated" and _last_covered_month(home) < last_month:
+        yield "the newest month of the SIMULATED archive", simulate
+    if reason := _no_usable_model(home):
+        yield f"a model trained on the archive: {reason}", ["train", "--region", settings.region]
 
 
-def prepare(home: Home, settings: Settings, now: datetime, say: Callable[[str], None], run: Run) -> int:
-    """Bring what is lacking, then recompute; returns the exit code of the first command that failed, else 0."""
-    for what, arguments in lacking(home, settings, now):
-        say(f"preparing {what}")
-        if code := run(arguments, TRAINING_DEADLINE):
-            return code
-    say(f"recomputing the scores of the region of {settings.region}")
-    return run(["recompute", "--region", settings.region], settings.recompute_deadline_seconds)
+def prepare(context: Context, print_line: Callable[[str], None], run_vigie: RunVigie) -> None:
+    """Create what is missing, then recompute. Raises what `run_vigie` raises; later steps are not run then."""
+    for what, arguments in missing(context):
+        print_line(f"preparing {what}")
+        run_vigie(*arguments, deadline=TRAINING_DEADLINE)
+    region = context.settings.region
+    print_line(f"recomputing the scores of the region of {region}")
+    run_vigie("recompute", "--region", region, deadline=context.settings.recompute_deadline_seconds)
 
 
-def _last_month(home: Home) -> Month:
-    """The last month that the archive covers."""
+def _last_covered_month(home: Home) -> Month:
     return max(Coverage.parse(span).last for ingest in manifest.read(home.archive) for span in ingest.covers)
 
 
-def _no_model(home: Home) -> str | None:
-    """Why the archive needs a model; None where it has one, or one that was altered: somebody has to look at that."""
+def _no_usable_model(home: Home) -> str | None:
+    """Return why the archive needs a new model, or None.
+
+    A model that was altered is not replaced: the operator has to see the error.
+    """
     path = bundle.champion(home.models, simulated=manifest.realm(home.archive) == "simulated")
     if path is None:
         return "there is none yet"
     try:
-        why = bundle.outdated_reason(path)
+        reason = bundle.outdated_reason(path)
     except Refused:
         return None
-    return f"the one in service {why}" if why else None
-
-
-def _simulate(settings: Settings) -> list[str]:
-    return ["ingest", "simulated", "--seed", str(settings.simulated_seed)]
+    return f"the one in service {reason}" if reason else None

@@ -1,7 +1,7 @@
-"""The draws behind a snapshot as they are kept: a file for each forecaster and country, and what is read from one.
+"""The draws behind a snapshot as they are stored: one Parquet file for each forecaster and country.
 
-Parquet for all, by the schema of `riskmodel.forecasting.forecast_table` and a column `simulated`, leads 1-12; the same
-as gzipped CSV of what is served. It knows no store and no model.
+The schema is that of `riskmodel.forecasting.forecast_table` for leads 1-12, with the column `simulated`. The model in
+service also has gzipped CSV. This module knows no database and no model.
 """
 
 import gzip
@@ -25,8 +25,8 @@ Role = Literal["served", "baseline", "shadow"]
 
 
 @dataclass(frozen=True)
-class Kept:
-    """One forecaster's draws of one country; `digest` is the SHA-256 of `parquet`."""
+class StoredForecast:
+    """One forecaster's draws for one country. `digest` is the SHA-256 of `parquet`."""
 
     role: Role
     forecaster: str
@@ -40,52 +40,57 @@ class Kept:
 
     @property
     def row(self) -> dict[str, Any]:
-        """As a row of `forecasts`."""
+        """The columns of a row of `forecasts`, without the snapshot."""
         names = ("role", "forecaster", "location_code", "parquet", "csv", "digest")
         return {name: getattr(self, name) for name in names}
 
 
-def kept(role: Role, forecaster: str, forecast: Forecast, *, simulated: bool) -> list[Kept]:
-    """What is kept of a forecast: a country that could not be forecast has nothing."""
-    files = []
+def to_store(role: Role, forecaster: str, forecast: Forecast, *, simulated: bool) -> list[StoredForecast]:
+    """Return what is stored of a forecast. A country that could not be forecast has nothing."""
+    stored = []
     for iso3, draws in zip(forecast.iso3, forecast.draws, strict=True):
         if not np.isnan(draws).any():
             table = forecast_table(forecast.only([iso3]), 1, SERVED_LEADS)
             table = table.append_column("simulated", pa.array([simulated] * table.num_rows))
-            files.append(Kept(role, forecaster, iso3, _parquet(table), _csv(table) if role == "served" else None))
-    return files
+            csv_file = _csv(table) if role == "served" else None
+            stored.append(StoredForecast(role, forecaster, iso3, _parquet(table), csv_file))
+    return stored
 
 
-def told(files: Sequence[Kept]) -> dict[str, Any]:
-    """What a snapshot repeats of its files, so that its own digest covers them."""
-    digests: dict[str, dict[str, str]] = {}
-    for file in files:
-        digests.setdefault(file.forecaster, {})[file.location_code] = file.digest
-    of_csv = {file.location_code: hashlib.sha256(file.csv).hexdigest() for file in files if file.csv is not None}
-    return {"forecasts": digests, "forecasts_csv": of_csv}
+def digests(stored: Sequence[StoredForecast]) -> dict[str, Any]:
+    """Return the digests that a snapshot's document repeats, so that its own digest covers the draws."""
+    parquet: dict[str, dict[str, str]] = {}
+    for forecast in stored:
+        parquet.setdefault(forecast.forecaster, {})[forecast.location_code] = forecast.digest
+    csv_files = {f.location_code: hashlib.sha256(f.csv).hexdigest() for f in stored if f.csv is not None}
+    return {"forecasts": parquet, "forecasts_csv": csv_files}
 
 
-def read(parquet: bytes, digest: str | None, whose: str) -> NDArray[np.int32]:
-    """The draws of a file, shape (lead, draw) [deaths]. Raises Refused, saying `whose`, unless it has its digest."""
+def read(parquet: bytes, digest: str | None, name: str) -> NDArray[np.int32]:
+    """Read the draws of a file, shape (lead, draw) [deaths].
+
+    Raises Refused if the file does not have the digest; `name` says in the error which file it is.
+    """
     if hashlib.sha256(parquet).hexdigest() != digest:
-        raise Refused(f"the draws of {whose} are not as they were issued; vigie ledger verify says what else is not")
+        raise Refused(f"the draws of {name} have changed since they were issued: run vigie ledger verify")
     deaths = pq.read_table(io.BytesIO(parquet), columns=["deaths"])["deaths"].to_numpy()
     return np.asarray(deaths.reshape(SERVED_LEADS, -1))
 
 
 def _parquet(table: pa.Table) -> bytes:
-    """A small file: draws are counted, and the rest takes few values."""
-    written = io.BytesIO()
-    others = [name for name in table.column_names if name != "draw"]
-    encoded = {"use_dictionary": others, "column_encoding": {"draw": "DELTA_BINARY_PACKED"}}
-    pq.write_table(table, written, compression="zstd", compression_level=9, **encoded)
-    return written.getvalue()
+    """Return a small file: the numbers of the draws rise by one, and the other columns have few values."""
+    file = io.BytesIO()
+    few_values = [name for name in table.column_names if name != "draw"]
+    encoding = {"use_dictionary": few_values, "column_encoding": {"draw": "DELTA_BINARY_PACKED"}}
+    pq.write_table(table, file, compression="zstd", compression_level=9, **encoding)
+    return file.getvalue()
 
 
 def _csv(table: pa.Table) -> bytes:
     days = {name: table[name].cast(pa.date32()) for name in ("origin", "month")}
-    plain = pa.table({name: days.get(name, table[name]) for name in table.column_names})
-    written = io.BytesIO()
-    written.write((",".join(table.column_names) + "\n").encode())
-    csv.write_csv(plain, written, csv.WriteOptions(include_header=False, quoting_style="none"))
-    return gzip.compress(written.getvalue(), compresslevel=6, mtime=0)
+    text_table = pa.table({name: days.get(name, table[name]) for name in table.column_names})
+    file = io.BytesIO()
+    # PyArrow writes the header with quotes, whatever the quoting style.
+    file.write((",".join(table.column_names) + "\n").encode())
+    csv.write_csv(text_table, file, csv.WriteOptions(include_header=False, quoting_style="none"))
+    return gzip.compress(file.getvalue(), compresslevel=6, mtime=0)  # without a time, equal draws have equal bytes

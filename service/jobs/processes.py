@@ -1,34 +1,63 @@
-"""The processes of a running Vigie: how one command becomes a child, is waited for, and never outlives its parent."""
+"""Start, run and stop child processes. A child never outlives the process that started it."""
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO
 
+from riskmodel.errors import ExitCode
 from riskmodel.home import Home
-
-PARENT = "VIGIE_PARENT"
-"""The environment variable that tells a child whose child it is, so that it stops when that process is gone."""
+from riskmodel.parent_process import PARENT_VARIABLE
 
 LISTENS_ON = "VIGIE_LISTENS_ON"
 """The environment variable that tells a web worker which host its server is bound to."""
 
-GRACE = 10.0
-"""How long a process may take to end after it was asked to [s]."""
+STOP_GRACE = 10.0
+"""How long a child has to end after SIGTERM, before it gets SIGKILL [s]."""
+
+CHECK_EVERY = 0.1
+"""How often `run` calls its `check` [s]."""
+
+ERROR_PREFIX = "vigie: "
+"""How `vigie` begins the line that says why a command failed."""
+
+MAX_ERROR_LENGTH = 1000
+"""How much of an error line is kept [characters]."""
+
+
+@dataclass(frozen=True)
+class ChildResult:
+    """How a child ended: its exit code (negative: the signal that killed it) and the error line it printed, if any."""
+
+    exit_code: int
+    error: str | None
+
+    @property
+    def killed(self) -> bool:
+        """Whether a signal ended it."""
+        return self.exit_code < 0
+
+    def describe(self) -> str:
+        """Return how the child ended, as the end of a sentence that begins with its name."""
+        if self.killed:
+            return f"was stopped by signal {-self.exit_code}"
+        # The text of an internal error is for the log only: it may contain secrets.
+        reason = f": {self.error}" if self.error and self.exit_code != ExitCode.INTERNAL else ""
+        return f"ended with exit code {self.exit_code}{reason}"
 
 
 def command(home: Home, *arguments: str) -> list[str]:
-    """The command line of a `vigie` sub-command over a home, by this very interpreter."""
+    """Return the command line of a `vigie` command over a home, run by this Python interpreter."""
     return [sys.executable, "-m", "riskmodel", "--home", str(home.root), *arguments]
 
 
-def allow_open_files(wanted: int) -> None:
-    """Let this process and its children hold that many files and connections open, as far as the system allows it."""
-    with contextlib.suppress(ImportError, ValueError, OSError):  # there are systems without such limits
+def raise_open_files_limit(wanted: int) -> None:
+    """Allow this process and its children to open this many files and connections, or as many as the system allows."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # some systems have no such limit
         import resource
 
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -39,31 +68,32 @@ _children: set["subprocess.Popen[bytes]"] = set()
 
 
 def start(
-    line: Sequence[str], environment: Mapping[str, str] | None = None, *, heard: bool = False
+    line: Sequence[str], environment: Mapping[str, str] | None = None, *, capture: bool = False
 ) -> "subprocess.Popen[bytes]":
-    """Start a child that stops when this process is gone; a Ctrl-C on the terminal reaches it only through us.
+    """Start a child that ends when this process is gone.
 
-    What a child says that is `heard` comes by its `stdout`, errors too; otherwise it goes where ours goes.
+    It has a session of its own, so that a Ctrl-C in the terminal reaches it only through this process. With `capture`,
+    its `stdout` is a pipe that has its errors too; otherwise it writes to where this process writes.
     """
-    environment = {**os.environ, **(environment or {}), PARENT: str(os.getpid())}
-    child = subprocess.Popen(  # noqa: S603 - ourselves
+    environment = {**os.environ, **(environment or {}), PARENT_VARIABLE: str(os.getpid())}
+    child = subprocess.Popen(  # noqa: S603 - the command is our own
         line,
         env=environment,
         start_new_session=True,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE if heard else None,
-        stderr=subprocess.STDOUT if heard else None,
+        stdout=subprocess.PIPE if capture else None,
+        stderr=subprocess.STDOUT if capture else None,
     )
     _children.add(child)
     return child
 
 
 def stop(child: "subprocess.Popen[bytes]") -> None:
-    """Ask a child to end, and end it if it does not."""
+    """Stop a child with SIGTERM, or with SIGKILL if it does not end."""
     if child.poll() is None:
         child.terminate()
         try:
-            child.wait(GRACE)
+            child.wait(STOP_GRACE)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
@@ -71,37 +101,50 @@ def stop(child: "subprocess.Popen[bytes]") -> None:
 
 
 def stop_children() -> None:
-    """Stop whatever this process has started and not yet waited for."""
+    """Stop all children of this process that still run."""
     for child in list(_children):
         stop(child)
 
 
-def run(line: Sequence[str], deadline: float | None = None, environment: Mapping[str, str] | None = None) -> int:
-    """Run a child to its end and return its exit code; it is stopped at the deadline [s] or if we are interrupted.
+def run(
+    line: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    *,
+    print_line: Callable[[str], None],
+    check: Callable[[], None] = lambda: None,
+) -> ChildResult:
+    """Run a child to its end. Each line of its output goes to `print_line`.
 
-    Raises subprocess.TimeoutExpired when the deadline has passed.
+    `check` is called several times a second. If it raises, the child is stopped and the exception is passed on.
     """
-    child = start(line, environment)
+    child = start(line, environment, capture=True)
+    output = _Output(child.stdout, print_line)
     try:
-        return child.wait(deadline)
+        while child.poll() is None:
+            check()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(CHECK_EVERY)
     finally:
         stop(child)
+        output.join(1.0)  # a grandchild that still holds the pipe must not keep us waiting
+    return ChildResult(child.returncode, output.error)
 
 
-def end_with_parent(parent: int | None = None, grace: float = GRACE) -> None:
-    """Watch the process that started this one; once it is gone, ask ourselves to end, and do so after `grace`.
+class _Output(threading.Thread):
+    """Passes the lines of a child's output on, and keeps its last error line."""
 
-    `parent` is by default the one named in the environment; without any, nothing is watched. `grace` in seconds.
-    """
-    if parent is None:
-        parent = int(os.environ.get(PARENT, "0"))
-    if parent:
-        threading.Thread(target=_watch, args=(parent, grace), daemon=True, name="parent").start()
+    def __init__(self, stream: IO[bytes] | None, print_line: Callable[[str], None]) -> None:
+        super().__init__(daemon=True, name="child-output")
+        assert stream is not None  # noqa: S101 - the child was started with a pipe  # nosec B101
+        self._stream, self._print_line = stream, print_line
+        self.error: str | None = None
+        self.start()
 
-
-def _watch(parent: int, grace: float) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(grace)
-    os._exit(1)
+    def run(self) -> None:
+        with self._stream:
+            for raw in self._stream:
+                if not (line := raw.decode(errors="replace").rstrip()):
+                    continue
+                if line.startswith(ERROR_PREFIX):
+                    self.error = line.removeprefix(ERROR_PREFIX)[:MAX_ERROR_LENGTH]
+                self._print_line(line)

@@ -1,7 +1,6 @@
-"""The events that may be shown: taken from the archive while scores are computed, kept as rows that the web can read.
+"""The events that may be published: taken from the archive by a recompute, stored as rows that the web process reads.
 
-Only sources whose terms allow handing their events on, each with its licence and how it wants to be cited; nothing of a
-private ingest. The web process imports `service.api.events` and not this module, which reads the archive.
+Only sources whose terms allow it are published, each with its licence and attribution. Private ingests never are.
 """
 
 import hashlib
@@ -35,74 +34,75 @@ TERMS = {
         "attribution": "SIMULATED by Vigie: every event is invented",
     },
 }
-"""By source: those that are not here, ACLED first of all, forbid it or do not say."""
+"""The terms of use of each source whose events may be published. Other sources, such as ACLED, do not allow it."""
 
-COLUMNS = tuple(name for name in events.c.keys() if name not in ("region", "location_code"))  # noqa: SIM118 - no dict
+EVENT_COLUMNS = tuple(name for name in events.c.keys() if name not in ("region", "location_code"))  # noqa: SIM118
+"""The columns of `events` that the archive has under the same name."""
 
 
 @dataclass(frozen=True)
-class EventList:
-    """The events of one region that may be shown, and what they cover."""
+class PublicEvents:
+    """The public events of one region, and the months that they cover: rows of `event_lists` and `events`."""
 
-    row: dict[str, Any]
-    events: list[dict[str, Any]]
+    list_row: dict[str, Any]
+    event_rows: list[dict[str, Any]]
 
-    def keep(self, connection: sa.Connection) -> None:
-        """Put them in place of what was shown before."""
-        region = self.row["region"]
+    def store(self, connection: sa.Connection) -> None:
+        """Replace the stored events of the region."""
+        region = self.list_row["region"]
         connection.execute(sa.delete(events).where(events.c.region == region))
         connection.execute(sa.delete(event_lists).where(event_lists.c.region == region))
-        connection.execute(sa.insert(event_lists).values(self.row))
-        if self.events:
-            connection.execute(sa.insert(events), self.events)
+        connection.execute(sa.insert(event_lists).values(self.list_row))
+        if self.event_rows:
+            connection.execute(sa.insert(events), self.event_rows)
 
 
-def changed(store: Store, view: View, region: str) -> EventList | None:
-    """The events of a region that may be shown, unless they are those that are kept already."""
-    allowed = tuple(i for i in view.ingests if i.kind == "events" and i.source in TERMS and not i.private)
+def updated(store: Store, view: View, region: str) -> PublicEvents | None:
+    """Return the public events of a region; None if they are stored already."""
+    public = tuple(i for i in view.ingests if i.kind == "events" and i.source in TERMS and not i.private)
     members = geography.region(region).members
-    told = [manifest.digest(allowed), members, [ingest.label for ingest in allowed], TERMS]
-    digest = hashlib.sha256(canonical({"shown": told}).encode()).hexdigest()
+    content = [manifest.digest(public), members, [ingest.label for ingest in public], TERMS]
+    digest = hashlib.sha256(canonical({"shown": content}).encode()).hexdigest()
     with store.reading() as connection:
-        kept = connection.scalar(sa.select(event_lists.c.digest).where(event_lists.c.region == region))
-    if kept == digest:
+        stored = connection.scalar(sa.select(event_lists.c.digest).where(event_lists.c.region == region))
+    if stored == digest:
         return None
-    shown = view.with_ingests(allowed)
-    parts = [
-        [part for part in map(Coverage.parse, ingest.covers) if part.iso3 in (WORLD, *members)] for ingest in allowed
+    public_view = view.with_ingests(public)
+    covers = [
+        [part for part in map(Coverage.parse, ingest.covers) if part.iso3 in (WORLD, *members)] for ingest in public
     ]
-    document = {"sources": _sources(shown, parts), "coverage": _covers(parts, members)}
-    row = {"region": region, "simulated": view.simulated, "digest": digest, "document": document}
-    return EventList(row, _rows(shown, region))
+    document = {"sources": _sources(public_view, covers), "coverage": _covered_months(covers, members)}
+    list_row = {"region": region, "simulated": view.simulated, "digest": digest, "document": document}
+    return PublicEvents(list_row, _event_rows(public_view, region))
 
 
-def _sources(shown: View, parts: Sequence[Sequence[Coverage]]) -> list[dict[str, Any]]:
-    """Whose events, by release, with their terms: the newest ingest of each that speaks for the region."""
-    speaking = [ingest for ingest, spans in zip(shown.ingests, parts, strict=True) if spans]
-    told = [
+def _sources(public_view: View, covers: Sequence[Sequence[Coverage]]) -> list[dict[str, Any]]:
+    """Return each release that covers the region, with its terms and when its newest ingest came in."""
+    covering = [ingest for ingest, parts in zip(public_view.ingests, covers, strict=True) if parts]
+    sources = [
         {"source": i.label, "release": i.release, "known_since": i.known_since, **TERMS[i.source]}
-        for i in sorted(speaking, key=lambda ingest: ingest.known_since)
+        for i in sorted(covering, key=lambda ingest: ingest.known_since)
     ]
-    return list({each["source"]: each for each in told}.values())
+    return list({source["source"]: source for source in sources}.values())
 
 
-def _covers(parts: Sequence[Sequence[Coverage]], members: Sequence[str]) -> list[dict[str, str]]:
-    """The months that they speak for, by country; outside of them nothing is known."""
-    together = [part for spans in parts for part in spans]
-    if not together:
+def _covered_months(covers: Sequence[Sequence[Coverage]], members: Sequence[str]) -> list[dict[str, str]]:
+    """Return the months covered for each country. Outside of them nothing is known."""
+    parts = [part for parts in covers for part in parts]
+    if not parts:
         return []
-    months = span(min(part.first for part in together), max(part.last for part in together))
+    months = span(min(part.first for part in parts), max(part.last for part in parts))
     return [
         {"location_code": iso3, "first": str(part.first), "last": str(part.last)}
-        for iso3, known in zip(members, coverage.mask(together, members, months), strict=True)
-        for part in coverage.spans(iso3, months[known])
+        for iso3, covered in zip(members, coverage.mask(parts, members, months), strict=True)
+        for part in coverage.spans(iso3, months[covered])
     ]
 
 
-def _rows(shown: View, region: str) -> list[dict[str, Any]]:
-    table = shown.events(["iso3", *COLUMNS])
-    inside = pc.is_in(table["iso3"].cast(pa.string()), pa.array(geography.region(region).members))
-    table = table.filter(inside).rename_columns(["location_code", *COLUMNS])
-    days = {"date_start": pa.string(), "date_end": pa.string()}
-    written = pa.schema([(field.name, days.get(field.name, field.type)) for field in table.schema])
-    return [{"region": region, **row} for row in table.cast(written).to_pylist()]
+def _event_rows(public_view: View, region: str) -> list[dict[str, Any]]:
+    table = public_view.events(["iso3", *EVENT_COLUMNS])
+    in_region = pc.is_in(table["iso3"].cast(pa.string()), pa.array(geography.region(region).members))
+    table = table.filter(in_region).rename_columns(["location_code", *EVENT_COLUMNS])
+    as_text = {"date_start": pa.string(), "date_end": pa.string()}
+    schema = pa.schema([(field.name, as_text.get(field.name, field.type)) for field in table.schema])
+    return [{"region": region, **row} for row in table.cast(schema).to_pylist()]

@@ -1,7 +1,7 @@
-"""Deleting what is past: old runs, deliveries, changes and tasks with their models, and traces of faults.
+"""Delete expired rows and files: runs, deliveries, changes, tasks and their models, and traces of faults.
 
-Never a snapshot, a forecast or a verification, and nothing that one of the rows that stay refers to, or that somebody
-still has to settle.
+Snapshots, forecasts and verifications are never deleted. Neither is a row that another row refers to, or a message that
+a person still has to deal with.
 """
 
 import shutil
@@ -12,52 +12,58 @@ import sqlalchemy as sa
 
 from riskmodel.home import Home
 from service.settings import RetentionDays
-from service.store.database import Store
+from service.store.context import Context
 from service.store.leases import Fence, check
 from service.store.tables import changes, deliveries, runs, tasks, transitions
 
 
-def prune(home: Home, store: Store, keep: RetentionDays, now: datetime, fence: Fence | None) -> dict[str, int]:
-    """Delete what is older than it is kept, and return how many rows and files of each kind. Raises Superseded."""
-    gone = {}
-    for table, past in _past(keep, now):
-        with store.writing() as connection:
+def prune(context: Context, fence: Fence | None = None) -> dict[str, int]:
+    """Delete what has expired, and return how many rows or files of each kind. Raises Superseded."""
+    days, now = context.settings.retention_days, context.clock()
+    deleted = {}
+    for table, expired in _expired(days, now):
+        with context.store.writing() as connection:
             check(connection, fence)
-            gone[table.name] = connection.execute(sa.delete(table).where(past)).rowcount
-    gone["models"] = _prune_models(home, now - timedelta(days=keep.tasks))
-    return {**gone, "logs": _prune_logs(home, now - timedelta(days=keep.logs))}
+            deleted[table.name] = connection.execute(sa.delete(table).where(expired)).rowcount
+    deleted["models"] = _delete_past_models(context.home, now - timedelta(days=days.tasks))
+    deleted["logs"] = _delete_fault_traces(context.home, now - timedelta(days=days.logs))
+    return deleted
 
 
-def _past(keep: RetentionDays, now: datetime) -> Iterator[tuple[sa.Table, sa.ColumnElement[bool]]]:
-    """What may go of each table, those first that others refer to."""
+def _expired(days: RetentionDays, now: datetime) -> Iterator[tuple[sa.Table, sa.ColumnElement[bool]]]:
+    """Yield the tables with the condition of their expired rows; tables that refer to others come first."""
 
-    def before(column: sa.Column[datetime], days: int) -> sa.ColumnElement[bool]:
-        return column < now - timedelta(days=days)
+    def older(column: sa.Column[datetime], than_days: int) -> sa.ColumnElement[bool]:
+        return column < now - timedelta(days=than_days)
 
-    settled = deliveries.c.status.in_(("sent", "dismissed"))  # what failed is kept until a person has settled it
-    yield deliveries, before(deliveries.c.created_at, keep.deliveries) & settled
-    newest_change = sa.select(sa.func.max(changes.c.id)).scalar_subquery()  # so that a cursor is never beyond the end
-    yield changes, before(changes.c.at, keep.changes) & (changes.c.id != newest_change)
-    yield tasks, before(tasks.c.finished_at, keep.tasks) & tasks.c.status.in_(("done", "failed"))
-    referred = [sa.exists().where(table.c.run_id == runs.c.id) for table in (transitions, deliveries)]
+    settled = deliveries.c.status.in_(("sent", "dismissed"))  # a person has to deal with those that failed
+    yield deliveries, older(deliveries.c.created_at, days.deliveries) & settled
+    # The newest change stays, so that no client's cursor lies beyond the end of the feed.
+    newest_change = sa.select(sa.func.max(changes.c.id)).scalar_subquery()
+    yield changes, older(changes.c.at, days.changes) & (changes.c.id != newest_change)
+    yield tasks, older(tasks.c.finished_at, days.tasks) & tasks.c.status.in_(("done", "failed"))
+    referred_to = [sa.exists().where(table.c.run_id == runs.c.id) for table in (transitions, deliveries)]
     later = runs.alias()
-    renewed = sa.exists().where(  # how the region stands now is told by its last run, and its last good one
-        later.c.region == runs.c.region, later.c.id > runs.c.id, later.c.status.in_(("snapshot", "unchanged"))
+    # The last run of a region, and its last successful one, say how the region is: they stay.
+    has_later_success = sa.exists().where(
+        later.c.region == runs.c.region,
+        later.c.id > runs.c.id,
+        later.c.status.in_(("snapshot", "unchanged", "withdrawn_input")),
     )
-    went = runs.c.status.in_(("unchanged", "failed"))  # a run that issued a snapshot is part of its history
-    yield runs, before(runs.c.finished_at, keep.runs) & went & renewed & ~sa.or_(*referred)
+    without_snapshot = runs.c.status.in_(("unchanged", "withdrawn_input", "failed"))
+    yield runs, older(runs.c.finished_at, days.runs) & without_snapshot & has_later_success & ~sa.or_(*referred_to)
 
 
-def _prune_models(home: Home, before: datetime) -> int:
-    """Delete the models of past moments that were trained so long ago, and return how many."""
-    old = [path for path in home.as_of_models.glob("*") if path.stat().st_mtime < before.timestamp()]
-    for path in old:
+def _delete_past_models(home: Home, before: datetime) -> int:
+    """Delete the models of past moments that were last used before a moment, and return how many."""
+    unused = [path for path in home.as_of_models.glob("*") if path.stat().st_mtime < before.timestamp()]
+    for path in unused:
         shutil.rmtree(path, ignore_errors=True)
-    return len(old)
+    return len(unused)
 
 
-def _prune_logs(home: Home, before: datetime) -> int:
-    """Delete the old files of the folder of logs, and return how many."""
+def _delete_fault_traces(home: Home, before: datetime) -> int:
+    """Delete the traces of faults from before a moment, and return how many."""
     old = [path for path in home.logs.glob("fault-*.txt") if path.stat().st_mtime < before.timestamp()]
     for path in old:
         path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""What each kind of task comes to: the part of it that a process of its own computes.
+"""Run one task of the queue, in a child process of the scheduler.
 
-A past moment is told of by the archive as it was known then and a model that learned from nothing else. That model is
-trained by `vigie train`, kept beside the others, and never put into service.
+A past moment is recomputed from the data known at that moment, with a model trained on those data only. `vigie train`
+makes that model in a child process. It is stored apart from the other models and never put into service.
 """
 
 import contextlib
@@ -10,158 +10,151 @@ import logging
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from riskmodel import __version__, assessment, bundle, geography
-from riskmodel.errors import BadInput, Refused, VigieError
+from riskmodel.errors import BadInput, ExitCode, Refused, VigieError
 from riskmodel.events.archive import Archive
 from riskmodel.events.view import View
 from riskmodel.explanation.what_if import what_if
-from riskmodel.home import Home
 from riskmodel.moments import parse_past_moment
 from service.alerts import rules
-from service.jobs.recompute import content
-from service.jobs.recompute import recompute as run
-from service.settings import Settings
+from service.jobs import processes, snapshot_content
+from service.jobs.public_errors import public_error
+from service.jobs.recompute import recompute
 from service.snapshots import as_of
 from service.snapshots.snapshot_view import SnapshotView
 from service.store import task_queue
-from service.store.database import Store
+from service.store.context import Context
 from service.store.leases import Fence
 from service.store.values import canonical
 
-OF_DRAWS = ("forecasts", "forecasts_csv", "shadow")
-"""What only a snapshot says, of the files that are kept beside it."""
+DRAWS_KEYS = ("forecasts", "forecasts_csv", "shadow")
+"""The keys of a snapshot about its draws. A recomputed snapshot stores no draws."""
 
 log = logging.getLogger("vigie.task")
 
 
-@dataclass(frozen=True)
-class Bench:
-    """Where a task is worked: a home, its settings and store, a clock in UTC, and the scheduler's turn if it is one."""
-
-    home: Home
-    settings: Settings
-    store: Store
-    clock: Callable[[], datetime]
-    fence: Fence | None = None
-
-    def of(self, region: str) -> "Bench":
-        """The same for another region."""
-        settings = self.settings.model_copy(update={"region": region})
-        return Bench(self.home, settings, self.store, self.clock, self.fence)
+class TrainingKilled(VigieError):
+    """Training was ended by a signal that was not ours: by hand, or because memory ran out. It may succeed later."""
 
 
-def work(bench: Bench, number: str) -> None:
-    """Answer a task that was claimed, or write down why it cannot be.
+def run_task(context: Context, task_id: str, fence: Fence | None = None) -> None:
+    """Run a task that was claimed, and store its result or its error.
 
-    Raises BadInput for one that is not there, Refused for one that nobody has claimed, Superseded where another has
-    taken it meanwhile.
+    Raises BadInput if there is no such task, Refused if it was not claimed, Superseded if another process has claimed
+    it meanwhile, and TrainingKilled, which leaves the task to be put back into the queue.
     """
-    with bench.store.reading() as connection:
-        row = task_queue.by_id(connection, number)
-    if row is None:
-        raise BadInput(f"there is no task {number}")
-    if row.status != "running":
-        raise Refused(f"the task {number} is {row.status}: the scheduler runs those that wait, each once")
-    result: Mapping[str, Any] | None = None
-    error: str | None = None
+    with context.store.reading() as connection:
+        task = task_queue.by_id(connection, task_id)
+    if task is None:
+        raise BadInput(f"there is no task {task_id}")
+    if task.status != "running":
+        raise Refused(f"the task {task_id} is {task.status}: the scheduler starts the tasks that wait")
+
+    def finish(**outcome: Any) -> None:
+        task_queue.finish(context.store, task_id, task.attempts, context.clock(), **outcome, fence=fence)
+
+    region = context.for_region(task.request["region"])
     try:
-        result = ANSWERS[row.kind](bench.of(row.request["region"]), row.request)
-    except VigieError as failure:
-        error = str(failure).replace(str(bench.home.root), "VIGIE_HOME")
-        log.error("task %s failed: %s", number, error)
-    except Exception:
-        error = "a fault of Vigie's own; the traceback is in the logs of the home"
+        result = _WORK[task.kind](region, task.request, fence)
+    except TrainingKilled:
         raise
-    finally:
-        if result is not None or error is not None:
-            task_queue.finish(
-                bench.store, number, row.attempts, bench.clock(), result=result, error=error, fence=bench.fence
-            )
+    except Exception as failure:
+        error = public_error(failure, context.home)
+        finish(error=error)
+        if not isinstance(failure, VigieError):
+            raise
+        log.error("task %s failed: %s", task_id, error)
+    else:
+        finish(result=result)
 
 
-def then(bench: Bench, when: datetime, *, simulated: bool) -> SnapshotView:
-    """What Vigie said, or would have said, at a past moment; computed here and now where it has to be, and kept.
+def snapshot_as_of(context: Context, moment: datetime, *, simulated: bool) -> SnapshotView:
+    """Return the snapshot of a past moment. If none was issued and none is stored, compute it now and store it.
 
-    Raises BadInput where nothing was known, or where what was known makes no forecast.
+    Raises BadInput if nothing was known at that moment, or too little for a forecast.
     """
-    with bench.store.reading() as connection:
-        issued = as_of.issued_snapshot(connection, bench.settings, simulated=simulated, moment=when)
+    with context.store.reading() as connection:
+        issued = as_of.issued_snapshot(connection, context.settings, simulated=simulated, moment=moment)
     if issued is not None:
         return issued
     try:
-        question = as_of.recompute_request(bench.home, bench.settings, when, simulated=simulated)
+        request = as_of.recompute_request(context.home, context.settings, moment, simulated=simulated)
     except as_of.NothingKnown as nothing:
-        since = f"; something is since {nothing.since:%Y-%m-%d}" if nothing.since else ""
-        where = f"the region of {bench.settings.region}"
-        raise BadInput(f"nothing was known of {where} by {when:%Y-%m-%d}{since}") from None
-    with bench.store.reading() as connection:
-        done = task_queue.find_done(connection, question)
+        since = f"; the first data are known since {nothing.since:%Y-%m-%d}" if nothing.since else ""
+        region = f"the region of {context.settings.region}"
+        raise BadInput(f"nothing was known of {region} on {moment:%Y-%m-%d}{since}") from None
+    with context.store.reading() as connection:
+        done = task_queue.find_done(connection, request)
     if done is None:
-        began = bench.clock()
-        answer = _as_of(bench, question.parameters)
-        task_queue.store_result(bench.store, question, answer, began, bench.clock())
-        with bench.store.reading() as connection:
-            done = task_queue.find_done(connection, question)
-    assert done is not None  # noqa: S101 - it was kept just now  # nosec B101
-    return as_of.recomputed_snapshot(done, bench.settings, when)
+        started_at = context.clock()
+        result = _recompute_past(context, request.parameters, None)
+        task_queue.store_result(context.store, request, result, started_at, context.clock())
+        with context.store.reading() as connection:
+            done = task_queue.find_done(connection, request)
+    assert done is not None  # noqa: S101 - it was stored just now  # nosec B101
+    return as_of.recomputed_snapshot(done, context.settings, moment)
 
 
-def _as_of(bench: Bench, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The document of a past moment, and its digest."""
-    view = Archive(bench.home.archive).view(parse_past_moment(asked["as_of"], bench.clock()))
-    if view.digest != asked["data_digest"]:
-        raise Refused("what the archive says of that moment has changed since this was asked; ask again")
+def _recompute_past(context: Context, request: Mapping[str, Any], fence: Fence | None) -> dict[str, Any]:
+    """Return the document of a past moment, and its digest."""
+    view = Archive(context.home.archive).view(parse_past_moment(request["as_of"], context.clock()))
+    if view.digest != request["data_digest"]:
+        raise Refused("the data known at that moment have changed since the request: send the request again")
     view.verify()
-    said, _ = content(view, bundle.load(_model(bench, view, asked)), bench.settings)
-    document = {name: value for name, value in said.items() if name not in OF_DRAWS}
+    model = bundle.load(_model_of_view(context, view, request))
+    snapshot = snapshot_content.build(view, model, context.settings)
+    document = {name: value for name, value in snapshot.document.items() if name not in DRAWS_KEYS}
     return {"document": document, "digest": hashlib.sha256(canonical(document).encode()).hexdigest()}
 
 
-def _model(bench: Bench, view: View, asked: Mapping[str, Any]) -> Path:
-    """A model trained on nothing but a view: one that is kept, or a new one."""
-    members = geography.region(bench.settings.region).members
-    origin = assessment.region_origin(view, members, asked["outcome"])
-    made_from = {"of": [view.digest, asked["outcome"], str(origin), __version__]}
-    folder = bench.home.as_of_models / hashlib.sha256(canonical(made_from).encode()).hexdigest()[:16]
-    for kept in folder.glob(f"*/{bundle.MANIFEST_FILE}"):
+def _model_of_view(context: Context, view: View, request: Mapping[str, Any]) -> Path:
+    """Return a model trained on this view only: a stored one, or a new one."""
+    members = geography.region(context.settings.region).members
+    origin = assessment.region_origin(view, members, request["outcome"])
+    key = {"of": [view.digest, request["outcome"], str(origin), __version__]}
+    folder = context.home.as_of_models / hashlib.sha256(canonical(key).encode()).hexdigest()[:16]
+    for manifest in folder.glob(f"*/{bundle.MANIFEST_FILE}"):
         with contextlib.suppress(Refused):
-            if bundle.outdated_reason(kept.parent) is None:
-                folder.touch()  # prune goes by when it was last of use
-                return kept.parent
+            if bundle.outdated_reason(manifest.parent) is None:
+                folder.touch()  # retention goes by the last use
+                return manifest.parent
     if folder.exists():
         shutil.rmtree(folder)
-    _train(bench.home, folder, asked)
+    _train(context, folder, request)
     return next(folder.glob(f"*/{bundle.MANIFEST_FILE}")).parent
 
 
-def _train(home: Home, folder: Path, asked: Mapping[str, Any]) -> None:
-    """`vigie train` on what was known then, in this process, which ends with it: a killed task leaves no training."""
-    from riskmodel.cli.main import vigie
-
-    chosen = ("--as-of", asked["as_of"], "--into", str(folder), "--outcome", asked["outcome"])
-    with contextlib.redirect_stdout(sys.stderr):
-        line = ["--home", str(home.root), "train", *chosen, "--region", asked["region"]]
-        vigie.main(line, standalone_mode=False)
-
-
-def _whatif(bench: Bench, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What `vigie whatif` says."""
-    return what_if(bench.home, asked["location_code"], asked["deaths"], asked["months"], asked["region"])
-
-
-def _recompute(bench: Bench, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The run and the snapshot that it made, or found unchanged."""
-    done = run(bench.home, bench.settings, bench.store, rules.load(bench.home), bench.clock, bench.fence)
-    return {"run_id": done.run_id, "snapshot_id": done.snapshot_id, "issued": done.issued}
+def _train(context: Context, folder: Path, request: Mapping[str, Any]) -> None:
+    """Train a model on the data known at the moment of the request. The child ends with this process."""
+    options = ("--as-of", request["as_of"], "--into", str(folder), "--outcome", request["outcome"])
+    line = processes.command(context.home, "train", *options, "--region", request["region"])
+    result = processes.run(line, print_line=lambda text: print(text, file=sys.stderr, flush=True))
+    if result.killed:
+        raise TrainingKilled(f"vigie train {result.describe()}")
+    expected = {error.exit_code: error for error in (BadInput, Refused)}
+    if result.error and result.exit_code in expected:
+        raise expected[ExitCode(result.exit_code)](result.error)
+    if result.exit_code:
+        raise VigieError(f"vigie train {result.describe()}")
 
 
-ANSWERS: Mapping[str, Callable[[Bench, Mapping[str, Any]], dict[str, Any]]] = {
-    "as_of": _as_of,
+def _whatif(context: Context, request: Mapping[str, Any], fence: Fence | None) -> dict[str, Any]:
+    """Return what `vigie whatif` prints."""
+    return what_if(context.home, request["location_code"], request["deaths"], request["months"], request["region"])
+
+
+def _recompute(context: Context, request: Mapping[str, Any], fence: Fence | None) -> dict[str, Any]:
+    """Return the run, and the snapshot that it issued or found unchanged."""
+    run = recompute(context, rules.load(context.home), fence)
+    return {"run_id": run.run_id, "snapshot_id": run.snapshot_id, "issued": run.issued}
+
+
+_WORK: Mapping[str, Callable[[Context, Mapping[str, Any], Fence | None], dict[str, Any]]] = {
+    "as_of": _recompute_past,
     "whatif": _whatif,
     "recompute": _recompute,
 }

@@ -1,12 +1,12 @@
-"""Verification: each forecast that was issued is held against what came, when that is complete.
+"""Verification: score each issued forecast against its outcome, once the outcome is complete.
 
-Every snapshot is scored, withdrawn ones too: what counts is another question, which `tally` answers. A row is never
-changed: where the number of deaths that came is another than in the row before, a new one says so; other data that say
-the same number make none. Only snapshots of the archive's realm are looked at. It runs in a child process.
+Every snapshot is scored, withdrawn ones too; which of them count is decided in `scorecard_build`. A stored score never
+changes. If the number of deaths is revised, a new row has the new score; other data with the same number add no row.
+Only snapshots of the archive's kind of data, real or simulated, are scored.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,177 +16,190 @@ import sqlalchemy as sa
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from riskmodel import scoring as scoring
+from riskmodel import scoring
 from riskmodel.errors import Refused
 from riskmodel.events.archive import Archive
 from riskmodel.events.view import View
 from riskmodel.forecasting.forecast import SERVED_LEADS
-from riskmodel.home import Home
 from riskmodel.months import Month, Months
 from riskmodel.reporting.completeness import estimate_completeness
-from riskmodel.targets import BATTLE_DEATHS, HORIZON, RUNGS
+from riskmodel.targets import HORIZON, RUNGS, escalation_threshold
 from service.jobs import draws, scorecard_build
 from service.jobs.scorecard_build import Cell, SnapshotFacts
+from service.store.context import Context
 from service.store.database import Store
 from service.store.leases import Fence, check
 from service.store.tables import forecasts, snapshots, verifications
 
 COMPLETE = 0.9
-"""A month is complete when so much of its deaths is reported, as far as vintages tell. What comes later revises it."""
+"""A month is complete when this share of its deaths is reported, as estimated from earlier releases."""
 
-ACTIVE = 12
-"""A country is active at an origin if somebody died in so many months up to it [months]."""
+ACTIVE_MONTHS = 12
+"""A country is active at an origin if it had deaths in one of this many months up to the origin."""
 
 
 @dataclass(frozen=True)
-class Verified:
-    """What a run came to: rows written, of them of a revised outcome; files that could not be read."""
+class VerificationResult:
+    """Result of one verification: how many forecasts were scored, and how many of them because of a revised outcome."""
 
     scored: int
     revised: int
-    unreadable: tuple[str, ...]
 
-    @property
-    def said(self) -> str:
-        """In words."""
+    def summary(self) -> str:
+        """Return one line for the log."""
         if not self.scored:
-            return "no forecast is to be scored: no outcome has come or changed"
-        return f"{self.scored:,} forecasts scored, {self.revised:,} of them anew because their outcome was revised"
+            return "no forecast to score: no outcome is new or revised"
+        return f"{self.scored:,} forecasts scored, {self.revised:,} of them because their outcome was revised"
 
 
 @dataclass(frozen=True)
-class Came:
-    """What came, as an archive says: `deaths` of shape (country, month) [deaths], NaN where that is not complete.
+class CompleteOutcomes:
+    """The deaths of complete months. `deaths` has shape (country, month) [deaths]; NaN is unknown or incomplete.
 
-    `open` are months of a country that are covered and not complete yet.
+    `incomplete` has the same shape: the months that are covered and not complete yet.
     """
 
     iso3: tuple[str, ...]
     months: Months
     deaths: NDArray[np.float64]
-    open: NDArray[np.bool_]
+    incomplete: NDArray[np.bool_]
 
-    def of(self, iso3: str, first: Month, last: Month) -> int | None:
-        """The deaths of a country from one month to another, both included; None unless all are complete."""
+    @classmethod
+    def of(cls, view: View, outcome: str) -> "CompleteOutcomes":
+        """Return the complete outcomes of a view.
+
+        A month is complete by the country's estimated completeness. Where that is unknown, as for a table without
+        earlier releases, it is complete when it is old enough to be final. Simulated data are always complete.
+        """
+        observed = view.outcomes()
+        deaths = observed.deaths[outcome]
+        known = ~np.isnan(deaths)
+        complete = (
+            known
+            if view.simulated
+            else known & (estimate_completeness(view, outcome).share_of_deaths(observed) >= COMPLETE)
+        )
+        return cls(observed.iso3, observed.months, np.where(complete, deaths, np.nan), known & ~complete)
+
+    def total(self, iso3: str, first: Month, last: Month) -> int | None:
+        """Return the deaths of a country from month `first` to month `last`; None unless all are complete."""
         if iso3 not in self.iso3 or not self.months.size or first < self.months[0] or last > self.months[-1]:
             return None
         start = int((first - self.months[0]).astype(int))
-        total = self.deaths[self.iso3.index(iso3), start : start + int((last - first).astype(int)) + 1].sum()
-        return None if np.isnan(total) else int(total)
+        stop = start + int((last - first).astype(int)) + 1
+        deaths = self.deaths[self.iso3.index(iso3), start:stop].sum()
+        return None if np.isnan(deaths) else int(deaths)
+
+    def incomplete_months(self) -> dict[str, list[str]]:
+        """Return the incomplete months of each country that has any."""
+        return {
+            iso3: [str(month) for month in self.months[row]]
+            for iso3, row in zip(self.iso3, self.incomplete, strict=True)
+            if row.any()
+        }
 
 
-def came(view: View, outcome: str) -> Came:
-    """What a view says of outcomes that are complete.
+def verify(context: Context, fence: Fence | None = None) -> VerificationResult:
+    """Score the forecasts with a new or revised outcome, and update the scorecards.
 
-    A month is complete when so much of it is reported (`COMPLETE`), by the country's completeness; where that is
-    unknown, as of a table that nobody has earlier versions of, when it is old enough to be final. What is simulated is
-    never revised, and complete when it is there.
+    A verification that was stopped is continued by the next one. `fence` is that of the scheduler's job run, if this is
+    one: raises Superseded once another process has the lease. Raises Refused, after all other forecasts are scored, if
+    stored draws were altered.
     """
-    observed = view.outcomes()
-    deaths = observed.deaths[outcome]
-    known = ~np.isnan(deaths)
-    done = (
-        known
-        if view.simulated
-        else known & (estimate_completeness(view, outcome).share_of_deaths(observed) >= COMPLETE)
-    )
-    return Came(observed.iso3, observed.months, np.where(done, deaths, np.nan), known & ~done)
-
-
-def verify(home: Home, store: Store, clock: Callable[[], datetime], fence: Fence | None = None) -> Verified:
-    """Score what is due and bring the scorecards up to date; one that was stopped goes on the next time.
-
-    `fence` is the scheduler's turn, if this is one: raises Superseded once another has it. Raises Refused, when all
-    else is done, where draws were altered since they were issued.
-    """
+    home, store, clock = context.home, context.store, context.clock
     view = Archive(home.archive).view()
     view.verify()
     home.root.mkdir(parents=True, exist_ok=True)
     with FileLock(home.root / "verify.lock"):
         with store.reading() as connection:
-            issued = [
-                fact for fact in scorecard_build.facts(connection) if view.ingests and fact.simulated == view.simulated
-            ]
-        outcomes = {outcome: came(view, outcome) for outcome in sorted({fact.outcome for fact in issued})}
+            facts = scorecard_build.read_facts(connection)
+        issued = [snapshot for snapshot in facts if view.ingests and snapshot.simulated == view.simulated]
+        outcomes = {
+            outcome: CompleteOutcomes.of(view, outcome) for outcome in sorted({each.outcome for each in issued})
+        }
         scored = revised = 0
         unreadable: list[str] = []
-        for fact in issued:
-            rows, wrong = _due(store, fact, outcomes[fact.outcome], view.digest, clock())
-            unreadable += wrong
+        for snapshot in issued:
+            rows, errors = _missing_rows(store, snapshot, outcomes[snapshot.outcome], view.digest, clock())
+            unreadable += errors
             if rows:
                 with store.writing() as connection:
                     check(connection, fence)
                     connection.execute(sa.insert(verifications), rows)
             scored, revised = scored + len(rows), revised + sum(row["revision"] > 0 for row in rows)
-        covered = {name: _open(found) for name, found in outcomes.items()}
-        scorecard_build.bring_up_to_date(store, issued, covered, clock(), fence)
+        incomplete = {outcome: complete.incomplete_months() for outcome, complete in outcomes.items()}
+        scorecard_build.update_scorecards(store, issued, incomplete, clock(), fence)
     if unreadable:
         raise Refused(f"{len(unreadable)} forecasts could not be scored: {unreadable[0]}")
-    return Verified(scored, revised, tuple(unreadable))
+    return VerificationResult(scored, revised)
 
 
-def _open(found: Came) -> dict[str, list[str]]:
-    """The months of each country that are covered and not complete."""
-    return {
-        iso3: [str(when) for when in found.months[row]]
-        for iso3, row in zip(found.iso3, found.open, strict=True)
-        if row.any()
-    }
-
-
-def _due(
-    store: Store, fact: SnapshotFacts, found: Came, data_digest: str, now: datetime
+def _missing_rows(
+    store: Store, snapshot: SnapshotFacts, outcomes: CompleteOutcomes, data_digest: str, now: datetime
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """The rows that a snapshot's forecasts lack, and what could not be read."""
+    """Return the rows that a snapshot's forecasts lack, and an error for each file that cannot be read."""
     with store.reading() as connection:
-        listed = sa.select(forecasts.c.forecaster, forecasts.c.location_code).where(forecasts.c.snapshot_id == fact.id)
-        files = connection.execute(listed.order_by(*listed.selected_columns)).all()
-        known = _known(connection, fact.id)
-        outcomes = dict(_outcomes(fact, {file.location_code for file in files}, found))
-        lacking: dict[tuple[str, str], list[tuple[Cell, int]]] = {}
-        for file in files:
-            for cell, deaths in outcomes.items():
-                if cell.location_code == file.location_code:
-                    revision, before = known.get((file.forecaster, cell), (-1, None))
-                    if before != deaths:
-                        lacking.setdefault(tuple(file), []).append((cell, revision + 1))
-        if not lacking:
+        of_snapshot = forecasts.c.snapshot_id == snapshot.id
+        files = sa.select(forecasts.c.forecaster, forecasts.c.location_code).where(of_snapshot)
+        missing = _missing_cells(
+            connection, snapshot, connection.execute(files.order_by(*files.selected_columns)), outcomes
+        )
+        if not missing:
             return [], []
-        document = connection.execute(sa.select(snapshots.c.document).where(snapshots.c.id == fact.id)).scalar_one()
-        rows, unreadable = [], []
-        for (forecaster, iso3), cells in lacking.items():
-            of_file = (forecasts.c.forecaster == forecaster) & (forecasts.c.location_code == iso3)
-            content = sa.select(forecasts.c.parquet).where(forecasts.c.snapshot_id == fact.id, of_file)
-            whose = f"snapshot {fact.id}, {forecaster}, {iso3}"
+        document = connection.execute(sa.select(snapshots.c.document).where(snapshots.c.id == snapshot.id)).scalar_one()
+        rows, errors = [], []
+        for (forecaster, iso3), cells in missing.items():
+            of_file = of_snapshot & (forecasts.c.forecaster == forecaster) & (forecasts.c.location_code == iso3)
+            parquet = connection.execute(sa.select(forecasts.c.parquet).where(of_file)).scalar_one()
+            name = f"snapshot {snapshot.id}, {forecaster}, {iso3}"
             try:
-                digest = document["forecasts"][forecaster][iso3]
-                said = draws.read(connection.execute(content).scalar_one(), digest, whose)
-            except (Refused, KeyError) as altered:
-                unreadable.append(str(altered) if isinstance(altered, Refused) else f"{whose} is not in the snapshot")
+                deaths = draws.read(parquet, document["forecasts"][forecaster][iso3], name)
+            except Refused as altered:
+                errors.append(str(altered))
                 continue
-            past = Past.of(document, iso3)
-            for cell, revision in cells:
-                deaths = outcomes[cell]
+            except KeyError:
+                errors.append(f"{name} is not in the snapshot")
+                continue
+            country = CountryAtIssue.of(document, iso3)
+            for cell, revision, observed in cells:
                 rows.append(
                     {
-                        "snapshot_id": fact.id,
+                        "snapshot_id": snapshot.id,
                         "forecaster": forecaster,
                         "location_code": iso3,
                         "lead": cell.lead,
                         "months": cell.months,
                         "revision": revision,
-                        "month": str(fact.origin + cell.lead),
-                        "observed": deaths,
+                        "month": str(snapshot.origin + cell.lead),
+                        "observed": observed,
                         "data_digest": data_digest,
                         "at": now,
-                        "scores": scores(said, cell, deaths, past, forecaster),
+                        "scores": score(deaths, cell, observed, country, forecaster),
                     }
                 )
-        return rows, unreadable
+        return rows, errors
 
 
-def _known(connection: sa.Connection, snapshot_id: int) -> dict[tuple[str, Cell], tuple[int, int]]:
-    """The last revision of each of a snapshot's cells, and the deaths it was of."""
+def _missing_cells(
+    connection: sa.Connection,
+    snapshot: SnapshotFacts,
+    files: Iterable[sa.Row[Any]],
+    outcomes: CompleteOutcomes,
+) -> dict[tuple[str, str], list[tuple[Cell, int, int]]]:
+    """Return, by forecaster and country, the cells without a row for their outcome: cell, revision, deaths."""
+    stored = _stored_outcomes(connection, snapshot.id)
+    missing: dict[tuple[str, str], list[tuple[Cell, int, int]]] = {}
+    for file in files:
+        forecaster, iso3 = file.forecaster, file.location_code
+        for cell, observed in _cell_outcomes(snapshot, iso3, outcomes):
+            revision, scored_with = stored.get((forecaster, cell), (-1, None))
+            if scored_with != observed:
+                missing.setdefault((forecaster, iso3), []).append((cell, revision + 1, observed))
+    return missing
+
+
+def _stored_outcomes(connection: sa.Connection, snapshot_id: int) -> dict[tuple[str, Cell], tuple[int, int]]:
+    """Return the last revision of each scored cell of a snapshot, and the deaths that it was scored with."""
     v = verifications.c
     rows = sa.select(v.forecaster, v.location_code, v.lead, v.months, v.revision, v.observed)
     of_snapshot = rows.where(v.snapshot_id == snapshot_id).order_by(v.revision)
@@ -196,69 +209,80 @@ def _known(connection: sa.Connection, snapshot_id: int) -> dict[tuple[str, Cell]
     }
 
 
-def _outcomes(fact: SnapshotFacts, members: set[str], found: Came) -> Iterator[tuple[Cell, int]]:
-    """What came of each cell that is complete."""
-    cells = [(lead, 1) for lead in range(1, SERVED_LEADS + 1)] + [(HORIZON, HORIZON)]
-    for iso3 in sorted(members):
-        for lead, months in cells:
-            deaths = found.of(iso3, fact.origin + lead - months + 1, fact.origin + lead)
-            if deaths is not None:
-                yield Cell(fact.id, iso3, lead, months), deaths
+def _cell_outcomes(snapshot: SnapshotFacts, iso3: str, outcomes: CompleteOutcomes) -> Iterator[tuple[Cell, int]]:
+    """Yield the cells of a country whose outcome is complete, with their deaths."""
+    for lead, months in [*((lead, 1) for lead in range(1, SERVED_LEADS + 1)), (HORIZON, HORIZON)]:
+        observed = outcomes.total(iso3, snapshot.origin + lead - months + 1, snapshot.origin + lead)
+        if observed is not None:
+            yield Cell(snapshot.id, iso3, lead, months), observed
 
 
 @dataclass(frozen=True)
-class Past:
-    """What a snapshot knew of a country: whether it was active, and from how many deaths in three months it escalates.
+class CountryAtIssue:
+    """What a snapshot says of a country, as far as it is needed to score the forecasts.
 
-    `threshold` is None where the last three months were not all known. `escalating` is the probability of escalation
-    that a model issued, by its id: it need not be what its draws imply. `rule` is that of the rule h24.
+    `escalation_threshold` is the number of deaths in three months that counts as an escalation; NaN if the last three
+    months were not all known. `escalation_probabilities` are those that a model issued, by its id: they may differ from
+    those of its draws. `escalation_h24` is the probability by the rule h24.
     """
 
     active: bool
-    threshold: int | None
-    escalating: Mapping[str, float | None]
-    rule: float | None
+    escalation_threshold: float
+    escalation_probabilities: Mapping[str, float | None]
+    escalation_h24: float | None
 
     @classmethod
-    def of(cls, document: Mapping[str, Any], iso3: str) -> "Past":
-        """As the snapshot told it: an escalation is measured from what was expected of its months in the end."""
-        row = next(country for country in document["countries"] if country["location_code"] == iso3)
-        expected = {told["month"]: told["expected"] for told in row["nowcast"]}
-        seen: list[int | None] = [told["deaths"] for told in row["observed"]]
-        last = [expected.get(told["month"], told["deaths"]) for told in row["observed"][-HORIZON:]]
-        threshold = None if None in last else max(BATTLE_DEATHS, 2 * sum(last))
-        escalating = {document["model"]["id"]: row["escalation_probability"]}
-        if shadow := document["shadow"]:
-            escalating[shadow["model_id"]] = (shadow["escalation_probability"] or {}).get(iso3)
-        rule = document["escalation_h24"].get(iso3)
-        return cls(any(deaths for deaths in seen[-ACTIVE:]), threshold, escalating, rule)
+    def of(cls, document: Mapping[str, Any], iso3: str) -> "CountryAtIssue":
+        """Read it from a snapshot's document. Escalation is relative to the expected deaths, as when it was issued."""
+        country = next(country for country in document["countries"] if country["location_code"] == iso3)
+        expected = {month["month"]: month["expected"] for month in country["nowcast"]}
+        observed: list[int | None] = [month["deaths"] for month in country["observed"]]
+        last = [expected.get(month["month"], month["deaths"]) for month in country["observed"]][-HORIZON:]
+        probabilities = {document["model"]["id"]: country["escalation_probability"]}
+        if challenger := document["shadow"]:
+            by_country = challenger["escalation_probability"] or {}
+            probabilities[challenger["model_id"]] = by_country.get(iso3)
+        return cls(
+            active=any(deaths for deaths in observed[-ACTIVE_MONTHS:]),
+            escalation_threshold=float(escalation_threshold(np.array(last, dtype=np.float64))),
+            escalation_probabilities=probabilities,
+            escalation_h24=document["escalation_h24"].get(iso3),
+        )
 
 
-def scores(said: NDArray[np.int32], cell: Cell, deaths: int, past: Past, forecaster: str) -> dict[str, Any]:
-    """All that is to be said of one forecast, draws of shape (lead, draw) [deaths], once `deaths` have come.
+def score(
+    draws_by_lead: NDArray[np.int32], cell: Cell, observed: int, country: CountryAtIssue, forecaster: str
+) -> dict[str, Any]:
+    """Return all scores of one forecast, given its draws, shape (lead, draw) [deaths], and its outcome [deaths].
 
-    `pit` is randomised by a number that hangs on the cell and the forecaster alone, so that it is always the same;
-    `within_50` and `within_90` are the parts of the outcome that the intervals held, as back-tests have them.
+    `pit` is randomised. Its random number depends only on cell and forecaster, so that it is always the same.
+    `within_50` and `within_90` are how much of the outcome the intervals contain, as in back-tests.
     """
-    drawn = said[cell.lead - cell.months : cell.lead].sum(axis=0)
-    below, upto = float((drawn < deaths).mean()), float((drawn <= deaths).mean())
+    drawn = draws_by_lead[cell.lead - cell.months : cell.lead].sum(axis=0)
+    below, up_to = float((drawn < observed).mean()), float((drawn <= observed).mean())
     seed = hashlib.sha256("/".join(map(str, (forecaster, *cell))).encode()).digest()
-    chance = (drawn >= np.array(RUNGS)[:, None]).mean(axis=1)
-    found: dict[str, Any] = {
-        "crps": float(scoring.crps(drawn, np.array(deaths))),
-        "log_crps": float(scoring.log_crps(drawn, np.array(deaths))),
-        "ign": float(scoring.ignorance(drawn, np.array(deaths))),
-        "mis": float(scoring.interval_score(drawn, np.array(deaths))),
-        "within_50": float(scoring.interval_coverage(np.array(below), np.array(upto), 0.5)),
-        "within_90": float(scoring.interval_coverage(np.array(below), np.array(upto), 0.9)),
-        "pit": below + (upto - below) * int.from_bytes(seed[:6]) / 2**48,
-        "probabilities": {str(rung): float(p) for rung, p in zip(RUNGS, chance, strict=True)},
-        "active": past.active,
+    probabilities = (drawn >= np.array(RUNGS)[:, None]).mean(axis=1)
+    outcome = np.array(observed)
+    scores: dict[str, Any] = {
+        "crps": float(scoring.crps(drawn, outcome)),
+        "log_crps": float(scoring.log_crps(drawn, outcome)),
+        "ign": float(scoring.ignorance(drawn, outcome)),
+        "mis": float(scoring.interval_score(drawn, outcome)),
+        "within_50": float(scoring.interval_coverage(np.array(below), np.array(up_to), 0.5)),
+        "within_90": float(scoring.interval_coverage(np.array(below), np.array(up_to), 0.9)),
+        "pit": below + (up_to - below) * int.from_bytes(seed[:6]) / 2**48,
+        "probabilities": {str(rung): float(p) for rung, p in zip(RUNGS, probabilities, strict=True)},
+        "active": country.active,
     }
-    if cell.months == HORIZON and past.threshold is not None:
-        implied = round(float((drawn >= past.threshold).mean()), 4)
-        chance_of_it = past.escalating.get(forecaster, implied)
-        told = {"threshold": past.threshold, "observed": deaths >= past.threshold, "h24": past.rule}
-        if chance_of_it is not None:
-            found["escalation"] = {**told, "probability": chance_of_it}
-    return {key: round(value, 6) if isinstance(value, float) else value for key, value in found.items()}
+    threshold = country.escalation_threshold
+    if cell.months == HORIZON and not np.isnan(threshold):
+        from_draws = round(float((drawn >= threshold).mean()), 4)
+        probability = country.escalation_probabilities.get(forecaster, from_draws)
+        if probability is not None:
+            scores["escalation"] = {
+                "threshold": int(threshold),
+                "observed": observed >= threshold,
+                "h24": country.escalation_h24,
+                "probability": probability,
+            }
+    return {key: round(value, 6) if isinstance(value, float) else value for key, value in scores.items()}

@@ -17,8 +17,8 @@ from service.snapshots.snapshot_cache import Snapshot
 from service.store.tables import runs, snapshots
 from service.store.values import instant
 
-SUCCESSFUL = ("snapshot", "unchanged")
-"""The statuses of a run that read the data and succeeded."""
+SUCCESSFUL = ("snapshot", "unchanged", "withdrawn_input")
+"""The statuses of a run that read the data and succeeded, also if the data are those of a withdrawn snapshot."""
 
 NOT_IN_SNAPSHOT = "not_in_snapshot"
 """The reason for a value that a snapshot does not have."""
@@ -54,11 +54,21 @@ class AsOf:
 
 
 @dataclass(frozen=True)
+class Withdrawal:
+    """A snapshot that was withdrawn, when and why."""
+
+    snapshot_id: int
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True)
 class SnapshotView:
     """A snapshot as seen at the moment `now`. Every payload is made from one.
 
     `as_of` is set for a past moment; `now` is that moment then. `id` is None for a recomputed snapshot, which was never
     issued. `failing` is true if the newest finished run failed: data that has come in since is not in the snapshot.
+    `withdrawn` is set if a newer snapshot was withdrawn.
     """
 
     id: int | None
@@ -69,6 +79,7 @@ class SnapshotView:
     next_run_at: datetime | None
     as_of: AsOf | None = None
     failing: bool = False
+    withdrawn: Withdrawal | None = None
 
     @property
     def countries(self) -> list[dict[str, Any]]:
@@ -116,8 +127,26 @@ def in_service(connection: sa.Connection, settings: Settings, *, simulated: bool
     if row is None:
         return None
     document = snapshot_cache.document(connection, row.id, row.digest)
-    due, failing = next_run_at(connection, settings), newest_run_failed(connection, settings)
-    return SnapshotView(row.id, row.digest, document, settings, now, due, failing=failing)
+    return SnapshotView(
+        row.id,
+        row.digest,
+        document,
+        settings,
+        now,
+        next_run_at(connection, settings),
+        failing=newest_run_failed(connection, settings),
+        withdrawn=_withdrawn_after(connection, row.id, settings.region, simulated=simulated),
+    )
+
+
+def _withdrawn_after(connection: sa.Connection, number: int, region: str, *, simulated: bool) -> Withdrawal | None:
+    """Return the newest withdrawn snapshot of a region with a greater number."""
+    of_region = (snapshots.c.region == region) & (snapshots.c.simulated == simulated)
+    withdrawn = sa.select(snapshots.c.id, snapshots.c.withdrawn_at, snapshots.c.withdrawn_reason).where(
+        of_region, snapshots.c.id > number, snapshots.c.withdrawn_at.is_not(None)
+    )
+    row = connection.execute(withdrawn.order_by(snapshots.c.id.desc()).limit(1)).one_or_none()
+    return None if row is None else Withdrawal(row.id, row.withdrawn_at, row.withdrawn_reason)
 
 
 def view_of(snapshot: Snapshot, settings: Settings, now: datetime, next_run_at: datetime | None) -> SnapshotView:
@@ -142,7 +171,7 @@ def newest_run_failed(connection: sa.Connection, settings: Settings) -> bool:
     """Return whether the newest finished run failed."""
     finished = sa.select(runs.c.status).where(runs.c.region == settings.region, runs.c.finished_at.is_not(None))
     status: str | None = connection.scalar(finished.order_by(runs.c.id.desc()).limit(1))
-    return status is not None and status not in SUCCESSFUL
+    return status == "failed"
 
 
 def meta(view: SnapshotView, iso3: str | None = None, reasons: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -22,7 +22,8 @@ runs = sa.Table(  # one row for each recompute, and one for each withdrawal
     sa.Column("region", sa.String(3), nullable=False),
     sa.Column("started_at", UtcTime, nullable=False),
     sa.Column("finished_at", UtcTime),
-    sa.Column("status", sa.String(16), nullable=False),  # running | snapshot | unchanged | failed | withdrawal
+    # running | snapshot | unchanged | withdrawn_input | failed | withdrawal (of another snapshot)
+    sa.Column("status", sa.String(16), nullable=False),
     sa.Column("input_digest", sa.String(64)),
     sa.Column("snapshot_id", sa.Integer, sa.ForeignKey("snapshots.id")),  # the one it issued or found unchanged
     sa.Column("error", sa.Text),

@@ -16,7 +16,7 @@ from riskmodel.home import Home
 from riskmodel.months import last_day, month
 from service.alerts import lifecycle, outbox, rules
 from service.jobs import scorecard_build
-from service.jobs.scorecard_build import Cell, Counted, Scored
+from service.jobs.scorecard_build import Cell, CountedForecasts, ScoredForecast
 from service.snapshots import history
 from service.store.database import Store
 from service.store.tables import deliveries, event_lists, events, forecasts, jobs, runs, scorecards, snapshots, tasks
@@ -413,7 +413,7 @@ def job(name: str, **other: Any) -> dict[str, Any]:
 def scored() -> dict[str, Any]:
     """A scorecard of thirteen months, with a baseline and a challenger; Mali's figures are not complete."""
     cells = {
-        Cell(origin, iso3, 1, months): Scored(
+        Cell(origin, iso3, 1, months): ScoredForecast(
             f"20{21 + origin // 12}-{1 + origin % 12:02}",
             30 * (origin % 4 == 0),
             {
@@ -431,7 +431,7 @@ def scored() -> dict[str, Any]:
         for origin in range(13)
         for months in (1, 3)
     }
-    told = scorecard_build.scorecard(Counted(cells, {"zero": cells}, {"challenger-1": cells}))
+    told = scorecard_build.build_scorecard(CountedForecasts(cells, {"zero": cells}, {"challenger-1": cells}))
     return {**told, "incomplete": [{"location_code": "MLI", "months": ["2022-12"]}]}
 
 

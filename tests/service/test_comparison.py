@@ -27,6 +27,7 @@ from service.jobs import attribution
 from service.jobs.attribution import NOTES, between
 from service.jobs.recompute import recompute
 from service.settings import load
+from service.store.context import Context
 from service.store.database import Store
 from service.store.tables import snapshots
 
@@ -63,7 +64,10 @@ class Issued:
     def run(self) -> int:
         """Issue a snapshot without its drivers; returns its id."""
         settings = load(self.home).model_copy(update={"drivers": False})
-        return recompute(self.home, settings, self.store, rules.load(self.home), lambda: NOW).snapshot_id
+        context = Context(self.home, settings, self.store, lambda: NOW)
+        snapshot_id = recompute(context, rules.load(self.home)).snapshot_id
+        assert snapshot_id is not None
+        return snapshot_id
 
     def alter(self, number: int, change: Callable[[dict[str, Any]], object]) -> None:
         """Make a snapshot say what it never said."""

@@ -46,10 +46,10 @@ def take_in(home: Issuer, rows: list[dict[str, Any]], covers: str, **how: Any) -
 
 def keep(home: Issuer) -> bool:
     """What a recompute does; whether anything was new."""
-    found = public_events.changed(home.store, Archive(home.home.archive).view(), "MLI")
+    found = public_events.updated(home.store, Archive(home.home.archive).view(), "MLI")
     if found:
         with home.store.writing() as connection:
-            found.keep(connection)
+            found.store(connection)
     return found is not None
 
 

@@ -29,9 +29,12 @@ from service.cli.app import create_app
 from service.cli.export import ExportResult, export
 from service.cli.export_addresses import LIVE, addresses
 from service.cli.export_versions import CURRENT, MANIFEST
-from service.jobs import bootstrap, scheduler
+from service.jobs import bootstrap, processes
+from service.jobs.job_definitions import define_jobs
+from service.jobs.job_run import JobRunner
 from service.settings import load
 from service.store import leases
+from service.store.context import Context
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 20261122
@@ -388,24 +391,26 @@ def test_the_command_says_what_was_done(own: Issuer, tmp_path: Path, vigie: Call
 def test_after_a_recompute_the_folder_that_is_set_is_written(own: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The export is real; only recompute, which would need an archive, ends well at once."""
     own.home.settings.write_text('export_dir = "files"\n')
-    told: list[str] = []
-    known = scheduler.processes.command
+    printed: list[str] = []
+    real_command = processes.command
 
     def command(home: Home, *arguments: str) -> list[str]:
-        return known(home, *arguments) if arguments[0] == "export" else [sys.executable, "-c", ""]
+        return real_command(home, *arguments) if arguments[0] == "export" else [sys.executable, "-c", ""]
 
-    monkeypatch.setattr(bootstrap, "lacking", lambda *_: iter(()))
-    monkeypatch.setattr(scheduler.processes, "command", command)
+    monkeypatch.setattr(bootstrap, "missing", lambda context: iter(()))
+    monkeypatch.setattr(processes, "command", command)
     settings = load(own.home)
-    post = scheduler.Post(own.home, settings, own.store, ended=lambda: False, say=told.append)
-    declared = scheduler.declared(settings)
-    post.declare(declared)
-    (job,) = (job for job in declared if job.name == "recompute")
-    assert post.at_once(job)
+    context = Context(own.home, settings, own.store)
+    runner = JobRunner(context, stopping=lambda: False, print_line=printed.append)
+    jobs = define_jobs(settings)
+    runner.declare(jobs)
+    (job,) = (job for job in jobs if job.name == "recompute")
+    assert runner.run_now(job)
     assert whole(own.home.root / "files" / CURRENT)["snapshot_id"] == 1
     (own.home.root / "files" / "letter.txt").write_text("mine")
-    assert post.at_once(job)
-    assert told[-1] == "vigie export ended with exit code 3; the export before it stands"
+    assert runner.run_now(job)
+    assert "letter.txt" in printed[-1]
+    assert printed[-1].endswith("; the last export stays")
     assert leases.read(own.store)["recompute"].status == "ok"
     (own.home.root / "files" / "letter.txt").unlink()
     whole(own.home.root / "files" / CURRENT)

@@ -22,6 +22,7 @@ from siege import PATIENCE, Client, Siege, alive, besieged, family, until
 
 from riskmodel import bundle
 from riskmodel.errors import VigieError
+from riskmodel.parent_process import PARENT_VARIABLE
 from service.jobs import processes
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def test_a_web_worker_that_comes_to_life_after_its_server_was_killed_ends(tmp_pa
     """It would hold the port against the next server, and serve for ever."""
     killed = subprocess.Popen([sys.executable, "-c", ""])
     killed.wait()
-    environment = {**os.environ, "VIGIE_HOME": str(tmp_path / "home"), processes.PARENT: str(killed.pid)}
+    environment = {**os.environ, "VIGIE_HOME": str(tmp_path / "home"), PARENT_VARIABLE: str(killed.pid)}
     line = [
         sys.executable,
         "-c",

@@ -1,10 +1,9 @@
-"""Jobs: each runs once when it is due, whoever looks and whatever the clocks do; who lost a turn may not write."""
+"""Jobs: each runs once when it is due, under one lease, whatever the clocks do; without the lease it cannot write."""
 
 import json
 import sys
-import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +14,30 @@ from watch import Watch
 
 from riskmodel.home import Home
 from service.cli.app import create_app
-from service.jobs import processes
-from service.jobs import scheduler as scheduler_module
-from service.jobs.scheduler import Job, Post, Scheduler, Turn
+from service.jobs import job_run, processes, recompute
+from service.jobs.job_definitions import define_jobs
+from service.jobs.job_run import Job, JobRun, JobRunner
+from service.jobs.scheduler import Scheduler
 from service.settings import load
 from service.store import leases
+from service.store.context import Context
 from service.store.database import Store
 from service.store.leases import Fence, Superseded
 from service.store.tables import jobs as table
 from service.store.tables import runs, snapshots
 
 HOUR = timedelta(hours=1)
+KILL_ITSELF = "import os; os.kill(os.getpid(), 9)"
 
 
-class Hands:
-    """The clocks, set by hand: of the wall, and of the machine [s]."""
+class ManualClock:
+    """The wall clock, and the monotonic clock [s], set by hand."""
 
     def __init__(self) -> None:
         self.now, self.seconds = NOW, 0.0
 
-    def pass_by(self, length: timedelta) -> None:
-        self.now, self.seconds = self.now + length, self.seconds + length.total_seconds()
+    def advance(self, duration: timedelta) -> None:
+        self.now, self.seconds = self.now + duration, self.seconds + duration.total_seconds()
 
 
 @pytest.fixture
@@ -44,8 +46,8 @@ def watch(home: Home) -> Watch:
 
 
 @pytest.fixture
-def hands() -> Hands:
-    return Hands()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
@@ -54,273 +56,303 @@ def store(home: Home) -> Store:
 
 
 @pytest.fixture
-def post(home: Home, store: Store, hands: Hands) -> Post:
-    return here(home, store, hands)
+def runner(home: Home, store: Store, clock: ManualClock) -> JobRunner:
+    return new_runner(home, store, clock)
 
 
-def here(home: Home, store: Store, hands: Hands) -> Post:
-    return Post(home, load(home), store, ended=lambda: False, clock=lambda: hands.now, monotonic=lambda: hands.seconds)
+def new_runner(home: Home, store: Store, clock: ManualClock) -> JobRunner:
+    context = Context(home, load(home), store, lambda: clock.now)
+    return JobRunner(context, stopping=lambda: False, monotonic=lambda: clock.seconds)
 
 
-def looked(scheduler: Scheduler) -> list[str]:
-    """What was taken at one look, when all of it has ended."""
-    taken = scheduler.look()
-    scheduler.wait()
-    return taken
+class SteppedScheduler:
+    """A scheduler whose jobs are started by `run_due`, as APScheduler does when they are due."""
+
+    def __init__(self, runner: JobRunner, *jobs: Job) -> None:
+        self.jobs, self._scheduler = jobs, Scheduler(runner, jobs)
+
+    def run_due(self) -> list[str]:
+        """Run each job that is due now; return their names."""
+        return [job.name for job in self.jobs if self._scheduler.run_if_due(job)]
+
+
+@pytest.fixture
+def python_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children run a piece of Python in the place of a `vigie` command."""
+    monkeypatch.setattr(processes, "command", lambda home, *code: [sys.executable, "-c", *code])
 
 
 def row(store: Store, name: str = "work") -> Any:
     return leases.read(store)[name]
 
 
-def nothing(turn: Turn) -> None:
+def nothing(run: JobRun) -> None:
     """A job without work."""
 
 
 def test_a_job_runs_when_it_is_due_and_a_new_scheduler_does_not_run_it_again(
-    home: Home, store: Store, post: Post, hands: Hands
+    home: Home, store: Store, runner: JobRunner, clock: ManualClock
 ) -> None:
     job = Job("work", HOUR, HOUR, nothing)
-    first = Scheduler(post, (job,))
-    assert (looked(first), looked(first)) == (["work"], [])
-    hands.pass_by(timedelta(minutes=1))
-    restarted = Scheduler(here(home, store, hands), (job,))
-    assert looked(restarted) == []
-    hands.pass_by(timedelta(minutes=59))
-    assert (looked(restarted), looked(first)) == (["work"], [])
-    assert (row(store).token, row(store).status, row(store).succeeded_at) == (2, "ok", hands.now)
+    first = SteppedScheduler(runner, job)
+    assert (first.run_due(), first.run_due()) == (["work"], [])
+    clock.advance(timedelta(minutes=1))
+    restarted = SteppedScheduler(new_runner(home, store, clock), job)
+    assert restarted.run_due() == []
+    clock.advance(timedelta(minutes=59))
+    assert (restarted.run_due(), first.run_due()) == (["work"], [])
+    assert (row(store).token, row(store).status, row(store).succeeded_at) == (2, "ok", clock.now)
 
 
-def test_missed_runs_are_made_up_once(post: Post, hands: Hands) -> None:
-    scheduler = Scheduler(post, (Job("work", HOUR, HOUR, nothing),))
-    looked(scheduler)
-    hands.pass_by(timedelta(days=9))
-    assert [looked(scheduler) for _ in range(3)] == [["work"], [], []]
+def test_missed_runs_are_made_up_for_once(runner: JobRunner, clock: ManualClock) -> None:
+    scheduler = SteppedScheduler(runner, Job("work", HOUR, HOUR, nothing))
+    scheduler.run_due()
+    clock.advance(timedelta(days=9))
+    assert [scheduler.run_due() for _ in range(3)] == [["work"], [], []]
 
 
-def test_a_clock_set_forward_or_back_neither_stops_nor_multiplies_a_job(post: Post, hands: Hands) -> None:
-    scheduler = Scheduler(post, (Job("work", HOUR, HOUR, nothing),))
-    looked(scheduler)
+def test_a_clock_set_forward_or_back_neither_stops_nor_multiplies_a_job(runner: JobRunner, clock: ManualClock) -> None:
+    scheduler = SteppedScheduler(runner, Job("work", HOUR, HOUR, nothing))
+    scheduler.run_due()
     for jump in (timedelta(days=400), timedelta(days=-800), timedelta(hours=-5)):
-        hands.now += jump
-        assert [looked(scheduler) for _ in range(3)] == [["work"], [], []]
-    hands.now -= timedelta(seconds=40)
-    assert looked(scheduler) == [], "clocks of two machines may differ as much"
+        clock.now += jump
+        assert [scheduler.run_due() for _ in range(3)] == [["work"], [], []]
+    clock.now -= timedelta(seconds=40)
+    assert scheduler.run_due() == [], "the clocks of two machines may differ by as much"
 
 
-def test_the_ticker_goes_on_though_its_clock_was_set_back() -> None:
-    looks = threading.Semaphore(0)
-    ticker = scheduler_module.ticking(looks.release)
-    ticker.start()
-    try:
-        assert looks.acquire(timeout=5)
-        ticker.modify_job(scheduler_module.LOOK, next_run_time=datetime.now(UTC) + HOUR)
-        scheduler_module.keep_ticking(ticker, datetime.now(UTC))
-        assert all(looks.acquire(timeout=5) for _ in range(2))
-    finally:
-        ticker.shutdown()
-
-
-def test_other_inputs_make_a_job_due_at_once_and_once(home: Home, store: Store, post: Post, hands: Hands) -> None:
-    held = ["a"]
-    job = Job("work", HOUR, HOUR, nothing, lambda home, settings: held[0])
-    one, other = Scheduler(post, (job,)), Scheduler(here(home, store, hands), (job,))
-    assert (looked(one), looked(other)) == (["work"], [])
-    held[0] = "b"
-    assert (looked(other), looked(one)) == (["work"], [])
-    assert looked(Scheduler(here(home, store, hands), (job,))) == []
-    held[0] = "c"
-    assert looked(Scheduler(here(home, store, hands), (job,))) == ["work"], "it changed while nobody looked"
-
-
-def test_schedulers_that_see_different_things_do_not_run_a_job_in_turns(
-    home: Home, store: Store, post: Post, hands: Hands
+def test_other_inputs_make_a_job_due_at_once_and_only_once(
+    home: Home, store: Store, runner: JobRunner, clock: ManualClock
 ) -> None:
-    one = Scheduler(post, (Job("work", HOUR, HOUR, nothing, lambda home, settings: "a"),))
-    other = Scheduler(here(home, store, hands), (Job("work", HOUR, HOUR, nothing, lambda home, settings: "b"),))
-    assert [looked(each) for each in (one, other, one, other, one, other)] == [["work"], ["work"], [], [], [], []]
+    inputs = ["a"]
+    job = Job("work", HOUR, HOUR, nothing, lambda context: inputs[0])
+    one, other = SteppedScheduler(runner, job), SteppedScheduler(new_runner(home, store, clock), job)
+    assert (one.run_due(), other.run_due()) == (["work"], [])
+    inputs[0] = "b"
+    assert (other.run_due(), one.run_due()) == (["work"], [])
+    assert SteppedScheduler(new_runner(home, store, clock), job).run_due() == []
+    inputs[0] = "c"
+    late = SteppedScheduler(new_runner(home, store, clock), job)
+    assert late.run_due() == ["work"], "the inputs changed while no scheduler ran"
 
 
-def test_what_a_job_brings_itself_does_not_make_it_due_again(
-    post: Post, hands: Hands, monkeypatch: pytest.MonkeyPatch
+def test_schedulers_that_see_different_inputs_do_not_run_a_job_alternately(
+    home: Home, store: Store, runner: JobRunner, clock: ManualClock
 ) -> None:
-    held = ["a"]
-    monkeypatch.setattr(processes, "command", lambda home, *code: [sys.executable, "-c", *code])
-
-    def work(turn: Turn) -> None:
-        held[0] = "prepared"
-        turn.expect("pass")
-
-    scheduler = Scheduler(post, (Job("work", HOUR, HOUR, work, lambda home, settings: held[0]),))
-    assert (looked(scheduler), looked(scheduler)) == (["work"], [])
+    one = SteppedScheduler(runner, Job("work", HOUR, HOUR, nothing, lambda context: "a"))
+    other = SteppedScheduler(new_runner(home, store, clock), Job("work", HOUR, HOUR, nothing, lambda context: "b"))
+    assert [each.run_due() for each in (one, other, one, other, one, other)] == [["work"], ["work"], [], [], [], []]
 
 
-def test_of_two_who_saw_the_same_one_takes_the_turn(post: Post, store: Store) -> None:
+@pytest.mark.usefixtures("python_children")
+def test_inputs_that_a_job_changes_itself_do_not_make_it_due_again(runner: JobRunner) -> None:
+    inputs = ["a"]
+
+    def work(run: JobRun) -> None:
+        inputs[0] = "prepared"
+        run.vigie("pass")
+
+    scheduler = SteppedScheduler(runner, Job("work", HOUR, HOUR, work, lambda context: inputs[0]))
+    assert (scheduler.run_due(), scheduler.run_due()) == (["work"], [])
+
+
+def test_inputs_that_change_while_a_job_runs_start_it_again(runner: JobRunner) -> None:
+    inputs = ["a"]
+
+    def work(run: JobRun) -> None:
+        inputs[0] = "b"
+
+    scheduler = SteppedScheduler(runner, Job("work", HOUR, HOUR, work, lambda context: inputs[0]))
+    assert [scheduler.run_due() for _ in range(3)] == [["work"], ["work"], []]
+
+
+def test_of_two_runners_that_saw_the_same_row_one_takes_the_lease(runner: JobRunner, store: Store) -> None:
     job = Job("work", HOUR, HOUR, nothing)
-    post.declare((job,))
+    runner.declare((job,))
     seen = row(store)
-    turns = [post.take(job, seen) for _ in range(2)]
-    assert [turn is not None for turn in turns] == [True, False]
+    taken = [runner.take(job, seen) for _ in range(2)]
+    assert [run is not None for run in taken] == [True, False]
 
 
-def test_a_turn_is_taken_over_when_its_lease_was_not_renewed_whatever_the_wall_clock_says(
-    home: Home, store: Store, post: Post, hands: Hands
+def test_a_lease_that_was_not_renewed_is_taken_over_whatever_the_wall_clock_says(
+    home: Home, store: Store, runner: JobRunner, clock: ManualClock
 ) -> None:
     job = Job("work", HOUR, HOUR, nothing)
-    dead = here(home, store, hands)
+    dead = new_runner(home, store, clock)
     dead.declare((job,))
     old = dead.take(job, row(store))
     assert old is not None
-    scheduler = Scheduler(post, (job,))
-    assert looked(scheduler) == []
-    hands.now += timedelta(days=1)
-    assert looked(scheduler) == [], "the clock was set; nobody has died of that"
-    hands.seconds += 29
-    leases.renew(store, old.fence, hands.now + HOUR)
-    assert looked(scheduler) == [], "it was renewed"
-    hands.seconds += 29
-    assert looked(scheduler) == []
-    hands.seconds += 1
-    assert looked(scheduler) == ["work"]
+    scheduler = SteppedScheduler(runner, job)
+    assert scheduler.run_due() == []
+    clock.now += timedelta(days=1)
+    assert scheduler.run_due() == [], "a clock was set; the holder may be alive"
+    clock.seconds += 29
+    leases.renew(store, old.fence, clock.now + HOUR)
+    assert scheduler.run_due() == [], "it was renewed"
+    clock.seconds += 29
+    assert scheduler.run_due() == []
+    clock.seconds += 1
+    assert scheduler.run_due() == ["work"]
     assert (row(store).token, row(store).status) == (2, "ok")
 
 
-def test_who_has_lost_the_turn_writes_nothing(post: Post, store: Store, hands: Hands) -> None:
+def test_a_run_that_lost_its_lease_writes_nothing(runner: JobRunner, store: Store, clock: ManualClock) -> None:
     job = Job("work", HOUR, HOUR, nothing)
-    post.declare((job,))
-    old = post.take(job, row(store))
-    new = post.take(job, row(store))
+    runner.declare((job,))
+    old = runner.take(job, row(store))
+    new = runner.take(job, row(store))
     assert old is not None
     assert new is not None
     with pytest.raises(Superseded, match=r"token 1\) is not allowed to write"):
-        leases.renew(store, old.fence, hands.now)
+        leases.renew(store, old.fence, clock.now)
     with pytest.raises(Superseded), store.writing() as connection:
         old.fence.check(connection)
     before = row(store)
-    old.work()
+    old.execute()
     assert row(store) == before
-    new.work()
+    new.execute()
     assert row(store).status == "ok"
 
 
-def test_a_recompute_that_has_lost_its_turn_issues_nothing(
-    watch: Watch,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    store = watch.store
-    hands = Hands()
-    post = here(watch.home, store, hands)
+def test_a_recompute_that_lost_its_lease_issues_nothing(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = ManualClock()
+    runner = new_runner(watch.home, watch.store, clock)
     job = Job("recompute", HOUR, HOUR, nothing)
-    post.declare((job,))
-    old = post.take(job, row(store, "recompute"))
+    runner.declare((job,))
+    old = runner.take(job, row(watch.store, "recompute"))
     assert old is not None
+    build = recompute.snapshot_content.build
 
-    def slow(*arguments: Any) -> Any:
-        said = known(*arguments)
-        assert post.take(job, row(store, "recompute")), "another takes over while this one computes"
-        return said
+    def slow_build(*arguments: Any) -> Any:
+        content = build(*arguments)
+        assert runner.take(job, row(watch.store, "recompute")), "another process takes over meanwhile"
+        return content
 
-    from service.jobs import recompute
-
-    known = recompute.content
-    monkeypatch.setattr(recompute, "content", slow)
+    monkeypatch.setattr(recompute.snapshot_content, "build", slow_build)
+    context = Context(watch.home, watch.settings, watch.store, lambda: NOW)
     with pytest.raises(Superseded):
-        recompute.recompute(watch.home, watch.settings, store, (), lambda: NOW, old.fence)
+        recompute.recompute(context, (), old.fence)
     assert watch.rows(snapshots) == []
-    assert [run.status for run in watch.rows(runs)] == ["running"], "not even that it failed: it may not write"
+    assert [run.status for run in watch.rows(runs)] == ["running"], "it cannot even write that it failed"
     with pytest.raises(Superseded):
-        recompute.recompute(watch.home, watch.settings, store, (), lambda: NOW, old.fence)
+        recompute.recompute(context, (), old.fence)
     assert len(watch.rows(runs)) == 1
 
 
-def test_a_child_knows_its_turn_and_what_it_says_is_logged(
-    post: Post, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.usefixtures("python_children")
+def test_a_child_knows_its_fence_and_its_output_is_logged(
+    runner: JobRunner, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(processes, "command", lambda home, *code: [sys.executable, "-c", *code])
     code = (
         "import sys; from service.store.leases import Fence;"
-        "print('vigie: turn', Fence.from_environment().token, flush=True);"
+        "print('vigie: token', Fence.from_environment().token, flush=True);"
         'print(\'{"level": "warning", "message": "run 7", "run_id": 7}\', file=sys.stderr)'
     )
     with caplog.at_level("INFO"):
-        looked(Scheduler(post, (Job("work", HOUR, HOUR, lambda turn: turn.expect(code)),)))
-    said = {record.getMessage(): record for record in caplog.records}
-    assert vars(said["turn 1"])["job"] == "work"
-    assert (vars(said["run 7"])["run_id"], vars(said["run 7"])["token"], said["run 7"].levelname) == (7, 1, "WARNING")
+        SteppedScheduler(runner, Job("work", HOUR, HOUR, lambda run: run.vigie(code))).run_due()
+    records = {record.getMessage(): record for record in caplog.records}
+    assert vars(records["token 1"])["job"] == "work"
+    fields = vars(records["run 7"])
+    assert (fields["run_id"], fields["token"], records["run 7"].levelname) == (7, 1, "WARNING")
     assert Fence.from_environment() is None
 
 
+@pytest.mark.usefixtures("python_children")
 @pytest.mark.parametrize(
     ("code", "error"),
     [
         ("import time; time.sleep(60)", "stopped: not done after 1 s"),
         ("import sys; sys.exit(3)", "ended with exit code 3"),
-        ("import os; os.kill(os.getpid(), 9)", "was stopped by signal 9"),
+        (KILL_ITSELF, "was stopped by signal 9"),
     ],
 )
-def test_a_job_that_hangs_or_fails_is_failed_and_comes_round_again(
-    home: Home, store: Store, monkeypatch: pytest.MonkeyPatch, code: str, error: str
+def test_a_job_that_hangs_or_fails_is_failed_and_runs_again_when_it_is_due(
+    home: Home, store: Store, code: str, error: str
 ) -> None:
-    monkeypatch.setattr(processes, "command", lambda home, *code: [sys.executable, "-c", *code])
-    post = Post(home, load(home), store, ended=lambda: False)
-    job = Job("work", HOUR, timedelta(seconds=1), lambda turn: turn.expect(code))
-    assert looked(Scheduler(post, (job,))) == ["work"]
+    runner = JobRunner(Context(home, load(home), store), stopping=lambda: False)
+    job = Job("work", HOUR, timedelta(seconds=1), lambda run: run.vigie(code))
+    assert SteppedScheduler(runner, job).run_due() == ["work"]
     after = row(store)
     assert (after.status, after.succeeded_at, after.holder) == ("failed", None, None)
     assert after.error.endswith(error)
     assert leases.due_at(after, HOUR, after.next_run_at) == after.next_run_at
 
 
-KILLED = "import os; os.kill(os.getpid(), 9)"
+@pytest.mark.usefixtures("python_children")
+def test_a_job_that_fails_says_why(home: Home, runner: JobRunner, store: Store) -> None:
+    code = (
+        f"import sys; print('vigie: reading'); print('vigie: {home.root}/archive is damaged', file=sys.stderr);"
+        "print('a line that is no error'); sys.exit(3)"
+    )
+    SteppedScheduler(runner, Job("work", HOUR, HOUR, lambda run: run.vigie(code))).run_due()
+    assert row(store).error.endswith("ended with exit code 3: VIGIE_HOME/archive is damaged")
 
 
-def test_a_job_whose_child_was_killed_is_made_up_for_soon_and_once(
-    home: Home, store: Store, post: Post, hands: Hands, monkeypatch: pytest.MonkeyPatch
+def test_vigie_jobs_shows_why_a_recompute_failed(watch: Watch, vigie: Callable[..., Any]) -> None:
+    next(watch.home.models.glob("*/model.joblib")).unlink()
+    context = Context(watch.home, watch.settings, watch.store)
+    runner = JobRunner(context, stopping=lambda: False, print_line=lambda line: None)
+    jobs = {job.name: job for job in define_jobs(watch.settings)}
+    runner.declare(tuple(jobs.values()))
+    assert runner.run_now(jobs["recompute"])
+    (listed,) = (job for job in json.loads(vigie("jobs", "--format", "json").out) if job["name"] == "recompute")
+    assert listed["status"] == "failed"
+    assert listed["error"].startswith("vigie recompute --region MLI ended with exit code 1: ")
+    assert watch.rows(runs)[-1].error in listed["error"]
+
+
+@pytest.mark.usefixtures("python_children")
+def test_an_internal_error_of_a_child_is_not_public(runner: JobRunner, store: Store) -> None:
+    code = "import sys; print('vigie: internal error: postgresql://user:secret@host', file=sys.stderr); sys.exit(5)"
+    SteppedScheduler(runner, Job("work", HOUR, HOUR, lambda run: run.vigie(code))).run_due()
+    assert row(store).error.endswith("ended with exit code 5")
+
+
+@pytest.mark.usefixtures("python_children")
+def test_a_job_whose_child_was_killed_is_retried_soon_and_once(
+    home: Home, store: Store, runner: JobRunner, clock: ManualClock
 ) -> None:
-    """A child that always dies runs twice in each interval, whoever looks; one that goes well is in time again."""
-    monkeypatch.setattr(processes, "command", lambda home, *code: [sys.executable, "-c", *code])
-    said, held = [KILLED], ["a"]
-    job = Job("work", HOUR, HOUR, lambda turn: turn.expect(said[0]), lambda home, settings: held[0])
-    scheduler, soon = Scheduler(post, (job,)), timedelta(seconds=1.5 * scheduler_module.AGAIN_AFTER)
-    began = hands.now
+    """A child that always dies runs twice in each interval, in whichever scheduler; then intervals are as before."""
+    code, inputs = [KILL_ITSELF], ["a"]
+    job = Job("work", HOUR, HOUR, lambda run: run.vigie(code[0]), lambda context: inputs[0])
+    scheduler, soon = SteppedScheduler(runner, job), 1.5 * job_run.RETRY_AFTER
+    started = clock.now
     for interval in range(2):
-        assert (looked(scheduler), looked(scheduler)) == (["work"], []), "not at once"
-        hands.pass_by(soon)
-        scheduler = Scheduler(here(home, store, hands), (job,))
-        assert looked(scheduler) == ["work"]
-        hands.pass_by(timedelta(minutes=40))
-        assert looked(scheduler) == [], "once"
-        hands.pass_by(HOUR - timedelta(minutes=40))
+        assert (scheduler.run_due(), scheduler.run_due()) == (["work"], []), "not at once"
+        clock.advance(soon)
+        scheduler = SteppedScheduler(new_runner(home, store, clock), job)
+        assert scheduler.run_due() == ["work"]
+        clock.advance(timedelta(minutes=40))
+        assert scheduler.run_due() == [], "once"
+        clock.advance(HOUR - timedelta(minutes=40))
         assert row(store).token == 2 * interval + 2
-    said[0] = "pass"
-    assert (looked(scheduler), row(store).status) == (["work"], "ok")
-    hands.pass_by(timedelta(minutes=40))
-    assert looked(scheduler) == []
-    said[0], held[0] = KILLED, "b"
-    assert looked(scheduler) == ["work"], "other data"
-    held[0] = "c"
-    assert looked(scheduler) == ["work"], "and other data again: that makes up for nothing"
-    said[0] = "pass"
-    hands.pass_by(soon)
-    assert (looked(scheduler), row(store).status) == (["work"], "ok")
-    assert hands.now - began < 4 * HOUR
+    code[0] = "pass"
+    assert (scheduler.run_due(), row(store).status) == (["work"], "ok")
+    clock.advance(timedelta(minutes=40))
+    assert scheduler.run_due() == []
+    code[0], inputs[0] = KILL_ITSELF, "b"
+    assert scheduler.run_due() == ["work"], "other data"
+    inputs[0] = "c"
+    assert scheduler.run_due() == ["work"], "other data again: this run is no retry"
+    code[0] = "pass"
+    clock.advance(soon)
+    assert (scheduler.run_due(), row(store).status) == (["work"], "ok")
+    assert clock.now - started < 4 * HOUR
 
 
-def test_a_job_that_comes_sooner_anyway_is_not_put_off_for_having_been_killed(
-    post: Post, store: Store, hands: Hands, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(processes, "command", lambda home, *code: [sys.executable, "-c", *code])
-    scheduler = Scheduler(post, (Job("work", timedelta(seconds=2), HOUR, lambda turn: turn.expect(KILLED)),))
-    looked(scheduler)
-    assert row(store).next_run_at == hands.now + timedelta(seconds=2)
+@pytest.mark.usefixtures("python_children")
+def test_a_retry_does_not_delay_a_job_that_is_due_sooner(runner: JobRunner, store: Store, clock: ManualClock) -> None:
+    job = Job("work", timedelta(seconds=2), HOUR, lambda run: run.vigie(KILL_ITSELF))
+    SteppedScheduler(runner, job).run_due()
+    assert row(store).next_run_at == clock.now + timedelta(seconds=2)
 
 
-def test_a_fault_of_our_own_tells_nobody_its_particulars(post: Post, store: Store) -> None:
-    def torn(turn: Turn) -> None:
+def test_an_internal_error_of_a_job_is_not_public(runner: JobRunner, store: Store) -> None:
+    def fail(run: JobRun) -> None:
         raise ValueError("postgresql://user:secret@host")
 
-    looked(Scheduler(post, (Job("work", HOUR, HOUR, torn),)))
-    assert row(store).error == "a fault of Vigie's own; the log has the traceback"
+    SteppedScheduler(runner, Job("work", HOUR, HOUR, fail)).run_due()
+    assert row(store).error == "internal error of Vigie; the log has the traceback"
 
 
 @pytest.fixture
@@ -331,31 +363,30 @@ def issuer(tmp_path: Path) -> Issuer:
     return made
 
 
-def test_jobs_are_told(issuer: Issuer, vigie: Callable[..., Any]) -> None:
-    hands = Hands()
-    post = here(issuer.home, issuer.store, hands)
+def test_jobs_are_listed_by_the_api_the_page_and_the_command(issuer: Issuer, vigie: Callable[..., Any]) -> None:
+    clock = ManualClock()
+    runner = new_runner(issuer.home, issuer.store, clock)
     fine, bad, gone = (Job(name, HOUR, HOUR, nothing) for name in ("fine", "bad", "gone"))
-    post.declare((gone,))
-    post.declare((fine, bad))
-    post.at_once(fine)
-    turn = post.take(bad, row(issuer.store, "bad"))
-    assert turn is not None
-    client = create_app(issuer.home, clock=lambda: hands.now).test_client()
-    hands.pass_by(timedelta(seconds=20))
-    told = client.get("/v1/jobs").json
-    said = {job["name"]: job for job in told["data"]}
-    assert told["snapshot_id"] == 1
-    assert (said["fine"]["status"], said["fine"]["age_seconds"], said["fine"]["overdue"]) == ("ok", 20, False)
-    assert (said["fine"]["every_seconds"], said["fine"]["overdue_after_seconds"]) == (3600, 10800)
-    assert (said["bad"]["status"], said["bad"]["holder"]) == ("running", post.holder[:8])
-    assert (said["bad"]["age_seconds"], said["bad"]["reasons"]["age_seconds"]) == (None, "never_succeeded")
-    assert (said["gone"]["next_run_at"], said["gone"]["reasons"]["next_run_at"]) == (None, "not_scheduled")
+    runner.declare((gone,))
+    runner.declare((fine, bad))
+    runner.run_now(fine)
+    assert runner.take(bad, row(issuer.store, "bad")) is not None
+    client = create_app(issuer.home, clock=lambda: clock.now).test_client()
+    clock.advance(timedelta(seconds=20))
+    response = client.get("/v1/jobs").json
+    jobs = {job["name"]: job for job in response["data"]}
+    assert response["snapshot_id"] == 1
+    assert (jobs["fine"]["status"], jobs["fine"]["age_seconds"], jobs["fine"]["overdue"]) == ("ok", 20, False)
+    assert (jobs["fine"]["every_seconds"], jobs["fine"]["overdue_after_seconds"]) == (3600, 10800)
+    assert (jobs["bad"]["status"], jobs["bad"]["holder"]) == ("running", runner.holder[:8])
+    assert (jobs["bad"]["age_seconds"], jobs["bad"]["reasons"]["age_seconds"]) == (None, "never_succeeded")
+    assert (jobs["gone"]["next_run_at"], jobs["gone"]["reasons"]["next_run_at"]) == (None, "not_scheduled")
     assert client.get("/readyz").json["overdue"] == []
-    hands.pass_by(timedelta(hours=2, minutes=50))
+    clock.advance(timedelta(hours=2, minutes=50))
     assert {job["name"]: job["status"] for job in client.get("/v1/jobs").json["data"]}["bad"] == "lost"
-    hands.pass_by(timedelta(minutes=10))
+    clock.advance(timedelta(minutes=10))
     assert [job["name"] for job in client.get("/v1/jobs").json["data"] if job["overdue"]] == ["bad", "fine"]
-    issuer.run("unchanged", at=hands.now, snapshot=1)
+    issuer.run("unchanged", at=clock.now, snapshot=1)
     assert client.get("/readyz").json["overdue"] == ["bad", "fine"]
     assert "These jobs of the service are overdue: bad, fine." in client.get("/?lang=en").text
     assert "Ces tâches du service sont en retard\xa0: bad, fine." in client.get("/?lang=fr").text
@@ -370,29 +401,17 @@ def test_when_a_job_is_overdue_can_be_set(home: Home, store: Store, monkeypatch:
     monkeypatch.setenv("VIGIE_OVERDUE_AFTER_MINUTES", '{"pull": 10000}')
     monkeypatch.setenv("VIGIE_PULL", '["ucdp"]')
     settings = load(home)
-    Post(home, settings, store, ended=lambda: False).declare(scheduler_module.declared(settings))
-    after = {name: job.overdue_after_seconds for name, job in leases.read(store).items()}
-    assert after["pull"] == 600_000
-    assert after["recompute"] == 3 * 3600
-    assert after["deliver"] == 300
+    JobRunner(Context(home, settings, store), stopping=lambda: False).declare(define_jobs(settings))
+    overdue_after = {name: job.overdue_after_seconds for name, job in leases.read(store).items()}
+    assert overdue_after["pull"] == 600_000
+    assert overdue_after["recompute"] == 3 * 3600
+    assert overdue_after["deliver"] == 300
 
 
-def test_a_database_that_is_away_is_said_once_and_looked_at_again(
-    post: Post, store: Store, caplog: pytest.LogCaptureFixture
+def test_jobs_are_declared_again_in_a_database_that_has_taken_the_place_of_the_first(
+    runner: JobRunner, store: Store
 ) -> None:
-    scheduler = Scheduler(post, (Job("work", HOUR, HOUR, nothing),))
+    scheduler = SteppedScheduler(runner, Job("work", HOUR, HOUR, nothing))
     with store.writing() as connection:
         connection.execute(sa.delete(table))
-    assert looked(scheduler) == ["work"], "another database in its place"
-
-    class Event:
-        exception: Exception | None = OSError("away")
-
-    complaint = scheduler_module._Complaint()
-    for _ in range(3):
-        complaint(Event())
-    Event.exception = None
-    complaint(Event())
-    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
-        "cannot look for what is due: OSError: away"
-    ]
+    assert scheduler.run_due() == ["work"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
-from test_tasks import kept, queue
+from test_tasks import all_tasks, task_queue_runner
 
 from riskmodel import bundle
 from riskmodel.events.archive import Archive
@@ -54,7 +54,7 @@ class Remembering:
         client = self.client()
         answer = client.get(f"/v1/scores?as_of={as_of}")
         if answer.status_code == 202:
-            assert queue(self.home, self.store)() == "ok"
+            assert task_queue_runner(self.home, self.store)() == "ok"
             answer = client.get(f"/v1/scores?as_of={as_of}")
         assert answer.status_code == 200, answer.text
         return answer
@@ -94,7 +94,7 @@ def test_what_is_recomputed_learned_only_from_what_was_known(remembering: Rememb
     assert not remembering.home.models.exists()
     with remembering.store.reading() as connection:
         assert connection.execute(sa.select(snapshots)).all() == []
-    [task] = kept(remembering.store)
+    [task] = all_tasks(remembering.store)
     told = remembering.client().get(f"/v1/tasks/{task.id}").json["data"]
     assert (told["status"], told["result"], told["reasons"]["result"]) == ("done", None, "at_result_url")
     assert remembering.client().get(told["result_url"]).json["as_of"] == "2024-07-01T23:59:59Z"
@@ -103,11 +103,11 @@ def test_what_is_recomputed_learned_only_from_what_was_known(remembering: Rememb
 
 
 def test_moments_at_which_the_same_was_known_are_one_task(remembering: Remembering, before: bytes) -> None:
-    number = len(kept(remembering.store))
+    number = len(all_tasks(remembering.store))
     other = remembering.client().get("/v1/scores?as_of=2025-02-03")
     assert (other.status_code, other.json["digest"]) == (200, json.loads(before)["digest"])
     assert (other.json["as_of"], other.json["data_age_days"]) == ("2025-02-03T23:59:59Z", 400)
-    assert len(kept(remembering.store)) == number
+    assert len(all_tasks(remembering.store)) == number
 
 
 def test_what_is_learned_later_does_not_change_what_was_said(
@@ -153,7 +153,7 @@ def test_what_cannot_be_computed_says_why(tmp_path: Path) -> None:
     home.take_in("24.1", "2023-12", 30)
     client = home.client()
     assert client.get("/v1/scores?as_of=2026-07-26").status_code == 202
-    queue(home.home, home.store)()
+    task_queue_runner(home.home, home.store)()
     failed = client.get("/v1/scores?as_of=2026-07-26")
     said = json.loads(failed.data)
     assert (failed.status_code, said["type"]) == (503, "urn:vigie:problem:task-failed")

@@ -15,8 +15,10 @@ from riskmodel.home import Home
 from riskmodel.indicators.panel import INDICATORS
 from riskmodel.ingest import ingest
 from riskmodel.sources.monthly import MonthlyFile
-from service.jobs.bootstrap import lacking
+from service.jobs.bootstrap import missing
 from service.settings import load
+from service.store.context import Context
+from service.store.database import Store
 
 NOW = datetime(2022, 1, 20, tzinfo=UTC)
 FEATURES = tuple(indicator.name for indicator in INDICATORS)
@@ -40,7 +42,7 @@ def put(home: Home, features: tuple[str, ...] = FEATURES) -> Path:
 
 
 def needed(home: Home) -> list[tuple[str, str]]:
-    return [(what, arguments[0]) for what, arguments in lacking(home, load(home), NOW)]
+    return [(what, arguments[0]) for what, arguments in missing(Context(home, load(home), Store.of(home), lambda: NOW))]
 
 
 def test_an_archive_without_a_model_needs_one(real: Home) -> None:

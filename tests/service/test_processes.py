@@ -29,15 +29,28 @@ def ended(pid: int, within: float = 10.0) -> bool:
     return False
 
 
-def test_the_exit_code_comes_back() -> None:
-    assert processes.run([sys.executable, "-c", "raise SystemExit(3)"]) == 3
+def test_a_result_has_the_exit_code_and_the_last_error_line() -> None:
+    printed: list[str] = []
+    code = "import sys; print('vigie: one'); print('vigie: two', file=sys.stderr); print('more'); sys.exit(3)"
+    result = processes.run([sys.executable, "-u", "-c", code], print_line=printed.append)
+    assert printed == ["vigie: one", "vigie: two", "more"]
+    assert (result.exit_code, result.error, result.killed) == (3, "two", False)
+    assert result.describe() == "ended with exit code 3: two"
 
 
-def test_a_child_is_stopped_at_its_deadline() -> None:
-    before = time.monotonic()
-    with pytest.raises(subprocess.TimeoutExpired):
-        processes.run(SLEEP, deadline=0.2)
-    assert time.monotonic() - before < 5
+def test_a_child_is_stopped_when_its_check_raises() -> None:
+    started = time.monotonic()
+    pids: list[int] = []
+
+    def check() -> None:
+        if pids:
+            raise TimeoutError
+
+    line = [sys.executable, "-u", "-c", "import os, time; print(os.getpid()); time.sleep(60)"]
+    with pytest.raises(TimeoutError):
+        processes.run(line, print_line=lambda pid: pids.append(int(pid)), check=check)
+    assert time.monotonic() - started < 5
+    assert ended(pids[0], within=0.1)
 
 
 def test_children_are_stopped_together() -> None:
@@ -47,7 +60,7 @@ def test_children_are_stopped_together() -> None:
 
 
 def test_a_child_that_does_not_want_to_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "GRACE", 0.2)
+    monkeypatch.setattr(processes, "STOP_GRACE", 0.2)
     script = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
     )
@@ -58,7 +71,7 @@ def test_a_child_that_does_not_want_to_end_is_ended(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_child_does_not_outlive_a_parent_that_was_killed() -> None:
-    child = "from service.jobs import processes; processes.end_with_parent(); import time; time.sleep(60)"
+    child = "from riskmodel.parent_process import end_with_parent; end_with_parent(); import time; time.sleep(60)"
     parent = (
         "import sys, time; from service.jobs import processes;"
         f"print(processes.start([sys.executable, '-c', {child!r}]).pid, flush=True); time.sleep(60)"

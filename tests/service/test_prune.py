@@ -12,18 +12,24 @@ from issued import NOW, Issuer
 
 from service.alerts import outbox
 from service.jobs.retention import prune
-from service.settings import RetentionDays
+from service.settings import RetentionDays, load
+from service.store.context import Context
 from service.store.leases import Fence, Superseded
 from service.store.tables import changes, deliveries, jobs, runs, snapshots, tasks
 
 DAY = timedelta(days=1)
-KEEP = RetentionDays(runs=10, deliveries=10, changes=10, tasks=10, logs=10)
+RETENTION = RetentionDays(runs=10, deliveries=10, changes=10, tasks=10, logs=10)
 OLD = NOW - 30 * DAY
 
 
 @pytest.fixture
 def issuer(tmp_path: Path) -> Issuer:
     return Issuer(tmp_path / "home")
+
+
+def context(issuer: Issuer) -> Context:
+    settings = load(issuer.home).model_copy(update={"retention_days": RETENTION})
+    return Context(issuer.home, settings, issuer.store, lambda: NOW)
 
 
 def ids(issuer: Issuer, table: sa.Table) -> list[Any]:
@@ -37,10 +43,10 @@ def test_old_runs_go_but_not_those_that_tell_how_things_stand(issuer: Issuer) ->
         issuer.run("unchanged" if number else "failed", at=OLD + number * DAY, snapshot=1)
     with issuer.store.writing() as connection:
         outbox.enqueue(connection, route="duty", kind="firing", data={"run_id": 3}, now=NOW)
-    assert prune(issuer.home, issuer.store, KEEP, NOW, None)["runs"] == 1
+    assert prune(context(issuer))["runs"] == 1
     assert ids(issuer, runs) == [1, 3, 4], "issued a snapshot, is referred to, is the last good one"
     issuer.run("failed", at=NOW - DAY)
-    prune(issuer.home, issuer.store, KEEP, NOW, None)
+    prune(context(issuer))
     assert ids(issuer, runs) == [1, 3, 4, 5]
     assert ids(issuer, snapshots) == [1]
 
@@ -50,7 +56,7 @@ def test_messages_go_when_they_are_settled(issuer: Issuer) -> None:
         for status in ("sent", "dismissed", "failed", "waiting"):
             made = outbox.enqueue(connection, route="duty", kind="firing", data={}, now=OLD)
             connection.execute(sa.update(deliveries).where(deliveries.c.id == made).values(status=status))
-    assert prune(issuer.home, issuer.store, KEEP, NOW, None)["deliveries"] == 2
+    assert prune(context(issuer))["deliveries"] == 2
     with issuer.store.reading() as connection:
         assert set(connection.scalars(sa.select(deliveries.c.status))) == {"failed", "waiting"}
 
@@ -74,7 +80,7 @@ def test_changes_tasks_and_traces_go(issuer: Issuer) -> None:
     for path, moment in ((old, OLD), (new, NOW)):
         path.write_text("Traceback")
         os.utime(path, (moment.timestamp(),) * 2)
-    gone = prune(issuer.home, issuer.store, KEEP, NOW, None)
+    gone = prune(context(issuer))
     assert (gone["changes"], gone["tasks"], gone["logs"]) == (1, 1, 1)
     assert (gone["models"], used.exists(), unused.exists()) == (1, True, False)
     assert ids(issuer, changes) == [2], "the newest stays, however old: cursors stand at it"
@@ -90,9 +96,9 @@ def test_who_lost_the_turn_deletes_nothing(issuer: Issuer) -> None:
     with issuer.store.writing() as connection:
         connection.execute(sa.insert(jobs).values(name="prune", token=5, **timing))
     with pytest.raises(Superseded):
-        prune(issuer.home, issuer.store, KEEP, NOW, Fence("prune", 4))
+        prune(context(issuer), Fence("prune", 4))
     assert ids(issuer, runs) == [1, 2, 3]
-    assert prune(issuer.home, issuer.store, KEEP, NOW, Fence("prune", 5))["runs"] == 1
+    assert prune(context(issuer), Fence("prune", 5))["runs"] == 1
 
 
 def test_vigie_prune_says_what_it_did(issuer: Issuer, vigie: Callable[..., Any]) -> None:

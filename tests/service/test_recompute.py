@@ -27,10 +27,15 @@ from riskmodel.forecasting.escalation import RULE, Escalation
 from riskmodel.home import Home
 from riskmodel.ingest import ingest
 from riskmodel.months import month
+from riskmodel.sources.displacement import DisplacementFile
 from riskmodel.sources.monthly import MonthlyFile
 from riskmodel.sources.ucdp import GedFile
-from service.jobs.recompute import causes
-from service.store.tables import deliveries, runs, snapshots, transitions
+from service.alerts import lifecycle
+from service.cli.app import create_app
+from service.jobs import recompute
+from service.jobs.snapshot_chain import causes
+from service.jobs.withdrawal import withdraw
+from service.store.tables import changes, deliveries, runs, snapshots, transitions
 from service.store.values import canonical
 
 INGESTED = datetime(2023, 1, 1, tzinfo=UTC)
@@ -198,6 +203,31 @@ def test_why_a_snapshot_differs(watch: Watch) -> None:
     assert watch.newest["countries"][0]["band"] == "grave"
 
 
+def test_a_change_of_the_setting_drivers_is_no_revision(watch: Watch) -> None:
+    without = watch.settings.model_copy(update={"drivers": False})
+    watch.run()
+    watch.run(settings=without)
+    assert watch.newest["causes"] == ["settings"]
+    watch.run()
+    assert watch.newest["causes"] == ["settings"]
+
+
+def test_a_new_kind_of_data_for_the_indicators_is_a_new_source(watch: Watch, tmp_path: Path) -> None:
+    def displace(persons: int) -> None:
+        path = tmp_path / f"{persons}.csv"
+        header = "ISO3,Name,Year,Conflict Stock Displacement,Conflict New Displacements\n"
+        path.write_text(header + f"MLI,Mali,2020,{persons},10\n")
+        ingest(Archive(watch.home.archive), DisplacementFile(path), now=INGESTED)
+
+    watch.run()
+    displace(1000)
+    assert watch.run().issued
+    assert watch.newest["causes"] == ["new_source"]
+    displace(2000)
+    assert watch.run().issued
+    assert watch.newest["causes"] == ["revision"], "the same source, revised"
+
+
 def test_another_version_of_vigie_is_another_model(watch: Watch) -> None:
     watch.run()
     before = watch.newest
@@ -212,7 +242,7 @@ def test_transitions_stand_in_the_snapshots_transaction(watch: Watch, monkeypatc
         raise OSError("the disk is full")
 
     with monkeypatch.context() as broken:
-        broken.setattr("service.jobs.recompute.lifecycle.evaluate", torn)
+        broken.setattr(lifecycle, "evaluate", torn)
         with pytest.raises(OSError, match="full"):
             watch.run()
     assert (len(watch.rows(snapshots)), watch.rows(runs)[-1].status) == (1, "failed")
@@ -336,10 +366,85 @@ def test_a_withdrawn_snapshot_is_not_issued_again(watch: Watch, vigie: Callable[
     said = vigie("snapshots", "withdraw", "2", "--why", "a file of another country")
     assert (said.code, "snapshot 2 is withdrawn" in said.out) == (0, True)
     assert json.loads(vigie("scores", "--format", "json").out)["snapshot_id"] == 1
-    with pytest.raises(Refused, match="those of snapshot 2, which was withdrawn"):
-        watch.run()
+    refused = watch.run()
+    assert (refused.status, refused.issued, refused.snapshot_id) == ("withdrawn_input", False, 1)
+    assert "those of snapshot 2, which was withdrawn (a file of another country)" in refused.summary()
     Archive(watch.home.archive).withdraw("0002", "a file of another country", NOW)
     done = watch.run()
     assert (done.issued, done.snapshot_id) == (False, 1)
     assert vigie("snapshots", "withdraw", "2", "--why", "again").code == 3
     assert [row.withdrawn_reason for row in watch.rows(snapshots)] == [None, "a file of another country"]
+
+
+def test_a_withdrawal_is_not_a_failure(watch: Watch) -> None:
+    """Runs that find the input of a withdrawn snapshot again and again: the one before is served, and is not late."""
+    watch.run()
+    watch.take_in("2021-12", MLI=[3000] * 12)
+    watch.run()
+    withdraw(watch.store, (), 2, "a file of another country", NOW)
+    now = NOW
+    client = create_app(watch.home, clock=lambda: now).test_client()
+    for hours in (0, 1, 2, 3, 4):
+        now = NOW + timedelta(hours=hours)
+        assert (hours == 0) or watch.run(now).status == "withdrawn_input"
+        ready = client.get("/readyz")
+        assert (ready.status_code, ready.json["snapshot_id"], ready.json["status"]) == (200, 1, "fresh")
+    page = client.get("/?lang=en").text
+    assert "The latest update failed" not in page
+    assert "Snapshot 2 was withdrawn on" in page
+    assert "a file of another country. This page shows snapshot 1." in page
+    assert [run["status"] for run in client.get("/v1/runs").json["data"]][:2] == ["withdrawn_input", "withdrawn_input"]
+    watch.take_in("2021-12", MLI=[31] * 12)
+    assert watch.run(now).snapshot_id == 3
+    assert "was withdrawn" not in client.get("/?lang=en").text
+
+
+def test_a_run_on_withdrawn_input_updates_the_alerts_of_the_snapshot_in_service(watch: Watch) -> None:
+    watch.run()
+    watch.take_in("2021-12", MLI=[3000] * 12)
+    watch.run()
+    withdraw(watch.store, (), 2, "a file of another country", NOW)
+    before = len(watch.rows(transitions))
+    watch.run(NOW + timedelta(days=365))
+    new = watch.rows(transitions)[before:]
+    assert ("firing", ["clock"], 1) in [(row.to_state, row.document["causes"], row.snapshot_id) for row in new]
+
+
+@pytest.mark.parametrize("snapshot_id", [1, 2])
+def test_a_snapshot_can_be_withdrawn_while_a_run_finds_it_unchanged(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, snapshot_id: int
+) -> None:
+    watch.run()
+    if snapshot_id == 2:
+        watch.take_in("2021-12", MLI=[3000] * 12)
+        watch.run()
+    updated = recompute.public_events.updated
+
+    def withdraw_meanwhile(*arguments: Any) -> Any:
+        withdraw(watch.store, (), snapshot_id, "a file of another country", NOW)
+        return updated(*arguments)
+
+    monkeypatch.setattr(recompute.public_events, "updated", withdraw_meanwhile)
+    result = watch.run(NOW + timedelta(hours=1))
+    assert (result.status, result.snapshot_id) == ("withdrawn_input", snapshot_id - 1 or None)
+    assert {run.id: run.status for run in watch.rows(runs)}[result.run_id] == "withdrawn_input"
+    assert len(watch.rows(snapshots)) == snapshot_id
+
+
+def test_a_snapshot_can_be_withdrawn_while_a_run_computes_the_next(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch.run()
+    watch.take_in("2021-12", MLI=[3000] * 12)
+    watch.run()
+    watch.take_in("2021-12", MLI=[31] * 12)
+    build = recompute.snapshot_content.build
+
+    def withdraw_meanwhile(*arguments: Any) -> Any:
+        withdraw(watch.store, (), 2, "a file of another country", NOW)
+        return build(*arguments)
+
+    monkeypatch.setattr(recompute.snapshot_content, "build", withdraw_meanwhile)
+    assert watch.run(NOW + timedelta(hours=1)).snapshot_id == 3
+    bands = [row.location_code for row in watch.rows(changes) if row.kind == "band" and row.snapshot_id == 3]
+    assert bands == [], "it is compared with snapshot 1, which has the same bands, and not with snapshot 2"

@@ -1,4 +1,4 @@
-"""Tasks: one question is one task however many ask; what is killed is taken up again; what is late or stopped ends."""
+"""Tasks: equal requests are one task; a killed task starts again; a task that is too slow fails."""
 
 import json
 import sys
@@ -16,11 +16,13 @@ from watch import Watch
 from riskmodel.errors import BadInput, Refused
 from riskmodel.home import Home
 from service.cli.app import create_app
-from service.jobs import processes, scheduler
-from service.jobs.scheduler import Cut, Post, Turn
-from service.jobs.task_worker import Bench, work
+from service.jobs import processes
+from service.jobs.job_definitions import define_jobs, newest_task
+from service.jobs.job_run import Interrupted, JobRun, JobRunner
+from service.jobs.task_worker import run_task
 from service.settings import load
 from service.store import leases, task_queue
+from service.store.context import Context
 from service.store.database import Store
 from service.store.leases import Superseded
 from service.store.tables import runs
@@ -29,7 +31,7 @@ from service.store.task_queue import QueueFull, TaskRequest
 
 NOW = datetime(2026, 7, 25, 12, tzinfo=UTC)
 KEY = {"vigie.key": "abcdef"}
-"""What the door adds to a request that has shown a key."""
+"""What the gate adds to a request with a key."""
 
 KILLED = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
 KILLED_ONCE = f"""
@@ -42,7 +44,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """
 
 
-def question(number: int = 0, kind: task_queue.Kind = "as_of", *, reusable: bool = True) -> TaskRequest:
+def request_for(number: int = 0, kind: task_queue.Kind = "as_of", *, reusable: bool = True) -> TaskRequest:
     return TaskRequest.of(
         kind, {"region": "MLI", "as_of": f"2025-01-0{number + 1}T23:59:59Z"}, [number], reusable=reusable
     )
@@ -59,24 +61,24 @@ def store(home: Home) -> Store:
     return Store.of(home)
 
 
-def kept(store: Store) -> list[Any]:
+def all_tasks(store: Store) -> list[Any]:
     with store.reading() as connection:
         return list(connection.execute(sa.select(table).order_by(table.c.requested_at)))
 
 
-def queue(home: Home, store: Store, **chosen: Any) -> Callable[[], str | None]:
-    """Work the queue as a scheduler does, and say how that ended."""
+def task_queue_runner(home: Home, store: Store, **chosen: Any) -> Callable[[], str | None]:
+    """Return a function that runs the queue as a scheduler does, and returns how the job ended."""
     settings = load(home).model_copy(update=chosen)
-    post = Post(home, settings, store, ended=lambda: False)
-    job = next(job for job in scheduler.declared(settings) if job.name == "tasks")
-    post.declare([job])
+    runner = JobRunner(Context(home, settings, store), stopping=lambda: False)
+    job = next(job for job in define_jobs(settings) if job.name == "tasks")
+    runner.declare([job])
 
-    def turn() -> str | None:
-        assert post.at_once(job)
-        ended: str | None = leases.read(store)["tasks"].status
-        return ended
+    def run_queue() -> str | None:
+        assert runner.run_now(job)
+        status: str | None = leases.read(store)["tasks"].status
+        return status
 
-    return turn
+    return run_queue
 
 
 def test_twenty_who_ask_the_same_at_once_make_one_task(store: Store) -> None:
@@ -84,7 +86,7 @@ def test_twenty_who_ask_the_same_at_once_make_one_task(store: Store) -> None:
 
     def ask() -> None:
         together.wait()
-        found.append(task_queue.submit(store, question(), NOW, max_waiting=50))
+        found.append(task_queue.submit(store, request_for(), NOW, max_waiting=50))
 
     threads = [threading.Thread(target=ask) for _ in range(20)]
     for thread in threads:
@@ -92,17 +94,17 @@ def test_twenty_who_ask_the_same_at_once_make_one_task(store: Store) -> None:
     for thread in threads:
         thread.join()
     assert len(found) == 20
-    assert len(set(found)) == len(kept(store)) == 1
+    assert len(set(found)) == len(all_tasks(store)) == 1
 
 
 def test_what_takes_long_waits_for_what_does_not_and_the_queue_is_bounded(store: Store) -> None:
     asked = [
-        task_queue.submit(store, question(place, kind), NOW + timedelta(seconds=place), max_waiting=3)
+        task_queue.submit(store, request_for(place, kind), NOW + timedelta(seconds=place), max_waiting=3)
         for place, kind in enumerate(("as_of", "whatif", "recompute"))
     ]
     with pytest.raises(QueueFull):
-        task_queue.submit(store, question(4), NOW, max_waiting=3)
-    assert task_queue.submit(store, question(0), NOW, max_waiting=3) == asked[0]
+        task_queue.submit(store, request_for(4), NOW, max_waiting=3)
+    assert task_queue.submit(store, request_for(0), NOW, max_waiting=3) == asked[0]
     with store.reading() as connection:
         places = [
             task_queue.entry(connection, task_queue.by_id(connection, number))["queue_position"] for number in asked
@@ -112,16 +114,16 @@ def test_what_takes_long_waits_for_what_does_not_and_the_queue_is_bounded(store:
 
 def test_a_kept_answer_answers_again_and_a_failure_only_for_a_while(store: Store) -> None:
     for done, again in (({"result": {"document": {}}}, True), ({"error": "an invented reason"}, False)):
-        number = task_queue.submit(store, question(int(again)), NOW, max_waiting=9)
+        number = task_queue.submit(store, request_for(int(again)), NOW, max_waiting=9)
         _run(store, number)
         task_queue.finish(store, number, 1, NOW, **done)
-        assert task_queue.submit(store, question(int(again)), NOW + timedelta(minutes=9), max_waiting=9) == number
-        later = task_queue.submit(store, question(int(again)), NOW + timedelta(minutes=11), max_waiting=9)
+        assert task_queue.submit(store, request_for(int(again)), NOW + timedelta(minutes=9), max_waiting=9) == number
+        later = task_queue.submit(store, request_for(int(again)), NOW + timedelta(minutes=11), max_waiting=9)
         assert (later == number) is again
-    first = task_queue.submit(store, question(3, "recompute", reusable=False), NOW, max_waiting=9)
+    first = task_queue.submit(store, request_for(3, "recompute", reusable=False), NOW, max_waiting=9)
     _run(store, first)
     task_queue.finish(store, first, 1, NOW, result={"run_id": 1})
-    assert task_queue.submit(store, question(3, "recompute", reusable=False), NOW, max_waiting=9) != first
+    assert task_queue.submit(store, request_for(3, "recompute", reusable=False), NOW, max_waiting=9) != first
 
 
 def _run(store: Store, number: str) -> None:
@@ -131,75 +133,76 @@ def _run(store: Store, number: str) -> None:
 
 
 def test_an_attempt_that_was_given_up_writes_nothing(store: Store) -> None:
-    number = task_queue.submit(store, question(), NOW, max_waiting=9)
+    number = task_queue.submit(store, request_for(), NOW, max_waiting=9)
     _run(store, number)
     with pytest.raises(Superseded):
         task_queue.finish(store, number, 2, NOW, result={})
-    assert kept(store)[0].status == "running"
+    assert all_tasks(store)[0].status == "running"
 
 
 def test_what_dies_is_taken_up_three_times_and_then_given_up(
     home: Home, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task_queue.submit(store, question(), NOW, max_waiting=9)
+    task_queue.submit(store, request_for(), NOW, max_waiting=9)
     monkeypatch.setattr(processes, "command", lambda home, *arguments: [sys.executable, "-c", KILLED])
-    assert queue(home, store)() == "ok"
-    [row] = kept(store)
+    assert task_queue_runner(home, store)() == "ok"
+    [row] = all_tasks(store)
     assert (row.status, row.attempts, row.error) == ("failed", 3, "its process was stopped before the end, 3 times")
 
 
 def test_a_scheduler_that_is_gone_leaves_a_task_that_the_next_takes_up(
     home: Home, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    number = task_queue.submit(store, question(), NOW, max_waiting=9)
+    number = task_queue.submit(store, request_for(), NOW, max_waiting=9)
     _run(store, number)
     monkeypatch.setattr(processes, "command", lambda home, *arguments: [sys.executable, "-c", KILLED])
-    queue(home, store)()
-    assert (kept(store)[0].status, kept(store)[0].attempts) == ("failed", 3)
+    task_queue_runner(home, store)()
+    assert (all_tasks(store)[0].status, all_tasks(store)[0].attempts) == ("failed", 3)
 
 
 def test_a_task_that_takes_too_long_fails_and_says_so(
     home: Home, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task_queue.submit(store, question(), NOW, max_waiting=9)
+    task_queue.submit(store, request_for(), NOW, max_waiting=9)
     monkeypatch.setattr(processes, "command", lambda home, *_: [sys.executable, "-c", "import time; time.sleep(60)"])
-    queue(home, store, task_deadline_seconds=1)()
-    assert (kept(store)[0].status, kept(store)[0].error) == ("failed", "stopped: not done after 1 s")
+    task_queue_runner(home, store, task_deadline_seconds=1)()
+    assert (all_tasks(store)[0].status, all_tasks(store)[0].error) == ("failed", "stopped: not done after 1 s")
 
 
 def test_a_task_that_is_stopped_with_the_scheduler_goes_back_into_the_queue(
     home: Home, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task_queue.submit(store, question(), NOW, max_waiting=9)
+    task_queue.submit(store, request_for(), NOW, max_waiting=9)
 
-    def cut(turn: Turn, arguments: list[str], deadline: float) -> int:
-        raise Cut("stopped with the scheduler")
+    def interrupt(run: JobRun, *arguments: str, deadline: float) -> None:
+        raise Interrupted("stopped with the scheduler")
 
-    monkeypatch.setattr(Turn, "run", cut)
-    assert queue(home, store)() == "stopped"
-    assert (kept(store)[0].status, kept(store)[0].attempts) == ("waiting", 0)
+    monkeypatch.setattr(JobRun, "vigie", interrupt)
+    assert task_queue_runner(home, store)() == "stopped"
+    assert (all_tasks(store)[0].status, all_tasks(store)[0].attempts) == ("waiting", 0)
 
 
 def test_asking_makes_the_job_due_at_once(home: Home, store: Store) -> None:
-    before = scheduler.asked(home, load(home))
-    task_queue.submit(store, question(), NOW, max_waiting=9)
-    assert scheduler.asked(home, load(home)) != before
+    context = Context(home, load(home), store)
+    before = newest_task(context)
+    task_queue.submit(store, request_for(), NOW, max_waiting=9)
+    assert newest_task(context) != before
 
 
 def test_a_failure_is_told_without_where_the_home_stands(home: Home, store: Store) -> None:
-    number = task_queue.submit(store, question(0, "recompute"), NOW, max_waiting=9)
-    bench = Bench(home, load(home), store, lambda: NOW)
+    number = task_queue.submit(store, request_for(0, "recompute"), NOW, max_waiting=9)
+    context = Context(home, load(home), store, lambda: NOW)
     with pytest.raises(Refused, match="waiting"):
-        work(bench, number)
+        run_task(context, number)
     with pytest.raises(BadInput, match="no task"):
-        work(bench, "x" * 36)
+        run_task(context, "x" * 36)
     _run(store, number)
-    work(bench, number)
-    assert (kept(store)[0].status, kept(store)[0].error) == (
+    run_task(context, number)
+    assert (all_tasks(store)[0].status, all_tasks(store)[0].error) == (
         "failed",
-        "the archive is empty: vigie ingest takes files in",
+        "the archive is empty: add data with vigie ingest",
     )
-    assert str(home.root) not in kept(store)[0].error
+    assert str(home.root) not in all_tasks(store)[0].error
 
 
 @pytest.fixture
@@ -213,7 +216,7 @@ def test_a_what_if_answers_what_the_command_does(scored: Watch, client: FlaskCli
     assert (asked.status_code, asked.json["data"]["status"]) == (202, "waiting")
     assert asked.headers["Location"] == f"/v1/tasks/{asked.json['data']['id']}"
     assert int(asked.headers["Retry-After"]) > 0
-    assert queue(scored.home, scored.store)() == "ok"
+    assert task_queue_runner(scored.home, scored.store)() == "ok"
     said = client.get(asked.headers["Location"]).json["data"]
     assert (said["status"], said["request"]["months"], said["error"]) == ("done", 3, None)
     told = vigie("whatif", "MLI", "--deaths", "x2", "--format", "json")
@@ -257,7 +260,7 @@ def test_a_recompute_that_is_asked_for_is_done_when_its_run_has_ended_though_it_
     asked = client.post("/v1/recompute", environ_overrides=KEY)
     assert asked.status_code == 202
     assert client.post("/v1/recompute", environ_overrides=KEY).headers["Location"] == asked.headers["Location"]
-    assert queue(scored.home, scored.store)() == "ok"
+    assert task_queue_runner(scored.home, scored.store)() == "ok"
     said = client.get(asked.headers["Location"]).json["data"]
     assert (said["status"], said["attempts"]) == ("done", 2)
     assert said["result"] == {"run_id": 2, "snapshot_id": 1, "issued": False}

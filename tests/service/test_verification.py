@@ -18,8 +18,7 @@ import pytest
 import sqlalchemy as sa
 from watch import COUNTRIES, NOW, Watch
 
-from riskmodel import bundle
-from riskmodel import scoring as scoring
+from riskmodel import bundle, scoring
 from riskmodel.errors import Refused
 from riskmodel.forecasting.baselines import History
 from riskmodel.forecasting.forecast_table import FORECAST_SCHEMA
@@ -28,7 +27,7 @@ from riskmodel.home import Home
 from riskmodel.months import month
 from service.cli.app import create_app
 from service.jobs import scorecard_build, verification
-from service.jobs.scorecard_build import Cell, Counted, Scored, SnapshotFacts
+from service.jobs.scorecard_build import Cell, CountedForecasts, ScoredForecast, SnapshotFacts
 from service.jobs.withdrawal import withdraw
 from service.snapshots.scorecard import EMPTY
 from service.store.tables import changes, forecasts, scorecards, snapshots, verifications
@@ -121,8 +120,8 @@ def test_escalation_is_judged_by_what_was_said_and_not_by_what_draws_imply(watch
     served, cell = document["model"]["id"], Cell(1, "MLI", 3, 3)
     document["countries"][0]["escalation_probability"] = 0.75
     document["shadow"] = {"model_id": "other", "escalation_probability": {"MLI": 0.5}}
-    past, drawn = verification.Past.of(document, "MLI"), np.full((12, 4), 30)
-    said = [verification.scores(drawn, cell, 200, past, name) for name in (served, "other", "ew4s")]
+    country, draws = verification.CountryAtIssue.of(document, "MLI"), np.full((12, 4), 30)
+    said = [verification.score(draws, cell, 200, country, name) for name in (served, "other", "ew4s")]
     assert [scored["escalation"]["probability"] for scored in said] == [0.75, 0.5, 0]
 
 
@@ -162,18 +161,18 @@ def facts(number: int, origin: str, withdrawn: int | None = None, trained: str =
 
 def test_one_snapshot_counts_for_each_origin() -> None:
     first, again, later = facts(1, "2021-12"), facts(2, "2021-12"), facts(3, "2022-01")
-    assert list(scorecard_build.counting([first, again, later], {})) == [1, 3]
+    assert list(scorecard_build.counting_snapshots([first, again, later], {})) == [1, 3]
     scored = {1: NOW}
-    assert list(scorecard_build.counting([facts(1, "2021-12", -1), again, later], scored)) == [2, 3], (
+    assert list(scorecard_build.counting_snapshots([facts(1, "2021-12", -1), again, later], scored)) == [2, 3], (
         "before it was scored"
     )
-    assert list(scorecard_build.counting([facts(1, "2021-12", +1), again, later], scored)) == [1, 3], (
+    assert list(scorecard_build.counting_snapshots([facts(1, "2021-12", +1), again, later], scored)) == [1, 3], (
         "nobody takes it back then"
     )
-    assert scorecard_build.counting([later, first], {})[1] == month("2022-01"), (
+    assert scorecard_build.counting_snapshots([later, first], {})[1] == month("2022-01"), (
         "a month that the ledger had seen is no forecast"
     )
-    assert scorecard_build.counting([facts(1, "2021-12", trained="2022-06")], {})[1] == month("2022-06")
+    assert scorecard_build.counting_snapshots([facts(1, "2021-12", trained="2022-06")], {})[1] == month("2022-06")
 
 
 def test_a_better_informed_snapshot_of_the_same_origin_does_not_count(watch: Watch) -> None:
@@ -193,7 +192,7 @@ def test_draws_that_were_altered_are_not_scored(watch: Watch, vigie: Callable[..
         same = (forecasts.c.forecaster == "ew4s") & (forecasts.c.location_code == "MLI")
         connection.execute(sa.update(forecasts).where(same).values(parquet=b"PAR1", digest="0" * 64))
     watch.take_in("2022-01", MLI=[30] * 12 + [44])
-    with pytest.raises(Refused, match="snapshot 1, ew4s, MLI are not as they were issued"):
+    with pytest.raises(Refused, match="snapshot 1, ew4s, MLI have changed since they were issued"):
         watch.verify(NOW)
     assert len(watch.rows(verifications)) == len(COUNTRIES) * 6 - 1
     assert vigie("verify").code == 1
@@ -272,10 +271,10 @@ def test_shadow_is_chosen_by_command_and_told_by_the_list(watch: Watch, vigie: C
     assert bundle.challenger(watch.home.models, simulated=False) is None
 
 
-def judged(losses: Callable[[str, int], float], months: int = 12) -> dict[Cell, Scored]:
+def judged(losses: Callable[[str, int], float], months: int = 12) -> dict[Cell, ScoredForecast]:
     chances = dict.fromkeys(("1", "5", "25", "100", "300", "1000"), 0.25)
     return {
-        Cell(lead, iso3, 1, 1): Scored(
+        Cell(lead, iso3, 1, 1): ScoredForecast(
             f"2021-{lead:02d}",
             30 if lead % 4 == 0 else 0,
             {
@@ -296,24 +295,26 @@ def test_a_difference_has_an_interval_only_where_there_are_enough_cases() -> Non
     def ours(iso3: str, lead: int) -> float:
         return 1.0 + COUNTRIES.index(iso3) / 10
 
-    counted = Counted(judged(ours), {"zero": judged(lambda iso3, lead: 2.0)})
-    told = {d["score"]: d for d in scorecard_build.scorecard(counted)["differences"]}["crps"]
+    counted = CountedForecasts(judged(ours), {"zero": judged(lambda iso3, lead: 2.0)})
+    told = {d["score"]: d for d in scorecard_build.build_scorecard(counted)["differences"]}["crps"]
     one = np.array([[12 * ours(iso3, 0)] for iso3 in sorted(COUNTRIES)])
     expected = scoring.paired_difference(one, np.full((7, 1), 24.0), np.random.default_rng(0))
     assert (told["value"], told["low"], told["high"]) == pytest.approx(
         (expected.value, expected.low, expected.high), abs=1e-4
     )
-    few = scorecard_build.scorecard(Counted(judged(ours, 11), {"zero": judged(lambda iso3, lead: 2.0, 11)}))
+    few = scorecard_build.build_scorecard(
+        CountedForecasts(judged(ours, 11), {"zero": judged(lambda iso3, lead: 2.0, 11)})
+    )
     assert {(d["value"], d["reasons"]["value"]) for d in few["differences"]} == {(None, "too_few_months")}
 
 
 def test_reliability_and_pit_say_what_came() -> None:
-    told = scorecard_build.scorecard(Counted(judged(lambda iso3, lead: 1.0), {}))
+    told = scorecard_build.build_scorecard(CountedForecasts(judged(lambda iso3, lead: 1.0), {}))
     (only,) = told["reliability"]["month_25"]
     assert only == {"from": 0.2, "to": 0.3, "cases": 84, "probability": 0.25, "frequency": 0.25}
     assert told["pit"]["all"] == {"cases": 84, "shares": [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]}
     assert told.keys() == EMPTY.keys()
-    assert scorecard_build.scorecard(Counted()) == EMPTY
+    assert scorecard_build.build_scorecard(CountedForecasts()) == EMPTY
 
 
 def _text(html: str) -> str:

@@ -24,9 +24,10 @@ from riskmodel.sources.monthly import MonthlyFile
 from riskmodel.sources.simulated import FIRST, simulate
 from riskmodel.sources.ucdp import GedFile
 from service.alerts import rules
-from service.jobs.recompute import Done, recompute
-from service.jobs.verification import Verified, verify
+from service.jobs.recompute import RunResult, recompute
+from service.jobs.verification import VerificationResult, verify
 from service.settings import Settings, load
+from service.store.context import Context
 from service.store.database import Store
 from service.store.tables import snapshots
 
@@ -98,11 +99,12 @@ class Watch:
         (bundle.set_challenger if challenger else bundle.set_champion)(self.home.models, name)
         return name
 
-    def run(self, now: datetime = NOW, settings: Settings | None = None) -> Done:
-        return recompute(self.home, settings or self.settings, self.store, rules.load(self.home), lambda: now)
+    def run(self, now: datetime = NOW, settings: Settings | None = None) -> RunResult:
+        context = Context(self.home, settings or self.settings, self.store, lambda: now)
+        return recompute(context, rules.load(self.home))
 
-    def verify(self, now: datetime) -> Verified:
-        return verify(self.home, self.store, lambda: now)
+    def verify(self, now: datetime) -> VerificationResult:
+        return verify(Context(self.home, self.settings, self.store, lambda: now))
 
     def rows(self, table: sa.Table, order: str | None = None) -> Sequence[Any]:
         """All of a table, in the order of its primary key unless told otherwise."""

@@ -1,0 +1,33 @@
+"""End this process when the process that started it is gone, so that a killed parent leaves no children behind."""
+
+import os
+import signal
+import threading
+import time
+
+PARENT_VARIABLE = "VIGIE_PARENT"
+"""The environment variable that gives a child the process id of its parent."""
+
+GRACE_SECONDS = 10.0
+"""How long a process has to end after SIGTERM [s]."""
+
+CHECK_EVERY_SECONDS = 0.5
+
+
+def end_with_parent(grace_seconds: float = GRACE_SECONDS) -> None:
+    """Watch the process named in `PARENT_VARIABLE`, if it is set. Once that is gone, end this one.
+
+    This process gets SIGTERM first; after `grace_seconds` [s] it is ended without cleaning up.
+    """
+    parent = int(os.environ.get(PARENT_VARIABLE, "0"))
+    if parent:
+        threading.Thread(target=_watch, args=(parent, grace_seconds), daemon=True, name="parent-watch").start()
+
+
+def _watch(parent: int, grace_seconds: float) -> None:
+    # A child that starts after its parent has died sees another parent at once.
+    while os.getppid() == parent:
+        time.sleep(CHECK_EVERY_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(grace_seconds)
+    os._exit(1)

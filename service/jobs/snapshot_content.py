@@ -1,0 +1,294 @@
+"""Compute what a snapshot contains: scores, forecasts, drivers, indicators and data quality of a region."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from riskmodel import __version__, assessment, geography
+from riskmodel.assessment import Assessment
+from riskmodel.bundle import Bundle, challenger, load
+from riskmodel.country_scores import country_scores
+from riskmodel.events.view import View
+from riskmodel.explanation import drivers, narrative, neighbour_effects
+from riskmodel.forecasting.baselines import Conflictology, History, Last, Zero
+from riskmodel.forecasting.escalation import RULE_MONTHS, escalation_from_history
+from riskmodel.forecasting.forecast import Forecast
+from riskmodel.forecasting.pool import SMOOTHED_HISTORY
+from riskmodel.home import Home
+from riskmodel.indicators.panel import Panel
+from riskmodel.months import Month, last_day
+from riskmodel.reporting import counts, precision
+from riskmodel.reporting.completeness import MATURE_AGE, Completeness, ReportedShare
+from riskmodel.reporting.under_reporting import few_reports_warning, few_reports_warning_of_region
+from service.jobs import draws
+from service.jobs.draws import StoredForecast
+from service.jobs.public_errors import public_error
+from service.settings import Settings
+
+OBSERVED_MONTHS = 36
+"""How many observed months a snapshot contains for each country."""
+
+COUPS_SOURCE = "Powell & Thyne (2011), doi:10.1177/0022343310397436, and later press"
+"""The source of the list of coups that comes with Vigie."""
+
+BASELINES = (Zero(), Last(), Conflictology(), History(), SMOOTHED_HISTORY)
+"""The forecasters that every forecast is compared with, once the outcome is known."""
+
+Warnings = list[dict[str, Any]]
+
+log = logging.getLogger("vigie.recompute")
+
+
+@dataclass(frozen=True)
+class SnapshotContent:
+    """The content of a snapshot, without its place in the chain of snapshots, and the draws behind it."""
+
+    document: dict[str, Any]
+    forecasts: list[StoredForecast]
+
+
+@dataclass(frozen=True)
+class Challenger:
+    """The challenger: a model that forecasts in the shadow of the model in service, and is not served.
+
+    Without `bundle` it cannot forecast, and `reason` says why.
+    """
+
+    name: str
+    bundle: Bundle | None = None
+    reason: str | None = None
+
+    @classmethod
+    def of(cls, home: Home, champion: Bundle, *, simulated: bool) -> "Challenger | None":
+        """Load the challenger of a home, if there is one. Its faults never stop the recompute."""
+        name = "unknown"
+        try:
+            path = challenger(home.models, simulated=simulated)
+            if path is None or path.name == champion.id:
+                return None
+            name, bundle = path.name, load(path)
+        except Exception as broken:
+            log.warning("the challenger %s cannot forecast: %s", name, broken)
+            return cls(name, reason=public_error(broken, home))
+        if bundle.outcome != champion.outcome:
+            return cls(name, reason=f"it forecasts {bundle.outcome} deaths")
+        return cls(name, bundle)
+
+    def forecast(self, panel: Panel, origin: Month, *, simulated: bool) -> tuple[list[StoredForecast], dict[str, Any]]:
+        """Return its draws, and what the snapshot says about it. If it fails, there are no draws but a reason."""
+        facts: dict[str, Any] = {
+            "model_id": self.name,
+            **dict.fromkeys(("digest", "origin", "escalation_probability")),
+            "reason": self.reason,
+        }
+        if self.bundle is None:
+            return [], facts
+        facts |= {"digest": self.bundle.digest, "origin": str(self.bundle.origin)}
+        try:
+            forecast = self.bundle.model.forecast(panel, origin)
+            if (forecast.iso3, forecast.origin) != (panel.iso3, origin) or (forecast.draws < 0).any():
+                raise ValueError("it returned no forecast of these countries")
+            escalation = _probabilities(panel, self.bundle.escalation.probabilities(panel, forecast).probability)
+            stored = draws.to_store("shadow", self.name, forecast, simulated=simulated)
+        except Exception as broken:
+            log.warning("the challenger %s failed: %s", self.name, broken)
+            return [], {**facts, "reason": f"it failed: {type(broken).__name__}"}
+        return stored, facts | {"escalation_probability": escalation}
+
+
+def build(view: View, bundle: Bundle, settings: Settings, shadow: Challenger | None = None) -> SnapshotContent:
+    """Compute the content of a snapshot of the settings' region.
+
+    Raises BadInput if no country of the region has a history.
+    """
+    members, outcome = geography.region(settings.region).members, bundle.outcome
+    origin = assessment.region_origin(view, members, outcome)
+    assessed = assessment.assess(view, members, outcome, origin)
+    panel, completeness = assessed.panel, assessed.completeness
+    forecast = bundle.model.forecast(panel, origin)
+    stored = _served_and_baselines(bundle, panel, forecast, simulated=view.simulated)
+    in_shadow, challenger_facts = shadow.forecast(panel, origin, simulated=view.simulated) if shadow else ([], None)
+    stored += in_shadow
+    escalation = bundle.escalation.probabilities(panel, forecast)
+    scores = {
+        row["location_code"]: row for row in country_scores(forecast, assessed.expected, settings.bands, escalation)
+    }
+    drivers_by_country = drivers.compute(bundle.model, assessed) if settings.drivers else {}
+    region_warnings, country_warnings = _data_quality(view, assessed)
+    sources = {iso3: view.sources(iso3, origin) for iso3 in members}
+    document = {
+        "region": settings.region,
+        "origin": str(origin),
+        "data_as_of": last_day(origin),
+        "outcome": outcome,
+        "simulated": view.simulated,
+        "source": _sources_of_month(sources, str(origin)),
+        "data": {"digest": view.digest, "ingests": _ingests(view)},
+        "model": {
+            "id": bundle.id,
+            "digest": bundle.digest,
+            "origin": str(bundle.origin),
+            "trained_at": bundle.trained_at,
+            "vigie": __version__,
+        },
+        "shadow": challenger_facts,
+        "escalation_h24": _probabilities(panel, escalation_from_history(panel.history(origin, RULE_MONTHS))),
+        **draws.digests(stored),
+        "bands": settings.bands,
+        "data_quality": region_warnings,
+        "indicator_families": _families(panel),
+        "indicator_sources": _indicator_sources(view, assessed),
+        "neighbour_effects": _neighbour_effects(bundle, assessed) if settings.drivers else None,
+        "countries": [
+            {
+                **_with_drivers(
+                    _with_completeness(scores[iso3], completeness, origin), drivers_by_country.get(iso3), assessed
+                ),
+                "data_quality": country_warnings[iso3],
+                "observed": _observed(assessed, iso3),
+                "nowcast": _nowcast(assessed, iso3),
+                "sources": sources[iso3],
+                "indicators": _indicators(panel, iso3, 0),
+                "indicators_before": _indicators(panel, iso3, assessment.EARLIER_ORIGINS),
+            }
+            for iso3 in members
+        ],
+    }
+    return SnapshotContent(document, stored)
+
+
+def _served_and_baselines(bundle: Bundle, panel: Panel, forecast: Forecast, *, simulated: bool) -> list[StoredForecast]:
+    stored = draws.to_store("served", bundle.id, forecast, simulated=simulated)
+    for baseline in BASELINES:
+        simple = baseline.forecast(panel, forecast.origin)
+        stored += draws.to_store("baseline", baseline.name, simple, simulated=simulated)
+    return stored
+
+
+def _probabilities(panel: Panel, probabilities: NDArray[np.float64]) -> dict[str, float | None]:
+    """Return probabilities by country; unknown is None."""
+    by_country = zip(panel.iso3, probabilities.tolist(), strict=True)
+    return {iso3: None if np.isnan(probability) else round(probability, 4) for iso3, probability in by_country}
+
+
+def _sources_of_month(sources: Mapping[str, Sequence[Mapping[str, Any]]], month: str) -> str:
+    """Return the names of the sources that have data for a month, separated by commas."""
+    return ", ".join(
+        sorted({str(part["source"]) for parts in sources.values() for part in parts if part["last"] == month})
+    )
+
+
+def _ingests(view: View) -> list[dict[str, Any]]:
+    names = ("id", "source", "release", "file", "known_since", "simulated")
+    return [{name: getattr(ingest, name) for name in names} for ingest in view.ingests]
+
+
+def _indicator_sources(view: View, assessed: Assessment) -> list[dict[str, str]]:
+    """Return the sources of the indicators other than the deaths of the outcome: kind of data and name, each once."""
+    sources = [
+        {"kind": ingest.kind, "source": ingest.label} for ingest in view.ingests if ingest.kind != "country_months"
+    ]
+    if "coups" in assessed.inputs.available:
+        sources.append({"kind": "coups", "source": COUPS_SOURCE})
+    return [source for position, source in enumerate(sources) if source not in sources[:position]]
+
+
+def _families(panel: Panel) -> list[dict[str, Any]]:
+    """Return the declarations of the indicators by family; `input_missing` marks those whose input is missing."""
+    families = narrative.families_payload(panel.outcome)
+    for family in families:
+        for indicator in family["indicators"]:
+            indicator["input_missing"] = indicator["name"] in panel.absent
+    return families
+
+
+def _neighbour_effects(bundle: Bundle, assessed: Assessment) -> dict[str, Any]:
+    return narrative.neighbour_effects_payload(neighbour_effects.compute(bundle.model, assessed))
+
+
+def _indicators(panel: Panel, iso3: str, months_before: int) -> dict[str, float | None]:
+    """Return a country's indicators some months before the origin; unknown is None."""
+    values = panel.values[panel.iso3.index(iso3)]
+    if months_before >= len(values):
+        return dict.fromkeys(panel.names)
+    return {
+        name: None if np.isnan(value) else round(value, 4)
+        for name, value in zip(panel.names, values[-1 - months_before].tolist(), strict=True)
+    }
+
+
+def _observed(assessed: Assessment, iso3: str) -> list[dict[str, Any]]:
+    """Return the last observed months of a country; unknown deaths are None."""
+    observed = assessed.observed
+    deaths = observed.deaths[assessed.outcome][observed.iso3.index(iso3), -OBSERVED_MONTHS:]
+    return [
+        {"month": str(month), "deaths": None if np.isnan(value) else int(value)}
+        for month, value in zip(observed.months[-OBSERVED_MONTHS:], deaths, strict=True)
+    ]
+
+
+def _with_completeness(scores: dict[str, Any], completeness: Completeness, origin: Month) -> dict[str, Any]:
+    """Add to a country's scores which share of the origin's deaths is reported, or why that is not known."""
+    share = completeness.share_of_month(scores["location_code"], origin)
+    if share is not None:
+        return {**scores, "completeness": {"month": str(origin), **_rounded(share)}}
+    no_data = {"no_history", "history_ends_early"} & {scores["reasons"].get("risk_score")}
+    reason = no_data.pop() if no_data else "no_vintages"
+    return {**scores, "completeness": None, "reasons": {**scores["reasons"], "completeness": reason}}
+
+
+def _with_drivers(scores: dict[str, Any], country_drivers: Any, assessed: Assessment) -> dict[str, Any]:
+    """Add to a country's scores what drives them, or why there are no drivers."""
+    if not country_drivers:
+        reason = scores["reasons"].get("risk_score", "not_asked")
+        return {**scores, "drivers": None, "reasons": {**scores["reasons"], "drivers": reason}}
+    served = {"risk_score": scores["risk_score"], "escalation_from_draws": 100 * scores["escalation_from_draws"]}
+    payload = narrative.drivers_payload(country_drivers, assessed, scores["location_code"], served)
+    return {**scores, "drivers": payload}
+
+
+def _nowcast(assessed: Assessment, iso3: str) -> list[dict[str, Any]]:
+    """Return a country's newest months whose reports are not complete, with the deaths expected in the end."""
+    observed, expected, completeness = assessed.observed, assessed.expected, assessed.completeness
+    row, outcome = observed.iso3.index(iso3), assessed.outcome
+    nowcast = []
+    for i in range(max(len(observed.months) - MATURE_AGE, 0), len(observed.months)):
+        share = completeness.share_of_month(iso3, observed.months[i])
+        if share is not None and share.low < 1:
+            nowcast.append(
+                {
+                    "month": str(observed.months[i]),
+                    "reported": int(observed.deaths[outcome][row, i]),
+                    "expected": int(expected.deaths[outcome][row, i]),
+                    **_rounded(share),
+                }
+            )
+    return nowcast
+
+
+def _rounded(share: ReportedShare) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in share._asdict().items()}
+
+
+def _data_quality(view: View, assessed: Assessment) -> tuple[Warnings, dict[str, Warnings]]:
+    """Return the warnings about the data of the whole region, and those about each member."""
+    all_countries, members, last_month = view.outcomes(), assessed.members, assessed.observed.months[-1]
+    until = int(np.searchsorted(all_countries.months, last_month, side="right"))
+    known = [iso3 for iso3 in members if iso3 in all_countries.iso3]
+    rows = all_countries.rows(tuple(known))
+    events, deaths, share = (
+        table[rows, :until]
+        for table in (
+            counts.event_counts(view, "all"),
+            all_countries.deaths[assessed.outcome],
+            assessed.completeness.events,
+        )
+    )
+    imprecise = precision.precision_warnings(view, members, last_month)
+    under_reported = {iso3: few_reports_warning(events[i], deaths[i], share[i]) for i, iso3 in enumerate(known)}
+    by_country = {iso3: under_reported.get(iso3, []) + imprecise[iso3] for iso3 in members}
+    return few_reports_warning_of_region(events, deaths, share), by_country
