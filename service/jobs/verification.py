@@ -74,11 +74,9 @@ class CompleteOutcomes:
         observed = view.outcomes()
         deaths = observed.deaths[outcome]
         known = ~np.isnan(deaths)
-        complete = (
-            known
-            if view.simulated
-            else known & (estimate_completeness(view, outcome).share_of_deaths(observed) >= COMPLETE)
-        )
+        complete = known
+        if not view.simulated:
+            complete = known & (estimate_completeness(view, outcome).share_of_deaths(observed) >= COMPLETE)
         return cls(observed.iso3, observed.months, np.where(complete, deaths, np.nan), known & ~complete)
 
     def total(self, iso3: str, first: Month, last: Month) -> int | None:
