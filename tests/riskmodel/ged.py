@@ -1,4 +1,4 @@
-"""UCDP event files for tests: written from rows that say what matters, read plainly, and taken in."""
+"""UCDP event files for tests: written from rows with only the cells that matter, read, and ingested."""
 
 import csv
 import gzip
@@ -44,7 +44,7 @@ ORDINARY = {
 
 
 def text(rows: Iterable[Mapping[str, object]], columns: Iterable[str] = GED_COLUMNS) -> str:
-    """The rows as CSV; an id is given where a row has none, and the day may be written short in `date`."""
+    """The rows as CSV; a row without an id gets one, and `date` can replace the two dates."""
     out = io.StringIO()
     writer = csv.DictWriter(out, list(columns), extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -68,7 +68,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def inputs(folder: Path, files: Mapping[str, Path]) -> Inputs:
-    """What indicators are computed from once files are taken in, each by what it covers (`MLI:1989-01..2022-12, …`)."""
+    """The inputs of indicators after ingesting files, each with its coverage (`MLI:1989-01..2022-12, …`)."""
     archive = Archive(folder / "archive")
     for covers, path in files.items():
         spans = [Coverage.parse(text) for text in covers.split(", ")]

@@ -1,4 +1,4 @@
-"""Histories for tests: drawn by hand, made by a seed, or read from the real data."""
+"""Histories for tests: written by hand, random by a seed, or read from the real data."""
 
 import csv
 import gzip
@@ -53,7 +53,7 @@ def monthly(shared: Path) -> CountryMonths:
 
 
 def forecast_in_a_fork(fitted: Component, panel: Panel, origin: Month) -> NDArray[np.float32]:
-    """The draws that a forked child forecasts after its parent has; fails if the child hangs, as OpenMP makes it."""
+    """The draws that a forked child forecasts after its parent; fails if the child hangs, which OpenMP causes."""
     fitted.forecast(panel, origin)
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
@@ -69,5 +69,5 @@ def forecast_in_a_fork(fitted: Component, panel: Panel, origin: Month) -> NDArra
 
 
 def series(panel: Panel, name: str, iso3: str = "MLI") -> NDArray[np.float32]:
-    """What an indicator says of a country, month by month."""
+    """An indicator of a country, month by month."""
     return panel.values[panel.iso3.index(iso3), :, panel.names.index(name)]

@@ -1,12 +1,12 @@
-"""Spec tests that read as documentation: a small table of events, and what each indicator says of it.
+"""Spec tests that read as documentation: small tables of events, and the values of the indicators.
 
-A case is a section of `tests/spec/<family>.md`: what the events cover, the events (columns as the canonical table names
-them; what a row does not say is ordinary), monthly tables where an indicator needs them, and the values as a person
-reads them: counts where an indicator is the log of one, `?` where the value is unknown.
+A case is a section of `tests/spec/<family>.md`. It has the coverage of the events, the events (columns as in the
+canonical table; an absent cell has an ordinary value), monthly tables where an indicator needs them, and the expected
+values as a person reads them: counts for an indicator that is the log of one, `?` for an unknown value.
 
     python tests/riskmodel/spec.py > docs/indicators.md
 
-renders the declarations with these cases.
+writes the page with the declarations and these cases.
 """
 
 import re
@@ -47,7 +47,7 @@ class Case:
     expected: tuple[dict[str, str], ...]
 
     def panel(self, folder: Path) -> Panel:
-        """The panel of the events, which go in through the real door."""
+        """The panel of the events, which are ingested as files."""
         events = ged.write(folder / "events.csv", *map(_row, self._rows()))
         inputs = ged.inputs(folder, {", ".join(self.covers): events})
         tables = dict(inputs.tables)
@@ -58,16 +58,16 @@ class Case:
         return worlds.panel(replace(inputs, tables=tables))
 
     def values(self, folder: Path) -> Iterator[tuple[str, float, float]]:
-        """What each expected row is about, the value as a person reads it, and what is expected of it."""
+        """For each expected row: its label, the computed value as a person reads it, and the expected value."""
         panel = self.panel(folder)
         for row in self.expected:
             name, iso3, when = row["indicator"], row["country"], month(row["month"])
             value = float(panel.at(when)[panel.iso3.index(iso3), panel.names.index(name)])
-            said = float(np.expm1(value)) if SCALE[name] == "log1p" else value
-            yield f"{name} {iso3} {when}", said, float("nan") if row["value"] == "?" else float(row["value"])
+            readable = float(np.expm1(value)) if SCALE[name] == "log1p" else value
+            yield f"{name} {iso3} {when}", readable, float("nan") if row["value"] == "?" else float(row["value"])
 
     def _rows(self) -> tuple[dict[str, str], ...]:
-        """The events; where a case has none, one outside of what is covered, since an empty file is refused."""
+        """The events; without any, one outside the coverage, because an empty file is refused."""
         return self.events or ({"date": "1989-01-01", "iso3": "MLI", "deaths": "0"},)
 
 
@@ -80,7 +80,7 @@ def cases(family: str) -> list[Case]:
 def _case(section: str) -> Case:
     title = section.splitlines()[0]
     covered = re.search(r"Covered: (.+)", section)
-    assert covered, f"{title}: nothing is covered"
+    assert covered, f"{title}: there is no line 'Covered: …'"
     events: tuple[dict[str, str], ...] = ()
     expected: tuple[dict[str, str], ...] = ()
     tables: dict[str, tuple[float, tuple[dict[str, str], ...]]] = {}
@@ -96,7 +96,7 @@ def _case(section: str) -> Case:
         elif named := _TABLE.search(part):
             tables[named[1]] = (float("nan") if named[2] == "?" else 0.0, ())
         before = part
-    assert expected, f"{title}: nothing is expected"
+    assert expected, f"{title}: there are no expected values"
     return Case(title, tuple(covered[1].split(", ")), events, tables, expected)
 
 
@@ -108,7 +108,7 @@ def _rows_of(part: str) -> tuple[dict[str, str], ...]:
 
 
 def _row(event: dict[str, str]) -> dict[str, object]:
-    """An event as UCDP writes it."""
+    """An event as a row of a UCDP file."""
     row: dict[str, object] = {_WRITTEN.get(name, name): cell for name, cell in event.items() if cell}
     if "iso3" in event:
         row["country_id"] = geography.country(event["iso3"]).gw[0]
@@ -126,18 +126,18 @@ def _row(event: dict[str, str]) -> dict[str, object]:
 
 HEAD = """# Indicators
 
-What Vigie reads from events and tables, family by family: rendered from the declarations and the spec tests by
-`python tests/riskmodel/spec.py`, and held to them by a test. `vigie indicators` lists the same, and `/v1/indicators`
-serves it.
+This page lists the indicators that the model reads, family by family. `python tests/riskmodel/spec.py` writes it from
+the declarations and the spec tests, and a test checks it. `vigie indicators` prints the same list, and
+`/v1/indicators` serves it.
 
-- **Months**: how much of the past a value needs, the month itself included. Nothing after a month is used for it.
-- **Sign**: `+` where more of it goes with more violence, `−` with less, blank where no sign is claimed. An association,
-  not a cause.
+- **Months**: how much of the past a value needs, the month itself included. A value uses nothing after its month.
+- **Sign**: `+` if higher values go with more violence, `−` if they go with less, blank if no sign is claimed. It is an
+  association, not a cause.
 - **Read as**: a count for an indicator that is the log of 1 + a count; per cent for a share.
-- Deaths are those of the outcome that is forecast (`state_based`, unless all are) where an indicator needs `deaths`,
-  and of every kind of violence where it needs `events`.
+- An indicator that needs `deaths` counts those of the forecast outcome (`state_based` by default). One that needs
+  `events` counts all types of violence.
 - Located events are those with a coordinate and `where_prec` 3 or less.
-- Values below are as a person reads them; `?` is unknown, which is never 0.
+- Values below are as a person reads them. `?` is unknown, which is never 0.
 """
 
 _SIGN = {1: "+", -1: "−", 0: ""}
@@ -145,7 +145,7 @@ _READ = {"log1p": "count", "share": "per cent", "number": "number"}
 
 
 def page() -> str:
-    """The whole page, in Markdown."""
+    """The page in Markdown."""
     return "\n".join([HEAD, *map(_section, FAMILIES)])
 
 

@@ -1,4 +1,4 @@
-"""The table of military governments against the list of coups, and what both say month by month."""
+"""Regime: the table of military governments against the list of coups, and their values by month."""
 
 import csv
 from datetime import UTC, datetime
@@ -46,13 +46,13 @@ def at(values: Rectangle, iso3: str, when: str) -> float:
     return float(values[ISO3.index(iso3), int(np.searchsorted(MONTHS, month(when)))])
 
 
-def test_each_period_of_military_government_begins_with_a_successful_coup() -> None:
-    begun = {(coup.iso3, coup.date) for coup in coups() if coup.successful}
+def test_each_period_of_military_government_starts_with_a_successful_coup() -> None:
+    coup_days = {(coup.iso3, coup.date) for coup in coups() if coup.successful}
     for period in periods():
-        assert period.kind != MILITARY or (period.iso3, period.first) in begun, period
+        assert period.kind != MILITARY or (period.iso3, period.first) in coup_days, period
 
 
-def test_each_successful_coup_falls_into_a_period_that_it_began_or_went_on_in() -> None:
+def test_each_successful_coup_is_in_exactly_one_period() -> None:
     for coup in coups():
         if coup.successful and coup.date >= np.datetime64("1989-01-01"):
             within = [p for p in periods() if p.kind != TOLD and p.iso3 == coup.iso3 and p.first <= coup.date < p.until]
@@ -70,12 +70,12 @@ def test_periods_do_not_overlap_and_each_is_cited() -> None:
         assert period.iso3 in REGION
 
 
-def test_the_lists_speak_for_the_default_region_once_each_and_their_end_is_not_later_than_what_they_cite() -> None:
-    told = [period for period in periods() if period.kind == TOLD]
-    assert sorted(period.iso3 for period in told) == sorted(REGION)
-    assert {str(period.until) for period in told} == {"2023-09-01"}
-    assert all("2023-08-31" in period.source for period in told)
-    assert max(coup.date for coup in coups()) < told[0].until
+def test_the_lists_cover_the_default_region_up_to_the_day_they_cite() -> None:
+    covered = [period for period in periods() if period.kind == TOLD]
+    assert sorted(period.iso3 for period in covered) == sorted(REGION)
+    assert {str(period.until) for period in covered} == {"2023-09-01"}
+    assert all("2023-08-31" in period.source for period in covered)
+    assert max(coup.date for coup in coups()) < covered[0].until
 
 
 @pytest.mark.parametrize(
@@ -87,11 +87,11 @@ def test_a_row_that_cannot_be_read_is_named(wrong: dict[str, str]) -> None:
         read(ROW | wrong)
 
 
-def test_a_month_is_what_its_last_day_is() -> None:
+def test_a_month_has_the_government_of_its_last_day() -> None:
     table = [read(ROW | {"first": "2020-02-29", "until": "2020-04-30"}), read(ROW | {"iso3": "TGO"})]
     months = span(month("2020-01"), month("2020-05"))
-    held = ending_in(MILITARY, ("NER", "MLI"), months, table)
-    np.testing.assert_array_equal(held, [[False] * 5, [False, True, True, False, False]])
+    result = ending_in(MILITARY, ("NER", "MLI"), months, table)
+    np.testing.assert_array_equal(result, [[False] * 5, [False, True, True, False, False]])
 
 
 @pytest.mark.parametrize(
@@ -119,11 +119,11 @@ def test_a_month_is_what_its_last_day_is() -> None:
         ("NGA", "1995-01", np.nan),
     ],
 )
-def test_who_governed(nothing: View, iso3: str, when: str, governed: float) -> None:
+def test_military_government_by_country_and_month(nothing: View, iso3: str, when: str, governed: float) -> None:
     np.testing.assert_equal(at(panel(nothing)["military_government"], iso3, when), governed)
 
 
-def test_mali_by_hand_from_the_list_itself(nothing: View) -> None:
+def test_mali_by_hand_from_the_list(nothing: View) -> None:
     """Mali at the end of September 2020, worked out from the rows of the shipped list in plain Python."""
     with (DATA / "coups.csv").open(encoding="utf-8") as lines:
         rows = [row for row in csv.DictReader(lines) if row["iso3"] == "MLI" and row["date"] < "2020-10"]
@@ -139,40 +139,40 @@ def test_mali_by_hand_from_the_list_itself(nothing: View) -> None:
     assert (found["since_coup"], found["coups_60m"]) == (1, 1)
 
 
-def test_mali_in_april_2012_has_a_coup_and_an_attempt_behind_it(nothing: View) -> None:
+def test_mali_in_april_2012_has_had_a_coup_and_an_attempt(nothing: View) -> None:
     found = {name: at(values, "MLI", "2012-04") for name, values in panel(nothing).items()}
     assert (found["since_coup_attempt"], found["since_coup"]) == (0, 1)
     assert (found["coup_attempts_60m"], found["coups_60m"]) == (2, 1)
 
 
-def test_what_the_lists_do_not_speak_for_is_unknown(nothing: View) -> None:
-    given = monthly_tables(nothing, ISO3, MONTHS)
+def test_what_the_lists_do_not_cover_is_unknown(nothing: View) -> None:
+    tables = monthly_tables(nothing, ISO3, MONTHS)
     after = np.datetime64("2023-08") < MONTHS
-    assert set(given) == {"coup_attempts", "coups", "military"}
-    for name, table in given.items():
+    assert set(tables) == {"coup_attempts", "coups", "military"}
+    for name, table in tables.items():
         assert np.isnan(table[ISO3.index("NGA")]).all(), name
         assert np.isnan(table[:, after]).all(), name
-    assert not np.isnan(given["coups"][: len(REGION), ~after]).any()
+    assert not np.isnan(tables["coups"][: len(REGION), ~after]).any()
     unknown = ending_in(UNKNOWN, ISO3, MONTHS)
-    assert np.isnan(given["military"][unknown]).all()
+    assert np.isnan(tables["military"][unknown]).all()
     assert monthly_tables(nothing, ("NGA", "TGO"), MONTHS) == {}
     assert monthly_tables(nothing, ISO3, MONTHS[:0]) == {}
 
 
 def test_every_coup_counts_once_in_its_month(nothing: View) -> None:
-    given = monthly_tables(nothing, ISO3, MONTHS)
+    tables = monthly_tables(nothing, ISO3, MONTHS)
     for name, chosen in (("coup_attempts", coups()), ("coups", [coup for coup in coups() if coup.successful])):
-        assert np.nansum(given[name]) == sum(coup.month >= MONTHS[0] for coup in chosen)
+        assert np.nansum(tables[name]) == sum(coup.month >= MONTHS[0] for coup in chosen)
     for coup in coups():
         if coup.month >= MONTHS[0]:
-            assert at(given["coup_attempts"], coup.iso3, str(coup.month)) >= 1
+            assert at(tables["coup_attempts"], coup.iso3, str(coup.month)) >= 1
 
 
-def test_real_lists_do_not_enter_beside_a_simulated_archive(tmp_path: Path) -> None:
-    given = []
+def test_real_lists_are_not_used_with_simulated_data(tmp_path: Path) -> None:
+    tables = []
     for side in ("Invented side A", "SIMULATED Heron League"):
         archive = Archive(tmp_path / side)
         path = ged.write(tmp_path / "events.csv", {"date": "2020-01-05", "side_a": side})
         ingest(archive, GedFile(path), covers=[Coverage.parse("MLI:2020-01..2020-02")], now=NOW)
-        given.append(monthly_tables(archive.view(), ISO3, MONTHS))
-    assert (bool(given[0]), given[1]) == (True, {})
+        tables.append(monthly_tables(archive.view(), ISO3, MONTHS))
+    assert (bool(tables[0]), tables[1]) == (True, {})

@@ -1,4 +1,4 @@
-"""Every indicator on a small table of events, as `docs/indicators.md` shows it."""
+"""Every indicator on small tables of events, as `docs/indicators.md` shows them."""
 
 from pathlib import Path
 
@@ -12,16 +12,16 @@ CASES = [case for family in FAMILIES for case in cases(family.name)]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
-def test_an_indicator_says_what_the_page_says(case: Case, tmp_path: Path) -> None:
-    for what, said, expected in case.values(tmp_path):
-        np.testing.assert_allclose(said, expected, rtol=2e-3, atol=1e-4, err_msg=what)
+def test_an_indicator_has_the_values_of_the_page(case: Case, tmp_path: Path) -> None:
+    for label, value, expected in case.values(tmp_path):
+        np.testing.assert_allclose(value, expected, rtol=2e-3, atol=1e-4, err_msg=label)
 
 
-def test_every_indicator_has_a_telling_value() -> None:
-    told = {row["indicator"] for case in CASES for row in case.expected if row["value"] not in ("?", "0")}
-    assert {indicator.name for indicator in INDICATORS} - told == set()
+def test_every_indicator_has_a_known_value_other_than_zero() -> None:
+    known = {row["indicator"] for case in CASES for row in case.expected if row["value"] not in ("?", "0")}
+    assert {indicator.name for indicator in INDICATORS} - known == set()
 
 
-def test_the_page_is_rendered_from_the_declarations_and_these_cases() -> None:
+def test_the_page_is_up_to_date() -> None:
     written = Path(__file__).parents[2] / "docs" / "indicators.md"
     assert written.read_text(encoding="utf-8") == page(), "python tests/riskmodel/spec.py > docs/indicators.md"

@@ -1,4 +1,4 @@
-"""Protests, riots and the news by month: what ACLED was asked for, and which months GDELT was counted whole."""
+"""Unrest: protests, riots and the news by month, and which months ACLED and GDELT cover."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -47,8 +47,8 @@ def gdelt(archive: Archive, *rows: dict[str, object]) -> None:
 def day(when: date, iso3: str = "MLI", **cells: object) -> dict[str, object]:
     """One country's day in the news: five events, one of them a protest and two of material conflict."""
     counts = {"verbal_cooperation": 1, "material_cooperation": 1, "verbal_conflict": 1, "material_conflict": 2}
-    said = {"iso3": iso3, "date": when.isoformat(), "edition": "daily", "parts": 96, "protests": 1}
-    return {**said, **counts, "mentions": 10, "tone": -2.0, **cells}
+    cells_of_day = {"iso3": iso3, "date": when.isoformat(), "edition": "daily", "parts": 96, "protests": 1}
+    return {**cells_of_day, **counts, "mentions": 10, "tone": -2.0, **cells}
 
 
 def days(first: str, last: str, **cells: object) -> list[dict[str, object]]:
@@ -56,7 +56,7 @@ def days(first: str, last: str, **cells: object) -> list[dict[str, object]]:
     return [day(start + timedelta(days=n), **cells) for n in range((end - start).days + 1)]
 
 
-def test_protests_and_riots_count_in_the_months_that_acled_was_asked_for(archive: Archive) -> None:
+def test_protests_and_riots_are_counted_in_the_months_that_acled_covers(archive: Archive) -> None:
     acled(
         archive,
         event(1, day="2025-03-01", event_type="Protests"),
@@ -65,21 +65,21 @@ def test_protests_and_riots_count_in_the_months_that_acled_was_asked_for(archive
         event(4, day="2025-04-02", event_type="Battles"),
         event(5, day="2025-06-02", event_type="Protests"),
     )
-    given = monthly_tables(archive.view(), ISO3, MONTHS)
+    tables = monthly_tables(archive.view(), ISO3, MONTHS)
     nan = np.nan
-    np.testing.assert_array_equal(given["protests"], [[nan] * 6, [nan, 0, 2, 0, 0, nan]])
-    np.testing.assert_array_equal(given["riots"], [[nan] * 6, [nan, 0, 0, 1, 0, nan]])
-    assert "news_tone" not in given
+    np.testing.assert_array_equal(tables["protests"], [[nan] * 6, [nan, 0, 2, 0, 0, nan]])
+    np.testing.assert_array_equal(tables["riots"], [[nan] * 6, [nan, 0, 0, 1, 0, nan]])
+    assert "news_tone" not in tables
 
 
-def test_what_acled_changed_or_deleted_counts_as_it_is_now(archive: Archive) -> None:
+def test_changed_and_deleted_acled_events_count_in_their_last_version(archive: Archive) -> None:
     acled(archive, *(event(i, day="2025-03-01", event_type="Protests") for i in range(1, 5)))
     revised = event(1, day="2025-03-01", event_type="Riots", stamp=1_750_000_009)
     gone = {"event_id_cnty": event(2)["event_id_cnty"], "iso": 466, "timestamp": 1_750_000_010, "deleted": "1"}
     acled(archive, revised, gone, covers=("MLI:2025-02..2025-06",))
-    given = monthly_tables(archive.view(), ISO3, MONTHS)
-    assert (given["protests"][1, 2], given["riots"][1, 2]) == (2, 1)
-    assert given["protests"][1, 5] == 0, "the second pull reaches further"
+    tables = monthly_tables(archive.view(), ISO3, MONTHS)
+    assert (tables["protests"][1, 2], tables["riots"][1, 2]) == (2, 1)
+    assert tables["protests"][1, 5] == 0, "the second pull reaches further"
     before = monthly_tables(archive.view(as_of=NOW + timedelta(hours=1)), ISO3, MONTHS)
     assert (before["protests"][1, 2], before["riots"][1, 2]) == (4, 0)
 
@@ -89,8 +89,8 @@ def test_the_news_of_a_month_is_the_sum_of_its_days(archive: Archive) -> None:
     first[4] |= {"mentions": 110, "tone": -5.0}
     first[5] |= {"mentions": 0, "tone": None, "verbal_conflict": 0}
     gdelt(archive, *first)
-    given = monthly_tables(archive.view(), ISO3, MONTHS)
-    found = {name: table[1, 1] for name, table in given.items() if name.startswith("news")}
+    tables = monthly_tables(archive.view(), ISO3, MONTHS)
+    found = {name: table[1, 1] for name, table in tables.items() if name.startswith("news")}
     mentions = 26 * 10 + 110
     assert found == pytest.approx(
         {
@@ -100,30 +100,30 @@ def test_the_news_of_a_month_is_the_sum_of_its_days(archive: Archive) -> None:
             "news_tone": (26 * 10 * -2 + 110 * -5) / mentions,
         }
     )
-    assert all(np.isnan(given[name][0]).all() for name in found)
-    assert "protests" not in given
+    assert all(np.isnan(tables[name][0]).all() for name in found)
+    assert "protests" not in tables
 
 
-@pytest.mark.parametrize("broken", ["a day is missing", "a day was counted in part"])
-def test_a_month_that_is_not_whole_is_unknown(archive: Archive, broken: str) -> None:
+@pytest.mark.parametrize("broken", ["a day is missing", "a day is incomplete"])
+def test_an_incomplete_month_is_unknown(archive: Archive, broken: str) -> None:
     rows = days("2025-02-01", "2025-03-31")
     if broken == "a day is missing":
         del rows[30]
     else:
         rows[30] |= {"parts": 95, "edition": "15-minute"}
     gdelt(archive, *rows)
-    given = monthly_tables(archive.view(), ISO3, MONTHS)
+    tables = monthly_tables(archive.view(), ISO3, MONTHS)
     for name in ("news_events", "news_protests", "news_conflict", "news_tone"):
-        known = ~np.isnan(given[name][1])
+        known = ~np.isnan(tables[name][1])
         assert MONTHS[known].astype(str).tolist() == ["2025-02"], name
 
 
-def test_nothing_written_has_no_tone(archive: Archive) -> None:
+def test_a_month_without_news_has_no_tone(archive: Archive) -> None:
     none = dict.fromkeys(("verbal_cooperation", "material_cooperation", "verbal_conflict", "material_conflict"), 0)
     gdelt(archive, *days("2025-02-01", "2025-02-28", **none, protests=0, mentions=0, tone=None))
-    given = monthly_tables(archive.view(), ISO3, MONTHS)
-    assert given["news_events"][1, 1] == 0
-    assert np.isnan(given["news_tone"][1, 1])
+    tables = monthly_tables(archive.view(), ISO3, MONTHS)
+    assert tables["news_events"][1, 1] == 0
+    assert np.isnan(tables["news_tone"][1, 1])
 
 
 def test_the_order_of_pulls_does_not_matter(tmp_path: Path) -> None:
@@ -139,8 +139,8 @@ def test_the_order_of_pulls_does_not_matter(tmp_path: Path) -> None:
         archive = Archive(tmp_path / name / "archive")
         archive.root.parent.mkdir()
         parts = (rows[::2], rows[1::2])
-        for place in order:
-            gdelt(archive, *parts[place])
+        for index in order:
+            gdelt(archive, *parts[index])
         found.append(monthly_tables(archive.view(), ISO3, MONTHS))
     for name in found[0]:
         np.testing.assert_array_equal(found[0][name], found[1][name])

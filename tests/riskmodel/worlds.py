@@ -1,6 +1,6 @@
-"""Inputs of indicators made by a seed, whatever an indicator declares that it needs, and how they are cut and altered.
+"""Random inputs of indicators by a seed, with everything that an indicator can need, and functions that change them.
 
-Nothing here means anything: actors, units and tables are noise with holes, placed where indicators look.
+Actors, units and tables are noise with unknown spells.
 """
 
 import math
@@ -37,9 +37,9 @@ def world(
     holes: int = 3,
     events: int = 1200,
 ) -> Inputs:
-    """Inputs with events and every table that an indicator declares; events lie on the first days of a month.
+    """Inputs with events and every table that an indicator declares; events are on the first days of a month.
 
-    `holes` is how many spells of each table, and of what events cover, are not known.
+    `holes` is the number of unknown spells of each table and of the coverage of events.
     """
     rng = np.random.default_rng(seed)
     shape = len(iso3), months
@@ -62,7 +62,7 @@ def observed(inputs: Inputs) -> CountryMonths:
 
 
 def column(inputs: Inputs, when: str) -> int:
-    """The place of a month, `2020-01`."""
+    """The index of a month, `2020-01`."""
     return int((month(when) - inputs.months[0]).astype(int))
 
 
@@ -74,7 +74,7 @@ def km(latitude: float, longitude: float, other_latitude: float, other_longitude
 
 
 def cut(inputs: Inputs, first: int, stop: int) -> Inputs:
-    """The inputs of some of the months, as if nothing else had ever been known."""
+    """The inputs of some of the months, as if no other month were known."""
     events = inputs.required_events
     inside = (events.column >= first) & (events.column < stop)
     covered = events.covered[:, first:stop]
@@ -110,7 +110,7 @@ def joined(one: Events, other: Events) -> Events:
 
 
 def numbered_after(events: Events, others: Events) -> Events:
-    """The events with ids of their own, and with their names numbered as in others, new ones behind."""
+    """The events with ids of their own, and with their names numbered as in others; new names come last."""
     actors, actor = _together(others.actors, events.actors)
     dyads, dyad = _together(others.dyads, events.dyads)
     units, unit = _together(others.units, events.units)
@@ -128,7 +128,7 @@ def numbered_after(events: Events, others: Events) -> Events:
 
 
 def renumbered(events: Events) -> Events:
-    """The same events, with only those names that stand in them, as the archive gives them."""
+    """The same events with only the names that they use, as the archive returns them."""
     actor, (side_a, side_b) = _used(len(events.actors), events.side_a, events.side_b)
     dyad, (dyads,) = _used(len(events.dyads), events.dyad)
     unit, (units,) = _used(len(events.units), events.adm_1)
@@ -189,7 +189,7 @@ def _events(
     governments = tuple(f"Government of {code}" for code in iso3)
     actors = tuple(sorted((*governments, *GROUPS, "Civilians")))
     by_state = (kind == 0) | ((kind == 2) & (rng.random(size) < 0.3))
-    age = 0.2 + 0.8 * column / months.size  # groups and units that nobody has heard of come up with time
+    age = 0.2 + 0.8 * column / months.size  # new groups and units appear with time
     group = (rng.random((2, size)) * age * len(GROUPS)).astype(np.intp)
     side_a = np.where(by_state, _positions(governments, actors)[row], _positions(GROUPS, actors)[group[0]])
     side_b = np.where(kind == 2, actors.index("Civilians"), _positions(GROUPS, actors)[group[1]])
