@@ -169,7 +169,7 @@ class _OperationEntry:
 
     def _media(self, content: Content) -> dict[str, Any]:
         if isinstance(content, tuple):
-            return {media_type: {} for media_type in content}
+            return {media_type: {"schema": _text_schema(media_type)} for media_type in content}
         return {JSON: {"schema": self.refs[content]}}
 
     def _links(self) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -193,6 +193,12 @@ class _OperationEntry:
             }
             for status in statuses
         }
+
+
+def _text_schema(media_type: str) -> dict[str, str]:
+    """Return the schema of a response that is not JSON: a text, or bytes."""
+    is_text = media_type.startswith("text/") or media_type.endswith(("+xml", "-text"))
+    return {"type": "string"} if is_text else {"type": "string", "format": "binary"}
 
 
 def _operation_id(endpoint: str, suffix: str = "") -> str:

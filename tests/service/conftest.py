@@ -5,13 +5,17 @@ The database is SQLite, or PostgreSQL with `--database postgresql`.
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from issued import Clock, Issuer
+from issued import Clock, Issuer, lived_in
+from servers import web
 
 from service.cli.app import create_app
+from service.http import keys
 
 Databases = Callable[[], AbstractContextManager[None]]
 
@@ -64,3 +68,19 @@ def app(home: Issuer, clock: Clock) -> Flask:
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
     return app.test_client()
+
+
+@pytest.fixture
+def short_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams that end after one second."""
+    monkeypatch.setenv("VIGIE_STREAM_SECONDS", "1")
+
+
+@pytest.fixture
+def live_server(tmp_path: Path, short_streams: None) -> Iterator[tuple[str, str]]:
+    """The URL of `vigie web` over a home with rows for every endpoint, and a key that can write."""
+    home = lived_in(tmp_path / "home")
+    home.run("unchanged", at=datetime.now(UTC), snapshot=3)
+    key = keys.add(home.store, "write", "a test", datetime.now(UTC))
+    with web(home) as url:
+        yield url, key
