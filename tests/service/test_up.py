@@ -1,4 +1,4 @@
-"""`vigie up` as a user has it: real processes, first start to page, death and return of each, and a clean end."""
+"""`vigie up` with real processes: first start, killed processes, and a clean stop."""
 
 import json
 import os
@@ -14,20 +14,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import httpx2 as httpx2
+import httpx2
 import pytest
+from servers import free_port
 
 from riskmodel import geography
 from service.cli import up as up_module
 
-PATIENCE = 240.0
-"""How long a start is waited for; how quick it is on a quiet machine, `benchmarks/serve.py` tells [s]."""
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+START_TIMEOUT = 240.0
+"""How long to wait for a start on a busy machine [s]; `benchmarks/serve.py` measures a usual one."""
 
 
 class Up:
@@ -41,28 +36,28 @@ class Up:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **environment})
 
     def get(self, path: str) -> tuple[int, bytes]:
-        """Status and body."""
-        answer = httpx2.get(self.url + path, timeout=5)
-        return answer.status_code, answer.content
+        """The status and the body of a response."""
+        response = httpx2.get(self.url + path, timeout=5)
+        return response.status_code, response.content
 
     def json(self, path: str) -> Any:
         return json.loads(self.get(path)[1])
 
     def wait(self, path: str, status: int, within: float) -> float:
-        """The seconds until a path answers with a status."""
-        began = time.monotonic()
-        while (waited := time.monotonic() - began) < within:
+        """Wait until a path has a status; return how long it took [s]."""
+        started = time.monotonic()
+        while (waited := time.monotonic() - started) < within:
             try:
                 if self.get(path)[0] == status:
                     return waited
             except httpx2.TransportError:
                 pass
             time.sleep(0.05)
-        raise AssertionError(f"{path} did not answer {status} within {within} s; log:\n{self.log.read_text()}")
+        raise AssertionError(f"{path} did not have status {status} within {within} s; log:\n{self.log.read_text()}")
 
     def children(self) -> dict[str, int]:
         """The process ids of web server and scheduler."""
-        found = {}
+        children = {}
         for stat in Path("/proc").glob("[0-9]*/cmdline"):
             try:
                 line = stat.read_bytes().decode().split("\0")
@@ -70,11 +65,11 @@ class Up:
             except (FileNotFoundError, ProcessLookupError):
                 continue
             if parent == self.process.pid:
-                found.update({name: int(stat.parent.name) for name in ("web", "scheduler") if name in line})
-        return found
+                children.update({name: int(stat.parent.name) for name in ("web", "scheduler") if name in line})
+        return children
 
     def end(self) -> int:
-        """Ask it to stop, as Ctrl-C in another place would."""
+        """Stop it with SIGTERM and return its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(20)
 
@@ -89,7 +84,7 @@ def up(home: Path, *options: str, **environment: str) -> Iterator[Up]:
         running.process.wait()
 
 
-def gone(pid: int, within: float = 10.0) -> bool:
+def has_ended(pid: int, within: float = 10.0) -> bool:
     until = time.monotonic() + within
     while time.monotonic() < until:
         try:
@@ -103,18 +98,18 @@ def gone(pid: int, within: float = 10.0) -> bool:
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> Path:
-    """A home that `vigie up` has prepared from nothing."""
+def prepared_home(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> Path:
+    """A home that `vigie up` has prepared from an empty folder."""
     home = tmp_path_factory.mktemp("up") / "home"
     with up(home) as running:
-        running.wait("/", 200, PATIENCE)
+        running.wait("/", 200, START_TIMEOUT)
         assert running.end() == 0
     return home
 
 
-def test_a_first_start_serves_scores_marked_simulated(first: Path) -> None:
-    with up(first) as running:
-        running.wait("/", 200, PATIENCE)
+def test_a_first_start_serves_scores_marked_simulated(prepared_home: Path) -> None:
+    with up(prepared_home) as running:
+        running.wait("/", 200, START_TIMEOUT)
         scores = running.json("/v1/scores")
         assert scores["simulated"] is True
         assert {row["location_code"] for row in scores["data"]} == set(geography.region("MLI").members)
@@ -122,18 +117,18 @@ def test_a_first_start_serves_scores_marked_simulated(first: Path) -> None:
         assert "SIMULATED" in running.get("/?lang=en")[1].decode()
         assert "SIMUL" in running.get("/?lang=fr")[1].decode()
         assert running.get("/readyz")[0] == 200
-    log = (first.parent / "up.log").read_text()
+    log = (prepared_home.parent / "up.log").read_text()
     assert "preparing a SIMULATED archive" in log
     assert "Vigie is looking out: http://127.0.0.1:" in log
 
 
 @pytest.mark.parametrize("name", ["web", "scheduler"])
-def test_a_killed_process_is_restarted(first: Path, name: str) -> None:
-    with up(first) as running:
-        running.wait("/healthz", 200, PATIENCE)
+def test_a_killed_process_is_restarted(prepared_home: Path, name: str) -> None:
+    with up(prepared_home) as running:
+        running.wait("/healthz", 200, START_TIMEOUT)
         pid = running.children()[name]
         os.kill(pid, signal.SIGKILL)
-        assert gone(pid)
+        assert has_ended(pid)
         until = time.monotonic() + 10
         while running.children().get(name) in (None, pid) and time.monotonic() < until:
             time.sleep(0.1)
@@ -142,26 +137,26 @@ def test_a_killed_process_is_restarted(first: Path, name: str) -> None:
         assert running.end() == 0
 
 
-def test_its_processes_end_when_it_is_killed_and_it_starts_again(first: Path) -> None:
-    with up(first) as running:
-        running.wait("/healthz", 200, PATIENCE)
+def test_its_processes_end_when_it_is_killed_and_it_starts_again(prepared_home: Path) -> None:
+    with up(prepared_home) as running:
+        running.wait("/healthz", 200, START_TIMEOUT)
         children = running.children()
         assert set(children) == {"web", "scheduler"}
         before = running.json("/v1/scores")["snapshot_id"]
         running.process.kill()
         running.process.wait()
-        assert all(gone(pid) for pid in children.values())
-    with up(first) as running:
-        running.wait("/v1/scores", 200, PATIENCE)
+        assert all(has_ended(pid) for pid in children.values())
+    with up(prepared_home) as running:
+        running.wait("/v1/scores", 200, START_TIMEOUT)
         assert running.json("/v1/scores")["snapshot_id"] == before
         assert running.end() == 0
 
 
-def test_two_instances_on_one_home_run_each_job_once(first: Path) -> None:
-    often = {"VIGIE_DELIVER_EVERY_SECONDS": "2"}
-    with up(first, **often) as one, up(first, **often) as other:
+def test_two_instances_on_one_home_run_each_job_once(prepared_home: Path) -> None:
+    environment = {"VIGIE_DELIVER_EVERY_SECONDS": "2"}
+    with up(prepared_home, **environment) as one, up(prepared_home, **environment) as other:
         for running in (one, other):
-            running.wait("/v1/jobs", 200, PATIENCE)
+            running.wait("/v1/jobs", 200, START_TIMEOUT)
         runs = len(one.json("/v1/runs")["data"])
         seen, until = set(), time.monotonic() + 40
         while len(seen) < 4 and time.monotonic() < until:
@@ -171,57 +166,57 @@ def test_two_instances_on_one_home_run_each_job_once(first: Path) -> None:
             time.sleep(0.2)
         assert all((later - before).total_seconds() >= 2 for before, later in pairwise(sorted(seen)))
         assert len(seen) == 4
-        assert len(one.json("/v1/runs")["data"]) == runs, "what was done a minute ago is not done again"
+        assert len(one.json("/v1/runs")["data"]) == runs, "a job that has just run does not run again"
         assert [running.end() for running in (one, other)] == [0, 0]
 
 
-def test_an_address_in_use_is_refused(first: Path, vigie: Callable[..., Any]) -> None:
+def test_an_address_in_use_is_refused(prepared_home: Path, vigie: Callable[..., Any]) -> None:
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        said = vigie("--home", first, "up", "--port", taken.getsockname()[1])
-    assert said.code == 4
-    assert "choose another --port" in said.err
+        result = vigie("--home", prepared_home, "up", "--port", taken.getsockname()[1])
+    assert result.code == 4
+    assert "choose another --port" in result.err
 
 
 def test_a_web_server_that_does_not_answer_is_unavailable(
-    first: Path, vigie: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    prepared_home: Path, vigie: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(up_module, "PATIENCE", 0.0)
-    result = vigie("--home", first, "up", "--port", free_port())
+    result = vigie("--home", prepared_home, "up", "--port", free_port())
     assert (result.code, "the web server does not answer at http://127.0.0.1:" in result.err) == (4, True)
 
 
-def test_it_starts_without_the_internet_and_says_so(first: Path) -> None:
-    nowhere = f"http://127.0.0.1:{free_port()}"
-    with up(first, "--pull", "ucdp", VIGIE_UCDP_URL=nowhere) as running:
-        running.wait("/v1/scores", 200, PATIENCE)
+def test_it_starts_without_the_internet_and_says_so(prepared_home: Path) -> None:
+    unreachable = f"http://127.0.0.1:{free_port()}"
+    with up(prepared_home, "--pull", "ucdp", VIGIE_UCDP_URL=unreachable) as running:
+        running.wait("/v1/scores", 200, START_TIMEOUT)
         assert running.json("/v1/scores")["simulated"] is True
         assert running.end() == 0
-    log = (first.parent / "up.log").read_text()
+    log = (prepared_home.parent / "up.log").read_text()
     assert "asking ucdp for what is new" in log
     assert "nothing new from ucdp (exit code 4); going on with what is here" in log
 
 
-def test_real_data_replace_simulated_scores(first: Path, tmp_path: Path) -> None:
-    """While it runs: a history comes in, simulated scores go at once, a model is trained, real scores are served."""
+def test_real_data_replace_simulated_scores(prepared_home: Path, tmp_path: Path) -> None:
+    """While it runs: real data are ingested, simulated scores are retired at once, a model is trained."""
     months = [f"{year}-{month:02d}" for year in range(2001, 2023) for month in range(1, 13)]
     rows = [
-        f"{iso3},{month},{(5 + 7 * place + 3 * number) % 40 if place < 4 else 0}\n"
-        for place, iso3 in enumerate(("MLI", "BFA", "NER", "DZA", "CIV", "GIN", "MRT", "SEN"))
+        f"{iso3},{month},{(5 + 7 * index + 3 * number) % 40 if index < 4 else 0}\n"
+        for index, iso3 in enumerate(("MLI", "BFA", "NER", "DZA", "CIV", "GIN", "MRT", "SEN"))
         for number, month in enumerate(months)
     ]
     history = tmp_path / "history.csv"
     history.write_text("iso3,month,deaths_state_based\n" + "".join(rows))
-    with up(first) as running:
-        running.wait("/readyz", 200, PATIENCE)
-        command = [sys.executable, "-m", "riskmodel", "--home", str(first), "ingest", "monthly", str(history)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert "retired from service" in done.stdout
+    with up(prepared_home) as running:
+        running.wait("/readyz", 200, START_TIMEOUT)
+        command = [sys.executable, "-m", "riskmodel", "--home", str(prepared_home), "ingest", "monthly", str(history)]
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert "retired from service" in result.stdout
         status, body = running.get("/v1/scores")
         assert status in (200, 503)
         assert status == 200 or json.loads(body)["type"] == "urn:vigie:problem:no-real-snapshot"
-        running.wait("/v1/scores", 200, PATIENCE)
+        running.wait("/v1/scores", 200, START_TIMEOUT)
         scores = running.json("/v1/scores")
         assert (scores["simulated"], scores["origin"], scores["status"]) == (False, "2022-12", "stale")
         assert "SIMULATED" not in running.get("/?lang=en")[1].decode()
