@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from riskmodel import geography
-from riskmodel.cli import options
+from riskmodel.cli.options import PAST_MOMENT, REGION_OPTION
 from riskmodel.home import Home
-from service.cli.options import REGION, settings_of
+from service.cli.context import settings_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@REGION
+@REGION_OPTION
 @click.option(
     "--format", "output_format", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True
 )
 @click.option(
     "--as-of",
-    type=options.PAST_MOMENT,
+    type=PAST_MOMENT,
     help="A past day or moment: print the scores issued by then, or compute them from the data known then.",
 )
 @click.pass_obj
-def scores(home: Home, region: str | None, output_format: str, as_of: "datetime | None") -> None:
+def scores(home: Home, region: str, output_format: str, as_of: "datetime | None") -> None:
     """Print the scores in service as a table, JSON or CSV."""
     from datetime import UTC, datetime
 

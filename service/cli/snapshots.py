@@ -7,8 +7,9 @@ import click
 
 from riskmodel import geography
 from riskmodel.cli.groups import command_group
+from riskmodel.cli.options import REGION_OPTION
 from riskmodel.home import Home
-from service.cli.options import REGION, settings_of
+from service.cli.context import settings_of
 
 FORMAT_OPTION = click.option(
     "--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True
@@ -16,17 +17,17 @@ FORMAT_OPTION = click.option(
 
 
 @command_group("snapshots", invoke_without_command=True)
-@REGION
+@REGION_OPTION
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="List at most so many.")
 @FORMAT_OPTION
 @click.pass_context
-def snapshots(context: click.Context, region: str | None, limit: int, output_format: str) -> None:
+def snapshots(context: click.Context, region: str, limit: int, output_format: str) -> None:
     """List the snapshots, newest first, or withdraw one."""
     if context.invoked_subcommand is None:
         _list(context.obj, region, limit, output_format)
 
 
-def _list(home: Home, region: str | None, limit: int, output_format: str) -> None:
+def _list(home: Home, region: str, limit: int, output_format: str) -> None:
     from riskmodel.events import manifest
     from service.snapshots import history
     from service.store.database import Store

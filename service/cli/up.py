@@ -1,149 +1,136 @@
-"""`vigie up`: prepare the home, then keep the web server and the scheduler running until asked to stop."""
+"""`vigie up`: prepare the home, then keep the web server and the scheduler running until told to stop."""
 
-import socket
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from contextlib import closing
-from datetime import UTC, datetime
 
 from riskmodel.errors import Unavailable
 from riskmodel.events import manifest
 from riskmodel.home import Home
+from service.cli.listening import check_address
 from service.jobs import processes
 from service.settings import Settings
 from service.snapshots import snapshot_view
 from service.store.context import Context
 from service.store.database import Store
 
-Say = Callable[[str], None]
+STARTUP_TIMEOUT = 20.0
+"""How long the web server can take to answer [s]."""
 
-PATIENCE = 20.0
-"""How long the web server may take to answer [s]."""
+RESTART_DELAYS = (1.0, 2.0, 5.0, 15.0, 60.0)
+"""How long to wait before starting a process again after its first, second, … death in a row [s]."""
 
-RESTART_AFTER = (1.0, 2.0, 5.0, 15.0, 60.0)
-"""How long to wait before a process that died is started again, growing with each death in a row [s]."""
+STABLE_AFTER = 300.0
+"""A process that lived this long counts as healthy: its next death is the first one again [s]."""
 
-STEADY = 300.0
-"""A process that lived this long starts again at once the next time [s]."""
+CHECK_EVERY = 0.2
+"""How often to check the processes [s]."""
 
 
-class Kept:
-    """A process that is started again whenever it dies."""
+class SupervisedProcess:
+    """A child process that is started again when it dies."""
 
-    def __init__(self, name: str, line: list[str], say: Say) -> None:
-        self.name, self._line, self._say = name, line, say
-        self._deaths, self._due = 0, 0.0
+    def __init__(self, name: str, command: list[str], print_line: Callable[[str], None]) -> None:
+        self.name, self._command, self._print_line = name, command, print_line
+        self._deaths, self._restart_at = 0, 0.0
         self._start()
 
     def _start(self) -> None:
-        self.child, self._born = processes.start(self._line), time.monotonic()
+        self.child, self._started_at = processes.start(self._command), time.monotonic()
 
-    def look_after(self) -> None:
-        """Start the process again if it has died and has waited its time."""
+    def check(self) -> None:
+        """Start the process again if it has died and its delay is over."""
         now = time.monotonic()
-        if (code := self.child.poll()) is None:
+        if (exit_code := self.child.poll()) is None:
             return
-        if not self._due:
-            self._deaths = 0 if now - self._born > STEADY else self._deaths
-            wait = RESTART_AFTER[min(self._deaths, len(RESTART_AFTER) - 1)]
-            self._deaths, self._due = self._deaths + 1, now + wait
-            self._say(f"the {self.name} ended ({code}); starting it again in {wait:.0f} s")
-        elif now >= self._due:
-            self._due = 0.0
+        if not self._restart_at:
+            self._deaths = 0 if now - self._started_at > STABLE_AFTER else self._deaths
+            delay = RESTART_DELAYS[min(self._deaths, len(RESTART_DELAYS) - 1)]
+            self._deaths, self._restart_at = self._deaths + 1, now + delay
+            self._print_line(f"the {self.name} ended ({exit_code}); starting it again in {delay:.0f} s")
+        elif now >= self._restart_at:
+            self._restart_at = 0.0
             self._start()
 
 
-def up(home: Home, settings: Settings, host: str, port: int, say: Say, ended: Callable[[], bool]) -> None:
-    """Serve a home until `ended` says so.
+def up(
+    home: Home,
+    settings: Settings,
+    host: str,
+    port: int,
+    print_line: Callable[[str], None],
+    stopping: Callable[[], bool],
+) -> None:
+    """Serve a home until `stopping` returns true.
 
-    A home without a snapshot is prepared first; otherwise the last one is served at once and the scheduler catches up.
-    Raises Unavailable if the address is taken or the web server does not come up.
+    A home without a snapshot is prepared first. Otherwise the last snapshot is served at once, and the scheduler runs
+    the jobs that are due. Raises Unavailable if the address is in use or the web server does not answer in time.
     """
-    free(host, port)
-    say(f"home: {home.root}")
-    store = Store.of(home)
-    _prepare(home, settings, store, say, ended)
-    if ended():
+    check_address(host, port)
+    print_line(f"home: {home.root}")
+    context = Context(home, settings, Store.of(home))
+    _prepare(context, print_line, stopping)
+    if stopping():
         return
     if manifest.realm(home.archive) == "simulated":
-        say("everything served is SIMULATED, until real data comes in (vigie ingest ucdp …)")
-    web = processes.command(home, "web", "--host", host, "--port", str(port))
-    kept = [Kept("web server", web, say), Kept("scheduler", processes.command(home, "scheduler"), say)]
+        print_line("all scores are SIMULATED until you add real data (vigie ingest ucdp …)")
+    web_command = processes.command(home, "web", "--host", host, "--port", str(port))
+    supervised = [
+        SupervisedProcess("web server", web_command, print_line),
+        SupervisedProcess("scheduler", processes.command(home, "scheduler"), print_line),
+    ]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     try:
-        if _answers(f"{url}/healthz", ended):
-            say(f"Vigie is looking out: {url} (Ctrl-C stops it)")
-        while not ended():
-            for process in kept:
-                process.look_after()
-            time.sleep(0.2)
-        say("stopping")
+        if _wait_until_alive(f"{url}/healthz", stopping):
+            print_line(f"Vigie is running at {url} (stop it with Ctrl-C)")
+        while not stopping():
+            for process in supervised:
+                process.check()
+            time.sleep(CHECK_EVERY)
+        print_line("stopping")
     finally:
         processes.stop_children()
 
 
-def reach(home: Home, settings: Settings, host: str) -> str:
-    """What it means to listen where others can reach us, for the operator to know."""
-    if settings.allows_public_read(host):
-        reading = "anybody who reaches it may read (public_read = true)"
-    else:
-        reading = (
-            "reading takes a key (vigie keys add --scope read --label NAME), "
-            f"or public_read = true in {home.settings} to let anybody read"
-        )
-    return f"listening on {host}, beyond this machine: {reading}. Keys travel in the clear: put TLS before it"
-
-
-def _prepare(home: Home, settings: Settings, store: Store, say: Say, ended: Callable[[], bool]) -> None:
+def _prepare(context: Context, print_line: Callable[[str], None], stopping: Callable[[], bool]) -> None:
     """Create what the first page needs, under the leases of the jobs, so that no scheduler does the same work."""
-    asking = settings.pull and manifest.realm(home.archive) != "real"
-    if not asking and _has_snapshot(home, settings, store):
+    pull_first = context.settings.pull and manifest.realm(context.home.archive) != "real"
+    if not pull_first and _has_snapshot(context):
         return
+    # Imported here, because a home with a snapshot starts faster without it.
     from service.jobs.job_definitions import define_jobs
     from service.jobs.job_run import JobRunner
 
-    runner = JobRunner(Context(home, settings, store), stopping=ended, print_line=say)
-    jobs = {job.name: job for job in define_jobs(settings)}
+    runner = JobRunner(context, stopping=stopping, print_line=print_line)
+    jobs = {job.name: job for job in define_jobs(context.settings)}
     runner.declare(tuple(jobs.values()))
-    if asking:
+    if pull_first:
         runner.run_now(jobs["pull"])
-    if _has_snapshot(home, settings, store) or ended():
+    if _has_snapshot(context) or stopping():
         return
     if not runner.run_now(jobs["recompute"]):
-        say("another Vigie prepares this home; there is nothing to serve until it is done")
-    elif not _has_snapshot(home, settings, store) and not ended():
-        say("there is nothing to serve yet; the page says why, and the scheduler tries again")
+        print_line("another Vigie is preparing this home; there are no scores until it has finished")
+    elif not _has_snapshot(context) and not stopping():
+        print_line("there are no scores yet; the page says why, and the scheduler tries again")
 
 
-def free(host: str, port: int) -> None:
-    """Raises Unavailable if the address cannot be listened on."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with closing(socket.socket(family)) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as taken:
-            why = f"cannot listen on {host}:{port} ({taken.strerror}); choose another --port"
-            raise Unavailable(why) from None
+def _has_snapshot(context: Context) -> bool:
+    simulated = manifest.realm(context.home.archive) != "real"
+    with context.store.reading() as connection:
+        view = snapshot_view.in_service(connection, context.settings, simulated=simulated, now=context.clock())
+    return view is not None
 
 
-def _has_snapshot(home: Home, settings: Settings, store: Store) -> bool:
-    simulated = manifest.realm(home.archive) != "real"
-    with store.reading() as connection:
-        return snapshot_view.in_service(connection, settings, simulated=simulated, now=datetime.now(UTC)) is not None
-
-
-def _answers(url: str, ended: Callable[[], bool]) -> bool:
-    """Wait until the web server answers; False if we were asked to end first."""
-    patience = time.monotonic() + PATIENCE
-    while time.monotonic() < patience:
-        if ended():
+def _wait_until_alive(url: str, stopping: Callable[[], bool]) -> bool:
+    """Wait until the web server answers. Return false if told to stop first. Raises Unavailable after a time."""
+    until = time.monotonic() + STARTUP_TIMEOUT
+    while time.monotonic() < until:
+        if stopping():
             return False
         try:
             with urllib.request.urlopen(url, timeout=1):  # noqa: S310 - our own loopback address  # nosec B310
                 return True
         except (urllib.error.URLError, OSError):
             time.sleep(0.05)
-    raise Unavailable(f"the web server does not answer at {url}")
+    raise Unavailable(f"the web server does not answer at {url}: see the log above")

@@ -76,8 +76,8 @@ countries = ["MLI"]
 ROUTES = ("duty", "office")
 UP = """
 import service.cli.up
-from riskmodel.cli import main
-service.cli.up.RESTART_AFTER = (0.2,)
+from riskmodel.cli.main import main
+service.cli.up.RESTART_DELAYS = (0.2,)
 main()
 """
 """`vigie up`, which waits no minute after the fifth kill in a row."""
@@ -276,13 +276,13 @@ class Siege:
         """Start `vigie up`, as soon as its port is free, and wait until it answers."""
         command = [sys.executable, "-c", UP, "--home", str(self.home.root), "up", "--port", str(self.port)]
 
-        before = self.said().count("Vigie is looking out")
+        before = self.said().count("Vigie is running at")
 
         def answers() -> bool:
             with self.log.open("ab") as log:
                 environment = {**os.environ, **self._environment}
                 self._processes.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment))
-            ready = "Vigie is looking out"
+            ready = "Vigie is running at"
             until(lambda: self.process.poll() is not None or self.said().count(ready) > before, "it is up, or gave up")
             return self.process.poll() is None
 

@@ -252,8 +252,8 @@ def counted(home: Issuer, window: int) -> list[int]:
 def test_listening_on_a_public_address_is_announced_and_needs_a_key(home: Issuer, writer: str) -> None:
     log = home.home.root.parent / "up.txt"
     for command, environment, text, status_without_key in (
-        ("web", {}, "reading takes a key (vigie keys add --scope read", 401),
-        ("up", {"VIGIE_PUBLIC_READ": "true"}, "anybody who reaches it may read (public_read = true)", 200),
+        ("web", {}, "reading needs a key (make one with vigie keys add --scope read", 401),
+        ("up", {"VIGIE_PUBLIC_READ": "true"}, "everybody who can reach it can read (public_read = true)", 200),
     ):
         port = free_port()
         line = [sys.executable, "-m", "riskmodel", "--home", str(home.home.root), command]
@@ -262,7 +262,7 @@ def test_listening_on_a_public_address_is_announced_and_needs_a_key(home: Issuer
             assert httpx2.get(f"{url}/", auth=("", writer)).status_code == 200
             assert httpx2.get(f"{url}/healthz").status_code == 200
             assert httpx2.post(f"{url}/v1/scores").status_code == 401
-        assert "listening on 0.0.0.0, beyond this machine: " + text in log.read_text()
+        assert "listening on 0.0.0.0, which other machines can reach: " + text in log.read_text()
 
 
 def test_no_secret_is_in_a_response_a_log_or_a_file(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_a_first_start_serves_scores_marked_simulated(prepared_home: Path) -> No
         assert running.get("/readyz")[0] == 200
     log = (prepared_home.parent / "up.log").read_text()
     assert "preparing a SIMULATED archive" in log
-    assert "Vigie is looking out: http://127.0.0.1:" in log
+    assert "Vigie is running at http://127.0.0.1:" in log
 
 
 @pytest.mark.parametrize("name", ["web", "scheduler"])
@@ -182,7 +182,7 @@ def test_an_address_in_use_is_refused(prepared_home: Path, vigie: Callable[..., 
 def test_a_web_server_that_does_not_answer_is_unavailable(
     prepared_home: Path, vigie: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(up_module, "PATIENCE", 0.0)
+    monkeypatch.setattr(up_module, "STARTUP_TIMEOUT", 0.0)
     result = vigie("--home", prepared_home, "up", "--port", free_port())
     assert (result.code, "the web server does not answer at http://127.0.0.1:" in result.err) == (4, True)
 
@@ -194,8 +194,9 @@ def test_it_starts_without_the_internet_and_says_so(prepared_home: Path) -> None
         assert running.json("/v1/scores")["simulated"] is True
         assert running.end() == 0
     log = (prepared_home.parent / "up.log").read_text()
-    assert "asking ucdp for what is new" in log
-    assert "nothing new from ucdp (exit code 4); going on with what is here" in log
+    assert "fetching new data from ucdp" in log
+    assert "ucdp: vigie pull ucdp ended with exit code 4" in log
+    assert "continuing with the data that are here" in log
 
 
 def test_real_data_replace_simulated_scores(prepared_home: Path, tmp_path: Path) -> None:

@@ -1,26 +1,23 @@
-"""What the commands of the service share: the region, and the settings that they run with."""
+"""The settings and the database that a command works with."""
 
 import os
 from typing import TYPE_CHECKING
 
-import click
-
-from riskmodel.cli import options
 from riskmodel.home import Home
 
 if TYPE_CHECKING:
     from service.settings import Settings
     from service.store.context import Context
 
-REGION = click.option("--region", type=options.ISO3, help="The focal country of the region (default: as set, MLI).")
-
 
 def settings_of(home: Home, region: str | None = None) -> "Settings":
-    """The settings of a home; a region chosen here is handed on to the processes that are started."""
+    """Return the settings of a home. A region that differs from the settings is passed on to child processes."""
     from service.settings import load
 
-    if region:
-        os.environ["VIGIE_REGION"] = region
+    settings = load(home)
+    if region in (None, settings.region):
+        return settings
+    os.environ["VIGIE_REGION"] = region
     return load(home)
 
 
