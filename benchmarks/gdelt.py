@@ -67,12 +67,13 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from riskmodel.events.archive import Archive
 from riskmodel.sources.client import Client
-from riskmodel.sources.gdelt import QUAD_CLASSES, pull, resolved
+from riskmodel.sources.gdelt import QUAD_CLASSES, current_counts
+from riskmodel.sources.gdelt_pull import pull
 
 home, base, since = Path(sys.argv[1]), sys.argv[2], date.fromisoformat(sys.argv[3])
 archive = Archive(home / "archive")
 pull(archive, Client(), home / "downloads", base=base, since=since, now=datetime.now(UTC))
-table = resolved(archive.view())
+table = current_counts(archive.view())
 print(table.num_rows, sum(sum(table[name].to_pylist()) for name in QUAD_CLASSES))
 """
 

@@ -74,7 +74,7 @@ def acled(home: Home, region: str, countries: tuple[str, ...], base: str | None,
     """
     from riskmodel import geography
     from riskmodel.events.archive import Archive
-    from riskmodel.sources import acled as acled_pull
+    from riskmodel.sources import acled_pull
 
     password = read_secret("VIGIE_ACLED_PASSWORD")
     if not username or not password:
@@ -87,7 +87,7 @@ def acled(home: Home, region: str, countries: tuple[str, ...], base: str | None,
             Archive(home.archive),
             client,
             home.downloads,
-            base=base or acled_pull.BASE,
+            base=base or acled_pull.SITE,
             username=username,
             password=password,
             countries=countries or geography.region(region).members,
@@ -108,7 +108,7 @@ def acled(home: Home, region: str, countries: tuple[str, ...], base: str | None,
 def gdelt(home: Home, since: datetime | None, base: str | None) -> None:
     """Fetch GDELT's daily counts of events, protests and mentions by country. They hold no deaths."""
     from riskmodel.events.archive import Archive
-    from riskmodel.sources import gdelt as gdelt_pull
+    from riskmodel.sources import gdelt_pull
 
     now = datetime.now(UTC)
     with _client_with_progress() as (client, say):
@@ -116,7 +116,7 @@ def gdelt(home: Home, since: datetime | None, base: str | None) -> None:
             Archive(home.archive),
             client,
             home.downloads,
-            base=base or gdelt_pull.BASE,
+            base=base or gdelt_pull.SITE,
             since=since.date() if since else (now - timedelta(days=DEFAULT_DAYS)).date(),
             now=now,
             say=say,

@@ -1,8 +1,8 @@
-"""What a release number says: what it covers, when it was published, and so which source overrules which.
+"""UCDP's release numbers: what a release covers, and when it was published.
 
 UCDP numbers a final release `YY.N` (25.1: the years to 2024), a monthly candidate `YY.0.M` and a consolidated candidate
-`YY.MM.YY.MM`. The day is not in the number: a final release is taken as published on 1 June, a candidate on the 20th of
-the month after the last it covers (Hegre et al. 2020, doi:10.1177/2053168020935257).
+`YY.MM.YY.MM`. The number does not have the day. A final release counts as published on 1 June, a candidate on the 20th
+of the month after the last one it covers (Hegre et al. 2020, doi:10.1177/2053168020935257).
 """
 
 import re
@@ -16,7 +16,7 @@ _CONSOLIDATED = re.compile(r"(\d{2})\.(\d{2})\.(\d{2})\.(\d{2})")
 
 
 def published(release: str) -> datetime:
-    """When a release was published (UTC). Raises BadInput if the text is no release number."""
+    """Return when a release was published (UTC). Raises BadInput if the text is no release number."""
     if final := _FINAL.fullmatch(release):
         return datetime(2000 + int(final[1]), 6, 1, tzinfo=UTC)
     if monthly := _MONTHLY.fullmatch(release):
@@ -26,13 +26,14 @@ def published(release: str) -> datetime:
     raise BadInput(f"{release!r} is no release: write 25.1 (final), 26.0.2 (candidate) or 26.01.26.06 (consolidated)")
 
 
-def covers(release: str) -> str:
-    """What a whole release speaks for, as `Coverage` writes it. Raises BadInput if the text is no release number."""
+def coverage_of(release: str) -> str:
+    """Return what a complete release covers, as `Coverage` writes it. Raises BadInput if the text is no release."""
     published(release)
     if final := _FINAL.fullmatch(release):
         return f"*:1989-01..{1999 + int(final[1])}-12"
     if monthly := _MONTHLY.fullmatch(release):
-        return f"*:20{monthly[1]}-{int(monthly[2]):02d}..20{monthly[1]}-{int(monthly[2]):02d}"
+        month = f"20{monthly[1]}-{int(monthly[2]):02d}"
+        return f"*:{month}..{month}"
     yy, first, until, last = release.split(".")
     return f"*:20{yy}-{first}..20{until}-{last}"
 

@@ -50,13 +50,13 @@ def monthly_tables(view: View, iso3: Sequence[str], months: Months) -> dict[str,
 def _regime_tables(iso3: Sequence[str], months: Months) -> dict[str, Rectangle]:
     if not any(period.iso3 in iso3 for period in regimes.periods()):
         return {}
-    covered = regimes.ending_in(regimes.TOLD, iso3, months)
+    covered = regimes.months_ending_in(regimes.COVERED, iso3, months)
     names = pa.chunked_array([pa.array([coup.iso3 for coup in coups()], pa.string())])
     when = np.array([coup.month for coup in coups()], dtype="datetime64[M]")
     successful = np.array([coup.successful for coup in coups()], dtype=np.float64)
     attempts, successes = (_sum_by_month(names, when, weights, iso3, months) for weights in (None, successful))
-    unknown = regimes.ending_in(regimes.UNKNOWN, iso3, months)
-    military = regimes.ending_in(regimes.MILITARY, iso3, months)
+    unknown = regimes.months_ending_in(regimes.UNKNOWN, iso3, months)
+    military = regimes.months_ending_in(regimes.MILITARY, iso3, months)
     return {
         "coup_attempts": np.where(covered, attempts, np.nan),
         "coups": np.where(covered, successes, np.nan),
@@ -70,7 +70,7 @@ def _displacement_tables(view: View, iso3: Sequence[str], months: Months) -> dic
     UNHCR counts only the displaced people that it assists, so its 0 does not mean that there are none. IDMC's figure is
     used then, or nothing is known.
     """
-    table = displacement.resolved(view)
+    table = displacement.current_figures(view)
     if not table.num_rows:
         return {}
     figures = table.to_pandas().set_index(["iso3", "year"])
@@ -91,7 +91,7 @@ def _unrest_tables(view: View, iso3: Sequence[str], months: Months) -> dict[str,
         return {}
     spans = (Coverage.parse(text) for ingest in pulls for text in ingest.covers)
     covered = coverage.mask((span for span in spans if span.iso3 in (WORLD, *iso3)), iso3, months)
-    events = acled.resolved(view)
+    events = acled.current_events(view, ["iso3", "date", "event_type"])
     tables = {}
     for name, event_type in ACLED_TYPES.items():
         of_type = events.filter(pc.fill_null(pc.equal(events["event_type"].cast(pa.string()), event_type), False))
@@ -102,7 +102,7 @@ def _unrest_tables(view: View, iso3: Sequence[str], months: Months) -> dict[str,
 
 def _news_tables(view: View, iso3: Sequence[str], months: Months) -> dict[str, Rectangle]:
     """A month is known if every one of its days is complete."""
-    table = gdelt.resolved(view)
+    table = gdelt.current_counts(view)
     if not table.num_rows:
         return {}
     # sorted: the last digits of sums depend on the order, which must not depend on the order of ingests

@@ -1,7 +1,4 @@
-"""How a published file is opened and split: plain, gzip or zip, told apart by its first bytes; digested as it is read.
-
-What the cells mean is not known here.
-"""
+"""Open a published file (plain, gzip or zip, by its first bytes), digest it, and split it into batches of text."""
 
 import contextlib
 import csv
@@ -25,32 +22,36 @@ from numpy.typing import NDArray
 from riskmodel.errors import BadInput
 
 LARGEST = 16 << 30
-"""The largest content that is read [bytes]."""
+"""The largest uncompressed content that is read [bytes]."""
 
-DENSEST, ANYWAY = 200, 64 << 20
-"""How many times its size on disk a content may have; one of at most `ANYWAY` bytes may have more. Tables reach 30."""
+LARGEST_RATIO = 200
+"""How many times its size on disk a content may have, against archives made to fill the memory. Tables reach 30."""
+
+ALWAYS_READ = 64 << 20
+"""Content of at most this size is read whatever its ratio [bytes]."""
 
 _PEEK = 1 << 20
+
 _BLOCK = 1 << 20
-_ROWS = 1 << 15
-"""Bytes are split in small blocks, which is fast and takes little memory; rows are handed on in large batches."""
+_BATCH_ROWS = 1 << 15
+"""Bytes are split in small blocks, which is fast and takes little memory. Rows are passed on in large batches."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some rows of a table: their numbers (records counted from 1, headers apart) and their cells as text by column."""
+    """Some rows of a table: their numbers (records counted from 1, without headers), and cells as text by column."""
 
     rows: NDArray[np.int64]
     cells: Mapping[str, pa.Array]
 
     def record(self, i: int) -> str:
-        """The i-th row as it came, as a JSON object."""
+        """Return the i-th row as it came, as a JSON object."""
         row = {name: column[i].as_py() for name, column in self.cells.items()}
         return json.dumps({name: cell for name, cell in row.items() if cell is not None}, ensure_ascii=False)
 
 
-class Digesting(io.RawIOBase):
-    """A stream of at most `limit` bytes that keeps the SHA-256 of what has been read; BadInput if there are more."""
+class DigestingStream(io.RawIOBase):
+    """A stream that computes the SHA-256 of what has been read. Raises BadInput if it has more than `limit` bytes."""
 
     def __init__(self, path: Path, source: IO[bytes] | gzip.GzipFile, limit: int) -> None:
         self._path, self._source, self._left = path, source, limit
@@ -63,19 +64,21 @@ class Digesting(io.RawIOBase):
         data = self._source.read(len(buffer))
         self._left -= len(data)
         if self._left < 0:
-            raise BadInput(f"{self._path}: it unpacks to far more than a table of its size would; not read further")
+            raise BadInput(
+                f"{self._path}: it unpacks to far more than a table of its size does; it is not read further"
+            )
         buffer[: len(data)] = data
         self._digest.update(data)
         return len(data)
 
     def sha256(self) -> str:
-        """The digest so far, as hexadecimal digits."""
+        """Return the digest so far, as hexadecimal digits."""
         return self._digest.hexdigest()
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Digesting]:
-    """The uncompressed content of a file. Raises BadInput if it is missing, unreadable, empty, cut off or broken."""
+def opened(path: Path) -> Iterator[DigestingStream]:
+    """Yield the uncompressed content of a file. Raises BadInput if it is missing, empty, cut off, broken or locked."""
     try:
         with contextlib.ExitStack() as stack:
             raw = stack.enter_context(path.open("rb"))
@@ -88,8 +91,8 @@ def opened(path: Path) -> Iterator[Digesting]:
                 content = stack.enter_context(gzip.open(raw))
             elif magic.startswith(b"PK\x03\x04"):
                 content = _only_table(path, stack.enter_context(zipfile.ZipFile(raw)), stack)
-            likely = max(ANYWAY, DENSEST * path.stat().st_size)
-            yield Digesting(path, content, LARGEST if content is raw else min(LARGEST, likely))
+            plausible = max(ALWAYS_READ, LARGEST_RATIO * path.stat().st_size)
+            yield DigestingStream(path, content, LARGEST if content is raw else min(LARGEST, plausible))
     except FileNotFoundError:
         raise BadInput(f"{path}: there is no such file") from None
     except IsADirectoryError:
@@ -103,7 +106,7 @@ def opened(path: Path) -> Iterator[Digesting]:
 
 
 def _only_table(path: Path, zipped: zipfile.ZipFile, stack: contextlib.ExitStack) -> IO[bytes]:
-    """The one CSV table in a zip."""
+    """Return the only CSV table in a zip."""
     tables = [name for name in zipped.namelist() if name.lower().endswith(".csv") and not name.startswith("__MACOSX/")]
     if len(tables) != 1:
         raise BadInput(f"{path}: a zip must hold one CSV table; this one holds {len(tables)}")
@@ -113,15 +116,15 @@ def _only_table(path: Path, zipped: zipfile.ZipFile, stack: contextlib.ExitStack
         raise BadInput(f"{path}: the zip cannot be unpacked: {locked}") from None
 
 
-def together(batches: list[Batch]) -> Batch:
-    """Batches of one table as one."""
+def combined(batches: list[Batch]) -> Batch:
+    """Return the batches of one table as one."""
     names = batches[0].cells if batches else ()
     cells = {name: pa.concat_arrays([batch.cells[name] for batch in batches]) for name in names}
     return Batch(np.concatenate([np.empty(0, dtype=np.int64), *(batch.rows for batch in batches)]), cells)
 
 
 def header(path: Path) -> tuple[list[str], list[str]]:
-    """The first two records of a CSV file. Raises BadInput as `opened` does."""
+    """Return the first two records of a CSV file. Raises BadInput as `opened` does."""
     with opened(path) as content:
         text = io.BufferedReader(content, _PEEK).read(_PEEK).decode("utf-8-sig", errors="replace")
     records = csv.reader(io.StringIO(text, newline=None))
@@ -134,9 +137,9 @@ def header(path: Path) -> tuple[list[str], list[str]]:
 class CsvTable:
     """A CSV file, split into batches of text.
 
-    `names` are the columns, `skip` the header lines before the rows. When all batches have been read, `content_sha256`
-    is the digest of the uncompressed file and `unsplit` holds (row, text) of rows with too few or too many fields;
-    `cut_off` tells whether the very last row is one of them.
+    `names` are the columns, `skip` is the number of header lines. Once all batches have been read, `content_sha256` is
+    the digest of the uncompressed file, `unsplit` has the text of rows with too few or too many fields by number, and
+    `cut_off` says whether the last row is one of them.
     """
 
     def __init__(self, path: Path, names: list[str], skip: int = 1) -> None:
@@ -146,19 +149,20 @@ class CsvTable:
         self._names, self._skip = names, skip
 
     def batches(self) -> Iterator[Batch]:
-        """All rows in order. Raises BadInput if the file is cut off or cannot be split at all."""
+        """Yield all rows in order. Raises BadInput if the file is cut off or cannot be split at all."""
         read = 0
         with opened(self.path) as content:
-            for raw in _joined(self._split(content)):
+            for raw in _large_batches(self._split(content)):
+                # Arrow gives the rows that it could split without their numbers: the set-aside ones fill the gaps.
                 between = [number for number in self.unsplit if number > read]
                 candidates = np.arange(read + 1, read + raw.num_rows + len(between) + 1)
                 rows = candidates[~np.isin(candidates, between)][: raw.num_rows]
                 read = int(rows[-1]) if rows.size else read
-                yield Batch(rows, _Texts(raw))
+                yield Batch(rows, _TextColumns(raw))
             self.content_sha256 = content.sha256()
             self.cut_off = max(self.unsplit, default=0) > read
 
-    def _split(self, content: Digesting) -> Iterator[pa.RecordBatch]:
+    def _split(self, content: DigestingStream) -> Iterator[pa.RecordBatch]:
         def set_aside(row: pacsv.InvalidRow) -> str:
             self.unsplit[row.number - self._skip] = row.text
             return "skip"
@@ -186,14 +190,14 @@ class CsvTable:
 
 
 class ParquetTable:
-    """A Parquet file as one batch of text, in the manner of `CsvTable`."""
+    """A Parquet file, as one batch of text like those of `CsvTable`."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.content_sha256 = path, ""
         self.unsplit: dict[int, str] = {}
 
     def batches(self) -> Iterator[Batch]:
-        """All rows. Raises BadInput if the file is broken."""
+        """Yield all rows. Raises BadInput if the file is broken."""
         with opened(self.path) as content:
             data = io.BytesIO(content.read())
             self.content_sha256 = content.sha256()
@@ -209,7 +213,7 @@ class ParquetTable:
 
 
 def table(path: Path) -> tuple[CsvTable | ParquetTable, list[str]]:
-    """A file of one header line or none, CSV or Parquet by its first bytes, and its column names."""
+    """Open a CSV file of one header line, or a Parquet file, by its first bytes; return it with its column names."""
     with opened(path) as content:
         magic = content.read(4)
     if magic != b"PAR1":
@@ -221,30 +225,30 @@ def table(path: Path) -> tuple[CsvTable | ParquetTable, list[str]]:
         raise BadInput(f"{path}: the Parquet file is broken: {broken}") from broken
 
 
-def _joined(blocks: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Blocks put together to some `_ROWS` rows each."""
-    waiting: list[pa.RecordBatch] = []
+def _large_batches(blocks: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Yield the blocks combined to `_BATCH_ROWS` rows or more."""
+    pending: list[pa.RecordBatch] = []
     for block in blocks:
-        waiting.append(block)
-        if sum(part.num_rows for part in waiting) >= _ROWS:
-            yield pa.Table.from_batches(waiting)
-            waiting = []
-    if waiting:
-        yield pa.Table.from_batches(waiting)
+        pending.append(block)
+        if sum(part.num_rows for part in pending) >= _BATCH_ROWS:
+            yield pa.Table.from_batches(pending)
+            pending = []
+    if pending:
+        yield pa.Table.from_batches(pending)
 
 
-class _Texts(Mapping[str, pa.Array]):
-    """The columns of a batch of bytes as text, turned when first looked at: most of them nobody reads."""
+class _TextColumns(Mapping[str, pa.Array]):
+    """The columns of a batch of bytes as text. Each is decoded when it is first read: most of them never are."""
 
     def __init__(self, raw: pa.Table) -> None:
         self._raw = raw
         self._names = raw.column_names
-        self._made: dict[str, pa.Array] = {}
+        self._decoded: dict[str, pa.Array] = {}
 
     def __getitem__(self, name: str) -> pa.Array:
-        if name not in self._made:
-            self._made[name] = _text(self._raw[name].combine_chunks())
-        return self._made[name]
+        if name not in self._decoded:
+            self._decoded[name] = _decoded(self._raw[name].combine_chunks())
+        return self._decoded[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -253,15 +257,15 @@ class _Texts(Mapping[str, pa.Array]):
         return len(self._names)
 
 
-def _text(cells: pa.Array) -> pa.Array:
-    """Bytes as text: UTF-8, or Latin-1 for the cells that are not."""
+def _decoded(cells: pa.Array) -> pa.Array:
+    """Return bytes as text: UTF-8, or Latin-1 for the cells that are not UTF-8."""
     try:
         return cells.cast(pa.string())
     except pa.ArrowInvalid:
-        return pa.array([_decoded(cell) for cell in cells.to_pylist()], pa.string())
+        return pa.array([_decoded_cell(cell) for cell in cells.to_pylist()], pa.string())
 
 
-def _decoded(cell: bytes | None) -> str | None:
+def _decoded_cell(cell: bytes | None) -> str | None:
     if cell is None:
         return None
     try:

@@ -1,7 +1,7 @@
-"""Military governments, as `data/regimes.csv` ships them: each row cites its source. It knows no archive and no model.
+"""Military governments, as `data/regimes.csv` lists them; each row cites its source.
 
-A military government is one that a coup put in place, until a head of state took office who had been elected (the
-coup's own leader counts) or was a civilian. Outside of what the table speaks for nothing is known.
+A military government is one that a coup put in place. It lasts until a head of state took office who had been elected
+(the coup's own leader counts) or was a civilian. Outside of what the table covers nothing is known.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,15 +15,17 @@ from riskmodel import reference
 from riskmodel.errors import BadInput
 from riskmodel.months import Months
 
-TOLD, MILITARY, UNKNOWN = "told", "military", "unknown"
-_FOR_EVER = np.datetime64("9999-01-01", "D")
+COVERED, MILITARY, UNKNOWN = "covered", "military", "unknown"
+
+_OPEN_END = np.datetime64("9999-01-01", "D")
+"""The end of a period that had not ended when the table was made."""
 
 
 @dataclass(frozen=True)
 class Period:
-    """A period of one country: `told`, what the table and the list of coups speak for, `military`, or `unknown`.
+    """A period of one country, from `first` to the day before `until` (`datetime64[D]`, UTC).
 
-    From `first` to the day before `until` (`datetime64[D]`, UTC).
+    `kind` is `covered` (what the table and the list of coups cover), `military`, or `unknown`.
     """
 
     iso3: str
@@ -36,34 +38,35 @@ class Period:
 
 @cache
 def periods() -> tuple[Period, ...]:
-    """All periods of the table, in its order."""
-    return tuple(read(row) for row in reference.rows("regimes.csv"))
+    """Return all periods of the table, in its order."""
+    return tuple(parse_period(row) for row in reference.rows("regimes.csv"))
 
 
-def read(row: dict[str, str]) -> Period:
-    """One row of the table, `until` empty where the period lasts. Raises BadInput if it cannot be read."""
+def parse_period(row: dict[str, str]) -> Period:
+    """Read one row of the table; `until` is empty if the period has not ended. Raises BadInput for a wrong row."""
     try:
-        if len(row["first"]) != 10 or len(row["until"]) not in (0, 10) or row["kind"] not in (TOLD, MILITARY, UNKNOWN):
+        kinds = (COVERED, MILITARY, UNKNOWN)
+        if len(row["first"]) != 10 or len(row["until"]) not in (0, 10) or row["kind"] not in kinds:
             raise ValueError(row)
         first = np.datetime64(row["first"], "D")
-        until = np.datetime64(row["until"], "D") if row["until"] else _FOR_EVER
+        until = np.datetime64(row["until"], "D") if row["until"] else _OPEN_END
         if until <= first:
             raise ValueError(row)
         return Period(row["iso3"], row["kind"], first, until, row["event"], row["source"])
     except (KeyError, ValueError):
         raise BadInput(
             f"regimes.csv: {row} needs a first day YYYY-MM-DD, an empty or later one in until, "
-            f"and the kind {TOLD}, {MILITARY} or {UNKNOWN}"
+            f"and the kind {COVERED}, {MILITARY} or {UNKNOWN}"
         ) from None
 
 
-def ending_in(
+def months_ending_in(
     kind: str, iso3: Sequence[str], months: Months, table: Iterable[Period] | None = None
 ) -> NDArray[np.bool_]:
-    """Which months end within a period of a kind, shape (country, month)."""
+    """Return which months end within a period of a kind, shape (country, month)."""
     last_day = (months + 1).astype("datetime64[D]") - 1
-    held = np.zeros((len(iso3), months.size), dtype=bool)
+    within = np.zeros((len(iso3), months.size), dtype=bool)
     for period in periods() if table is None else table:
         if period.kind == kind and period.iso3 in iso3:
-            held[list(iso3).index(period.iso3)] |= (last_day >= period.first) & (last_day < period.until)
-    return held
+            within[list(iso3).index(period.iso3)] |= (last_day >= period.first) & (last_day < period.until)
+    return within

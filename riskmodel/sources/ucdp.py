@@ -1,9 +1,9 @@
-"""UCDP GED event files in every variant in which people hold them, told apart by content and never by name.
+"""UCDP GED event files. Their variant is recognised by content, never by name.
 
-`official`: the 49 columns as published, final or candidate, with their header or without (24.0.1). `website`: the
-country download of ucdp.uu.se (`best_est`, American dates, one field more than its header names). `hdx`: the
-Humanitarian Data Exchange's (a line of HXL tags, numbers such as 475.0).
-Sundberg & Melander (2013), doi:10.1177/0022343313484347.
+The `official` variant has the 49 columns as published, final or candidate, with their header or without (24.0.1). The
+`website` variant is the country download of ucdp.uu.se (`best_est`, American dates, one field more than its header
+names). The `hdx` variant is the Humanitarian Data Exchange's (a line of HXL tags, numbers such as 475.0). Sundberg &
+Melander (2013), doi:10.1177/0022343313484347.
 """
 
 from collections.abc import Iterator
@@ -44,31 +44,31 @@ VARIABLE_MAP = {
     "source_count": "number_of_sources",
     "status": "code_status",
 }
-"""UCDP's name of each canonical column; the website writes `best_est`, `low_est`, `high_est`."""
+"""UCDP's name of each canonical column."""
 
-_WEBSITE = {"best": "best_est", "low": "low_est", "high": "high_est"}
+_WEBSITE_NAMES = {"best": "best_est", "low": "low_est", "high": "high_est"}
 
 FIRST_YEAR = 1989
-FINAL_EVENTS_A_YEAR = 1000
-FINAL_COUNTRIES_A_YEAR = 25
+FINAL_EVENTS_PER_YEAR = 1000
+FINAL_COUNTRIES_PER_YEAR = 25
 CANDIDATE_COUNTRIES = 15
-"""What tells a release by its content: a final one has so many events, in so many countries, in every year since 1989;
-a candidate one so many countries within one year. A sample of a thousand events has neither."""
+"""A final release has this many events, in this many countries, in every year since 1989. A candidate has events in
+this many countries within one year. A sample of a thousand events has neither."""
 
 
-def told(cells: pd.DataFrame) -> tuple[str | None, list[Coverage]]:
-    """The release and coverage that the content itself proves; nothing for a sample or one country's events.
+def detect_release(counts: pd.DataFrame) -> tuple[str | None, list[Coverage]]:
+    """Return the release and coverage that the content itself proves; nothing for a sample or one country's events.
 
-    `cells` has one row a country-month with events: `iso3, month, events`.
+    `counts` has one row per country-month with events: `iso3, month, events`.
     """
-    by_year = cells.groupby(cells["month"].dt.year).agg(events=("events", "sum"), countries=("iso3", "nunique"))
+    by_year = counts.groupby(counts["month"].dt.year).agg(events=("events", "sum"), countries=("iso3", "nunique"))
     years = by_year.index
     if years.size > 1 and list(years) == list(range(FIRST_YEAR, years[-1] + 1)):
-        enough = (by_year["events"] >= FINAL_EVENTS_A_YEAR) & (by_year["countries"] >= FINAL_COUNTRIES_A_YEAR)
+        enough = (by_year["events"] >= FINAL_EVENTS_PER_YEAR) & (by_year["countries"] >= FINAL_COUNTRIES_PER_YEAR)
         january, december = month(f"{FIRST_YEAR}-01"), month(f"{years[-1]}-12")
-        if enough.all() and cells["month"].max() == pd.Timestamp(str(december)):
+        if enough.all() and counts["month"].max() == pd.Timestamp(str(december)):
             return f"{(years[-1] + 1) % 100}.1", [Coverage(WORLD, january, december)]
-    main = _main_months(cells.groupby("month")["events"].sum())
+    main = _main_months(counts.groupby("month")["events"].sum())
     if main is not None and by_year["countries"].max() >= CANDIDATE_COUNTRIES:
         (year, first), (_, last) = (str(end).split("-") for end in (main.first, main.last))
         yy = year[2:]
@@ -77,10 +77,10 @@ def told(cells: pd.DataFrame) -> tuple[str | None, list[Coverage]]:
 
 
 def _main_months(events: pd.Series) -> Coverage | None:
-    """The unbroken months of one year that hold nearly all events, as in a candidate release; None without any.
+    """Return the unbroken months of one year that have nearly all events, as in a candidate release; else None.
 
-    A candidate release carries a few events of earlier months: a twentieth at the most is allowed for them. One of
-    several months begins in January.
+    A candidate release also has a few events of earlier months: at most a twentieth. One of several months begins in
+    January.
     """
     busy = events[events >= events.max() / 4]
     if busy.empty or busy.sum() < 0.95 * events.sum():
@@ -93,7 +93,7 @@ def _main_months(events: pd.Series) -> Coverage | None:
 
 
 class GedFile:
-    """One file of UCDP events. `variant` and `simulated` are known at once, the rest when all has been read."""
+    """One file of UCDP events. `variant` and `simulated` are known at once, release and coverage after reading."""
 
     kind: Kind = "events"
     source = "ucdp"
@@ -111,7 +111,7 @@ class GedFile:
             self.variant = "hdx"
         else:
             self.variant = "official"
-        renamed = _WEBSITE if self.variant == "website" else {}
+        renamed = _WEBSITE_NAMES if self.variant == "website" else {}
         self._columns = {name: renamed.get(theirs, theirs) for name, theirs in VARIABLE_MAP.items()}
         if missing := [name for name in self._columns.values() if name not in names]:
             raise BadInput(f"{path}: header: no column {', '.join(missing)}; this is no UCDP event file")
@@ -120,28 +120,28 @@ class GedFile:
         self.simulated = simulated
         hxl = any(cell.startswith("#") for cell in first) and not first[0]
         self.table = files.CsvTable(path, names, skip=0 if headless else 2 if hxl else 1)
-        self._cells: list[pd.DataFrame] = []
+        self._counts: list[pd.DataFrame] = []
 
     def read(self, today: date) -> Iterator[CheckedBatch]:
-        """Canonical rows and those kept out, batch by batch. Raises BadInput if the file breaks off."""
+        """Yield accepted rows and quarantined ones, in batches. Raises BadInput if the file breaks off."""
         rules = EventRules(today)
         for batch in self.table.batches():
             cells = {name: batch.cells[theirs] for name, theirs in self._columns.items()}
             checked = rules.check(cells, batch.rows, batch.record)
-            self._cells.append(_counted(checked.accepted))
+            self._counts.append(_count_events(checked.accepted))
             yield checked
         yield CheckedBatch(SCHEMA.empty_table(), unsplit_rows(self.table.unsplit))
 
-    def cells(self) -> pd.DataFrame:
-        """What has been read, counted: one row a country-month with events: `iso3, month, events`."""
-        return pd.concat(self._cells).groupby(["iso3", "month"], as_index=False)[["events"]].sum()
+    def event_counts(self) -> pd.DataFrame:
+        """Return the events read so far, one row per country-month with events: `iso3, month, events`."""
+        return pd.concat(self._counts).groupby(["iso3", "month"], as_index=False)[["events"]].sum()
 
     def release_and_coverage(self) -> tuple[str | None, list[Coverage]]:
-        """The release and coverage that what has been read proves by itself."""
-        return told(self.cells())
+        """Return the release and coverage that the rows read prove."""
+        return detect_release(self.event_counts())
 
 
-def _counted(accepted: pa.Table) -> pd.DataFrame:
+def _count_events(accepted: pa.Table) -> pd.DataFrame:
     grouped = pa.table(
         {"iso3": accepted["iso3"], "month": pa.chunked_array([months_of(accepted["date_start"]).astype("int32")])}
     )

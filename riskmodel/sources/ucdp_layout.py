@@ -1,4 +1,4 @@
-"""The official column names of UCDP's event files, for what reads them and what writes them. It knows no values."""
+"""The official column names of UCDP's event files."""
 
 GED_COLUMNS: tuple[str, ...] = (
     "id",

@@ -1,4 +1,4 @@
-"""ACLED: pulls against a real server, what they leave in the archive, and every fault that ends or mends one."""
+"""ACLED: pulls from a real server, what they leave in the archive, and faults on the way."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from providers import HTML, Answer, Asked, Fault
+from providers import HTML, Fault, Request, Response
 from providers_more import JSON, PASSWORD, USERNAME, Acled, event
 
 from riskmodel.cli.pull import acled as command
@@ -20,7 +20,8 @@ from riskmodel.errors import BadInput, SourceUnavailable
 from riskmodel.events.archive import Archive
 from riskmodel.home import Home
 from riskmodel.ingest import IngestReport, ingest
-from riskmodel.sources.acled import COLUMNS, AcledFile, pull, resolved
+from riskmodel.sources.acled import FILE_COLUMNS, AcledFile, current_events
+from riskmodel.sources.acled_pull import pull
 from riskmodel.sources.client import Client
 
 NOW = datetime(2025, 11, 22, 9, 0, tzinfo=UTC)
@@ -29,11 +30,11 @@ READ, DELETED, LOG_IN = "/api/acled/read", "/api/deleted/read", "/oauth/token"
 
 
 class Puller:
-    """Pulls into one archive, a day later each time, and keeps what was said."""
+    """Pulls into one archive, a day later each time, and records the messages."""
 
     def __init__(self, folder: Path, url: str) -> None:
         self.archive, self.folder, self.url = Archive(folder / "archive"), folder, url
-        self.said: list[str] = []
+        self.messages: list[str] = []
         self.waited: list[float] = []
         self.client = Client(sleep=self.waited.append, patience=1.0)
         self.now = NOW
@@ -49,21 +50,21 @@ class Puller:
             password=password,
             countries=countries or ("MLI",),
             now=self.now,
-            say=self.said.append,
-            page=page,
+            say=self.messages.append,
+            page_rows=page,
         )
 
     def events(self, as_of: datetime | None = None) -> dict[str, int]:
-        """The deaths of each event in service."""
-        table = resolved(self.archive.view(as_of))
+        """Return the deaths of each current event."""
+        table = current_events(self.archive.view(as_of))
         return dict(zip(table["event_id"].to_pylist(), table["deaths"].to_pylist(), strict=True))
 
 
 @pytest.fixture
 def acled() -> Acled:
-    made = Acled()
-    made.publish(*(event(i, day=f"2025-03-{i:02d}", stamp=STAMP + i) for i in range(1, 6)))
-    return made
+    provider = Acled()
+    provider.publish(*(event(i, day=f"2025-03-{i:02d}", stamp=STAMP + i) for i in range(1, 6)))
+    return provider
 
 
 @pytest.fixture
@@ -73,35 +74,35 @@ def puller(tmp_path: Path, acled: Acled) -> Iterator[Puller]:
 
 
 def test_the_first_pull_takes_all_and_the_next_only_what_changed(acled: Acled, puller: Puller) -> None:
-    [receipt] = puller()
-    assert (receipt.ingest.rows, receipt.ingest.deaths, receipt.ingest.quarantined) == (5, 15, 0)
+    [report] = puller()
+    assert (report.ingest.rows, report.ingest.deaths, report.ingest.quarantined) == (5, 15, 0)
     assert puller() == []
-    assert puller.said[-1] == "ACLED: nothing has changed"
+    assert puller.messages[-1] == "ACLED: nothing has changed"
     acled.publish(event(2, day="2025-03-02", stamp=STAMP + 9, fatalities=8), event(6, stamp=STAMP + 9))
-    [receipt] = puller()
-    assert receipt.ingest.rows == 2
+    [report] = puller()
+    assert report.ingest.rows == 2
     assert puller.events() == {"MAL1": 3, "MAL2": 8, "MAL3": 3, "MAL4": 3, "MAL5": 3, "MAL6": 3}
     first = puller.archive.ingests()[0].known_since
     assert puller.events(datetime.fromisoformat(first))["MAL2"] == 3
 
 
-def test_what_is_asked(acled: Acled, puller: Puller) -> None:
+def test_a_pull_requests_countries_and_changes_by_timestamp(acled: Acled, puller: Puller) -> None:
     puller()
     puller("MLI", "CIV")
-    asked = [(a.path, dict(a.query)) for a in acled.asked if a.path != LOG_IN]
-    assert asked[0] == (
+    requests = [(request.path, dict(request.query)) for request in acled.requests if request.path != LOG_IN]
+    assert requests[0] == (
         READ,
         {"_format": "json", "country": "Mali", "country_where": "=", "limit": "2", "page": "1"},
     )
-    assert [query["page"] for _, query in asked[:4]] == ["1", "2", "3", "4"]
-    later = [query for path, query in asked[4:] if path == READ]
+    assert [query["page"] for _, query in requests[:4]] == ["1", "2", "3", "4"]
+    later = [query for path, query in requests[4:] if path == READ]
     assert (later[0]["timestamp"], later[0]["timestamp_where"]) == (str(STAMP + 5), ">=")
     assert "timestamp" not in later[-1]
     assert later[-1]["country"] == "Ivory Coast"
-    assert asked[-1][0] == DELETED
+    assert requests[-1][0] == DELETED
 
 
-def test_rows_are_typed_and_what_cannot_be_read_is_kept_out(acled: Acled, puller: Puller) -> None:
+def test_rows_are_typed_and_unreadable_ones_are_quarantined(acled: Acled, puller: Puller) -> None:
     acled.publish(
         event(7, fatalities="many"),
         event(8, day="2026-03-01"),
@@ -109,14 +110,14 @@ def test_rows_are_typed_and_what_cannot_be_read_is_kept_out(acled: Acled, puller
         event(10, iso=999),
         event(11, event_date="12 March"),
     )
-    [receipt] = puller()
-    assert {line.partition(": ")[2].partition(": ")[2] for line in receipt.kept_out} == {
+    [report] = puller()
+    assert {line.partition(": ")[2].partition(": ")[2] for line in report.quarantined} == {
         "fatalities is not a whole number ('many')",
         "event_date lies in the future ('2026-03-01')",
         "iso is no country number that Vigie knows ('999')",
         "event_date is not a date ('12 March')",
     }
-    rows = {row["event_id"]: row for row in resolved(puller.archive.view()).to_pylist()}
+    rows = {row["event_id"]: row for row in current_events(puller.archive.view()).to_pylist()}
     assert set(rows) == {f"MAL{i}" for i in (1, 2, 3, 4, 5, 9)}
     assert (rows["MAL1"]["latitude"], rows["MAL1"]["time_precision"], rows["MAL1"]["iso3"]) == (14.5, 1, "MLI")
     assert rows["MAL1"]["date"] == date(2025, 3, 1)
@@ -124,12 +125,12 @@ def test_rows_are_typed_and_what_cannot_be_read_is_kept_out(acled: Acled, puller
     assert (rows["MAL9"]["latitude"], rows["MAL9"]["time_precision"]) == (None, None)
 
 
-def test_deletions_are_honoured_and_an_event_may_come_back(acled: Acled, puller: Puller) -> None:
+def test_deletions_are_applied_and_an_event_can_return(acled: Acled, puller: Puller) -> None:
     puller()
     acled.delete("MAL3", STAMP + 10)
     acled.deleted.append(("NIG77", STAMP + 11))
-    [receipt] = puller()
-    assert (receipt.ingest.rows, receipt.ingest.deaths) == (1, 0)
+    [report] = puller()
+    assert (report.ingest.rows, report.ingest.deaths) == (1, 0)
     assert "MAL3" not in puller.events()
     assert "MAL3" in puller.events(datetime.fromisoformat(puller.archive.ingests()[0].known_since))
     assert puller() == []
@@ -148,45 +149,45 @@ def test_an_event_added_and_deleted_in_one_pull_does_not_count(acled: Acled, pul
     assert "MAL9" not in puller.events()
 
 
-def test_rows_stay_private_and_only_in_the_archive(puller: Puller) -> None:
-    [receipt] = puller()
-    assert receipt.ingest.private
-    assert receipt.ingest.kind == "acled"
+def test_rows_are_private_and_only_in_the_archive(puller: Puller) -> None:
+    [report] = puller()
+    assert report.ingest.private
+    assert report.ingest.kind == "acled"
     assert not [path for path in (puller.folder / "downloads").rglob("*") if path.is_file()]
     assert np.isnan(puller.archive.view().outcomes().deaths["state_based"]).all()
 
 
 def test_coverage_begins_with_the_first_event_and_ends_with_the_last_full_month(acled: Acled, puller: Puller) -> None:
     acled.publish(event(1, day="2024-12-31", stamp=STAMP + 1, country="Niger"))
-    [receipt] = puller("MLI", "NER", "CIV")
-    assert receipt.ingest.covers == ("MLI:2025-03..2025-10", "NER:2024-12..2025-10")
-    assert "ACLED, Côte d’Ivoire: it has no events there" in puller.said
+    [report] = puller("MLI", "NER", "CIV")
+    assert report.ingest.covers == ("MLI:2025-03..2025-10", "NER:2024-12..2025-10")
+    assert "ACLED, Côte d’Ivoire: it has no events there" in puller.messages
 
 
 def test_an_account_that_sees_the_last_year_only_aggregated(acled: Acled, puller: Puller) -> None:
-    acled.sees_to = "2025-03-03"
-    [receipt] = puller()
-    assert receipt.ingest.variant == "single events to 2025-03-03"
-    assert receipt.ingest.covers == ()
+    acled.last_visible_day = "2025-03-03"
+    [report] = puller()
+    assert report.ingest.variant == "single events to 2025-03-03"
+    assert report.ingest.covers == ()
     assert set(puller.events()) == {"MAL1", "MAL2", "MAL3"}
-    assert any("only up to 2025-03-03" in text and "unknown, not quiet" in text for text in puller.said)
+    assert any("only up to 2025-03-03" in text and "unknown, not quiet" in text for text in puller.messages)
 
 
-def test_events_that_leave_the_embargo_enter_although_their_timestamps_are_old(acled: Acled, puller: Puller) -> None:
+def test_events_that_become_visible_enter_although_their_timestamps_are_old(acled: Acled, puller: Puller) -> None:
     acled.publish(event(5, day="2025-03-05", stamp=STAMP - 500), event(4, day="2025-03-04", stamp=STAMP - 400))
-    acled.sees_to = "2025-03-03"
+    acled.last_visible_day = "2025-03-03"
     puller()
-    acled.sees_to = "2025-03-04"
+    acled.last_visible_day = "2025-03-04"
     acled.publish(event(6, day="2025-03-02", stamp=STAMP + 50))
     puller()
     assert set(puller.events()) == {"MAL1", "MAL2", "MAL3", "MAL4", "MAL6"}
 
 
-def test_a_token_that_expires_in_mid_pull_is_renewed_once(acled: Acled, puller: Puller) -> None:
+def test_a_token_that_expires_during_a_pull_is_renewed_once(acled: Acled, puller: Puller) -> None:
     acled.uses = 3
-    [receipt] = puller()
-    assert receipt.ingest.rows == 5
-    forms = [asked.body for asked in acled.asked if asked.path == LOG_IN]
+    [report] = puller()
+    assert report.ingest.rows == 5
+    forms = [request.body for request in acled.requests if request.path == LOG_IN]
     assert [b"grant_type=refresh_token" in form for form in forms] == [False, True]
 
 
@@ -197,7 +198,7 @@ def test_a_token_that_expires_again_and_again_ends_the_pull(acled: Acled, puller
     assert puller.archive.ingests() == ()
 
 
-def test_what_a_withdrawn_ingest_had_brought_comes_again(acled: Acled, puller: Puller) -> None:
+def test_the_rows_of_a_withdrawn_ingest_are_pulled_again(acled: Acled, puller: Puller) -> None:
     puller()
     acled.publish(event(6, stamp=STAMP + 10))
     acled.delete("MAL1", STAMP + 11)
@@ -211,50 +212,50 @@ def test_what_a_withdrawn_ingest_had_brought_comes_again(acled: Acled, puller: P
     assert puller() == []
 
 
-def test_a_refresh_that_is_refused_becomes_a_log_in(acled: Acled, puller: Puller) -> None:
+def test_a_refused_refresh_becomes_a_log_in(acled: Acled, puller: Puller) -> None:
     acled.uses = 3
-    acled.faults[LOG_IN].extend([lambda asked, answer: answer, Answer(400, b'{"error":"invalid_grant"}', JSON)])
+    acled.faults[LOG_IN].extend([lambda request, response: response, Response(400, b'{"error":"invalid_grant"}', JSON)])
     assert puller()[0].ingest.rows == 5
-    assert len([asked for asked in acled.asked if asked.path == LOG_IN]) == 3
+    assert len([request for request in acled.requests if request.path == LOG_IN]) == 3
 
 
 def edited(**changes: object) -> Fault:
-    """The true answer with other values in its envelope."""
+    """Return the correct response with other values in its envelope."""
 
-    def change(asked: Asked, answer: Answer) -> Answer:
-        return replace(answer, body=json.dumps(json.loads(answer.body) | changes).encode())
+    def change(request: Request, response: Response) -> Response:
+        return replace(response, body=json.dumps(json.loads(response.body) | changes).encode())
 
     return change
 
 
-def cut(asked: Asked, answer: Answer) -> Answer:
-    return replace(answer, cut=len(answer.body) // 2)
+def cut(request: Request, response: Response) -> Response:
+    return replace(response, cut=len(response.body) // 2)
 
 
-def one_more(asked: Asked, answer: Answer) -> Answer:
-    return replace(answer, announced=len(answer.body) + 1, cut=len(answer.body))
+def one_more(request: Request, response: Response) -> Response:
+    return replace(response, announced=len(response.body) + 1, cut=len(response.body))
 
 
-def drip(asked: Asked, answer: Answer) -> Answer:
-    return replace(answer, drip=0.05)
+def drip(request: Request, response: Response) -> Response:
+    return replace(response, drip=0.05)
 
 
-def same(asked: Asked, answer: Answer) -> Answer:
-    return answer
+def same(request: Request, response: Response) -> Response:
+    return response
 
 
 PASSES: dict[str, list[Fault]] = {
-    "429": [Answer(429, b"", {"Retry-After": "7"})],
-    "500": [Answer(500), Answer(503)],
+    "429": [Response(429, b"", {"Retry-After": "7"})],
+    "500": [Response(500), Response(503)],
     "cut body": [cut],
     "slow drip": [drip],
     "wrong Content-Length": [one_more],
-    "half a JSON": [Answer(200, b'{"data": [', JSON)],
+    "half a JSON": [Response(200, b'{"data": [', JSON)],
 }
 
 
 @pytest.mark.parametrize("fault", PASSES)
-def test_faults_that_pass_are_waited_out(acled: Acled, puller: Puller, fault: str) -> None:
+def test_transient_faults_are_tried_again(acled: Acled, puller: Puller, fault: str) -> None:
     acled.faults[READ].extend([same, *PASSES[fault]])
     assert puller()[0].ingest.rows == 5
     assert puller.waited
@@ -263,34 +264,34 @@ def test_faults_that_pass_are_waited_out(acled: Acled, puller: Puller, fault: st
 
 
 def answer_of(page: int) -> Fault:
-    """The answer that belongs to another page."""
+    """Return the response of another page."""
 
-    def change(asked: Asked, answer: Answer) -> Answer:
+    def change(request: Request, response: Response) -> Response:
         rows = sorted((f"MAL{i}" for i in range(1, 6)), reverse=True)[(page - 1) * 2 : page * 2]
         data = [event(int(name[3:]), day=f"2025-03-0{name[3:]}", stamp=STAMP) for name in rows]
-        return replace(answer, body=json.dumps(json.loads(answer.body) | {"data": data, "count": None}).encode())
+        return replace(response, body=json.dumps(json.loads(response.body) | {"data": data, "count": None}).encode())
 
     return change
 
 
 ENDS: dict[str, tuple[list[Fault], str]] = {
-    "500 for good": ([Answer(500)] * 9, "it has a fault"),
-    "HTML with 200": ([same, HTML], "a web page came in place of data"),
+    "500 for good": ([Response(500)] * 9, "it has a fault"),
+    "HTML with 200": ([same, HTML], "a web page came instead of data"),
     "page repeated": ([same, answer_of(1)], "a page was repeated"),
     "page lost": ([same, answer_of(3)], "some were lost"),
     "page lost: empty": ([same, edited(data=[], count=None)], "some were lost"),
     "count off by one": ([edited(count=3)], "says it has 3 rows and has 2"),
-    "total off by one": ([edited(total_count=6)] * 4, "counts 6 rows, gave 5"),
+    "total off by one": ([edited(total_count=6)] * 4, "counts 6 rows, sent 5"),
     "total changes": ([same, edited(total_count=6)], "counts 6 rows in all, the page before 5"),
     "no rows at all": ([edited(data=None)], "without a list of rows"),
     "refused with 200": ([edited(success=False, messages=["quota is spent"])], "quota is spent"),
-    "400": ([Answer(400, b"bad filter")], "bad filter"),
+    "400": ([Response(400, b"bad filter")], "bad filter"),
 }
 
 
 @pytest.mark.parametrize("fault", ENDS)
 @pytest.mark.parametrize("first", [True, False], ids=["empty archive", "second pull"])
-def test_faults_that_end_a_pull_leave_the_archive_as_it_was(
+def test_lasting_faults_end_the_pull_and_leave_the_archive_unchanged(
     acled: Acled, puller: Puller, fault: str, first: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -303,13 +304,13 @@ def test_faults_that_end_a_pull_leave_the_archive_as_it_was(
     with pytest.raises(SourceUnavailable, match=message) as failure:
         puller()
     assert (puller.archive.ingests(), puller.events()) == before
-    told = f"{failure.value}{caplog.text}{puller.said}"
+    told = f"{failure.value}{caplog.text}{puller.messages}"
     assert not any(secret in told for secret in (PASSWORD, acled.token, "refresh-of-the-tests"))
     acled.faults.clear()
     assert puller()[0].ingest.rows == 5
 
 
-def test_null_counts_are_fine_and_a_lost_page_is_seen_without_them(acled: Acled, puller: Puller) -> None:
+def test_without_counts_a_lost_page_is_noticed(acled: Acled, puller: Puller) -> None:
     acled.counts = False
     assert puller()[0].ingest.rows == 5
     acled.publish(*(event(i, day=f"2025-03-{i:02d}", stamp=STAMP + 100) for i in range(1, 7)))
@@ -322,7 +323,7 @@ def test_null_counts_are_fine_and_a_lost_page_is_seen_without_them(acled: Acled,
     assert puller()[0].ingest.rows == 6
 
 
-def test_a_short_page_in_the_middle_is_a_loss(acled: Acled, puller: Puller) -> None:
+def test_a_short_page_in_the_middle_means_lost_rows(acled: Acled, puller: Puller) -> None:
     acled.counts = False
     acled.faults[READ].extend([same, edited(data=[event(77)])])
     with pytest.raises(SourceUnavailable, match="not all pages have 2 rows"):
@@ -330,22 +331,22 @@ def test_a_short_page_in_the_middle_is_a_loss(acled: Acled, puller: Puller) -> N
 
 
 @pytest.mark.parametrize("status", [400, 401])
-def test_a_wrong_password(acled: Acled, puller: Puller, status: int) -> None:
-    acled.faults[LOG_IN].append(Answer(status, f"wrong: {PASSWORD}".encode()))
+def test_a_wrong_password_ends_the_pull(acled: Acled, puller: Puller, status: int) -> None:
+    acled.faults[LOG_IN].append(Response(status, f"wrong: {PASSWORD}".encode()))
     with pytest.raises(SourceUnavailable, match="does not accept this user name and password") as failure:
         puller()
     assert PASSWORD not in str(failure.value)
     assert puller.archive.ingests() == ()
 
 
-def test_an_account_without_access_to_events(acled: Acled, puller: Puller) -> None:
+def test_an_account_without_access_to_events_ends_the_pull(acled: Acled, puller: Puller) -> None:
     acled.allowed = False
     with pytest.raises(SourceUnavailable, match="may see aggregated data only"):
         puller()
     assert puller.archive.ingests() == ()
 
 
-def test_a_fault_in_the_deletions_leaves_the_archive_as_it_was(acled: Acled, puller: Puller) -> None:
+def test_a_fault_in_the_deletions_leaves_the_archive_unchanged(acled: Acled, puller: Puller) -> None:
     puller()
     acled.delete("MAL3", STAMP + 10)
     acled.publish(event(8, stamp=STAMP + 9))
@@ -363,35 +364,35 @@ def test_a_fault_in_the_deletions_leaves_the_archive_as_it_was(acled: Acled, pul
     assert set(puller.events()) == {"MAL1", "MAL2", "MAL4", "MAL5", "MAL8"}
 
 
-def test_the_command(acled: Acled, puller: Puller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home, asked = Home(tmp_path / "home"), ["--base", puller.url, "--country", "MLI"]
-    ran = CliRunner().invoke(command, asked, obj=home)
-    assert (ran.exit_code, "VIGIE_ACLED_PASSWORD_FILE" in ran.output) == (2, True)
+def test_the_command_pulls(acled: Acled, puller: Puller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, options = Home(tmp_path / "home"), ["--base", puller.url, "--country", "MLI"]
+    result = CliRunner().invoke(command, options, obj=home)
+    assert (result.exit_code, "VIGIE_ACLED_PASSWORD_FILE" in result.output) == (2, True)
     secret = tmp_path / "secret"
     secret.write_text(f"{PASSWORD}\n")
     monkeypatch.setenv("VIGIE_ACLED_PASSWORD_FILE", str(secret))
     monkeypatch.setenv("VIGIE_ACLED_USERNAME", USERNAME)
-    ran = CliRunner().invoke(command, asked, obj=home)
-    assert ran.exit_code == 0
-    assert "5 events and deletions (single events, private), ingest 0001" in ran.output
-    assert PASSWORD not in ran.output
-    assert len(resolved(Archive(home.archive).view())) == 5
+    result = CliRunner().invoke(command, options, obj=home)
+    assert result.exit_code == 0
+    assert "5 events and deletions (single events, private), ingest 0001" in result.output
+    assert PASSWORD not in result.output
+    assert len(current_events(Archive(home.archive).view())) == 5
 
 
-def test_a_file_of_something_else(tmp_path: Path) -> None:
+def test_a_file_without_acleds_columns_is_bad_input(tmp_path: Path) -> None:
     path = tmp_path / "other.csv"
     path.write_text("event_id_cnty,event_date\nMLI1,2025-01-01\n")
     with pytest.raises(BadInput, match="no column iso"):
         AcledFile(path)
 
 
-def test_the_same_event_twice_in_one_file_is_kept_out_once(tmp_path: Path) -> None:
+def test_an_event_that_is_twice_in_a_file_enters_once(tmp_path: Path) -> None:
     path = tmp_path / "twice.csv"
-    line = ",".join(str({**event(1), "notes": "", "deleted": ""}[name]) for name in COLUMNS)
-    path.write_text("\n".join([",".join(COLUMNS), line, line, ""]))
-    receipt = ingest(Archive(tmp_path / "archive"), AcledFile(path), private=True, now=NOW)
-    assert (receipt.ingest.rows, receipt.ingest.quarantined) == (1, 1)
-    assert "stands in an earlier row" in receipt.kept_out[0]
+    line = ",".join(str({**event(1), "notes": "", "deleted": ""}[name]) for name in FILE_COLUMNS)
+    path.write_text("\n".join([",".join(FILE_COLUMNS), line, line, ""]))
+    report = ingest(Archive(tmp_path / "archive"), AcledFile(path), private=True, now=NOW)
+    assert (report.ingest.rows, report.ingest.quarantined) == (1, 1)
+    assert "stands in an earlier row" in report.quarantined[0]
 
 
 CHANGES = st.lists(
@@ -403,7 +404,7 @@ CHANGES = st.lists(
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(CHANGES)
-def test_after_every_pull_the_archive_says_what_acled_says(
+def test_after_every_pull_the_archive_agrees_with_acled(
     tmp_path_factory: pytest.TempPathFactory, rounds: Sequence[Sequence[tuple[str, int, int]]]
 ) -> None:
     provider, stamp = Acled(), STAMP

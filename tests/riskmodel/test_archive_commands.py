@@ -1,4 +1,4 @@
-"""`vigie archive`: what the log tells of each ingest, the check of every digest, and taking a wrong file out."""
+"""`vigie archive`: the log of changes, the check of every digest, and the withdrawal of a wrong file."""
 
 import json
 from collections.abc import Callable
@@ -18,14 +18,14 @@ COVERS = ("--covers", "MLI:2020-01..2020-12")
 @pytest.fixture
 def three(vigie: Vigie, home: Home, tmp_path: Path) -> Home:
     """A first file, a revision of it, and a wrong one."""
-    kept = {"id": 1, "best": 3}, {"id": 2, "best": 4}, {"best": "x"}
+    first = {"id": 1, "best": 3}, {"id": 2, "best": 4}, {"best": "x"}
     revised = {"id": 1, "best": 10}, {"id": 3, "best": 1}
-    for name, rows in (("first.csv", kept), ("revised.csv", revised), ("wrong.csv", ({"id": 7, "best": 900},))):
+    for name, rows in (("first.csv", first), ("revised.csv", revised), ("wrong.csv", ({"id": 7, "best": 900},))):
         assert vigie("ingest", "ucdp", ged.write(tmp_path / name, *rows), *COVERS).code == 0
     return home
 
 
-def test_the_log_tells_what_each_ingest_changed(vigie: Vigie, three: Home) -> None:
+def test_the_log_has_the_changes_of_each_ingest(vigie: Vigie, three: Home) -> None:
     entries = json.loads(vigie("archive", "log", "--format", "json").out)
     assert [(entry["file"], entry["rows"], entry["deaths"], entry["quarantined"]) for entry in entries] == [
         ("first.csv", 2, 7, 1),
@@ -40,9 +40,9 @@ def test_the_log_tells_what_each_ingest_changed(vigie: Vigie, three: Home) -> No
     assert "1 events added, 1 revised, 1 gone, +4 deaths" in vigie("archive", "log").out
 
 
-def test_a_wrong_file_is_taken_out_and_listed_as_such(vigie: Vigie, three: Home) -> None:
-    said = vigie("archive", "withdraw", "0003", "--why", "sent by mistake")
-    assert (said.code, "ingest 0003 (wrong.csv) counts no more" in said.out) == (0, True)
+def test_a_wrong_file_is_withdrawn_and_listed_with_the_reason(vigie: Vigie, three: Home) -> None:
+    result = vigie("archive", "withdraw", "0003", "--why", "sent by mistake")
+    assert (result.code, "ingest 0003 (wrong.csv) counts no more" in result.out) == (0, True)
     assert Archive(three.archive).view().outcomes().deaths["all"].sum() == 11
     assert "sent by mistake" in vigie("archive", "log").out
     assert vigie("archive", "withdraw", "0003", "--why", "again").code == 3
@@ -50,16 +50,16 @@ def test_a_wrong_file_is_taken_out_and_listed_as_such(vigie: Vigie, three: Home)
     assert vigie("archive", "withdraw", "0001").code == 2
 
 
-def test_the_check_finds_one_altered_byte(vigie: Vigie, three: Home) -> None:
+def test_the_check_finds_one_altered_byte_and_exits_with_1(vigie: Vigie, three: Home) -> None:
     assert "3 ingests, every byte as it was taken in" in vigie("archive", "check").out
     file = three.archive / "quarantine" / "0001.parquet"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    said = vigie("archive", "check")
-    assert said.code == 1
-    assert "quarantine/0001.parquet was altered" in said.err
-    assert "1 of 3 ingests" in said.err
+    result = vigie("archive", "check")
+    assert result.code == 1
+    assert "quarantine/0001.parquet was altered" in result.err
+    assert "1 of 3 ingests" in result.err
 
 
 def test_an_empty_archive_has_an_empty_log(vigie: Vigie, home: Home) -> None:

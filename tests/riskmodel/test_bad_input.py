@@ -1,4 +1,4 @@
-"""Input that breaks a rule: a clear message with file, row and rule, the right exit code, and nothing lost."""
+"""Input that breaks a rule: a message with file, row and rule, the right exit code, and nothing lost."""
 
 import gzip
 import random
@@ -17,8 +17,8 @@ Vigie = Callable[..., object]
 MONTHLY = "iso3,month,deaths_state_based\n"
 
 
-def rejected(home: Home) -> list[dict[str, object]]:
-    """The quarantined rows of the home's only ingest."""
+def quarantined(home: Home) -> list[dict[str, object]]:
+    """Return the quarantined rows of the home's only ingest."""
     (entered,) = manifest.read(home.archive)
     return pq.read_table(home.archive / entered.quarantine).to_pylist()
 
@@ -49,34 +49,34 @@ def rejected(home: Home) -> list[dict[str, object]]:
         "broken gzip",
         "broken zip",
         "zip without a table",
-        "rubbish",
-        "zipped rubbish",
+        "random bytes",
+        "compressed random bytes",
         "old line ends",
         "broken Parquet",
     ],
 )
-def test_a_file_that_cannot_be_read(
+def test_an_unreadable_file_is_bad_input(
     vigie: Vigie, home: Home, tmp_path: Path, source: str, make: Callable[[Path], object], rule: str
 ) -> None:
     path = tmp_path / "file"
-    made = make(path)
-    if isinstance(made, zipfile.ZipFile):
-        made.close()
-    said = vigie("ingest", source, path)
-    assert said.code == 3
-    assert str(path) in said.err
-    assert rule in said.err
-    assert "Traceback" not in said.err
+    opened = make(path)
+    if isinstance(opened, zipfile.ZipFile):
+        opened.close()
+    result = vigie("ingest", source, path)
+    assert result.code == 3
+    assert str(path) in result.err
+    assert rule in result.err
+    assert "Traceback" not in result.err
     assert manifest.read(home.archive) == ()
 
 
-def test_a_table_cut_off_in_mid_file_enters_not_at_all(vigie: Vigie, home: Home, tmp_path: Path) -> None:
-    whole = gzip.compress(ged.text({"date": f"2020-01-{1 + n % 28:02d}"} for n in range(5_000)).encode())
+def test_nothing_of_a_cut_off_file_enters(vigie: Vigie, home: Home, tmp_path: Path) -> None:
+    content = gzip.compress(ged.text({"date": f"2020-01-{1 + n % 28:02d}"} for n in range(5_000)).encode())
     path = tmp_path / "events.csv.gz"
-    path.write_bytes(whole[: len(whole) * 2 // 3])
-    said = vigie("ingest", "ucdp", path)
-    assert (said.code, manifest.read(home.archive)) == (3, ())
-    assert "cut off" in said.err
+    path.write_bytes(content[: len(content) * 2 // 3])
+    result = vigie("ingest", "ucdp", path)
+    assert (result.code, manifest.read(home.archive)) == (3, ())
+    assert "cut off" in result.err
     assert list(home.archive.rglob("*.parquet")) == []
 
 
@@ -96,18 +96,18 @@ def test_a_table_cut_off_in_mid_file_enters_not_at_all(vigie: Vigie, home: Home,
         ({"id": 1}, "id stands in an earlier row of this file", "1"),
     ],
 )
-def test_a_row_that_cannot_be_read_is_kept_out_and_the_others_enter(
+def test_an_unreadable_row_is_quarantined_and_the_others_enter(
     vigie: Vigie, home: Home, tmp_path: Path, row: dict[str, object], rule: str, value: str | None
 ) -> None:
     path = ged.write(tmp_path / "events.csv", {"id": 1, "best": 5}, row, {"id": 3, "best": 7})
-    said = vigie("ingest", "ucdp", path)
-    assert said.code == 0
-    assert f"{path}: row 2: {rule}" in said.err
+    result = vigie("ingest", "ucdp", path)
+    assert result.code == 0
+    assert f"{path}: row 2: {rule}" in result.err
     (entered,) = manifest.read(home.archive)
     assert (entered.rows, entered.deaths, entered.quarantined) == (2, 12, 1)
-    (out,) = rejected(home)
-    assert (out["row"], out["rule"], out["value"]) == (2, rule, value)
-    assert "Invented side A" in str(out["record"])
+    (entry,) = quarantined(home)
+    assert (entry["row"], entry["rule"], entry["value"]) == (2, rule, value)
+    assert "Invented side A" in str(entry["record"])
 
 
 @pytest.mark.parametrize(
@@ -128,45 +128,45 @@ def test_a_row_that_cannot_be_read_is_kept_out_and_the_others_enter(
         ({"date_start": "2020-03-02", "date_end": "2020-03-01"}, "ends_before_start"),
     ],
 )
-def test_an_odd_row_enters_and_carries_a_flag(
+def test_an_odd_row_enters_with_a_flag(
     vigie: Vigie, home: Home, tmp_path: Path, row: dict[str, object], flag: str
 ) -> None:
     assert vigie("ingest", "ucdp", ged.write(tmp_path / "events.csv", row)).code == 0
     (entered,) = manifest.read(home.archive)
-    kept = pq.read_table(home.archive / entered.data).to_pylist()[0]
+    stored = pq.read_table(home.archive / entered.data).to_pylist()[0]
     assert (entered.rows, entered.flagged, entered.quarantined) == (1, 1, 0)
-    assert flag in kept["flags"].split()
-    assert kept["deaths"] == 3
+    assert flag in stored["flags"].split()
+    assert stored["deaths"] == 3
     if flag == "coordinates_out_of_range":
-        assert None in (kept["latitude"], kept["longitude"])
+        assert None in (stored["latitude"], stored["longitude"])
 
 
-def test_a_row_with_too_many_fields_is_kept_out_with_its_text(vigie: Vigie, home: Home, tmp_path: Path) -> None:
+def test_a_row_with_too_many_fields_is_quarantined_with_its_text(vigie: Vigie, home: Home, tmp_path: Path) -> None:
     lines = ged.text([{"best": 1}, {"best": 2}, {"best": "none"}]).splitlines()
     path = tmp_path / "events.csv"
     path.write_text("\n".join([lines[0], lines[1] + ",surplus", *lines[2:]]) + "\n")
-    said = vigie("ingest", "ucdp", path)
-    assert said.code == 0
-    assert f"{path}: row 1: the row does not split" in said.err
-    assert f"{path}: row 3: best is not a whole number" in said.err
-    assert {row["row"] for row in rejected(home)} == {1, 3}
-    assert any("surplus" in str(row["record"]) for row in rejected(home))
+    result = vigie("ingest", "ucdp", path)
+    assert result.code == 0
+    assert f"{path}: row 1: the row does not split" in result.err
+    assert f"{path}: row 3: best is not a whole number" in result.err
+    assert {row["row"] for row in quarantined(home)} == {1, 3}
+    assert any("surplus" in str(row["record"]) for row in quarantined(home))
 
 
-def test_a_file_without_one_good_row_is_refused(vigie: Vigie, home: Home, tmp_path: Path) -> None:
+def test_a_file_without_a_readable_row_is_bad_input(vigie: Vigie, home: Home, tmp_path: Path) -> None:
     for name, rows in (("none.csv", []), ("bad.csv", [{"best": "x"}, {"best": "y"}])):
-        said = vigie("ingest", "ucdp", ged.write(tmp_path / name, *rows))
-        assert said.code == 3
-        assert name in said.err
-    assert "row 1: best is not a whole number" in said.err
+        result = vigie("ingest", "ucdp", ged.write(tmp_path / name, *rows))
+        assert result.code == 3
+        assert name in result.err
+    assert "row 1: best is not a whole number" in result.err
     assert manifest.read(home.archive) == ()
 
 
-def test_of_several_files_the_good_ones_enter(vigie: Vigie, home: Home, tmp_path: Path) -> None:
-    said = vigie("ingest", "ucdp", tmp_path / "missing.csv", ged.write(tmp_path / "events.csv", {}))
-    assert said.code == 3
-    assert "missing.csv: there is no such file" in said.err
-    assert "1 of 2 files" in said.err
+def test_the_readable_ones_of_several_files_enter(vigie: Vigie, home: Home, tmp_path: Path) -> None:
+    result = vigie("ingest", "ucdp", tmp_path / "missing.csv", ged.write(tmp_path / "events.csv", {}))
+    assert result.code == 3
+    assert "missing.csv: there is no such file" in result.err
+    assert "1 of 2 files" in result.err
     assert [entered.file for entered in manifest.read(home.archive)] == ["events.csv"]
 
 
@@ -185,24 +185,26 @@ def test_of_several_files_the_good_ones_enter(vigie: Vigie, home: Home, tmp_path
         ("MLI,2020-02-01,1,2", "the row does not split into the fields of the header"),
     ],
 )
-def test_a_monthly_row_that_cannot_be_read(vigie: Vigie, home: Home, tmp_path: Path, row: str, rule: str) -> None:
+def test_an_unreadable_monthly_row_is_quarantined(
+    vigie: Vigie, home: Home, tmp_path: Path, row: str, rule: str
+) -> None:
     path = tmp_path / "monthly.csv"
     path.write_text(f"{MONTHLY}MLI,2020-01-01,4\n{row}\nNER,2020-01,6\n")
-    said = vigie("ingest", "monthly", path)
-    assert said.code == 0
-    assert f"{path}: row 2: {rule}" in said.err
+    result = vigie("ingest", "monthly", path)
+    assert result.code == 0
+    assert f"{path}: row 2: {rule}" in result.err
     (entered,) = manifest.read(home.archive)
     assert (entered.rows, entered.deaths, entered.quarantined) == (2, 10, 1)
     assert entered.covers == ("MLI:2020-01..2020-01", "NER:2020-01..2020-01")
 
 
-def test_a_gap_in_a_monthly_table_is_unknown_and_said(vigie: Vigie, home: Home, tmp_path: Path) -> None:
+def test_a_gap_in_a_monthly_table_is_unknown_and_reported(vigie: Vigie, home: Home, tmp_path: Path) -> None:
     path = tmp_path / "monthly.csv"
     months = ["2020-01", "2020-02", "2020-05", "2020-06"]
     path.write_text(MONTHLY + "".join(f"MLI,{month},1\n" for month in months))
-    said = vigie("ingest", "monthly", path)
-    assert said.code == 0
-    assert "MLI 2020-03..2020-04" in said.err
+    result = vigie("ingest", "monthly", path)
+    assert result.code == 0
+    assert "MLI 2020-03..2020-04" in result.err
     assert manifest.read(home.archive)[0].covers == ("MLI:2020-01..2020-02", "MLI:2020-05..2020-06")
 
 
@@ -216,7 +218,7 @@ def test_a_gap_in_a_monthly_table_is_unknown_and_said(vigie: Vigie, home: Home, 
         ("ingest", "simulated", "--until", "2999-01"),
     ],
 )
-def test_wrong_use_leaves_with_2(vigie: Vigie, arguments: tuple[str, ...]) -> None:
+def test_wrong_use_exits_with_2(vigie: Vigie, arguments: tuple[str, ...]) -> None:
     assert vigie(*arguments).code == 2
 
 
@@ -230,28 +232,28 @@ def test_wrong_use_leaves_with_2(vigie: Vigie, arguments: tuple[str, ...]) -> No
         ("--release", "26.0.13", "no month 13"),
     ],
 )
-def test_an_option_that_cannot_be_read(
+def test_an_unreadable_option_is_wrong_use(
     vigie: Vigie, home: Home, tmp_path: Path, option: str, value: str, rule: str
 ) -> None:
-    said = vigie("ingest", "ucdp", ged.write(tmp_path / "events.csv", {}), option, value)
-    assert said.code == 2
-    assert rule in " ".join(said.err.split())
+    result = vigie("ingest", "ucdp", ged.write(tmp_path / "events.csv", {}), option, value)
+    assert result.code == 2
+    assert rule in " ".join(result.err.split())
     assert manifest.read(home.archive) == ()
 
 
-def test_a_home_that_cannot_be_used_is_said(vigie: Vigie, tmp_path: Path) -> None:
+def test_a_home_that_cannot_be_used_is_bad_input(vigie: Vigie, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for arguments in (("ingest", "ucdp", ged.write(tmp_path / "a.csv", {})), ("scores",), ("recompute",)):
-        said = vigie("--home", tmp_path / "file" / "home", *arguments)
-        assert (said.code, "Traceback" in said.err, "internal" in said.err) == (3, False, False)
-        assert "Not a directory" in said.err
+        result = vigie("--home", tmp_path / "file" / "home", *arguments)
+        assert (result.code, "Traceback" in result.err, "internal" in result.err) == (3, False, False)
+        assert "Not a directory" in result.err
 
 
-def test_a_database_that_is_none_is_said(vigie: Vigie, home: Home) -> None:
+def test_a_file_that_is_no_database_is_reported(vigie: Vigie, home: Home) -> None:
     home.root.mkdir()
     home.database.write_bytes(random.Random(1).randbytes(9000))
-    said = vigie("scores")
-    assert (said.code, "vigie.db cannot be used" in said.err) == (4, True)
+    result = vigie("scores")
+    assert (result.code, "vigie.db cannot be used" in result.err) == (4, True)
 
 
 def test_flags_are_counted_by_name(vigie: Vigie, tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def acled(monkeypatch: pytest.MonkeyPatch) -> Iterator[Acled]:
 
 
 def asked_for(provider: Acled) -> set[str]:
-    return {asked.query["country"] for asked in provider.asked if "country" in asked.query}
+    return {request.query["country"] for request in provider.requests if "country" in request.query}
 
 
 NIGER_AND_NEIGHBOURS = {"Niger", "Algeria", "Benin", "Burkina Faso", "Chad", "Libya", "Mali", "Nigeria"}

@@ -1,11 +1,11 @@
-"""The list of coups: every row can be read, is cited and stands in order; dates that other lists have wrong."""
+"""The list of coups: every row is readable, cited and in order; dates that other lists have wrong."""
 
 import numpy as np
 import pytest
 
 from riskmodel import geography
 from riskmodel.errors import BadInput
-from riskmodel.sources.coups import Coup, coups, read
+from riskmodel.sources.coups import Coup, coups, parse_coup
 
 ROW = {"iso3": "MLI", "date": "2020-08-18", "outcome": "successful", "event": "An event", "source": "A source"}
 
@@ -19,7 +19,7 @@ def test_each_row_names_a_country_of_the_default_region_a_day_an_event_and_a_sou
         assert "doi:10." in coup.source or "http" in coup.source
 
 
-def test_they_stand_in_order_and_none_stands_twice() -> None:
+def test_coups_are_in_order_and_none_is_there_twice() -> None:
     order = [(coup.date, coup.iso3) for coup in coups()]
     assert order == sorted(set(order))
 
@@ -41,17 +41,17 @@ def test_the_recent_coups_have_their_days(iso3: str, day: str, successful: bool)
     assert [coup.successful for coup in coups() if (coup.iso3, str(coup.date)) == (iso3, day)] == [successful]
 
 
-def test_nigers_coup_stands_in_july_2023_and_not_a_month_early() -> None:
+def test_nigers_coup_is_in_july_2023() -> None:
     assert [str(coup.month) for coup in coups() if coup.iso3 == "NER" and str(coup.date)[:4] == "2023"] == ["2023-07"]
 
 
-def test_a_date_may_be_a_month() -> None:
-    coup = read(ROW | {"date": "1978-02", "outcome": "failed"})
+def test_a_date_can_be_a_month() -> None:
+    coup = parse_coup(ROW | {"date": "1978-02", "outcome": "failed"})
     assert coup == Coup("MLI", np.datetime64("1978-02", "M"), False, "An event", "A source")
     assert coup.month == np.datetime64("1978-02", "M")
 
 
 @pytest.mark.parametrize("wrong", [{"date": "2020"}, {"date": "2020-13-01"}, {"date": "2023-02-30"}, {"outcome": "2"}])
-def test_a_row_that_cannot_be_read_is_named(wrong: dict[str, str]) -> None:
+def test_an_unreadable_row_is_bad_input_that_names_it(wrong: dict[str, str]) -> None:
     with pytest.raises(BadInput, match=r"coups\.csv"):
-        read(ROW | wrong)
+        parse_coup(ROW | wrong)

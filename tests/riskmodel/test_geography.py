@@ -19,7 +19,7 @@ def test_the_default_region() -> None:
     assert geography.region("MLI").members == ("MLI", "DZA", "BFA", "CIV", "GIN", "MRT", "NER", "SEN")
 
 
-def test_any_country_is_the_focus_of_a_region() -> None:
+def test_any_country_can_be_the_focus_of_a_region() -> None:
     assert set(geography.region("NER").members) == {"NER", "BEN", "BFA", "DZA", "LBY", "MLI", "NGA", "TCD"}
     with pytest.raises(BadInput, match="'XXX'"):
         geography.region("XXX")
@@ -43,7 +43,7 @@ def test_fifty_four_african_countries() -> None:
     assert {"MLI", "EGY", "MDG"} <= set(geography.continent("Africa"))
 
 
-def test_numbers_are_those_of_the_conflict_data(shared: Path) -> None:
+def test_country_numbers_agree_with_the_conflict_data(shared: Path) -> None:
     with (shared / "country_codes.csv").open(encoding="utf-8") as file:
         theirs = {row["iso3"]: int(row["ucdp_country_id"]) for row in csv.DictReader(file) if row["iso3"]}
     ours = {iso3: geography.country(iso3).gw[0] for iso3 in theirs}
@@ -103,12 +103,12 @@ def test_a_bearing_is_below_360_degrees(north: float, east: float, other_north: 
     assert geography.bearing(0, 0, 1, -1e-17) == 0
 
 
-def test_a_chord_goes_no_further_than_the_antipodes() -> None:
+def test_a_chord_is_at_most_the_diameter() -> None:
     assert geography.chord(0) == 0
     assert geography.chord(np.pi * geography.EARTH_RADIUS) == geography.chord(50_000) == 2
 
 
-def test_every_two_neighbours_have_a_border_or_are_known_to_have_none() -> None:
+def test_all_pairs_of_neighbours_have_a_border_or_are_documented_exceptions() -> None:
     borders = geography.borders()
     pairs = {(iso3, other) for iso3, country in geography.countries().items() for other in country.neighbours}
     assert borders.keys() == pairs
@@ -126,7 +126,7 @@ def test_a_border_is_the_same_from_both_sides() -> None:
         geography.country("MLI").border("TCD")
 
 
-def test_a_border_lies_where_it_should() -> None:
+def test_borders_are_at_their_places() -> None:
     burkina, niger = geography.country("MLI").border("BFA"), geography.country("MLI").border("NER")
     assert ((burkina[:, 1] > _capital("MLI")[1]) & (burkina[:, 1] < _capital("NER")[1])).all()
     assert ((burkina[:, 0] > 10) & (burkina[:, 0] < 15.2)).all()
@@ -169,7 +169,7 @@ def test_no_site_is_there_twice() -> None:
     assert len(set(places)) == len(places)
 
 
-def test_sites_are_read_whole() -> None:
+def test_names_of_sites_are_not_cut_off() -> None:
     rows, sites = _rows("sites.csv"), geography.sites()
     assert sites.name.tolist() == [row["name"] for row in rows]
     assert sites.longitude.tolist() == [float(row["longitude"]) for row in rows]
@@ -190,7 +190,7 @@ def test_the_airport_of_bamako_is_in_the_south() -> None:
     assert 120 < geography.bearing(*_capital("MLI"), *_site("airport", "Senou Airport")) < 200
 
 
-def test_the_web_process_gets_no_libraries_for_tables() -> None:
+def test_geography_imports_no_libraries_for_tables() -> None:
     code = (
         "import sys; from riskmodel import geography; geography.borders(), geography.sites();"
         "print(sorted({'pandas', 'scipy', 'sklearn', 'pyarrow'} & sys.modules.keys()))"

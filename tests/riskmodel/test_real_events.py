@@ -1,4 +1,4 @@
-"""Real event files against what UCDP itself publishes: every row counted, yearly deaths equal where the release is."""
+"""Real event files: every row enters, and yearly deaths agree with UCDP's own table of the same release."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -41,8 +41,8 @@ OTHER_RELEASE = {
     "NGA": {1998, *range(2001, 2010), *range(2011, 2020)},
     "SDN": {2002},
 }
-"""Years in which the official table differs: it is newer than these files, and UCDP revised those years in between
-(Nigeria's file is five releases older). One event of 1996 stands in Côte d'Ivoire's table and not yet in its file."""
+"""Years in which the official table differs: it is newer than these files, and UCDP has revised those years since
+(Nigeria's file is five releases older). One event of 1996 is in Côte d'Ivoire's table and not in its file."""
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -59,7 +59,7 @@ def test_every_row_of_every_variant_enters(vigie: Vigie, home: Home, shared: Pat
 
 
 @pytest.mark.parametrize("name", [name for name, (_, _, iso3) in FILES.items() if iso3])
-def test_yearly_deaths_are_the_official_ones(vigie: Vigie, home: Home, shared: Path, name: str) -> None:
+def test_yearly_deaths_agree_with_the_official_table(vigie: Vigie, home: Home, shared: Path, name: str) -> None:
     iso3 = FILES[name][2]
     last = 2019 if iso3 == "NGA" else 2022
     assert vigie("ingest", "ucdp", shared / name, "--covers", f"{iso3}:1989-01..{last}-12").code == 0
@@ -75,16 +75,16 @@ def test_yearly_deaths_are_the_official_ones(vigie: Vigie, home: Home, shared: P
     assert differ == OTHER_RELEASE.get(iso3, set())
 
 
-def test_neither_a_sample_nor_a_month_makes_a_history(vigie: Vigie, home: Home, shared: Path) -> None:
+def test_a_sample_and_a_single_month_make_no_history(vigie: Vigie, home: Home, shared: Path) -> None:
     for name in ("GEDEvent_v23_1_sample.csv.gz", "GEDEvent_v26_0_2.csv.gz"):
         vigie("ingest", "ucdp", shared / name)
     assert Archive(home.archive).view().origin(geography.region("MLI").members) is None
 
 
-def test_the_monthly_history(vigie: Vigie, home: Home, shared: Path) -> None:
+def test_the_monthly_table_makes_the_history_of_191_countries(vigie: Vigie, home: Home, shared: Path) -> None:
     path = shared / "monthly_state_based_1989_2022.csv.gz"
-    said = vigie("ingest", "monthly", path)
-    assert "covers 1989-01..2022-12 for 191 countries" in said.out
+    result = vigie("ingest", "monthly", path)
+    assert "covers 1989-01..2022-12 for 191 countries" in result.out
     view = Archive(home.archive).view()
     observed = view.outcomes()
     assert view.origin(geography.region("MLI").members) == month("2022-12")

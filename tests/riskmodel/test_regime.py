@@ -20,7 +20,7 @@ from riskmodel.indicators.regime import INDICATORS
 from riskmodel.ingest import ingest
 from riskmodel.months import month, span
 from riskmodel.sources.coups import coups
-from riskmodel.sources.regimes import MILITARY, TOLD, UNKNOWN, ending_in, periods, read
+from riskmodel.sources.regimes import COVERED, MILITARY, UNKNOWN, months_ending_in, parse_period, periods
 from riskmodel.sources.ucdp import GedFile
 from riskmodel.windows import Rectangle
 
@@ -55,13 +55,15 @@ def test_each_period_of_military_government_starts_with_a_successful_coup() -> N
 def test_each_successful_coup_is_in_exactly_one_period() -> None:
     for coup in coups():
         if coup.successful and coup.date >= np.datetime64("1989-01-01"):
-            within = [p for p in periods() if p.kind != TOLD and p.iso3 == coup.iso3 and p.first <= coup.date < p.until]
+            within = [
+                p for p in periods() if p.kind != COVERED and p.iso3 == coup.iso3 and p.first <= coup.date < p.until
+            ]
             assert len(within) == 1, coup
 
 
 def test_periods_do_not_overlap_and_each_is_cited() -> None:
     for iso3 in REGION:
-        ours = [period for period in periods() if period.iso3 == iso3 and period.kind != TOLD]
+        ours = [period for period in periods() if period.iso3 == iso3 and period.kind != COVERED]
         for earlier, later in pairwise(ours):
             assert earlier.until <= later.first, later
     for period in periods():
@@ -71,7 +73,7 @@ def test_periods_do_not_overlap_and_each_is_cited() -> None:
 
 
 def test_the_lists_cover_the_default_region_up_to_the_day_they_cite() -> None:
-    covered = [period for period in periods() if period.kind == TOLD]
+    covered = [period for period in periods() if period.kind == COVERED]
     assert sorted(period.iso3 for period in covered) == sorted(REGION)
     assert {str(period.until) for period in covered} == {"2023-09-01"}
     assert all("2023-08-31" in period.source for period in covered)
@@ -83,14 +85,15 @@ def test_the_lists_cover_the_default_region_up_to_the_day_they_cite() -> None:
     [{"kind": "civilian"}, {"first": "2020-08"}, {"until": "2020-08-18"}, {"until": "soon"}, {"first": "2020-02-30"}],
 )
 def test_a_row_that_cannot_be_read_is_named(wrong: dict[str, str]) -> None:
+    assert parse_period(ROW).until > np.datetime64("2100-01-01"), "the period has no end yet"
     with pytest.raises(BadInput, match=r"regimes\.csv"):
-        read(ROW | wrong)
+        parse_period(ROW | wrong)
 
 
 def test_a_month_has_the_government_of_its_last_day() -> None:
-    table = [read(ROW | {"first": "2020-02-29", "until": "2020-04-30"}), read(ROW | {"iso3": "TGO"})]
+    table = [parse_period(ROW | {"first": "2020-02-29", "until": "2020-04-30"}), parse_period(ROW | {"iso3": "TGO"})]
     months = span(month("2020-01"), month("2020-05"))
-    result = ending_in(MILITARY, ("NER", "MLI"), months, table)
+    result = months_ending_in(MILITARY, ("NER", "MLI"), months, table)
     np.testing.assert_array_equal(result, [[False] * 5, [False, True, True, False, False]])
 
 
@@ -153,7 +156,7 @@ def test_what_the_lists_do_not_cover_is_unknown(nothing: View) -> None:
         assert np.isnan(table[ISO3.index("NGA")]).all(), name
         assert np.isnan(table[:, after]).all(), name
     assert not np.isnan(tables["coups"][: len(REGION), ~after]).any()
-    unknown = ending_in(UNKNOWN, ISO3, MONTHS)
+    unknown = months_ending_in(UNKNOWN, ISO3, MONTHS)
     assert np.isnan(tables["military"][unknown]).all()
     assert monthly_tables(nothing, ("NGA", "TGO"), MONTHS) == {}
     assert monthly_tables(nothing, ISO3, MONTHS[:0]) == {}

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from riskmodel.geography import countries, iso3_by_gw
 from riskmodel.months import Month, month, span
-from riskmodel.sources.simulated import FIRST, OTHERS, REGION, priogrid, simulate
+from riskmodel.sources.simulated import FIRST, OTHER_PRONE_COUNTRIES, REGION_PROPENSITIES, simulate
+from riskmodel.sources.simulated_rows import priogrid
 from riskmodel.sources.ucdp_layout import GED_COLUMNS
 
 LAST = month("2024-12")
@@ -224,7 +225,7 @@ def test_the_number_of_events_is_that_of_a_small_archive(events: pd.DataFrame) -
 
 def test_many_countries_are_always_quiet_and_the_rest_mostly(deaths: list[NDArray[np.float64]]) -> None:
     for history in deaths:
-        prone = len(REGION) + OTHERS
+        prone = len(REGION_PROPENSITIES) + OTHER_PRONE_COUNTRIES
         violent = (history > 0).any(axis=1)
         assert 40 < violent.sum() <= prone
         assert len({list(countries().values())[i].continent for i in np.flatnonzero(violent)}) >= 4
@@ -261,7 +262,7 @@ def test_a_neighbours_violence_raises_the_odds_of_onset(deaths: list[NDArray[np.
 
 def test_the_sahel_is_alive_at_the_end_and_senegal_nearly_quiet(deaths: list[NDArray[np.float64]]) -> None:
     place = list(countries())
-    year = {iso3: [history[place.index(iso3), -12:].sum() for history in deaths] for iso3 in REGION}
+    year = {iso3: [history[place.index(iso3), -12:].sum() for history in deaths] for iso3 in REGION_PROPENSITIES}
     for iso3 in ("MLI", "BFA", "NER"):
         assert np.median(year[iso3]) > 250
     assert np.median(year["SEN"]) < 25

@@ -1,4 +1,4 @@
-"""The variants of UCDP event files, and what a file's content proves about its release and coverage."""
+"""The variants of UCDP event files, and the release and coverage that the content proves."""
 
 import gzip
 import zipfile
@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from riskmodel.sources.ucdp import GedFile, told
+from riskmodel.sources.ucdp import GedFile, detect_release
 from riskmodel.sources.ucdp_layout import GED_COLUMNS
 
 TODAY = date(2026, 11, 22)
@@ -32,15 +32,15 @@ def test_plain_gzip_and_zip_give_the_same_rows_and_digest(tmp_path: Path) -> Non
     digests = set()
     for path in (plain, zipped, gzipped):
         source = GedFile(path)
-        got = pa.concat_tables(checked.accepted for checked in source.read(TODAY)).to_pylist()
+        rows = pa.concat_tables(checked.accepted for checked in source.read(TODAY)).to_pylist()
         digests.add(source.table.content_sha256)
-        assert [row["deaths"] for row in got] == [4, 0]
-        assert got[0]["date_start"] == date(2020, 2, 3)
-        assert got[1]["side_b"] == "a, b\nand c"
+        assert [row["deaths"] for row in rows] == [4, 0]
+        assert rows[0]["date_start"] == date(2020, 2, 3)
+        assert rows[1]["side_b"] == "a, b\nand c"
     assert len(digests) == 1
 
 
-def test_the_website_variant(tmp_path: Path) -> None:
+def test_the_website_variant_is_read(tmp_path: Path) -> None:
     columns = [name for name in GED_COLUMNS if name not in ("gwnoa", "gwnob", "best", "high", "low")]
     header = ",".join([*columns, "best_est", "high_est", "low_est"])
     body = ged.text([{"date_start": "03/17/2020 00:00:00", "date_end": "03/18/2020 00:00:00"}], columns).splitlines()[1]
@@ -53,7 +53,7 @@ def test_the_website_variant(tmp_path: Path) -> None:
     assert (row["deaths_low"], row["deaths"], row["deaths_high"]) == (5, 7, 9)
 
 
-def test_the_hdx_variant_and_its_line_of_tags(tmp_path: Path) -> None:
+def test_the_hdx_variant_with_a_line_of_tags_is_read(tmp_path: Path) -> None:
     columns = [*GED_COLUMNS, "iso3"]
     lines = ged.text([{"id": "15960.0", "country_id": "475.0", "best": "0", "where_prec": "1.0"}], columns).splitlines()
     tags = ",".join("#tag" if name == "date_start" else "" for name in columns)
@@ -80,43 +80,43 @@ def test_missing_is_null_and_never_zero(tmp_path: Path) -> None:
     assert [row[name] for name in names] == [None] * 5
 
 
-def cells(first: str, last: str, countries: int, events: int) -> pd.DataFrame:
-    """Country-months with `events` each, from `first` to `last`."""
+def country_months(first: str, last: str, countries: int, events: int) -> pd.DataFrame:
+    """Return country-months with `events` each, from `first` to `last`."""
     months = pd.date_range(first, last, freq="MS")
     grid = pd.MultiIndex.from_product([[f"C{n:02d}" for n in range(countries)], months], names=["iso3", "month"])
     return pd.DataFrame({"events": events}, index=grid).reset_index()
 
 
 @pytest.mark.parametrize(
-    ("held", "release", "covers"),
+    ("counts", "release", "covers"),
     [
-        (cells("1989-01", "2025-12", 40, 3), "26.1", "*:1989-01..2025-12"),
-        (cells("2026-02", "2026-02", 40, 3), "26.0.2", "*:2026-02..2026-02"),
-        (cells("2026-01", "2026-06", 40, 3), "26.01.26.06", "*:2026-01..2026-06"),
+        (country_months("1989-01", "2025-12", 40, 3), "26.1", "*:1989-01..2025-12"),
+        (country_months("2026-02", "2026-02", 40, 3), "26.0.2", "*:2026-02..2026-02"),
+        (country_months("2026-01", "2026-06", 40, 3), "26.01.26.06", "*:2026-01..2026-06"),
         (
-            pd.concat([cells("2026-02", "2026-02", 40, 30), cells("2026-01", "2026-01", 2, 5)]),
+            pd.concat([country_months("2026-02", "2026-02", 40, 30), country_months("2026-01", "2026-01", 2, 5)]),
             "26.0.2",
             "*:2026-02..2026-02",
         ),
     ],
     ids=["final", "monthly candidate", "consolidated candidate", "candidate with late events"],
 )
-def test_a_release_tells_itself(held: pd.DataFrame, release: str, covers: str) -> None:
-    said, spans = told(held)
-    assert (said, [str(span) for span in spans]) == (release, [covers])
+def test_the_content_of_a_release_proves_it(counts: pd.DataFrame, release: str, covers: str) -> None:
+    found, spans = detect_release(counts)
+    assert (found, [str(span) for span in spans]) == (release, [covers])
 
 
 @pytest.mark.parametrize(
-    "held",
+    "counts",
     [
-        cells("1989-01", "2025-12", 1, 50),
-        cells("1989-01", "2025-11", 40, 3),
-        cells("1990-01", "2025-12", 40, 3),
-        cells("1989-01", "2025-12", 40, 1).sample(1000, random_state=np.random.default_rng(1)),
-        cells("2026-02", "2026-02", 3, 100),
-        cells("2026-03", "2026-06", 40, 3),
-        cells("2025-12", "2026-01", 40, 3),
-        cells("2026-02", "2026-02", 40, 3).iloc[:0],
+        country_months("1989-01", "2025-12", 1, 50),
+        country_months("1989-01", "2025-11", 40, 3),
+        country_months("1990-01", "2025-12", 40, 3),
+        country_months("1989-01", "2025-12", 40, 1).sample(1000, random_state=np.random.default_rng(1)),
+        country_months("2026-02", "2026-02", 3, 100),
+        country_months("2026-03", "2026-06", 40, 3),
+        country_months("2025-12", "2026-01", 40, 3),
+        country_months("2026-02", "2026-02", 40, 3).iloc[:0],
     ],
     ids=[
         "one country",
@@ -129,5 +129,5 @@ def test_a_release_tells_itself(held: pd.DataFrame, release: str, covers: str) -
         "nothing",
     ],
 )
-def test_what_proves_nothing_claims_nothing(held: pd.DataFrame) -> None:
-    assert told(held) == (None, [])
+def test_other_content_proves_no_release(counts: pd.DataFrame) -> None:
+    assert detect_release(counts) == (None, [])

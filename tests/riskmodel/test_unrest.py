@@ -16,7 +16,7 @@ from riskmodel.indicators.monthly_tables import monthly_tables
 from riskmodel.indicators.unrest import INDICATORS
 from riskmodel.ingest import ingest
 from riskmodel.months import month, span
-from riskmodel.sources.acled import COLUMNS, AcledFile
+from riskmodel.sources.acled import FILE_COLUMNS, AcledFile
 from riskmodel.sources.gdelt import GdeltFile
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -32,7 +32,7 @@ def archive(tmp_path: Path) -> Archive:
 def acled(archive: Archive, *rows: dict[str, object], covers: Sequence[str] = ("MLI:2025-02..2025-05",)) -> None:
     """Take in a pull of ACLED events."""
     path = archive.root.parent / f"acled{len(archive.ingests())}.csv"
-    pd.DataFrame(list(rows)).reindex(columns=COLUMNS).to_csv(path, index=False)
+    pd.DataFrame(list(rows)).reindex(columns=FILE_COLUMNS).to_csv(path, index=False)
     spans = [Coverage.parse(text) for text in covers]
     ingest(archive, AcledFile(path), covers=spans, private=True, now=NOW + timedelta(days=len(archive.ingests())))
 

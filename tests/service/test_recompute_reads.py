@@ -15,7 +15,7 @@ from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
 from riskmodel.home import Home
 from riskmodel.ingest import ingest
-from riskmodel.sources.acled import COLUMNS, AcledFile
+from riskmodel.sources.acled import FILE_COLUMNS, AcledFile
 from riskmodel.sources.ucdp import GedFile
 
 
@@ -48,8 +48,10 @@ def watch(home: Home, tmp_path: Path) -> Watch:
         coverage = [Coverage.parse(f"*:2021-{month:02d}..2021-{month:02d}")]
         ingest(archive, GedFile(candidate), covers=coverage, release=f"21.0.{month}", now=now)
     pulled = tmp_path / "acled.csv"
-    line = ",".join(str({**acled_event(1, day="2021-03-01"), "notes": "", "deleted": ""}[name]) for name in COLUMNS)
-    pulled.write_text("\n".join([",".join(COLUMNS), line, ""]))
+    line = ",".join(
+        str({**acled_event(1, day="2021-03-01"), "notes": "", "deleted": ""}[name]) for name in FILE_COLUMNS
+    )
+    pulled.write_text("\n".join([",".join(FILE_COLUMNS), line, ""]))
     coverage = [Coverage.parse("MLI:2021-01..2021-12")]
     ingest(archive, AcledFile(pulled), covers=coverage, private=True, now=datetime(2022, 1, 1, tzinfo=UTC))
     return watch
