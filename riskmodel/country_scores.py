@@ -2,11 +2,11 @@
 
 All come from the draws of one forecast, except the escalation probability, which may come from another model. The
 quantities therefore agree: quantiles and probabilities are monotone, and the risk score is the mean over its rungs. An
-unknown quantity is None, and `reasons` gives a code of `SCORE_REASONS` for it.
+unknown quantity is None, and `reasons` gives a `ScoreReason` for it.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,13 @@ from riskmodel.targets import BATTLE_DEATHS, HORIZON, QUIET_MONTHS, RUNGS
 MONTHLY_THRESHOLDS = (1, 25, 100)  # [deaths a month]
 QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.95)
 
-SCORE_REASONS = {
-    "no_history": "no source covers the country up to the origin",
-    "history_ends_early": "what is known of the country ends before the origin",
-    "history_too_short": "too few unbroken months up to the origin: a forecast needs 12, onset 60",
-    "not_quiet": f"a month of the last {QUIET_MONTHS} had {BATTLE_DEATHS} deaths or more; onset is for quiet countries",
-}
+ScoreReason: TypeAlias = Literal[
+    "no_history",  # no source covers the country up to the origin
+    "history_ends_early",  # the known months of the country end before the origin
+    "history_too_short",  # too few unbroken months up to the origin: a forecast needs 12, onset 60
+    "not_quiet",  # a month of the last 60 had 25 deaths or more; onset is for quiet countries
+]
+"""The codes that say why a quantity is None."""
 
 
 def country_scores(
@@ -135,13 +136,13 @@ def _scores_of_country(
     return scores
 
 
-def _unknown_reason(history: NDArray[np.float64]) -> str:
+def _unknown_reason(history: NDArray[np.float64]) -> ScoreReason:
     if not np.isfinite(history).any():
         return "no_history"
     return "history_too_short" if np.isfinite(history[-1]) else "history_ends_early"
 
 
-def _onset(draws: NDArray[np.float64], history: NDArray[np.float64]) -> tuple[float | None, str | None]:
+def _onset(draws: NDArray[np.float64], history: NDArray[np.float64]) -> tuple[float | None, ScoreReason | None]:
     """P(a month of the next 12 has 25 deaths or more), or the reason why it is not defined."""
     recent = history[-QUIET_MONTHS:]
     if (recent >= BATTLE_DEATHS).any():

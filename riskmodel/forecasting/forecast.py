@@ -28,11 +28,6 @@ class Forecast:
     outcome: str
     draws: NDArray[np.float32]
 
-    def country_draws(self, iso3: str) -> NDArray[np.float32]:
-        """Return one country's draws, shape (lead, draw) [deaths]. Raises ValueError for an absent country."""
-        draws: NDArray[np.float32] = self.draws[self.iso3.index(iso3)]
-        return draws
-
     def only(self, iso3: Sequence[str]) -> "Forecast":
         """Return the forecast of some countries, in their order. Raises ValueError for an absent country."""
         return replace(self, iso3=tuple(iso3), draws=self.draws[[self.iso3.index(code) for code in iso3]])

@@ -34,9 +34,8 @@ MIN_SHARE = 0.05
 """No share is taken as smaller: the nowcast multiplies a report by 20 at most."""
 INTERVAL_DRAWS = 4000
 
-COMPLETENESS_REASONS = {
-    "no_vintages": "too few earlier versions of the data are known to estimate how much is still unreported",
-}
+NO_VINTAGES = "no_vintages"
+"""The code for an unknown share: too few earlier versions of the data are known to estimate it."""
 
 Rectangle = NDArray[np.float64]
 

@@ -22,7 +22,7 @@ from riskmodel.home import Home
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month, last_day
 from riskmodel.reporting import counts, precision
-from riskmodel.reporting.completeness import MATURE_AGE, Completeness, ReportedShare
+from riskmodel.reporting.completeness import MATURE_AGE, NO_VINTAGES, Completeness, ReportedShare
 from riskmodel.reporting.under_reporting import few_reports_warning, few_reports_warning_of_region
 from service.jobs import draws
 from service.jobs.draws import StoredForecast
@@ -237,7 +237,7 @@ def _with_completeness(scores: dict[str, Any], completeness: Completeness, origi
     if share is not None:
         return {**scores, "completeness": {"month": str(origin), **_rounded(share)}}
     no_data = {"no_history", "history_ends_early"} & {scores["reasons"].get("risk_score")}
-    reason = no_data.pop() if no_data else "no_vintages"
+    reason = no_data.pop() if no_data else NO_VINTAGES
     return {**scores, "completeness": None, "reasons": {**scores["reasons"], "completeness": reason}}
 
 

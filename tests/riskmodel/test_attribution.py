@@ -105,7 +105,7 @@ def checked_attribution(before: ScoreInputs, after: ScoreInputs) -> Attribution:
 def scored(assessment: Assessment, model: Explainable = MODEL) -> dict[str, float]:
     """The risk score of each country, not rounded."""
     forecast = model.forecast(assessment.panel, assessment.origin)
-    return {iso3: risk_score(forecast.country_draws(iso3).astype(np.float64)) for iso3 in GW}
+    return {iso3: risk_score(forecast.only([iso3]).draws[0].astype(np.float64)) for iso3 in GW}
 
 
 def parts(attribution: Attribution, iso3: str = "MLI", metric: str = "risk_score") -> dict[str, float]:

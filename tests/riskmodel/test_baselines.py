@@ -115,7 +115,7 @@ def test_a_country_has_the_same_forecast_alone_and_among_others(component: Compo
     origin = panel.months[-1]
     alone = panel.only(["NER"])
     np.testing.assert_array_equal(
-        component.forecast(panel, origin).country_draws("NER"),
-        component.fit(alone, origin).forecast(alone, origin).country_draws("NER"),
+        component.forecast(panel, origin).only(["NER"]).draws,
+        component.fit(alone, origin).forecast(alone, origin).only(["NER"]).draws,
     )
     assert component.forecast(panel, origin).only(["NER", "MLI"]).iso3 == ("NER", "MLI")

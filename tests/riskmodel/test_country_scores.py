@@ -1,6 +1,7 @@
 """Country scores: values by hand, and agreement of all quantities for any draws."""
 
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import ArrayLike, NDArray
 
-from riskmodel.country_scores import SCORE_REASONS, country_scores
+from riskmodel.country_scores import ScoreReason, country_scores
 from riskmodel.forecasting.escalation import EscalationProbabilities
 from riskmodel.forecasting.forecast import LEADS, Forecast
 from riskmodel.targets import RUNGS
@@ -145,7 +146,7 @@ def test_an_unknown_quantity_is_null_with_a_reason() -> None:
         assert scores["forecast"] == []
         reasons[name] = set(scores["reasons"].values())
     assert reasons == {"none": {"no_history"}, "short": {"history_too_short"}, "ended": {"history_ends_early"}}
-    assert {code for codes in reasons.values() for code in codes} <= SCORE_REASONS.keys()
+    assert {code for codes in reasons.values() for code in codes} <= set(get_args(ScoreReason))
 
 
 def test_a_country_without_history_has_no_scores() -> None:

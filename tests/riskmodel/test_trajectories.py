@@ -96,9 +96,7 @@ def test_fitting_is_deterministic_and_countries_do_not_affect_each_other(
     assert pickle.dumps(one.fitted) == pickle.dumps(two.fitted)
     together = one.forecast(panel, origin)
     for iso3 in panel.iso3:
-        np.testing.assert_array_equal(
-            one.forecast(panel.only([iso3]), origin).country_draws(iso3), together.country_draws(iso3)
-        )
+        np.testing.assert_array_equal(one.forecast(panel.only([iso3]), origin).draws, together.only([iso3]).draws)
 
 
 def test_paths_are_scaled_to_the_level_of_the_country_within_the_limit() -> None:
