@@ -34,7 +34,6 @@ from rich.table import Table
 from riskmodel.cli import terminal
 from riskmodel.home import Home
 from service.cli.app import create_app
-from service.jobs.bootstrap import lacking
 from service.settings import DEFAULT_BANDS, load
 from service.store.database import Store
 from service.store.tables import runs, snapshots
@@ -103,10 +102,8 @@ def main() -> None:
 def fill(home: Home) -> None:
     """Make a SIMULATED archive, its model and a snapshot, copies of it for ten years, and hourly runs."""
     settings = load(home)
-    for what, arguments in lacking(home, settings, datetime.now(UTC)):
-        print(f"preparing {what}")
-        run_vigie(home, *arguments)
-    run_vigie(home, "recompute")
+    for command in (["ingest", "simulated", "--seed", str(settings.simulated_seed)], ["train"], ["recompute"]):
+        run_vigie(home, *command)
     now, store = datetime.now(UTC), Store.of(home)
     with store.writing() as connection:
         original = dict(connection.execute(sa.select(snapshots)).mappings().one())

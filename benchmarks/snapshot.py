@@ -16,9 +16,11 @@ TIME_PARTS = """
 import sys, time, resource
 from pathlib import Path
 from riskmodel import geography
+from riskmodel.bundle import champion, load as load_bundle
+from riskmodel.events.archive import Archive
 from riskmodel.home import Home
 from riskmodel.indicators.read_inputs import read_events
-from service.jobs import recompute
+from service.jobs import snapshot_content
 from service.settings import load
 home = Home(Path(sys.argv[1]))
 settings = load(home)
@@ -29,16 +31,18 @@ def timed(name, work):
         work()
         seconds = time.perf_counter() - started
         best[name] = min(best.get(name, seconds), seconds) if name in best else float("inf")
+def open_inputs():
+    view = Archive(home.archive).view()
+    return view, load_bundle(champion(home.models, simulated=view.simulated))
 def read():
-    view, bundle = recompute.read(home)
+    view, _ = open_inputs()
     members = geography.region(settings.region).members
     read_events(view, view.outcomes().only(members))
-def content(drivers):
-    view, bundle = recompute.read(home)
-    recompute.content(view, bundle, settings.model_copy(update={"drivers": drivers}))
+def build(drivers):
+    snapshot_content.build(*open_inputs(), settings.model_copy(update={"drivers": drivers}))
 timed("read", read)
-timed("without", lambda: content(False))
-timed("with", lambda: content(True))
+timed("without", lambda: build(False))
+timed("with", lambda: build(True))
 print(*best.values(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 

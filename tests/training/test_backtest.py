@@ -283,9 +283,10 @@ def with_other_data_after(inputs: Inputs, last: Month, seed: int) -> Inputs:
     """Replace tables and events after a month by others."""
     noise, first = worlds.world(seed + 100, months=120, events=400), int((last - inputs.months[0]).astype(int)) + 1
     tables = {name: np.hstack([ours[:, :first], noise.tables[name][:, first:]]) for name, ours in inputs.tables.items()}
-    events, late = inputs.reported, noise.reported.column >= first
+    events, later_events = inputs.required_events, noise.required_events
     early = worlds.chosen(events, events.column < first)
-    told = np.hstack([events.told[:, :first], noise.reported.told[:, first:]])
-    joined = worlds.joined(worlds.chosen(worlds.numbered_after(noise.reported, events), late), early)
-    joined = worlds.chosen(replace(joined, told=told), told[joined.row, joined.column])
-    return Inputs(inputs.iso3, inputs.months, tables, worlds.named_anew(joined))
+    covered = np.hstack([events.covered[:, :first], later_events.covered[:, first:]])
+    late = worlds.chosen(worlds.numbered_after(later_events, events), later_events.column >= first)
+    joined = worlds.joined(late, early)
+    joined = worlds.chosen(replace(joined, covered=covered), covered[joined.row, joined.column])
+    return Inputs(inputs.iso3, inputs.months, tables, worlds.renumbered(joined))
