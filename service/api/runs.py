@@ -25,7 +25,7 @@ class Run(Schema):
     finished_at: str | None
     status: Literal["running", "snapshot", "unchanged", "withdrawn_input", "failed", "withdrawal"]
     input_digest: str | None
-    snapshot_id: int | None = described("the snapshot that it issued, found unchanged or withdrew")
+    snapshot_id: int | None = described("the snapshot in service after the run")
     error: str | None
 
 
