@@ -1,6 +1,6 @@
 """The scores of each country: risk score, band, escalation, onset and monthly quantities, ready for JSON.
 
-All come from the draws of one forecast, except the escalation probability, which may come from another model. The
+All come from the draws of one forecast, except the escalation probability, which can come from another model. The
 quantities therefore agree: quantiles and probabilities are monotone, and the risk score is the mean over its rungs. An
 unknown quantity is None, and `reasons` gives a `ScoreReason` for it.
 """
@@ -37,7 +37,7 @@ def country_scores(
 ) -> list[dict[str, Any]]:
     """Return the scores of each country of a forecast, ready for JSON.
 
-    `bands` gives the lowest risk score of each band; the lowest band starts at 0. `observed` may hold months after the
+    `bands` gives the lowest risk score of each band; the lowest band starts at 0. `observed` can have months after the
     origin: they are ignored. `escalation` has the countries of the forecast in its order; without it, the draws give
     the escalation probability.
     """

@@ -1,9 +1,8 @@
 """Drivers: how much each family of indicators adds to a score, compared with a background.
 
-Contributions are Shapley values (Shapley 1953, doi:10.1515/9781400881970-018) of a game among families. The worth of a
-coalition is the model's output for the country's present indicators in the families of the coalition, and those of the
-background in all others, averaged over the background. This is the interventional form of Lundberg & Lee (2017),
-doi:10.48550/arXiv.1705.07874.
+Contributions are Shapley values (Shapley 1953, doi:10.1515/9781400881970-018) of a game among families. A coalition's
+families have the country's present indicators, and all others those of the background. Its worth is the model's output,
+averaged over the background. This is the interventional form of Lundberg & Lee (2017), doi:10.48550/arXiv.1705.07874.
 
 What the model reads directly from a country's own deaths belongs to the family `intensity`. Families are exact. The
 indicators within a family are sampled, in orders that keep each family together (Owen 1977,

@@ -65,8 +65,9 @@ class CombinedView(View):
 class _Side(NamedTuple):
     """One of the two views on their common rectangle: arrays of shape (country, month), some by type of violence.
 
-    `events_from`, `table_from` and `source` are indices into the ingests of both views, -1 for none: the ingest whose
-    events count, the country-month table that has precedence over events, and the ingest of the state-based deaths.
+    `events_from`, `table_from` and `source` are indices into the ingests of both views, -1 for none. They give the
+    ingest whose events count, the country-month table that has precedence over events, and the ingest of the
+    state-based deaths.
     `table_deaths` are the deaths of that table [deaths]. `share` is the estimated share of deaths that is reported.
     """
 
@@ -93,7 +94,7 @@ class _Events(NamedTuple):
     """The events of either of two views, with their flat index in the rectangle and the causes of their changes.
 
     `added_by` is `NONE` for an event of the earlier view, `removed_by` for one of the later view. A revised event
-    stands twice: the earlier version is removed and the later one added.
+    is in the table twice: the earlier version is removed and the later one added.
     """
 
     table: pa.Table

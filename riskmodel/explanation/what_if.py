@@ -39,7 +39,7 @@ def what_if_effect(
 ) -> WhatIfEffect:
     """Return the effect of multiplying a country's deaths of the last `months` [months] by `factor`.
 
-    The deaths of its events are multiplied too. Raises ValueError for a country that the assessment does not hold.
+    The deaths of its events are multiplied too. Raises ValueError for a country that is not in the assessment.
     """
     last_unchanged = len(assessment.inputs.months) - 1 - months
     row = assessment.inputs.iso3.index(iso3)

@@ -118,7 +118,7 @@ class History(HistoryBaseline):
     """The country's last months as draws, exponentially weighted: weights halve with each `half_life` [months] of age.
 
     With a `spread`, a month with deaths stands for a normal distribution of log(1 + deaths) with that standard
-    deviation. Draws keep the order of their months and shift by a thirtieth from lead to lead: violence then persists
+    deviation. Draws keep the order of their months and shift by a thirtieth from lead to lead: violence persists
     along a path, and every lead has the same distribution.
     """
 

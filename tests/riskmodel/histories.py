@@ -45,10 +45,10 @@ def monthly(shared: Path) -> CountryMonths:
     with gzip.open(shared / "monthly_state_based_1989_2022.csv.gz", "rt", encoding="utf-8") as file:
         rows = [(row["iso3"], row["month"][:7], float(row["deaths_state_based"])) for row in csv.DictReader(file)]
     iso3 = sorted({row[0] for row in rows})
-    place = {code: i for i, code in enumerate(iso3)}
+    row_of = {code: i for i, code in enumerate(iso3)}
     deaths = np.full((len(iso3), 408), np.nan)
     for code, month, value in rows:
-        deaths[place[code], (int(month[:4]) - 1989) * 12 + int(month[5:]) - 1] = value
+        deaths[row_of[code], (int(month[:4]) - 1989) * 12 + int(month[5:]) - 1] = value
     return rectangle(deaths, iso3, "1989-01")
 
 

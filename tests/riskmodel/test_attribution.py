@@ -204,13 +204,13 @@ def test_a_new_month_is_new_events_and_time_passing(archive: ChangingArchive, tm
     calm.rows = archive.rows
     calm.ingest_events(events, FIRST, LAST, "20.1")
     calm.ingest_events([], LAST + 1, LAST + 1, "20.0.1")
-    quiet, then, now = (scored(assessed(inputs))["MLI"] for inputs in (calm.score_inputs(), before, after))
+    quiet, earlier, later = (scored(assessed(inputs))["MLI"] for inputs in (calm.score_inputs(), before, after))
     assert parts(attribution) == {
-        "moving_window": pytest.approx(quiet - then),
-        "new_events": pytest.approx(now - quiet),
+        "moving_window": pytest.approx(quiet - earlier),
+        "new_events": pytest.approx(later - quiet),
     }
-    assert quiet != then
-    assert now > quiet
+    assert quiet != earlier
+    assert later > quiet
 
 
 def test_events_added_to_a_table_are_a_new_source_and_the_next_release_is_not(tmp_path: Path) -> None:

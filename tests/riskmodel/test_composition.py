@@ -15,8 +15,8 @@ COMPUTE = {indicator.name: indicator.compute for indicator in INDICATORS}
 UNKNOWN = -1
 
 
-def share(part: float, whole: float) -> float:
-    return part / whole if whole else float("nan")
+def share(part: float, total: float) -> float:
+    return part / total if total else float("nan")
 
 
 def naive(inputs: Inputs, row: int, column: int, months: int) -> dict[str, float]:

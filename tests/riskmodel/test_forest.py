@@ -63,7 +63,7 @@ def test_paths_are_sampled_by_shared_leaves_and_recency(panel: Panel) -> None:
     paths = [tuple(panel.deaths[c, m + 1 : m + 1 + LEADS]) for c, m in training]
     recency = np.array([0.5 ** ((end - 1 - month) / 24) for _, month in training])
     columns = fitted.fitted.columns
-    rows = trees.apply(np.array([panel.values[place][columns] for place in training]))
+    rows = trees.apply(np.array([panel.values[cell][columns] for cell in training]))
     for country, leaves in enumerate(trees.apply(panel.at(origin)[:, columns])):
         expected: Counter[tuple[float, ...]] = Counter()
         for tree, leaf in enumerate(leaves):

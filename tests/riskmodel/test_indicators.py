@@ -101,12 +101,14 @@ def test_nothing_after_a_month_is_used(seed: int, other: int, origin: int) -> No
     late = noise.required_events.column > origin
     events = ours.required_events
     shuffled = replace(events, deaths=np.where(events.column > origin, 1e6 - events.deaths, events.deaths))
-    told = np.where(np.arange(MONTHS) > origin, noise.required_events.covered, events.covered)
+    mixed_coverage = np.where(np.arange(MONTHS) > origin, noise.required_events.covered, events.covered)
     mixed = worlds.joined(
         worlds.chosen(worlds.numbered_after(noise.required_events, events), late),
         worlds.chosen(shuffled, (events.column <= origin) | (events.deaths > 1)),
     )
-    mixed = worlds.renumbered(worlds.chosen(replace(mixed, covered=told), told[mixed.row, mixed.column]))
+    mixed = worlds.renumbered(
+        worlds.chosen(replace(mixed, covered=mixed_coverage), mixed_coverage[mixed.row, mixed.column])
+    )
     tables = {
         name: np.where(np.arange(MONTHS) > origin, noise.tables[name] * 3 + 1, table)
         for name, table in ours.tables.items()
@@ -121,8 +123,8 @@ def test_nothing_after_a_month_is_used(seed: int, other: int, origin: int) -> No
 @given(seed=seeds, origin=st.integers(0, MONTHS - 1))
 def test_a_row_as_of_a_month_is_that_of_the_whole_panel(seed: int, origin: int) -> None:
     inputs = worlds.world(seed)
-    then = worlds.panel(worlds.cut(inputs, 0, origin + 1))
-    same(then.values, worlds.panel(inputs).values[:, : origin + 1])
+    early = worlds.panel(worlds.cut(inputs, 0, origin + 1))
+    same(early.values, worlds.panel(inputs).values[:, : origin + 1])
 
 
 @settings(max_examples=8, deadline=None)
@@ -207,15 +209,15 @@ def test_the_order_of_ingest_does_not_matter(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole() -> tuple[Inputs, Panel]:
+def complete_world() -> tuple[Inputs, Panel]:
     """Inputs without a hole, and their panel."""
     inputs = worlds.world(7, holes=0)
     return inputs, worlds.panel(inputs)
 
 
 @pytest.mark.parametrize("indicator", INDICATORS, ids=lambda indicator: indicator.name)
-def test_the_declared_window_is_the_one_used(indicator: Indicator, whole: tuple[Inputs, Panel]) -> None:
-    inputs, panel = whole
+def test_the_declared_window_is_the_one_used(indicator: Indicator, complete_world: tuple[Inputs, Panel]) -> None:
+    inputs, panel = complete_world
     values = panel.values[:, :, panel.names.index(indicator.name)]
     assert 1 <= indicator.window <= 120
     assert not np.isnan(values[:, -1]).all(), "never known"
@@ -240,8 +242,8 @@ def says_early(indicator: Indicator) -> bool:
 
 
 @pytest.mark.parametrize("indicator", INDICATORS, ids=lambda indicator: indicator.name)
-def test_an_indicator_varies_and_keeps_to_its_scale(indicator: Indicator, whole: tuple[Inputs, Panel]) -> None:
-    _, panel = whole
+def test_an_indicator_varies_and_keeps_to_its_scale(indicator: Indicator, complete_world: tuple[Inputs, Panel]) -> None:
+    _, panel = complete_world
     values = panel.values[:, :, panel.names.index(indicator.name)]
     known = values[~np.isnan(values)]
     assert np.isfinite(known).all()
@@ -253,8 +255,8 @@ def test_an_indicator_varies_and_keeps_to_its_scale(indicator: Indicator, whole:
         assert known.min() >= 0
 
 
-def test_only_a_family_declared_abroad_reads_other_countries(whole: tuple[Inputs, Panel]) -> None:
-    inputs, panel = whole
+def test_only_a_family_declared_abroad_reads_other_countries(complete_world: tuple[Inputs, Panel]) -> None:
+    inputs, panel = complete_world
     row = inputs.iso3.index("MLI")
     there = np.arange(len(inputs.iso3))[:, None] != row
     tables = {name: np.where(there, table * 3 + 1, table) for name, table in inputs.tables.items()}
@@ -266,11 +268,11 @@ def test_only_a_family_declared_abroad_reads_other_countries(whole: tuple[Inputs
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_key_events_are_few_recent_and_not_of_the_future(family: Family, whole: tuple[Inputs, Panel]) -> None:
+def test_key_events_are_few_recent_and_not_of_the_future(family: Family, complete_world: tuple[Inputs, Panel]) -> None:
     if family.key_events is None:
         assert not any("events" in indicator.inputs for indicator in family.indicators)
         return
-    inputs, found = whole[0], 0
+    inputs, found = complete_world[0], 0
     events = inputs.required_events
     for row in range(len(inputs.iso3)):
         for month in (5, 60, MONTHS - 1):
@@ -282,8 +284,8 @@ def test_key_events_are_few_recent_and_not_of_the_future(family: Family, whole: 
             around = inputs.neighbours[row] | (np.arange(len(inputs.iso3)) == row)
             assert around[events.row[indices]].all()
             found += len(indices)
-            then = worlds.cut(inputs, 0, month + 1)
-            known = then.required_events.event_id[family.key_events(then, row, month)]
+            early = worlds.cut(inputs, 0, month + 1)
+            known = early.required_events.event_id[family.key_events(early, row, month)]
             assert known.tolist() == events.event_id[indices].tolist()
     assert found
 
@@ -314,9 +316,9 @@ def test_declarations_are_complete() -> None:
         assert len(set(meanings)) == len(meanings)
 
 
-def test_an_indicator_reads_no_input_that_it_does_not_declare(whole: tuple[Inputs, Panel]) -> None:
+def test_an_indicator_reads_no_input_that_it_does_not_declare(complete_world: tuple[Inputs, Panel]) -> None:
     """Completeness can be used by any indicator: it corrects the others where it is known."""
-    inputs, panel = whole
+    inputs, panel = complete_world
     for index, indicator in enumerate(INDICATORS):
         allowed = {*indicator.inputs, "completeness"}
         tables = {name: table for name, table in inputs.tables.items() if name in allowed}
@@ -337,9 +339,9 @@ def test_a_missing_input_leaves_unknown_values_and_is_named() -> None:
     assert panel.absent == ("sieges",)
     assert np.isnan(panel.values[:, :, -1]).all()
     inputs = Inputs(observed.iso3, observed.months, {"deaths": made(), "sieges": made()})
-    given = assemble(observed, "state_based", inputs, indicators=[other])
-    assert given.absent == ()
-    assert not np.isnan(given.values).any()
+    other_panel = assemble(observed, "state_based", inputs, indicators=[other])
+    assert other_panel.absent == ()
+    assert not np.isnan(other_panel.values).any()
 
 
 def test_inputs_of_other_countries_or_months_are_refused() -> None:

@@ -32,9 +32,9 @@ def test_each_member_has_its_share_of_the_draws_evenly_thinned() -> None:
 def test_thinning_keeps_paths_whole() -> None:
     panel = assemble(rectangle(made()), "state_based", indicators=[])
     origin = panel.months[-1]
-    whole = Conflictology().forecast(panel, origin).draws
+    all_draws = Conflictology().forecast(panel, origin).draws
     mixed = Pool((PoolMember(Conflictology(), 4),)).forecast(panel, origin).draws
-    for country, paths in zip(mixed, whole, strict=True):
+    for country, paths in zip(mixed, all_draws, strict=True):
         assert {tuple(path) for path in country.T} <= {tuple(path) for path in paths.T}
 
 

@@ -38,13 +38,13 @@ def repeated(inputs: Inputs, counts: NDArray[np.int64], covered: NDArray[np.bool
     row, column = np.nonzero(counts)
     times = counts[row, column]
     row, column = np.repeat(row, times), np.repeat(column, times)
-    kept = covered[row, column]
+    inside = covered[row, column]
     arrays = {
-        name: np.repeat(getattr(events, name)[:1], int(kept.sum()))
+        name: np.repeat(getattr(events, name)[:1], int(inside.sum()))
         for name in Events.__dataclass_fields__
         if name not in ("row", "column", "covered", "dyads", "actors", "units")
     }
-    return replace(inputs, events=replace(events, **arrays, row=row[kept], column=column[kept], covered=covered))
+    return replace(inputs, events=replace(events, **arrays, row=row[inside], column=column[inside], covered=covered))
 
 
 def naive_probability(events: NDArray[np.float64], share: NDArray[np.float64], months: int) -> float:

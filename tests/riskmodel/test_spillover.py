@@ -38,8 +38,8 @@ def naive_beyond(inputs: Inputs, row: int, column: int, months: int, deaths: boo
             continue
         line, known = border(inputs.iso3[row], neighbour), True
         for event in np.flatnonzero(events.recent(there, column, months) & events.located):
-            place = float(events.latitude[event]), float(events.longitude[event])
-            if min(worlds.km(*place, *point) for point in line) <= 100:
+            point = float(events.latitude[event]), float(events.longitude[event])
+            if min(worlds.km(*point, *other) for other in line) <= 100:
                 summed += float(events.deaths[event]) if deaths else 1.0
     return math.log1p(summed) if known else math.nan
 
@@ -127,9 +127,9 @@ def test_key_events_are_near_the_border_first_and_then_the_deadliest() -> None:
     by_pair = {code: border("MLI", code) for code in geography.country("MLI").neighbours}
 
     def far(i: int) -> bool:
-        place = float(events.latitude[i]), float(events.longitude[i])
+        point = float(events.latitude[i]), float(events.longitude[i])
         points = by_pair[inputs.iso3[events.row[i]]]
-        return not (events.located[i] and min(worlds.km(*place, *point) for point in points) <= 100)
+        return not (events.located[i] and min(worlds.km(*point, *other) for other in points) <= 100)
 
     covered = [i for i in recent if not far(i) or events.kind[i] == TYPES.index("state_based")]
     expected = sorted(covered, key=lambda i: (far(i), -events.deaths[i], -events.day[i]))[:5]
@@ -143,8 +143,8 @@ def by_hand(shared: Path, iso3: str) -> list[tuple[str, int]]:
     for row in ged.rows(shared / f"gedevents_{FILES[iso3]}_to_2022.csv.gz"):
         if row["where_prec"] not in ("1", "2", "3"):
             continue
-        place = float(row["latitude"]), float(row["longitude"])
-        if min(worlds.km(*place, *point) for point in line) <= 100:
+        point = float(row["latitude"]), float(row["longitude"])
+        if min(worlds.km(*point, *other) for other in line) <= 100:
             when = row["date_start"]
             found.append((f"{when[6:10]}-{when[0:2]}", int(row["best_est"])))
     return found

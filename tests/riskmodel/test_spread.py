@@ -16,10 +16,10 @@ from riskmodel.indicators.spread import INDICATORS
 COMPUTE = {indicator.name: indicator.compute for indicator in INDICATORS}
 
 
-def dispersion(places: list[tuple[float, float]]) -> float:
+def dispersion(points: list[tuple[float, float]]) -> float:
     """The root-mean-square distance from the centre, which is that of all pairs divided by the root of two [km]."""
-    squares = [worlds.km(*one, *other) ** 2 for one in places for other in places]
-    return math.sqrt(sum(squares) / 2) / len(places)
+    squares = [worlds.km(*one, *other) ** 2 for one in points for other in points]
+    return math.sqrt(sum(squares) / 2) / len(points)
 
 
 def naive(inputs: Inputs, row: int, column: int) -> dict[str, float]:

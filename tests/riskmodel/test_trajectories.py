@@ -145,13 +145,13 @@ def test_unknown_months_are_neither_stored_nor_forecast() -> None:
     assert not np.isnan(np.delete(draws, [4, 6], axis=0)).any()
     assert fitted.fitted is not None
     assert np.isfinite(fitted.fitted.paths).all()
-    whole = [
+    all_runs = [
         deaths[country, month - 11 : month + 15]
         for country in range(8)
         for month in range(11, 120 - LEADS)
         if deaths[country, month - 11 : month + 1].sum() > 0
     ]
-    assert len(fitted.fitted.paths) == sum(not np.isnan(run).any() for run in whole)
+    assert len(fitted.fitted.paths) == sum(not np.isnan(run).any() for run in all_runs)
 
 
 def test_ensemble_probabilities_match_the_draws(panel: Panel) -> None:

@@ -146,9 +146,9 @@ def renumbered(events: Events) -> Events:
 
 def _used(names: int, *columns: NDArray[np.intp]) -> tuple[NDArray[np.intp], list[NDArray[np.intp]]]:
     used = np.intersect1d(np.arange(names), np.concatenate(columns))
-    place = np.full(names + 1, -1)
-    place[used] = np.arange(used.size)
-    return used, [place[column] for column in columns]
+    index = np.full(names + 1, -1)
+    index[used] = np.arange(used.size)
+    return used, [index[column] for column in columns]
 
 
 def _table(name: str, shape: tuple[int, int], rng: np.random.Generator) -> Rectangle:
