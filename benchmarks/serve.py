@@ -31,10 +31,11 @@ from pathlib import Path
 import sqlalchemy as sa
 from rich.table import Table
 
+from riskmodel.bands import DEFAULT_BANDS
 from riskmodel.cli import terminal
 from riskmodel.home import Home
 from service.cli.app import create_app
-from service.settings import DEFAULT_BANDS, load
+from service.settings import load
 from service.store.database import Store
 from service.store.tables import runs, snapshots
 

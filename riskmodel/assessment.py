@@ -11,7 +11,7 @@ import numpy as np
 from riskmodel import geography
 from riskmodel.errors import BadInput
 from riskmodel.events.view import View
-from riskmodel.indicators import spillover
+from riskmodel.indicators.families import spillover
 from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import INDICATORS, Panel, assemble
 from riskmodel.indicators.read_inputs import read_inputs

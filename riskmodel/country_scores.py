@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from riskmodel.bands import band_of
 from riskmodel.forecasting.escalation import DRAWS, EscalationProbabilities, escalation_from_draws
 from riskmodel.forecasting.forecast import SERVED_LEADS, Forecast
 from riskmodel.months import first_day, last_day
@@ -118,7 +119,7 @@ def _scores_of_country(
     }
     scores |= {
         "risk_score": score,
-        "band": max((floor, name) for name, floor in bands.items() if floor <= score)[1],
+        "band": band_of(score, bands),
         "rungs": [
             {"deaths": deaths, "probability": round(float(probability), 4)}
             for deaths, probability in zip(RUNGS, _rung_probabilities(draws), strict=True)

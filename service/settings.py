@@ -37,11 +37,10 @@ from pydantic_settings import (
 )
 
 from riskmodel import geography
+from riskmodel.bands import DEFAULT_BANDS
 from riskmodel.errors import BadInput
 from riskmodel.home import Home
 from service.config_errors import KeyPath, line_of, rule_broken, syntax_error
-
-DEFAULT_BANDS = {"minimal": 0.0, "low": 10.0, "moderate": 30.0, "high": 50.0, "very high": 70.0, "extreme": 85.0}
 
 ENV_PREFIX, ENV_SEPARATOR, ENV_FILE_SUFFIX = "VIGIE_", "__", "_FILE"
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from riskmodel.assessment import EARLIER_ORIGINS, Assessment
 from riskmodel.forecasting.component import Explainable, Scenarios, forecastable
-from riskmodel.indicators import intensity
+from riskmodel.indicators.families import intensity
 from riskmodel.indicators.panel import FAMILIES
 from riskmodel.targets import HORIZON, RUNGS, escalation_threshold
 

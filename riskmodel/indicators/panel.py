@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from riskmodel.indicators import (
+from riskmodel.indicators.declaration import Family, Indicator
+from riskmodel.indicators.families import (
     actors,
     capital,
     composition,
@@ -21,7 +22,6 @@ from riskmodel.indicators import (
     spread,
     unrest,
 )
-from riskmodel.indicators.declaration import Family, Indicator
 from riskmodel.indicators.inputs import Inputs
 from riskmodel.months import Month, Months
 from riskmodel.outcomes import CountryMonths

@@ -6,7 +6,7 @@ from flask import Blueprint
 
 from service.alerts import lifecycle, outbox
 from service.api.endpoints import NO_SNAPSHOT, Payload, endpoint
-from service.api.schemas import LocalizedText, Meta, Schema, described
+from service.api.shared_schemas import LocalizedText, Meta, Schema, described
 from service.api.tabular import as_csv, listed
 from service.http.request_context import request_session
 from service.snapshots import snapshot_view

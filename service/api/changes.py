@@ -17,7 +17,7 @@ from pydantic import Field
 from riskmodel.errors import BadInput, VigieError
 from service.api.endpoints import Query, endpoint
 from service.api.paging import DEFAULT_LIMIT, Limit
-from service.api.schemas import LocalizedText, Meta, Schema, described
+from service.api.shared_schemas import LocalizedText, Meta, Schema, described
 from service.http.problems import Problem
 from service.http.request_context import ReadSession, current_context, open_session, request_session, waiting_slots
 from service.snapshots import change_feed

@@ -4,7 +4,7 @@ from flask import Blueprint
 
 from riskmodel import geography
 from service.api.endpoints import Payload, endpoint
-from service.api.schemas import CountryRef, LocalizedText, Meta, described
+from service.api.shared_schemas import CountryRef, LocalizedText, Meta, described
 from service.api.tabular import as_csv
 from service.http.request_context import request_session
 

@@ -7,7 +7,7 @@ from flask import Blueprint, Flask, current_app
 
 from service.api import openapi
 from service.api.endpoints import Payload, endpoint
-from service.api.schemas import Schema
+from service.api.shared_schemas import Schema
 from service.http.request_context import context_of
 
 resource = Blueprint("description", __name__)

@@ -6,7 +6,7 @@ from flask import Blueprint
 from pydantic import Field
 
 from service.api.endpoints import AS_OF, NO_SNAPSHOT, Payload, endpoint
-from service.api.schemas import CountryRef, LocalizedText, Meta, Schema, described, optional
+from service.api.shared_schemas import CountryRef, LocalizedText, Meta, Schema, described, optional
 from service.api.tabular import as_csv
 from service.api.tasks import TASK_ACCEPTED, AsOfQuery
 from service.http.problems import Problem

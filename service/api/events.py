@@ -12,7 +12,7 @@ from pydantic import Field
 from riskmodel import geography
 from service.api.endpoints import NO_SNAPSHOT, Day, Iso3, Payload, Query, endpoint
 from service.api.paging import DEFAULT_LIMIT, Limit, next_address, split_page
-from service.api.schemas import CountryRef, Page, Schema, described
+from service.api.shared_schemas import CountryRef, Page, Schema, described
 from service.api.tabular import as_csv, listed
 from service.http.problems import Problem
 from service.http.request_context import ReadSession, request_session

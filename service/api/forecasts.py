@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from flask import Blueprint, Response
 
 from service.api.endpoints import AS_OF, NO_SNAPSHOT, Payload, endpoint
-from service.api.schemas import CountryRef, ForecastLead, Meta, Schema, described
+from service.api.shared_schemas import CountryRef, ForecastLead, Meta, Schema, described
 from service.api.tabular import as_csv
 from service.api.tasks import TASK_ACCEPTED, AsOfQuery
 from service.http.problems import Problem

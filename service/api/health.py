@@ -6,7 +6,7 @@ from flask import Blueprint, Response
 
 from service.alerts import outbox
 from service.api.endpoints import NO_SNAPSHOT, Payload, endpoint
-from service.api.schemas import Meta, Schema, described
+from service.api.shared_schemas import Meta, Schema, described
 from service.http.problems import Problem
 from service.http.request_context import request_session
 from service.snapshots import snapshot_view

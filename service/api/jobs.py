@@ -3,7 +3,7 @@
 from flask import Blueprint, Response
 
 from service.api.endpoints import Payload, endpoint
-from service.api.schemas import Meta, Schema, described
+from service.api.shared_schemas import Meta, Schema, described
 from service.api.tabular import as_csv, listed
 from service.http import conditional
 from service.http.request_context import request_session

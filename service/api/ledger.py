@@ -7,7 +7,7 @@ from pydantic import Field
 
 from service.api.endpoints import IN_DIGITS, MAX_NUMBER, Payload, Query, endpoint
 from service.api.paging import DEFAULT_LIMIT, Limit
-from service.api.schemas import Page, Schema, described
+from service.api.shared_schemas import Page, Schema, described
 from service.api.tabular import as_csv, listed
 from service.http.request_context import request_session
 from service.snapshots import ledger as snapshot_ledger

@@ -10,7 +10,7 @@ from typing import Any
 from flask import Blueprint
 
 from service.api.endpoints import NO_SNAPSHOT, Payload, endpoint
-from service.api.schemas import Meta, Schema, described
+from service.api.shared_schemas import Meta, Schema, described
 from service.http.request_context import current_context, request_session
 from service.snapshots import snapshot_view
 

@@ -13,7 +13,7 @@ from werkzeug.routing import Rule
 
 from riskmodel import __version__
 from service.api.endpoints import ISO3, JSON, MAX_NUMBER, Content, Operation
-from service.api.schemas import ProblemDocument
+from service.api.shared_schemas import ProblemDocument
 from service.http.gate import PUBLIC_PATHS
 from service.http.problems import KINDS
 

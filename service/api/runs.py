@@ -7,7 +7,7 @@ from flask import Blueprint
 
 from service.api.endpoints import Payload, endpoint
 from service.api.paging import PageQuery, next_address, split_page
-from service.api.schemas import Page, Schema, described
+from service.api.shared_schemas import Page, Schema, described
 from service.api.tabular import as_csv, listed
 from service.http.request_context import request_session
 from service.snapshots import read_model

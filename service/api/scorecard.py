@@ -7,7 +7,7 @@ from flask import Blueprint
 from pydantic import Field
 
 from service.api.endpoints import NO_SNAPSHOT, Payload, endpoint
-from service.api.schemas import CountryRef, Meta, Schema, described
+from service.api.shared_schemas import CountryRef, Meta, Schema, described
 from service.api.tabular import as_csv
 from service.http.request_context import request_session
 from service.snapshots import scorecard as stored_scorecard

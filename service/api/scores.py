@@ -9,7 +9,7 @@ from pydantic import Field, create_model
 from riskmodel import geography
 from service.api.endpoints import AS_OF, COMMA_SEPARATED, NO_SNAPSHOT, Format, Iso3, Payload, endpoint
 from service.api.paging import PageQuery, next_address, split_page
-from service.api.schemas import (
+from service.api.shared_schemas import (
     CompletenessEstimate,
     CountryRef,
     DataWarning,

@@ -9,7 +9,7 @@ from flask import Blueprint
 
 from service.api.endpoints import Payload, endpoint
 from service.api.paging import PageQuery, next_address, split_page
-from service.api.schemas import CountryRef, LocalizedText, Meta, Page, Schema, described
+from service.api.shared_schemas import CountryRef, LocalizedText, Meta, Page, Schema, described
 from service.api.tabular import as_csv, listed
 from service.http.problems import Problem
 from service.http.request_context import ReadSession, request_session

@@ -15,7 +15,7 @@ from riskmodel.errors import BadInput
 from riskmodel.events import manifest
 from riskmodel.moments import MOMENT_PATTERN
 from service.api.endpoints import ISO3, JSON, Body, Payload, Query, endpoint
-from service.api.schemas import Meta, Schema, described
+from service.api.shared_schemas import Meta, Schema, described
 from service.http import problems
 from service.http.problems import Problem
 from service.http.request_context import TaskRequired, current_context, request_session

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import worlds
 
-from riskmodel.indicators.actors import INDICATORS
+from riskmodel.indicators.families.actors import INDICATORS
 from riskmodel.indicators.inputs import Inputs
 
 COMPUTE = {indicator.name: indicator.compute for indicator in INDICATORS}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from riskmodel import geography, reference
 from riskmodel.events.archive import Archive
 from riskmodel.home import Home
-from riskmodel.indicators import capital
+from riskmodel.indicators.families import capital
 from riskmodel.indicators.inputs import Events, Inputs
 from riskmodel.indicators.read_inputs import read_inputs
 from riskmodel.months import month, span

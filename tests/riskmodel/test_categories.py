@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import worlds
 
-from riskmodel.indicators import actors, spread
 from riskmodel.indicators.declaration import Family
+from riskmodel.indicators.families import actors, spread
 
 
 @pytest.mark.parametrize(("family", "attribute"), [(spread.FAMILY, "adm_1"), (actors.FAMILY, "dyad")])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import worlds
 
-from riskmodel.indicators.composition import FAMILY, INDICATORS
+from riskmodel.indicators.families.composition import FAMILY, INDICATORS
 from riskmodel.indicators.inputs import Inputs
 from riskmodel.outcomes import TYPES
 

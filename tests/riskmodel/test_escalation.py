@@ -25,7 +25,7 @@ from riskmodel.forecasting.escalation import (
     observed_escalations,
 )
 from riskmodel.forecasting.forecast import Forecast
-from riskmodel.indicators import intensity
+from riskmodel.indicators.families import intensity
 from riskmodel.indicators.panel import Panel, assemble
 from riskmodel.months import Month, month
 from riskmodel.targets import escalation_threshold

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from riskmodel.events.archive import Archive
+from riskmodel.indicators.families.people import INDICATORS
 from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.monthly_tables import monthly_tables
-from riskmodel.indicators.people import INDICATORS
 from riskmodel.ingest import ingest
 from riskmodel.months import month, span
 from riskmodel.sources.displacement import DisplacementFile

@@ -14,9 +14,9 @@ from riskmodel.errors import BadInput
 from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
 from riskmodel.events.view import View
+from riskmodel.indicators.families.regime import INDICATORS
 from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.monthly_tables import monthly_tables
-from riskmodel.indicators.regime import INDICATORS
 from riskmodel.ingest import ingest
 from riskmodel.months import month, span
 from riskmodel.sources.coups import coups

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from riskmodel.indicators.families.reporting import FAMILY, INDICATORS
 from riskmodel.indicators.inputs import Events, Inputs
-from riskmodel.indicators.reporting import FAMILY, INDICATORS
 from riskmodel.reporting.under_reporting import RECENT_MONTHS, probability_at_most
 from riskmodel.windows import Rectangle
 

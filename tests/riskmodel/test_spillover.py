@@ -10,7 +10,7 @@ import worlds
 from histories import SAHEL, rectangle, series
 
 from riskmodel import geography, reference
-from riskmodel.indicators import spillover
+from riskmodel.indicators.families import spillover
 from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import assemble
 from riskmodel.months import month

@@ -10,8 +10,8 @@ import pytest
 import worlds
 
 from riskmodel import geography
+from riskmodel.indicators.families.spread import INDICATORS
 from riskmodel.indicators.inputs import Inputs
-from riskmodel.indicators.spread import INDICATORS
 
 COMPUTE = {indicator.name: indicator.compute for indicator in INDICATORS}
 

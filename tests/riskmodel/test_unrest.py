@@ -11,9 +11,9 @@ from providers_more import event
 
 from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
+from riskmodel.indicators.families.unrest import INDICATORS
 from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.monthly_tables import monthly_tables
-from riskmodel.indicators.unrest import INDICATORS
 from riskmodel.ingest import ingest
 from riskmodel.months import month, span
 from riskmodel.sources.acled import FILE_COLUMNS, AcledFile

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from riskmodel import reference
+from riskmodel.bands import DEFAULT_BANDS
 from riskmodel.errors import BadInput, Refused
 from riskmodel.home import Home
 from service.alerts import rules
-from service.settings import DEFAULT_BANDS, load
+from service.settings import load
 
 GOOD = """
 [[rule]]

@@ -18,7 +18,7 @@ from issued import NOW, Clock, Issuer
 from riskmodel.home import Home
 from service.api import openapi
 from service.api.endpoints import Body, endpoint
-from service.api.schemas import Schema
+from service.api.shared_schemas import Schema
 from service.cli.app import create_app
 from service.http import problems
 from service.http.request_context import context_of

@@ -8,7 +8,7 @@ from histories import made, rectangle
 
 from riskmodel.forecasting.pool import served_model
 from riskmodel.home import Home
-from riskmodel.indicators import spillover
+from riskmodel.indicators.families import spillover
 from riskmodel.indicators.panel import assemble
 from training.ablation import mask_families, without_families
 from training.result_store import stored_backtests
