@@ -20,7 +20,7 @@ from typing import Any
 import sqlalchemy as sa
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "service"))
-from issued import NOW, Issuer, document
+from snapshots_support import NOW, SnapshotHome, document
 
 from service.cli.app import create_app
 from service.store.database import Store
@@ -104,8 +104,8 @@ def main() -> None:
     parser.add_argument("--snapshots", type=int, default=1500)
     count = parser.parse_args().snapshots
     with tempfile.TemporaryDirectory(prefix="vigie-benchmark-") as folder:
-        issuer = Issuer(Path(folder, "home"))
-        issuer.hold("real")
+        issuer = SnapshotHome(Path(folder, "home"))
+        issuer.add_ingests("real")
         fill(issuer.store, count)
         print(f"{count:,} snapshots, {RUNS:,} runs, {issuer.home.database.stat().st_size / 1e6:,.0f} MB\n")
         print_time("open", lambda: Store.of(issuer.home).close())

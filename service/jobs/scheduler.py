@@ -112,15 +112,16 @@ class Scheduler:
             inputs_changed = job.name in self._changed
             # Before the lease is taken: a change that the watch sees from now on is a new one.
             self._changed.discard(job.name)
+        run = None
         try:
             run = self._runner.take(job, row)
             if run is not None:
                 run.execute()
-            elif inputs_changed:
-                with self._lock:
-                    self._changed.add(job.name)
         finally:
-            self._running.discard(job.name)
+            with self._lock:
+                self._running.discard(job.name)
+                if inputs_changed and run is None:  # another process was first, or the database is unavailable
+                    self._changed.add(job.name)
         return run is not None
 
     def check_clock(self, now: datetime) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from issued import Clock, Issuer, lived_in
 from servers import web
+from snapshots_support import SettableClock, SnapshotHome, full_home
 
 from service.cli.app import create_app
 from service.http import keys
@@ -55,12 +55,12 @@ def database(request: pytest.FixtureRequest, databases: Databases) -> Iterator[N
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> SettableClock:
+    return SettableClock()
 
 
 @pytest.fixture
-def app(home: Issuer, clock: Clock) -> Flask:
+def app(home: SnapshotHome, clock: SettableClock) -> Flask:
     """The application over the home that the test module defines."""
     return create_app(home.home, clock=clock)
 
@@ -79,7 +79,7 @@ def short_streams(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def live_server(tmp_path: Path, short_streams: None) -> Iterator[tuple[str, str]]:
     """The URL of `vigie web` over a home with rows for every endpoint, and a key that can write."""
-    home = lived_in(tmp_path / "home")
+    home = full_home(tmp_path / "home")
     home.run("unchanged", at=datetime.now(UTC), snapshot=3)
     key = keys.add(home.store, "write", "a test", datetime.now(UTC))
     with web(home) as url:

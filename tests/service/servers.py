@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import httpx2 as httpx2
-from issued import Issuer
+from snapshots_support import SnapshotHome
 
 
 def free_port() -> int:
@@ -45,7 +45,7 @@ def running(command: list[str], port: int, log: Path, **environment: str) -> Ite
             process.wait()
 
 
-def web(home: Issuer, command: str = "web", **environment: str) -> AbstractContextManager[str]:
+def web(home: SnapshotHome, command: str = "web", **environment: str) -> AbstractContextManager[str]:
     """The URL of `vigie web`, or of another command, over a home."""
     port = free_port()
     line = [sys.executable, "-m", "riskmodel", "--home", str(home.home.root), command, "--port", str(port)]

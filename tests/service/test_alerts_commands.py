@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from issued import Issuer
 from receivers import SECRET, HookReceiver
+from snapshots_support import SnapshotHome
 
 from riskmodel import reference
 from riskmodel.home import Home
@@ -156,8 +156,8 @@ def test_undelivered_messages_are_listed_and_dismissed(home: Home, vigie: Vigie)
 
 @pytest.mark.parametrize("simulated", [True, False])
 def test_the_alerts_of_the_realm_in_service_are_listed(home: Home, vigie: Vigie, simulated: bool) -> None:
-    issuer = Issuer(home.root)
-    issuer.hold("simulated" if simulated else "real")
+    issuer = SnapshotHome(home.root)
+    issuer.add_ingests("simulated" if simulated else "real")
     document = issuer.issue(simulated=simulated)
     with issuer.store.writing() as connection:
         lifecycle.evaluate(

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from issued import NOW, Issuer
 from receivers import SECRET
+from snapshots_support import NOW, SnapshotHome
 
 from service.alerts import lifecycle, outbox, rules
 from service.alerts.channels import DeliveryError
@@ -45,16 +45,16 @@ class Receiver:
 
 
 @pytest.fixture
-def issuer(tmp_path: Path) -> Issuer:
+def issuer(tmp_path: Path) -> SnapshotHome:
     """Two snapshots: in the first no alert fires, in the second one fires for Mali, Burkina Faso and Niger."""
-    issuer = Issuer(tmp_path / "home")
-    issuer.hold("real")
+    issuer = SnapshotHome(tmp_path / "home")
+    issuer.add_ingests("real")
     evaluate(issuer, 1, calm=True)
     evaluate(issuer, 2)
     return issuer
 
 
-def evaluate(issuer: Issuer, number: int, *, calm: bool = False, first: bool = False) -> None:
+def evaluate(issuer: SnapshotHome, number: int, *, calm: bool = False, first: bool = False) -> None:
     """Issue a snapshot and evaluate the alerts on it; in a calm one, every risk score is 5."""
     now = NOW + timedelta(hours=number)
     document = issuer.issue(at=now)
@@ -75,33 +75,33 @@ def evaluate(issuer: Issuer, number: int, *, calm: bool = False, first: bool = F
         )
 
 
-def deliver(issuer: Issuer, receiver: Receiver, at: datetime) -> None:
+def deliver(issuer: SnapshotHome, receiver: Receiver, at: datetime) -> None:
     """Send what is due, round after round, because a round ends for a route with its first failure."""
     while outbox.deliver_due(issuer.store, SETTINGS, lambda: at, receiver):
         pass
 
 
-def statuses(issuer: Issuer, kind: str) -> dict[str, str]:
+def statuses(issuer: SnapshotHome, kind: str) -> dict[str, str]:
     """Status of each message of a kind, by country."""
     with issuer.store.reading() as connection:
         rows = connection.execute(sa.select(deliveries).where(deliveries.c.kind == kind)).all()
     return {row.document["data"]["location_code"]: row.status for row in rows}
 
 
-def corrected(issuer: Issuer) -> list[str]:
+def corrected(issuer: SnapshotHome) -> list[str]:
     """Ids of the messages that the correction lists."""
     with issuer.store.reading() as connection:
         row = connection.execute(sa.select(deliveries).where(deliveries.c.kind == "correction")).one()
     return sorted(message["delivery_id"] for message in row.document["data"]["alerts"])
 
 
-def ids(issuer: Issuer, *countries: str) -> list[str]:
+def ids(issuer: SnapshotHome, *countries: str) -> list[str]:
     with issuer.store.reading() as connection:
         rows = connection.execute(sa.select(deliveries).where(deliveries.c.kind == "firing")).all()
     return sorted(row.id for row in rows if row.document["data"]["location_code"] in countries)
 
 
-def test_a_message_that_failed_once_is_not_sent_after_the_correction(issuer: Issuer) -> None:
+def test_a_message_that_failed_once_is_not_sent_after_the_correction(issuer: SnapshotHome) -> None:
     before, after = Receiver(MLI=REFUSED), Receiver()
     deliver(issuer, before, NOW + timedelta(hours=3))
     assert sorted(before.messages) == [("firing", "BFA"), ("firing", "NER")]
@@ -111,7 +111,7 @@ def test_a_message_that_failed_once_is_not_sent_after_the_correction(issuer: Iss
     assert sorted(after.messages) == [("correction", None), ("resolved", "BFA"), ("resolved", "NER")]
 
 
-def test_a_message_that_timed_out_is_not_sent_again_but_corrected(issuer: Issuer) -> None:
+def test_a_message_that_timed_out_is_not_sent_again_but_corrected(issuer: SnapshotHome) -> None:
     after = Receiver()
     deliver(issuer, Receiver(MLI=TIMEOUT), NOW + timedelta(hours=3))
     assert withdraw(issuer.store, RULES, 2, "wrong file", LATER) == Correction(("duty",), corrected=3, cancelled=0)
@@ -120,14 +120,14 @@ def test_a_message_that_timed_out_is_not_sent_again_but_corrected(issuer: Issuer
     assert ("firing", "MLI") not in after.messages
 
 
-def test_a_message_that_was_given_up_is_cancelled_and_cannot_be_retried(issuer: Issuer) -> None:
+def test_a_message_that_was_given_up_is_cancelled_and_cannot_be_retried(issuer: SnapshotHome) -> None:
     deliver(issuer, Receiver(MLI=GONE), NOW + timedelta(hours=3))
     assert withdraw(issuer.store, RULES, 2, "wrong file", LATER) == Correction(("duty",), corrected=2, cancelled=1)
     assert statuses(issuer, "firing") == {"MLI": "dismissed", "BFA": "sent", "NER": "sent"}
     assert outbox.retry(issuer.store, ids(issuer, "MLI"), LATER) == 0
 
 
-def test_a_route_that_got_nothing_gets_no_correction(issuer: Issuer) -> None:
+def test_a_route_that_got_nothing_gets_no_correction(issuer: SnapshotHome) -> None:
     after = Receiver()
     deliver(issuer, Receiver(MLI=REFUSED, BFA=REFUSED, NER=GONE), NOW + timedelta(hours=3))
     assert withdraw(issuer.store, RULES, 2, "wrong file", LATER) == Correction((), corrected=0, cancelled=3)
@@ -135,7 +135,7 @@ def test_a_route_that_got_nothing_gets_no_correction(issuer: Issuer) -> None:
     assert after.messages == []
 
 
-def test_an_end_that_waits_is_cancelled_with_the_message_that_it_follows(issuer: Issuer) -> None:
+def test_an_end_that_waits_is_cancelled_with_the_message_that_it_follows(issuer: SnapshotHome) -> None:
     after = Receiver()
     evaluate(issuer, 3, calm=True)
     assert statuses(issuer, "resolved") == {"MLI": "waiting", "BFA": "waiting", "NER": "waiting"}
@@ -145,8 +145,8 @@ def test_an_end_that_waits_is_cancelled_with_the_message_that_it_follows(issuer:
 
 
 def test_an_alert_whose_summary_was_cancelled_is_not_resolved(tmp_path: Path) -> None:
-    issuer, after = Issuer(tmp_path / "home"), Receiver()
-    issuer.hold("real")
+    issuer, after = SnapshotHome(tmp_path / "home"), Receiver()
+    issuer.add_ingests("real")
     evaluate(issuer, 1, calm=True)
     evaluate(issuer, 2, first=True)
     assert withdraw(issuer.store, RULES, 2, "wrong file", LATER) == Correction((), corrected=0, cancelled=1)

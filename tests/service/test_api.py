@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from issued import NOW, SCORES, Clock, Issuer, alerted
+from snapshots_support import NOW, SCORES, SettableClock, SnapshotHome, fire_alerts
 
 from service.cli.app import create_app
 from service.http.request_context import context_of
@@ -36,18 +36,18 @@ META = {
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Issuer:
-    return Issuer(tmp_path / "home")
+def home(tmp_path: Path) -> SnapshotHome:
+    return SnapshotHome(tmp_path / "home")
 
 
 @pytest.fixture
-def real(home: Issuer) -> Issuer:
-    home.hold("real")
+def real(home: SnapshotHome) -> SnapshotHome:
+    home.add_ingests("real")
     home.issue()
     return home
 
 
-def test_scores_are_sorted_by_risk_and_say_what_they_are(real: Issuer, client: FlaskClient) -> None:
+def test_scores_are_sorted_by_risk_and_say_what_they_are(real: SnapshotHome, client: FlaskClient) -> None:
     said = client.get("/v1/scores").json
     assert [row["location_code"] for row in said["data"]] == ["BFA", "MLI", "NER", "DZA", "CIV", "GIN", "SEN", "MRT"]
     assert {key: said[key] for key in META - {"digest"}} == {
@@ -67,7 +67,7 @@ def test_scores_are_sorted_by_risk_and_say_what_they_are(real: Issuer, client: F
     assert re.fullmatch("[0-9a-f]{64}", said["digest"])
 
 
-def test_scores_leave_the_long_lists_to_the_country(real: Issuer, client: FlaskClient) -> None:
+def test_scores_leave_the_long_lists_to_the_country(real: SnapshotHome, client: FlaskClient) -> None:
     row, full = client.get("/v1/scores").json["data"][1], client.get("/v1/scores/MLI").json["data"]
     long = {"forecast", "observed", "nowcast", "indicators", "indicators_before", "drivers"}
     assert full.keys() - row.keys() == long
@@ -77,7 +77,7 @@ def test_scores_leave_the_long_lists_to_the_country(real: Issuer, client: FlaskC
     assert [month["lead"] for month in full["forecast"]] == list(range(1, 13))
 
 
-def test_what_is_unknown_is_null_with_its_reason(real: Issuer, client: FlaskClient) -> None:
+def test_what_is_unknown_is_null_with_its_reason(real: SnapshotHome, client: FlaskClient) -> None:
     row = client.get("/v1/scores/MRT").json["data"]
     for field in ("risk_score", "escalation_probability", "onset_probability", "expected_deaths"):
         assert row[field] is None
@@ -87,7 +87,9 @@ def test_what_is_unknown_is_null_with_its_reason(real: Issuer, client: FlaskClie
     assert client.get("/v1/scores/MLI").json["data"]["reasons"] == {"onset_probability": "not_quiet"}
 
 
-def test_while_runs_fail_what_is_served_is_late_at_least(real: Issuer, client: FlaskClient, clock: Clock) -> None:
+def test_while_runs_fail_what_is_served_is_late_at_least(
+    real: SnapshotHome, client: FlaskClient, clock: SettableClock
+) -> None:
     clock.now = datetime(2023, 1, 10, 9, tzinfo=UTC)
     assert client.get("/v1/scores").json["status"] == "fresh"
     real.run("failed", error="a file was altered")
@@ -102,7 +104,7 @@ def test_while_runs_fail_what_is_served_is_late_at_least(real: Issuer, client: F
     ("days", "status"), [(0, "fresh"), (55, "fresh"), (56, "late"), (100, "late"), (101, "stale"), (1400, "stale")]
 )
 def test_status_is_the_age_of_the_data_when_asked(
-    real: Issuer, client: FlaskClient, clock: Clock, days: int, status: str
+    real: SnapshotHome, client: FlaskClient, clock: SettableClock, days: int, status: str
 ) -> None:
     clock.now = datetime(2022, 12, 31, 12, tzinfo=UTC) + timedelta(days=days)
     for path in ("/v1/scores", "/v1/scores/MLI", "/v1/runs", "/v1/snapshots", "/v1/snapshots/1", "/v1/alerts"):
@@ -110,12 +112,12 @@ def test_status_is_the_age_of_the_data_when_asked(
         assert (said["status"], said["data_age_days"]) == (status, days)
 
 
-def test_every_payload_carries_the_same_particulars(real: Issuer, client: FlaskClient) -> None:
+def test_every_payload_carries_the_same_particulars(real: SnapshotHome, client: FlaskClient) -> None:
     for path in (*EXPLAINED, *READS, "/v1/alerts", "/readyz"):
         assert client.get(path).json.keys() >= META, path
 
 
-def test_how_complete_and_how_good_the_data_are_is_said(real: Issuer, client: FlaskClient) -> None:
+def test_how_complete_and_how_good_the_data_are_is_said(real: SnapshotHome, client: FlaskClient) -> None:
     said = client.get("/v1/scores").json
     rows = {row["location_code"]: row for row in said["data"]}
     assert said["data_quality"] == []
@@ -129,7 +131,7 @@ def test_how_complete_and_how_good_the_data_are_is_said(real: Issuer, client: Fl
     assert lines["DZA"]["data_quality"] == "imprecise_dates; imprecise_places"
 
 
-def test_csv_holds_the_same_table(real: Issuer, client: FlaskClient) -> None:
+def test_csv_holds_the_same_table(real: SnapshotHome, client: FlaskClient) -> None:
     answer = client.get("/v1/scores.csv")
     assert answer.content_type == "text/csv; charset=utf-8"
     table = list(csv.DictReader(io.StringIO(answer.text)))
@@ -151,15 +153,15 @@ def test_csv_holds_the_same_table(real: Issuer, client: FlaskClient) -> None:
     assert table[7]["rung_1"] == table[7]["band"] == table[7]["sources"] == ""
 
 
-def test_the_command_line_prints_what_the_api_serves(real: Issuer, vigie: Callable[..., Any]) -> None:
+def test_the_command_line_prints_what_the_api_serves(real: SnapshotHome, vigie: Callable[..., Any]) -> None:
     client = create_app(real.home).test_client()
     printed = {form: vigie("--home", real.home.root, "scores", "--format", form).out for form in ("json", "csv")}
     assert json.loads(printed["json"]) == client.get("/v1/scores").json
     assert printed["csv"].splitlines() == client.get("/v1/scores.csv").text.splitlines()
 
 
-def test_simulated_scores_say_so_everywhere(home: Issuer, client: FlaskClient) -> None:
-    home.hold("simulated")
+def test_simulated_scores_say_so_everywhere(home: SnapshotHome, client: FlaskClient) -> None:
+    home.add_ingests("simulated")
     home.issue(simulated=True)
     for path in (*EXPLAINED, *READS, "/v1/alerts", "/readyz"):
         said = client.get(path).json
@@ -168,11 +170,11 @@ def test_simulated_scores_say_so_everywhere(home: Issuer, client: FlaskClient) -
     assert {line["simulated"] for line in csv.DictReader(io.StringIO(client.get("/v1/scores.csv").text))} == {"true"}
 
 
-def test_real_data_retire_simulated_scores_at_once(home: Issuer, client: FlaskClient) -> None:
-    home.hold("simulated")
+def test_real_data_retire_simulated_scores_at_once(home: SnapshotHome, client: FlaskClient) -> None:
+    home.add_ingests("simulated")
     home.issue(simulated=True)
     assert client.get("/v1/scores").json["simulated"] is True
-    home.hold("simulated", "real")
+    home.add_ingests("simulated", "real")
     for path in (*EXPLAINED, "/v1/scores", "/v1/scores.csv", "/v1/scores/MLI", "/v1/alerts", "/readyz"):
         answer = client.get(path)
         assert (answer.status_code, answer.json["type"]) == (503, "urn:vigie:problem:no-real-snapshot"), path
@@ -182,24 +184,24 @@ def test_real_data_retire_simulated_scores_at_once(home: Issuer, client: FlaskCl
     assert (listed["data"], listed["snapshot_id"], listed["simulated"]) == ([], None, False)
 
 
-def test_a_newer_simulated_snapshot_never_stands_before_a_real_one(real: Issuer, client: FlaskClient) -> None:
+def test_a_newer_simulated_snapshot_never_stands_before_a_real_one(real: SnapshotHome, client: FlaskClient) -> None:
     real.issue(simulated=True)
     assert client.get("/v1/scores").json["snapshot_id"] == 1
     real.issue()
     assert client.get("/v1/scores").json["snapshot_id"] == 3
 
 
-def test_where_there_is_nothing_the_reason_is_given(home: Issuer, client: FlaskClient) -> None:
+def test_where_there_is_nothing_the_reason_is_given(home: SnapshotHome, client: FlaskClient) -> None:
     assert client.get("/v1/scores").json["type"] == "urn:vigie:problem:no-data"
     assert client.get("/readyz").status_code == 503
-    home.hold("simulated")
+    home.add_ingests("simulated")
     assert client.get("/v1/scores").json["type"] == "urn:vigie:problem:no-snapshot"
     runs = client.get("/v1/runs")
     assert (runs.status_code, runs.json["data"], runs.json["snapshot_id"]) == (200, [], None)
     assert runs.json.keys() >= META
 
 
-def test_runs_tell_what_happened(real: Issuer, client: FlaskClient) -> None:
+def test_runs_tell_what_happened(real: SnapshotHome, client: FlaskClient) -> None:
     real.run("unchanged", at=NOW + timedelta(hours=1), snapshot=1)
     real.run("failed", at=NOW + timedelta(hours=2), error="the model is of other data")
     said = client.get("/v1/runs").json
@@ -213,7 +215,7 @@ def test_runs_tell_what_happened(real: Issuer, client: FlaskClient) -> None:
     assert said["next_run_at"] == "2023-01-10T11:29:00Z"
 
 
-def test_ready_while_runs_end_well(real: Issuer, client: FlaskClient, clock: Clock) -> None:
+def test_ready_while_runs_end_well(real: SnapshotHome, client: FlaskClient, clock: SettableClock) -> None:
     assert client.get("/readyz").json["ready"] is True
     clock.now = NOW + timedelta(minutes=181)
     late = client.get("/readyz")
@@ -225,16 +227,18 @@ def test_ready_while_runs_end_well(real: Issuer, client: FlaskClient, clock: Clo
     assert client.get("/readyz").status_code == 200
 
 
-def test_data_may_be_stale_while_the_service_is_ready(real: Issuer, client: FlaskClient, clock: Clock) -> None:
+def test_data_may_be_stale_while_the_service_is_ready(
+    real: SnapshotHome, client: FlaskClient, clock: SettableClock
+) -> None:
     clock.now = NOW + timedelta(days=500)
     real.run("unchanged", at=clock.now, snapshot=1)
     ready = client.get("/readyz").json
     assert (ready["ready"], ready["status"]) == (True, "stale")
 
 
-def test_alerts_that_fire_and_messages_that_did_not_arrive(real: Issuer, client: FlaskClient) -> None:
+def test_alerts_that_fire_and_messages_that_did_not_arrive(real: SnapshotHome, client: FlaskClient) -> None:
     with real.store.writing() as connection:
-        lost = alerted(real, connection, 1)
+        lost = fire_alerts(real, connection, 1)
     said = client.get("/v1/alerts").json
     assert {"BFA", "MLI"} <= {alert["location_code"] for alert in said["data"]}
     assert all(not alert["simulated"] for alert in said["data"])
@@ -242,11 +246,11 @@ def test_alerts_that_fire_and_messages_that_did_not_arrive(real: Issuer, client:
     assert client.get("/readyz").json["undelivered"] == 1
 
 
-def _settings(home: Issuer) -> Any:
+def _settings(home: SnapshotHome) -> Any:
     return context_of(create_app(home.home)).settings
 
 
-def test_indicators_are_declared_by_family(real: Issuer, client: FlaskClient) -> None:
+def test_indicators_are_declared_by_family(real: SnapshotHome, client: FlaskClient) -> None:
     said = client.get("/v1/indicators").json
     assert [family["name"] for family in said["data"]] == ["intensity", "capital", "spillover", "people"]
     declared = {indicator["name"]: indicator for family in said["data"] for indicator in family["indicators"]}
@@ -257,7 +261,9 @@ def test_indicators_are_declared_by_family(real: Issuer, client: FlaskClient) ->
     assert said["reasons"] == {}
 
 
-def test_indicators_of_a_country_are_given_with_the_reason_of_what_is_null(real: Issuer, client: FlaskClient) -> None:
+def test_indicators_of_a_country_are_given_with_the_reason_of_what_is_null(
+    real: SnapshotHome, client: FlaskClient
+) -> None:
     data = client.get("/v1/indicators/MLI").json["data"]
     assert (data["location_code"], data["location_name"], data["reasons"]) == ("MLI", "Mali", {})
     values = {entry["name"]: entry for family in data["families"] for entry in family["indicators"]}
@@ -276,7 +282,7 @@ def test_indicators_of_a_country_are_given_with_the_reason_of_what_is_null(real:
     assert {entry["value"] for family in unknown for entry in family["indicators"]} == {None}
 
 
-def test_drivers_tell_of_every_family_and_of_the_neighbours(real: Issuer, client: FlaskClient) -> None:
+def test_drivers_tell_of_every_family_and_of_the_neighbours(real: SnapshotHome, client: FlaskClient) -> None:
     data = client.get("/v1/drivers/MLI").json["data"]
     served = client.get("/v1/scores/MLI").json["data"]
     for target, scale in (("risk_score", 1), ("escalation_from_draws", 100)):
@@ -302,8 +308,8 @@ def test_drivers_tell_of_every_family_and_of_the_neighbours(real: Issuer, client
     assert (without["drivers"], without["reasons"]) == (None, {"drivers": "no_history"})
 
 
-def test_what_the_settings_switch_off_is_called_so(home: Issuer, client: FlaskClient) -> None:
-    home.hold("real")
+def test_what_the_settings_switch_off_is_called_so(home: SnapshotHome, client: FlaskClient) -> None:
+    home.add_ingests("real")
     issued = home.issue()
     issued["neighbour_effects"] = None
     for country in issued["countries"]:
@@ -314,7 +320,7 @@ def test_what_the_settings_switch_off_is_called_so(home: Issuer, client: FlaskCl
     assert data["reasons"] == {"drivers": "not_asked", "neighbour_effects": "not_asked"}
 
 
-def test_the_region_is_the_one_that_is_set(real: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_region_is_the_one_that_is_set(real: SnapshotHome, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIGIE_REGION", "NER")
     client = create_app(real.home, clock=lambda: NOW).test_client()
     assert client.get("/v1/scores").json["type"] == "urn:vigie:problem:no-real-snapshot"
@@ -323,6 +329,6 @@ def test_the_region_is_the_one_that_is_set(real: Issuer, monkeypatch: pytest.Mon
     assert client.get("/v1/snapshots/1").json["type"] == "urn:vigie:problem:unknown-snapshot"
 
 
-def test_every_country_of_the_region_has_its_address(real: Issuer, client: FlaskClient) -> None:
+def test_every_country_of_the_region_has_its_address(real: SnapshotHome, client: FlaskClient) -> None:
     for iso3, score in SCORES.items():
         assert client.get(f"/v1/scores/{iso3}").json["data"]["risk_score"] == score

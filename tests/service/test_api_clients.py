@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from issued import TASK
+from snapshots_support import TASK
 
 from riskmodel.home import Home
 from service.cli.app import create_app

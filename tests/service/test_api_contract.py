@@ -18,7 +18,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
-from issued import NOW, TASK, Clock, Issuer, lived_in
+from snapshots_support import NOW, TASK, SettableClock, SnapshotHome, full_home
 
 from riskmodel import country_scores
 from riskmodel.home import Home
@@ -52,13 +52,13 @@ pytestmark = pytest.mark.usefixtures("short_streams")
 
 
 @pytest.fixture
-def seeded(tmp_path: Path) -> Issuer:
-    return lived_in(tmp_path / "lived-in")
+def seeded(tmp_path: Path) -> SnapshotHome:
+    return full_home(tmp_path / "lived-in")
 
 
 @pytest.fixture
-def app(seeded: Issuer) -> Flask:
-    return create_app(seeded.home, clock=Clock())
+def app(seeded: SnapshotHome) -> Flask:
+    return create_app(seeded.home, clock=SettableClock())
 
 
 @pytest.fixture(scope="module")
@@ -138,20 +138,20 @@ def of_kind(tmp_path: Path) -> Callable[[str], FlaskClient]:
     """A client of a home of one kind."""
 
     def made(kind: str) -> FlaskClient:
-        home = lived_in(tmp_path / "home") if kind == "lived in" else Issuer(tmp_path / "home")
+        home = full_home(tmp_path / "home") if kind == "lived in" else SnapshotHome(tmp_path / "home")
         if kind == "archive only":
-            home.hold("real")
+            home.add_ingests("real")
         elif kind == "simulated":
-            home.hold("simulated")
+            home.add_ingests("simulated")
             home.issue(simulated=True)
         elif kind == "withdrawn":
-            home.hold("real")
+            home.add_ingests("real")
             home.issue()
             with home.store.writing() as connection:
                 connection.execute(
                     sa.update(snapshots).values(withdrawn_at=NOW, withdrawn_reason="an invented mistake")
                 )
-        return create_app(home.home, clock=Clock()).test_client()
+        return create_app(home.home, clock=SettableClock()).test_client()
 
     return made
 
@@ -319,7 +319,7 @@ def test_everything_that_is_no_page_is_declared(app: Flask, document: dict[str, 
 def test_every_format_says_whether_the_data_are_simulated(
     tmp_path: Path, document: dict[str, Any], simulated: bool
 ) -> None:
-    client = create_app(lived_in(tmp_path / "home", simulated=simulated).home, clock=Clock()).test_client()
+    client = create_app(full_home(tmp_path / "home", simulated=simulated).home, clock=SettableClock()).test_client()
     seen = set()
     for path, address in addresses(document):
         if not path.startswith(("/v1/", "/feeds/")):

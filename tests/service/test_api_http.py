@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Blueprint, Flask
 from flask.testing import FlaskClient
-from issued import NOW, Clock, Issuer
+from snapshots_support import NOW, SettableClock, SnapshotHome
 
 from riskmodel.home import Home
 from service.api import openapi
@@ -26,10 +26,10 @@ from service.snapshots import read_model
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Issuer:
+def home(tmp_path: Path) -> SnapshotHome:
     """A home with a snapshot of real data."""
-    home = Issuer(tmp_path / "home")
-    home.hold("real")
+    home = SnapshotHome(tmp_path / "home")
+    home.add_ingests("real")
     home.issue()
     return home
 
@@ -44,7 +44,7 @@ def home(tmp_path: Path) -> Issuer:
         ("application/json;q=0.5, text/csv", "text/csv"),
     ],
 )
-def test_the_client_chooses_the_format(home: Issuer, client: FlaskClient, accept: str, given: str) -> None:
+def test_the_client_chooses_the_format(home: SnapshotHome, client: FlaskClient, accept: str, given: str) -> None:
     answer = client.get("/v1/scores", headers={"Accept": accept})
     assert answer.mimetype == given
     assert "Accept" in answer.headers["Vary"]
@@ -125,7 +125,7 @@ def test_a_body_is_checked_as_a_query_is() -> None:
     assert {"200", "400", "415"} <= described["paths"]["/double"]["post"]["responses"].keys()
 
 
-def test_an_unchanged_answer_is_not_sent_twice(home: Issuer, client: FlaskClient, clock: Clock) -> None:
+def test_an_unchanged_answer_is_not_sent_twice(home: SnapshotHome, client: FlaskClient, clock: SettableClock) -> None:
     for path in ("/v1/scores", "/v1/scores.csv", "/v1/scores/MLI", "/v1/runs", "/v1/snapshots/1", "/v1/alerts", "/"):
         first = client.get(path)
         assert first.headers["ETag"].startswith('W/"'), path
@@ -139,7 +139,7 @@ def test_an_unchanged_answer_is_not_sent_twice(home: Issuer, client: FlaskClient
 
 
 @pytest.mark.parametrize("path", ["/", "/country/MLI", "/v1/scores", "/v1/scores.csv", "/static/vigie.css"])
-def test_an_answer_is_compressed_for_those_who_take_it_so(home: Issuer, client: FlaskClient, path: str) -> None:
+def test_an_answer_is_compressed_for_those_who_take_it_so(home: SnapshotHome, client: FlaskClient, path: str) -> None:
     plain, thin = client.get(path), client.get(path, headers={"Accept-Encoding": "gzip, br"})
     assert "Content-Encoding" not in plain.headers
     assert thin.headers["Content-Encoding"] == "gzip"
@@ -176,11 +176,11 @@ def _problem(answer: Any, status: int) -> dict[str, Any]:
         "/static/x",
     ],
 )
-def test_a_wrong_address_is_a_problem(home: Issuer, client: FlaskClient, path: str) -> None:
+def test_a_wrong_address_is_a_problem(home: SnapshotHome, client: FlaskClient, path: str) -> None:
     assert _problem(client.get(path), 404)["type"] == "about:blank"
 
 
-def test_an_unknown_thing_is_a_problem_of_its_own(home: Issuer, client: FlaskClient) -> None:
+def test_an_unknown_thing_is_a_problem_of_its_own(home: SnapshotHome, client: FlaskClient) -> None:
     unknown = _problem(client.get("/v1/scores/XYZ"), 404)
     assert (unknown["type"], unknown["location_code"]) == ("urn:vigie:problem:unknown-country", "XYZ")
     for path in ("/v1/indicators/XYZ", "/v1/drivers/XYZ"):
@@ -191,14 +191,16 @@ def test_an_unknown_thing_is_a_problem_of_its_own(home: Issuer, client: FlaskCli
 
 
 @pytest.mark.parametrize("path", ["/v1/scores", "/v1/snapshots/1", "/healthz", "/"])
-def test_a_wrong_method_is_a_problem_that_names_the_right_ones(home: Issuer, client: FlaskClient, path: str) -> None:
+def test_a_wrong_method_is_a_problem_that_names_the_right_ones(
+    home: SnapshotHome, client: FlaskClient, path: str
+) -> None:
     answer = client.post(path)
     _problem(answer, 405)
     assert "GET" in answer.headers["Allow"]
 
 
 def test_our_own_fault_shows_nothing_of_the_inside(
-    home: Issuer, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+    home: SnapshotHome, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def breaks(_: object) -> None:
         raise RuntimeError("the inside")
@@ -209,7 +211,7 @@ def test_our_own_fault_shows_nothing_of_the_inside(
     assert b"inside" not in answer.data
 
 
-def test_a_database_that_cannot_be_read_is_said(home: Issuer, client: FlaskClient) -> None:
+def test_a_database_that_cannot_be_read_is_said(home: SnapshotHome, client: FlaskClient) -> None:
     with home.store.writing() as connection:
         connection.execute(sa.text("ALTER TABLE snapshots RENAME TO lost"))
     for path in ("/v1/scores", "/readyz"):
@@ -217,7 +219,7 @@ def test_a_database_that_cannot_be_read_is_said(home: Issuer, client: FlaskClien
     assert client.get("/healthz").json == {"alive": True}
 
 
-def test_a_damaged_archive_is_said_without_its_place(home: Issuer, client: FlaskClient) -> None:
+def test_a_damaged_archive_is_said_without_its_place(home: SnapshotHome, client: FlaskClient) -> None:
     (home.home.archive / "manifest.json").write_text("{")
     answer = client.get("/v1/scores")
     assert _problem(answer, 503)["type"] == "urn:vigie:problem:unreadable-data"
@@ -225,7 +227,7 @@ def test_a_damaged_archive_is_said_without_its_place(home: Issuer, client: Flask
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/scores", "/v1/scores.csv", "/healthz", "/nowhere", "/static/vigie.css"])
-def test_every_answer_is_armoured(home: Issuer, client: FlaskClient, path: str) -> None:
+def test_every_answer_is_armoured(home: SnapshotHome, client: FlaskClient, path: str) -> None:
     headers = client.get(path).headers
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert "unsafe" not in headers["Content-Security-Policy"]
@@ -261,7 +263,7 @@ def test_the_web_process_stays_light() -> None:
     assert done.stderr.strip() == "''"
 
 
-def test_an_answer_takes_one_connection_to_the_database_at_a_time(home: Issuer, app: Flask) -> None:
+def test_an_answer_takes_one_connection_to_the_database_at_a_time(home: SnapshotHome, app: Flask) -> None:
     """One that opened a second while it holds one could wait for itself where all of them are taken."""
     held: list[int] = [0]
     most: dict[str, int] = {}

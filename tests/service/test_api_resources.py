@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
-from issued import NOW, Clock, Issuer, lived_in
+from snapshots_support import NOW, SettableClock, SnapshotHome, full_home
 
 from service.cli.app import create_app
 from service.snapshots import csv as csv_format
@@ -22,13 +22,13 @@ ATOM = "{http://www.w3.org/2005/Atom}"
 
 
 @pytest.fixture
-def seeded(tmp_path: Path) -> Issuer:
-    return lived_in(tmp_path / "lived-in")
+def seeded(tmp_path: Path) -> SnapshotHome:
+    return full_home(tmp_path / "lived-in")
 
 
 @pytest.fixture
-def client(seeded: Issuer) -> FlaskClient:
-    return create_app(seeded.home, clock=Clock()).test_client()
+def client(seeded: SnapshotHome) -> FlaskClient:
+    return create_app(seeded.home, clock=SettableClock()).test_client()
 
 
 def test_scores_of_a_band_and_above_and_some_of_their_keys(client: FlaskClient) -> None:
@@ -42,10 +42,10 @@ def test_scores_of_a_band_and_above_and_some_of_their_keys(client: FlaskClient) 
 
 
 def test_another_region_is_served_where_snapshots_of_it_are_kept(tmp_path: Path) -> None:
-    home = Issuer(tmp_path / "home")
-    home.hold("real")
+    home = SnapshotHome(tmp_path / "home")
+    home.add_ingests("real")
     home.issue()
-    client = create_app(home.home, clock=Clock()).test_client()
+    client = create_app(home.home, clock=SettableClock()).test_client()
     refused = client.get("/v1/scores?region=NER")
     assert (refused.status_code, json.loads(refused.data)["region"]) == (404, "NER")
     issued = home.issue()
@@ -119,7 +119,7 @@ def test_a_text_that_begins_as_a_formula_is_written_as_text_and_a_number_as_a_nu
     assert second == {"a": "", "b": "", "c": "true", "d": "0"}
 
 
-def test_draws_are_files_that_say_what_they_are(client: FlaskClient, seeded: Issuer) -> None:
+def test_draws_are_files_that_say_what_they_are(client: FlaskClient, seeded: SnapshotHome) -> None:
     said = client.get("/v1/forecasts/MLI").json["data"]
     assert [lead["lead"] for lead in said["leads"]] == list(range(1, 13))
     assert said["leads"][0]["reference_period_start"] == "2023-01-01"
@@ -179,13 +179,13 @@ def test_a_snapshot_is_served_as_it_was_issued_even_if_withdrawn(client: FlaskCl
 
 
 def test_a_snapshot_of_another_region_or_of_retired_data_is_not_found(tmp_path: Path) -> None:
-    home = Issuer(tmp_path / "home")
-    client = create_app(home.home, clock=Clock()).test_client()
+    home = SnapshotHome(tmp_path / "home")
+    client = create_app(home.home, clock=SettableClock()).test_client()
     home.issue(simulated=True)
     assert client.get("/v1/snapshots/1").json["type"] == "urn:vigie:problem:no-data"
-    home.hold("simulated")
+    home.add_ingests("simulated")
     assert client.get("/v1/snapshots/1").json["simulated"] is True
-    home.hold("simulated", "real")
+    home.add_ingests("simulated", "real")
     home.issue()
     retired = client.get("/v1/snapshots/1")
     assert (retired.status_code, retired.json["type"]) == (404, "urn:vigie:problem:retired-snapshot")
@@ -200,15 +200,15 @@ def test_a_snapshot_of_another_region_or_of_retired_data_is_not_found(tmp_path: 
 
 
 def test_what_differs_between_two_snapshots(tmp_path: Path) -> None:
-    home = Issuer(tmp_path / "home")
-    home.hold("real")
+    home = SnapshotHome(tmp_path / "home")
+    home.add_ingests("real")
     home.issue(origin="2022-11")
     home.run("failed")
     issued = home.issue()
     issued["model"]["digest"] = "0" * 64
     issued["countries"][0] |= {"risk_score": 66.6, "band": "high"}
     home.replace(issued)
-    client = create_app(home.home, clock=Clock()).test_client()
+    client = create_app(home.home, clock=SettableClock()).test_client()
     diff = client.get("/v1/snapshots/1/diff/2").json
     assert diff["differs"] == ["origin", "model"]
     assert (diff["before"]["snapshot_id"], diff["after"]["snapshot_id"], diff["snapshot_id"]) == (1, 2, 2)
@@ -225,10 +225,10 @@ def test_what_differs_between_two_snapshots(tmp_path: Path) -> None:
 
 
 def test_the_model_tells_what_its_manifest_says_of_the_same_file(tmp_path: Path) -> None:
-    home = Issuer(tmp_path / "home")
-    home.hold("real")
+    home = SnapshotHome(tmp_path / "home")
+    home.add_ingests("real")
     issued = home.issue()
-    client = create_app(home.home, clock=Clock()).test_client()
+    client = create_app(home.home, clock=SettableClock()).test_client()
     gone = client.get("/v1/model").json["data"]
     assert (gone["features"], gone["reasons"]["features"]) == (None, "model_gone")
     said = {"files": {"model.joblib": "e" * 64}, "seed": 0, "features": ["deaths_12m"], "configuration": "Pool()"}
@@ -243,7 +243,7 @@ def test_the_model_tells_what_its_manifest_says_of_the_same_file(tmp_path: Path)
 
 
 def test_countries_are_told_even_before_the_first_snapshot(tmp_path: Path) -> None:
-    client = create_app(Issuer(tmp_path / "home").home, clock=Clock()).test_client()
+    client = create_app(SnapshotHome(tmp_path / "home").home, clock=SettableClock()).test_client()
     said = client.get("/v1/countries").json
     assert [row["location_code"] for row in said["data"] if row["focal"]] == ["MLI"]
     assert {row["reasons"]["served"] for row in said["data"]} == {"no_snapshot"}
@@ -260,14 +260,14 @@ def test_scores_on_a_map_are_points_at_capitals(client: FlaskClient) -> None:
 
 
 def test_the_feed_tells_snapshots_and_changed_bands(tmp_path: Path) -> None:
-    home = Issuer(tmp_path / "home")
-    home.hold("real")
+    home = SnapshotHome(tmp_path / "home")
+    home.add_ingests("real")
     home.issue(origin="2022-11", at=NOW - timedelta(days=30))
     home.issue()
     with home.store.writing() as connection:
         changed = sa.text("UPDATE scores SET band = 'high' WHERE snapshot_id = 1 AND location_code = 'MLI'")
         connection.execute(changed)
-    client = create_app(home.home, clock=Clock()).test_client()
+    client = create_app(home.home, clock=SettableClock()).test_client()
     answer = client.get("/feeds/scores.atom")
     assert answer.mimetype == "application/atom+xml"
     feed = ElementTree.fromstring(answer.data)  # noqa: S314 - our own

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from issued import NOW, Issuer
+from snapshots_support import NOW, SnapshotHome
 
 from riskmodel.home import Home
 from service.store.database import Store
@@ -49,8 +49,8 @@ def filled(chosen: Chosen) -> Chosen:
     """The same, with two snapshots, their runs and the bytes of a forecast; nobody has it open any more."""
 
     def fill(kind: str) -> Home:
-        issuer = Issuer(chosen(kind).root)
-        issuer.hold("real")
+        issuer = SnapshotHome(chosen(kind).root)
+        issuer.add_ingests("real")
         issuer.issue(simulated=True)
         issuer.issue()
         with issuer.store.writing() as connection:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
-from issued import NOW, Issuer
+from snapshots_support import NOW, SnapshotHome
 
 from service.alerts import lifecycle, rules
 from service.cli.app import create_app
@@ -29,13 +29,13 @@ LATER = NOW + timedelta(minutes=20)
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Issuer:
-    issuer = Issuer(tmp_path / "home")
-    issuer.hold("real")
+def home(tmp_path: Path) -> SnapshotHome:
+    issuer = SnapshotHome(tmp_path / "home")
+    issuer.add_ingests("real")
     return issuer
 
 
-def issue(home: Issuer, **bands: str | None) -> int:
+def issue(home: SnapshotHome, **bands: str | None) -> int:
     """Issue a snapshot in which these countries have these bands, and tell of it as recompute does."""
     with home.store.reading() as connection:
         before = connection.execute(sa.select(snapshots).order_by(snapshots.c.id.desc())).first()
@@ -60,7 +60,7 @@ def told(client: FlaskClient, since: str = "start", **asked: object) -> dict[str
     return said
 
 
-def test_a_snapshot_and_the_bands_that_differ_are_told_in_order(home: Issuer, client: FlaskClient) -> None:
+def test_a_snapshot_and_the_bands_that_differ_are_told_in_order(home: SnapshotHome, client: FlaskClient) -> None:
     issue(home)
     issue(home, SEN="low", GIN=None)
     first, second, guinea, senegal = told(client)["data"]
@@ -84,7 +84,7 @@ def test_a_snapshot_and_the_bands_that_differ_are_told_in_order(home: Issuer, cl
     assert guinea["reasons"] == {"to_band": "no_history", "to_score": "no_history"}
 
 
-def test_an_alert_is_told_with_its_transition(home: Issuer, client: FlaskClient) -> None:
+def test_an_alert_is_told_with_its_transition(home: SnapshotHome, client: FlaskClient) -> None:
     number = issue(home)
     with home.store.writing() as connection:
         document = connection.execute(sa.select(snapshots.c.document)).scalar_one()
@@ -96,7 +96,7 @@ def test_an_alert_is_told_with_its_transition(home: Issuer, client: FlaskClient)
     assert alert["headline"].keys() == {"en", "fr"}
 
 
-def test_a_withdrawal_is_told_and_what_it_changes_back(home: Issuer, client: FlaskClient) -> None:
+def test_a_withdrawal_is_told_and_what_it_changes_back(home: SnapshotHome, client: FlaskClient) -> None:
     issue(home)
     issue(home, MLI="extreme")
     withdraw(home.store, RULES, 2, "a wrong file", LATER)
@@ -109,7 +109,7 @@ def test_a_withdrawal_is_told_and_what_it_changes_back(home: Issuer, client: Fla
     assert (last["snapshot_id"], last["in_service"], last["reasons"]) == (1, None, {"in_service": "no_snapshot"})
 
 
-def test_an_older_snapshot_that_is_withdrawn_changes_no_band(home: Issuer, client: FlaskClient) -> None:
+def test_an_older_snapshot_that_is_withdrawn_changes_no_band(home: SnapshotHome, client: FlaskClient) -> None:
     issue(home, MLI="extreme")
     issue(home)
     before = told(client)["next"]
@@ -117,7 +117,7 @@ def test_an_older_snapshot_that_is_withdrawn_changes_no_band(home: Issuer, clien
     assert [c["kind"] for c in told(client, before)["data"]] == ["withdrawal"]
 
 
-def test_what_is_rolled_back_is_not_told(home: Issuer, client: FlaskClient) -> None:
+def test_what_is_rolled_back_is_not_told(home: SnapshotHome, client: FlaskClient) -> None:
     issue(home)
     cursor = told(client)["next"]
     with home.store.engine.connect() as connection:
@@ -127,7 +127,7 @@ def test_what_is_rolled_back_is_not_told(home: Issuer, client: FlaskClient) -> N
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7])
-def test_page_by_page_nothing_is_missed_or_repeated(home: Issuer, client: FlaskClient, limit: int) -> None:
+def test_page_by_page_nothing_is_missed_or_repeated(home: SnapshotHome, client: FlaskClient, limit: int) -> None:
     for place in range(4):
         issue(home, SEN="low" if place % 2 else "minimal", MLI="high" if place % 2 else "low")
     whole = told(client)
@@ -144,7 +144,7 @@ def test_page_by_page_nothing_is_missed_or_repeated(home: Issuer, client: FlaskC
         assert told(client, change["cursor"])["data"] == seen[place + 1 :]
 
 
-def test_without_a_cursor_it_begins_now(home: Issuer, client: FlaskClient) -> None:
+def test_without_a_cursor_it_begins_now(home: SnapshotHome, client: FlaskClient) -> None:
     issue(home)
     said = client.get("/v1/changes").json
     assert (said["data"], said["more"], said["snapshot_id"], said["simulated"]) == ([], False, 1, False)
@@ -153,19 +153,19 @@ def test_without_a_cursor_it_begins_now(home: Issuer, client: FlaskClient) -> No
 
 
 def test_where_there_is_nothing_yet_a_cursor_is_given_all_the_same(tmp_path: Path) -> None:
-    empty = Issuer(tmp_path / "empty")
+    empty = SnapshotHome(tmp_path / "empty")
     client = create_app(empty.home, clock=lambda: LATER).test_client()
     said = client.get("/v1/changes").json
     assert (said["data"], said["snapshot_id"], said["simulated"]) == ([], None, None)
-    empty.hold("real")
+    empty.add_ingests("real")
     issue(empty)
     kinds = [(c["kind"], c["simulated"]) for c in told(client, said["next"])["data"]]
     assert kinds == [("realm", False), ("snapshot", False)]
 
 
 def test_a_cursor_of_simulated_data_learns_that_they_are_retired(tmp_path: Path) -> None:
-    home = Issuer(tmp_path / "home")
-    home.hold("simulated")
+    home = SnapshotHome(tmp_path / "home")
+    home.add_ingests("simulated")
     client = create_app(home.home, clock=lambda: LATER).test_client()
     document = home.issue(simulated=True)
     with home.store.writing() as connection:
@@ -173,7 +173,7 @@ def test_a_cursor_of_simulated_data_learns_that_they_are_retired(tmp_path: Path)
         change_feed.snapshot_issued(connection, row, None, NOW)
     seen = told(client)
     assert [c["simulated"] for c in seen["data"]] == [True]
-    home.hold("simulated", "real")
+    home.add_ingests("simulated", "real")
     (realm,) = told(client, seen["next"])["data"]
     assert (realm["kind"], realm["realm"], realm["simulated"], realm["at"]) == (
         "realm",
@@ -191,7 +191,7 @@ def test_a_cursor_of_simulated_data_learns_that_they_are_retired(tmp_path: Path)
 @pytest.mark.parametrize(
     "since", ["", "0", "nix", "%00", "é", "MS5NTEkucmVhbC4", "MS5ORVIucmVhbC4w", "MS5NTEkucmVhbC45OQ"]
 )
-def test_what_is_no_cursor_of_ours_is_a_problem(home: Issuer, client: FlaskClient, since: str) -> None:
+def test_what_is_no_cursor_of_ours_is_a_problem(home: SnapshotHome, client: FlaskClient, since: str) -> None:
     """Also one of another region (NER), and one from beyond the newest change, as a restored database leaves behind."""
     issue(home)
     for path in ("/v1/changes", "/v1/stream"):
@@ -200,7 +200,9 @@ def test_what_is_no_cursor_of_ours_is_a_problem(home: Issuer, client: FlaskClien
         assert answer.json["reason"]
 
 
-def test_a_cursor_whose_next_change_was_pruned_is_a_problem_and_not_a_gap(home: Issuer, client: FlaskClient) -> None:
+def test_a_cursor_whose_next_change_was_pruned_is_a_problem_and_not_a_gap(
+    home: SnapshotHome, client: FlaskClient
+) -> None:
     for _ in range(4):
         issue(home)
     cursors = [change["cursor"] for change in told(client)["data"]]
@@ -212,13 +214,13 @@ def test_a_cursor_whose_next_change_was_pruned_is_a_problem_and_not_a_gap(home: 
 
 
 @pytest.mark.parametrize("limit", ["0", "1001", "-1", "x", "", "1e2"])
-def test_a_wrong_limit_is_a_problem(home: Issuer, client: FlaskClient, limit: str) -> None:
+def test_a_wrong_limit_is_a_problem(home: SnapshotHome, client: FlaskClient, limit: str) -> None:
     answer = client.get("/v1/changes", query_string={"limit": limit})
     assert (answer.status_code, answer.json["type"]) == (400, "urn:vigie:problem:bad-query")
     assert answer.json["parameter"] == "limit"
 
 
-def test_who_prefers_to_wait_gets_the_change_when_it_comes(home: Issuer, client: FlaskClient) -> None:
+def test_who_prefers_to_wait_gets_the_change_when_it_comes(home: SnapshotHome, client: FlaskClient) -> None:
     cursor = told(client)["next"]
     later = threading.Timer(0.4, lambda: issue(home))
     later.start()
@@ -232,7 +234,7 @@ def test_who_prefers_to_wait_gets_the_change_when_it_comes(home: Issuer, client:
     assert 0.4 <= took < 5
 
 
-def test_waiting_is_bounded_in_time_and_places(home: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_is_bounded_in_time_and_places(home: SnapshotHome, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIGIE_MAX_WAIT_SECONDS", "1")
     monkeypatch.setenv("VIGIE_MAX_WAITING_CLIENTS", "1")
     app = create_app(home.home, clock=lambda: LATER)
@@ -262,7 +264,7 @@ def events(chunks: Iterator[bytes], count: int) -> list[dict[str, str]]:
     return found
 
 
-def test_a_stream_tells_changes_as_they_happen_and_resumes(home: Issuer, client: FlaskClient) -> None:
+def test_a_stream_tells_changes_as_they_happen_and_resumes(home: SnapshotHome, client: FlaskClient) -> None:
     issue(home)
     answer = client.get("/v1/stream")
     assert answer.mimetype == "text/event-stream"
@@ -280,7 +282,7 @@ def test_a_stream_tells_changes_as_they_happen_and_resumes(home: Issuer, client:
         again.close()
 
 
-def test_a_stream_shows_that_it_lives_and_ends(home: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_shows_that_it_lives_and_ends(home: SnapshotHome, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.api.changes.HEARTBEAT", 0.3)
     monkeypatch.setenv("VIGIE_STREAM_SECONDS", "1")
     answer = create_app(home.home, clock=lambda: LATER).test_client().get("/v1/stream")

@@ -6,24 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from issued import Clock, Issuer, lived_in
+from snapshots_support import SettableClock, SnapshotHome, full_home
 
 from service.cli.app import create_app
 
 
 @pytest.fixture
-def lived(tmp_path: Path) -> Issuer:
-    return lived_in(tmp_path / "lived-in")
+def lived(tmp_path: Path) -> SnapshotHome:
+    return full_home(tmp_path / "lived-in")
 
 
-def test_the_list_is_that_of_the_api(lived: Issuer, vigie: Callable[..., Any]) -> None:
-    entries = create_app(lived.home, clock=Clock()).test_client().get("/v1/snapshots").json["data"]
+def test_the_list_is_that_of_the_api(lived: SnapshotHome, vigie: Callable[..., Any]) -> None:
+    entries = create_app(lived.home, clock=SettableClock()).test_client().get("/v1/snapshots").json["data"]
     assert json.loads(vigie("--home", lived.home.root, "snapshots", "--format", "json").out) == entries
     newest = vigie("--home", lived.home.root, "snapshots", "--format", "json", "--limit", "1").out
     assert json.loads(newest) == entries[:1]
 
 
-def test_the_table_has_a_line_for_each_snapshot(lived: Issuer, vigie: Callable[..., Any]) -> None:
+def test_the_table_has_a_line_for_each_snapshot(lived: SnapshotHome, vigie: Callable[..., Any]) -> None:
     heading, *lines = vigie("--home", lived.home.root, "snapshots").out.splitlines()
     assert heading.split() == ["number", "issued", "origin", "data", "as", "of", "model", "withdrawn"]
     assert [line.split()[0] for line in lines] == ["4", "3", "2", "1"]
@@ -37,20 +37,20 @@ def test_simulated_snapshots_are_listed_as_such_until_real_data_are_in(
     tmp_path: Path, vigie: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VIGIE_REGION", "MLI")  # --region sets it for child processes; undo that after this test
-    home = Issuer(tmp_path / "simulated")
+    home = SnapshotHome(tmp_path / "simulated")
     assert "there is no snapshot for the region of MLI" in vigie("--home", home.home.root, "snapshots").out
-    home.hold("simulated")
+    home.add_ingests("simulated")
     home.issue(simulated=True)
     first, _, line = vigie("--home", home.home.root, "snapshots").out.splitlines()
     assert (first, line.split()[0]) == ("SIMULATED", "1")
-    home.hold("simulated", "real")
+    home.add_ingests("simulated", "real")
     assert "there is no snapshot" in vigie("--home", home.home.root, "snapshots").out
     assert vigie("--home", home.home.root, "snapshots", "--region", "NER").out.startswith(
         "there is no snapshot for the region of NER"
     )
 
 
-def test_a_snapshot_is_withdrawn_by_its_number(lived: Issuer, vigie: Callable[..., Any]) -> None:
+def test_a_snapshot_is_withdrawn_by_its_number(lived: SnapshotHome, vigie: Callable[..., Any]) -> None:
     withdrawn = vigie("--home", lived.home.root, "snapshots", "withdraw", "3", "--why", "a wrong file")
     assert (withdrawn.code, withdrawn.out.startswith("snapshot 3 is withdrawn")) == (0, True)
     entries = json.loads(vigie("--home", lived.home.root, "snapshots", "--format", "json").out)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from issued import NOW, Issuer, lived_in
+from snapshots_support import NOW, SnapshotHome, full_home
 
 from service.cli.app import create_app
 from service.http.request_context import context_of
@@ -16,8 +16,8 @@ from service.store.values import canonical
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Issuer:
-    return lived_in(tmp_path)
+def home(tmp_path: Path) -> SnapshotHome:
+    return full_home(tmp_path)
 
 
 def cached(store: Store) -> dict[int, tuple[str, dict[str, object]]]:
@@ -27,7 +27,7 @@ def cached(store: Store) -> dict[int, tuple[str, dict[str, object]]]:
         return {row.id: (row.digest, snapshot_cache.document(connection, row.id, row.digest)) for row in rows}
 
 
-def test_no_request_changes_a_shared_document(home: Issuer) -> None:
+def test_no_request_changes_a_shared_document(home: SnapshotHome) -> None:
     app = create_app(home.home, clock=lambda: NOW)
     values = {"iso3": "MLI", "number": "1", "a": "1", "b": "2"}
     rules = [rule for rule in app.url_map.iter_rules() if "GET" in (rule.methods or ()) and "stream" not in rule.rule]
@@ -47,7 +47,7 @@ def test_no_request_changes_a_shared_document(home: Issuer) -> None:
             assert canonical(document) == canonical(row.document), f"snapshot {row.id}"
 
 
-def test_a_document_is_read_once_and_few_are_cached(home: Issuer) -> None:
+def test_a_document_is_read_once_and_few_are_cached(home: SnapshotHome) -> None:
     for _ in range(snapshot_cache.SIZE):
         home.issue()
     statements: list[str] = []

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from html_page import get_page
-from issued import CONTRIBUTIONS, SCORES, Issuer
+from snapshots_support import CONTRIBUTIONS, SCORES, SnapshotHome
 
 from riskmodel.explanation import narrative
 from riskmodel.indicators.panel import FAMILIES
@@ -17,13 +17,13 @@ from service.web.neighbour_matrix import neighbour_matrix
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Issuer:
-    return Issuer(tmp_path / "home")
+def home(tmp_path: Path) -> SnapshotHome:
+    return SnapshotHome(tmp_path / "home")
 
 
 @pytest.fixture
-def issued(home: Issuer) -> dict[str, Any]:
-    home.hold("real")
+def issued(home: SnapshotHome) -> dict[str, Any]:
+    home.add_ingests("real")
     return home.issue()
 
 
@@ -118,7 +118,9 @@ def test_each_country_s_main_factor_is_shown_under_its_score(issued: dict[str, A
     assert "principal facteur : Intensité +4,0" in get_page(client, "/?lang=fr").rows[1]
 
 
-def test_what_is_not_computed_is_named_and_not_drawn(home: Issuer, issued: dict[str, Any], client: FlaskClient) -> None:
+def test_what_is_not_computed_is_named_and_not_drawn(
+    home: SnapshotHome, issued: dict[str, Any], client: FlaskClient
+) -> None:
     assert get_page(client, "/").has_heading("neighbour-effects")
     issued["neighbour_effects"] = None
     mali, burkina = issued["countries"][0], issued["countries"][2]
@@ -146,7 +148,7 @@ def test_the_model_of_the_escalation_probability_is_named_apart_from_the_draws_t
         assert heading in text
 
 
-def test_explanations_are_escaped(home: Issuer, issued: dict[str, Any], client: FlaskClient) -> None:
+def test_explanations_are_escaped(home: SnapshotHome, issued: dict[str, Any], client: FlaskClient) -> None:
     bad, drivers = "<script>alert(1)</script>", issued["countries"][0]["drivers"]
     drivers["method"]["en"] = drivers["risk_score"]["own_year"]["sentence"]["en"] = bad
     drivers["events"]["intensity"][0]["where"] = bad
@@ -162,7 +164,7 @@ def test_explanations_are_escaped(home: Issuer, issued: dict[str, Any], client: 
 
 @pytest.mark.parametrize("lang", LOCALES)
 def test_pages_stay_light_with_all_indicators(
-    home: Issuer, issued: dict[str, Any], client: FlaskClient, lang: str
+    home: SnapshotHome, issued: dict[str, Any], client: FlaskClient, lang: str
 ) -> None:
     home.replace(with_all_indicators(issued))
     for path, largest in (("/", 8_000), ("/country/MLI", 25_000)):

@@ -20,8 +20,8 @@ from typing import Any
 import brotli
 import httpx2
 import pytest
-from issued import NOW, Issuer, lived_in
 from servers import free_port
+from snapshots_support import NOW, SnapshotHome, full_home
 
 from riskmodel.errors import BadInput, Refused, VigieError
 from riskmodel.home import Home
@@ -41,21 +41,21 @@ SEED = 20261122
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> Issuer:
-    return lived_in(tmp_path_factory.mktemp("lived") / "home")
+def lived(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> SnapshotHome:
+    return full_home(tmp_path_factory.mktemp("lived") / "home")
 
 
 @pytest.fixture(scope="module")
-def done(lived: Issuer) -> ExportResult:
+def done(lived: SnapshotHome) -> ExportResult:
     """An export of the present moment."""
     return export(lived.home, lived.home.root.parent / "files", datetime.now(UTC))
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Issuer:
+def own(tmp_path: Path) -> SnapshotHome:
     """A home of one's own, with one snapshot."""
-    home = Issuer(tmp_path / "home")
-    home.hold("simulated")
+    home = SnapshotHome(tmp_path / "home")
+    home.add_ingests("simulated")
     home.issue(simulated=True)
     return home
 
@@ -99,7 +99,7 @@ def state(folder: Path) -> dict[str, tuple[int, int, int]]:
     }
 
 
-def test_it_says_what_a_running_server_says(lived: Issuer, done: ExportResult) -> None:
+def test_it_says_what_a_running_server_says(lived: SnapshotHome, done: ExportResult) -> None:
     port = free_port()
     vigie = [sys.executable, "-m", "riskmodel", "--home", str(lived.home.root), "web", "--port", str(port)]
     with serving(*vigie, url=f"http://127.0.0.1:{port}") as client:
@@ -112,7 +112,7 @@ def test_it_says_what_a_running_server_says(lived: Issuer, done: ExportResult) -
                 assert answer.headers[name] == text, entry["address"]
 
 
-def test_it_holds_every_address_that_lasts(lived: Issuer, done: ExportResult) -> None:
+def test_it_holds_every_address_that_lasts(lived: SnapshotHome, done: ExportResult) -> None:
     app = create_app(lived.home)
     held = {entry["address"].partition("?")[0] for entry in done.manifest["files"]}
     matched = {app.url_map.bind("").match(address, return_rule=True)[0].rule for address in held}
@@ -124,7 +124,7 @@ def test_it_holds_every_address_that_lasts(lived: Issuer, done: ExportResult) ->
     assert not [address for address in held if address.startswith(("/healthz", "/readyz"))]
 
 
-def test_lists_are_there_to_their_last_page(lived: Issuer, done: ExportResult) -> None:
+def test_lists_are_there_to_their_last_page(lived: SnapshotHome, done: ExportResult) -> None:
     files = {entry["address"]: done.folder / CURRENT / entry["file"] for entry in done.manifest["files"]}
     seen, address = [], "/v1/events"
     while address:
@@ -170,7 +170,7 @@ def test_twins_are_the_same_in_fewer_bytes(done: ExportResult) -> None:
     assert done.size("br") < done.size("gzip") < done.size() / 3
 
 
-def test_the_same_again_writes_nothing(own: Issuer, tmp_path: Path) -> None:
+def test_the_same_again_writes_nothing(own: SnapshotHome, tmp_path: Path) -> None:
     folder = tmp_path / "files"
     assert export(own.home, folder, NOW).changed
     before = state(folder)
@@ -179,7 +179,7 @@ def test_the_same_again_writes_nothing(own: Issuer, tmp_path: Path) -> None:
     assert state(folder) == before
 
 
-def test_what_has_not_changed_keeps_its_time(own: Issuer, tmp_path: Path) -> None:
+def test_what_has_not_changed_keeps_its_time(own: SnapshotHome, tmp_path: Path) -> None:
     folder = tmp_path / "files"
     export(own.home, folder, NOW)
     before = state((folder / CURRENT).resolve())
@@ -195,7 +195,7 @@ def test_what_has_not_changed_keeps_its_time(own: Issuer, tmp_path: Path) -> Non
     assert sorted(path.name for path in folder.iterdir()) == [".lock", "2", "3", CURRENT]
 
 
-def test_what_was_altered_is_written_again(own: Issuer, tmp_path: Path) -> None:
+def test_what_was_altered_is_written_again(own: SnapshotHome, tmp_path: Path) -> None:
     folder = tmp_path / "files"
     export(own.home, folder, NOW)
     (folder / CURRENT / "v1/scores.json").write_text("{}")
@@ -204,7 +204,7 @@ def test_what_was_altered_is_written_again(own: Issuer, tmp_path: Path) -> None:
     whole(folder / CURRENT)
 
 
-def test_without_brotli_there_is_gzip(own: Issuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_brotli_there_is_gzip(own: SnapshotHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "files"
     monkeypatch.setitem(sys.modules, "brotli", None)
     assert export(own.home, folder, NOW).encodings == ["gzip"]
@@ -216,7 +216,7 @@ def test_without_brotli_there_is_gzip(own: Issuer, tmp_path: Path, monkeypatch: 
     whole(folder / CURRENT)
 
 
-def test_a_folder_of_something_else_is_left_alone(own: Issuer, tmp_path: Path) -> None:
+def test_a_folder_of_something_else_is_left_alone(own: SnapshotHome, tmp_path: Path) -> None:
     for name in ("letter.txt", "1", CURRENT):
         folder = tmp_path / f"with-{name}"
         (folder / name).mkdir(parents=True)
@@ -225,7 +225,7 @@ def test_a_folder_of_something_else_is_left_alone(own: Issuer, tmp_path: Path) -
         assert [path.name for path in folder.rglob("*")] == [name]
 
 
-def test_a_file_that_is_no_part_of_it_is_not_removed(own: Issuer, tmp_path: Path) -> None:
+def test_a_file_that_is_no_part_of_it_is_not_removed(own: SnapshotHome, tmp_path: Path) -> None:
     folder = tmp_path / "files"
     export(own.home, folder, NOW)
     (folder / CURRENT / "v1" / "mine.txt").write_text("mine")
@@ -244,7 +244,7 @@ def test_nothing_to_export_is_said(tmp_path: Path) -> None:
     assert not (tmp_path / "files" / CURRENT).exists()
 
 
-def test_an_address_that_nobody_can_fill_is_named(lived: Issuer) -> None:
+def test_an_address_that_nobody_can_fill_is_named(lived: SnapshotHome) -> None:
     app = create_app(lived.home)
     known = {tuple(sorted(rule.arguments)): [] for rule in app.url_map.iter_rules()}
     app.add_url_rule("/v1/moons/<moon>", "moons.moon", lambda moon: moon)
@@ -253,7 +253,7 @@ def test_an_address_that_nobody_can_fill_is_named(lived: Issuer) -> None:
 
 
 @pytest.mark.parametrize("turns", [4, pytest.param(60, marks=pytest.mark.long)])
-def test_killed_at_any_moment_it_stands_whole(own: Issuer, tmp_path: Path, turns: int) -> None:
+def test_killed_at_any_moment_it_stands_whole(own: SnapshotHome, tmp_path: Path, turns: int) -> None:
     """Exports are killed while snapshots come in and somebody reads: one version, whole, and never an older one."""
     folder, rng = tmp_path / "files", random.Random(SEED)
     began = time.monotonic()
@@ -300,7 +300,7 @@ def test_killed_at_any_moment_it_stands_whole(own: Issuer, tmp_path: Path, turns
     assert not (folder / ".part").exists()
 
 
-def test_two_at_once_do_not_meet(own: Issuer, tmp_path: Path) -> None:
+def test_two_at_once_do_not_meet(own: SnapshotHome, tmp_path: Path) -> None:
     from filelock import FileLock
 
     folder = tmp_path / "files"
@@ -377,7 +377,7 @@ def test_a_plain_server_and_chromium_show_the_pages(done: ExportResult, chromium
     assert "Risque de violence politique" in shown
 
 
-def test_the_command_says_what_was_done(own: Issuer, tmp_path: Path, vigie: Callable[..., Any]) -> None:
+def test_the_command_says_what_was_done(own: SnapshotHome, tmp_path: Path, vigie: Callable[..., Any]) -> None:
     folder = tmp_path / "files"
     first = vigie("export", folder)
     assert first.code == 0, first.err
@@ -388,7 +388,9 @@ def test_the_command_says_what_was_done(own: Issuer, tmp_path: Path, vigie: Call
     assert (wrong.code, "which is not part of an export" in wrong.err) == (3, True)
 
 
-def test_after_a_recompute_the_folder_that_is_set_is_written(own: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_recompute_the_folder_that_is_set_is_written(
+    own: SnapshotHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The export is real; only recompute, which would need an archive, ends well at once."""
     own.home.settings.write_text('export_dir = "files"\n')
     printed: list[str] = []

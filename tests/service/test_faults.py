@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from issued import Issuer
+from fault_clients import Client
+from fault_lives import PATIENCE, RunningVigie, alive, family, running_vigie, wait_until
 from servers import free_port
-from siege import PATIENCE, Client, Siege, alive, besieged, family, until
+from snapshots_support import SnapshotHome
 
 from riskmodel import bundle
 from riskmodel.errors import VigieError
@@ -62,25 +63,25 @@ def outage(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Away, Away]:
     return lambda: (here.rename(away), None)[1], lambda: (away.rename(here), None)[1]
 
 
-def strike(siege: Siege, *words: str) -> None:
+def strike(running: RunningVigie, *words: str) -> None:
     """Let new data come in, and kill a process at a random moment of what follows."""
-    siege.revise()
+    running.revise_data()
     if words in (("recompute",), ("alerts", "deliver")):
-        until(lambda: siege.at_work(*words), f"{words} is at work; log:\n{siege.said()[-3000:]}")
-    time.sleep(siege.rng.uniform(0, LASTS.get(words, 2.5)))
-    siege.kill(*words)
+        wait_until(lambda: running.is_working(*words), f"{words} is at work; log:\n{running.log_text()[-3000:]}")
+    time.sleep(running.rng.uniform(0, LASTS.get(words, 2.5)))
+    running.kill(*words)
 
 
 def test_killed_at_random_moments_nothing_is_lost_and_nothing_comes_twice(tmp_path: Path) -> None:
-    with besieged(tmp_path, seed=6) as siege:
-        for words in siege.rng.sample(KILLS, len(KILLS)):
-            strike(siege, *words)
-        siege.until_current()
-        siege.revise()
-        time.sleep(siege.rng.uniform(0, 2))
-        siege.kill_all()
-        siege.until_current()
-        counts = siege.settle()
+    with running_vigie(tmp_path, seed=6) as running:
+        for words in running.rng.sample(KILLS, len(KILLS)):
+            strike(running, *words)
+        running.wait_until_current()
+        running.revise_data()
+        time.sleep(running.rng.uniform(0, 2))
+        running.kill_all()
+        running.wait_until_current()
+        counts = running.settle()
     assert counts["kill -9 of all at once"] == 1
     assert counts["snapshots"] >= 3
     assert counts["bodies"]
@@ -105,31 +106,31 @@ def test_a_web_worker_that_comes_to_life_after_its_server_was_killed_ends(tmp_pa
 
 def test_what_was_altered_is_refused_and_the_last_good_snapshot_is_served_as_late(tmp_path: Path) -> None:
     """First a file of the archive, then the model in service; each is named, and goes on when it is put back."""
-    with besieged(tmp_path, seed=7) as siege:
-        archive_file(siege)
-        model_file(siege)
-        siege.settle()
+    with running_vigie(tmp_path, seed=7) as running:
+        archive_file(running)
+        model_file(running)
+        running.settle()
 
 
-def archive_file(siege: Siege) -> None:
-    file = siege.archive.root / siege.archive.ingests()[-1].data
+def archive_file(running: RunningVigie) -> None:
+    file = running.archive.root / running.archive.ingests()[-1].data
     with altered(file):
-        error = refused(siege)
-        assert f"VIGIE_HOME/archive/{file.relative_to(siege.archive.root)} was altered" in error
-        assert f"{file} was altered" in siege.said()
-    siege.counts["archive file altered"] += 1
-    put_right(siege)
+        error = refused(running)
+        assert f"VIGIE_HOME/archive/{file.relative_to(running.archive.root)} was altered" in error
+        assert f"{file} was altered" in running.log_text()
+    running.counts["archive file altered"] += 1
+    put_right(running)
 
 
-def model_file(siege: Siege) -> None:
-    path = bundle.champion(siege.home.models, simulated=False)
+def model_file(running: RunningVigie) -> None:
+    path = bundle.champion(running.home.models, simulated=False)
     assert path
     with altered(path / "model.joblib"):
-        error = refused(siege)
+        error = refused(running)
         assert path.name in error
         assert "digest" in error
-    siege.counts["model altered"] += 1
-    put_right(siege)
+    running.counts["model altered"] += 1
+    put_right(running)
 
 
 @contextmanager
@@ -142,69 +143,69 @@ def altered(file: Path) -> Iterator[None]:
     file.write_bytes(right)
 
 
-def refused(siege: Siege) -> str:
+def refused(running: RunningVigie) -> str:
     """New data are refused with a reason, which is returned; what is served says that it is late."""
-    before, run = siege.scores(), siege.newest_run().id
-    siege.revise()
-    until(lambda: siege.newest_run().id > run, "another run has ended")
-    assert siege.newest_run().status == "failed"
-    said = until(lambda: (got := siege.scores())["status"] == "late" and got, "what is served is late")
+    before, run = running.scores(), running.newest_run().id
+    running.revise_data()
+    wait_until(lambda: running.newest_run().id > run, "another run has ended")
+    assert running.newest_run().status == "failed"
+    said = wait_until(lambda: (got := running.scores())["status"] == "late" and got, "what is served is late")
     assert (said["snapshot_id"], said["data"]) == (before["snapshot_id"], before["data"])
-    assert siege.client.get("/readyz")[0] == 200
-    page = siege.client.get("/?lang=en")[2].decode()
+    assert running.client.get("/readyz")[0] == 200
+    page = running.client.get("/?lang=en")[2].decode()
     assert "The latest update failed. This page shows the results of the previous one." in page
-    listed = json.loads(siege.client.get("/v1/runs")[2])["data"][0]
-    assert (listed["status"], listed["error"]) == ("failed", siege.newest_run().error)
+    listed = json.loads(running.client.get("/v1/runs")[2])["data"][0]
+    assert (listed["status"], listed["error"]) == ("failed", running.newest_run().error)
     return str(listed["error"])
 
 
-def put_right(siege: Siege) -> None:
+def put_right(running: RunningVigie) -> None:
     """What was wrong is right again: the next run goes well."""
-    siege.revise()
-    siege.until_current()
-    until(lambda: siege.scores()["status"] == "fresh", "what is served is fresh")
+    running.revise_data()
+    running.wait_until_current()
+    wait_until(lambda: running.scores()["status"] == "fresh", "what is served is fresh")
 
 
 def test_while_the_database_is_gone_what_was_asked_before_is_served(tmp_path: Path, outage: tuple[Away, Away]) -> None:
-    with besieged(tmp_path, seed=8) as siege:
-        database_gone(siege, *outage)
-        siege.settle()
+    with running_vigie(tmp_path, seed=8) as running:
+        database_gone(running, *outage)
+        running.settle()
 
 
-def database_gone(siege: Siege, goes: Away, comes: Away) -> None:
-    siege.revise()
-    time.sleep(siege.rng.uniform(0, 3))
-    before = siege.scores()
-    siege.allowed.add("unreadable-store")
+def database_gone(running: RunningVigie, goes: Away, comes: Away) -> None:
+    running.revise_data()
+    time.sleep(running.rng.uniform(0, 3))
+    before = running.scores()
+    running.allowed.add("unreadable-store")
     goes()
     try:
-        until(lambda: siege.client.get("/readyz")[0] == 503, "readyz tells it")
-        time.sleep(siege.rng.uniform(0, 3))
-        assert siege.client.get("/healthz")[0] == 200
-        assert siege.scores()["snapshot_id"] >= before["snapshot_id"]
-        siege.kill("worker")
-        until(lambda: (got := siege.client.get("/healthz")) and got[0] == 200, "another worker answers")
+        wait_until(lambda: running.client.get("/readyz")[0] == 503, "readyz tells it")
+        time.sleep(running.rng.uniform(0, 3))
+        assert running.client.get("/healthz")[0] == 200
+        assert running.scores()["snapshot_id"] >= before["snapshot_id"]
+        running.kill("worker")
+        wait_until(lambda: (got := running.client.get("/healthz")) and got[0] == 200, "another worker answers")
     finally:
         comes()
-    until(lambda: siege.client.get("/readyz")[0] == 200, "ready again")
-    siege.allowed.clear()
-    siege.counts["database gone and back"] += 1
-    put_right(siege)
+    wait_until(lambda: running.client.get("/readyz")[0] == 200, "ready again")
+    running.allowed.clear()
+    running.counts["database gone and back"] += 1
+    put_right(running)
 
 
 def test_a_web_server_alone_outlives_the_death_of_its_worker_while_the_database_is_gone(
     tmp_path: Path, outage: tuple[Away, Away]
 ) -> None:
     """A worker that could not begin would end, and its server after two of them; nobody starts that again."""
-    issuer = Issuer(tmp_path / "home")
-    issuer.hold("real")
+    issuer = SnapshotHome(tmp_path / "home")
+    issuer.add_ingests("real")
     issuer.issue()
     issuer.store.close()
     port, (goes, comes) = free_port(), outage
     client = Client(port)
 
     def answers(path: str, status: int) -> None:
-        until(lambda: (got := client.get(path)) and got[0] == status, f"{path} answers {status}")
+        wait_until(lambda: (got := client.get(path)) and got[0] == status, f"{path} answers {status}")
 
     web = subprocess.Popen(processes.command(issuer.home, "web", "--port", str(port)))
     try:
@@ -213,7 +214,7 @@ def test_a_web_server_alone_outlives_the_death_of_its_worker_while_the_database_
         try:
             (worker,) = [pid for pid, (_, line) in family(web.pid).items() if "tracker" not in str(line)]
             os.kill(worker, signal.SIGKILL)
-            until(lambda: not alive(worker), "it is dead")
+            wait_until(lambda: not alive(worker), "it is dead")
             answers("/healthz", 200)
             answers("/v1/scores", 503)
         finally:
@@ -244,24 +245,24 @@ def test_when_the_disk_is_full_it_says_so_and_goes_on_when_there_is_room(
 ) -> None:
     if request.config.getoption("--database") == "sqlite":
         monkeypatch.setenv("VIGIE_DATABASE_URL", f"sqlite:///{small_disk}/vigie.db")
-    with besieged(small_disk, seed=9, log=small_disk.parent / "up.log") as siege:
-        disk_full(siege, small_disk)
-        siege.settle()
+    with running_vigie(small_disk, seed=9, log=small_disk.parent / "up.log") as running:
+        disk_full(running, small_disk)
+        running.settle()
 
 
-def disk_full(siege: Siege, disk: Path) -> None:
+def disk_full(running: RunningVigie, disk: Path) -> None:
     ballast = disk / "ballast"
-    before = siege.scores()
-    siege.revise()
+    before = running.scores()
+    running.revise_data()
     fill(ballast)
     with pytest.raises((VigieError, OSError), match=r"(?i)no space left"):
-        siege.revise()
-    until(lambda: "full" in siege.said() or "No space left" in siege.said(), "it is said")
-    time.sleep(siege.rng.uniform(0, 2))
-    assert siege.scores()["snapshot_id"] >= before["snapshot_id"]
+        running.revise_data()
+    wait_until(lambda: "full" in running.log_text() or "No space left" in running.log_text(), "it is said")
+    time.sleep(running.rng.uniform(0, 2))
+    assert running.scores()["snapshot_id"] >= before["snapshot_id"]
     ballast.unlink()
-    siege.counts["disk full"] += 1
-    put_right(siege)
+    running.counts["disk full"] += 1
+    put_right(running)
 
 
 def fill(ballast: Path) -> None:
@@ -334,34 +335,34 @@ def test_a_clock_set_back_or_forward_stops_nothing(tmp_path: Path, movable_clock
 
     No wait of the outbox has to pass for that: each was written by a clock that was ahead of the one that reads it.
     """
-    with besieged(tmp_path, seed=10, **movable_clock) as siege:
-        receiver = siege.receiver
-        until(lambda: receiver.taken, "the summary has come")
+    with running_vigie(tmp_path, seed=10, **movable_clock) as running:
+        receiver = running.receiver
+        wait_until(lambda: receiver.taken, "the summary has come")
         for moved in ("-10800", "1200"):
-            before, posted = siege.scores(), len(receiver.ids)
+            before, posted = running.scores(), len(receiver.ids)
             (tmp_path / "clock").write_text(moved)
-            siege.revise()
-            siege.until_current()
-            assert siege.scores()["snapshot_id"] > before["snapshot_id"]
-            until(lambda posted=posted: len(receiver.ids) > posted, "the message of the new snapshot was tried")
-            siege.counts["clock moved"] += 1
+            running.revise_data()
+            running.wait_until_current()
+            assert running.scores()["snapshot_id"] > before["snapshot_id"]
+            wait_until(lambda posted=posted: len(receiver.ids) > posted, "the message of the new snapshot was tried")
+            running.counts["clock moved"] += 1
         assert len(receiver.taken) == 1
         (tmp_path / "clock").write_text("0")
-        until(lambda: len(receiver.taken) == 3, f"the messages come; log:\n{siege.said()[-3000:]}")
-        siege.settle()
+        wait_until(lambda: len(receiver.taken) == 3, f"the messages come; log:\n{running.log_text()[-3000:]}")
+        running.settle()
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(10))
 def test_the_long_set(tmp_path: Path, outage: tuple[Away, Away], seed: int) -> None:
     """Many faults in one life of a home."""
-    with besieged(tmp_path, seed=100 + seed) as siege:
+    with running_vigie(tmp_path, seed=100 + seed) as running:
         for number in range(STRIKES):
-            strike(siege, *siege.rng.choice(KILLS))
+            strike(running, *running.rng.choice(KILLS))
             if number % 10 == 9:
-                siege.until_current()
-                siege.rng.choice((archive_file, model_file, Siege.kill_all))(siege)
+                running.wait_until_current()
+                running.rng.choice((archive_file, model_file, RunningVigie.kill_all))(running)
             if number % 15 == 14:
-                database_gone(siege, *outage)
-        counts = siege.settle()
+                database_gone(running, *outage)
+        counts = running.settle()
     print("\n".join(f"{name:30} {count:7,}" for name, count in sorted(counts.items())))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import httpx2 as httpx2
 import pytest
-from issued import NOW, Issuer
 from receivers import SECRET, HookReceiver
 from servers import connect, free_port, running, web
+from snapshots_support import NOW, SnapshotHome
 
 from service.alerts import outbox
 from service.http import keys, rate_limit
@@ -28,20 +28,20 @@ Granian("service.cli.app:worker", factory=True, interface=Interfaces.WSGI, addre
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> Issuer:
-    made = Issuer(tmp_path_factory.mktemp("gate") / "home")
-    made.hold("real")
+def home(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> SnapshotHome:
+    made = SnapshotHome(tmp_path_factory.mktemp("gate") / "home")
+    made.add_ingests("real")
     made.issue()
     return made
 
 
 @pytest.fixture(scope="module")
-def writer(home: Issuer) -> str:
+def writer(home: SnapshotHome) -> str:
     return keys.add(home.store, "write", "a writer", datetime.now(UTC))
 
 
 @pytest.fixture(scope="module")
-def served(home: Issuer) -> Iterator[str]:
+def served(home: SnapshotHome) -> Iterator[str]:
     limits = {"HEADER_SECONDS": "1", "CONNECTIONS": "32", "WRITE_PER_MINUTE": "0"}
     with web(home, **{f"VIGIE_LIMITS__{name}": value for name, value in limits.items()}) as url:
         yield url
@@ -210,7 +210,7 @@ def test_every_served_response_has_the_security_headers_and_no_cors(served: str)
         assert [name for name in response.headers if name.startswith("access-control")] == []
 
 
-def test_two_workers_share_limits_and_revoked_keys(home: Issuer, tmp_path: Path) -> None:
+def test_two_workers_share_limits_and_revoked_keys(home: SnapshotHome, tmp_path: Path) -> None:
     key = keys.add(home.store, "read", "a reader", datetime.now(UTC))
     environment = {
         "VIGIE_HOME": str(home.home.root),
@@ -241,7 +241,7 @@ def test_two_workers_share_limits_and_revoked_keys(home: Issuer, tmp_path: Path)
         assert 200 not in {get(url, "/healthz", header) for _ in range(20)}
 
 
-def counted(home: Issuer, window: int) -> list[int]:
+def counted(home: SnapshotHome, window: int) -> list[int]:
     """How many requests of the only client each worker has counted in a window."""
     cells = memoryview((home.home.run / "counters").read_bytes()).cast("Q")[rate_limit.HEADER :]
     first_row = cells[: rate_limit.CELLS * rate_limit.COLUMNS]
@@ -249,7 +249,7 @@ def counted(home: Issuer, window: int) -> list[int]:
     return [max(cell & 0xFFFF_FFFF if cell >> 32 == window else 0 for cell in column) for column in columns]
 
 
-def test_listening_on_a_public_address_is_announced_and_needs_a_key(home: Issuer, writer: str) -> None:
+def test_listening_on_a_public_address_is_announced_and_needs_a_key(home: SnapshotHome, writer: str) -> None:
     log = home.home.root.parent / "up.txt"
     for command, environment, text, status_without_key in (
         ("web", {}, "reading needs a key (make one with vigie keys add --scope read", 401),
@@ -267,8 +267,8 @@ def test_listening_on_a_public_address_is_announced_and_needs_a_key(home: Issuer
 
 def test_no_secret_is_in_a_response_a_log_or_a_file(tmp_path: Path) -> None:
     """Every secret is set and every delivery fails; no secret is in responses, logs or files."""
-    home = Issuer(tmp_path / "home")
-    home.hold("real")
+    home = SnapshotHome(tmp_path / "home")
+    home.add_ingests("real")
     home.issue()
     log = tmp_path / "log.txt"
     made = [keys.add(home.store, "read", "r", datetime.now(UTC)), keys.add(home.store, "write", "w", datetime.now(UTC))]

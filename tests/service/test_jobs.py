@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from issued import NOW, Issuer
-from watch import Watch
+from recompute_support import OperatedHome
+from snapshots_support import NOW, SnapshotHome
 
 from riskmodel.home import Home
 from service.cli.app import create_app
@@ -41,8 +41,8 @@ class ManualClock:
 
 
 @pytest.fixture
-def watch(home: Home) -> Watch:
-    return Watch.begun(home)
+def operated(home: Home) -> OperatedHome:
+    return OperatedHome.ready(home)
 
 
 @pytest.fixture
@@ -214,29 +214,31 @@ def test_a_run_that_lost_its_lease_writes_nothing(runner: JobRunner, store: Stor
     assert row(store).status == "ok"
 
 
-def test_a_recompute_that_lost_its_lease_issues_nothing(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recompute_that_lost_its_lease_issues_nothing(
+    operated: OperatedHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = ManualClock()
-    runner = new_runner(watch.home, watch.store, clock)
+    runner = new_runner(operated.home, operated.store, clock)
     job = Job("recompute", HOUR, HOUR, nothing)
     runner.declare((job,))
-    old = runner.take(job, row(watch.store, "recompute"))
+    old = runner.take(job, row(operated.store, "recompute"))
     assert old is not None
     build = recompute.snapshot_content.build
 
     def slow_build(*arguments: Any) -> Any:
         content = build(*arguments)
-        assert runner.take(job, row(watch.store, "recompute")), "another process takes over meanwhile"
+        assert runner.take(job, row(operated.store, "recompute")), "another process takes over meanwhile"
         return content
 
     monkeypatch.setattr(recompute.snapshot_content, "build", slow_build)
-    context = Context(watch.home, watch.settings, watch.store, lambda: NOW)
+    context = Context(operated.home, operated.settings, operated.store, lambda: NOW)
     with pytest.raises(Superseded):
         recompute.recompute(context, (), old.fence)
-    assert watch.rows(snapshots) == []
-    assert [run.status for run in watch.rows(runs)] == ["running"], "it cannot even write that it failed"
+    assert operated.rows(snapshots) == []
+    assert [run.status for run in operated.rows(runs)] == ["running"], "it cannot even write that it failed"
     with pytest.raises(Superseded):
         recompute.recompute(context, (), old.fence)
-    assert len(watch.rows(runs)) == 1
+    assert len(operated.rows(runs)) == 1
 
 
 @pytest.mark.usefixtures("python_children")
@@ -288,17 +290,17 @@ def test_a_job_that_fails_says_why(home: Home, runner: JobRunner, store: Store) 
     assert row(store).error.endswith("ended with exit code 3: VIGIE_HOME/archive is damaged")
 
 
-def test_vigie_jobs_shows_why_a_recompute_failed(watch: Watch, vigie: Callable[..., Any]) -> None:
-    next(watch.home.models.glob("*/model.joblib")).unlink()
-    context = Context(watch.home, watch.settings, watch.store)
+def test_vigie_jobs_shows_why_a_recompute_failed(operated: OperatedHome, vigie: Callable[..., Any]) -> None:
+    next(operated.home.models.glob("*/model.joblib")).unlink()
+    context = Context(operated.home, operated.settings, operated.store)
     runner = JobRunner(context, stopping=lambda: False, print_line=lambda line: None)
-    jobs = {job.name: job for job in define_jobs(watch.settings)}
+    jobs = {job.name: job for job in define_jobs(operated.settings)}
     runner.declare(tuple(jobs.values()))
     assert runner.run_now(jobs["recompute"])
     (listed,) = (job for job in json.loads(vigie("jobs", "--format", "json").out) if job["name"] == "recompute")
     assert listed["status"] == "failed"
     assert listed["error"].startswith("vigie recompute --region MLI ended with exit code 1: ")
-    assert watch.rows(runs)[-1].error in listed["error"]
+    assert operated.rows(runs)[-1].error in listed["error"]
 
 
 @pytest.mark.usefixtures("python_children")
@@ -356,14 +358,14 @@ def test_an_internal_error_of_a_job_is_not_public(runner: JobRunner, store: Stor
 
 
 @pytest.fixture
-def issuer(tmp_path: Path) -> Issuer:
-    made = Issuer(tmp_path / "home")
-    made.hold("real")
+def issuer(tmp_path: Path) -> SnapshotHome:
+    made = SnapshotHome(tmp_path / "home")
+    made.add_ingests("real")
     made.issue()
     return made
 
 
-def test_jobs_are_listed_by_the_api_the_page_and_the_command(issuer: Issuer, vigie: Callable[..., Any]) -> None:
+def test_jobs_are_listed_by_the_api_the_page_and_the_command(issuer: SnapshotHome, vigie: Callable[..., Any]) -> None:
     clock = ManualClock()
     runner = new_runner(issuer.home, issuer.store, clock)
     fine, bad, gone = (Job(name, HOUR, HOUR, nothing) for name in ("fine", "bad", "gone"))

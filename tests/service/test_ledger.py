@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from watch import Watch
+from recompute_support import OperatedHome
 
 from service.cli.app import create_app
 from service.jobs.withdrawal import withdraw
@@ -33,21 +33,23 @@ COVERED = {
 
 
 @pytest.fixture(scope="module")
-def issued(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> Watch:
+def issued(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> OperatedHome:
     """Three snapshots, of which the second was withdrawn before the third was issued; a run found that unchanged."""
-    watch = Watch(tmp_path_factory.mktemp("ledger") / "home", drivers=False)
-    watch.model()
+    operated = OperatedHome(tmp_path_factory.mktemp("ledger") / "home", drivers=False)
+    operated.put_model()
     for number in range(3):
-        watch.take_in("2021-12", MLI=[30 + number] * 12)
-        watch.run(NOW + timedelta(days=number))
+        operated.ingest_months("2021-12", MLI=[30 + number] * 12)
+        operated.run(NOW + timedelta(days=number))
         if number == 1:
-            withdraw(watch.store, [], 2, "a file of another country", NOW + timedelta(days=1, hours=1, microseconds=7))
-    watch.run(NOW + timedelta(days=4))
-    return watch
+            withdraw(
+                operated.store, [], 2, "a file of another country", NOW + timedelta(days=1, hours=1, microseconds=7)
+            )
+    operated.run(NOW + timedelta(days=4))
+    return operated
 
 
 @pytest.fixture(scope="module")
-def file(issued: Watch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def file(issued: OperatedHome, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What was issued, wherever that was, by way of a backup in a file of SQLite: bytes can be altered there."""
     folder = tmp_path_factory.mktemp("file")
     backup(issued.store, folder / "backup")
@@ -85,7 +87,7 @@ def cells(file: Path) -> Iterator[tuple[str, str, int, bytes]]:
                 yield from ((table, column, number, held) for number, held in rows if held)
 
 
-def test_what_was_issued_holds(issued: Watch) -> None:
+def test_what_was_issued_holds(issued: OperatedHome) -> None:
     checked = check(issued.store)
     assert checked.faults == ()
     assert (checked.snapshots, checked.forecasts) == (3, 3 * 6 * 7)
@@ -153,7 +155,7 @@ def test_rows_missing_inserted_or_altered_are_named(file: Path, statement: str, 
     assert any(found in fault for fault in faults), faults
 
 
-def test_a_document_that_was_rewritten_with_its_digest_breaks_the_chain(issued: Watch, file: Path) -> None:
+def test_a_document_that_was_rewritten_with_its_digest_breaks_the_chain(issued: OperatedHome, file: Path) -> None:
     first = issued.rows(snapshots)[0]
     said = canonical({**first.document, "source": "mine"})
     digest = hashlib.sha256(said.encode()).hexdigest()
@@ -161,14 +163,14 @@ def test_a_document_that_was_rewritten_with_its_digest_breaks_the_chain(issued: 
     assert faults == ("snapshot 2: it does not have the digest of the snapshot before it",)
 
 
-def test_a_head_kept_elsewhere_shows_that_the_end_was_cut_or_forged(issued: Watch) -> None:
+def test_a_head_kept_elsewhere_shows_that_the_end_was_cut_or_forged(issued: OperatedHome) -> None:
     middle = issued.rows(snapshots)[1].digest
     assert check(issued.store, middle).faults == ()
     assert check(issued.store, "0" * 64).faults == (f"no snapshot has the digest {'0' * 64}",)
 
 
 def test_the_command_says_what_holds_and_leaves_with_1_where_it_does_not(
-    issued: Watch, vigie: Callable[..., Any]
+    issued: OperatedHome, vigie: Callable[..., Any]
 ) -> None:
     good = vigie("--home", issued.home.root, "ledger", "verify")
     assert good.code == 0
@@ -178,7 +180,7 @@ def test_the_command_says_what_holds_and_leaves_with_1_where_it_does_not(
     assert "no snapshot has the digest" in bad.err
 
 
-def test_the_chain_is_told_page_by_page(issued: Watch) -> None:
+def test_the_chain_is_told_page_by_page(issued: OperatedHome) -> None:
     client = create_app(issued.home, clock=lambda: NOW).test_client()
     said = client.get("/v1/ledger").json
     rows = issued.rows(snapshots)
@@ -196,7 +198,7 @@ def test_the_chain_is_told_page_by_page(issued: Watch) -> None:
 
 
 def test_an_empty_ledger_holds(tmp_path: Path) -> None:
-    watch = Watch(tmp_path / "home")
-    assert check(watch.store) == LedgerCheck(0, 0, None, ())
-    client = create_app(watch.home, clock=lambda: NOW).test_client()
+    operated = OperatedHome(tmp_path / "home")
+    assert check(operated.store) == LedgerCheck(0, 0, None, ())
+    client = create_app(operated.home, clock=lambda: NOW).test_client()
     assert client.get("/v1/ledger").json["data"] == []

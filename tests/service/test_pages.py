@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 from html_page import Page, get_page
-from issued import BANDS, NOW, SCORES, Issuer
+from snapshots_support import BANDS, NOW, SCORES, SnapshotHome
 from werkzeug.serving import make_server
 
 from service.alerts import lifecycle, rules
@@ -25,32 +25,32 @@ from service.web.templating import band_shade
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Issuer:
-    return Issuer(tmp_path / "home")
+def home(tmp_path: Path) -> SnapshotHome:
+    return SnapshotHome(tmp_path / "home")
 
 
 @pytest.fixture
-def real(home: Issuer) -> Issuer:
-    home.hold("real")
+def real(home: SnapshotHome) -> SnapshotHome:
+    home.add_ingests("real")
     home.issue()
     return home
 
 
 @pytest.fixture
-def client(home: Issuer) -> FlaskClient:
+def client(home: SnapshotHome) -> FlaskClient:
     return client_at(home)
 
 
-def app_at(home: Issuer, days: float = 0) -> Flask:
+def app_at(home: SnapshotHome, days: float = 0) -> Flask:
     """The application, this many days after the snapshot was issued."""
     return create_app(home.home, clock=lambda: NOW + timedelta(minutes=20, days=days))
 
 
-def client_at(home: Issuer, days: float = 0) -> FlaskClient:
+def client_at(home: SnapshotHome, days: float = 0) -> FlaskClient:
     return app_at(home, days).test_client()
 
 
-def test_the_table_is_sorted_by_risk_and_names_scores_and_reasons(real: Issuer, client: FlaskClient) -> None:
+def test_the_table_is_sorted_by_risk_and_names_scores_and_reasons(real: SnapshotHome, client: FlaskClient) -> None:
     rows = get_page(client).rows[1:9]
     names = ["Burkina Faso", "Mali", "Niger", "Algeria", "Côte d’Ivoire", "Guinea", "Senegal", "Mauritania"]
     assert [name for row, name in zip(rows, names, strict=True) if not row.startswith(name)] == []
@@ -62,7 +62,7 @@ def test_the_table_is_sorted_by_risk_and_names_scores_and_reasons(real: Issuer, 
     assert "12%" in rows[5]
 
 
-def test_an_unknown_value_has_its_reason_and_is_never_zero(real: Issuer, client: FlaskClient) -> None:
+def test_an_unknown_value_has_its_reason_and_is_never_zero(real: SnapshotHome, client: FlaskClient) -> None:
     mauritania = get_page(client).rows[8].split("All charts")[0]
     assert mauritania.count("no known history") == 4
     assert "no source" in mauritania
@@ -86,7 +86,7 @@ def test_an_unknown_value_has_its_reason_and_is_never_zero(real: Issuer, client:
     ],
 )
 def test_the_reader_chooses_the_language(
-    real: Issuer, client: FlaskClient, query: str, accept_language: str | None, expected: str
+    real: SnapshotHome, client: FlaskClient, query: str, accept_language: str | None, expected: str
 ) -> None:
     response = client.get(f"/{query}", headers={"Accept-Language": accept_language} if accept_language else {})
     page = Page(response.text)
@@ -98,7 +98,7 @@ def test_the_reader_chooses_the_language(
 
 
 @pytest.mark.parametrize("path", ["/", "/country/MLI", "/scorecard", "/docs"])
-def test_the_path_can_name_the_language(real: Issuer, client: FlaskClient, path: str) -> None:
+def test_the_path_can_name_the_language(real: SnapshotHome, client: FlaskClient, path: str) -> None:
     french = client.get(f"/fr{path}", headers={"Accept-Language": "en"})
     assert french.text == client.get(f"{path}?lang=fr").text
     assert french.headers["Content-Language"] == "fr"
@@ -110,14 +110,14 @@ def test_the_path_can_name_the_language(real: Issuer, client: FlaskClient, path:
         assert client.get(href).status_code == 200, href
 
 
-def test_a_problem_under_a_language_path_is_shown_in_that_language(real: Issuer, client: FlaskClient) -> None:
+def test_a_problem_under_a_language_path_is_shown_in_that_language(real: SnapshotHome, client: FlaskClient) -> None:
     page = get_page(client, "/fr/country/FRA", 404)
     assert page.attributes_of("html")[0]["lang"] == "fr"
     assert {"/en/country/FRA", "/fr/country/FRA"} <= {link["href"] for link in page.attributes_of("a")}
     assert client.get("/de/").status_code == 404
 
 
-def test_the_french_page_has_french_words_names_numbers_and_dates(real: Issuer, client: FlaskClient) -> None:
+def test_the_french_page_has_french_words_names_numbers_and_dates(real: SnapshotHome, client: FlaskClient) -> None:
     page = get_page(client, "/?lang=fr")
     for expected in (
         "Mali et pays voisins",
@@ -136,7 +136,7 @@ def test_the_french_page_has_french_words_names_numbers_and_dates(real: Issuer, 
 
 @pytest.mark.parametrize("path", ["/", "/country/MLI", "/country/DZA", "/country/NER", "/scorecard", "/country/FRA"])
 def test_french_pages_have_no_plain_space_where_a_line_must_not_break(
-    real: Issuer, client: FlaskClient, path: str
+    real: SnapshotHome, client: FlaskClient, path: str
 ) -> None:
     fire_alerts(real)
     page = Page(client.get(f"/fr{path}").text)
@@ -147,20 +147,20 @@ def test_french_pages_have_no_plain_space_where_a_line_must_not_break(
 @pytest.mark.parametrize(("lang", "simulated"), [("en", "SIMULATED"), ("fr", "SIMULÉ · SIMULATED")])
 @pytest.mark.parametrize("path", ["/", "/country/SEN"])
 def test_simulated_pages_are_marked_and_real_ones_are_not(
-    home: Issuer, client: FlaskClient, lang: str, simulated: str, path: str
+    home: SnapshotHome, client: FlaskClient, lang: str, simulated: str, path: str
 ) -> None:
-    home.hold("simulated")
+    home.add_ingests("simulated")
     home.issue(simulated=True)
     text = get_page(client, f"{path}?lang={lang}").text
     assert text.startswith(f"{simulated} – ")
     assert text.count(simulated) >= 2
-    home.hold("simulated", "real")
+    home.add_ingests("simulated", "real")
     assert simulated not in get_page(client, f"{path}?lang={lang}", 503).text
     home.issue()
     assert simulated not in get_page(client, f"{path}?lang={lang}").text
 
 
-def test_the_page_says_how_old_the_data_are(real: Issuer) -> None:
+def test_the_page_says_how_old_the_data_are(real: SnapshotHome) -> None:
     assert "up to date Data up to 31 December 2022 (10 days ago)." in get_page(client_at(real)).text
     assert "late Data up to 31 December 2022 (60 days ago)." in get_page(client_at(real, days=50)).text
     stale = get_page(client_at(real, days=1400)).text
@@ -168,14 +168,14 @@ def test_the_page_says_how_old_the_data_are(real: Issuer) -> None:
     assert "This page does not describe the current situation." in stale
 
 
-def test_an_overdue_update_is_shown(real: Issuer) -> None:
+def test_an_overdue_update_is_shown(real: SnapshotHome) -> None:
     assert "Next update expected at 09:29 UTC." in get_page(client_at(real)).text
     overdue = get_page(client_at(real, days=0.1)).text
     assert "The update expected on 10 January 2023, 09:29 UTC is overdue." in overdue
     assert "Next update" not in overdue
 
 
-def test_the_quality_of_the_data_is_shown(real: Issuer, client: FlaskClient) -> None:
+def test_the_quality_of_the_data_is_shown(real: SnapshotHome, client: FlaskClient) -> None:
     page = get_page(client)
     niger = page.rows[3]
     assert "few or no recent reports" in niger
@@ -194,8 +194,8 @@ def test_the_quality_of_the_data_is_shown(real: Issuer, client: FlaskClient) -> 
     assert "It is not known how many deaths of December 2022 are still unreported: no known history" in mauritania
 
 
-def test_figures_of_unknown_completeness_are_not_called_complete(home: Issuer, client: FlaskClient) -> None:
-    home.hold("real")
+def test_figures_of_unknown_completeness_are_not_called_complete(home: SnapshotHome, client: FlaskClient) -> None:
+    home.add_ingests("real")
     document = home.issue()
     document["data_quality"] = [{"code": "few_reports", "probability": 0.002, "months": 1}]
     for country in document["countries"]:
@@ -208,7 +208,7 @@ def test_figures_of_unknown_completeness_are_not_called_complete(home: Issuer, c
     assert "combien de morts restent à signaler pour décembre 2022 : trop peu de versions antérieures" in country
 
 
-def test_active_alerts_are_shown(real: Issuer, client: FlaskClient) -> None:
+def test_active_alerts_are_shown(real: SnapshotHome, client: FlaskClient) -> None:
     assert "No active alerts." in get_page(client).text
     fire_alerts(real)
     page = get_page(client).text
@@ -223,7 +223,7 @@ def test_active_alerts_are_shown(real: Issuer, client: FlaskClient) -> None:
     assert "No active alerts." in get_page(client, "/country/SEN?lang=en").text
 
 
-def fire_alerts(home: Issuer) -> None:
+def fire_alerts(home: SnapshotHome) -> None:
     with home.store.writing() as connection:
         document = connection.execute(sa.select(snapshots.c.document)).scalar_one()
         lifecycle.evaluate(
@@ -241,7 +241,7 @@ def fire_alerts(home: Issuer) -> None:
 
 @pytest.mark.parametrize("lang", LOCALES)
 @pytest.mark.parametrize("iso3", SCORES)
-def test_each_country_has_a_page(real: Issuer, client: FlaskClient, iso3: str, lang: str) -> None:
+def test_each_country_has_a_page(real: SnapshotHome, client: FlaskClient, iso3: str, lang: str) -> None:
     page = get_page(client, f"/country/{iso3}?lang={lang}")
     assert language(lang).country(iso3) in page.text
     months = [row for row in page.rows if re.search(r"\b2023\b", row)]
@@ -252,17 +252,17 @@ def test_each_country_has_a_page(real: Issuer, client: FlaskClient, iso3: str, l
     ("lang", "title"), [("en", "Country not in this region"), ("fr", "Ce pays ne fait pas partie de la région")]
 )
 def test_a_country_outside_the_region_has_a_problem_page(
-    real: Issuer, client: FlaskClient, lang: str, title: str
+    real: SnapshotHome, client: FlaskClient, lang: str, title: str
 ) -> None:
     assert title in get_page(client, f"/country/FRA?lang={lang}", 404).text
 
 
-def test_an_empty_home_has_a_page(home: Issuer, client: FlaskClient) -> None:
+def test_an_empty_home_has_a_page(home: SnapshotHome, client: FlaskClient) -> None:
     assert "No data yet" in get_page(client, status=503).text
 
 
 @pytest.mark.parametrize("path", ["/", "/country/MLI"])
-def test_a_page_is_light_and_loads_nothing_from_other_hosts(real: Issuer, client: FlaskClient, path: str) -> None:
+def test_a_page_is_light_and_loads_nothing_from_other_hosts(real: SnapshotHome, client: FlaskClient, path: str) -> None:
     fire_alerts(real)
     page = Page(client.get(f"{path}?lang=fr").text)
     assert not page.attributes_of("script")
@@ -279,7 +279,7 @@ def test_a_page_is_light_and_loads_nothing_from_other_hosts(real: Issuer, client
 
 
 @pytest.mark.parametrize("path", ["/", "/country/GIN"])
-def test_charts_have_a_text_for_screen_readers(real: Issuer, client: FlaskClient, path: str) -> None:
+def test_charts_have_a_text_for_screen_readers(real: SnapshotHome, client: FlaskClient, path: str) -> None:
     page = get_page(client, f"{path}?lang=en")
     drawings = [svg for svg in page.attributes_of("svg") if svg.get("role") == "img"]
     assert len(drawings) == (8 if path == "/" else 1)
@@ -292,8 +292,8 @@ def test_charts_have_a_text_for_screen_readers(real: Issuer, client: FlaskClient
     )
 
 
-def test_text_from_outside_cannot_become_markup(home: Issuer, client: FlaskClient) -> None:
-    home.hold("real")
+def test_text_from_outside_cannot_become_markup(home: SnapshotHome, client: FlaskClient) -> None:
+    home.add_ingests("real")
     document = home.issue()
     document["source"] = document["countries"][0]["sources"][0]["source"] = "<script>alert(1)</script>"
     home.replace(document)
@@ -303,8 +303,8 @@ def test_text_from_outside_cannot_become_markup(home: Issuer, client: FlaskClien
         assert "&lt;script&gt;" in html
 
 
-def test_bands_of_the_operator_keep_their_names_and_get_a_shade(home: Issuer, client: FlaskClient) -> None:
-    home.hold("real")
+def test_bands_of_the_operator_keep_their_names_and_get_a_shade(home: SnapshotHome, client: FlaskClient) -> None:
+    home.add_ingests("real")
     document = home.issue()
     document["bands"] = {"calm": 0.0, "watch": 40.0, "act": 60.0}
     for country in document["countries"]:
@@ -317,7 +317,7 @@ def test_bands_of_the_operator_keep_their_names_and_get_a_shade(home: Issuer, cl
 
 
 @pytest.fixture
-def address(real: Issuer) -> Iterator[str]:
+def address(real: SnapshotHome) -> Iterator[str]:
     fire_alerts(real)
     server = make_server("127.0.0.1", 0, app_at(real), threaded=True)
     thread = threading.Thread(target=server.serve_forever)

@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from issued import Issuer, lived_in
+from snapshots_support import SnapshotHome, full_home
 
 from riskmodel.events import manifest
 from riskmodel.home import Home
@@ -56,13 +56,13 @@ def test_what_is_no_past_moment_is_refused_with_the_rule(written: str, rule: str
 
 
 @pytest.fixture(scope="module")
-def seeded(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> Issuer:
+def seeded(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> SnapshotHome:
     """Months issued on 2022-11-11, 2022-12-11 and 2023-01-10, and one more that was withdrawn."""
-    return lived_in(tmp_path_factory.mktemp("lived-in") / "home")
+    return full_home(tmp_path_factory.mktemp("lived-in") / "home")
 
 
 @pytest.fixture
-def client(seeded: Issuer) -> FlaskClient:
+def client(seeded: SnapshotHome) -> FlaskClient:
     return create_app(seeded.home, clock=lambda: TODAY).test_client()
 
 
@@ -143,8 +143,8 @@ def test_a_bad_moment_is_a_bad_query(client: FlaskClient, path: str, written: st
 
 
 def test_nothing_simulated_is_served_of_the_past_once_real_data_are_in(tmp_path: Path) -> None:
-    home = Issuer(tmp_path / "home")
-    home.hold("simulated", "real")
+    home = SnapshotHome(tmp_path / "home")
+    home.add_ingests("simulated", "real")
     home.issue(simulated=True)
     client = create_app(home.home, clock=lambda: TODAY).test_client()
     answer = client.get("/v1/scores?as_of=2023-01-11")

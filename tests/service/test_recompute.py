@@ -16,7 +16,7 @@ import ged
 import numpy as np
 import pytest
 from receivers import HookReceiver
-from watch import NOW, Watch
+from recompute_support import NOW, OperatedHome
 
 from riskmodel import geography
 from riskmodel.errors import BadInput, Refused
@@ -43,15 +43,15 @@ INGESTED = datetime(2023, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def watch(home: Home) -> Watch:
-    """A watch whose first run is still to come."""
-    return Watch.begun(home, INGESTED)
+def operated(home: Home) -> OperatedHome:
+    """A operated whose first run is still to come."""
+    return OperatedHome.ready(home, INGESTED)
 
 
-def test_a_snapshot_says_what_it_was_made_from(watch: Watch) -> None:
-    done = watch.run()
+def test_a_snapshot_says_what_it_was_made_from(operated: OperatedHome) -> None:
+    done = operated.run()
     assert (done.issued, done.snapshot_id) == (True, 1)
-    said = watch.newest
+    said = operated.newest_document
     assert (said["origin"], said["data_as_of"], said["outcome"]) == ("2021-12", "2021-12-31", "state_based")
     assert (said["simulated"], said["first"], said["causes"], said["source"]) == (
         False,
@@ -59,7 +59,7 @@ def test_a_snapshot_says_what_it_was_made_from(watch: Watch) -> None:
         ["first"],
         "country-month table",
     )
-    assert said["data"]["digest"] == Archive(watch.home.archive).view().digest
+    assert said["data"]["digest"] == Archive(operated.home.archive).view().digest
     assert [ingest["id"] for ingest in said["data"]["ingests"]] == ["0001"]
     assert tuple(country["location_code"] for country in said["countries"]) == geography.region("MLI").members
     mali = said["countries"][0]
@@ -77,12 +77,12 @@ def test_a_snapshot_says_what_it_was_made_from(watch: Watch) -> None:
     }
 
 
-def test_escalation_is_the_word_of_the_voice_and_explanations_are_of_the_draws(watch: Watch) -> None:
+def test_escalation_is_the_word_of_the_voice_and_explanations_are_of_the_draws(operated: OperatedHome) -> None:
     """Mali had 40 deaths a month, lately none: of 24 sums of its own all but the last reach 25."""
-    watch.take_in("2022-01", MLI=[40] * 30 + [0, 0, 0])
-    watch.model(History(months=60, half_life=6.0), Escalation(chosen=RULE))
-    watch.run()
-    mali = watch.newest["countries"][0]
+    operated.ingest_months("2022-01", MLI=[40] * 30 + [0, 0, 0])
+    operated.put_model(History(months=60, half_life=6.0), Escalation(chosen=RULE))
+    operated.run()
+    mali = operated.newest_document["countries"][0]
     assert (mali["escalation_model"], mali["onset_model"]) == ("h24", "draws")
     assert mali["escalation_probability"] == round(23 / 24, 4)
     assert mali["escalation_from_draws"] != mali["escalation_probability"]
@@ -93,35 +93,38 @@ def test_escalation_is_the_word_of_the_voice_and_explanations_are_of_the_draws(w
     assert "escalation_probability" not in mali["drivers"]
     said = mali["drivers"]["escalation_from_draws"]["own_year"]["sentence"]["en"]
     assert f"(from the draws) {100 * mali['escalation_from_draws']:.1f}%" in said
-    fired = {(row.rule, row.location_code): row for row in watch.rows(transitions)}
+    fired = {(row.rule, row.location_code): row for row in operated.rows(transitions)}
     assert fired["escalation", "MLI"].document["value"] == mali["escalation_probability"]
-    mauritania = watch.newest["countries"][5]
+    mauritania = operated.newest_document["countries"][5]
     for name in ("escalation_model", "escalation_from_draws", "onset_model"):
         assert (mauritania[name], mauritania["reasons"][name]) == (None, "no_history")
 
 
-def test_what_nothing_covers_is_null_with_a_reason(watch: Watch) -> None:
-    watch.run()
-    (mauritania,) = (row for row in watch.newest["countries"] if row["location_code"] == "MRT")
+def test_what_nothing_covers_is_null_with_a_reason(operated: OperatedHome) -> None:
+    operated.run()
+    (mauritania,) = (row for row in operated.newest_document["countries"] if row["location_code"] == "MRT")
     assert (mauritania["risk_score"], mauritania["band"], mauritania["expected_deaths"]) == (None, None, None)
     assert mauritania["reasons"]["risk_score"] == "no_history"
     assert {seen["deaths"] for seen in mauritania["observed"]} == {None}
 
 
-def test_without_vintages_completeness_is_unknown_and_figures_stay(watch: Watch) -> None:
-    watch.run()
-    mali, mauritania = (watch.newest["countries"][i] for i in (0, 5))
+def test_without_vintages_completeness_is_unknown_and_figures_stay(operated: OperatedHome) -> None:
+    operated.run()
+    mali, mauritania = (operated.newest_document["countries"][i] for i in (0, 5))
     assert (mali["completeness"], mali["reasons"]["completeness"], mali["nowcast"]) == (None, "no_vintages", [])
     assert (mauritania["completeness"], mauritania["reasons"]["completeness"]) == (None, "no_history")
     assert mali["expected_deaths"] == 90
-    assert (mali["data_quality"], watch.newest["data_quality"]) == ([], [])
+    assert (mali["data_quality"], operated.newest_document["data_quality"]) == ([], [])
 
 
 def test_the_forecast_starts_from_what_is_expected_and_the_chart_from_what_is_reported(
     home: Home, tmp_path: Path
 ) -> None:
     """Each month one event, half of whose deaths the candidate release knows."""
-    watch, countries = Watch(home.root, INGESTED), {"MLI": ged.MALI, "NER": ged.NIGER, "BFA": ged.BURKINA_FASO}
+    operated, countries = (
+        OperatedHome(home.root, INGESTED),
+        {"MLI": ged.MALI, "NER": ged.NIGER, "BFA": ged.BURKINA_FASO},
+    )
 
     def release(number: str, first: str, last: str, best: int) -> None:
         months = np.arange(month(first), month(last) + 1)
@@ -138,10 +141,10 @@ def test_the_forecast_starts_from_what_is_expected_and_the_chart_from_what_is_re
         release(f"20.0.{m}", f"2020-{m:02}", f"2020-{m:02}", 50)
     release("21.1", "2016-01", "2020-12", 100)
     release("21.0.1", "2021-01", "2021-01", 50)
-    watch.model()
-    watch.run()
-    assert watch.newest["origin"] == "2021-01"
-    mali = watch.newest["countries"][0]
+    operated.put_model()
+    operated.run()
+    assert operated.newest_document["origin"] == "2021-01"
+    mali = operated.newest_document["countries"][0]
     share = mali["completeness"]
     assert (share["month"], share["value"]) == ("2021-01", 0.5)
     assert share["low"] <= 0.5 <= share["high"]
@@ -152,22 +155,22 @@ def test_the_forecast_starts_from_what_is_expected_and_the_chart_from_what_is_re
     assert mali["expected_deaths"] == 300
 
 
-def test_a_country_that_falls_silent_is_warned_of_and_not_called_peaceful(watch: Watch) -> None:
-    watch.take_in("2022-03", MLI=[30] * 12 + [0] * 3)
-    watch.run()
-    mali, niger = (watch.newest["countries"][i] for i in (0, 6))
+def test_a_country_that_falls_silent_is_warned_of_and_not_called_peaceful(operated: OperatedHome) -> None:
+    operated.ingest_months("2022-03", MLI=[30] * 12 + [0] * 3)
+    operated.run()
+    mali, niger = (operated.newest_document["countries"][i] for i in (0, 6))
     ((warning,), nothing) = mali["data_quality"], niger["data_quality"]
     assert (warning["code"], warning["months"]) == ("few_reports", 3)
     assert 0 < warning["probability"] < 0.01
     assert (niger["location_code"], nothing) == ("NER", [])
-    assert watch.newest["data_quality"] == [warning], "Mali is all that this source tells of"
+    assert operated.newest_document["data_quality"] == [warning], "Mali is all that this source tells of"
 
 
-def test_snapshots_are_chained_by_digest(watch: Watch) -> None:
-    watch.run()
-    watch.take_in("2022-01", MLI=[30] * 13)
-    watch.run(NOW + timedelta(days=31))
-    first, second = watch.rows(snapshots)
+def test_snapshots_are_chained_by_digest(operated: OperatedHome) -> None:
+    operated.run()
+    operated.ingest_months("2022-01", MLI=[30] * 13)
+    operated.run(NOW + timedelta(days=31))
+    first, second = operated.rows(snapshots)
     for row in (first, second):
         assert hashlib.sha256(canonical(row.document).encode()).hexdigest() == row.digest
         assert row.document["id"] == row.id
@@ -175,68 +178,70 @@ def test_snapshots_are_chained_by_digest(watch: Watch) -> None:
     assert second.document["previous_digest"] == first.digest
 
 
-def test_an_unchanged_input_makes_a_run_and_no_snapshot(watch: Watch) -> None:
-    watch.run()
-    done = watch.run(NOW + timedelta(hours=1))
+def test_an_unchanged_input_makes_a_run_and_no_snapshot(operated: OperatedHome) -> None:
+    operated.run()
+    done = operated.run(NOW + timedelta(hours=1))
     assert (done.issued, done.snapshot_id) == (False, 1)
-    assert [(run.status, run.snapshot_id) for run in watch.rows(runs)] == [("snapshot", 1), ("unchanged", 1)]
-    assert len(watch.rows(snapshots)) == 1
+    assert [(run.status, run.snapshot_id) for run in operated.rows(runs)] == [("snapshot", 1), ("unchanged", 1)]
+    assert len(operated.rows(snapshots)) == 1
 
 
-def test_why_a_snapshot_differs(watch: Watch) -> None:
-    watch.run()
-    watch.take_in("2022-01", MLI=[30] * 13)
-    watch.run()
-    assert watch.newest["causes"] == ["new_month"]
-    watch.take_in("2022-01", MLI=[30] * 12 + [90])
-    watch.run()
-    assert watch.newest["causes"] == ["revision"]
-    watch.model(History())
-    watch.run()
-    assert watch.newest["causes"] == ["model"]
-    watch.take_in("2022-02", MLI=[30] * 12 + [91, 5])
-    watch.model(Conflictology())
-    watch.run()
-    assert watch.newest["causes"] == ["new_month", "revision", "model"]
-    watch.run(settings=watch.settings.model_copy(update={"bands": {"calm": 0.0, "grave": 40.0}}))
-    assert watch.newest["causes"] == ["settings"]
-    assert watch.newest["countries"][0]["band"] == "grave"
+def test_why_a_snapshot_differs(operated: OperatedHome) -> None:
+    operated.run()
+    operated.ingest_months("2022-01", MLI=[30] * 13)
+    operated.run()
+    assert operated.newest_document["causes"] == ["new_month"]
+    operated.ingest_months("2022-01", MLI=[30] * 12 + [90])
+    operated.run()
+    assert operated.newest_document["causes"] == ["revision"]
+    operated.put_model(History())
+    operated.run()
+    assert operated.newest_document["causes"] == ["model"]
+    operated.ingest_months("2022-02", MLI=[30] * 12 + [91, 5])
+    operated.put_model(Conflictology())
+    operated.run()
+    assert operated.newest_document["causes"] == ["new_month", "revision", "model"]
+    operated.run(settings=operated.settings.model_copy(update={"bands": {"calm": 0.0, "grave": 40.0}}))
+    assert operated.newest_document["causes"] == ["settings"]
+    assert operated.newest_document["countries"][0]["band"] == "grave"
 
 
-def test_a_change_of_the_setting_drivers_is_no_revision(watch: Watch) -> None:
-    without = watch.settings.model_copy(update={"drivers": False})
-    watch.run()
-    watch.run(settings=without)
-    assert watch.newest["causes"] == ["settings"]
-    watch.run()
-    assert watch.newest["causes"] == ["settings"]
+def test_a_change_of_the_setting_drivers_is_no_revision(operated: OperatedHome) -> None:
+    without = operated.settings.model_copy(update={"drivers": False})
+    operated.run()
+    operated.run(settings=without)
+    assert operated.newest_document["causes"] == ["settings"]
+    operated.run()
+    assert operated.newest_document["causes"] == ["settings"]
 
 
-def test_a_new_kind_of_data_for_the_indicators_is_a_new_source(watch: Watch, tmp_path: Path) -> None:
+def test_a_new_kind_of_data_for_the_indicators_is_a_new_source(operated: OperatedHome, tmp_path: Path) -> None:
     def displace(persons: int) -> None:
         path = tmp_path / f"{persons}.csv"
         header = "ISO3,Name,Year,Conflict Stock Displacement,Conflict New Displacements\n"
         path.write_text(header + f"MLI,Mali,2020,{persons},10\n")
-        ingest(Archive(watch.home.archive), DisplacementFile(path), now=INGESTED)
+        ingest(Archive(operated.home.archive), DisplacementFile(path), now=INGESTED)
 
-    watch.run()
+    operated.run()
     displace(1000)
-    assert watch.run().issued
-    assert watch.newest["causes"] == ["new_source"]
+    assert operated.run().issued
+    assert operated.newest_document["causes"] == ["new_source"]
     displace(2000)
-    assert watch.run().issued
-    assert watch.newest["causes"] == ["revision"], "the same source, revised"
+    assert operated.run().issued
+    assert operated.newest_document["causes"] == ["revision"], "the same source, revised"
 
 
-def test_another_version_of_vigie_is_another_model(watch: Watch) -> None:
-    watch.run()
-    before = watch.newest
+def test_another_version_of_vigie_is_another_model(operated: OperatedHome) -> None:
+    operated.run()
+    before = operated.newest_document
     assert causes(before, {**before, "model": {**before["model"], "vigie": "99"}}) == ["model"]
 
 
-def test_transitions_stand_in_the_snapshots_transaction(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
-    watch.run()
-    watch.take_in("2022-01", MLI=[900] * 13)
+def test_transitions_stand_in_the_snapshots_transaction(
+    operated: OperatedHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operated.run()
+    operated.ingest_months("2022-01", MLI=[900] * 13)
 
     def torn(*_: Any, **__: Any) -> None:
         raise OSError("the disk is full")
@@ -244,149 +249,149 @@ def test_transitions_stand_in_the_snapshots_transaction(watch: Watch, monkeypatc
     with monkeypatch.context() as broken:
         broken.setattr(lifecycle, "evaluate", torn)
         with pytest.raises(OSError, match="full"):
-            watch.run()
-    assert (len(watch.rows(snapshots)), watch.rows(runs)[-1].status) == (1, "failed")
-    told = len(watch.rows(transitions))
-    assert watch.run().transitions > 0
-    assert len(watch.rows(snapshots)) == 2
-    assert len(watch.rows(transitions)) > told
+            operated.run()
+    assert (len(operated.rows(snapshots)), operated.rows(runs)[-1].status) == (1, "failed")
+    told = len(operated.rows(transitions))
+    assert operated.run().transitions > 0
+    assert len(operated.rows(snapshots)) == 2
+    assert len(operated.rows(transitions)) > told
 
 
-def test_the_age_of_the_data_is_judged_at_every_run(watch: Watch) -> None:
-    watch.run()
-    before = [row.rule for row in watch.rows(transitions)]
-    done = watch.run(NOW + timedelta(days=365))
+def test_the_age_of_the_data_is_judged_at_every_run(operated: OperatedHome) -> None:
+    operated.run()
+    before = [row.rule for row in operated.rows(transitions)]
+    done = operated.run(NOW + timedelta(days=365))
     assert not done.issued
-    new = [row for row in watch.rows(transitions) if row.rule not in before]
+    new = [row for row in operated.rows(transitions) if row.rule not in before]
     assert [(row.to_state, row.document["causes"]) for row in new] == [("firing", ["clock"])]
 
 
 def test_a_run_without_a_model_is_kept_as_failed_with_its_reason(home: Home) -> None:
-    watch = Watch(home.root, INGESTED)
+    operated = OperatedHome(home.root, INGESTED)
     with pytest.raises(BadInput, match="empty"):
-        watch.run()
-    watch.take_in("2021-12")
+        operated.run()
+    operated.ingest_months("2021-12")
     with pytest.raises(BadInput, match="vigie train"):
-        watch.run()
-    kept = watch.rows(runs)
+        operated.run()
+    kept = operated.rows(runs)
     assert [run.status for run in kept] == ["failed", "failed"]
     assert "vigie train" in kept[1].error
     assert str(home.root) not in kept[1].error
 
 
-def test_an_altered_model_is_refused_and_the_last_snapshot_stays(watch: Watch) -> None:
-    watch.run()
-    file = next(watch.home.models.glob("*/model.joblib"))
+def test_an_altered_model_is_refused_and_the_last_snapshot_stays(operated: OperatedHome) -> None:
+    operated.run()
+    file = next(operated.home.models.glob("*/model.joblib"))
     content = file.read_bytes()
     file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    watch.take_in("2022-01")
+    operated.ingest_months("2022-01")
     with pytest.raises(Refused, match="digest"):
-        watch.run()
-    assert [run.status for run in watch.rows(runs)] == ["snapshot", "failed"]
-    assert len(watch.rows(snapshots)) == 1
+        operated.run()
+    assert [run.status for run in operated.rows(runs)] == ["snapshot", "failed"]
+    assert len(operated.rows(snapshots)) == 1
 
 
-def test_the_first_snapshot_sends_one_summary(watch: Watch) -> None:
-    watch.home.settings.write_text(
+def test_the_first_snapshot_sends_one_summary(operated: OperatedHome) -> None:
+    operated.home.settings.write_text(
         '[routes.duty]\ntype = "webhook"\nurl = "http://127.0.0.1:9/"\nsecret = "whsec_dGVzdC1rZXktYnl0ZXM="\n'
     )
-    watch.home.alert_rules.write_text(
+    operated.home.alert_rules.write_text(
         '[[rule]]\nname = "grave"\nmetric = "risk_score"\nfire_at = 10\nclear_at = 5\nseverity = "warning"\n'
         'route = "duty"\ntitle = {en = "Grave", fr = "Grave"}\n'
     )
-    watch.take_in("2021-12", MLI=[30] * 12, NER=[40] * 12)
-    watch.run()
-    assert [(row.kind, row.route) for row in watch.rows(deliveries, "created_at")] == [("summary", "duty")]
-    watch.take_in("2022-01", MLI=[30] * 12, NER=[40] * 12, BFA=[90] * 12)
-    watch.run()
-    kinds = [(row.kind, row.document["data"].get("location_code")) for row in watch.rows(deliveries, "created_at")]
+    operated.ingest_months("2021-12", MLI=[30] * 12, NER=[40] * 12)
+    operated.run()
+    assert [(row.kind, row.route) for row in operated.rows(deliveries, "created_at")] == [("summary", "duty")]
+    operated.ingest_months("2022-01", MLI=[30] * 12, NER=[40] * 12, BFA=[90] * 12)
+    operated.run()
+    kinds = [(row.kind, row.document["data"].get("location_code")) for row in operated.rows(deliveries, "created_at")]
     assert kinds[1:] == [("firing", "BFA")]
 
 
-def test_killed_at_any_moment_it_leaves_the_snapshot_before_or_after(watch: Watch) -> None:
-    watch.run()
-    command = [sys.executable, "-m", "riskmodel", "--home", str(watch.home.root), "recompute"]
-    watch.take_in("2022-01", MLI=[30] * 12 + [400])
+def test_killed_at_any_moment_it_leaves_the_snapshot_before_or_after(operated: OperatedHome) -> None:
+    operated.run()
+    command = [sys.executable, "-m", "riskmodel", "--home", str(operated.home.root), "recompute"]
+    operated.ingest_months("2022-01", MLI=[30] * 12 + [400])
     started = time.monotonic()
     subprocess.run(command, check=True, capture_output=True)
     whole = time.monotonic() - started
     for step in range(1, 4):
-        watch.take_in("2022-01", MLI=[30] * 12 + [400 + step])
-        before = watch.rows(snapshots)
+        operated.ingest_months("2022-01", MLI=[30] * 12 + [400 + step])
+        before = operated.rows(snapshots)
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(whole * (0.4 + step / 6))
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
-        after = watch.rows(snapshots)
+        after = operated.rows(snapshots)
         assert after[: len(before)] == before
         assert len(after) - len(before) in (0, 1)
-    done = watch.run()
-    chain = watch.rows(snapshots)
+    done = operated.run()
+    chain = operated.rows(snapshots)
     assert chain[-1].id == done.snapshot_id
     assert [row.previous_digest for row in chain[1:]] == [row.digest for row in chain[:-1]]
-    assert {run.status for run in watch.rows(runs)} <= {"snapshot", "unchanged", "failed"}
+    assert {run.status for run in operated.rows(runs)} <= {"snapshot", "unchanged", "failed"}
 
 
 def test_a_good_run_calls_the_heartbeat_and_a_failed_one_does_not(
-    watch: Watch, vigie: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    operated: OperatedHome, vigie: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with HookReceiver().listening() as receiver:
         monkeypatch.setenv("VIGIE_HEARTBEAT_URL", receiver.url("/alive"))
         monkeypatch.setenv("VIGIE_ALLOW_PRIVATE_WEBHOOKS", '["127.0.0.1"]')
         assert vigie("recompute").code == 0
         assert receiver.paths == ["/alive"]
-        next(watch.home.models.glob("*/model.joblib")).unlink()
+        next(operated.home.models.glob("*/model.joblib")).unlink()
         assert vigie("recompute").code == 1
         assert receiver.paths == ["/alive"]
 
 
-def test_a_damaged_archive_is_said_though_nothing_else_has_changed(watch: Watch) -> None:
-    watch.run()
-    file = watch.home.archive / "country_months" / "0001.parquet"
+def test_a_damaged_archive_is_said_though_nothing_else_has_changed(operated: OperatedHome) -> None:
+    operated.run()
+    file = operated.home.archive / "country_months" / "0001.parquet"
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(Refused, match=r"0001\.parquet was altered"):
-        watch.run()
-    assert watch.rows(runs)[-1].status == "failed"
+        operated.run()
+    assert operated.rows(runs)[-1].status == "failed"
 
 
-def test_the_source_is_the_one_that_speaks_for_the_origin(watch: Watch, tmp_path: Path) -> None:
+def test_the_source_is_the_one_that_speaks_for_the_origin(operated: OperatedHome, tmp_path: Path) -> None:
     """A later month beyond a gap is not the source of anything."""
     path = tmp_path / "late.csv"
     path.write_text("iso3,month,deaths_state_based\nMLI,2022-09,5\n")
-    ingest(Archive(watch.home.archive), MonthlyFile(path), release="24.1", now=INGESTED)
-    watch.run()
-    assert watch.newest["source"] == "country-month table"
-    assert [source["ingest"] for source in watch.newest["countries"][0]["sources"]] == ["0001"]
+    ingest(Archive(operated.home.archive), MonthlyFile(path), release="24.1", now=INGESTED)
+    operated.run()
+    assert operated.newest_document["source"] == "country-month table"
+    assert [source["ingest"] for source in operated.newest_document["countries"][0]["sources"]] == ["0001"]
 
 
-def test_a_withdrawn_snapshot_is_not_issued_again(watch: Watch, vigie: Callable[..., Any]) -> None:
-    watch.run()
-    watch.take_in("2021-12", MLI=[3000] * 12)
-    assert watch.run().snapshot_id == 2
+def test_a_withdrawn_snapshot_is_not_issued_again(operated: OperatedHome, vigie: Callable[..., Any]) -> None:
+    operated.run()
+    operated.ingest_months("2021-12", MLI=[3000] * 12)
+    assert operated.run().snapshot_id == 2
     said = vigie("snapshots", "withdraw", "2", "--why", "a file of another country")
     assert (said.code, "snapshot 2 is withdrawn" in said.out) == (0, True)
     assert json.loads(vigie("scores", "--format", "json").out)["snapshot_id"] == 1
-    refused = watch.run()
+    refused = operated.run()
     assert (refused.status, refused.issued, refused.snapshot_id) == ("withdrawn_input", False, 1)
     assert "those of snapshot 2, which was withdrawn (a file of another country)" in refused.summary()
-    Archive(watch.home.archive).withdraw("0002", "a file of another country", NOW)
-    done = watch.run()
+    Archive(operated.home.archive).withdraw("0002", "a file of another country", NOW)
+    done = operated.run()
     assert (done.issued, done.snapshot_id) == (False, 1)
     assert vigie("snapshots", "withdraw", "2", "--why", "again").code == 3
-    assert [row.withdrawn_reason for row in watch.rows(snapshots)] == [None, "a file of another country"]
+    assert [row.withdrawn_reason for row in operated.rows(snapshots)] == [None, "a file of another country"]
 
 
-def test_a_withdrawal_is_not_a_failure(watch: Watch) -> None:
+def test_a_withdrawal_is_not_a_failure(operated: OperatedHome) -> None:
     """Runs that find the input of a withdrawn snapshot again and again: the one before is served, and is not late."""
-    watch.run()
-    watch.take_in("2021-12", MLI=[3000] * 12)
-    watch.run()
-    withdraw(watch.store, (), 2, "a file of another country", NOW)
+    operated.run()
+    operated.ingest_months("2021-12", MLI=[3000] * 12)
+    operated.run()
+    withdraw(operated.store, (), 2, "a file of another country", NOW)
     now = NOW
-    client = create_app(watch.home, clock=lambda: now).test_client()
+    client = create_app(operated.home, clock=lambda: now).test_client()
     for hours in (0, 1, 2, 3, 4):
         now = NOW + timedelta(hours=hours)
-        assert (hours == 0) or watch.run(now).status == "withdrawn_input"
+        assert (hours == 0) or operated.run(now).status == "withdrawn_input"
         ready = client.get("/readyz")
         assert (ready.status_code, ready.json["snapshot_id"], ready.json["status"]) == (200, 1, "fresh")
     page = client.get("/?lang=en").text
@@ -394,57 +399,57 @@ def test_a_withdrawal_is_not_a_failure(watch: Watch) -> None:
     assert "Snapshot 2 was withdrawn on" in page
     assert "a file of another country. This page shows snapshot 1." in page
     assert [run["status"] for run in client.get("/v1/runs").json["data"]][:2] == ["withdrawn_input", "withdrawn_input"]
-    watch.take_in("2021-12", MLI=[31] * 12)
-    assert watch.run(now).snapshot_id == 3
+    operated.ingest_months("2021-12", MLI=[31] * 12)
+    assert operated.run(now).snapshot_id == 3
     assert "was withdrawn" not in client.get("/?lang=en").text
 
 
-def test_a_run_on_withdrawn_input_updates_the_alerts_of_the_snapshot_in_service(watch: Watch) -> None:
-    watch.run()
-    watch.take_in("2021-12", MLI=[3000] * 12)
-    watch.run()
-    withdraw(watch.store, (), 2, "a file of another country", NOW)
-    before = len(watch.rows(transitions))
-    watch.run(NOW + timedelta(days=365))
-    new = watch.rows(transitions)[before:]
+def test_a_run_on_withdrawn_input_updates_the_alerts_of_the_snapshot_in_service(operated: OperatedHome) -> None:
+    operated.run()
+    operated.ingest_months("2021-12", MLI=[3000] * 12)
+    operated.run()
+    withdraw(operated.store, (), 2, "a file of another country", NOW)
+    before = len(operated.rows(transitions))
+    operated.run(NOW + timedelta(days=365))
+    new = operated.rows(transitions)[before:]
     assert ("firing", ["clock"], 1) in [(row.to_state, row.document["causes"], row.snapshot_id) for row in new]
 
 
 @pytest.mark.parametrize("snapshot_id", [1, 2])
 def test_a_snapshot_can_be_withdrawn_while_a_run_finds_it_unchanged(
-    watch: Watch, monkeypatch: pytest.MonkeyPatch, snapshot_id: int
+    operated: OperatedHome, monkeypatch: pytest.MonkeyPatch, snapshot_id: int
 ) -> None:
-    watch.run()
+    operated.run()
     if snapshot_id == 2:
-        watch.take_in("2021-12", MLI=[3000] * 12)
-        watch.run()
+        operated.ingest_months("2021-12", MLI=[3000] * 12)
+        operated.run()
     updated = recompute.public_events.updated
 
     def withdraw_meanwhile(*arguments: Any) -> Any:
-        withdraw(watch.store, (), snapshot_id, "a file of another country", NOW)
+        withdraw(operated.store, (), snapshot_id, "a file of another country", NOW)
         return updated(*arguments)
 
     monkeypatch.setattr(recompute.public_events, "updated", withdraw_meanwhile)
-    result = watch.run(NOW + timedelta(hours=1))
+    result = operated.run(NOW + timedelta(hours=1))
     assert (result.status, result.snapshot_id) == ("withdrawn_input", snapshot_id - 1 or None)
-    assert {run.id: run.status for run in watch.rows(runs)}[result.run_id] == "withdrawn_input"
-    assert len(watch.rows(snapshots)) == snapshot_id
+    assert {run.id: run.status for run in operated.rows(runs)}[result.run_id] == "withdrawn_input"
+    assert len(operated.rows(snapshots)) == snapshot_id
 
 
 def test_a_snapshot_can_be_withdrawn_while_a_run_computes_the_next(
-    watch: Watch, monkeypatch: pytest.MonkeyPatch
+    operated: OperatedHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watch.run()
-    watch.take_in("2021-12", MLI=[3000] * 12)
-    watch.run()
-    watch.take_in("2021-12", MLI=[31] * 12)
+    operated.run()
+    operated.ingest_months("2021-12", MLI=[3000] * 12)
+    operated.run()
+    operated.ingest_months("2021-12", MLI=[31] * 12)
     build = recompute.snapshot_content.build
 
     def withdraw_meanwhile(*arguments: Any) -> Any:
-        withdraw(watch.store, (), 2, "a file of another country", NOW)
+        withdraw(operated.store, (), 2, "a file of another country", NOW)
         return build(*arguments)
 
     monkeypatch.setattr(recompute.snapshot_content, "build", withdraw_meanwhile)
-    assert watch.run(NOW + timedelta(hours=1)).snapshot_id == 3
-    bands = [row.location_code for row in watch.rows(changes) if row.kind == "band" and row.snapshot_id == 3]
+    assert operated.run(NOW + timedelta(hours=1)).snapshot_id == 3
+    bands = [row.location_code for row in operated.rows(changes) if row.kind == "band" and row.snapshot_id == 3]
     assert bands == [], "it is compared with snapshot 1, which has the same bands, and not with snapshot 2"

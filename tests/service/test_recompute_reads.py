@@ -9,7 +9,7 @@ import ged
 import pyarrow.parquet as pq
 import pytest
 from providers_more import event as acled_event
-from watch import Watch
+from recompute_support import OperatedHome
 
 from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
@@ -34,9 +34,9 @@ def decodes(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 @pytest.fixture
-def watch(home: Home, tmp_path: Path) -> Watch:
+def operated(home: Home, tmp_path: Path) -> OperatedHome:
     """A home with a country-month table, a final release, three monthly candidates and a pull from ACLED."""
-    watch = Watch.begun(home, drivers=True)
+    operated = OperatedHome.ready(home, drivers=True)
     archive = Archive(home.archive)
     final = ged.write(tmp_path / "final.csv", *({"date": f"2020-{month:02d}-05"} for month in range(1, 13)))
     coverage = [Coverage.parse("*:2020-01..2020-12")]
@@ -54,18 +54,18 @@ def watch(home: Home, tmp_path: Path) -> Watch:
     pulled.write_text("\n".join([",".join(FILE_COLUMNS), line, ""]))
     coverage = [Coverage.parse("MLI:2021-01..2021-12")]
     ingest(archive, AcledFile(pulled), covers=coverage, private=True, now=datetime(2022, 1, 1, tzinfo=UTC))
-    return watch
+    return operated
 
 
-def test_a_recompute_decodes_each_file_once(watch: Watch, decodes: Counter[str]) -> None:
-    assert watch.run().issued
-    ingests = Archive(watch.home.archive).ingests()
+def test_a_recompute_decodes_each_file_once(operated: OperatedHome, decodes: Counter[str]) -> None:
+    assert operated.run().issued
+    ingests = Archive(operated.home.archive).ingests()
     assert len(ingests) == 6
     assert decodes == {ingest.data: 1 for ingest in ingests}
 
 
-def test_a_recompute_of_nothing_new_decodes_nothing(watch: Watch, decodes: Counter[str]) -> None:
-    watch.run()
+def test_a_recompute_of_nothing_new_decodes_nothing(operated: OperatedHome, decodes: Counter[str]) -> None:
+    operated.run()
     decodes.clear()
-    assert not watch.run().issued
+    assert not operated.run().issued
     assert decodes == {}

@@ -15,7 +15,7 @@ import flask
 import pytest
 import sqlalchemy as sa
 from flask import Flask
-from issued import NOW, Clock, Issuer
+from snapshots_support import NOW, SettableClock, SnapshotHome
 from werkzeug.test import Client, TestResponse
 
 from service.alerts import outbox
@@ -35,9 +35,9 @@ TIME_HEADERS = ("Date", "Expires")
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Issuer:
-    issuer = Issuer(tmp_path / "home")
-    issuer.hold("real")
+def home(tmp_path: Path) -> SnapshotHome:
+    issuer = SnapshotHome(tmp_path / "home")
+    issuer.add_ingests("real")
     os.utime(issuer.home.archive / "manifest.json", (NOW.timestamp(), NOW.timestamp()))
     issuer.issue()
     return issuer
@@ -123,7 +123,7 @@ def test_clients_get_the_format_and_language_that_they_accept(cached: Client) ->
         assert cached.get("/", headers={"Accept-Language": "en"}).headers["Content-Language"] == "en"
 
 
-def test_data_are_fresh_until_the_next_run_and_pages_for_a_short_time(cached: Client, clock: Clock) -> None:
+def test_data_are_fresh_until_the_next_run_and_pages_for_a_short_time(cached: Client, clock: SettableClock) -> None:
     assert cached.get("/v1/scores").headers["Cache-Control"] == "public, max-age=2340"
     clock.now += timedelta(minutes=30)
     assert cached.get("/v1/scores").headers["Cache-Control"] == "public, max-age=540"
@@ -132,13 +132,15 @@ def test_data_are_fresh_until_the_next_run_and_pages_for_a_short_time(cached: Cl
     assert cached.get("/").headers["Cache-Control"] == "public, max-age=30"
 
 
-def test_no_response_is_fresh_beyond_midnight(home: Issuer, cached: Client, clock: Clock) -> None:
+def test_no_response_is_fresh_beyond_midnight(home: SnapshotHome, cached: Client, clock: SettableClock) -> None:
     home.run("unchanged", at=NOW.replace(hour=23, minute=50), snapshot=1)
     clock.now = NOW.replace(hour=23, minute=55)
     assert cached.get("/v1/scores").headers["Cache-Control"] == "public, max-age=300"
 
 
-def test_last_modified_is_sent_once_its_second_is_over(home: Issuer, cached: Client, clock: Clock) -> None:
+def test_last_modified_is_sent_once_its_second_is_over(
+    home: SnapshotHome, cached: Client, clock: SettableClock
+) -> None:
     clock.now = NOW + timedelta(hours=1, milliseconds=300)
     home.run("unchanged", at=NOW + timedelta(hours=1, milliseconds=200), snapshot=1)
     refresh(cached)
@@ -147,7 +149,7 @@ def test_last_modified_is_sent_once_its_second_is_over(home: Issuer, cached: Cli
     assert cached.get("/v1/scores").headers["Last-Modified"] == "Tue, 10 Jan 2023 09:30:00 GMT"
 
 
-def test_last_modified_is_not_sent_while_messages_are_undelivered(home: Issuer, cached: Client) -> None:
+def test_last_modified_is_not_sent_while_messages_are_undelivered(home: SnapshotHome, cached: Client) -> None:
     """Attempts to deliver change responses and have no stored time: a date would say that nothing had changed."""
     with home.store.writing() as connection:
         data = {"headline": {"en": "Alert", "fr": "Alerte"}}
@@ -156,7 +158,9 @@ def test_last_modified_is_not_sent_while_messages_are_undelivered(home: Issuer, 
     assert "Last-Modified" not in cached.get("/v1/alerts").headers
 
 
-def test_every_kind_of_change_is_seen_at_the_next_refresh(home: Issuer, cached: Client, clock: Clock) -> None:
+def test_every_kind_of_change_is_seen_at_the_next_refresh(
+    home: SnapshotHome, cached: Client, clock: SettableClock
+) -> None:
     def fail_to_deliver() -> None:
         with home.store.writing() as connection:
             data = {"headline": {"en": "Alert", "fr": "Alerte"}}
@@ -181,13 +185,13 @@ def test_every_kind_of_change_is_seen_at_the_next_refresh(home: Issuer, cached: 
         assert {path: cached.get(path).headers["ETag"] for path in PATHS} != before, what
 
 
-def test_real_data_retire_cached_simulated_responses(tmp_path: Path, clock: Clock) -> None:
-    home = Issuer(tmp_path / "home")
-    home.hold("simulated")
+def test_real_data_retire_cached_simulated_responses(tmp_path: Path, clock: SettableClock) -> None:
+    home = SnapshotHome(tmp_path / "home")
+    home.add_ingests("simulated")
     home.issue(simulated=True)
     cached = Client(ResponseCache(create_app(home.home, clock=clock)), TestResponse)
     assert all(cached.get(path).status_code == 200 for path in PATHS)
-    home.hold("simulated", "real")
+    home.add_ingests("simulated", "real")
     refresh(cached)
     for path in PATHS:
         response = cached.get(path)
@@ -199,7 +203,7 @@ def test_real_data_retire_cached_simulated_responses(tmp_path: Path, clock: Cloc
             assert response.status_code == 503, path
 
 
-def test_a_client_that_saw_a_change_gets_no_older_response(home: Issuer, cached: Client) -> None:
+def test_a_client_that_saw_a_change_gets_no_older_response(home: SnapshotHome, cached: Client) -> None:
     """An uncached response can be newer than the cache: then the cache is replaced at once."""
     assert cached.get("/v1/scores").json["snapshot_id"] == 1
     home.issue(at=NOW + timedelta(minutes=10))
@@ -211,7 +215,7 @@ def test_a_client_that_saw_a_change_gets_no_older_response(home: Issuer, cached:
     assert cached.get("/v1/scores").json["snapshot_id"] == 3
 
 
-def test_workers_of_one_machine_serve_the_same_state(home: Issuer, clock: Clock) -> None:
+def test_workers_of_one_machine_serve_the_same_state(home: SnapshotHome, clock: SettableClock) -> None:
     workers = [Client(ResponseCache(create_app(home.home, clock=clock)), TestResponse) for _ in range(3)]
     for number in range(2, 6):
         home.issue(at=NOW + timedelta(minutes=number))
@@ -229,7 +233,9 @@ def test_the_generation_counter_is_shared(tmp_path: Path) -> None:
     assert one.current() not in (first, second)
 
 
-def test_simultaneous_requests_for_a_changed_response_call_flask_once(home: Issuer, app: Flask, cached: Client) -> None:
+def test_simultaneous_requests_for_a_changed_response_call_flask_once(
+    home: SnapshotHome, app: Flask, cached: Client
+) -> None:
     cached.get("/v1/scores")
     requests = record_flask_requests(app)
     home.issue(at=NOW + timedelta(minutes=10))
@@ -245,7 +251,7 @@ def test_simultaneous_requests_for_a_changed_response_call_flask_once(home: Issu
     assert (seen, len(requests)) == ([2] * 8, 1)
 
 
-def test_the_watcher_refills_responses_that_were_in_use(home: Issuer, app: Flask) -> None:
+def test_the_watcher_refills_responses_that_were_in_use(home: SnapshotHome, app: Flask) -> None:
     cached = Client(ResponseCache(app).start_watching(), TestResponse)
     for path in PATHS:
         cached.get(path)
@@ -260,7 +266,9 @@ def test_the_watcher_refills_responses_that_were_in_use(home: Issuer, app: Flask
     assert len(requests) == len(PATHS)
 
 
-def test_cached_responses_show_their_age_while_the_database_is_away(home: Issuer, cached: Client, clock: Clock) -> None:
+def test_cached_responses_show_their_age_while_the_database_is_away(
+    home: SnapshotHome, cached: Client, clock: SettableClock
+) -> None:
     for path in PATHS:
         cached.get(path)
     with home.store.writing() as connection:
@@ -313,7 +321,7 @@ def test_no_response_depends_on_the_host_header(app: Flask) -> None:
 
 
 def test_a_response_that_nobody_requests_is_not_refilled_for_ever(
-    home: Issuer, app: Flask, cached: Client, monkeypatch: pytest.MonkeyPatch
+    home: SnapshotHome, app: Flask, cached: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = 0.0
     monkeypatch.setattr(
@@ -329,7 +337,7 @@ def test_a_response_that_nobody_requests_is_not_refilled_for_ever(
     assert requests == ["/v1/scores?"]
 
 
-def test_the_state_version_changes_only_with_the_state_or_the_clock(home: Issuer, clock: Clock) -> None:
+def test_the_state_version_changes_only_with_the_state_or_the_clock(home: SnapshotHome, clock: SettableClock) -> None:
     settings = load(home.home)
 
     def read() -> state_version.StateVersion:

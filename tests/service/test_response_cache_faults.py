@@ -18,8 +18,8 @@ from pathlib import Path
 import httpx2 as httpx2
 import pytest
 import sqlalchemy as sa
-from issued import Issuer
 from servers import free_port
+from snapshots_support import SnapshotHome
 
 from service.settings import load
 from service.store.tables import snapshots
@@ -32,8 +32,8 @@ WRITER = """
 import sys, time
 from datetime import UTC, datetime
 from pathlib import Path
-from issued import Issuer
-home = Issuer(Path(sys.argv[1]))
+from snapshots_support import SnapshotHome
+home = SnapshotHome(Path(sys.argv[1]))
 for _ in range(int(sys.argv[2])):
     number = home.issue(at=datetime.now(UTC))["id"]
     print(number, time.monotonic(), flush=True)
@@ -165,9 +165,9 @@ class Poller(threading.Thread):
 
 
 @contextmanager
-def served(root: Path, workers: int, pause: float) -> Iterator[tuple[Issuer, Writer, Web]]:
-    home = Issuer(root / "home")
-    home.hold("real")
+def served(root: Path, workers: int, pause: float) -> Iterator[tuple[SnapshotHome, Writer, Web]]:
+    home = SnapshotHome(root / "home")
+    home.add_ingests("real")
     home.issue()
     writer, web = Writer(home.home.root, pause), Web(home.home.root, workers)
     try:

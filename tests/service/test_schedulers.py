@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from watch import Watch
+from recompute_support import OperatedHome
 
 from riskmodel.home import Home
 from service.jobs import scheduler as scheduler_module
@@ -221,11 +221,11 @@ def test_a_scheduler_that_is_asked_to_end_stops_its_runs(home: Home, store: Stor
 
 
 def test_a_recompute_that_is_stopped_is_finished_or_rolled_back(home: Home) -> None:
-    watch = Watch.begun(home)
-    line = [sys.executable, "-m", "riskmodel", "--home", str(watch.home.root), "scheduler"]
+    operated = OperatedHome.ready(home)
+    line = [sys.executable, "-m", "riskmodel", "--home", str(operated.home.root), "scheduler"]
 
     def running(statuses: set[str]) -> bool:
-        return bool({run.status for run in watch.rows(runs)} & statuses)
+        return bool({run.status for run in operated.rows(runs)} & statuses)
 
     first = subprocess.Popen(line, stderr=subprocess.PIPE, env={**os.environ, "VIGIE_LOG_FORMAT": "json"})
     wait_until(lambda: running({"running"}), 40)
@@ -233,14 +233,14 @@ def test_a_recompute_that_is_stopped_is_finished_or_rolled_back(home: Home) -> N
     _, said = first.communicate(timeout=20)
     assert first.returncode == 0
     assert not running({"running"})
-    ended, issued = row(watch.store, "recompute"), len(watch.rows(snapshots))
+    ended, issued = row(operated.store, "recompute"), len(operated.rows(snapshots))
     assert (ended.status, issued) in {("stopped", 0), ("stopped", 1), ("ok", 1)}
     lines = [json.loads(one) for one in said.decode().splitlines()]
     assert {"at", "level", "logger", "message"} <= set.intersection(*map(set, lines))
     second = subprocess.Popen(line, stderr=subprocess.PIPE, env={**os.environ, "VIGIE_LOG_FORMAT": "json"})
-    wait_until(lambda: row(watch.store, "recompute").status == "ok", 40)
+    wait_until(lambda: row(operated.store, "recompute").status == "ok", 40)
     second.send_signal(signal.SIGTERM)
     said = second.communicate(timeout=20)[1].decode()
-    assert len(watch.rows(snapshots)) == 1
+    assert len(operated.rows(snapshots)) == 1
     told = [json.loads(one) for one in said.splitlines()]
     assert issued or [one["run_id"] for one in told if "snapshot 1 issued" in one["message"]] == [2]

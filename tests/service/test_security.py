@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from issued import NOW, Issuer
+from snapshots_support import NOW, SnapshotHome
 
 from service.cli.app import create_app
 from service.settings import Limits, Settings
@@ -47,8 +47,8 @@ def test_every_access_setting_is_documented_with_its_default() -> None:
 @pytest.mark.parametrize("path", ["/", "/?lang=fr", "/scorecard", "/country/MLI", "/country/MRT", "/country/XYZ"])
 def test_no_page_has_scripts_inline_styles_or_links_to_other_hosts(tmp_path: Path, path: str) -> None:
     """The content security policy blocks them, so a page that needs one would be broken."""
-    home = Issuer(tmp_path / "home")
-    home.hold("real")
+    home = SnapshotHome(tmp_path / "home")
+    home.add_ingests("real")
     home.issue()
     text = create_app(home.home, clock=lambda: NOW).test_client().get(path).text
     assert "<!doctype html>" in text

@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx2 as httpx2
 import pytest
-from issued import Issuer
 from servers import connect, web
+from snapshots_support import SnapshotHome
 
 from service.cli.server_adapter import ACCEPT_THREADS, GranianAdapter
 
@@ -117,8 +117,8 @@ def test_a_fault_is_a_500_and_later_requests_are_answered(path: str) -> None:
 
 
 def test_more_clients_can_wait_for_changes_than_threads_accept_requests(tmp_path: Path) -> None:
-    home = Issuer(tmp_path / "home")
-    home.hold("real")
+    home = SnapshotHome(tmp_path / "home")
+    home.add_ingests("real")
     home.issue()
     with web(home) as url, ExitStack() as stack:
         cursor = httpx2.get(f"{url}/v1/changes", timeout=TIMEOUT).json()["next"]

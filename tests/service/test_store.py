@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from issued import NOW, Issuer
+from snapshots_support import NOW, SnapshotHome
 
 from riskmodel.errors import Refused
 from riskmodel.home import Home
@@ -274,8 +274,8 @@ def test_what_one_does_alone_ends_with_its_process(place: Place) -> None:
 
 
 def test_gone_and_back_the_web_says_so_meanwhile(place: Place) -> None:
-    issuer = Issuer(place.home.root)
-    issuer.hold("real")
+    issuer = SnapshotHome(place.home.root)
+    issuer.add_ingests("real")
     issuer.issue()
     client = create_app(place.home, clock=lambda: NOW).test_client()
     assert client.get("/v1/scores").status_code == 200
@@ -372,8 +372,8 @@ def test_nothing_that_is_served_looks_through_a_whole_table(
     home: Home, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     monkeypatch.delenv("VIGIE_DATABASE_URL", raising=False)
-    issuer = Issuer(home.root)
-    issuer.hold("real")
+    issuer = SnapshotHome(home.root)
+    issuer.add_ingests("real")
     issuer.issue()
     app = create_app(home, clock=lambda: NOW)
     plans: dict[str, str] = {}

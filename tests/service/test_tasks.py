@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
-from watch import Watch
+from recompute_support import OperatedHome
 
 from riskmodel.errors import BadInput, Refused
 from riskmodel.home import Home
@@ -51,9 +51,9 @@ def request_for(number: int = 0, kind: task_queue.Kind = "as_of", *, reusable: b
 
 
 @pytest.fixture
-def scored(home: Home) -> Watch:
+def scored(home: Home) -> OperatedHome:
     """A home with a history and a model, before its first run."""
-    return Watch.begun(home)
+    return OperatedHome.ready(home)
 
 
 @pytest.fixture
@@ -206,12 +206,14 @@ def test_a_failure_is_told_without_where_the_home_stands(home: Home, store: Stor
 
 
 @pytest.fixture
-def client(scored: Watch) -> FlaskClient:
+def client(scored: OperatedHome) -> FlaskClient:
     scored.run()
     return create_app(scored.home).test_client()
 
 
-def test_a_what_if_answers_what_the_command_does(scored: Watch, client: FlaskClient, vigie: Callable[..., Any]) -> None:
+def test_a_what_if_answers_what_the_command_does(
+    scored: OperatedHome, client: FlaskClient, vigie: Callable[..., Any]
+) -> None:
     asked = client.post("/v1/whatif", json={"location_code": "MLI", "deaths": 2}, environ_overrides=KEY)
     assert (asked.status_code, asked.json["data"]["status"]) == (202, "waiting")
     assert asked.headers["Location"] == f"/v1/tasks/{asked.json['data']['id']}"
@@ -249,7 +251,7 @@ def test_a_what_if_that_breaks_a_rule_names_it(client: FlaskClient, body: Any, f
 
 
 def test_a_recompute_that_is_asked_for_is_done_when_its_run_has_ended_though_it_was_killed_first(
-    scored: Watch, client: FlaskClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    scored: OperatedHome, client: FlaskClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     real = processes.command
 
@@ -270,7 +272,7 @@ def test_a_recompute_that_is_asked_for_is_done_when_its_run_has_ended_though_it_
     assert client.post("/v1/recompute", data="x", environ_overrides=KEY).status_code == 400
 
 
-def test_asking_takes_a_key_and_a_place_in_the_queue(scored: Watch, client: FlaskClient) -> None:
+def test_asking_takes_a_key_and_a_place_in_the_queue(scored: OperatedHome, client: FlaskClient) -> None:
     for path, body in (("/v1/recompute", None), ("/v1/whatif", {"location_code": "MLI", "deaths": 2})):
         refused = client.post(path, json=body) if body else client.post(path)
         assert (refused.status_code, json.loads(refused.data)["type"]) == (401, "urn:vigie:problem:key-needed")

@@ -18,8 +18,8 @@ from typing import Any
 import httpx2 as httpx2
 import pytest
 import sqlalchemy as sa
-from issued import NOW, Issuer
 from servers import free_port
+from snapshots_support import NOW, SnapshotHome
 from werkzeug.test import Client
 
 from service import logs
@@ -32,15 +32,15 @@ from service.store.tables import deliveries
 
 
 @pytest.fixture
-def issuer(tmp_path: Path) -> Issuer:
-    made = Issuer(tmp_path / "home")
-    made.hold("simulated")
+def issuer(tmp_path: Path) -> SnapshotHome:
+    made = SnapshotHome(tmp_path / "home")
+    made.add_ingests("simulated")
     made.issue(simulated=True)
     return made
 
 
 @pytest.fixture
-def client(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> Client:
+def client(issuer: SnapshotHome, monkeypatch: pytest.MonkeyPatch) -> Client:
     """A worker without its web server."""
     monkeypatch.setenv("VIGIE_LOG_FORMAT", "json")
     app = create_app(issuer.home, clock=lambda: NOW + timedelta(minutes=5))
@@ -100,7 +100,7 @@ def test_each_request_is_logged_without_its_query(client: Client, lines: Any) ->
 
 
 def test_a_fault_is_logged_with_the_request_id(
-    issuer: Issuer, client: Client, lines: Any, monkeypatch: pytest.MonkeyPatch
+    issuer: SnapshotHome, client: Client, lines: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> None:
         raise RuntimeError("an invented fault")
@@ -124,7 +124,7 @@ def test_a_flood_is_logged_in_part_with_the_number_left_out(lines: Any, monkeypa
     assert [line.get("left_out") for line in lines()] == [None, None, None, 7]
 
 
-def test_metrics_report_the_state_of_the_service(issuer: Issuer, client: Client) -> None:
+def test_metrics_report_the_state_of_the_service(issuer: SnapshotHome, client: Client) -> None:
     with issuer.store.writing() as connection:
         for status, error in (("waiting", None), ("failed", "no"), ("sent", None)):
             data = {"headline": {}}
@@ -146,7 +146,7 @@ def test_metrics_report_the_state_of_the_service(issuer: Issuer, client: Client)
     assert scrape[bucket] == 2
 
 
-def test_metrics_are_served_while_the_archive_cannot_be_read(issuer: Issuer, client: Client) -> None:
+def test_metrics_are_served_while_the_archive_cannot_be_read(issuer: SnapshotHome, client: Client) -> None:
     client.get("/healthz")
     (issuer.home.archive / "manifest.json").write_text("{")
     response = client.get("/metrics")
@@ -205,7 +205,7 @@ def test_a_stream_is_measured_when_it_ends(lines: Any) -> None:
     assert sum(counts.total()[("/stream", "200")][1:]) == 1
 
 
-def test_the_counts_of_a_dead_web_server_are_removed(issuer: Issuer) -> None:
+def test_the_counts_of_a_dead_web_server_are_removed(issuer: SnapshotHome) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     old = issuer.home.run / f"web-{ended.pid}"
@@ -217,7 +217,7 @@ def test_the_counts_of_a_dead_web_server_are_removed(issuer: Issuer) -> None:
 
 
 @contextmanager
-def web(issuer: Issuer) -> Iterator[tuple[str, Path, subprocess.Popen[bytes]]]:
+def web(issuer: SnapshotHome) -> Iterator[tuple[str, Path, subprocess.Popen[bytes]]]:
     """A real web server: its address, its log, its process."""
     port, log = free_port(), issuer.home.root / "web.log"
     line = [sys.executable, "-m", "riskmodel", "--home", str(issuer.home.root), "web", "--port", str(port)]
@@ -247,7 +247,7 @@ def workers(process: subprocess.Popen[bytes]) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
-def test_counts_survive_a_dead_worker_and_every_log_line_is_json(issuer: Issuer) -> None:
+def test_counts_survive_a_dead_worker_and_every_log_line_is_json(issuer: SnapshotHome) -> None:
     with web(issuer) as (url, log, process):
         for _ in range(5):
             assert get(f"{url}/v1/scores").status_code == 200

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
-from watch import COUNTRIES, NOW, Watch
+from recompute_support import COUNTRIES, NOW, OperatedHome
 
 from riskmodel import bundle, scoring
 from riskmodel.errors import Refused
@@ -36,20 +36,20 @@ BASELINES = {"zero", "last", "conflictology12", "history60", "ew4s"}
 
 
 @pytest.fixture
-def watch(home: Home) -> Watch:
+def operated(home: Home) -> OperatedHome:
     """A home with a snapshot of December 2021; twelve months of 30 deaths in Mali, and as many ahead for certain."""
-    made = Watch.begun(home, drivers=False)
+    made = OperatedHome.ready(home, drivers=False)
     made.run()
     return made
 
 
-def card(watch: Watch) -> dict[str, Any]:
-    document: dict[str, Any] = watch.rows(scorecards)[-1].document
+def card(operated: OperatedHome) -> dict[str, Any]:
+    document: dict[str, Any] = operated.rows(scorecards)[-1].document
     return document
 
 
-def test_the_draws_behind_a_snapshot_are_kept_and_its_digest_covers_them(watch: Watch) -> None:
-    (snapshot,), kept = watch.rows(snapshots), watch.rows(forecasts)
+def test_the_draws_behind_a_snapshot_are_kept_and_its_digest_covers_them(operated: OperatedHome) -> None:
+    (snapshot,), kept = operated.rows(snapshots), operated.rows(forecasts)
     served = snapshot.document["model"]["id"]
     assert {(row.forecaster, row.role) for row in kept} == {(served, "served"), *((n, "baseline") for n in BASELINES)}
     assert {row.location_code for row in kept} == set(COUNTRIES), "what cannot be forecast has no draws"
@@ -68,13 +68,13 @@ def test_the_draws_behind_a_snapshot_are_kept_and_its_digest_covers_them(watch: 
     assert hashlib.sha256(mali.csv).hexdigest() == snapshot.document["forecasts_csv"]["MLI"]
 
 
-def test_each_forecast_is_scored_when_its_month_has_come(watch: Watch) -> None:
-    assert watch.verify(NOW).scored == 0
-    watch.take_in("2022-01", MLI=[30] * 12 + [44])
-    assert watch.verify(NOW).scored == len(COUNTRIES) * 6
-    assert watch.verify(NOW).scored == 0
-    rows = {(row.forecaster, row.location_code): row for row in watch.rows(verifications)}
-    served = watch.rows(snapshots)[0].document["model"]["id"]
+def test_each_forecast_is_scored_when_its_month_has_come(operated: OperatedHome) -> None:
+    assert operated.verify(NOW).scored == 0
+    operated.ingest_months("2022-01", MLI=[30] * 12 + [44])
+    assert operated.verify(NOW).scored == len(COUNTRIES) * 6
+    assert operated.verify(NOW).scored == 0
+    rows = {(row.forecaster, row.location_code): row for row in operated.rows(verifications)}
+    served = operated.rows(snapshots)[0].document["model"]["id"]
     mali = rows[served, "MLI"]
     assert (mali.lead, mali.months, mali.revision, mali.month, mali.observed) == (1, 1, 0, "2022-01", 44)
     assert mali.scores["crps"] == 14
@@ -87,7 +87,7 @@ def test_each_forecast_is_scored_when_its_month_has_come(watch: Watch) -> None:
     assert (quiet.observed, quiet.scores["crps"], quiet.scores["active"]) == (0, 0, False)
     assert 0 < quiet.scores["pit"] < 1, "certain peace that came lies anywhere in its forecast"
     last = rows["last", "MLI"]
-    with watch.store.reading() as connection:
+    with operated.store.reading() as connection:
         same = (forecasts.c.forecaster == "last") & (forecasts.c.location_code == "MLI")
         parquet = connection.scalar(sa.select(forecasts.c.parquet).where(same))
     draws = pq.read_table(io.BytesIO(parquet))["deaths"].to_numpy().reshape(12, -1)[0]
@@ -96,17 +96,17 @@ def test_each_forecast_is_scored_when_its_month_has_come(watch: Watch) -> None:
     assert (draws < 44).mean() <= last.scores["pit"] <= (draws <= 44).mean()
 
 
-def test_three_months_are_scored_as_a_sum_with_escalation(watch: Watch) -> None:
-    watch.take_in("2022-03", MLI=[30] * 12 + [60, 60, 61])
-    watch.verify(NOW)
-    served = watch.rows(snapshots)[0].document["model"]["id"]
-    sums = {(r.forecaster, r.location_code): r for r in watch.rows(verifications) if r.months == 3}
+def test_three_months_are_scored_as_a_sum_with_escalation(operated: OperatedHome) -> None:
+    operated.ingest_months("2022-03", MLI=[30] * 12 + [60, 60, 61])
+    operated.verify(NOW)
+    served = operated.rows(snapshots)[0].document["model"]["id"]
+    sums = {(r.forecaster, r.location_code): r for r in operated.rows(verifications) if r.months == 3}
     mali = sums[served, "MLI"]
     assert (mali.lead, mali.month, mali.observed) == (3, "2022-03", 181)
     assert mali.scores["probabilities"]["100"] == 0
     assert mali.scores["escalation"] == {"threshold": 180, "probability": 0, "observed": True, "h24": 0}
     assert sums[served, "SEN"].scores["escalation"] == {"threshold": 25, "probability": 0, "observed": False, "h24": 0}
-    told = next(entry for entry in card(watch)["forecasters"] if entry["forecaster"] == "served")
+    told = next(entry for entry in card(operated)["forecasters"] if entry["forecaster"] == "served")
     assert told["three_months"]["escalation"] == {
         "cases": 7,
         "observed": 1,
@@ -115,8 +115,8 @@ def test_three_months_are_scored_as_a_sum_with_escalation(watch: Watch) -> None:
     assert told["three_months"]["brier_rungs"] == pytest.approx(1 / 42, abs=1e-6), "the rung of 100 deaths, of Mali"
 
 
-def test_escalation_is_judged_by_what_was_said_and_not_by_what_draws_imply(watch: Watch) -> None:
-    document = watch.rows(snapshots)[0].document
+def test_escalation_is_judged_by_what_was_said_and_not_by_what_draws_imply(operated: OperatedHome) -> None:
+    document = operated.rows(snapshots)[0].document
     served, cell = document["model"]["id"], Cell(1, "MLI", 3, 3)
     document["countries"][0]["escalation_probability"] = 0.75
     document["shadow"] = {"model_id": "other", "escalation_probability": {"MLI": 0.5}}
@@ -125,33 +125,33 @@ def test_escalation_is_judged_by_what_was_said_and_not_by_what_draws_imply(watch
     assert [scored["escalation"]["probability"] for scored in said] == [0.75, 0.5, 0]
 
 
-def test_only_another_outcome_is_a_revision(watch: Watch) -> None:
-    watch.take_in("2022-01", MLI=[30] * 12 + [44])
-    watch.verify(NOW)
-    before = len(watch.rows(verifications))
-    watch.take_in("2022-01", MLI=[30] * 11 + [31, 44])
-    assert watch.verify(NOW).scored == 0, "other data, the same outcome"
-    watch.take_in("2022-01", MLI=[30] * 12 + [50])
-    done = watch.verify(NOW)
+def test_only_another_outcome_is_a_revision(operated: OperatedHome) -> None:
+    operated.ingest_months("2022-01", MLI=[30] * 12 + [44])
+    operated.verify(NOW)
+    before = len(operated.rows(verifications))
+    operated.ingest_months("2022-01", MLI=[30] * 11 + [31, 44])
+    assert operated.verify(NOW).scored == 0, "other data, the same outcome"
+    operated.ingest_months("2022-01", MLI=[30] * 12 + [50])
+    done = operated.verify(NOW)
     assert (done.scored, done.revised) == (6, 6)
-    assert card(watch)["cases"] == len(COUNTRIES)
-    served = next(entry for entry in card(watch)["forecasters"] if entry["forecaster"] == "served")
+    assert card(operated)["cases"] == len(COUNTRIES)
+    served = next(entry for entry in card(operated)["forecasters"] if entry["forecaster"] == "served")
     assert served["scores"]["crps"] == pytest.approx(20 / 7, abs=1e-6), "the revised outcome counts"
-    watch.take_in("2022-01", MLI=[30] * 12 + [44])
-    watch.take_in("2022-01", MLI=[30] * 12 + [44], NER=[1])
-    assert watch.verify(NOW).revised == 12
-    rows = [r for r in watch.rows(verifications) if (r.forecaster, r.location_code) == ("zero", "MLI")]
+    operated.ingest_months("2022-01", MLI=[30] * 12 + [44])
+    operated.ingest_months("2022-01", MLI=[30] * 12 + [44], NER=[1])
+    assert operated.verify(NOW).revised == 12
+    rows = [r for r in operated.rows(verifications) if (r.forecaster, r.location_code) == ("zero", "MLI")]
     assert [(row.revision, row.observed) for row in rows] == [(0, 44), (1, 50), (2, 44)]
-    assert len(watch.rows(verifications)) == before + 6 + 12
+    assert len(operated.rows(verifications)) == before + 6 + 12
 
 
-def test_what_is_not_complete_is_waited_for(watch: Watch) -> None:
-    watch.take_in("2022-01", learned=NOW + timedelta(days=31), MLI=[30] * 12 + [44])
-    assert watch.verify(NOW).scored == 0
-    assert card(watch)["incomplete"][0] == {"location_code": "BFA", "months": ["2022-01"]}
-    watch.take_in("2022-01", MLI=[30] * 12 + [45])
-    assert watch.verify(NOW).scored == len(COUNTRIES) * 6
-    assert card(watch)["incomplete"] == []
+def test_what_is_not_complete_is_waited_for(operated: OperatedHome) -> None:
+    operated.ingest_months("2022-01", known_since=NOW + timedelta(days=31), MLI=[30] * 12 + [44])
+    assert operated.verify(NOW).scored == 0
+    assert card(operated)["incomplete"][0] == {"location_code": "BFA", "months": ["2022-01"]}
+    operated.ingest_months("2022-01", MLI=[30] * 12 + [45])
+    assert operated.verify(NOW).scored == len(COUNTRIES) * 6
+    assert card(operated)["incomplete"] == []
 
 
 def facts(number: int, origin: str, withdrawn: int | None = None, trained: str = "2020-12") -> SnapshotFacts:
@@ -175,43 +175,43 @@ def test_one_snapshot_counts_for_each_origin() -> None:
     assert scorecard_build.counting_snapshots([facts(1, "2021-12", trained="2022-06")], {})[1] == month("2022-06")
 
 
-def test_a_better_informed_snapshot_of_the_same_origin_does_not_count(watch: Watch) -> None:
-    watch.model(History())
-    assert watch.run(NOW + timedelta(days=1)).issued
-    watch.take_in("2022-01", MLI=[30] * 12 + [44])
-    assert watch.verify(NOW).scored == 2 * len(COUNTRIES) * 6, "each that was issued is scored"
-    assert (card(watch)["cases"], card(watch)["origins"]) == (len(COUNTRIES), 1)
-    assert card(watch)["forecasters"][0]["scores"]["crps"] == 2, "14 deaths in one of seven countries, by the first"
-    withdraw(watch.store, [], 1, "after the fact", NOW + timedelta(days=9))
-    watch.verify(NOW + timedelta(days=10))
-    assert card(watch)["forecasters"][0]["scores"]["crps"] == 2
+def test_a_better_informed_snapshot_of_the_same_origin_does_not_count(operated: OperatedHome) -> None:
+    operated.put_model(History())
+    assert operated.run(NOW + timedelta(days=1)).issued
+    operated.ingest_months("2022-01", MLI=[30] * 12 + [44])
+    assert operated.verify(NOW).scored == 2 * len(COUNTRIES) * 6, "each that was issued is scored"
+    assert (card(operated)["cases"], card(operated)["origins"]) == (len(COUNTRIES), 1)
+    assert card(operated)["forecasters"][0]["scores"]["crps"] == 2, "14 deaths in one of seven countries, by the first"
+    withdraw(operated.store, [], 1, "after the fact", NOW + timedelta(days=9))
+    operated.verify(NOW + timedelta(days=10))
+    assert card(operated)["forecasters"][0]["scores"]["crps"] == 2
 
 
-def test_draws_that_were_altered_are_not_scored(watch: Watch, vigie: Callable[..., Any]) -> None:
-    with watch.store.writing() as connection:
+def test_draws_that_were_altered_are_not_scored(operated: OperatedHome, vigie: Callable[..., Any]) -> None:
+    with operated.store.writing() as connection:
         same = (forecasts.c.forecaster == "ew4s") & (forecasts.c.location_code == "MLI")
         connection.execute(sa.update(forecasts).where(same).values(parquet=b"PAR1", digest="0" * 64))
-    watch.take_in("2022-01", MLI=[30] * 12 + [44])
+    operated.ingest_months("2022-01", MLI=[30] * 12 + [44])
     with pytest.raises(Refused, match="snapshot 1, ew4s, MLI have changed since they were issued"):
-        watch.verify(NOW)
-    assert len(watch.rows(verifications)) == len(COUNTRIES) * 6 - 1
+        operated.verify(NOW)
+    assert len(operated.rows(verifications)) == len(COUNTRIES) * 6 - 1
     assert vigie("verify").code == 1
 
 
-def test_a_challenger_runs_in_the_shadow_and_is_scored_beside(watch: Watch) -> None:
-    before = watch.rows(snapshots)[0].document
-    name = watch.model(SMOOTHED_HISTORY, challenger=True)
-    assert not watch.run(NOW).issued, "a challenger alone makes no snapshot"
-    watch.take_in("2022-01", MLI=[30] * 12 + [44])
-    watch.run(NOW)
-    said = watch.rows(snapshots)[1].document
+def test_a_challenger_runs_in_the_shadow_and_is_scored_beside(operated: OperatedHome) -> None:
+    before = operated.rows(snapshots)[0].document
+    name = operated.put_model(SMOOTHED_HISTORY, challenger=True)
+    assert not operated.run(NOW).issued, "a challenger alone makes no snapshot"
+    operated.ingest_months("2022-01", MLI=[30] * 12 + [44])
+    operated.run(NOW)
+    said = operated.rows(snapshots)[1].document
     assert (before["shadow"], said["shadow"]["model_id"], said["shadow"]["reason"]) == (None, name, None)
-    roles = {(row.snapshot_id, row.role) for row in watch.rows(forecasts) if row.forecaster == name}
+    roles = {(row.snapshot_id, row.role) for row in operated.rows(forecasts) if row.forecaster == name}
     assert roles == {(2, "shadow")}
     assert said["countries"][0]["expected_deaths"] == pytest.approx(3 * (11 * 30 + 44) / 12, abs=0.1), "the champion's"
-    watch.take_in("2022-02", MLI=[30] * 12 + [44, 60])
-    watch.verify(NOW)
-    (challenger,) = card(watch)["challengers"]
+    operated.ingest_months("2022-02", MLI=[30] * 12 + [44, 60])
+    operated.verify(NOW)
+    (challenger,) = card(operated)["challengers"]
     assert challenger["model_id"] == name
     assert [entry["forecaster"] for entry in challenger["forecasters"]] == [name, "served"]
     assert {entry["cases"] for entry in challenger["forecasters"]} == {len(COUNTRIES)}, "only where both forecast"
@@ -219,10 +219,10 @@ def test_a_challenger_runs_in_the_shadow_and_is_scored_beside(watch: Watch) -> N
 
 
 def test_a_challenger_that_cannot_never_harms_what_is_served(
-    watch: Watch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    operated: OperatedHome, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    name = watch.model(SMOOTHED_HISTORY, challenger=True)
-    file = watch.home.models / name / "model.joblib"
+    name = operated.put_model(SMOOTHED_HISTORY, challenger=True)
+    file = operated.home.models / name / "model.joblib"
     content = file.read_bytes()
     for number, broken in enumerate(("altered", "gone", "failing", "other outcome", "no name"), start=2):
         if broken == "altered":
@@ -230,18 +230,18 @@ def test_a_challenger_that_cannot_never_harms_what_is_served(
         elif broken == "gone":
             file.unlink()
         elif broken == "failing":
-            watch.model(_failing(monkeypatch, tmp_path), challenger=True)
+            operated.put_model(_failing(monkeypatch, tmp_path), challenger=True)
         elif broken == "other outcome":
-            watch.model(History(), challenger=True, outcome="all")
+            operated.put_model(History(), challenger=True, outcome="all")
         else:
-            (watch.home.models / "challenger").write_text("../elsewhere\n")
-        watch.take_in("2021-12", MLI=[30 + number] * 12)
-        assert watch.run(NOW).issued, broken
-        said = watch.rows(snapshots)[-1].document
+            (operated.home.models / "challenger").write_text("../elsewhere\n")
+        operated.ingest_months("2021-12", MLI=[30 + number] * 12)
+        assert operated.run(NOW).issued, broken
+        said = operated.rows(snapshots)[-1].document
         assert said["countries"][0]["expected_deaths"] == 3 * (30 + number)
         assert said["shadow"]["reason"], broken
-        assert str(watch.home.root) not in said["shadow"]["reason"]
-        assert not [row for row in watch.rows(forecasts) if row.role == "shadow"]
+        assert str(operated.home.root) not in said["shadow"]["reason"]
+        assert not [row for row in operated.rows(forecasts) if row.role == "shadow"]
 
 
 def _failing(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Any:
@@ -256,11 +256,11 @@ def _failing(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Any:
     return importlib.import_module("a_broken_model").Broken()
 
 
-def test_shadow_is_chosen_by_command_and_told_by_the_list(watch: Watch, vigie: Callable[..., Any]) -> None:
-    serving = bundle.champion(watch.home.models, simulated=False)
+def test_shadow_is_chosen_by_command_and_told_by_the_list(operated: OperatedHome, vigie: Callable[..., Any]) -> None:
+    serving = bundle.champion(operated.home.models, simulated=False)
     assert serving is not None
     assert "no model runs in the shadow" in vigie("shadow").out
-    name = watch.model(SMOOTHED_HISTORY, challenger=True)
+    name = operated.put_model(SMOOTHED_HISTORY, challenger=True)
     assert vigie("shadow", "--off").code == 0
     assert vigie("shadow", serving.name).code == 1, "it is in service"
     assert f"{name} runs in the shadow" in vigie("shadow", name, "--why", "a trial").out
@@ -268,7 +268,7 @@ def test_shadow_is_chosen_by_command_and_told_by_the_list(watch: Watch, vigie: C
     assert name in vigie("shadow").out
     assert vigie("shadow", "--off").code == 0
     assert vigie("shadow", "--off").code == 1
-    assert bundle.challenger(watch.home.models, simulated=False) is None
+    assert bundle.challenger(operated.home.models, simulated=False) is None
 
 
 def judged(losses: Callable[[str, int], float], months: int = 12) -> dict[Cell, ScoredForecast]:
@@ -321,8 +321,8 @@ def _text(html: str) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", html).split())
 
 
-def test_before_any_outcome_it_is_said_when_the_first_will_come(watch: Watch) -> None:
-    client = create_app(watch.home, clock=lambda: NOW).test_client()
+def test_before_any_outcome_it_is_said_when_the_first_will_come(operated: OperatedHome) -> None:
+    client = create_app(operated.home, clock=lambda: NOW).test_client()
     said = client.get("/v1/scorecard").json
     assert (said["data"]["cases"], said["data"]["reasons"]) == (0, {"forecasters": "no_outcome_yet"})
     assert said["data"]["next"] == {"month": "2022-01", "not_before": "2022-02-01"}
@@ -336,10 +336,10 @@ def test_before_any_outcome_it_is_said_when_the_first_will_come(watch: Watch) ->
 
 
 @pytest.fixture(scope="module")
-def simulated(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> Watch:
+def simulated(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> OperatedHome:
     """Four months of service over a simulated archive that moves on with the clock."""
-    made = Watch(tmp_path_factory.mktemp("simulated") / "home", drivers=False)
-    made.model(simulated=True)
+    made = OperatedHome(tmp_path_factory.mktemp("simulated") / "home", drivers=False)
+    made.put_model(simulated=True)
     for end in range(4):
         now = datetime(2021, 2 + end, 3, tzinfo=UTC)
         made.simulate(str(month("2021-01") + end), now)
@@ -348,7 +348,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> W
     return made
 
 
-def test_a_simulated_archive_brings_scores_as_the_clock_moves(simulated: Watch) -> None:
+def test_a_simulated_archive_brings_scores_as_the_clock_moves(simulated: OperatedHome) -> None:
     assert [row.document["cases"] for row in simulated.rows(scorecards)] == [0, 8, 24, 48]
     assert {row.simulated for row in simulated.rows(scorecards)} == {True}
     assert [row.document["cases"] for row in simulated.rows(changes) if row.kind == "scorecard"] == [0, 8, 24, 48]
@@ -376,7 +376,7 @@ def test_a_simulated_archive_brings_scores_as_the_clock_moves(simulated: Watch) 
         assert page.count("<svg") >= 4
 
 
-def test_the_draws_of_a_simulated_archive_say_so_themselves(simulated: Watch) -> None:
+def test_the_draws_of_a_simulated_archive_say_so_themselves(simulated: OperatedHome) -> None:
     kept = simulated.rows(forecasts)
     assert {row.role for row in kept} == {"served", "baseline"}
     assert all(set(pq.read_table(io.BytesIO(row.parquet))["simulated"].to_pylist()) == {True} for row in kept)
@@ -384,12 +384,12 @@ def test_the_draws_of_a_simulated_archive_say_so_themselves(simulated: Watch) ->
     assert {line["simulated"] for text in texts for line in csv.DictReader(io.StringIO(text))} == {"true"}
 
 
-def test_simulated_and_real_never_mix(simulated: Watch) -> None:
+def test_simulated_and_real_never_mix(simulated: OperatedHome) -> None:
     before = len(simulated.rows(verifications))
-    simulated.take_in("2021-05", MLI=[30] * 12)
-    simulated.model()
+    simulated.ingest_months("2021-05", MLI=[30] * 12)
+    simulated.put_model()
     simulated.run(datetime(2021, 6, 3, tzinfo=UTC))
-    simulated.take_in("2021-06", MLI=[30] * 13)
+    simulated.ingest_months("2021-06", MLI=[30] * 13)
     assert simulated.verify(datetime(2021, 7, 3, tzinfo=UTC)).scored == len(COUNTRIES) * 6
     assert {row.snapshot_id for row in simulated.rows(verifications)[before:]} == {5}
     newest = simulated.rows(scorecards)[-1]

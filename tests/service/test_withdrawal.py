@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from issued import NOW, Issuer
+from snapshots_support import NOW, SnapshotHome
 
 from riskmodel.errors import BadInput
 from service.alerts import lifecycle, rules
@@ -26,10 +26,10 @@ LATER = NOW + timedelta(days=1)
 
 
 @pytest.fixture
-def wrong(tmp_path: Path) -> Issuer:
+def wrong(tmp_path: Path) -> SnapshotHome:
     """Two snapshots: a calm one, then a wrong one by which three countries fire; two of the messages have gone out."""
-    issuer = Issuer(tmp_path / "home")
-    issuer.hold("real")
+    issuer = SnapshotHome(tmp_path / "home")
+    issuer.add_ingests("real")
     for number, calm in ((1, True), (2, False)):
         document = issuer.issue(at=NOW + timedelta(hours=number))
         if calm:
@@ -55,22 +55,22 @@ def wrong(tmp_path: Path) -> Issuer:
     return issuer
 
 
-def rows(issuer: Issuer, table: sa.Table) -> list[Any]:
+def rows(issuer: SnapshotHome, table: sa.Table) -> list[Any]:
     with issuer.store.reading() as connection:
         return list(connection.execute(sa.select(table)).all())
 
 
-def served(issuer: Issuer) -> SnapshotView | None:
+def served(issuer: SnapshotHome) -> SnapshotView | None:
     with issuer.store.reading() as connection:
         return snapshot_view.in_service(connection, load(issuer.home), simulated=False, now=LATER)
 
 
-def firing(issuer: Issuer) -> list[str]:
+def firing(issuer: SnapshotHome) -> list[str]:
     with issuer.store.reading() as connection:
         return [alert["location_code"] for alert in lifecycle.firing(connection, "MLI", simulated=False)]
 
 
-def test_the_one_before_is_in_service_again_and_alerts_stand_as_it_says(wrong: Issuer) -> None:
+def test_the_one_before_is_in_service_again_and_alerts_stand_as_it_says(wrong: SnapshotHome) -> None:
     before = rows(wrong, snapshots)[1]
     assert sorted(firing(wrong)) == ["BFA", "MLI", "NER"]
     assert withdraw(wrong.store, RULES, 2, "a file of another country", LATER) == Correction(("duty",), 2, 1)
@@ -84,7 +84,7 @@ def test_the_one_before_is_in_service_again_and_alerts_stand_as_it_says(wrong: I
     assert rows(wrong, runs)[-1].status == "withdrawal"
 
 
-def test_a_correction_goes_to_whoever_was_told_and_the_rest_is_held_back(wrong: Issuer) -> None:
+def test_a_correction_goes_to_whoever_was_told_and_the_rest_is_held_back(wrong: SnapshotHome) -> None:
     told = [row.id for row in rows(wrong, deliveries) if row.status == "sent"]
     withdraw(wrong.store, RULES, 2, "a file of another country", LATER)
     after = rows(wrong, deliveries)
@@ -97,7 +97,7 @@ def test_a_correction_goes_to_whoever_was_told_and_the_rest_is_held_back(wrong: 
     assert data["headline"]["fr"].startswith("RECTIFICATIF")
 
 
-def test_without_another_snapshot_nothing_is_served_and_nothing_fires(wrong: Issuer) -> None:
+def test_without_another_snapshot_nothing_is_served_and_nothing_fires(wrong: SnapshotHome) -> None:
     withdraw(wrong.store, RULES, 1, "wrong", LATER)
     withdraw(wrong.store, RULES, 2, "wrong", LATER)
     assert served(wrong) is None
@@ -105,7 +105,7 @@ def test_without_another_snapshot_nothing_is_served_and_nothing_fires(wrong: Iss
 
 
 @pytest.mark.parametrize(("number", "rule"), [(9, "no snapshot 9"), (2, "was withdrawn on 2023-01-11")])
-def test_what_cannot_be_withdrawn(wrong: Issuer, number: int, rule: str) -> None:
+def test_what_cannot_be_withdrawn(wrong: SnapshotHome, number: int, rule: str) -> None:
     withdraw(wrong.store, RULES, 2, "wrong", LATER)
     with pytest.raises(BadInput, match=rule):
         withdraw(wrong.store, RULES, number, "again", LATER)

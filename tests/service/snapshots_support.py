@@ -300,7 +300,7 @@ def ingest(*, simulated: bool) -> manifest.Ingest:
     )
 
 
-class Clock:
+class SettableClock:
     """A clock that stands, soon after the snapshot was issued, until it is set."""
 
     def __init__(self) -> None:
@@ -310,14 +310,14 @@ class Clock:
         return self.now
 
 
-class Issuer:
+class SnapshotHome:
     """A home, and what a scheduler would do to it."""
 
     def __init__(self, root: Path) -> None:
         self.home = Home(root)
         self.store = Store.of(self.home)
 
-    def hold(self, *realms: str) -> None:
+    def add_ingests(self, *realms: str) -> None:
         """Let the archive hold ingests of these realms."""
         manifest.write(self.home.archive, tuple(ingest(simulated=realm == "simulated") for realm in realms))
 
@@ -373,10 +373,10 @@ TASK = "5f0c1d7e-0000-4000-8000-000000000001"
 """The task of a home that has been lived in."""
 
 
-def lived_in(root: Path, *, simulated: bool = False) -> Issuer:
+def full_home(root: Path, *, simulated: bool = False) -> SnapshotHome:
     """A home with three months, a withdrawn snapshot, a failed run, and rows for every endpoint of the API."""
-    home = Issuer(root)
-    home.hold("simulated" if simulated else "real")
+    home = SnapshotHome(root)
+    home.add_ingests("simulated" if simulated else "real")
     for months, origin in enumerate(("2022-10", "2022-11", "2022-12")):
         home.issue(origin=origin, at=NOW + timedelta(days=30 * (months - 2)), simulated=simulated)
     home.issue(at=NOW + timedelta(minutes=1), simulated=simulated)
@@ -392,7 +392,7 @@ def lived_in(root: Path, *, simulated: bool = False) -> Issuer:
         drawn = {"parquet": b"PAR1 not really PAR1", "csv": gzip.compress(text.encode(), mtime=0), "digest": "a" * 64}
         of_country = {"snapshot_id": 3, "forecaster": "pool", "location_code": "MLI", "role": "served"}
         connection.execute(sa.insert(forecasts).values(**of_country, **drawn))
-        alerted(home, connection, 3, simulated=simulated)
+        fire_alerts(home, connection, 3, simulated=simulated)
         card = {"region": "MLI", "simulated": simulated, "outcome": "state_based", "at": NOW}
         connection.execute(sa.insert(scorecards).values(**card, document=scored()))
         connection.execute(sa.insert(jobs), [job("recompute"), job("verify", succeeded_at=None, next_run_at=None)])
@@ -435,7 +435,7 @@ def scored() -> dict[str, Any]:
     return {**told, "incomplete": [{"location_code": "MLI", "months": ["2022-12"]}]}
 
 
-def alerted(home: Issuer, connection: sa.Connection, snapshot: int, *, simulated: bool = False) -> str:
+def fire_alerts(home: SnapshotHome, connection: sa.Connection, snapshot: int, *, simulated: bool = False) -> str:
     """Let the alerts of the shipped rules fire, and a message about them be lost; returns its id."""
     lifecycle.evaluate(
         connection,

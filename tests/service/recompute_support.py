@@ -32,33 +32,33 @@ from service.store.database import Store
 from service.store.tables import snapshots
 
 NOW = datetime(2022, 1, 20, 8, tzinfo=UTC)
-"""Soon after the last month of a watch that has begun."""
+"""Soon after the last month of a operated that has begun."""
 COUNTRIES = ("MLI", "DZA", "BFA", "CIV", "GIN", "NER", "SEN")
 """The region without Mauritania, of which the archive knows nothing."""
 LONG_AFTER = datetime(2026, 1, 1, tzinfo=UTC)
 """So late that all months of the tables that come in are old enough to be final."""
 
 
-class Watch:
+class OperatedHome:
     """A home, and what a scheduler would do to it, with the settings of the home but for those that are said.
 
-    `learned` is when tables come in.
+    `known_since` is when tables come in.
     """
 
-    def __init__(self, root: Path, learned: datetime = LONG_AFTER, **settings: Any) -> None:
-        self.home, self.learned = Home(root), learned
+    def __init__(self, root: Path, known_since: datetime = LONG_AFTER, **settings: Any) -> None:
+        self.home, self.known_since = Home(root), known_since
         self.store = Store.of(self.home)
         self.settings = load(self.home).model_copy(update=settings)
 
     @classmethod
-    def begun(cls, home: Home, learned: datetime = LONG_AFTER, **settings: Any) -> "Watch":
+    def ready(cls, home: Home, known_since: datetime = LONG_AFTER, **settings: Any) -> "OperatedHome":
         """One whose first run is still to come: 30 deaths in Mali in each of twelve months, and a model for certain."""
-        made = cls(home.root, learned, **settings)
-        made.take_in("2021-12", MLI=[30] * 12)
-        made.model()
+        made = cls(home.root, known_since, **settings)
+        made.ingest_months("2021-12", MLI=[30] * 12)
+        made.put_model()
         return made
 
-    def take_in(self, last: str, *, learned: datetime | None = None, **deaths: Sequence[int]) -> None:
+    def ingest_months(self, last: str, *, known_since: datetime | None = None, **deaths: Sequence[int]) -> None:
         """Five years of months up to `last`: Mali 2 deaths each, the last ones as given by country."""
         months = np.arange(month(last) - 59, month(last) + 1)
         lines = []
@@ -70,7 +70,7 @@ class Watch:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{last}-{hashlib.sha256(''.join(lines).encode()).hexdigest()[:8]}.csv"
             path.write_text("iso3,month,deaths_state_based\n" + "".join(lines))
-            ingest(Archive(self.home.archive), MonthlyFile(path), now=learned or self.learned)
+            ingest(Archive(self.home.archive), MonthlyFile(path), now=known_since or self.known_since)
 
     def simulate(self, last: str, now: datetime) -> None:
         """The simulated archive up to a month."""
@@ -80,7 +80,7 @@ class Watch:
             covers = [Coverage(WORLD, FIRST, month(last))]
             ingest(Archive(self.home.archive), GedFile(path), covers=covers, now=now)
 
-    def model(
+    def put_model(
         self, model: Any = None, escalation: Escalation | None = None, *, challenger: bool = False, **changed: Any
     ) -> str:
         """Put a model into service, or into the shadow; returns its id."""
@@ -113,7 +113,7 @@ class Watch:
             return connection.execute(sa.select(table).order_by(*by)).all()
 
     @property
-    def newest(self) -> dict[str, Any]:
+    def newest_document(self) -> dict[str, Any]:
         """What the newest snapshot says."""
         document: dict[str, Any] = self.rows(snapshots)[-1].document
         return document

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
-from issued import NOW, Issuer
+from snapshots_support import NOW, SnapshotHome
 
 from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
@@ -18,8 +18,8 @@ from service.store.tables import events
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Issuer:
-    return Issuer(tmp_path / "home")
+def home(tmp_path: Path) -> SnapshotHome:
+    return SnapshotHome(tmp_path / "home")
 
 
 def row(event_id: str, iso3: str, day: str, **more: Any) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def row(event_id: str, iso3: str, day: str, **more: Any) -> dict[str, Any]:
     return {**dict.fromkeys(SCHEMA.names), **known, "flags": "no_coordinates no_adm_1", **more}
 
 
-def take_in(home: Issuer, rows: list[dict[str, Any]], covers: str, **how: Any) -> None:
+def take_in(home: SnapshotHome, rows: list[dict[str, Any]], covers: str, **how: Any) -> None:
     """Put events into the archive, as an ingest would."""
     with Archive(home.home.archive).ingesting("events", SCHEMA) as staging:
         staging.write(pa.Table.from_pylist(rows, schema=SCHEMA), pa.Table.from_pylist([], schema=QUARANTINE_SCHEMA))
@@ -44,7 +44,7 @@ def take_in(home: Issuer, rows: list[dict[str, Any]], covers: str, **how: Any) -
         )
 
 
-def keep(home: Issuer) -> bool:
+def keep(home: SnapshotHome) -> bool:
     """What a recompute does; whether anything was new."""
     found = public_events.updated(home.store, Archive(home.home.archive).view(), "MLI")
     if found:
@@ -53,11 +53,11 @@ def keep(home: Issuer) -> bool:
     return found is not None
 
 
-def shown(home: Issuer) -> Any:
+def shown(home: SnapshotHome) -> Any:
     return create_app(home.home, clock=lambda: NOW).test_client().get("/v1/events").json
 
 
-def test_events_of_the_region_are_shown_with_their_terms(home: Issuer) -> None:
+def test_events_of_the_region_are_shown_with_their_terms(home: SnapshotHome) -> None:
     inside = row("1", "MLI", "2022-11-03", side_a="One", latitude=14.5, longitude=-4.0, where_prec=2, flags="no_adm_1")
     outside = row("2", "NGA", "2022-11-03")
     take_in(home, [inside, outside, row("3", "NER", "2022-12-03")], "*:2022-01..2022-12")
@@ -76,7 +76,7 @@ def test_events_of_the_region_are_shown_with_their_terms(home: Issuer) -> None:
 
 
 @pytest.mark.parametrize("how", [{"private": True}, {"source": "acled"}, {"source": "elsewhere"}])
-def test_what_may_not_be_handed_on_is_not_shown(home: Issuer, how: dict[str, Any]) -> None:
+def test_what_may_not_be_handed_on_is_not_shown(home: SnapshotHome, how: dict[str, Any]) -> None:
     take_in(home, [row("1", "MLI", "2022-11-03", side_a="A secret")], "MLI:2022-01..2022-12", **how)
     home.issue()
     assert keep(home)
@@ -86,7 +86,7 @@ def test_what_may_not_be_handed_on_is_not_shown(home: Issuer, how: dict[str, Any
         assert connection.execute(sa.select(events)).all() == []
 
 
-def test_a_release_that_supersedes_another_is_shown_in_its_place(home: Issuer) -> None:
+def test_a_release_that_supersedes_another_is_shown_in_its_place(home: SnapshotHome) -> None:
     take_in(home, [row("1", "MLI", "2022-11-03"), row("2", "MLI", "2022-11-04")], "MLI:2022-01..2022-12")
     home.issue()
     keep(home)
@@ -96,7 +96,7 @@ def test_a_release_that_supersedes_another_is_shown_in_its_place(home: Issuer) -
     assert [(event["event_id"], event["deaths"]) for event in said["data"]] == [("1", 8)]
 
 
-def test_simulated_events_say_so_and_go_when_real_data_come(home: Issuer) -> None:
+def test_simulated_events_say_so_and_go_when_real_data_come(home: SnapshotHome) -> None:
     take_in(home, [row("1", "MLI", "2022-11-03")], "MLI:2022-01..2022-12", source="simulated", release=None)
     home.issue(simulated=True)
     keep(home)

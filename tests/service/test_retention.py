@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from issued import NOW, Issuer
+from snapshots_support import NOW, SnapshotHome
 
 from service.alerts import outbox
 from service.jobs.retention import prune
@@ -23,21 +23,21 @@ OLD = NOW - 30 * DAY
 
 
 @pytest.fixture
-def issuer(tmp_path: Path) -> Issuer:
-    return Issuer(tmp_path / "home")
+def issuer(tmp_path: Path) -> SnapshotHome:
+    return SnapshotHome(tmp_path / "home")
 
 
-def context(issuer: Issuer) -> Context:
+def context(issuer: SnapshotHome) -> Context:
     settings = load(issuer.home).model_copy(update={"retention_days": RETENTION})
     return Context(issuer.home, settings, issuer.store, lambda: NOW)
 
 
-def ids(issuer: Issuer, table: sa.Table) -> list[Any]:
+def ids(issuer: SnapshotHome, table: sa.Table) -> list[Any]:
     with issuer.store.reading() as connection:
         return list(connection.scalars(sa.select(table.c.id).order_by(table.c.id)))
 
 
-def test_old_runs_go_but_not_those_that_tell_how_things_stand(issuer: Issuer) -> None:
+def test_old_runs_go_but_not_those_that_tell_how_things_stand(issuer: SnapshotHome) -> None:
     issuer.issue(at=OLD)
     for number in range(3):
         issuer.run("unchanged" if number else "failed", at=OLD + number * DAY, snapshot=1)
@@ -51,7 +51,7 @@ def test_old_runs_go_but_not_those_that_tell_how_things_stand(issuer: Issuer) ->
     assert ids(issuer, snapshots) == [1]
 
 
-def test_messages_go_when_they_are_settled(issuer: Issuer) -> None:
+def test_messages_go_when_they_are_settled(issuer: SnapshotHome) -> None:
     with issuer.store.writing() as connection:
         for status in ("sent", "dismissed", "failed", "waiting"):
             made = outbox.enqueue(connection, route="duty", kind="firing", data={}, now=OLD)
@@ -61,7 +61,7 @@ def test_messages_go_when_they_are_settled(issuer: Issuer) -> None:
         assert set(connection.scalars(sa.select(deliveries.c.status))) == {"failed", "waiting"}
 
 
-def test_changes_tasks_and_traces_go(issuer: Issuer) -> None:
+def test_changes_tasks_and_traces_go(issuer: SnapshotHome) -> None:
     issuer.issue(at=OLD)
     change = {"kind": "snapshot", "region": "MLI", "simulated": False, "snapshot_id": 1, "document": {}}
     task = {"kind": "as_of", "request": {}, "digest": "d" * 64, "requested_at": OLD, "attempts": 1}
@@ -88,7 +88,7 @@ def test_changes_tasks_and_traces_go(issuer: Issuer) -> None:
     assert (old.exists(), new.exists()) == (False, True)
 
 
-def test_who_lost_the_turn_deletes_nothing(issuer: Issuer) -> None:
+def test_who_lost_the_turn_deletes_nothing(issuer: SnapshotHome) -> None:
     issuer.issue(at=OLD)
     issuer.run("failed", at=OLD)
     issuer.run("unchanged", at=NOW, snapshot=1)
@@ -101,7 +101,7 @@ def test_who_lost_the_turn_deletes_nothing(issuer: Issuer) -> None:
     assert prune(context(issuer), Fence("prune", 5))["runs"] == 1
 
 
-def test_vigie_prune_says_what_it_did(issuer: Issuer, vigie: Callable[..., Any]) -> None:
+def test_vigie_prune_says_what_it_did(issuer: SnapshotHome, vigie: Callable[..., Any]) -> None:
     issuer.issue(at=OLD)
     issuer.run("failed", at=OLD)
     issuer.run("unchanged", at=datetime.now(UTC), snapshot=1)
