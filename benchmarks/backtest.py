@@ -120,7 +120,7 @@ def measure(what: str, home: Home, windows: int) -> dict[str, float]:
 def all_histories(view: View) -> CountryMonths:
     """Return the deaths of all countries to the last month of the archive."""
     outcomes = view.outcomes()
-    return outcomes.histories(OUTCOME, outcomes.months[-1])
+    return outcomes.with_history(OUTCOME, outcomes.months[-1])
 
 
 def run_backtest(view: View, home: Home, mode: str, windows: int) -> None:

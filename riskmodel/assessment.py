@@ -59,7 +59,7 @@ def assess(
 ) -> Assessment:
     """Assess a region; by default the completeness of its reports is estimated from the view."""
     completeness = completeness or estimate_completeness(view, outcome)
-    with_history = view.outcomes().histories(outcome, origin)
+    with_history = view.outcomes().with_history(outcome, origin)
     around = _countries_around(members)
     countries = tuple(code for code in with_history.iso3 if code in around)
 

@@ -1,9 +1,9 @@
 """Countries by ISO alpha-3 (number, names, capital, neighbours), regions, borders, sites, and distances on the sphere.
 
-A region is a focal country with its neighbours. Names come from pycountry and CLDR (Babel); numbers, capitals and
-neighbours from `data/countries.csv`, borders from `data/borders.csv`, airports and towns from `data/sites.csv`, which
-cite their sources. Country numbers are Gleditsch & Ward's (1999, doi:10.1080/03050629908434958) as UCDP uses them. The
-web process imports this module: it knows neither events nor indicators, and of libraries for arrays NumPy alone.
+A region is a focal country with its neighbours. Names come from pycountry and CLDR (Babel). Numbers, capitals and
+neighbours come from `data/countries.csv`, borders from `data/borders.csv`, airports and towns from `data/sites.csv`;
+`data/README.md` cites their sources. Country numbers are Gleditsch & Ward's (1999, doi:10.1080/03050629908434958) as
+UCDP uses them. This module imports no pandas and no pyarrow, because the web process uses it.
 """
 
 import math
@@ -40,17 +40,17 @@ class Country:
     neighbours: tuple[str, ...]
 
     def name(self, language: str = "en") -> str:
-        """The country's name in a language that CLDR has ("en", "fr", …)."""
-        if (known := pycountry.countries.get(alpha_3=self.iso3)) is None:  # Kosovo has no ISO 3166-1 code
+        """Return the country's name in a language that CLDR has ("en", "fr", …)."""
+        if (entry := pycountry.countries.get(alpha_3=self.iso3)) is None:  # Kosovo has no ISO 3166-1 code
             code = {"XKX": "XK"}[self.iso3]
         else:
-            code = known.alpha_2
+            code = entry.alpha_2
         return str(_locale(language).territories[code])
 
     def border(self, neighbour: str) -> NDArray[np.float64]:
-        """Points along the land border with a neighbour, about every 20 km.
+        """Return points along the land border with a neighbour, about every 20 km.
 
-        Shape (point, 2), latitude and longitude [degrees, WGS 84], read-only; no points where the source of
+        Shape (point, 2), latitude and longitude [degrees, WGS 84], read-only. There are no points if the source of
         `data/borders.csv` has no common border. Raises BadInput for a country that is no neighbour.
         """
         try:
@@ -88,7 +88,7 @@ def _locale(language: str) -> Locale:
 
 @cache
 def countries() -> dict[str, Country]:
-    """All countries by ISO alpha-3."""
+    """Return all countries by ISO alpha-3."""
     return {
         row["iso3"]: Country(
             iso3=row["iso3"],
@@ -106,18 +106,18 @@ def countries() -> dict[str, Country]:
 
 @cache
 def iso3_by_gw() -> dict[int, str]:
-    """ISO alpha-3 by Gleditsch-Ward number, former numbers included."""
+    """Return ISO alpha-3 by Gleditsch-Ward number, including former numbers."""
     return {number: country.iso3 for country in countries().values() for number in country.gw}
 
 
 @cache
 def iso3_by_fips() -> dict[str, str]:
-    """ISO alpha-3 by FIPS 10-4 code, in which GDELT writes countries."""
+    """Return ISO alpha-3 by FIPS 10-4 code, which GDELT uses."""
     return {country.fips: country.iso3 for country in countries().values()}
 
 
 def country(iso3: str) -> Country:
-    """One country by ISO alpha-3. Raises BadInput if there is none."""
+    """Return one country by ISO alpha-3. Raises BadInput for an unknown code."""
     try:
         return countries()[iso3]
     except KeyError:
@@ -125,35 +125,35 @@ def country(iso3: str) -> Country:
 
 
 def region(focal: str) -> Region:
-    """The region around a country. Raises BadInput for an unknown code."""
+    """Return the region around a country. Raises BadInput for an unknown code."""
     return Region(focal, (focal, *sorted(country(focal).neighbours, key=lambda iso3: country(iso3).name())))
 
 
 def continent(name: str) -> tuple[str, ...]:
-    """ISO alpha-3 of all countries of a continent ("Africa", …)."""
+    """Return ISO alpha-3 of all countries of a continent ("Africa", …)."""
     return tuple(sorted(c.iso3 for c in countries().values() if c.continent == name))
 
 
 @cache
 def borders() -> dict[tuple[str, str], NDArray[np.float64]]:
-    """Points along the border of each two neighbours, in either order; see `Country.border`."""
+    """Return points along the border of each pair of neighbours, in either order; see `Country.border`."""
     iso3, neighbour, latitude, longitude = _columns("borders.csv", np.str_, np.str_, np.float64, np.float64)
     points = np.stack([latitude, longitude], axis=-1)
     starts = np.flatnonzero(np.r_[True, (iso3[1:] != iso3[:-1]) | (neighbour[1:] != neighbour[:-1])])
     lines = np.split(points, starts[1:])
-    drawn = dict(zip(zip(iso3[starts].tolist(), neighbour[starts].tolist(), strict=True), lines, strict=True))
-    none = np.empty((0, 2))
-    both = {}
-    for here, known in countries().items():
-        for there in known.neighbours:
-            both[here, there] = drawn.get((min(here, there), max(here, there)), none)
-            both[here, there].setflags(write=False)
-    return both
+    listed = dict(zip(zip(iso3[starts].tolist(), neighbour[starts].tolist(), strict=True), lines, strict=True))
+    no_points = np.empty((0, 2))
+    by_pair = {}
+    for here, country_here in countries().items():
+        for there in country_here.neighbours:
+            by_pair[here, there] = listed.get((min(here, there), max(here, there)), no_points)
+            by_pair[here, there].setflags(write=False)
+    return by_pair
 
 
 @cache
 def sites() -> Sites:
-    """Airports and towns of 50,000 inhabitants or more, of all countries; read-only columns."""
+    """Return airports, and towns of 50,000 inhabitants or more, of all countries; read-only columns."""
     columns = _columns("sites.csv", np.str_, np.str_, np.str_, np.float64, np.float64)
     for column in columns:
         column.setflags(write=False)
@@ -161,38 +161,41 @@ def sites() -> Sites:
 
 
 def _columns(name: str, *types: type[np.generic]) -> tuple[NDArray[Any], ...]:
-    """The first columns of a long table, by NumPy's own reader, which makes no dict of each row."""
-    # As objects at first: of a width given beforehand, longer texts would be cut in silence.
+    """Return the first columns of a long table, read by NumPy: a dict per row would take seconds."""
+    # Texts are read as objects: NumPy cuts those off that are longer than a fixed width.
     rows = np.loadtxt(
         StringIO(reference.text(name)),
-        dtype=[(str(place), object if kind is np.str_ else kind) for place, kind in enumerate(types)],
+        dtype=[(str(i), object if kind is np.str_ else kind) for i, kind in enumerate(types)],
         delimiter=",",
         quotechar='"',
         comments=None,
         skiprows=1,
         usecols=range(len(types)),
     )
-    return tuple(rows[str(place)].astype(kind) for place, kind in enumerate(types))
+    return tuple(rows[str(i)].astype(kind) for i, kind in enumerate(types))
 
 
 def unit_vectors(latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.float64]:
-    """Places [degrees] as unit vectors from the centre of the Earth, shape (…, 3).
+    """Return places [degrees] as unit vectors from the centre of the Earth, shape (…, 3).
 
-    The nearest by straight line are the nearest on the sphere, so that a k-d tree of them knows no date line or pole.
+    The nearest by straight line are the nearest on the sphere, so a k-d tree of them has no date line and no pole.
     """
     north, east = np.radians(latitude), np.radians(longitude)
     return np.stack([np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north) + 0 * east], axis=-1)
 
 
 def chord(distance: float) -> float:
-    """The straight line between unit vectors whose great-circle distance [km] is this; at most 2, the antipodes."""
+    """Return the straight distance between unit vectors at a great-circle distance [km]; at most 2 (antipodes)."""
     return 2 * math.sin(min(distance / (2 * EARTH_RADIUS), math.pi / 2))
 
 
 def distance(
     latitude: ArrayLike, longitude: ArrayLike, other_latitude: ArrayLike, other_longitude: ArrayLike
 ) -> NDArray[np.float64]:
-    """Great-circle distance between places [degrees], broadcast [km]: haversine, within 0.6 % of the ellipsoid's."""
+    """Return great-circle distances between places [degrees], broadcast [km].
+
+    By the haversine formula, which is within 0.6 % of the distance on the ellipsoid.
+    """
     north, east, other_north, other_east = _radians(latitude, longitude, other_latitude, other_longitude)
     across = np.sin((other_north - north) / 2) ** 2
     along = np.cos(north) * np.cos(other_north) * np.sin((other_east - east) / 2) ** 2
@@ -202,15 +205,15 @@ def distance(
 def bearing(
     latitude: ArrayLike, longitude: ArrayLike, other_latitude: ArrayLike, other_longitude: ArrayLike
 ) -> NDArray[np.float64]:
-    """Direction in which the great circle leaves the first place for the other, broadcast [degrees, 0 <= b < 360].
+    """Return the initial bearing of the great circle from one place to another, broadcast [degrees, 0 <= b < 360].
 
-    Clockwise from north. NaN where both are the same place, to which there is no direction.
+    Clockwise from north. NaN if the two places are the same.
     """
     north, east, other_north, other_east = _radians(latitude, longitude, other_latitude, other_longitude)
     eastward = np.sin(other_east - east) * np.cos(other_north)
     northward = np.cos(north) * np.sin(other_north) - np.sin(north) * np.cos(other_north) * np.cos(other_east - east)
     turned = np.degrees(np.arctan2(eastward, northward)) % 360
-    # A hair west of north is 360 - 1e-15, which floats round to 360.
+    # Just west of north is 360 - 1e-15, which floats round to 360.
     return np.where((eastward == 0) & (northward == 0), np.nan, np.where(turned == 360, 0.0, turned))
 
 

@@ -1,4 +1,4 @@
-"""Deaths per country-month, by outcome: what is forecast, and what history is made of. Unknown is NaN, never 0."""
+"""Deaths by country, month and outcome. An unknown number of deaths is NaN, never 0."""
 
 from dataclasses import dataclass, field, replace
 
@@ -10,8 +10,8 @@ from riskmodel.months import Month, Months
 TYPES = ("state_based", "non_state", "one_sided")
 OUTCOMES = ("state_based", "all")
 
-HISTORY = 24
-"""The fewest unbroken months that make a history [months]: a sample or a single month never does."""
+MIN_HISTORY = 24
+"""The fewest unbroken months that make a history [months]. A sample or a single month never makes one."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class CountryMonths:
     """A rectangle of country-months.
 
     `deaths[kind]` is float64 of shape (country, month) [deaths]; kinds are the three types of violence and `all`, their
-    sum. A cell that no source covers is NaN. `source` is int16 of the same shape: the place in `sources` of the ingest
-    that speaks for the cell's state-based deaths, -1 where there is none.
+    sum. A country-month that no source covers is NaN. `source` is int16 of the same shape: the position in `sources` of
+    the ingest that the state-based deaths come from, -1 if there is none.
     """
 
     iso3: tuple[str, ...]
@@ -30,64 +30,64 @@ class CountryMonths:
     sources: tuple[str, ...] = field(default=())
 
     def rows(self, iso3: tuple[str, ...]) -> NDArray[np.intp]:
-        """The places of these countries. Raises KeyError for one that is not there."""
-        place = {code: i for i, code in enumerate(self.iso3)}
-        return np.array([place[code] for code in iso3], dtype=np.intp)
+        """Return the positions of these countries. Raises KeyError for one that is not there."""
+        position = {code: i for i, code in enumerate(self.iso3)}
+        return np.array([position[code] for code in iso3], dtype=np.intp)
 
     def until(self, origin: Month) -> "CountryMonths":
-        """The same, cut after `origin`: nothing later can be seen through it."""
-        keep = int(np.searchsorted(self.months, origin, side="right"))
+        """Return the months up to `origin`; nothing later is in the result."""
+        stop = int(np.searchsorted(self.months, origin, side="right"))
         return CountryMonths(
             self.iso3,
-            self.months[:keep],
-            {kind: values[:, :keep] for kind, values in self.deaths.items()},
-            self.source[:, :keep],
+            self.months[:stop],
+            {kind: values[:, :stop] for kind, values in self.deaths.items()},
+            self.source[:, :stop],
             self.sources,
         )
 
     def since(self, first: Month) -> "CountryMonths":
-        """The same, without the months before `first`."""
-        cut = int(np.searchsorted(self.months, first))
+        """Return the months from `first` on."""
+        start = int(np.searchsorted(self.months, first))
         return CountryMonths(
             self.iso3,
-            self.months[cut:],
-            {kind: values[:, cut:] for kind, values in self.deaths.items()},
-            self.source[:, cut:],
+            self.months[start:],
+            {kind: values[:, start:] for kind, values in self.deaths.items()},
+            self.source[:, start:],
             self.sources,
         )
 
     def with_deaths(self, outcome: str, deaths: NDArray[np.float64]) -> "CountryMonths":
-        """The same with other deaths of one outcome, float64 of shape (country, month) [deaths]."""
+        """Return a copy with other deaths of one outcome, float64 of shape (country, month) [deaths]."""
         return replace(self, deaths={**self.deaths, outcome: deaths})
 
     def including(self, iso3: tuple[str, ...]) -> "CountryMonths":
-        """The same with these countries in it; those that were not there are unknown throughout."""
+        """Return a copy that has these countries too; those that were not there are unknown in every month."""
         more = tuple(code for code in iso3 if code not in self.iso3)
-        below = ((0, len(more)), (0, 0))
+        padding = ((0, len(more)), (0, 0))
         return CountryMonths(
             (*self.iso3, *more),
             self.months,
-            {kind: np.pad(values, below, constant_values=np.nan) for kind, values in self.deaths.items()},
-            np.pad(self.source, below, constant_values=-1),
+            {kind: np.pad(values, padding, constant_values=np.nan) for kind, values in self.deaths.items()},
+            np.pad(self.source, padding, constant_values=-1),
             self.sources,
         )
 
-    def histories(self, outcome: str, origin: Month) -> "CountryMonths":
-        """The same with only those countries that have a history (`HISTORY`) up to the origin."""
+    def with_history(self, outcome: str, origin: Month) -> "CountryMonths":
+        """Return only the countries that have a history (`MIN_HISTORY`) up to the origin."""
         known = ~np.isnan(self.until(origin).deaths[outcome])
-        return self.only(tuple(code for code, row in zip(self.iso3, known, strict=True) if history(row)))
+        return self.only(tuple(code for code, row in zip(self.iso3, known, strict=True) if latest_history(row)))
 
     def only(self, iso3: tuple[str, ...]) -> "CountryMonths":
-        """The same with these countries alone. Raises KeyError for one that is not there."""
+        """Return only these countries. Raises KeyError for one that is not there."""
         rows = self.rows(iso3)
         deaths = {kind: values[rows] for kind, values in self.deaths.items()}
         return CountryMonths(iso3, self.months, deaths, self.source[rows], self.sources)
 
 
-def history(known: NDArray[np.bool_]) -> slice | None:
-    """The latest unbroken run of at least `HISTORY` known months in one country's row, or None."""
+def latest_history(known: NDArray[np.bool_]) -> slice | None:
+    """Return the latest unbroken run of at least `MIN_HISTORY` known months in one country's row, or None."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], known, [False])).astype(np.int8)))
     for start, stop in zip(edges[-2::-2], edges[::-2], strict=True):
-        if stop - start >= HISTORY:
+        if stop - start >= MIN_HISTORY:
             return slice(int(start), int(stop))
     return None

@@ -1,4 +1,4 @@
-"""The reference tables that ship in `data/`, read from wherever the package is installed."""
+"""Read the reference tables that ship in `data/` (the installed package `vigie_data`)."""
 
 import csv
 from functools import cache
@@ -6,11 +6,11 @@ from importlib.resources import files
 
 
 def text(name: str) -> str:
-    """The content of one shipped table."""
+    """Return the content of one shipped file."""
     return files("vigie_data").joinpath(name).read_text(encoding="utf-8")
 
 
 @cache
 def rows(name: str) -> tuple[dict[str, str], ...]:
-    """The rows of one shipped CSV table, each a dict of strings by column."""
+    """Return the rows of one shipped CSV table, each a dict of strings by column."""
     return tuple(csv.DictReader(text(name).splitlines()))

@@ -91,7 +91,7 @@ class Backtest:
         panels: dict[tuple[str, ...], Panel] = {}  # most windows have the same countries, and a panel is slow to build
         outcomes = self.view.outcomes()
         for window in windows:
-            observed = outcomes.histories(self.outcome, window.origin)
+            observed = outcomes.with_history(self.outcome, window.origin)
             if observed.iso3 not in panels:
                 panels[observed.iso3] = mask_families(build_panel(self.view, observed, self.outcome), self.model)
             yield panels[observed.iso3], window

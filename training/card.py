@@ -99,7 +99,7 @@ def _training_data(view: View, model: Bundle) -> Iterator[Block]:
             "The archive has changed since the training. What follows describes the archive as it is now, up to the "
             "last month of the training data."
         )
-    observed = view.outcomes().histories(model.outcome, model.origin).until(model.origin)
+    observed = view.outcomes().with_history(model.outcome, model.origin).until(model.origin)
     deaths = observed.deaths[model.outcome]
     known = ~np.isnan(deaths)
     if known.any():

@@ -56,7 +56,7 @@ def train_model(
     Raises BadInput where no country of the region has a history, and what `fit_model` raises.
     """
     origin = origin or region_origin(view, region, outcome)
-    observed = view.outcomes().histories(outcome, origin)
+    observed = view.outcomes().with_history(outcome, origin)
     on_step(f"computing the indicators of {len(observed.iso3)} countries to {origin}")
     inputs = build_inputs(view, observed, outcome)
     on_step("fitting the model, and scoring the same configuration on months that it has not seen")

@@ -1,4 +1,4 @@
-"""The sub-commands that explain: what the indicators are, and what the model would say of another past."""
+"""The commands `vigie indicators` and `vigie whatif`."""
 
 import json
 from typing import Any
@@ -9,16 +9,24 @@ from riskmodel.cli import options
 from riskmodel.home import Home
 from riskmodel.outcomes import OUTCOMES
 
-LANGUAGE = click.option("--lang", "language", type=click.Choice(["en", "fr"]), default="en", show_default=True)
+LANGUAGE_OPTION = click.option(
+    "--lang", "language", type=click.Choice(["en", "fr"]), default="en", show_default=True, help="English or French."
+)
 
 
 @click.command()
 @click.argument("names", metavar="[FAMILY]…", nargs=-1)
-@click.option("--outcome", type=click.Choice(OUTCOMES), default="state_based", show_default=True)
-@LANGUAGE
+@click.option(
+    "--outcome",
+    type=click.Choice(OUTCOMES),
+    default="state_based",
+    show_default=True,
+    help="The deaths whose indicators are listed.",
+)
+@LANGUAGE_OPTION
 @options.FORMAT_OPTION
 def indicators(names: tuple[str, ...], outcome: str, language: str, form: str) -> None:
-    """What the indicators are, of all families or some: name, window, meaning, and what they need."""
+    """List the indicators, of all families or some: name, unit, window, meaning and the data they need."""
     from rich.table import Table
 
     from riskmodel.cli import terminal
@@ -27,39 +35,43 @@ def indicators(names: tuple[str, ...], outcome: str, language: str, form: str) -
     families = families_payload(outcome)
     if unknown := set(names) - {family["name"] for family in families}:
         known = ", ".join(family["name"] for family in families)
-        raise click.BadParameter(f"there is no family {', '.join(sorted(unknown))}; there are {known}")
+        raise click.BadParameter(f"there is no family {', '.join(sorted(unknown))}; the families are {known}")
     families = [family for family in families if not names or family["name"] in names]
     if form == "json":
         click.echo(json.dumps(families, indent=1, ensure_ascii=False))
         return
     table = Table("family", "indicator", "unit", "months", "meaning", "needs", box=None, pad_edge=False)
     for family in families:
-        for i, one in enumerate(family["indicators"]):
+        for i, indicator in enumerate(family["indicators"]):
             title = family["title"][language] if i == 0 else ""
-            needs = ", ".join(one["inputs"])
-            table.add_row(title, one["name"], one["unit"], str(one["window"]), one["meaning"][language], needs)
+            needs = ", ".join(indicator["inputs"])
+            meaning = indicator["meaning"][language]
+            table.add_row(title, indicator["name"], indicator["unit"], str(indicator["window"]), meaning, needs)
     terminal.console().print(table)
 
 
 @click.command()
 @click.argument("iso3", type=options.ISO3)
-@click.option("--deaths", "factor", type=options.FACTOR, required=True, help="Times what: x2, x0.5.")
-@click.option("--months", type=click.IntRange(1, 60), default=3, show_default=True, help="Of the last so many months.")
+@click.option("--deaths", "factor", type=options.FACTOR, required=True, help="The factor: x2, x0.5.")
+@click.option("--months", type=click.IntRange(1, 60), default=3, show_default=True, help="How many of the last months.")
 @options.REGION_OPTION
 @options.FORMAT_OPTION
 @click.pass_obj
 def whatif(home: Home, iso3: str, factor: float, months: int, region: str, form: str) -> None:
-    """What the model would say of the region had a country seen more violence, or less. An association, not a cause."""
+    """Show the scores of the region if a country had had more deaths, or fewer, in the last months.
+
+    The difference is an association that the model has learned, not a cause.
+    """
     from riskmodel.explanation.what_if import what_if
 
-    told = what_if(home, iso3, factor, months, region)
+    effects = what_if(home, iso3, factor, months, region)
     if form == "json":
-        click.echo(json.dumps(told, indent=1, ensure_ascii=False))
+        click.echo(json.dumps(effects, indent=1, ensure_ascii=False))
     else:
-        _show(told)
+        _show(effects)
 
 
-def _show(told: dict[str, Any]) -> None:
+def _show(effects: dict[str, Any]) -> None:
     from rich.table import Table
 
     from riskmodel import geography
@@ -69,9 +81,9 @@ def _show(told: dict[str, Any]) -> None:
     from riskmodel.targets import BATTLE_DEATHS, HORIZON
 
     table = Table("country", box=None, pad_edge=False)
-    for heading in ("risk score", "then", "difference", "90 % interval", "escalation %", "then", "difference"):
+    for heading in ("risk score", "changed", "difference", "90 % interval", "escalation %", "changed", "difference"):
         table.add_column(heading, justify="right")
-    for row in told["data"]:
+    for row in effects["data"]:
         risk, escalation = row["risk_score"], row["escalation_from_draws"]
         if risk["before"] is None:
             table.add_row(geography.country(row["location_code"]).name(), *["–"] * 7)
@@ -86,22 +98,21 @@ def _show(told: dict[str, Any]) -> None:
             f"{escalation['after']:.1f}",
             f"{escalation['difference']:+.2f}",
         )
-    scenario, console = told["scenario"], terminal.console()
+    scenario, console = effects["scenario"], terminal.console()
     name = geography.country(scenario["location_code"]).name()
+    period = f"{last_months(scenario['months'], 'en')} to {effects['origin']}"
     console.print(
-        f"{_realm(told['simulated'])}{told['outcome']} deaths of {name} in {last_months(scenario['months'], 'en')} to "
-        f"{told['origin']} times {scenario['deaths']:g}, those of its events included:"
+        f"{'SIMULATED ' if effects['simulated'] else ''}{effects['outcome']} deaths of {name} in {period} times "
+        f"{scenario['deaths']:g}, deaths of single events included:"
     )
-    if not told["deaths"]:
-        what = "are not all known" if told["deaths"] is None else "are none"
-        console.print(f"NOTE: the deaths of {name} in these months {what}; there is nothing to multiply")
+    if not effects["deaths"]:
+        reason = "are not all known" if effects["deaths"] is None else "are zero"
+        console.print(f"NOTE: the deaths of {name} in these months {reason}; there is nothing to multiply")
     console.print(table)
-    console.print(f"{CAVEAT['en']} The interval is that of the model's ensemble, resampled; not that of what may come.")
+    console.print(
+        f"{CAVEAT['en']} The interval shows how much the model's ensemble varies, not how much the future does."
+    )
     console.print(
         f"Escalation is that of the draws. It needs twice the deaths of the last {HORIZON} months, and at least "
         f"{BATTLE_DEATHS}: multiplying these deaths raises the threshold too."
     )
-
-
-def _realm(simulated: bool) -> str:
-    return "SIMULATED " if simulated else ""

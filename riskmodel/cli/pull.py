@@ -106,7 +106,7 @@ def acled(home: Home, region: str, countries: tuple[str, ...], base: str | None,
 @click.option("--base", envvar="VIGIE_GDELT_URL", show_envvar=True, help="The address of GDELT's files, or a mirror.")
 @click.pass_obj
 def gdelt(home: Home, since: datetime | None, base: str | None) -> None:
-    """Fetch GDELT's daily counts of events, protests and mentions by country. They hold no deaths."""
+    """Fetch GDELT's daily counts of events, protests and mentions by country. GDELT has no deaths."""
     from riskmodel.events.archive import Archive
     from riskmodel.sources import gdelt_pull
 

@@ -18,8 +18,8 @@ from riskmodel.outcomes import TYPES
 def by_country(reader: TableReader, ingest: Ingest) -> pd.DataFrame:
     """Return one row per country of an ingest of events or country-months.
 
-    Columns: `rows`, `first` and `last` month, deaths by type [deaths] (NaN if the file has no such column), and
-    `outside`, the rows of months that the ingest does not cover.
+    The columns are `rows`, `first` and `last` month, and deaths by type [deaths] (NaN if the file has no such column).
+    `outside` counts the rows of months that the ingest does not cover.
     """
     of_events = ingest.kind == "events"
     table = reader.read(ingest, ["iso3", "date_start", "type_of_violence", "deaths"] if of_events else None)

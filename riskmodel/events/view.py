@@ -20,7 +20,7 @@ from riskmodel.events.manifest import Ingest, Kind
 from riskmodel.events.storage import TableReader, check_digest
 from riskmodel.events.table import SCHEMA
 from riskmodel.months import Month, Months, span
-from riskmodel.outcomes import TYPES, CountryMonths, history
+from riskmodel.outcomes import TYPES, CountryMonths, latest_history
 
 
 @dataclass(frozen=True)
@@ -150,12 +150,13 @@ class View:
     def origin(self, iso3: Sequence[str], outcome: str = "state_based") -> Month | None:
         """Return the last month known for at least half of those countries that have a history; None without any.
 
-        A history is an unbroken run of `HISTORY` months or more. A country's own origin is the end of its latest one.
-        A country that lags has no data at the common origin. The newer months of one that leads wait for the others.
+        A history is an unbroken run of `MIN_HISTORY` months or more. A country's own origin is the end of its latest
+        history. A country that lags has no data at the common origin. The newer months of
+        a country that leads are not used yet.
         """
         observed = self.outcomes()
         rows = [i for i, code in enumerate(observed.iso3) if code in set(iso3)]
-        runs = [history(~np.isnan(observed.deaths[outcome][i])) for i in rows]
+        runs = [latest_history(~np.isnan(observed.deaths[outcome][i])) for i in rows]
         ends = sorted(observed.months[run.stop - 1] for run in runs if run)
         return ends[len(ends) // 2] if ends else None
 

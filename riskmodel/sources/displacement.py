@@ -1,9 +1,9 @@
 """Displaced people by country and year, as UNHCR and IDMC publish them: persons at the end of a year.
 
 UNHCR's table has totals by country of origin or of asylum (`role, iso3, year, refugees, …`; CC BY 4.0). IDMC's Global
-Internal Displacement Database has `ISO3, Name, Year, Conflict Stock Displacement, …` (CC BY-NC); of it only what
-conflict caused is read, and the exact figure rather than the rounded one if a file has both. The two count differently,
-so neither overrides the other: an IDMC row has a role of its own, `internal`.
+Internal Displacement Database has `ISO3, Name, Year, Conflict Stock Displacement, …` (CC BY-NC). Of it only what
+conflict caused is read. The exact figure is read, and not the rounded one, if a file has both. The two count
+differently, so neither overrides the other: an IDMC row has a role of its own, `internal`.
 """
 
 from collections.abc import Iterator

@@ -138,7 +138,7 @@ class CsvTable:
     """A CSV file, split into batches of text.
 
     `names` are the columns, `skip` is the number of header lines. Once all batches have been read, `content_sha256` is
-    the digest of the uncompressed file, `unsplit` has the text of rows with too few or too many fields by number, and
+    the digest of the uncompressed file. `unsplit` has the text of rows with too few or too many fields, by number;
     `cut_off` says whether the last row is one of them.
     """
 

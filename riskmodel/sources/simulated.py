@@ -60,7 +60,7 @@ REGION_PROPENSITIES = {
 PRESSURE = 12
 OTHER_PRONE_COUNTRIES = 56
 MOST_EVENTS = 30
-"""The usual number of events in a country's month at the most; chance can bring more."""
+"""The largest usual number of events in a country's month; chance can bring more."""
 MOST_LEVEL = 7.5
 """The highest log of monthly deaths."""
 FARTHEST_SITE = 400.0

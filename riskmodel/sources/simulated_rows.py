@@ -24,7 +24,7 @@ SITES = 24
 REGION_SITES = 4
 """Sites per first-order unit."""
 MOST_GROUPS = 99
-"""Armed groups that a country can have at the most."""
+"""The largest number of armed groups in a country."""
 CIVILIANS = MOST_GROUPS + 1
 """The number of the civilians among a country's actors; the government is 0."""
 UCDP_CIVILIANS = 1
@@ -72,8 +72,8 @@ class Countries:
 class Events(NamedTuple):
     """The simulated events in order of time, one entry each; `country` is the position in `Countries`.
 
-    `groups`, `active` and `focus` are the country's at that time: how many groups it has had, how many of the latest
-    fight, and the site where they fight most.
+    `groups` is how many groups the country has had by then, `active` how many of the latest fight. `focus` is the site
+    where they fight most.
     """
 
     when: Months

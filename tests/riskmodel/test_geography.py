@@ -210,5 +210,5 @@ def _nearest(points: np.ndarray, others: np.ndarray) -> float:
 
 def _site(kind: str, name: str) -> tuple[float, float]:
     sites = geography.sites()
-    (place,) = np.flatnonzero((sites.kind == kind) & (sites.iso3 == "MLI") & (sites.name == name))
-    return float(sites.latitude[place]), float(sites.longitude[place])
+    (position,) = np.flatnonzero((sites.kind == kind) & (sites.iso3 == "MLI") & (sites.name == name))
+    return float(sites.latitude[position]), float(sites.longitude[position])

@@ -1,4 +1,4 @@
-"""The simulated archive: repeatable to the byte, valid as UCDP would be, plainly invented, and shaped like conflict."""
+"""The simulated archive: reproducible, valid in UCDP's layout, labelled as invented, and similar to real conflict."""
 
 import gzip
 import json
@@ -34,9 +34,9 @@ def content(path: Path) -> bytes:
 
 def months_of(events: pd.DataFrame, last: Month = LAST) -> NDArray[np.float64]:
     """Deaths, shape (country, month); all countries, in the order of `countries()`."""
-    place = {iso3: i for i, iso3 in enumerate(countries())}
-    table = np.zeros((len(place), len(span(FIRST, last))))
-    country = events["country_id"].map(lambda gw: place[iso3_by_gw()[gw]]).to_numpy()
+    position = {iso3: i for i, iso3 in enumerate(countries())}
+    table = np.zeros((len(position), len(span(FIRST, last))))
+    country = events["country_id"].map(lambda gw: position[iso3_by_gw()[gw]]).to_numpy()
     when = pd.to_datetime(events["date_start"]).to_numpy().astype("datetime64[M]")
     np.add.at(table, (country, (when - FIRST).astype(int)), events["best"].to_numpy())
     return table
@@ -56,7 +56,7 @@ def events(archive: Path) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def deaths(tmp_path_factory: pytest.TempPathFactory, events: pd.DataFrame) -> list[NDArray[np.float64]]:
-    """Country-months of four seeds, so that a statistic does not hang on the luck of one."""
+    """Country-months of four seeds, so that a statistic does not depend on one seed."""
     histories = [months_of(events)]
     for seed in (2, 3, 4):
         path = tmp_path_factory.mktemp("seed") / "events.csv.gz"
@@ -65,7 +65,7 @@ def deaths(tmp_path_factory: pytest.TempPathFactory, events: pd.DataFrame) -> li
     return histories
 
 
-def test_same_seed_same_bytes_in_another_process(archive: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_bytes_in_another_process(archive: Path, tmp_path: Path) -> None:
     again = tmp_path / "another-name.csv.gz"
     code = (
         "import json, pathlib, sys; from riskmodel.months import month\n"
@@ -89,7 +89,7 @@ def test_a_later_month_only_appends_rows(archive: Path, back: int) -> None:
         assert content(archive).startswith(content(shorter))
 
 
-def test_the_newest_month_is_last_and_no_event_leaves_its_month(events: pd.DataFrame) -> None:
+def test_events_are_in_order_and_stay_within_their_month(events: pd.DataFrame) -> None:
     start, end = (
         pd.to_datetime(events[name]).to_numpy().astype("datetime64[D]") for name in ("date_start", "date_end")
     )
@@ -101,13 +101,13 @@ def test_the_newest_month_is_last_and_no_event_leaves_its_month(events: pd.DataF
     assert (events["year"].to_numpy() == start.astype("datetime64[Y]").astype(int) + 1970).all()
 
 
-def test_before_the_first_month_there_is_nothing_to_simulate(tmp_path: Path) -> None:
+def test_a_last_month_before_the_first_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="1989-01"):
         simulate(tmp_path / "none.csv.gz", seed=1, last=FIRST - 1)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_header_is_the_official_one(archive: Path, shared: Path) -> None:
+def test_the_header_is_ucdps(archive: Path, shared: Path) -> None:
     with gzip.open(shared / "GEDEvent_v26_0_2.csv.gz") as official:
         header = official.readline().strip()
     assert content(archive).split(b"\n", 1)[0] == header
@@ -140,7 +140,7 @@ def test_ids_are_unique(events: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize("what", ["conflict", "dyad", "side_a", "side_b"])
-def test_a_number_is_one_name(events: pd.DataFrame, what: str) -> None:
+def test_each_number_has_one_name(events: pd.DataFrame, what: str) -> None:
     name = what if what.startswith("side") else f"{what}_name"
     for key in (f"{what}_new_id", f"{what}_dset_id"):
         assert (events.groupby(key)[name].nunique() == 1).all()
@@ -157,7 +157,7 @@ def test_deaths_add_up_and_are_ordered(events: pd.DataFrame) -> None:
     assert (without["high"] > 0).all()
 
 
-def test_who_fights_whom_fits_the_type(events: pd.DataFrame) -> None:
+def test_the_sides_fit_the_type_of_violence(events: pd.DataFrame) -> None:
     government = {side: events[side].str.contains("Government of") for side in ("side_a", "side_b")}
     kind = events["type_of_violence"]
     assert government["side_a"][kind == 1].all()
@@ -169,7 +169,7 @@ def test_who_fights_whom_fits_the_type(events: pd.DataFrame) -> None:
     assert events["gwnoa"].dropna().eq(events["country_id"][government["side_a"]]).all()
 
 
-def test_precisions_are_mixed_and_places_follow_them(events: pd.DataFrame) -> None:
+def test_precisions_vary_and_places_follow_them(events: pd.DataFrame) -> None:
     assert set(events["date_prec"]) == {1, 2, 3, 4, 5}
     assert set(events["where_prec"]) == {1, 2, 3, 4, 5, 6, 7}
     assert (events["date_prec"] == 5).mean() < 0.03
@@ -201,7 +201,7 @@ def test_priogrid_is_the_official_numbering(shared: Path, events: pd.DataFrame) 
     assert (priogrid(events["latitude"].to_numpy(), events["longitude"].to_numpy()) == events["priogrid_gid"]).all()
 
 
-def test_regions_are_ucdps(shared: Path, events: pd.DataFrame) -> None:
+def test_regions_agree_with_ucdps(shared: Path, events: pd.DataFrame) -> None:
     real = pd.concat(
         pd.read_csv(shared / name, usecols=["country_id", "region"])
         for name in ("GEDEvent_v26_0_2.csv.gz", "GEDEvent_v23_1_sample.csv.gz")
@@ -210,7 +210,7 @@ def test_regions_are_ucdps(shared: Path, events: pd.DataFrame) -> None:
     assert (both.groupby("country_id")["region"].nunique() == 1).all()
 
 
-def test_dyads_persist_and_appear(events: pd.DataFrame) -> None:
+def test_some_dyads_persist_and_new_ones_appear(events: pd.DataFrame) -> None:
     state_based = events[events["type_of_violence"] == 1]
     years = state_based.groupby("dyad_new_id")["year"].agg(["min", "max"])
     assert (years["max"] - years["min"] >= 3).sum() > 20
@@ -219,11 +219,11 @@ def test_dyads_persist_and_appear(events: pd.DataFrame) -> None:
     assert rebels.iloc[0] != rebels.iloc[-1]
 
 
-def test_the_number_of_events_is_that_of_a_small_archive(events: pd.DataFrame) -> None:
+def test_the_archive_has_a_plausible_number_of_events(events: pd.DataFrame) -> None:
     assert 20_000 < len(events) < 45_000
 
 
-def test_many_countries_are_always_quiet_and_the_rest_mostly(deaths: list[NDArray[np.float64]]) -> None:
+def test_many_countries_are_always_quiet_and_the_others_mostly(deaths: list[NDArray[np.float64]]) -> None:
     for history in deaths:
         prone = len(REGION_PROPENSITIES) + OTHER_PRONE_COUNTRIES
         violent = (history > 0).any(axis=1)
@@ -260,17 +260,17 @@ def test_a_neighbours_violence_raises_the_odds_of_onset(deaths: list[NDArray[np.
     assert exposed_onsets / calm_onsets > 1.5
 
 
-def test_the_sahel_is_alive_at_the_end_and_senegal_nearly_quiet(deaths: list[NDArray[np.float64]]) -> None:
-    place = list(countries())
-    year = {iso3: [history[place.index(iso3), -12:].sum() for history in deaths] for iso3 in REGION_PROPENSITIES}
+def test_the_sahel_is_violent_at_the_end_and_senegal_nearly_quiet(deaths: list[NDArray[np.float64]]) -> None:
+    position = list(countries())
+    year = {iso3: [history[position.index(iso3), -12:].sum() for history in deaths] for iso3 in REGION_PROPENSITIES}
     for iso3 in ("MLI", "BFA", "NER"):
         assert np.median(year[iso3]) > 250
     assert np.median(year["SEN"]) < 25
-    ever = [history[place.index("SEN")].max() for history in deaths]
-    assert max(ever) < min(history[place.index("MLI")].max() for history in deaths)
+    ever = [history[position.index("SEN")].max() for history in deaths]
+    assert max(ever) < min(history[position.index("MLI")].max() for history in deaths)
 
 
-def test_the_shape_is_that_of_real_conflict(shared: Path, events: pd.DataFrame) -> None:
+def test_the_distribution_is_similar_to_that_of_real_conflict(shared: Path, events: pd.DataFrame) -> None:
     table = pd.read_csv(shared / "monthly_state_based_1989_2022.csv.gz")
     real = table.pivot_table(index="iso3", columns="month", values="deaths_state_based").to_numpy()
     simulated = months_of(events[events["type_of_violence"] == 1])
@@ -285,8 +285,8 @@ def test_the_shape_is_that_of_real_conflict(shared: Path, events: pd.DataFrame) 
             "top": np.sort(some)[-len(some) // 100 :].sum() / some.sum(),
         }
 
-    seen, wanted = shape(simulated), shape(real)
-    assert seen["zero"] == pytest.approx(wanted["zero"], abs=0.15)
-    assert seen["stay"] == pytest.approx(wanted["stay"], abs=0.1)
-    assert seen["tail"] == pytest.approx(wanted["tail"], abs=1.5)
-    assert 0.1 < seen["top"] < wanted["top"] + 0.1
+    found, expected = shape(simulated), shape(real)
+    assert found["zero"] == pytest.approx(expected["zero"], abs=0.15)
+    assert found["stay"] == pytest.approx(expected["stay"], abs=0.1)
+    assert found["tail"] == pytest.approx(expected["tail"], abs=1.5)
+    assert 0.1 < found["top"] < expected["top"] + 0.1
