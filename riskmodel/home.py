@@ -61,7 +61,7 @@ class Home:
 
     @property
     def run(self) -> Path:
-        """Files that running processes share. A restart may lose them."""
+        """Files that running processes share. A restart can lose them."""
         return self.root / "run"
 
     @property

@@ -173,7 +173,7 @@ class Staging:
         """Make the ingest visible, permanently."""
         self._flush()
         self.close()
-        # The data must be on the disk before the manifest names it: a power cut may come between the two.
+        # The data must be on the disk before the manifest names it: a power cut can come between the two.
         for path in self._writers:
             sync(path)
             sync(path.parent)

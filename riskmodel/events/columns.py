@@ -33,7 +33,7 @@ def counts(text: pa.Array) -> NDArray[np.float64]:
 
 
 def integers_between(text: pa.Array, low: int, high: int) -> NDArray[np.float64]:
-    """Return text as integers from `low` to `high`, both included; NaN for anything else."""
+    """Return text as integers from `low` to `high`, including them; NaN for anything else."""
     values = integers(text)
     return np.where((values >= low) & (values <= high), values, np.nan)
 

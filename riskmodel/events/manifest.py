@@ -109,7 +109,7 @@ def read(archive: Path) -> tuple[Ingest, ...]:
         stat = path.stat()
     except FileNotFoundError:
         if any(archive.glob("*/*.parquet")):
-            raise Refused(f"{path} is missing, and there is data beside it: restore it from a copy") from None
+            raise Refused(f"{path} is missing, but the archive has data: restore it from a copy") from None
         return ()
     # The manifest is replaced, never changed in place: a new one has another inode or time.
     return _parsed(path, stat.st_mtime_ns, stat.st_ino, stat.st_size)
@@ -153,7 +153,7 @@ def realm(archive: Path) -> Realm | None:
 
 
 def active(ingests: tuple[Ingest, ...], as_of: datetime | None = None) -> tuple[Ingest, ...]:
-    """Return the ingests that count as of a moment, lowest precedence first. Simulated ones never count beside real."""
+    """Return the ingests that count as of a moment, lowest precedence first. Real ones exclude simulated ones."""
     found = [ingest for ingest in ingests if ingest.is_active(as_of)]
     if any(not ingest.simulated and ingest.kind in OUTCOME_KINDS for ingest in found):
         found = [ingest for ingest in found if not ingest.simulated]

@@ -87,7 +87,7 @@ class EventRules:
         quarantine.add(np.isnan(deaths), "best is not a whole number", cells["deaths"])
         quarantine.add(deaths < 0, "best is negative", cells["deaths"])
         repeated = self._repeated(event_id, quarantine.accepted)
-        quarantine.add(repeated, "id stands in an earlier row of this file", cells["event_id"])
+        quarantine.add(repeated, "id repeats an earlier row of this file", cells["event_id"])
 
         low, high = counts(cells["deaths_low"]), counts(cells["deaths_high"])
         latitude, longitude = numbers(cells["latitude"]), numbers(cells["longitude"])

@@ -97,7 +97,7 @@ class AcledFile:
         out.add(~deleted & np.isnan(deaths), "fatalities is not a whole number", cells["fatalities"])
         out.add(deaths < 0, "fatalities is negative", cells["fatalities"])
         repeated = self._repeated(ids, deleted, out.accepted)
-        out.add(repeated, "event_id_cnty stands in an earlier row of this file", ids)
+        out.add(repeated, "event_id_cnty repeats an earlier row of this file", ids)
         latitude, longitude = numbers(cells["latitude"]), numbers(cells["longitude"])
         in_range = (np.abs(latitude) <= 90) & (np.abs(longitude) <= 180)
         columns: dict[str, Any] = {

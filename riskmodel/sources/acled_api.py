@@ -46,13 +46,13 @@ class AcledApi:
             total = announced if total is None else total
             if not rows:
                 break
-            # Only the last page may be shorter. ACLED may give smaller pages than requested: the first one shows it.
+            # Only the last page can be shorter. ACLED can send smaller pages than requested: the first one shows it.
             if received % (page_size or 1) or (page_size and len(rows) > page_size):
                 raise SourceUnavailable(
                     f"{place}: not all pages have {page_size:,} rows: some were lost; {_NOTHING_ENTERED}"
                 )
             keys = {(_event_id(row, place), str(row.get("deleted_timestamp"))) for row in rows}
-            # Deletions may overlap from page to page; events may not, and no page may come twice.
+            # Deletions can overlap from page to page. Events cannot, and no page can come twice.
             repeated = len(keys) < len(rows) or bool(keys & seen) if endpoint == "acled" else keys & seen == keys
             if repeated:
                 raise SourceUnavailable(f"{place}: rows came twice: a page was repeated; {_NOTHING_ENTERED}")
@@ -63,7 +63,7 @@ class AcledApi:
             raise SourceUnavailable(
                 f"ACLED ({subject}) counts {total:,} rows, sent {received:,}: some were lost; {_NOTHING_ENTERED}"
             )
-        # Without a total, an empty page after full ones may be a lost one: the page behind it shows that.
+        # Without a total, an empty page after full ones can be a lost one: the next page shows that.
         if (
             total is None
             and received
@@ -100,8 +100,8 @@ class AcledApi:
                 response = self._request(url, parameters)
             except Unauthorised:
                 raise SourceUnavailable(
-                    f"ACLED lets this account log in and does not let it read {url}: the account may see aggregated "
-                    "data only, or its profile or the consent to ACLED's terms is not complete (acleddata.com, myACLED)"
+                    f"ACLED lets this account log in and does not let it read {url}: it has access to aggregated data "
+                    "only, or its profile or the consent to ACLED's terms is not complete (acleddata.com, myACLED)"
                 ) from None
         if not isinstance(response, dict) or not isinstance(response.get("data"), list):
             raise SourceUnavailable(f"ACLED ({url}) answered without a list of rows")

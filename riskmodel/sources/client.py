@@ -37,7 +37,7 @@ _BACK_OFF = wait_random_exponential(multiplier=1, max=60)
 _JITTER = wait_random(0, 1)
 _T = TypeVar("_T")
 
-# httpx2 writes complete URLs to its log, and a URL may hold a token.
+# httpx2 writes complete URLs to its log, and a URL can contain a token.
 for _name in ("httpx2", "httpcore2"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
@@ -45,7 +45,7 @@ for _name in ("httpx2", "httpcore2"):
 class Client:
     """An HTTP client. `watch(name, bytes_done, bytes_total)` is called during downloads.
 
-    `patience` is how long one silence of the provider may last [s]. Every method raises SourceUnavailable, or a
+    `patience` is the longest accepted silence of the provider [s]. Every method raises SourceUnavailable, or a
     subclass of it that says more. Building a client raises BadInput if the environment's proxy or certificates cannot
     be used.
     """
@@ -71,7 +71,7 @@ class Client:
             raise BadInput(f"SSL_CERT_FILE or SSL_CERT_DIR cannot be read: {failure.strerror or failure}") from None
         except (ValueError, ImportError, httpx2.InvalidURL):  # their texts can repeat a proxy's password
             raise BadInput(
-                "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY or NO_PROXY holds an address that cannot be used: write "
+                "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY or NO_PROXY is an address that cannot be used: write "
                 "http://host:port"
             ) from None
 
@@ -109,7 +109,7 @@ class Client:
     def retry(self, url: httpx2.URL, attempt: Callable[[], _T]) -> _T:
         """Call `attempt` until it succeeds, waiting in between, or raise SourceUnavailable.
 
-        Each attempt takes a new connection: the rest of a response that could not be read may lie on the old one.
+        Each attempt takes a new connection: the rest of an unreadable response can still be on the old one.
         """
         retrying = Retrying(
             sleep=self.sleep,
@@ -158,12 +158,14 @@ class Client:
                     raise SourceUnavailable(
                         f"{here.host} redirects from {here.scheme} to {there.scheme}, which is not followed"
                     )
-                if not _may_have_credentials(here, there):
+                if not _can_send_credentials(here, there):
                     sent = {name: value for name, value in sent.items() if name not in credentials}
                 here = there
             raise SourceUnavailable(f"{url.host} redirects {url.path} more than {REDIRECTS} times")
         except (httpx2.LocalProtocolError, httpx2.InvalidURL, UnicodeEncodeError):
-            raise BadInput(f"{url.host}: the request holds characters that cannot be sent; check the token") from None
+            raise BadInput(
+                f"{url.host}: the request contains characters that cannot be sent; check the token"
+            ) from None
         except httpx2.ConnectError as failure:
             if _is_caused_by(failure, ssl.SSLCertVerificationError):
                 raise SourceUnavailable(f"{here.host}: its certificate cannot be trusted; nothing was sent") from None
@@ -227,8 +229,8 @@ def _is_last_attempt(state: RetryCallState) -> bool:
 
 def _wait(state: RetryCallState) -> float:
     """How long to wait before the next attempt [s]: as the provider asks, else longer each time."""
-    asked = _failure(state).wait
-    return _BACK_OFF(state) if asked is None else asked + _JITTER(state)
+    wait = _failure(state).wait
+    return _BACK_OFF(state) if wait is None else wait + _JITTER(state)
 
 
 def _failure(state: RetryCallState) -> TransientFailure:
@@ -246,8 +248,8 @@ def _is_caused_by(failure: BaseException, kind: type[BaseException]) -> bool:
     return False
 
 
-def _may_have_credentials(here: httpx2.URL, there: httpx2.URL) -> bool:
-    """Whether credentials for one address may go to another: the same host and port, or its https."""
+def _can_send_credentials(here: httpx2.URL, there: httpx2.URL) -> bool:
+    """Whether credentials for one address can go to another: the same host and port, or its https."""
     upgraded = here.scheme == "http" and there.scheme == "https" and here.port is there.port is None
     return here.host == there.host and (upgraded or (here.scheme, here.port) == (there.scheme, there.port))
 

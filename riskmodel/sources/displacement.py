@@ -104,7 +104,7 @@ class DisplacementFile:
         keys = pd.DataFrame({"iso3": iso3.to_pandas(), "role": role.to_pandas(), "year": year})
         repeated = np.zeros(batch.rows.size, dtype=bool)
         repeated[out.accepted] = keys[out.accepted].duplicated().to_numpy()
-        out.add(repeated, "country, role and year stand in an earlier row of this file", year_text)
+        out.add(repeated, "country, role and year repeat an earlier row of this file", year_text)
 
         accepted = pa.array(np.flatnonzero(out.accepted))
         columns = {"iso3": iso3, "role": role, "year": pa.array(year, from_pandas=True)}

@@ -1,6 +1,6 @@
 """Resumable downloads: a file arrives complete or not at all, and one that has not changed is not sent again.
 
-Beside the target stand `NAME.part` and `NAME.part.json` (an unfinished download and which version of the file it is)
+Next to the target are `NAME.part` and `NAME.part.json` (an unfinished download, and which version of the file it is)
 and `NAME.http.json` (which version the target is).
 """
 
@@ -143,7 +143,7 @@ class _Attempt:
         return _Version(self._public_url(), headers.get("etag"), headers.get("last-modified"), size)
 
     def _public_url(self) -> str:
-        """The URL without the parts that may hold a token: it is written to the disk."""
+        """The URL without the parts that can contain a token: it is written to the disk."""
         return str(self.url.copy_with(query=None, userinfo=b""))
 
     def _check_range(self, response: httpx2.Response, start: int, unfinished: _Version | None) -> None:

@@ -25,7 +25,7 @@ LARGEST = 16 << 30
 """The largest uncompressed content that is read [bytes]."""
 
 LARGEST_RATIO = 200
-"""How many times its size on disk a content may have, against archives made to fill the memory. Tables reach 30."""
+"""The largest ratio of uncompressed to compressed size that is read; it stops archives made to fill the memory. Tables reach 30."""
 
 ALWAYS_READ = 64 << 20
 """Content of at most this size is read whatever its ratio [bytes]."""
@@ -109,7 +109,7 @@ def _only_table(path: Path, zipped: zipfile.ZipFile, stack: contextlib.ExitStack
     """Return the only CSV table in a zip."""
     tables = [name for name in zipped.namelist() if name.lower().endswith(".csv") and not name.startswith("__MACOSX/")]
     if len(tables) != 1:
-        raise BadInput(f"{path}: a zip must hold one CSV table; this one holds {len(tables)}")
+        raise BadInput(f"{path}: a zip must contain one CSV table; this one contains {len(tables)}")
     try:
         return stack.enter_context(zipped.open(tables[0]))
     except (RuntimeError, NotImplementedError) as locked:

@@ -189,7 +189,7 @@ class GdeltFile:
         repeated = np.zeros(batch.rows.size, dtype=bool)
         keys = pd.DataFrame({"iso3": cells["iso3"].to_pandas(), "date": days.astype("datetime64[s]")})
         repeated[out.accepted] = keys[out.accepted].duplicated().to_numpy()
-        out.add(repeated, "country and date stand in an earlier row of this file", cells["date"])
+        out.add(repeated, "country and date repeat an earlier row of this file", cells["date"])
         accepted = np.flatnonzero(out.accepted)
         columns = {"date": days, "parts": parts, "tone": tone, **counts}
         arrays = [

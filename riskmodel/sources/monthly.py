@@ -65,7 +65,7 @@ class MonthlyFile:
         keys = pd.DataFrame({"iso3": iso3.to_pandas(), "month": months.astype("datetime64[s]")})
         repeated = np.zeros(batch.rows.size, dtype=bool)
         repeated[out.accepted] = keys[out.accepted].duplicated().to_numpy()
-        out.add(repeated, "country and month stand in an earlier row of this file", batch.cells["month"])
+        out.add(repeated, "country and month repeat an earlier row of this file", batch.cells["month"])
 
         accepted = np.flatnonzero(out.accepted)
         columns = [iso3.take(pa.array(accepted)).dictionary_encode().cast(NAMES), pa.array(days[accepted])]

@@ -11,7 +11,7 @@ ATTEMPTS = 5
 """How often a request is sent before we give up."""
 
 LONGEST_WAIT = 300.0
-"""The longest wait that a provider may ask for [s]. If it asks for more, the request fails at once."""
+"""The longest wait that is accepted [s]. If a provider asks for more, the request fails at once."""
 
 
 class NotFound(SourceUnavailable):
@@ -31,7 +31,7 @@ class Rejected(SourceUnavailable):
 
 
 class TransientFailure(Exception):
-    """A failure that may pass: try again after `wait` [s], or with back-off, up to `attempts` attempts in all."""
+    """A failure that can pass: try again after `wait` [s], or with back-off, up to `attempts` attempts in all."""
 
     def __init__(self, text: str, wait: float | None = None, attempts: int = ATTEMPTS) -> None:
         super().__init__(text)
@@ -61,10 +61,10 @@ def check_status(url: httpx2.URL, response: httpx2.Response, secrets: list[str])
 
 def _retry_after(response: httpx2.Response) -> float | None:
     """Return how long the provider asks to wait [s]: `Retry-After` in seconds or as a date; None without it."""
-    asked = response.headers.get("retry-after", "")
-    if asked.isdecimal():
-        return float(asked)
-    when = http_date(asked)
+    value = response.headers.get("retry-after", "")
+    if value.isdecimal():
+        return float(value)
+    when = http_date(value)
     return None if when is None else max(0.0, (when - datetime.now(UTC)).total_seconds())
 
 
@@ -78,7 +78,7 @@ def _excerpt(response: httpx2.Response, secrets: list[str]) -> str:
     text = " ".join(body[:2000].decode("utf-8", errors="replace").split())
     if text.startswith("<"):
         return ""
-    # A header such as "Bearer TOKEN" may come back as a whole or as its last word. The longest goes first.
+    # A header such as "Bearer TOKEN" can come back complete or as its last word. The longest goes first.
     parts = {part for secret in secrets for part in (secret, secret.rpartition(" ")[2])}
     for part in sorted(parts, key=len, reverse=True):
         text = text.replace(part, "…") if len(part) > 3 else text

@@ -64,7 +64,7 @@ MOST_EVENTS = 30
 MOST_LEVEL = 7.5
 """The highest log of monthly deaths."""
 FARTHEST_SITE = 400.0
-"""How far a site may lie from the capital [km]."""
+"""The longest distance of a site from the capital [km]."""
 KM_PER_DEGREE = 111.2
 
 

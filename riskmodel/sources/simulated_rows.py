@@ -275,7 +275,7 @@ def _dates(events: Events, draws: UniformNumbers) -> dict[str, Any]:
 def _deaths(events: Events, kind: Ints, draws: UniformNumbers) -> dict[str, Any]:
     """Return the columns of deaths: low ≤ best ≤ high, and the four parts sum to best."""
     best = events.best
-    # Cutting the line of deaths at the shares with one random offset keeps the parts whole and their sum exact.
+    # Cutting the line of deaths at the shares with one random offset keeps the parts integers and their sum exact.
     cuts = np.floor(best[:, None] * np.cumsum(_SHARES, axis=1)[kind - 1, :3] + draws.split[:, None]).astype(np.int64)
     parts = np.diff(np.column_stack([np.zeros_like(best), cuts, best]), axis=1)
     higher = best + 1 + np.floor((1 + 0.5 * best) * -np.log1p(-draws.high)).astype(np.int64)

@@ -28,7 +28,7 @@ from riskmodel.sources.ucdp_api import UcdpApi
 SITE, API = "https://ucdp.uu.se", "https://ucdpapi.pcr.uu.se"
 
 OLDEST_FINAL = 5
-"""How many years back a final release is looked for [years]."""
+"""The oldest final release that is tried [years before now]."""
 
 LARGEST = 1 << 30
 """The largest file that is fetched [bytes]; GED 26.1 has 39 million."""
@@ -151,7 +151,7 @@ def _prove(path: Path, release: str, now: datetime) -> None:
 
 
 class _Site:
-    """UCDP's site: one file per release. A file that is not in the archive yet has a marker beside it."""
+    """UCDP's site: one file per release. A file that is not in the archive yet has a marker file."""
 
     def __init__(self, client: Client, folder: Path, base: str) -> None:
         self._client, self._folder, self._base = client, folder, base

@@ -304,8 +304,8 @@ def test_lasting_faults_end_the_pull_and_leave_the_archive_unchanged(
     with pytest.raises(SourceUnavailable, match=message) as failure:
         puller()
     assert (puller.archive.ingests(), puller.events()) == before
-    told = f"{failure.value}{caplog.text}{puller.messages}"
-    assert not any(secret in told for secret in (PASSWORD, acled.token, "refresh-of-the-tests"))
+    output = f"{failure.value}{caplog.text}{puller.messages}"
+    assert not any(secret in output for secret in (PASSWORD, acled.token, "refresh-of-the-tests"))
     acled.faults.clear()
     assert puller()[0].ingest.rows == 5
 
@@ -341,7 +341,7 @@ def test_a_wrong_password_ends_the_pull(acled: Acled, puller: Puller, status: in
 
 def test_an_account_without_access_to_events_ends_the_pull(acled: Acled, puller: Puller) -> None:
     acled.allowed = False
-    with pytest.raises(SourceUnavailable, match="may see aggregated data only"):
+    with pytest.raises(SourceUnavailable, match="has access to aggregated data only"):
         puller()
     assert puller.archive.ingests() == ()
 
@@ -392,7 +392,7 @@ def test_an_event_that_is_twice_in_a_file_enters_once(tmp_path: Path) -> None:
     path.write_text("\n".join([",".join(FILE_COLUMNS), line, line, ""]))
     report = ingest(Archive(tmp_path / "archive"), AcledFile(path), private=True, now=NOW)
     assert (report.ingest.rows, report.ingest.quarantined) == (1, 1)
-    assert "stands in an earlier row" in report.quarantined[0]
+    assert "repeats an earlier row" in report.quarantined[0]
 
 
 CHANGES = st.lists(

@@ -199,7 +199,7 @@ def test_a_missing_manifest_is_refused_and_nothing_is_deleted(archive: Archive, 
     take_in(archive, ged.write(tmp_path / "a.csv", {}), "MLI:2020-01..2020-12")
     (archive.root / "manifest.json").unlink()
     for attempt in (archive.ingests, archive.view, lambda: manifest.realm(archive.root)):
-        with pytest.raises(Refused, match="is missing, and there is data beside it"):
+        with pytest.raises(Refused, match="is missing, but the archive has data"):
             attempt()
     with pytest.raises(Refused, match="is missing"):
         take_in(archive, ged.write(tmp_path / "b.csv", {}), "MLI:2020-01..2020-12")

@@ -34,7 +34,7 @@ def quarantined(home: Home) -> list[dict[str, object]]:
         (lambda path: path.write_bytes(gzip.compress(b"x" * 100_000)[:60]), "cut off"),
         (lambda path: path.write_bytes(b"\x1f\x8bnonsense"), "broken"),
         (lambda path: path.write_bytes(b"PK\x03\x04nonsense"), "broken"),
-        (lambda path: zipfile.ZipFile(path, "w").writestr("a.txt", "no table"), "must hold one CSV table"),
+        (lambda path: zipfile.ZipFile(path, "w").writestr("a.txt", "no table"), "must contain one CSV table"),
         (lambda path: path.write_bytes(random.Random(1).randbytes(5000)), ""),
         (lambda path: path.write_bytes(gzip.compress(random.Random(2).randbytes(5000))), ""),
         (lambda path: path.write_bytes(b"a,b\r1,2\r"), "header: no column"),
@@ -93,7 +93,7 @@ def test_nothing_of_a_cut_off_file_enters(vigie: Vigie, home: Home, tmp_path: Pa
         ({"best": "many"}, "best is not a whole number", "many"),
         ({"best": "2.5"}, "best is not a whole number", "2.5"),
         ({"best": "-4"}, "best is negative", "-4"),
-        ({"id": 1}, "id stands in an earlier row of this file", "1"),
+        ({"id": 1}, "id repeats an earlier row of this file", "1"),
     ],
 )
 def test_an_unreadable_row_is_quarantined_and_the_others_enter(
@@ -181,7 +181,7 @@ def test_the_readable_ones_of_several_files_enter(vigie: Vigie, home: Home, tmp_
         ("MLI,2020-02-01,few", "deaths_state_based is not a whole number"),
         ("MLI,2020-02-01,", "deaths_state_based is not a whole number"),
         ("MLI,2020-02-01,-3", "deaths_state_based is negative"),
-        ("MLI,2020-01,1", "country and month stand in an earlier row of this file"),
+        ("MLI,2020-01,1", "country and month repeat an earlier row of this file"),
         ("MLI,2020-02-01,1,2", "the row does not split into the fields of the header"),
     ],
 )

@@ -185,7 +185,7 @@ def test_unreadable_rows_are_quarantined(tmp_path: Path) -> None:
         "NER,2025-01-01,daily,97,1,2,3,4,5,60,-1.5": "parts is not between 1 and 96",
         "NER,2025-01-01,daily,96,-1,2,3,4,5,60,-1.5": "verbal_cooperation is no count",
         "NER,2025-01-01,daily,96,1,2,3,4,5,60,200": "tone is not between -100 and 100",
-        good: "country and date stand in an earlier row",
+        good: "country and date repeat an earlier row",
     }
     for line, rule in bad.items():
         path = tmp_path / "days.csv"

@@ -206,8 +206,8 @@ def test_regions_agree_with_ucdps(shared: Path, events: pd.DataFrame) -> None:
         pd.read_csv(shared / name, usecols=["country_id", "region"])
         for name in ("GEDEvent_v26_0_2.csv.gz", "GEDEvent_v23_1_sample.csv.gz")
     )
-    both = pd.concat([real, events[["country_id", "region"]]])
-    assert (both.groupby("country_id")["region"].nunique() == 1).all()
+    combined = pd.concat([real, events[["country_id", "region"]]])
+    assert (combined.groupby("country_id")["region"].nunique() == 1).all()
 
 
 def test_some_dyads_persist_and_new_ones_appear(events: pd.DataFrame) -> None:
