@@ -25,7 +25,7 @@ LARGEST = 16 << 30
 """The largest uncompressed content that is read [bytes]."""
 
 LARGEST_RATIO = 200
-"""The largest ratio of uncompressed to compressed size that is read; it stops archives made to fill the memory. Tables reach 30."""
+"""The largest ratio of uncompressed to compressed size that is read; it stops zip bombs. Tables reach 30."""
 
 ALWAYS_READ = 64 << 20
 """Content of at most this size is read whatever its ratio [bytes]."""

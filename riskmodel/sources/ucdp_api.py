@@ -118,7 +118,7 @@ class UcdpApi:
         return first.exists() and _load(first)["TotalCount"] != count
 
     def _next_url(self, current: str, announced: object) -> str | None:
-        """Return the URL of the next page, None after the last. Only the query can differ, so no other host is asked."""
+        """Return the URL of the next page, None after the last. Only the query can differ: no other host."""
         if not announced:
             return None
         here, there = urlsplit(current), urlsplit(urljoin(current, str(announced)))
