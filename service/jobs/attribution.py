@@ -1,6 +1,7 @@
-"""Two snapshots side by side: what each was made from is read again, and the change of its scores split by cause.
+"""Split the change of the scores between two snapshots by cause.
 
-What was issued is what counts: where computing it again says otherwise, the difference stands apart and is said.
+The scores of both snapshots are computed again from their data and models. If that does not reproduce an issued score,
+the issued score counts, and the difference is shown as a part of its own.
 """
 
 from collections.abc import Mapping
@@ -30,45 +31,48 @@ from riskmodel.months import month
 from service.store.database import Store
 from service.store.tables import snapshots
 
-DIGITS = {"risk_score": 1, "escalation_probability": 4}
-"""To how many digits a snapshot gives a score."""
+SCORE_DIGITS = {"risk_score": 1, "escalation_probability": 4}
+"""To how many digits a snapshot rounds a score."""
 
 NOT_REPRODUCED = "not_reproduced"
-GREATEST = 2**63 - 1
-"""The greatest number that a database keeps."""
+
+MAX_ID = 2**63 - 1
+"""The greatest id that a database can store."""
 
 NOTES: Mapping[str, Mapping[str, str]] = {
     "other_vigie": {
-        "en": "snapshot {id} was made by Vigie {vigie}; this is Vigie {here}, which may compute otherwise",
-        "fr": "l’instantané {id} vient de Vigie {vigie} ; voici Vigie {here}, qui peut calculer autrement",
+        "en": "snapshot {id} was made by Vigie {vigie}; this is Vigie {here}, which can give other results",
+        "fr": "le bulletin {id} a été produit par Vigie {vigie}\u00a0; cette version est {here}, "
+        "dont les résultats peuvent différer",
     },
     NOT_REPRODUCED: {
-        "en": "computed again, snapshot {id} does not say what was issued for {countries}: "
-        "the difference stands apart as not reproduced",
-        "fr": "recalculé, l’instantané {id} ne dit pas ce qui a été publié pour {countries} : "
-        "l’écart figure à part, comme non reproduit",
+        "en": "computed again, snapshot {id} does not have the issued scores of {countries}: "
+        "the difference is shown as not reproduced",
+        "fr": "recalculé, le bulletin {id} ne donne pas les scores publiés pour {countries}\u00a0: "
+        "l’écart est indiqué à part, comme non reproduit",
     },
     "withdrawn": {
-        "en": "snapshot {id} was withdrawn: {why}",
-        "fr": "l’instantané {id} a été retiré : {why}",
+        "en": "snapshot {id} was withdrawn: {reason}",
+        "fr": "le bulletin {id} a été retiré\u00a0: {reason}",
     },
 }
-MEANING_OF_NOT_REPRODUCED = {
+NOT_REPRODUCED_MEANING = {
     "en": "what cannot be computed again as it was issued",
     "fr": "ce qui ne peut pas être recalculé tel que publié",
 }
 
 REASONS = {
-    "unknown_before": "the earlier snapshot does not know the score",
-    "unknown_after": "the later snapshot does not know the score",
-    NOT_REPRODUCED: "a score that was issued cannot be computed again",
+    "unknown_before": "the score is unknown in the earlier snapshot",
+    "unknown_after": "the score is unknown in the later snapshot",
+    NOT_REPRODUCED: "an issued score cannot be computed again",
     "unknown_between": "with only some of the causes the score is unknown, so the change cannot be split",
 }
+"""Why a change has no split."""
 
 
 @dataclass(frozen=True)
-class _Taken:
-    """A snapshot with what it was made from."""
+class _Snapshot:
+    """A snapshot with the data and the model that it was made from."""
 
     row: sa.Row[Any]
     view: View
@@ -79,23 +83,26 @@ class _Taken:
         document: dict[str, Any] = self.row.document
         return document
 
+    def country(self, iso3: str) -> dict[str, Any]:
+        """Return a country's part of the document."""
+        return next(country for country in self.document["countries"] if country["location_code"] == iso3)
+
 
 def between(home: Home, store: Store, a: int, b: int) -> dict[str, Any]:
-    """What changed from snapshot `a` to snapshot `b`, ready for JSON.
+    """Return what changed from snapshot `a` to snapshot `b`, ready for JSON.
 
     `countries[i]["risk_score"]` [0-100] and `["escalation_probability"]` [0-1] have `before`, `after`, `causes` and
-    `not_reproduced`; these last two sum to the change. They are null where it cannot be split, and `reasons` says why.
-    Raises BadInput for snapshots that are not there or of different regions, outcomes or realms; Refused where what one
-    was made from is gone.
+    `not_reproduced`; the last two sum to the change. They are null where it cannot be split, and `reasons` says why.
+    Raises BadInput for snapshots that do not exist or cannot be compared; Refused if the data or the model of one of
+    them are missing or were altered.
     """
     rows = [_row(store, number) for number in (a, b)]
-    _comparable(rows[0].document, rows[1].document)
-    before = _taken(home, rows[0])
-    after = _taken(home, rows[1])
+    _check_comparable(rows[0].document, rows[1].document)
+    reader = TableReader(home.archive)
+    before, after = (_load(home, reader, row) for row in rows)
     attribution = attribute(_score_inputs(before), _score_inputs(after, before))
     countries = [
-        _country(iso3, attribution, *(_issued(taken, iso3) for taken in (before, after)))
-        for iso3 in _score_inputs(before).members
+        _country(iso3, attribution, before.country(iso3), after.country(iso3)) for iso3 in _score_inputs(before).members
     ]
     return {
         "before": _facts(before),
@@ -105,14 +112,14 @@ def between(home: Home, store: Store, a: int, b: int) -> dict[str, Any]:
             {"name": cause, "present": cause in attribution.present, "meaning": dict(CAUSE_MEANINGS[cause])}
             for cause in CAUSES
         ],
-        "not_reproduced": {"meaning": MEANING_OF_NOT_REPRODUCED},
+        NOT_REPRODUCED: {"meaning": NOT_REPRODUCED_MEANING},
         "notes": [*_notes(before, "before", attribution), *_notes(after, "after", attribution)],
         "countries": countries,
     }
 
 
 def _row(store: Store, number: int) -> sa.Row[Any]:
-    if number > GREATEST:
+    if number > MAX_ID:
         raise BadInput(f"there is no snapshot {number}")
     with store.reading() as connection:
         row = connection.execute(sa.select(snapshots).where(snapshots.c.id == number)).one_or_none()
@@ -121,9 +128,9 @@ def _row(store: Store, number: int) -> sa.Row[Any]:
     return row
 
 
-def _comparable(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-    """Raises BadInput for snapshots of different things."""
-    for what, one, other in (
+def _check_comparable(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Raise BadInput for snapshots of different regions, outcomes, kinds of data or countries."""
+    for kind, one, other in (
         ("regions", before["region"], after["region"]),
         ("outcomes", before["outcome"], after["outcome"]),
         ("data", *("SIMULATED" if document["simulated"] else "real" for document in (before, after))),
@@ -131,123 +138,124 @@ def _comparable(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
     ):
         if one != other:
             raise BadInput(
-                f"snapshots {before['id']} and {after['id']} are of different {what} ({one}, {other}) "
+                f"snapshots {before['id']} and {after['id']} are of different {kind} ({one}, {other}) "
                 "and cannot be compared"
             )
 
 
-def _taken(home: Home, row: sa.Row[Any]) -> _Taken:
-    """A snapshot with its view, withdrawn ingests and all, and its model. Raises Refused if either is not as it was."""
-    lost = f"snapshot {row.id} cannot be computed again"
-    said, held = row.document["data"], {ingest.id: ingest for ingest in Archive(home.archive).ingests()}
-    numbers = [str(ingest["id"]) for ingest in said["ingests"]]
-    if missing := [number for number in numbers if number not in held]:
-        raise Refused(f"{lost}: the archive has no ingest {', '.join(missing)}")
-    view = View(TableReader(home.archive), tuple(held[number] for number in numbers))
-    if view.digest != said["digest"]:
-        raise Refused(f"{lost}: its ingests in {home.archive} are not what they were")
+def _load(home: Home, reader: TableReader, row: sa.Row[Any]) -> _Snapshot:
+    """Load the view of a snapshot, including ingests that were withdrawn since, and its model. Raises Refused."""
+    error = f"snapshot {row.id} cannot be computed again"
+    data, ingests = row.document["data"], {ingest.id: ingest for ingest in Archive(home.archive).ingests()}
+    ids = [str(ingest["id"]) for ingest in data["ingests"]]
+    if missing := [ingest_id for ingest_id in ids if ingest_id not in ingests]:
+        raise Refused(f"{error}: the archive has no ingest {', '.join(missing)}")
+    view = View(reader, tuple(ingests[ingest_id] for ingest_id in ids))
+    if view.digest != data["digest"]:
+        raise Refused(f"{error}: its ingests in {home.archive} were altered")
     model = row.document["model"]
     try:
-        if why := outdated_reason(home.models / model["id"]):
-            raise Refused(f"its model {why}")
+        if reason := outdated_reason(home.models / model["id"]):
+            raise Refused(f"its model {reason}")
         bundle = load(home.models / model["id"])
     except Refused as refused:
-        raise Refused(f"{lost}: {refused}") from None
+        raise Refused(f"{error}: {refused}") from None
     if bundle.digest != model["digest"]:
-        raise Refused(f"{lost}: the model {model['id']} is not the one that it was made with")
-    return _Taken(row, view, bundle)
+        raise Refused(f"{error}: the model {model['id']} is not the one that it was made with")
+    return _Snapshot(row, view, bundle)
 
 
-def _score_inputs(taken: _Taken, other: _Taken | None = None) -> ScoreInputs:
-    """What the scores of a snapshot are made from; the model is the other's where both have the same."""
-    same = other is not None and other.bundle.digest == taken.bundle.digest
-    bundle = other.bundle if other is not None and same else taken.bundle
+def _score_inputs(snapshot: _Snapshot, other: _Snapshot | None = None) -> ScoreInputs:
+    """Return what the scores of a snapshot are made from.
+
+    If both snapshots have the same model, it is the same object: `attribute` compares models by identity.
+    """
+    bundle = snapshot.bundle
+    if other is not None and other.bundle.digest == bundle.digest:
+        bundle = other.bundle
     return ScoreInputs(
-        view=taken.view,
+        view=snapshot.view,
         model=bundle.model,
         escalation=bundle.escalation,
-        origin=month(taken.document["origin"]),
-        members=tuple(country["location_code"] for country in taken.document["countries"]),
-        outcome=taken.document["outcome"],
+        origin=month(snapshot.document["origin"]),
+        members=tuple(country["location_code"] for country in snapshot.document["countries"]),
+        outcome=snapshot.document["outcome"],
     )
 
 
-def _facts(taken: _Taken) -> dict[str, Any]:
-    said = taken.document
+def _facts(snapshot: _Snapshot) -> dict[str, Any]:
+    document = snapshot.document
     return {
-        "snapshot_id": taken.row.id,
-        **{name: said[name] for name in ("issued_at", "origin", "data_as_of", "source")},
-        "model_id": said["model"]["id"],
-        "vigie": said["model"]["vigie"],
+        "snapshot_id": snapshot.row.id,
+        **{name: document[name] for name in ("issued_at", "origin", "data_as_of", "source")},
+        "model_id": document["model"]["id"],
+        "vigie": document["model"]["vigie"],
     }
-
-
-def _issued(taken: _Taken, iso3: str) -> dict[str, Any]:
-    return next(country for country in taken.document["countries"] if country["location_code"] == iso3)
 
 
 def _country(
     iso3: str, attribution: Attribution, before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """One country's scores before and after, as issued where they cannot be computed again, and the split."""
-    told: dict[str, Any] = {"location_code": iso3, "reasons": {}}
-    for metric in ATTRIBUTED_SCORES:
-        told[metric], reason = _told(attribution.changes[metric][iso3], before[metric], after[metric], DIGITS[metric])
+    """Return one country's scores before and after, and the split of their change."""
+    country: dict[str, Any] = {"location_code": iso3, "reasons": {}}
+    for score in ATTRIBUTED_SCORES:
+        change = attribution.changes[score][iso3]
+        country[score], reason = _split(change, before[score], after[score], SCORE_DIGITS[score])
         if reason:
-            told["reasons"][metric] = reason
-    return told
+            country["reasons"][score] = reason
+    return country
 
 
-def _told(
-    split: ScoreChange, before: float | None, after: float | None, digits: int
+def _split(
+    change: ScoreChange, issued_before: float | None, issued_after: float | None, digits: int
 ) -> tuple[dict[str, Any], str | None]:
-    """A split as it is told, and the reason where there is none."""
-    first, last = _best(split.before, before, digits), _best(split.after, after, digits)
-    said: dict[str, Any] = {"before": first, "after": last, "causes": None, NOT_REPRODUCED: None}
-    if first is None or last is None:
-        return said, "unknown_before" if first is None else "unknown_after"
-    if np.isnan([split.before, split.after]).any():
-        return {**said, NOT_REPRODUCED: last - first}, NOT_REPRODUCED
-    if np.isnan(list(split.causes.values())).any():
-        return said, "unknown_between"
-    causes = dict(split.causes)
-    agrees = (first, last) == (split.before, split.after)
-    rest = 0.0 if agrees else (last - first) - sum(causes.values())
-    return {**said, "causes": causes, NOT_REPRODUCED: rest}, None
+    """Return a change with its parts, and the reason (a key of `REASONS`) if it cannot be split."""
+    before, after = _exact(change.before, issued_before, digits), _exact(change.after, issued_after, digits)
+    split: dict[str, Any] = {"before": before, "after": after, "causes": None, NOT_REPRODUCED: None}
+    if before is None or after is None:
+        return split, "unknown_before" if before is None else "unknown_after"
+    if np.isnan([change.before, change.after]).any():
+        return {**split, NOT_REPRODUCED: after - before}, NOT_REPRODUCED
+    if np.isnan(list(change.causes.values())).any():
+        return split, "unknown_between"
+    causes = dict(change.causes)
+    reproduced = (before, after) == (change.before, change.after)
+    rest = 0.0 if reproduced else (after - before) - sum(causes.values())
+    return {**split, "causes": causes, NOT_REPRODUCED: rest}, None
 
 
-def _best(again: float, issued: float | None, digits: int) -> float | None:
-    """A score unrounded if it is what was issued, else as issued."""
-    return again if _agrees(again, issued, digits) and issued is not None else issued
+def _exact(computed: float, issued: float | None, digits: int) -> float | None:
+    """Return the computed score, which is not rounded, if it agrees with the issued one; else the issued one."""
+    return computed if issued is not None and _agrees(computed, issued, digits) else issued
 
 
-def _agrees(again: float, issued: float | None, digits: int) -> bool:
-    return bool(np.isnan(again)) if issued is None else bool(round(again, digits) == issued)
+def _agrees(computed: float, issued: float | None, digits: int) -> bool:
+    return bool(np.isnan(computed)) if issued is None else bool(round(computed, digits) == issued)
 
 
-def _notes(taken: _Taken, side: str, attribution: Attribution) -> list[dict[str, Any]]:
-    """What a reader has to know of a snapshot before believing its split."""
-    facts = {"id": taken.row.id, "vigie": taken.document["model"]["vigie"], "here": __version__}
+def _notes(snapshot: _Snapshot, side: str, attribution: Attribution) -> list[dict[str, Any]]:
+    """Return what a reader has to know about a snapshot before using the split. `side` is before or after."""
+    facts = {"id": snapshot.row.id, "vigie": snapshot.document["model"]["vigie"], "here": __version__}
     codes = [] if facts["vigie"] == __version__ else ["other_vigie"]
-    unlike = [
+    not_reproduced = [
         iso3
-        for iso3 in _score_inputs(taken).members
+        for iso3 in _score_inputs(snapshot).members
         if not all(
-            _agrees(getattr(attribution.changes[metric][iso3], side), _issued(taken, iso3)[metric], DIGITS[metric])
-            for metric in ATTRIBUTED_SCORES
+            _agrees(getattr(attribution.changes[score][iso3], side), snapshot.country(iso3)[score], digits)
+            for score, digits in SCORE_DIGITS.items()
         )
     ]
-    if unlike:
+    if not_reproduced:
         codes.append(NOT_REPRODUCED)
-        facts["countries"] = ", ".join(unlike)
-    if taken.row.withdrawn_at is not None:
+        facts["countries"] = ", ".join(not_reproduced)
+    if snapshot.row.withdrawn_at is not None:
         codes.append("withdrawn")
-        facts["why"] = taken.row.withdrawn_reason
+        facts["reason"] = snapshot.row.withdrawn_reason
     return [
         {
             "code": code,
-            "snapshot_id": taken.row.id,
-            "text": {lang: text.format(**facts) for lang, text in NOTES[code].items()},
+            "snapshot_id": snapshot.row.id,
+            "text": {language: text.format(**facts) for language, text in NOTES[code].items()},
         }
         for code in codes
     ]
