@@ -20,7 +20,8 @@ from typing import Any
 import sqlalchemy as sa
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "service"))
-from snapshots_support import NOW, SnapshotHome, document
+from snapshot_documents import NOW, document
+from snapshots_support import SnapshotHome
 
 from service.cli.app import create_app
 from service.store.database import Store

@@ -1,4 +1,4 @@
-"""A home that recomputes and verifies over several months: archives, models and moments as a test sets them."""
+"""A home that a test operates over several months: it ingests data, recomputes and verifies at set moments."""
 
 import hashlib
 import tempfile
@@ -32,17 +32,17 @@ from service.store.database import Store
 from service.store.tables import snapshots
 
 NOW = datetime(2022, 1, 20, 8, tzinfo=UTC)
-"""Soon after the last month of a operated that has begun."""
+"""Shortly after the last month of a home that is ready."""
 COUNTRIES = ("MLI", "DZA", "BFA", "CIV", "GIN", "NER", "SEN")
-"""The region without Mauritania, of which the archive knows nothing."""
+"""The region of Mali without Mauritania, for which there are no data."""
 LONG_AFTER = datetime(2026, 1, 1, tzinfo=UTC)
-"""So late that all months of the tables that come in are old enough to be final."""
+"""So late that all months of ingested tables are old enough to be final."""
 
 
 class OperatedHome:
-    """A home, and what a scheduler would do to it, with the settings of the home but for those that are said.
+    """A home that a test operates as a scheduler would. `settings` replace those of the home.
 
-    `known_since` is when tables come in.
+    Tables are ingested at `known_since`.
     """
 
     def __init__(self, root: Path, known_since: datetime = LONG_AFTER, **settings: Any) -> None:
@@ -52,28 +52,28 @@ class OperatedHome:
 
     @classmethod
     def ready(cls, home: Home, known_since: datetime = LONG_AFTER, **settings: Any) -> "OperatedHome":
-        """One whose first run is still to come: 30 deaths in Mali in each of twelve months, and a model for certain."""
+        """Return a home before its first run: 30 deaths in Mali in each of twelve months, and a model with certain draws."""
         made = cls(home.root, known_since, **settings)
         made.ingest_months("2021-12", MLI=[30] * 12)
         made.put_model()
         return made
 
     def ingest_months(self, last: str, *, known_since: datetime | None = None, **deaths: Sequence[int]) -> None:
-        """Five years of months up to `last`: Mali 2 deaths each, the last ones as given by country."""
+        """Ingest five years of months up to `last`: 2 deaths in Mali each. `deaths` are those of the last months."""
         months = np.arange(month(last) - 59, month(last) + 1)
         lines = []
         for iso3 in COUNTRIES:
             values = [2 if iso3 == "MLI" else 0] * 60
-            given = list(deaths.get(iso3, ()))
-            values[60 - len(given) :] = given
-            lines += [f"{iso3},{when},{value}\n" for when, value in zip(months, values, strict=True)]
+            newest = list(deaths.get(iso3, ()))
+            values[60 - len(newest) :] = newest
+            lines += [f"{iso3},{target},{value}\n" for target, value in zip(months, values, strict=True)]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{last}-{hashlib.sha256(''.join(lines).encode()).hexdigest()[:8]}.csv"
             path.write_text("iso3,month,deaths_state_based\n" + "".join(lines))
             ingest(Archive(self.home.archive), MonthlyFile(path), now=known_since or self.known_since)
 
     def simulate(self, last: str, now: datetime) -> None:
-        """The simulated archive up to a month."""
+        """Ingest simulated data up to a month."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"SIMULATED-{last}.csv.gz"
             simulate(path, seed=1, last=month(last))
@@ -83,7 +83,7 @@ class OperatedHome:
     def put_model(
         self, model: Any = None, escalation: Escalation | None = None, *, challenger: bool = False, **changed: Any
     ) -> str:
-        """Put a model into service, or into the shadow; returns its id."""
+        """Put a model into service, or make it the challenger; return its id."""
         provenance = bundle.Provenance(
             outcome="state_based",
             origin="2020-12",
@@ -107,13 +107,13 @@ class OperatedHome:
         return verify(Context(self.home, self.settings, self.store, lambda: now))
 
     def rows(self, table: sa.Table, order: str | None = None) -> Sequence[Any]:
-        """All of a table, in the order of its primary key unless told otherwise."""
+        """Return all rows of a table, by its primary key or by another column."""
         by = [table.c[order]] if order else table.primary_key.columns
         with self.store.reading() as connection:
             return connection.execute(sa.select(table).order_by(*by)).all()
 
     @property
     def newest_document(self) -> dict[str, Any]:
-        """What the newest snapshot says."""
+        """The document of the newest snapshot."""
         document: dict[str, Any] = self.rows(snapshots)[-1].document
         return document

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from receivers import SECRET
-from snapshots_support import NOW, SnapshotHome
+from snapshot_documents import NOW
+from snapshots_support import SnapshotHome
 
 from service.alerts import lifecycle, outbox, rules
 from service.alerts.channels import DeliveryError

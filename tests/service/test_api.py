@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from snapshots_support import NOW, SCORES, SettableClock, SnapshotHome, fire_alerts
+from snapshot_documents import NOW, SCORES
+from snapshots_support import SettableClock, SnapshotHome, fire_alerts
 
 from service.cli.app import create_app
 from service.http.request_context import context_of

@@ -18,7 +18,8 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
-from snapshots_support import NOW, TASK, SettableClock, SnapshotHome, full_home
+from snapshot_documents import NOW
+from snapshots_support import TASK, SettableClock, SnapshotHome, full_home
 
 from riskmodel import country_scores
 from riskmodel.home import Home

@@ -13,7 +13,8 @@ import pytest
 import sqlalchemy as sa
 from flask import Blueprint, Flask
 from flask.testing import FlaskClient
-from snapshots_support import NOW, SettableClock, SnapshotHome
+from snapshot_documents import NOW
+from snapshots_support import SettableClock, SnapshotHome
 
 from riskmodel.home import Home
 from service.api import openapi

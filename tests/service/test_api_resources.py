@@ -11,7 +11,8 @@ from xml.etree import ElementTree
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
-from snapshots_support import NOW, SettableClock, SnapshotHome, full_home
+from snapshot_documents import NOW
+from snapshots_support import SettableClock, SnapshotHome, full_home
 
 from service.cli.app import create_app
 from service.snapshots import csv as csv_format

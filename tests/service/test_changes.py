@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
-from snapshots_support import NOW, SnapshotHome
+from snapshot_documents import NOW
+from snapshots_support import SnapshotHome
 
 from service.alerts import lifecycle, rules
 from service.cli.app import create_app

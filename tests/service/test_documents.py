@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from snapshots_support import NOW, SnapshotHome, full_home
+from snapshot_documents import NOW
+from snapshots_support import SnapshotHome, full_home
 
 from service.cli.app import create_app
 from service.http.request_context import context_of

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from html_page import get_page
-from snapshots_support import CONTRIBUTIONS, SCORES, SnapshotHome
+from snapshot_documents import CONTRIBUTIONS, SCORES
+from snapshots_support import SnapshotHome
 
 from riskmodel.explanation import narrative
 from riskmodel.indicators.panel import FAMILIES

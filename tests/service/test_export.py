@@ -21,7 +21,8 @@ import brotli
 import httpx2
 import pytest
 from servers import free_port
-from snapshots_support import NOW, SnapshotHome, full_home
+from snapshot_documents import NOW
+from snapshots_support import SnapshotHome, full_home
 
 from riskmodel.errors import BadInput, Refused, VigieError
 from riskmodel.home import Home

@@ -12,7 +12,8 @@ import httpx2 as httpx2
 import pytest
 from receivers import SECRET, HookReceiver
 from servers import connect, free_port, running, web
-from snapshots_support import NOW, SnapshotHome
+from snapshot_documents import NOW
+from snapshots_support import SnapshotHome
 
 from service.alerts import outbox
 from service.http import keys, rate_limit

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from recompute_support import OperatedHome
-from snapshots_support import NOW, SnapshotHome
+from snapshot_documents import NOW
+from snapshots_support import SnapshotHome
 
 from riskmodel.home import Home
 from service.cli.app import create_app

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 from html_page import Page, get_page
-from snapshots_support import BANDS, NOW, SCORES, SnapshotHome
+from snapshot_documents import BANDS, NOW, SCORES
+from snapshots_support import SnapshotHome
 from werkzeug.serving import make_server
 
 from service.alerts import lifecycle, rules

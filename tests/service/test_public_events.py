@@ -7,7 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
-from snapshots_support import NOW, SnapshotHome
+from snapshot_documents import NOW
+from snapshots_support import SnapshotHome
 
 from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage

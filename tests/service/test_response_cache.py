@@ -15,7 +15,8 @@ import flask
 import pytest
 import sqlalchemy as sa
 from flask import Flask
-from snapshots_support import NOW, SettableClock, SnapshotHome
+from snapshot_documents import NOW
+from snapshots_support import SettableClock, SnapshotHome
 from werkzeug.test import Client, TestResponse
 
 from service.alerts import outbox

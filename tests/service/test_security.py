@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from snapshots_support import NOW, SnapshotHome
+from snapshot_documents import NOW
+from snapshots_support import SnapshotHome
 
 from service.cli.app import create_app
 from service.settings import Limits, Settings

@@ -15,7 +15,8 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from snapshots_support import NOW, SnapshotHome
+from snapshot_documents import NOW
+from snapshots_support import SnapshotHome
 
 from riskmodel.errors import Refused
 from riskmodel.home import Home

@@ -19,7 +19,8 @@ import httpx2 as httpx2
 import pytest
 import sqlalchemy as sa
 from servers import free_port
-from snapshots_support import NOW, SnapshotHome
+from snapshot_documents import NOW
+from snapshots_support import SnapshotHome
 from werkzeug.test import Client
 
 from service import logs

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from snapshots_support import NOW, SnapshotHome
+from snapshot_documents import NOW
+from snapshots_support import SnapshotHome
 
 from riskmodel.errors import BadInput
 from service.alerts import lifecycle, rules

@@ -1,0 +1,264 @@
+"""Invented snapshots, as a recompute writes them: made by rule and seed, without data."""
+
+import random
+from datetime import UTC, datetime
+from math import exp, log1p
+from typing import Any
+
+from riskmodel import geography
+from riskmodel.months import last_day, month
+
+NOW = datetime(2023, 1, 10, 8, 30, tzinfo=UTC)
+BANDS = {"minimal": 0.0, "low": 10.0, "moderate": 30.0, "high": 50.0, "very high": 70.0, "extreme": 85.0}
+SCORES = {
+    "MLI": 81.4,
+    "BFA": 86.2,
+    "NER": 62.9,
+    "DZA": 31.5,
+    "CIV": 22.7,
+    "GIN": 12.3,
+    "SEN": 7.8,
+    "MRT": None,
+}
+
+
+QUALITY = {
+    "NER": [{"code": "few_reports", "probability": 0.0004, "months": 3}],
+    "DZA": [
+        {"code": "imprecise_dates", "events": 0.02, "deaths": 0.31, "months": 12},
+        {"code": "imprecise_places", "events": 0.25, "deaths": None, "months": 12},
+    ],
+}
+"""Warnings about the data by country: few reports in Niger, imprecise events in Algeria."""
+
+FAMILIES = {
+    "intensity": ("Intensity", "Intensité"),
+    "capital": ("Capital and sites", "Capitale et sites"),
+    "spillover": ("Spill-over", "Voisinage"),
+    "people": ("People", "Populations"),
+}
+CONTRIBUTIONS = {"intensity": 4.02, "capital": 0.0, "spillover": -0.94, "people": 0.0}
+VALUES = {
+    "deaths_12m": (log1p(153), log1p(80)),
+    "share_25_12m": (0.4167, 0.0),
+    "events_near_12m": (log1p(19), None),
+    "median_distance_12m": (516.25, 781.0),
+    "neighbours_12m": (0.0, log1p(3)),
+    "displaced": (None, None),
+}
+"""Invented values now and 12 months earlier. There is no table of displaced persons."""
+
+
+def families() -> list[dict[str, Any]]:
+    """Return four families of invented indicators; the last one lacks its input."""
+    declared = {
+        "intensity": [
+            indicator("deaths_12m", "log1p", ("Deaths over 12 months", "Morts sur 12 mois")),
+            indicator("share_25_12m", "share", ("Months with 25 deaths", "Mois comptant 25 morts"), direction=0),
+        ],
+        "capital": [
+            indicator("events_near_12m", "log1p", ("Events near the capital", "Événements près de la capitale")),
+            indicator(
+                "median_distance_12m", "number", ("Distance of the deaths", "Éloignement des morts"), "km", direction=-1
+            ),
+        ],
+        "spillover": [indicator("neighbours_12m", "log1p", ("Deaths next door", "Morts chez les voisins"))],
+        "people": [indicator("displaced", "log1p", ("Displaced persons", "Personnes déplacées"), absent=True)],
+    }
+    return [
+        {
+            "name": name,
+            "title": {"en": english, "fr": french},
+            "theme": {"en": "An invented theme", "fr": "Un thème inventé"},
+            "indicators": declared[name],
+        }
+        for name, (english, french) in FAMILIES.items()
+    ]
+
+
+def indicator(
+    name: str,
+    scale: str,
+    meaning: tuple[str, str],
+    unit: str = "log(1 + count)",
+    *,
+    direction: int = 1,
+    absent: bool = False,
+) -> dict[str, Any]:
+    """Return one declaration, as a recompute writes it."""
+    return {
+        "name": name,
+        "unit": unit,
+        "window": 12,
+        "direction": direction,
+        "scale": scale,
+        "meaning": dict(zip(("en", "fr"), meaning, strict=True)),
+        "missing": {"en": "a month is not covered", "fr": "un mois n'est pas couvert"},
+        "literature": [{"reference": "Nobody (1999), An invented work", "doi": "10.0000/invented"}],
+        "inputs": ["displaced"] if absent else ["events"],
+        "input_missing": absent,
+    }
+
+
+def drivers(score: float, escalation: float) -> dict[str, Any]:
+    """Return an invented split of a score [points] and of an escalation probability [percentage points]."""
+
+    def split(value: float, average_of: tuple[str, str]) -> dict[str, Any]:
+        difference = sum(CONTRIBUTIONS.values())
+        return {
+            "value": value,
+            "average": round(value - difference, 2),
+            "difference": round(difference, 2),
+            "rounding": 0.0,
+            "sentence": {"en": f"{value} against {average_of[0]}.", "fr": f"{value} par rapport à {average_of[1]}."},
+            "families": [
+                {
+                    "family": family,
+                    "used": family != "people",
+                    "contribution": contribution,
+                    "sentence": {
+                        "en": f"{FAMILIES[family][0]}: {contribution} points.",
+                        "fr": f"{FAMILIES[family][1]}\xa0: {contribution} points.",
+                    },
+                    "indicators": [
+                        {"name": "own_deaths", "contribution": 1.42, "standard_error": 0.0},
+                        {"name": "deaths_12m", "contribution": 2.6, "standard_error": 0.05},
+                    ]
+                    if family == "intensity"
+                    else [],
+                    "other_indicators": 0.0,
+                }
+                for family, contribution in CONTRIBUTIONS.items()
+            ],
+        }
+
+    own, region = ("its own year", "sa propre année"), ("the region", "la région")
+    return {
+        "risk_score": {"own_year": split(score, own), "region": split(score, region)},
+        "escalation_from_draws": {
+            "own_year": split(round(100 * escalation, 1), own),
+            "region": split(round(100 * escalation, 1), region),
+        },
+        "events": {
+            "intensity": [{"event_id": "424242", "date": "2022-07-22", "iso3": "MLI", "deaths": 7, "where": "Kati"}],
+            "spillover": [{"event_id": "17", "date": "2022-12-01", "iso3": "BFA", "deaths": 1, "where": None}],
+        },
+        "method": {"en": "An invented method.", "fr": "Une méthode inventée."},
+    }
+
+
+def neighbour_effects() -> dict[str, Any]:
+    """Return invented effects between land neighbours. Those on Mauritania are unknown, because its score is."""
+    pairs = [(source, to) for source in SCORES for to in SCORES if to in geography.country(source).neighbours]
+    return {
+        "note": {"en": "An association, not a cause.", "fr": "Une association, et non une cause."},
+        "pairs": [{"from": source, "to": to, **_points(source, to)} for source, to in pairs],
+        "all": [{"to": to, **_points("all", to)} for to in SCORES],
+    }
+
+
+def _points(source: str, to: str) -> dict[str, Any]:
+    score = SCORES[to]
+    if score is None:
+        return {"points": None, "share": None, "reason": "not_forecast"}
+    points = round(random.Random(source + to).uniform(-0.5, 3), 2)
+    return {"points": points, "share": round(points / score, 4)}
+
+
+def document(
+    *, origin: str = "2022-12", simulated: bool = False, number: int = 1, issued_at: datetime = NOW
+) -> dict[str, Any]:
+    """Return a snapshot of the region of Mali. Mauritania has no history, Guinea has a gap of six months."""
+    source = {"source": "SIMULATED" if simulated else "UCDP 24.1", "release": None if simulated else "24.1"}
+    return {
+        "id": number,
+        "previous_digest": None,
+        "issued_at": issued_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "region": "MLI",
+        "origin": origin,
+        "data_as_of": last_day(month(origin)),
+        "outcome": "state_based",
+        "simulated": simulated,
+        "first": number == 1,
+        "causes": ["new_month"],
+        "source": "SIMULATED" if simulated else "UCDP 24.1",
+        "data": {"digest": "d" * 64, "ingests": []},
+        "model": {
+            "id": "2022-12-state_based-ab12cd34",
+            "digest": "e" * 64,
+            "origin": origin,
+            "trained_at": None,
+            "vigie": "0.1.0",
+        },
+        "shadow": None,
+        "bands": BANDS,
+        "data_quality": [],
+        "indicator_families": families(),
+        "indicator_sources": [{"kind": "events", "source": "UCDP 24.1"}, {"kind": "coups", "source": "Invented"}],
+        "neighbour_effects": neighbour_effects(),
+        "countries": [country(iso3, origin, source) for iso3 in geography.region("MLI").members],
+    }
+
+
+def country(iso3: str, origin: str, source: dict[str, Any]) -> dict[str, Any]:
+    """Return one country's part of a snapshot, made from its score in `SCORES`."""
+    score, end, rng = SCORES[iso3], month(origin), random.Random(iso3)
+    level = exp(((score or 0) - 15) / 14) if score and score > 10 else 0.2
+    observed: list[float | None] = [float(int(level * rng.lognormvariate(0, 0.7))) for _ in range(36)]
+    if iso3 == "GIN":
+        observed[8:14] = [None] * 6
+    entry = {
+        "location_code": iso3,
+        "reference_period_start": f"{end + 1}-01",
+        "reference_period_end": last_day(end + 3),
+        "risk_score": score,
+        "band": None if score is None else max((n for n in BANDS if score >= BANDS[n]), key=lambda n: BANDS[n]),
+        "rungs": [],
+        "escalation_probability": None if score is None else round(score / 300, 3),
+        "onset_probability": None if score is None or score > 30 else round(score / 100, 3),
+        "expected_deaths": None if score is None else round(level * 3.3, 1),
+        "escalation_model": None if score is None else "draws_and_regression",
+        "escalation_from_draws": None if score is None else round(score / 250, 3),
+        "onset_model": None if score is None else "draws",
+        "completeness": {"month": origin, "value": 0.62, "low": 0.41, "high": 0.83},
+        "data_quality": QUALITY.get(iso3, []),
+        "nowcast": [{"month": origin, "reported": 31, "expected": 50, "value": 0.62, "low": 0.41, "high": 0.83}],
+        "reasons": {"onset_probability": "not_quiet"} if score and score > 30 else {},
+        "forecast": [],
+        "observed": [{"month": str(end - 35 + i), "deaths": deaths} for i, deaths in enumerate(observed)],
+        "sources": [{"ingest": "i1", **source, "first": "1989-01", "last": origin}],
+        "indicators": {name: now for name, (now, _) in VALUES.items()},
+        "indicators_before": {name: before for name, (_, before) in VALUES.items()},
+        "drivers": None if score is None else drivers(score, score / 250),
+    }
+    if score is None:
+        fields = ("risk_score", "escalation_probability", "onset_probability", "expected_deaths")
+        nothing = {"observed": [{**month, "deaths": None} for month in entry["observed"]], "sources": [], "nowcast": []}
+        unknown = {key: dict.fromkeys(VALUES) for key in ("indicators", "indicators_before")}
+        model_fields = ("escalation_model", "escalation_from_draws", "onset_model")
+        reasons = dict.fromkeys((*fields, *model_fields, "completeness", "drivers"), "no_history")
+        return {**entry, **nothing, **unknown, "completeness": None, "reasons": reasons}
+    entry["rungs"] = [
+        {"deaths": rung, "probability": round(1 / (1 + (rung / (3 * level)) ** 1.4), 3)}
+        for rung in (1, 5, 25, 100, 300, 1000)
+    ]
+    entry["forecast"] = [_lead(end + lead, lead, level) for lead in range(1, 13)]
+    return entry
+
+
+def _lead(target_month: Any, lead: int, level: float) -> dict[str, Any]:
+    spread = 1 + lead / 12
+    low, high = round(level * 0.25 / spread), round(level * (2 + spread))
+    return {
+        "lead": lead,
+        "month": str(target_month),
+        "expected": round(level * 1.1, 2),
+        "p05": float(low if level > 5 else 0),
+        "p25": float(round(level * 0.6)),
+        "p50": float(round(level * 0.9)),
+        "p75": float(round(level * 1.4)),
+        "p95": float(high),
+        "probability_1": round(1 - exp(-level), 3),
+        "probability_25": round(1 / (1 + (25 / level) ** 1.5), 3),
+        "probability_100": round(1 / (1 + (100 / level) ** 1.5), 3),
+    }
