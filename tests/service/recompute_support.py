@@ -52,7 +52,7 @@ class OperatedHome:
 
     @classmethod
     def ready(cls, home: Home, known_since: datetime = LONG_AFTER, **settings: Any) -> "OperatedHome":
-        """Return a home before its first run: 30 deaths in Mali in each of twelve months, and a model with certain draws."""
+        """Return a home before its first run: twelve months of 30 deaths in Mali, and a model whose draws all agree."""
         made = cls(home.root, known_since, **settings)
         made.ingest_months("2021-12", MLI=[30] * 12)
         made.put_model()
