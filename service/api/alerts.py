@@ -5,7 +5,7 @@ from typing import Literal
 from flask import Blueprint
 
 from service.alerts import lifecycle, outbox
-from service.api.endpoints import NO_SNAPSHOT, Payload, endpoint
+from service.api.endpoints import NO_SNAPSHOT_PROBLEMS, Payload, endpoint
 from service.api.shared_schemas import LocalizedText, Meta, Schema, described
 from service.api.tabular import as_csv, listed
 from service.http.request_context import request_session
@@ -68,7 +68,7 @@ ALERT_COLUMNS = [
     "List the firing alerts",
     AlertsResponse,
     formats=[as_csv(listed, ALERT_COLUMNS)],
-    problems=NO_SNAPSHOT,
+    problems=NO_SNAPSHOT_PROBLEMS,
 )
 def alerts() -> Payload:
     """Return the firing alerts."""

@@ -26,19 +26,19 @@ from service.store.context import Context
 
 resource = Blueprint("changes", __name__)
 
-START = "start"
+START_CURSOR = "start"
 """The cursor before the oldest stored change."""
 
 POLL_EVERY = 0.2
 """How often the store is read for a waiting client [s]."""
 
-HEARTBEAT = 15.0
+HEARTBEAT_INTERVAL = 15.0
 """How often a stream without changes sends a comment, so that proxies keep the connection open [s]."""
 
 RECONNECT_AFTER = 5
 """When a client should reconnect after a stream ended or found no free slot [s]."""
 
-SINCE = Field(
+SINCE_FIELD = Field(
     default=None, description="a cursor; start: from the oldest stored change; without it: only changes from now on"
 )
 
@@ -46,7 +46,7 @@ SINCE = Field(
 class StreamQuery(Query):
     """Where to start."""
 
-    since: str | None = SINCE
+    since: str | None = SINCE_FIELD
 
 
 class ChangesQuery(StreamQuery):
@@ -168,7 +168,7 @@ def _cursor(session: ReadSession, text: str | None) -> Cursor:
     region = session.settings.region
     if text is None:
         return change_feed.now(session.connection, region, session.simulated)
-    if text == START:
+    if text == START_CURSOR:
         return change_feed.start(session.connection, region, session.simulated)
     try:
         return change_feed.cursor(text, region)
@@ -222,7 +222,7 @@ def _events(context: Context, cursor: Cursor) -> Iterator[str]:
         cursor = batch.next
         if batch.more:
             continue
-        if time.monotonic() - last_sent >= HEARTBEAT:
+        if time.monotonic() - last_sent >= HEARTBEAT_INTERVAL:
             yield ": still here\n\n"
             last_sent = time.monotonic()
         time.sleep(POLL_EVERY)

@@ -5,7 +5,7 @@ from typing import Any
 from flask import Blueprint
 from pydantic import Field
 
-from service.api.endpoints import AS_OF, NO_SNAPSHOT, Payload, endpoint
+from service.api.endpoints import AS_OF_PROBLEMS, NO_SNAPSHOT_PROBLEMS, Payload, endpoint
 from service.api.shared_schemas import CountryRef, LocalizedText, Meta, Schema, described, optional
 from service.api.tabular import as_csv
 from service.api.tasks import TASK_ACCEPTED, AsOfQuery
@@ -147,7 +147,7 @@ def _rows(payload: Payload) -> list[dict[str, Any]]:
     formats=[as_csv(_rows, DRIVER_COLUMNS)],
     other_responses=TASK_ACCEPTED,
     query=AsOfQuery,
-    problems=(*NO_SNAPSHOT, *AS_OF, "unknown-country"),
+    problems=(*NO_SNAPSHOT_PROBLEMS, *AS_OF_PROBLEMS, "unknown-country"),
 )
 def country(query: AsOfQuery, iso3: str) -> Payload:
     """Return the drivers and neighbour effects of one country."""

@@ -3,7 +3,7 @@
 A module of `service/api` writes `@endpoint(blueprint, path, summary, Schema, …)` above a view, in place of Flask's
 `@blueprint.get`. `service.api.openapi` makes the OpenAPI document from these declarations.
 
-- `Schema` describes the payload: a subclass of `schemas.Meta` if a snapshot is behind it.
+- `Schema` describes the payload: a subclass of `shared_schemas.Meta` if a snapshot is behind it.
 - `query` is a subclass of `Query`. The view gets it, validated, as its first argument. An unknown parameter is a 400.
 - `body` is the same for a JSON body: a subclass of `Body`.
 - `formats` are the formats besides JSON. Each has an address of its own (`path.csv`) and answers to `Accept`. A media
@@ -28,14 +28,14 @@ from werkzeug.datastructures import MIMEAccept
 from service.http.problems import Problem
 
 JSON = "application/json"
-ISO3 = "^[A-Z]{3}$"
+ISO3_PATTERN = "^[A-Z]{3}$"
 MAX_NUMBER = 2**31 - 1
 """The largest number of a snapshot or a run: PostgreSQL's `integer`."""
 
-NO_SNAPSHOT = ("no-data", "no-snapshot", "no-real-snapshot")
+NO_SNAPSHOT_PROBLEMS = ("no-data", "no-snapshot", "no-real-snapshot")
 """Problems of an endpoint that needs a snapshot in service."""
 
-AS_OF = ("nothing-known", "task-failed", "queue-full")
+AS_OF_PROBLEMS = ("nothing-known", "task-failed", "queue-full")
 """Problems of an endpoint that takes `as_of`."""
 
 Payload = dict[str, Any]
@@ -73,7 +73,7 @@ Day = Annotated[date, _matches(r"\d{4}-\d{2}-\d{2}", "a day is written YYYY-MM-D
 IN_DIGITS = _matches(r"\d{1,10}", "a whole number is written in digits")
 """Validates how a whole number in a query is written; the field sets its limits."""
 
-Iso3 = Annotated[str, Field(pattern=ISO3)]
+Iso3 = Annotated[str, Field(pattern=ISO3_PATTERN)]
 """The code of a country in a query."""
 
 COMMA_SEPARATED = BeforeValidator(lambda text: text.split(",") if isinstance(text, str) else text)

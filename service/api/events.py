@@ -10,7 +10,7 @@ from flask import Blueprint
 from pydantic import Field
 
 from riskmodel import geography
-from service.api.endpoints import NO_SNAPSHOT, Day, Iso3, Payload, Query, endpoint
+from service.api.endpoints import NO_SNAPSHOT_PROBLEMS, Day, Iso3, Payload, Query, endpoint
 from service.api.paging import DEFAULT_LIMIT, Limit, next_address, split_page
 from service.api.shared_schemas import CountryRef, Page, Schema, described
 from service.api.tabular import as_csv, listed
@@ -22,7 +22,7 @@ from service.store.tables import events as table
 
 resource = Blueprint("events", __name__)
 
-CURSOR = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\.[0-9A-Za-z_-]{1,32}$"
+CURSOR_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\.[0-9A-Za-z_-]{1,32}$"
 """The day and the id of the last event of a page: the list is sorted by both."""
 
 
@@ -33,7 +33,7 @@ class EventsQuery(Query):
     from_: Day | None = Field(default=None, alias="from", description="events that began on this day or later")
     to: Day | None = Field(default=None, description="events that began on this day or earlier")
     limit: Limit = DEFAULT_LIMIT
-    cursor: Annotated[str, Field(pattern=CURSOR, description="taken from the address in next")] | None = None
+    cursor: Annotated[str, Field(pattern=CURSOR_PATTERN, description="taken from the address in next")] | None = None
 
 
 class Event(CountryRef):
@@ -91,7 +91,7 @@ class EventsResponse(Page):
     EventsResponse,
     query=EventsQuery,
     formats=[as_csv(listed, list(Event.model_fields))],
-    problems=(*NO_SNAPSHOT, "unknown-country"),
+    problems=(*NO_SNAPSHOT_PROBLEMS, "unknown-country"),
 )
 def events(query: EventsQuery) -> Payload:
     """Return a page of the events of the region or of one country."""

@@ -9,14 +9,16 @@ from service.snapshots import feeds
 
 resource = Blueprint("feeds", __name__)
 
-ATOM = "application/atom+xml"
+ATOM_MEDIA_TYPE = "application/atom+xml"
 
 
-@endpoint(resource, "/feeds/scores.atom", "Follow snapshots and bands as an Atom feed", ATOM, problems=("no-data",))
+@endpoint(
+    resource, "/feeds/scores.atom", "Follow snapshots and bands as an Atom feed", ATOM_MEDIA_TYPE, problems=("no-data",)
+)
 def scores() -> Response:
     """Return the feed of the newest snapshots."""
     with request_session() as session:
         if session.simulated is None:
             raise Problem("no-data")
         feed = feeds.scores(session.connection, session.settings.region, session.simulated, session.now)
-        return Response(feed, content_type=f"{ATOM}; charset=utf-8")
+        return Response(feed, content_type=f"{ATOM_MEDIA_TYPE}; charset=utf-8")

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import sqlalchemy as sa
 from flask import Blueprint, Response
 
-from service.api.endpoints import AS_OF, NO_SNAPSHOT, Payload, endpoint
+from service.api.endpoints import AS_OF_PROBLEMS, NO_SNAPSHOT_PROBLEMS, Payload, endpoint
 from service.api.shared_schemas import CountryRef, ForecastLead, Meta, Schema, described
 from service.api.tabular import as_csv
 from service.api.tasks import TASK_ACCEPTED, AsOfQuery
@@ -21,8 +21,8 @@ from service.store.values import instant
 
 resource = Blueprint("forecasts", __name__)
 
-SERVED = "served"
-PARQUET = "application/vnd.apache.parquet"
+SERVED_ROLE = "served"
+PARQUET_MEDIA_TYPE = "application/vnd.apache.parquet"
 
 
 class ForecastMonth(ForecastLead):
@@ -66,7 +66,7 @@ def _rows(payload: Payload) -> list[dict[str, Any]]:
     formats=[as_csv(_rows, [*CountryRef.model_fields, *ForecastMonth.model_fields])],
     other_responses=TASK_ACCEPTED,
     query=AsOfQuery,
-    problems=(*NO_SNAPSHOT, *AS_OF, "unknown-country"),
+    problems=(*NO_SNAPSHOT_PROBLEMS, *AS_OF_PROBLEMS, "unknown-country"),
 )
 def forecast(query: AsOfQuery, iso3: str) -> Payload:
     """Return the twelve months of one country."""
@@ -91,16 +91,16 @@ def forecast(query: AsOfQuery, iso3: str) -> Payload:
     resource,
     "/v1/forecasts/<iso3>/draws.parquet",
     "Download the draws behind a country's forecast as Parquet",
-    PARQUET,
+    PARQUET_MEDIA_TYPE,
     other_responses=TASK_ACCEPTED,
     query=AsOfQuery,
-    problems=(*NO_SNAPSHOT, *AS_OF, "unknown-country", "no-draws"),
+    problems=(*NO_SNAPSHOT_PROBLEMS, *AS_OF_PROBLEMS, "unknown-country", "no-draws"),
 )
 def draws_parquet(query: AsOfQuery, iso3: str) -> Response:
     """Return the columns origin, iso3, month, draw, deaths and simulated."""
     with request_session() as session:
         view, content = _draws(session, query, iso3, table.c.parquet)
-        return _download(view, iso3, content, "parquet", PARQUET)
+        return _download(view, iso3, content, "parquet", PARQUET_MEDIA_TYPE)
 
 
 @endpoint(
@@ -110,7 +110,7 @@ def draws_parquet(query: AsOfQuery, iso3: str) -> Response:
     "text/csv",
     other_responses=TASK_ACCEPTED,
     query=AsOfQuery,
-    problems=(*NO_SNAPSHOT, *AS_OF, "unknown-country", "no-draws"),
+    problems=(*NO_SNAPSHOT_PROBLEMS, *AS_OF_PROBLEMS, "unknown-country", "no-draws"),
 )
 def draws_csv(query: AsOfQuery, iso3: str) -> Response:
     """Return the same columns as CSV."""
@@ -123,7 +123,7 @@ def _draws_column(
     session: ReadSession, snapshot_id: int | None, iso3: str, column: sa.ColumnElement[Any]
 ) -> sa.Row[Any] | None:
     """Return one column of the served draws; None if the snapshot has none of this country."""
-    of_country = (table.c.snapshot_id == snapshot_id) & (table.c.location_code == iso3) & (table.c.role == SERVED)
+    of_country = (table.c.snapshot_id == snapshot_id) & (table.c.location_code == iso3) & (table.c.role == SERVED_ROLE)
     return session.connection.execute(sa.select(column).where(of_country)).first()
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from flask import Blueprint, Response
 
 from service.alerts import outbox
-from service.api.endpoints import NO_SNAPSHOT, Payload, endpoint
+from service.api.endpoints import NO_SNAPSHOT_PROBLEMS, Payload, endpoint
 from service.api.shared_schemas import Meta, Schema, described
 from service.http.problems import Problem
 from service.http.request_context import request_session
@@ -49,7 +49,7 @@ def alive() -> Payload:
     "/readyz",
     "Check whether snapshots are being renewed",
     ReadyResponse,
-    problems=(*NO_SNAPSHOT, "late-snapshot"),
+    problems=(*NO_SNAPSHOT_PROBLEMS, "late-snapshot"),
 )
 def ready() -> Payload:
     """Return 200 while runs succeed. The age of the data does not count: every payload has it."""

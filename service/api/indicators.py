@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from flask import Blueprint
 
-from service.api.endpoints import AS_OF, NO_SNAPSHOT, Payload, endpoint
+from service.api.endpoints import AS_OF_PROBLEMS, NO_SNAPSHOT_PROBLEMS, Payload, endpoint
 from service.api.shared_schemas import CountryRef, LocalizedText, Meta, Schema, described
 from service.api.tabular import as_csv
 from service.api.tasks import TASK_ACCEPTED, AsOfQuery
@@ -137,7 +137,7 @@ def _value_rows(payload: Payload) -> list[dict[str, Any]]:
     formats=[as_csv(_declaration_rows, DECLARATION_COLUMNS)],
     other_responses=TASK_ACCEPTED,
     query=AsOfQuery,
-    problems=(*NO_SNAPSHOT, *AS_OF),
+    problems=(*NO_SNAPSHOT_PROBLEMS, *AS_OF_PROBLEMS),
 )
 def indicators(query: AsOfQuery) -> Payload:
     """Return the definitions of the indicators, by family."""
@@ -153,7 +153,7 @@ def indicators(query: AsOfQuery) -> Payload:
     formats=[as_csv(_value_rows, [*CountryRef.model_fields, "family", "name", "value", "before", "reasons"])],
     other_responses=TASK_ACCEPTED,
     query=AsOfQuery,
-    problems=(*NO_SNAPSHOT, *AS_OF, "unknown-country"),
+    problems=(*NO_SNAPSHOT_PROBLEMS, *AS_OF_PROBLEMS, "unknown-country"),
 )
 def country(query: AsOfQuery, iso3: str) -> Payload:
     """Return the values of one country, by family."""

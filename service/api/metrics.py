@@ -25,7 +25,7 @@ from service.store.tables import deliveries, tasks
 
 resource = Blueprint("metrics", __name__)
 
-DAY = 86_400
+SECONDS_PER_DAY = 86_400
 
 
 class CollectedMetrics(Collector):
@@ -81,7 +81,9 @@ def store_metrics(session: ReadSession) -> Iterator[Metric]:
         yield gauge("vigie_simulated", "1 if the data in service are SIMULATED.", int(session.simulated))
     if view := session.find_served():
         yield gauge(
-            "vigie_data_age_seconds", "Time since the last day of the data used (whole days).", view.data_age_days * DAY
+            "vigie_data_age_seconds",
+            "Time since the last day of the data used (whole days).",
+            view.data_age_days * SECONDS_PER_DAY,
         )
         issued_at = datetime.fromisoformat(view.document["issued_at"])
         yield gauge(

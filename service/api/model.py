@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Blueprint
 
-from service.api.endpoints import NO_SNAPSHOT, Payload, endpoint
+from service.api.endpoints import NO_SNAPSHOT_PROBLEMS, Payload, endpoint
 from service.api.shared_schemas import Meta, Schema, described
 from service.http.request_context import current_context, request_session
 from service.snapshots import snapshot_view
@@ -46,7 +46,7 @@ class ModelResponse(Meta):
     data: ModelDescription
 
 
-@endpoint(resource, "/v1/model", "Describe the model behind the scores", ModelResponse, problems=NO_SNAPSHOT)
+@endpoint(resource, "/v1/model", "Describe the model behind the scores", ModelResponse, problems=NO_SNAPSHOT_PROBLEMS)
 def model() -> Payload:
     """Return what the snapshot and the manifest record about the model."""
     with request_session() as session:

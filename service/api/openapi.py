@@ -12,14 +12,14 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaV
 from werkzeug.routing import Rule
 
 from riskmodel import __version__
-from service.api.endpoints import ISO3, JSON, MAX_NUMBER, Content, Operation
+from service.api.endpoints import ISO3_PATTERN, JSON, MAX_NUMBER, Content, Operation
 from service.api.shared_schemas import ProblemDocument
 from service.http.gate import PUBLIC_PATHS
 from service.http.problems import KINDS
 
-PROBLEM = "application/problem+json"
+PROBLEM_MEDIA_TYPE = "application/problem+json"
 
-SUMMARY = "Early warning of political violence: calibrated risk by country, with its uncertainty and its sources."
+API_SUMMARY = "Early warning of political violence: calibrated risk by country, with its uncertainty and its sources."
 LICENCE = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
 
 PATH_PART = re.compile(r"<(?:([^<>]+):)?(\w+)>")
@@ -86,7 +86,7 @@ def document(app: Flask, examples: Mapping[str, str]) -> dict[str, Any]:
             paths.setdefault(address, {})[method.lower()] = entry.as_json()
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Vigie", "version": __version__, "summary": SUMMARY, "license": LICENCE},
+        "info": {"title": "Vigie", "version": __version__, "summary": API_SUMMARY, "license": LICENCE},
         "paths": paths,
         "components": {"schemas": schemas, "securitySchemes": SECURITY_SCHEMES},
     }
@@ -144,7 +144,7 @@ class _OperationEntry:
             if converter.startswith("int"):
                 schema = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
             elif name == "iso3":
-                schema["pattern"] = ISO3
+                schema["pattern"] = ISO3_PATTERN
             example = {"example": self.examples[name]} if name in self.examples else {}
             yield {"name": name, "in": "path", "required": True, "schema": schema, **example}
 
@@ -189,7 +189,7 @@ class _OperationEntry:
             str(int(status)): {
                 "description": "; ".join(f"{kind.title} ({kind.name})" for kind in kinds if kind.status == status)
                 or HTTPStatus(status).phrase,
-                "content": {PROBLEM: {"schema": self.refs[ProblemDocument]}},
+                "content": {PROBLEM_MEDIA_TYPE: {"schema": self.refs[ProblemDocument]}},
             }
             for status in statuses
         }

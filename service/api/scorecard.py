@@ -6,7 +6,7 @@ from typing import Any
 from flask import Blueprint
 from pydantic import Field
 
-from service.api.endpoints import NO_SNAPSHOT, Payload, endpoint
+from service.api.endpoints import NO_SNAPSHOT_PROBLEMS, Payload, endpoint
 from service.api.shared_schemas import CountryRef, Meta, Schema, described
 from service.api.tabular import as_csv
 from service.http.request_context import request_session
@@ -211,7 +211,7 @@ def _rows(payload: Payload) -> Iterator[Mapping[str, Any]]:
     "Get the scores of the issued forecasts",
     ScorecardResponse,
     formats=[as_csv(_rows, SCORECARD_COLUMNS)],
-    problems=NO_SNAPSHOT,
+    problems=NO_SNAPSHOT_PROBLEMS,
 )
 def scorecard() -> Payload:
     """Return the scorecard of the region in service."""

@@ -7,7 +7,7 @@ from flask import Blueprint, current_app
 from pydantic import Field, create_model
 
 from riskmodel import geography
-from service.api.endpoints import AS_OF, COMMA_SEPARATED, NO_SNAPSHOT, Format, Iso3, Payload, endpoint
+from service.api.endpoints import AS_OF_PROBLEMS, COMMA_SEPARATED, NO_SNAPSHOT_PROBLEMS, Format, Iso3, Payload, endpoint
 from service.api.paging import PageQuery, next_address, split_page
 from service.api.shared_schemas import (
     CompletenessEstimate,
@@ -232,7 +232,7 @@ GEOJSON = Format(
     query=ScoresQuery,
     other_responses=TASK_ACCEPTED,
     formats=[CSV, GEOJSON],
-    problems=(*NO_SNAPSHOT, *AS_OF, "unknown-region"),
+    problems=(*NO_SNAPSHOT_PROBLEMS, *AS_OF_PROBLEMS, "unknown-region"),
     links={
         "scores.country": {"iso3": "/data/0/location_code"},
         "scores.country_history": {"iso3": "/data/0/location_code"},
@@ -270,7 +270,7 @@ def _of_region(session: ReadSession, region: str) -> ReadSession:
     CountryResponse,
     other_responses=TASK_ACCEPTED,
     query=AsOfQuery,
-    problems=(*NO_SNAPSHOT, *AS_OF, "unknown-country"),
+    problems=(*NO_SNAPSHOT_PROBLEMS, *AS_OF_PROBLEMS, "unknown-country"),
 )
 def country(query: AsOfQuery, iso3: str) -> Payload:
     """Return one country with its months of history and forecast."""
@@ -288,7 +288,7 @@ def country(query: AsOfQuery, iso3: str) -> Payload:
     HistoryResponse,
     query=HistoryQuery,
     formats=[as_csv(listed, list(HistoryEntry.model_fields))],
-    problems=(*NO_SNAPSHOT, "nothing-issued", "unknown-country"),
+    problems=(*NO_SNAPSHOT_PROBLEMS, "nothing-issued", "unknown-country"),
 )
 def country_history(query: HistoryQuery, iso3: str) -> Payload:
     """Return one entry per snapshot, withdrawn ones too. `as_of` leaves out later ones; withdrawals are today's."""

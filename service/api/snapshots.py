@@ -21,7 +21,7 @@ from service.store.values import instant
 
 resource = Blueprint("snapshots", __name__)
 
-NUMBER = "int(max=2147483647)"
+NUMBER_CONVERTER = "int(max=2147483647)"
 """A number above PostgreSQL's `integer` matches no address, so it is a plain 404."""
 
 
@@ -145,7 +145,7 @@ def snapshots(query: PageQuery) -> Payload:
 
 @endpoint(
     resource,
-    f"/v1/snapshots/<{NUMBER}:number>",
+    f"/v1/snapshots/<{NUMBER_CONVERTER}:number>",
     "Get one snapshot with its document",
     SnapshotResponse,
     problems=("no-data", "unknown-snapshot", "retired-snapshot"),
@@ -171,7 +171,7 @@ def snapshot(number: int) -> Payload:
 
 @endpoint(
     resource,
-    f"/v1/snapshots/<{NUMBER}:a>/diff/<{NUMBER}:b>",
+    f"/v1/snapshots/<{NUMBER_CONVERTER}:a>/diff/<{NUMBER_CONVERTER}:b>",
     "Compare two snapshots",
     SnapshotDiffResponse,
     formats=[as_csv(listed, list(CountryDiff.model_fields))],

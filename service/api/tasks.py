@@ -14,7 +14,7 @@ from riskmodel import __version__, bundle, geography
 from riskmodel.errors import BadInput
 from riskmodel.events import manifest
 from riskmodel.moments import MOMENT_PATTERN
-from service.api.endpoints import ISO3, JSON, Body, Payload, Query, endpoint
+from service.api.endpoints import JSON, Body, Iso3, Payload, Query, endpoint
 from service.api.shared_schemas import Meta, Schema, described
 from service.http import problems
 from service.http.problems import Problem
@@ -71,16 +71,14 @@ TASK_ACCEPTED = {int(HTTPStatus.ACCEPTED): TaskResponse}
 class WhatIfRequest(Body):
     """A change of the deaths that a country has seen."""
 
-    location_code: Annotated[str, Field(pattern=ISO3, description="the country whose deaths are changed")]
+    location_code: Iso3 = Field(description="the country whose deaths are changed")
     deaths: Annotated[
         float, Field(ge=0, le=1000, allow_inf_nan=False, description="the factor that its deaths are multiplied by")
     ]
     months: Annotated[
         int, Field(ge=1, le=60, description="how many of its last months are changed [months]; 3 by default")
     ] = 3
-    region: (
-        Annotated[str, Field(pattern=ISO3, description="the focal country; by default the region in service")] | None
-    ) = None
+    region: Iso3 | None = Field(default=None, description="the focal country; by default the region in service")
 
 
 @endpoint(

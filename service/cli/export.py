@@ -26,12 +26,12 @@ from riskmodel.home import Home, sync
 from service.cli import export_versions
 from service.cli.app import create_app
 from service.cli.export_addresses import ExportedResponse, addresses, fetch, fetch_pages, path_values
-from service.cli.export_versions import CURRENT, MANIFEST, PART, Entry, Version
+from service.cli.export_versions import CURRENT, EXPORT_MANIFEST, PART, Entry, Version
 from service.http.request_context import attach, context_of
 from service.store.database import Store
 from service.store.values import instant
 
-SCORES = "/v1/scores"
+SCORES_ADDRESS = "/v1/scores"
 """The address whose payload says what is exported."""
 
 MANIFEST_KEYS = ("region", "simulated", "snapshot_id", "digest", "issued_at", "data_as_of")
@@ -94,7 +94,9 @@ def export(home: Home, folder: Path, now: datetime) -> ExportResult:
             if before and same and _without_time(before.manifest) == manifest:
                 return ExportResult(folder, before.manifest, changed=False, left=[])
             manifest = {**manifest, "exported_at": instant(now)}
-            (part / MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+            (part / EXPORT_MANIFEST).write_text(
+                json.dumps(manifest, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+            )
             export_versions.publish(folder)
             # A reader that has just resolved `current` may still read the version before.
             keep = {folder / CURRENT} | ({before.path} if before else set())
@@ -115,7 +117,7 @@ def _write_files(app: Flask, part: Path, before: Version | None) -> tuple[dict[s
     same = True
     with context.store.reading() as connection, progress() as bars:
         attach(app, replace(context, store=_FrozenStore(connection)))
-        scores = fetch(app, SCORES)
+        scores = fetch(app, SCORES_ADDRESS)
         if scores is None:
             raise Refused("there is nothing to export")
         starts = addresses(app, path_values(app, connection, scores))
@@ -126,7 +128,7 @@ def _write_files(app: Flask, part: Path, before: Version | None) -> tuple[dict[s
                 entries.append(entry)
                 same = same and taken_over
         # The store is frozen, but the archive is not: it decides whether real or simulated data are served.
-        if fetch(app, SCORES) != scores:
+        if fetch(app, SCORES_ADDRESS) != scores:
             raise Refused("real data have come in during the export: export again")
     for path in (part, *part.rglob("*")):
         if path.is_dir():

@@ -18,7 +18,7 @@ from riskmodel.errors import Refused, VigieError
 from service.drawing.language import LOCALES
 from service.store.tables import snapshots
 
-LIVE = frozenset({"changes", "health", "jobs", "metrics", "tasks"})
+NOT_EXPORTED = frozenset({"changes", "health", "jobs", "metrics", "tasks"})
 """Blueprints that are not exported: their responses are about the present moment or about one process."""
 
 NOTHING_THERE = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
@@ -92,7 +92,7 @@ def addresses(app: Flask, values: PathValues) -> list[str]:
     """
     found = []
     for rule in app.url_map.iter_rules():
-        if "GET" not in (rule.methods or ()) or rule.endpoint.split(".")[0] in LIVE:
+        if "GET" not in (rule.methods or ()) or rule.endpoint.split(".")[0] in NOT_EXPORTED:
             continue
         names = tuple(sorted(rule.arguments))
         if names not in values:

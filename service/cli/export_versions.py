@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from riskmodel.errors import BadInput, Refused
 from riskmodel.home import sync
 
-CURRENT, MANIFEST, LOCK, PART, NEXT_LINK = "current", "manifest.json", ".lock", ".part", ".current.part"
+CURRENT, EXPORT_MANIFEST, LOCK, PART, NEXT_LINK = "current", "manifest.json", ".lock", ".part", ".current.part"
 
 Entry = dict[str, Any]
 """What the manifest records about one address."""
@@ -59,14 +59,14 @@ def lock(folder: Path) -> Iterator[None]:
 
 def _number(path: Path) -> int:
     """Return the number of a version; 0 for any other path."""
-    return int(path.name) if re.fullmatch(r"[1-9]\d{0,8}", path.name) and (path / MANIFEST).is_file() else 0
+    return int(path.name) if re.fullmatch(r"[1-9]\d{0,8}", path.name) and (path / EXPORT_MANIFEST).is_file() else 0
 
 
 def current(folder: Path) -> Version | None:
     """Return the version that is served; None if there is none that can be read."""
     try:
         path = (folder / CURRENT).resolve(strict=True)
-        return Version(path, json.loads((path / MANIFEST).read_text(encoding="utf-8")))
+        return Version(path, json.loads((path / EXPORT_MANIFEST).read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError):
         return None
 
@@ -75,7 +75,7 @@ def publish(folder: Path) -> None:
     """Give the complete `.part` the next number, and let `current` point to it."""
     part = folder / PART
     # Every step is on disk before the next one, so that `current` points to complete files even after a power cut.
-    sync(part / MANIFEST)
+    sync(part / EXPORT_MANIFEST)
     sync(part)
     number = 1 + max(map(_number, folder.iterdir()), default=0)
     part.rename(folder / str(number))
@@ -95,7 +95,7 @@ def remove_old(folder: Path, keep: set[Path]) -> list[Path]:
 
 def _remove(version: Path) -> bool:
     """Remove the files that a version's manifest names, and the version itself if nothing else is in it."""
-    entries = json.loads((version / MANIFEST).read_text(encoding="utf-8"))["files"]
+    entries = json.loads((version / EXPORT_MANIFEST).read_text(encoding="utf-8"))["files"]
     named = {each["file"] for entry in entries for each in (entry, *entry["encodings"].values())}
     for path in sorted(version.rglob("*"), reverse=True):  # the content of a folder comes before the folder
         if path.is_dir() and not path.is_symlink():
@@ -103,8 +103,8 @@ def _remove(version: Path) -> bool:
                 path.rmdir()
         elif path.relative_to(version).as_posix() in named:
             path.unlink()
-    if [path.name for path in version.iterdir()] != [MANIFEST]:
+    if [path.name for path in version.iterdir()] != [EXPORT_MANIFEST]:
         return False
-    (version / MANIFEST).unlink()
+    (version / EXPORT_MANIFEST).unlink()
     version.rmdir()
     return True

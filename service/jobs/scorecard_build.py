@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from riskmodel import geography, scoring
 from riskmodel.months import Month, month
 from riskmodel.targets import BATTLE_DEATHS, HORIZON, RUNGS
-from service.snapshots.scorecard import EMPTY, SERVED
+from service.snapshots.scorecard import EMPTY_SCORECARD, SERVED_FORECASTER
 from service.store.database import Store
 from service.store.leases import Fence, check
 from service.store.tables import changes, forecasts, scorecards, snapshots, verifications
@@ -201,11 +201,11 @@ def _awaited_months(
 
 
 def build_scorecard(counted: CountedForecasts) -> dict[str, Any]:
-    """Summarise the forecasts that count, ready for JSON; `EMPTY` if there are none yet."""
+    """Summarise the forecasts that count, ready for JSON; `EMPTY_SCORECARD` if there are none yet."""
     if not counted.served:
-        return dict(EMPTY)
+        return dict(EMPTY_SCORECARD)
     months = sorted({scored.month for cell, scored in counted.served.items() if cell.months == 1})
-    by_forecaster: dict[str, ScoredCells] = {SERVED: counted.served}
+    by_forecaster: dict[str, ScoredCells] = {SERVED_FORECASTER: counted.served}
     by_forecaster |= {name: counted.baselines[name] for name in sorted(counted.baselines)}
 
     def summaries(cells: Iterable[Cell]) -> list[dict[str, Any]]:
@@ -238,7 +238,7 @@ def build_scorecard(counted: CountedForecasts) -> dict[str, Any]:
         "differences": [
             difference
             for name in sorted(counted.baselines)
-            for difference in _differences(SERVED, counted.served, name, counted.baselines[name])
+            for difference in _differences(SERVED_FORECASTER, counted.served, name, counted.baselines[name])
         ],
         "challengers": [_challenger(name, counted.challengers[name], counted) for name in sorted(counted.challengers)],
         "reliability": {
@@ -299,8 +299,8 @@ def _challenger(name: str, cells: ScoredCells, counted: CountedForecasts) -> dic
     challenger = {cell: scored for cell, scored in cells.items() if cell in served}
     return {
         "model_id": name,
-        "forecasters": [_summary(name, challenger), _summary(SERVED, served)],
-        "differences": _differences(name, challenger, SERVED, served),
+        "forecasters": [_summary(name, challenger), _summary(SERVED_FORECASTER, served)],
+        "differences": _differences(name, challenger, SERVED_FORECASTER, served),
     }
 
 

@@ -34,7 +34,7 @@ ALERT_CHANGE_KEYS = (
     "headline",
 )
 
-VERSION = "1"
+CURSOR_VERSION = "1"
 """The version of the cursor format: a cursor of another version is refused."""
 
 REALMS = {None: "none", True: "simulated", False: "real"}
@@ -52,7 +52,7 @@ class Cursor:
     @property
     def text(self) -> str:
         """The cursor as an opaque token, so that clients do not depend on its parts."""
-        parts = ".".join((VERSION, self.region, self.realm, str(self.after)))
+        parts = ".".join((CURSOR_VERSION, self.region, self.realm, str(self.after)))
         return base64.urlsafe_b64encode(parts.encode()).decode().rstrip("=")
 
 
@@ -63,7 +63,7 @@ def cursor(text: str, region: str) -> Cursor:
         version, of, realm, after = base64.b64decode(padded, altchars="-_", validate=True).decode("ascii").split(".")
     except (binascii.Error, ValueError):
         raise BadInput("this is not a cursor") from None
-    if version != VERSION or realm not in REALMS.values() or not (after.isdecimal() and len(after) < 19):
+    if version != CURSOR_VERSION or realm not in REALMS.values() or not (after.isdecimal() and len(after) < 19):
         raise BadInput("this is not a cursor")
     if of != region:
         raise BadInput(f"this is a cursor of the region {of}")
@@ -151,11 +151,11 @@ def snapshot_issued(
 
 
 def snapshot_withdrawn(
-    connection: sa.Connection, withdrawn: sa.Row[Any], in_service: sa.Row[Any] | None, why: str, at: datetime
+    connection: sa.Connection, withdrawn: sa.Row[Any], in_service: sa.Row[Any] | None, reason: str, at: datetime
 ) -> None:
     """Record a withdrawal, and each band that changes back; `in_service` is the snapshot in service from now on."""
     facts = {
-        "withdrawn_reason": why,
+        "withdrawn_reason": reason,
         "in_service": in_service.id if in_service else None,
         "reasons": {} if in_service else {"in_service": "no_snapshot"},
     }

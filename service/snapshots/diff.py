@@ -11,10 +11,10 @@ from service.snapshots.snapshot_cache import Snapshot
 from service.snapshots.snapshot_view import NOT_IN_SNAPSHOT
 from service.store.values import instant
 
-DIGITS = {"risk_score": 1, "escalation_probability": 4, "expected_deaths": 1}
+DIFFERENCE_DIGITS = {"risk_score": 1, "escalation_probability": 4, "expected_deaths": 1}
 """The numbers that are subtracted, and the digits of each difference."""
 
-ATTRIBUTION = {
+ATTRIBUTION_HINT = {
     "en": "vigie changed {before} {after} computes both snapshots again and splits each change by its causes",
     "fr": "vigie changed {before} {after} recalcule les deux bulletins et répartit chaque écart entre ses causes",
 }
@@ -31,7 +31,7 @@ def between(before: Snapshot, after: Snapshot) -> dict[str, Any]:
         "after": _side(after),
         "differs": _differs(old, new),
         "ingests": {"added": _missing(new, old), "removed": _missing(old, new)},
-        "attribution": {code: text.format(before=before.id, after=after.id) for code, text in ATTRIBUTION.items()},
+        "attribution": {code: text.format(before=before.id, after=after.id) for code, text in ATTRIBUTION_HINT.items()},
     }
 
 
@@ -44,10 +44,10 @@ def _country(iso3: str, before: Mapping[str, Any] | None, after: Mapping[str, An
             if value is None:
                 reason = row["reasons"].get("risk_score", "unknown") if row else NOT_IN_SNAPSHOT
                 reasons[f"{name}_{when}"] = reason
-        if name in DIGITS:
+        if name in DIFFERENCE_DIGITS:
             old, new = entry[f"{name}_before"], entry[f"{name}_after"]
             known = old is not None and new is not None
-            entry[f"{name}_difference"] = round(new - old, DIGITS[name]) if known else None
+            entry[f"{name}_difference"] = round(new - old, DIFFERENCE_DIGITS[name]) if known else None
     return {**entry, "reasons": reasons}
 
 

@@ -11,28 +11,28 @@ from riskmodel import geography
 from service.snapshots import history
 from service.store.values import instant
 
-ATOM = "http://www.w3.org/2005/Atom"
-SNAPSHOTS = 50
+ATOM_NAMESPACE = "http://www.w3.org/2005/Atom"
+MAX_SNAPSHOTS = 50
 """How many snapshots a feed contains."""
 
 
 def scores(connection: sa.Connection, region: str, simulated: bool, now: datetime) -> bytes:
     """Return the feed of a region, of real or simulated data, newest entry first. Without a snapshot it is empty."""
-    listed = history.newest(connection, region, simulated, SNAPSHOTS + 1)
+    listed = history.newest(connection, region, simulated, MAX_SNAPSHOTS + 1)
     numbers = [row.id for row in listed]
     rows = history.of_snapshots(connection, numbers)
     withdrawals = history.withdrawn(connection, region, simulated, numbers)
     valid = [number for number in numbers if number not in withdrawals]
     entries = [
         entry
-        for snapshot in listed[:SNAPSHOTS]  # the one after them is only compared with
+        for snapshot in listed[:MAX_SNAPSHOTS]  # the one after them is only compared with
         if rows[snapshot.id]
         for entry in (
             _snapshot_entry(snapshot, rows[snapshot.id], withdrawals.get(snapshot.id)),
             *(_band_entries(snapshot, rows, valid) if snapshot.id in valid else ()),
         )
     ]
-    feed = Element("feed", {"xmlns": ATOM, "xml:lang": "en"})
+    feed = Element("feed", {"xmlns": ATOM_NAMESPACE, "xml:lang": "en"})
     prefix = "SIMULATED: " if simulated else ""
     _add_text(feed, "id", f"urn:vigie:feed:scores:{region}:{'simulated' if simulated else 'real'}")
     _add_text(feed, "title", f"{prefix}Vigie – risk scores of {_name(region)} and its neighbours")

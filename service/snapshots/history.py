@@ -14,7 +14,7 @@ from riskmodel.months import first_day, last_day, month
 from service.store.tables import scores, snapshots
 from service.store.values import instant
 
-VALUES = ("risk_score", "band", "escalation_probability", "onset_probability", "expected_deaths")
+SCORE_VALUES = ("risk_score", "band", "escalation_probability", "onset_probability", "expected_deaths")
 
 
 def add_missing(connection: sa.Connection) -> None:
@@ -34,9 +34,11 @@ def _score_row(snapshot: sa.Row[Any], country: Mapping[str, Any]) -> dict[str, A
         **{name: getattr(snapshot, name) for name in ("region", "simulated", "issued_at")},
         "origin": snapshot.document["origin"],
         "model_id": snapshot.document["model"]["id"],
-        **{name: country[name] for name in VALUES},
+        **{name: country[name] for name in SCORE_VALUES},
         "completeness": completeness["value"] if completeness else None,
-        "reasons": {name: reason for name, reason in country["reasons"].items() if name in (*VALUES, "completeness")},
+        "reasons": {
+            name: reason for name, reason in country["reasons"].items() if name in (*SCORE_VALUES, "completeness")
+        },
     }
 
 
@@ -85,7 +87,7 @@ def _entry(row: sa.Row[Any], withdrawal: sa.Row[Any] | None) -> dict[str, Any]:
         "issued_at": instant(row.issued_at),
         "origin": row.origin,
         **_reference_period(row.origin),
-        **{name: getattr(row, name) for name in VALUES},
+        **{name: getattr(row, name) for name in SCORE_VALUES},
         "completeness": row.completeness,
         "model_id": row.model_id,
         "withdrawn_at": instant(withdrawal.withdrawn_at) if withdrawal else None,

@@ -10,10 +10,10 @@ from service.snapshots.snapshot_view import SnapshotView
 from service.store.tables import scorecards
 from service.store.values import instant
 
-SERVED = "served"
+SERVED_FORECASTER = "served"
 """The forecaster name of the forecasts that were served, whichever model made them."""
 
-EMPTY: dict[str, Any] = {
+EMPTY_SCORECARD: dict[str, Any] = {
     "cases": 0,
     "origins": 0,
     "first_month": None,
@@ -28,7 +28,7 @@ EMPTY: dict[str, Any] = {
 }
 """A scorecard without any scored forecast."""
 
-NO_OUTCOME = "no_outcome_yet"
+NO_OUTCOME_YET = "no_outcome_yet"
 
 
 def payload(connection: sa.Connection, view: SnapshotView) -> dict[str, Any]:
@@ -37,14 +37,14 @@ def payload(connection: sa.Connection, view: SnapshotView) -> dict[str, Any]:
     same = [scorecards.c[name] == snapshot[name] for name in ("region", "simulated", "outcome")]
     newest = sa.select(scorecards).where(*same).order_by(scorecards.c.id.desc()).limit(1)
     row = connection.execute(newest).one_or_none()
-    data = {**EMPTY, "incomplete": [], **(row.document if row else {})}
+    data = {**EMPTY_SCORECARD, "incomplete": [], **(row.document if row else {})}
     return {
         "data": {
             **data,
             "updated_at": instant(row.at) if row else None,
             "next": _next_month(snapshot["origin"]),
             "challenger": snapshot["shadow"],
-            "reasons": {} if data["cases"] else {"forecasters": NO_OUTCOME},
+            "reasons": {} if data["cases"] else {"forecasters": NO_OUTCOME_YET},
         },
         **snapshot_view.meta(view),
     }

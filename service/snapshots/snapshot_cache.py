@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from service.store.tables import snapshots
 
-SIZE = 4
+CACHE_SIZE = 4
 """How many documents are cached per store: the one in service, and a few to compare it with."""
 
 _Documents = OrderedDict[tuple[int, str], dict[str, Any]]
@@ -51,7 +51,7 @@ def document(connection: sa.Connection, number: int, digest: str) -> dict[str, A
     ).scalar_one()
     with _lock:
         documents[number, digest] = read
-        while len(documents) > SIZE:
+        while len(documents) > CACHE_SIZE:
             documents.popitem(last=False)
     return read
 

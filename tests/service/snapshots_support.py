@@ -102,7 +102,7 @@ class SnapshotHome:
             sa.insert(runs).values(
                 region="MLI",
                 started_at=at - timedelta(minutes=1),
-                finished_at=at,
+                finished_at=None if status == "running" else at,
                 status=status,
                 input_digest="f" * 64,
                 snapshot_id=snapshot,

@@ -284,7 +284,7 @@ def test_a_stream_tells_changes_as_they_happen_and_resumes(home: SnapshotHome, c
 
 
 def test_a_stream_shows_that_it_lives_and_ends(home: SnapshotHome, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.api.changes.HEARTBEAT", 0.3)
+    monkeypatch.setattr("service.api.changes.HEARTBEAT_INTERVAL", 0.3)
     monkeypatch.setenv("VIGIE_STREAM_SECONDS", "1")
     answer = create_app(home.home, clock=lambda: LATER).test_client().get("/v1/stream")
     chunks = [chunk.decode() for chunk in answer.response]

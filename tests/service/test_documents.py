@@ -49,7 +49,7 @@ def test_no_request_changes_a_shared_document(home: SnapshotHome) -> None:
 
 
 def test_a_document_is_read_once_and_few_are_cached(home: SnapshotHome) -> None:
-    for _ in range(snapshot_cache.SIZE):
+    for _ in range(snapshot_cache.CACHE_SIZE):
         home.issue()
     statements: list[str] = []
     store = context_of(create_app(home.home, clock=lambda: NOW)).store
@@ -63,7 +63,7 @@ def test_a_document_is_read_once_and_few_are_cached(home: SnapshotHome) -> None:
         for row in rows:
             snapshot_cache.document(connection, row.id, row.digest)
         assert len(statements) == len(rows)
-        newest = rows[-snapshot_cache.SIZE :]
+        newest = rows[-snapshot_cache.CACHE_SIZE :]
         for row in newest:
             snapshot_cache.document(connection, row.id, row.digest)
         assert len(statements) == len(rows), "the newest are cached"

@@ -28,8 +28,8 @@ from riskmodel.errors import BadInput, Refused, VigieError
 from riskmodel.home import Home
 from service.cli.app import create_app
 from service.cli.export import ExportResult, export
-from service.cli.export_addresses import LIVE, addresses
-from service.cli.export_versions import CURRENT, MANIFEST
+from service.cli.export_addresses import NOT_EXPORTED, addresses
+from service.cli.export_versions import CURRENT, EXPORT_MANIFEST
 from service.jobs import bootstrap, processes
 from service.jobs.job_definitions import define_jobs
 from service.jobs.job_run import JobRunner
@@ -81,13 +81,13 @@ def serving(*command: str, url: str) -> Iterator[httpx2.Client]:
 
 def whole(version: Path) -> dict[str, Any]:
     """The manifest of a version, every file of which is there as the manifest says, and no other."""
-    manifest: dict[str, Any] = json.loads((version / MANIFEST).read_text())
+    manifest: dict[str, Any] = json.loads((version / EXPORT_MANIFEST).read_text())
     files = [each for entry in manifest["files"] for each in (entry, *entry["encodings"].values())]
     for each in files:
         content = (version / each["file"]).read_bytes()
         assert (len(content), hashlib.sha256(content).hexdigest()) == (each["bytes"], each["sha256"]), each["file"]
     found = {path.relative_to(version).as_posix() for path in version.rglob("*") if path.is_file()}
-    assert found == {each["file"] for each in files} | {MANIFEST}
+    assert found == {each["file"] for each in files} | {EXPORT_MANIFEST}
     return manifest
 
 
@@ -117,7 +117,9 @@ def test_it_holds_every_address_that_lasts(lived: SnapshotHome, done: ExportResu
     app = create_app(lived.home)
     held = {entry["address"].partition("?")[0] for entry in done.manifest["files"]}
     matched = {app.url_map.bind("").match(address, return_rule=True)[0].rule for address in held}
-    rules = {r.rule for r in app.url_map.iter_rules() if "GET" in r.methods and r.endpoint.split(".")[0] not in LIVE}
+    rules = {
+        r.rule for r in app.url_map.iter_rules() if "GET" in r.methods and r.endpoint.split(".")[0] not in NOT_EXPORTED
+    }
     assert matched == rules
     assert {f"{page}/country/{iso3}" for page in ("", "/en", "/fr") for iso3 in ("MLI", "MRT")} <= held
     assert {"/v1/snapshots/1", "/v1/snapshots/2/diff/3", "/v1/forecasts/MLI/draws.parquet", "/static/vigie.css"} <= held
@@ -213,7 +215,7 @@ def test_without_brotli_there_is_gzip(own: SnapshotHome, tmp_path: Path, monkeyp
     monkeypatch.undo()
     assert export(own.home, folder, NOW).encodings == ["gzip", "br"]
     after = state((folder / CURRENT).resolve())
-    assert all(after[name] == kept for name, kept in before.items() if name != MANIFEST)
+    assert all(after[name] == kept for name, kept in before.items() if name != EXPORT_MANIFEST)
     whole(folder / CURRENT)
 
 
@@ -234,7 +236,7 @@ def test_a_file_that_is_no_part_of_it_is_not_removed(own: SnapshotHome, tmp_path
     done = export(own.home, folder, NOW + timedelta(days=2))
     assert done.left == [folder / "1"]
     left = {path.relative_to(folder / "1").as_posix() for path in (folder / "1").rglob("*") if path.is_file()}
-    assert left == {"v1/mine.txt", MANIFEST}
+    assert left == {"v1/mine.txt", EXPORT_MANIFEST}
     export(own.home, folder, NOW + timedelta(days=3))
     whole(folder / CURRENT)
 

@@ -29,7 +29,7 @@ from service.cli.app import create_app
 from service.jobs import scorecard_build, verification
 from service.jobs.scorecard_build import Cell, CountedForecasts, ScoredForecast, SnapshotFacts
 from service.jobs.withdrawal import withdraw
-from service.snapshots.scorecard import EMPTY
+from service.snapshots.scorecard import EMPTY_SCORECARD
 from service.store.tables import changes, forecasts, scorecards, snapshots, verifications
 
 BASELINES = {"zero", "last", "conflictology12", "history60", "ew4s"}
@@ -313,8 +313,8 @@ def test_reliability_and_pit_say_what_came() -> None:
     (only,) = told["reliability"]["month_25"]
     assert only == {"from": 0.2, "to": 0.3, "cases": 84, "probability": 0.25, "frequency": 0.25}
     assert told["pit"]["all"] == {"cases": 84, "shares": [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]}
-    assert told.keys() == EMPTY.keys()
-    assert scorecard_build.build_scorecard(CountedForecasts()) == EMPTY
+    assert told.keys() == EMPTY_SCORECARD.keys()
+    assert scorecard_build.build_scorecard(CountedForecasts()) == EMPTY_SCORECARD
 
 
 def _text(html: str) -> str:
