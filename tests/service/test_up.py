@@ -183,7 +183,7 @@ def test_a_web_server_that_does_not_answer_is_unavailable(
     prepared_home: Path, vigie: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(up_module, "STARTUP_TIMEOUT", 0.0)
-    result = vigie("--home", prepared_home, "up", "--port", free_port())
+    result = vigie("up", "--home", prepared_home, "--port", free_port())
     assert (result.code, "the web server does not answer at http://127.0.0.1:" in result.err) == (4, True)
 
 
