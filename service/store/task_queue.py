@@ -226,4 +226,6 @@ def _result_url(row: sa.Row[Any]) -> str | None:
     """Return where the result of a task is served, if that is not the task itself."""
     if row.kind == "as_of":
         return f"/v1/scores?region={row.request['region']}&as_of={row.request['as_of']}"
-    return f"/v1/snapshots/{row.result['snapshot_id']}" if row.kind == "recompute" else None
+    if row.kind == "recompute" and row.result["snapshot_id"] is not None:
+        return f"/v1/snapshots/{row.result['snapshot_id']}"
+    return None

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own for tests, from the system's binaries, in a temporary folder, on a socket in it."""
+"""A PostgreSQL server for tests: the system's binaries, in a temporary folder, on a socket in this folder."""
 
 import os
 import shutil
@@ -15,22 +15,22 @@ import psycopg
 from service.store.database import Store
 
 OWNER = "postgres" if os.name == "posix" and os.geteuid() == 0 else None
-"""PostgreSQL refuses to run as root: then it runs as the user that Debian's package brings."""
+"""PostgreSQL refuses to run as root; as root, it runs as the user of Debian's package."""
 
-QUICK = ("fsync=off", "full_page_writes=off", "listen_addresses=", "max_connections=200")
+FAST_SETTINGS = ("fsync=off", "full_page_writes=off", "listen_addresses=", "max_connections=200")
 
 READY_WITHIN = 30.0
 
 
 def binaries() -> Path | None:
-    """The folder of the newest PostgreSQL on this machine; None where there is none."""
+    """Return the folder of the newest PostgreSQL on this machine; None if there is none."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[4]))
-    named = shutil.which("postgres")
-    return found[-1].parent if found else Path(named).parent if named else None
+    on_path = shutil.which("postgres")
+    return found[-1].parent if found else Path(on_path).parent if on_path else None
 
 
 class Server:
-    """A running server, and databases made on it by name."""
+    """A running server and its databases."""
 
     def __init__(self, programs: Path) -> None:
         self._programs, self._names = programs, count(1)
@@ -49,8 +49,10 @@ class Server:
         assert done.returncode == 0, done.stderr
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
-        settings = [part for setting in (*QUICK, f"unix_socket_directories={self.folder}") for part in ("-c", setting)]
+        """Start the server, and wait until it accepts connections."""
+        settings = [
+            part for setting in (*FAST_SETTINGS, f"unix_socket_directories={self.folder}") for part in ("-c", setting)
+        ]
         log = (self.folder / "log").open("ab")
         with log:
             line = [str(self._programs / "postgres"), "-D", "data", *settings]
@@ -67,23 +69,23 @@ class Server:
                 return
 
     def stop(self) -> None:
-        """Stop it as a power cut would."""
+        """Stop the server as a power cut does."""
         self._run("pg_ctl", "-D", "data", "stop", "-m", "immediate")
         self._process.wait()
 
     def remove(self) -> None:
-        """Stop it for good."""
+        """Stop the server and delete its folder."""
         if self._process.poll() is None:
             self.stop()
         shutil.rmtree(self.folder)
 
     def url(self, name: str) -> str:
-        """The `database_url` of a database."""
+        """Return the `database_url` of a database."""
         return f"postgresql://postgres@/{name}?host={self.folder}"
 
     @contextmanager
     def database(self, like: str = "made") -> Iterator[str]:
-        """A database for a while, by its URL: with Vigie's tables, or `like` template0 with none."""
+        """Create a database, yield its URL, and delete it. It has Vigie's tables, or none if `like` is template0."""
         name = f"test_{next(self._names)}"
         with self._admin() as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {like}")

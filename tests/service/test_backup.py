@@ -1,4 +1,4 @@
-"""`vigie db`: a backup holds every byte, goes back into either database whole or not at all; a check finds damage."""
+"""`vigie db`: a backup has every byte; it is restored into either database or not at all; a check finds damage."""
 
 import gzip
 import json
@@ -29,7 +29,7 @@ Chosen = Callable[[str], Home]
 def chosen(
     request: pytest.FixtureRequest, vigie: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Chosen]:
-    """Choose a kind of database: from then on `vigie` and whatever opens a store have an empty one, in a new home."""
+    """Choose a kind of database: from then on, `vigie` and `Store.of` open an empty one, in a new home."""
     with ExitStack() as databases:
 
         def choose(kind: str) -> Home:
@@ -47,7 +47,7 @@ def chosen(
 
 @pytest.fixture
 def filled(chosen: Chosen) -> Chosen:
-    """The same, with two snapshots, their runs and the bytes of a forecast; nobody has it open any more."""
+    """The same, with two snapshots, their runs and the bytes of a forecast; the database is closed."""
 
     def fill(kind: str) -> Home:
         issuer = SnapshotHome(chosen(kind).root)
@@ -57,7 +57,7 @@ def filled(chosen: Chosen) -> Chosen:
         with issuer.store.writing() as connection:
             row = {"snapshot_id": 2, "forecaster": "pool", "location_code": "MLI", "role": "served", "digest": "d" * 64}
             connection.execute(sa.insert(forecasts).values(**row, parquet=BYTES, csv=None))
-            # Not as we would write it: what stands there is what the digest is of.
+            # Not as Vigie would write it: the digest is that of the stored bytes.
             connection.exec_driver_sql('UPDATE snapshots SET document = \'{ "name": "été\\u0000" }\' WHERE id = 1')
         issuer.store.close()
         return issuer.home
@@ -66,7 +66,7 @@ def filled(chosen: Chosen) -> Chosen:
 
 
 def everything(home: Home) -> dict[str, list[tuple[Any, ...]]]:
-    """All rows as the database keeps them."""
+    """Return all rows as they are stored."""
     store = Store.of(home)
     with store.reading() as connection:
         tables = sa.MetaData()
@@ -81,7 +81,7 @@ def everything(home: Home) -> dict[str, list[tuple[Any, ...]]]:
 
 @pytest.mark.parametrize("source", KINDS)
 @pytest.mark.parametrize("target", KINDS)
-def test_a_backup_of_either_goes_into_either(
+def test_a_backup_of_either_database_restores_into_either(
     filled: Chosen, chosen: Chosen, vigie: Callable[..., Any], tmp_path: Path, source: str, target: str
 ) -> None:
     before = everything(filled(source))
@@ -89,8 +89,8 @@ def test_a_backup_of_either_goes_into_either(
     assert vigie("db", "backup", file).code == 0
     assert file.stat().st_mode & 0o777 == 0o600
     home = chosen(target)
-    said = vigie("db", "restore", file)
-    assert (said.code, "21 rows" in said.out) == (0, True), said.err
+    result = vigie("db", "restore", file)
+    assert (result.code, "21 rows" in result.out) == (0, True), result.err
     assert everything(home) == before
     assert before["forecasts"][0][4] == BYTES
     assert vigie("db", "check").code == 0
@@ -100,24 +100,22 @@ def test_a_backup_of_either_goes_into_either(
         assert connection.execute(new).scalar_one() == 3
 
 
-def test_a_backup_is_one_state_and_overwrites_nothing(
-    filled: Chosen, vigie: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_a_backup_overwrites_nothing(filled: Chosen, vigie: Callable[..., Any], tmp_path: Path) -> None:
     filled("sqlite")
     file = tmp_path / "vigie.backup"
     file.write_text("mine")
-    said = vigie("db", "backup", file)
-    assert (said.code, "does not overwrite" in said.err, file.read_text()) == (3, True, "mine")
+    result = vigie("db", "backup", file)
+    assert (result.code, "does not overwrite" in result.err, file.read_text()) == (3, True, "mine")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_not_whole_changes_nothing(
+def test_an_incomplete_backup_changes_nothing(
     filled: Chosen, chosen: Chosen, vigie: Callable[..., Any], tmp_path: Path, kind: str
 ) -> None:
     filled("sqlite")
-    whole = tmp_path / "vigie.backup"
-    assert vigie("db", "backup", whole).code == 0
-    content = whole.read_bytes()
+    complete = tmp_path / "vigie.backup"
+    assert vigie("db", "backup", complete).code == 0
+    content = complete.read_bytes()
     lines = gzip.decompress(content).splitlines(keepends=True)
     row = next(place for place, line in enumerate(lines) if line.startswith(b'{"row"'))
     home = chosen(kind)
@@ -138,8 +136,8 @@ def test_what_is_not_whole_changes_nothing(
     for name, part in broken.items():
         file = tmp_path / name
         file.write_bytes(part)
-        said = vigie("db", "restore", file)
-        assert (said.code, "is not a complete backup of Vigie" in said.err) == (3, True), (name, said.err)
+        result = vigie("db", "restore", file)
+        assert (result.code, "is not a complete backup of Vigie" in result.err) == (3, True), (name, result.err)
         assert everything(home) == empty, name
     for revision, age in (("9999", "a newer"), ("0002", "an older")):
         other = {**json.loads(lines[0]), "revision": revision, "vigie": "9.9"}
@@ -150,15 +148,15 @@ def test_what_is_not_whole_changes_nothing(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_in_use_or_holds_something_is_not_replaced_by_mistake(
+def test_a_database_in_use_or_with_rows_is_not_replaced_by_mistake(
     filled: Chosen, vigie: Callable[..., Any], tmp_path: Path, kind: str
 ) -> None:
     home = filled(kind)
     file = tmp_path / "vigie.backup"
     assert vigie("db", "backup", file).code == 0
     before = everything(home)
-    said = vigie("db", "restore", file)
-    assert (said.code, "has rows in snapshots, " in said.err, "--force" in said.err) == (1, True, True)
+    result = vigie("db", "restore", file)
+    assert (result.code, "has rows in snapshots, " in result.err, "--force" in result.err) == (1, True, True)
     script = "import sys\nfrom pathlib import Path\nfrom riskmodel.home import Home\n"
     script += "from service.store.database import Store\nheld = Store.of(Home(Path(sys.argv[1])))\n"
     script += "print('open', flush=True)\nsys.stdin.read()"
@@ -166,8 +164,8 @@ def test_what_is_in_use_or_holds_something_is_not_replaced_by_mistake(
     with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as service:
         assert service.stdout
         assert service.stdout.readline() == "open\n"
-        said = vigie("db", "restore", file, "--force")
-        assert (said.code, "is in use: stop vigie first" in said.err) == (1, True)
+        result = vigie("db", "restore", file, "--force")
+        assert (result.code, "is in use: stop vigie first" in result.err) == (1, True)
         service.communicate("")
     store = Store.of(home)
     with store.writing() as connection:
@@ -199,7 +197,7 @@ restore(store, Path(sys.argv[2]), force=True)
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX's")
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_restore_that_is_killed_leaves_what_was_there(
+def test_a_restore_that_is_killed_changes_nothing(
     filled: Chosen, vigie: Callable[..., Any], tmp_path: Path, kind: str
 ) -> None:
     home = filled(kind)
@@ -212,20 +210,20 @@ def test_a_restore_that_is_killed_leaves_what_was_there(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_check_finds_a_document_that_is_none(filled: Chosen, vigie: Callable[..., Any], kind: str) -> None:
+def test_a_check_finds_a_document_that_is_not_json(filled: Chosen, vigie: Callable[..., Any], kind: str) -> None:
     store = Store.of(filled(kind))
     assert vigie("db", "check").code == 0
     with store.writing() as connection:
         connection.exec_driver_sql("UPDATE snapshots SET document = '{\"half' WHERE id = 2")
-    said = vigie("db", "check")
-    assert (said.code, "snapshots: the row after the first 1 cannot be read" in said.err) == (1, True)
+    result = vigie("db", "check")
+    assert (result.code, "snapshots: the row after the first 1 cannot be read" in result.err) == (1, True)
 
 
-def test_a_check_finds_a_reference_to_nothing_and_a_damaged_page(filled: Chosen, vigie: Callable[..., Any]) -> None:
+def test_a_check_finds_a_broken_reference_and_a_damaged_page(filled: Chosen, vigie: Callable[..., Any]) -> None:
     home = filled("sqlite")
     store = Store.of(home)
     with store.engine.connect() as connection:
-        connection.exec_driver_sql("COMMIT")  # references can be let go of only between transactions
+        connection.exec_driver_sql("COMMIT")  # foreign keys can be turned off only between transactions
         connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
         connection.exec_driver_sql("UPDATE runs SET snapshot_id = 99 WHERE id = 1")
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -235,11 +233,13 @@ def test_a_check_finds_a_reference_to_nothing_and_a_damaged_page(filled: Chosen,
     with home.database.open("r+b") as file:
         file.seek(-3000, os.SEEK_END)
         file.write(b"\xff" * 2000)
-    said = vigie("db", "check")
-    assert (said.code == 1 and "is damaged" in said.err) or (said.code == 4 and "cannot be used" in said.err), said.err
+    result = vigie("db", "check")
+    assert (result.code == 1 and "is damaged" in result.err) or (result.code == 4 and "cannot be used" in result.err), (
+        result.err
+    )
 
 
 def test_an_upgrade_says_that_the_database_is_up_to_date(chosen: Chosen, vigie: Callable[..., Any]) -> None:
     chosen("sqlite")
-    said = vigie("db", "upgrade")
-    assert (said.code, f"is up to date (revision {REVISION})" in said.out) == (0, True)
+    result = vigie("db", "upgrade")
+    assert (result.code, f"is up to date (revision {REVISION})" in result.out) == (0, True)

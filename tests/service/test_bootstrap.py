@@ -1,4 +1,4 @@
-"""What a home lacks before it can be scored, judged step by step."""
+"""What a home lacks before it can be scored, step by step."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ FEATURES = tuple(indicator.name for indicator in INDICATORS)
 
 @pytest.fixture
 def real(home: Home, tmp_path: Path) -> Home:
-    """A home with a real table and no model."""
+    """A home with real data and without a model."""
     path = tmp_path / "history.csv"
     path.write_text("iso3,month,deaths_state_based\nMLI,2020-01,3\n")
     ingest(Archive(home.archive), MonthlyFile(path), now=NOW)
@@ -41,22 +41,22 @@ def put(home: Home, features: tuple[str, ...] = FEATURES) -> Path:
     return home.models / name
 
 
-def needed(home: Home) -> list[tuple[str, str]]:
+def missing_steps(home: Home) -> list[tuple[str, str]]:
     return [(what, arguments[0]) for what, arguments in missing(Context(home, load(home), Store.of(home), lambda: NOW))]
 
 
 def test_an_archive_without_a_model_needs_one(real: Home) -> None:
-    assert needed(real) == [("a model trained on the archive: there is none yet", "train")]
+    assert missing_steps(real) == [("a model trained on the archive: there is none yet", "train")]
 
 
-def test_a_model_of_this_vigie_is_all_that_is_needed(real: Home) -> None:
+def test_with_a_current_model_nothing_is_missing(real: Home) -> None:
     put(real)
-    assert needed(real) == []
+    assert missing_steps(real) == []
 
 
 def test_a_model_of_an_older_vigie_is_replaced(real: Home) -> None:
     put(real, FEATURES[:30])
-    ((what, command),) = needed(real)
+    ((what, command),) = missing_steps(real)
     assert command == "train"
     assert "was trained on other indicators than this Vigie has" in what
 
@@ -65,11 +65,11 @@ def test_a_model_of_another_scikit_learn_is_replaced(real: Home, monkeypatch: py
     put(real)
     known: Callable[[str], Any] = bundle.version
     monkeypatch.setattr(bundle, "version", lambda name: "0.1" if name == "scikit-learn" else known(name))
-    ((what, _),) = needed(real)
+    ((what, _),) = missing_steps(real)
     assert "but 0.1 is installed" in what
 
 
-def test_a_model_that_was_altered_is_left_for_somebody_to_look_at(real: Home) -> None:
+def test_an_altered_model_is_not_replaced(real: Home) -> None:
     model = put(real, FEATURES[:30]) / "model.joblib"
     model.write_bytes(model.read_bytes() + b"x")
-    assert needed(real) == []
+    assert missing_steps(real) == []

@@ -1,6 +1,6 @@
-"""Faults that strike a running Vigie: nothing is lost, nothing comes twice, nothing is served that was not computed.
+"""Faults of a running Vigie: nothing is lost, nothing is sent twice, and only computed scores are served.
 
-A short seeded set runs always; `pytest -m long` strikes for minutes and prints what it counted.
+A short set with one seed always runs; `pytest -m long` runs for minutes and prints its counts.
 """
 
 import json
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
     from postgres_server import Server
 
 ROOM = 24 * 2**20
-"""The size of a disk that is filled [bytes]."""
+"""The size of the disk that is filled [bytes]."""
 
 STRIKES = 30
-"""How often the long set strikes, for each seed."""
+"""The number of kills in the long set, for each seed."""
 
 KILLS = (("worker",), ("web",), ("scheduler",), ("recompute",), ("alerts", "deliver"))
 
 LASTS = {("alerts", "deliver"): 0.5, ("recompute",): 5.0}
-"""How long after its beginning a child may be struck [s]."""
+"""How long after its start a child is killed at the latest [s]."""
 
-Away = Callable[[], None]
+Switch = Callable[[], None]
 
 
 @pytest.fixture(autouse=True)
 def database(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """SQLite in a folder of its own, which can be taken away in one step; or PostgreSQL."""
+    """SQLite in a folder of its own, which can be moved away in one step; or PostgreSQL."""
     with request.getfixturevalue("databases")():
         if request.config.getoption("--database") == "sqlite":
             (tmp_path / "db").mkdir()
@@ -54,8 +54,8 @@ def database(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest
 
 
 @pytest.fixture
-def outage(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Away, Away]:
-    """How the database goes away, and how it comes back."""
+def outage(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Switch, Switch]:
+    """Two functions: one makes the database unavailable, the other one available again."""
     if request.config.getoption("--database") == "postgresql":
         server: Server = request.getfixturevalue("postgresql")
         return server.stop, server.start
@@ -63,8 +63,8 @@ def outage(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Away, Away]:
     return lambda: (here.rename(away), None)[1], lambda: (away.rename(here), None)[1]
 
 
-def strike(running: RunningVigie, *words: str) -> None:
-    """Let new data come in, and kill a process at a random moment of what follows."""
+def kill_during_work(running: RunningVigie, *words: str) -> None:
+    """Ingest new data, and kill a process at a random moment of the work that follows."""
     running.revise_data()
     if words in (("recompute",), ("alerts", "deliver")):
         wait_until(lambda: running.is_working(*words), f"{words} is at work; log:\n{running.log_text()[-3000:]}")
@@ -72,10 +72,10 @@ def strike(running: RunningVigie, *words: str) -> None:
     running.kill(*words)
 
 
-def test_killed_at_random_moments_nothing_is_lost_and_nothing_comes_twice(tmp_path: Path) -> None:
+def test_after_kills_at_random_moments_nothing_is_lost_and_nothing_is_sent_twice(tmp_path: Path) -> None:
     with running_vigie(tmp_path, seed=6) as running:
         for words in running.rng.sample(KILLS, len(KILLS)):
-            strike(running, *words)
+            kill_during_work(running, *words)
         running.wait_until_current()
         running.revise_data()
         time.sleep(running.rng.uniform(0, 2))
@@ -87,8 +87,8 @@ def test_killed_at_random_moments_nothing_is_lost_and_nothing_comes_twice(tmp_pa
     assert counts["bodies"]
 
 
-def test_a_web_worker_that_comes_to_life_after_its_server_was_killed_ends(tmp_path: Path) -> None:
-    """It would hold the port against the next server, and serve for ever."""
+def test_a_web_worker_that_starts_after_its_server_was_killed_ends(tmp_path: Path) -> None:
+    """Otherwise it would keep the port from the next server, and serve for ever."""
     killed = subprocess.Popen([sys.executable, "-c", ""])
     killed.wait()
     environment = {**os.environ, "VIGIE_HOME": str(tmp_path / "home"), PARENT_VARIABLE: str(killed.pid)}
@@ -104,8 +104,8 @@ def test_a_web_worker_that_comes_to_life_after_its_server_was_killed_ends(tmp_pa
         worker.kill()
 
 
-def test_what_was_altered_is_refused_and_the_last_good_snapshot_is_served_as_late(tmp_path: Path) -> None:
-    """First a file of the archive, then the model in service; each is named, and goes on when it is put back."""
+def test_altered_files_are_refused_and_the_last_good_snapshot_is_served_as_late(tmp_path: Path) -> None:
+    """First a file of the archive, then the model in service. Each is named, and runs succeed when it is put back."""
     with running_vigie(tmp_path, seed=7) as running:
         archive_file(running)
         model_file(running)
@@ -119,7 +119,7 @@ def archive_file(running: RunningVigie) -> None:
         assert f"VIGIE_HOME/archive/{file.relative_to(running.archive.root)} was altered" in error
         assert f"{file} was altered" in running.log_text()
     running.counts["archive file altered"] += 1
-    put_right(running)
+    check_recovery(running)
 
 
 def model_file(running: RunningVigie) -> None:
@@ -130,12 +130,12 @@ def model_file(running: RunningVigie) -> None:
         assert path.name in error
         assert "digest" in error
     running.counts["model altered"] += 1
-    put_right(running)
+    check_recovery(running)
 
 
 @contextmanager
 def altered(file: Path) -> Iterator[None]:
-    """One bit of a file is another for a while."""
+    """Alter one bit of a file for a while."""
     right = file.read_bytes()
     place = len(right) // 2
     file.write_bytes(right[:place] + bytes([right[place] ^ 1]) + right[place + 1 :])
@@ -144,13 +144,13 @@ def altered(file: Path) -> Iterator[None]:
 
 
 def refused(running: RunningVigie) -> str:
-    """New data are refused with a reason, which is returned; what is served says that it is late."""
+    """Ingest new data, wait until their run fails and the served scores are late, and return the error."""
     before, run = running.scores(), running.newest_run().id
     running.revise_data()
     wait_until(lambda: running.newest_run().id > run, "another run has ended")
     assert running.newest_run().status == "failed"
-    said = wait_until(lambda: (got := running.scores())["status"] == "late" and got, "what is served is late")
-    assert (said["snapshot_id"], said["data"]) == (before["snapshot_id"], before["data"])
+    late = wait_until(lambda: (got := running.scores())["status"] == "late" and got, "what is served is late")
+    assert (late["snapshot_id"], late["data"]) == (before["snapshot_id"], before["data"])
     assert running.client.get("/readyz")[0] == 200
     page = running.client.get("/?lang=en")[2].decode()
     assert "The latest update failed. This page shows the results of the previous one." in page
@@ -159,25 +159,27 @@ def refused(running: RunningVigie) -> str:
     return str(listed["error"])
 
 
-def put_right(running: RunningVigie) -> None:
-    """What was wrong is right again: the next run goes well."""
+def check_recovery(running: RunningVigie) -> None:
+    """After the fault is mended, the next run succeeds."""
     running.revise_data()
     running.wait_until_current()
     wait_until(lambda: running.scores()["status"] == "fresh", "what is served is fresh")
 
 
-def test_while_the_database_is_gone_what_was_asked_before_is_served(tmp_path: Path, outage: tuple[Away, Away]) -> None:
+def test_while_the_database_is_unavailable_cached_responses_are_served(
+    tmp_path: Path, outage: tuple[Switch, Switch]
+) -> None:
     with running_vigie(tmp_path, seed=8) as running:
-        database_gone(running, *outage)
+        database_unavailable(running, *outage)
         running.settle()
 
 
-def database_gone(running: RunningVigie, goes: Away, comes: Away) -> None:
+def database_unavailable(running: RunningVigie, take_away: Switch, bring_back: Switch) -> None:
     running.revise_data()
     time.sleep(running.rng.uniform(0, 3))
     before = running.scores()
     running.allowed.add("unreadable-store")
-    goes()
+    take_away()
     try:
         wait_until(lambda: running.client.get("/readyz")[0] == 503, "readyz tells it")
         time.sleep(running.rng.uniform(0, 3))
@@ -186,22 +188,22 @@ def database_gone(running: RunningVigie, goes: Away, comes: Away) -> None:
         running.kill("worker")
         wait_until(lambda: (got := running.client.get("/healthz")) and got[0] == 200, "another worker answers")
     finally:
-        comes()
+        bring_back()
     wait_until(lambda: running.client.get("/readyz")[0] == 200, "ready again")
     running.allowed.clear()
     running.counts["database gone and back"] += 1
-    put_right(running)
+    check_recovery(running)
 
 
-def test_a_web_server_alone_outlives_the_death_of_its_worker_while_the_database_is_gone(
-    tmp_path: Path, outage: tuple[Away, Away]
+def test_a_web_server_survives_the_death_of_its_worker_while_the_database_is_unavailable(
+    tmp_path: Path, outage: tuple[Switch, Switch]
 ) -> None:
-    """A worker that could not begin would end, and its server after two of them; nobody starts that again."""
+    """If a worker ended because the database is unavailable, its server would end after two of them."""
     issuer = SnapshotHome(tmp_path / "home")
     issuer.add_ingests("real")
     issuer.issue()
     issuer.store.close()
-    port, (goes, comes) = free_port(), outage
+    port, (take_away, bring_back) = free_port(), outage
     client = Client(port)
 
     def answers(path: str, status: int) -> None:
@@ -210,7 +212,7 @@ def test_a_web_server_alone_outlives_the_death_of_its_worker_while_the_database_
     web = subprocess.Popen(processes.command(issuer.home, "web", "--port", str(port)))
     try:
         answers("/v1/scores", 200)
-        goes()
+        take_away()
         try:
             (worker,) = [pid for pid, (_, line) in family(web.pid).items() if "tracker" not in str(line)]
             os.kill(worker, signal.SIGKILL)
@@ -218,7 +220,7 @@ def test_a_web_server_alone_outlives_the_death_of_its_worker_while_the_database_
             answers("/healthz", 200)
             answers("/v1/scores", 503)
         finally:
-            comes()
+            bring_back()
         answers("/v1/scores", 200)
         answers("/", 200)
         assert web.poll() is None
@@ -230,7 +232,7 @@ def test_a_web_server_alone_outlives_the_death_of_its_worker_while_the_database_
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk with little room, on which home and database stand."""
+    """A small disk for home and database."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={ROOM}", "vigie-test", str(disk)]
@@ -240,7 +242,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-def test_when_the_disk_is_full_it_says_so_and_goes_on_when_there_is_room(
+def test_a_full_disk_is_reported_and_work_goes_on_when_there_is_room(
     small_disk: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if request.config.getoption("--database") == "sqlite":
@@ -257,16 +259,18 @@ def disk_full(running: RunningVigie, disk: Path) -> None:
     fill(ballast)
     with pytest.raises((VigieError, OSError), match=r"(?i)no space left"):
         running.revise_data()
-    wait_until(lambda: "full" in running.log_text() or "No space left" in running.log_text(), "it is said")
+    wait_until(
+        lambda: "full" in running.log_text() or "No space left" in running.log_text(), "the full disk is in the log"
+    )
     time.sleep(running.rng.uniform(0, 2))
     assert running.scores()["snapshot_id"] >= before["snapshot_id"]
     ballast.unlink()
     running.counts["disk full"] += 1
-    put_right(running)
+    check_recovery(running)
 
 
 def fill(ballast: Path) -> None:
-    """Leave no byte free."""
+    """Fill the disk to the last byte."""
     with suppress(OSError), ballast.open("wb", buffering=0) as file:
         for size in (2**20, 2**12, 1):
             with suppress(OSError):
@@ -311,15 +315,15 @@ int gettimeofday(struct timeval *restrict now, void *restrict zone) {
     return 0;
 }
 """
-"""A clock of the wall that a file moves by so many seconds; the monotonic one is left alone.
+"""A wall clock that a file moves by some seconds; the monotonic clock is not changed.
 
-libfaketime does as much and more, but with it every `time.sleep` of Python fails: it answers EINVAL.
+libfaketime can do this too, but with it every `time.sleep` of Python fails with EINVAL.
 """
 
 
 @pytest.fixture
 def movable_clock(tmp_path: Path) -> dict[str, str]:
-    """The environment of processes whose clock the file `clock` moves [s]."""
+    """The environment of processes whose clock is moved by the file `clock` [s]."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None or not sys.platform.startswith("linux"):
         pytest.skip("needs a C compiler on Linux, for a clock that can be moved")
@@ -331,7 +335,7 @@ def movable_clock(tmp_path: Path) -> dict[str, str]:
 
 
 def test_a_clock_set_back_or_forward_stops_nothing(tmp_path: Path, movable_clock: dict[str, str]) -> None:
-    """Scores go on. What is sent meanwhile is signed for a wrong moment and refused; it comes when the clock is right.
+    """Scores are updated. Messages of a wrong moment are refused, and received when the clock is right.
 
     No wait of the outbox has to pass for that: each was written by a clock that was ahead of the one that reads it.
     """
@@ -354,15 +358,15 @@ def test_a_clock_set_back_or_forward_stops_nothing(tmp_path: Path, movable_clock
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(10))
-def test_the_long_set(tmp_path: Path, outage: tuple[Away, Away], seed: int) -> None:
-    """Many faults in one life of a home."""
+def test_the_long_set(tmp_path: Path, outage: tuple[Switch, Switch], seed: int) -> None:
+    """Many faults, one after another, in one home."""
     with running_vigie(tmp_path, seed=100 + seed) as running:
         for number in range(STRIKES):
-            strike(running, *running.rng.choice(KILLS))
+            kill_during_work(running, *running.rng.choice(KILLS))
             if number % 10 == 9:
                 running.wait_until_current()
                 running.rng.choice((archive_file, model_file, RunningVigie.kill_all))(running)
             if number % 15 == 14:
-                database_gone(running, *outage)
+                database_unavailable(running, *outage)
         counts = running.settle()
     print("\n".join(f"{name:30} {count:7,}" for name, count in sorted(counts.items())))

@@ -1,4 +1,4 @@
-"""Children end with their parent, on request, or at their deadline; none is left behind."""
+"""Child processes end with their parent or on request; none is left behind."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 
 def ended(pid: int, within: float = 10.0) -> bool:
-    """Whether a process that is not our child is gone, or a zombie, before the time is up."""
+    """Return whether a process that is not our child ends, or becomes a zombie, within a time [s]."""
     until = time.monotonic() + within
     while time.monotonic() < until:
         try:
@@ -59,7 +59,7 @@ def test_children_are_stopped_together() -> None:
     assert [child.poll() for child in children] == [-signal.SIGTERM] * 2
 
 
-def test_a_child_that_does_not_want_to_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_that_ignores_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "STOP_GRACE", 0.2)
     script = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"

@@ -1,4 +1,4 @@
-"""Recompute: what a snapshot says, why it differs from the last, what an unchanged input makes, what a kill leaves."""
+"""Recompute: the content of a snapshot, the causes of a change, unchanged and withdrawn input, and kills."""
 
 import hashlib
 import json
@@ -44,25 +44,25 @@ INGESTED = datetime(2023, 1, 1, tzinfo=UTC)
 
 @pytest.fixture
 def operated(home: Home) -> OperatedHome:
-    """A operated whose first run is still to come."""
+    """A home before its first run."""
     return OperatedHome.ready(home, INGESTED)
 
 
-def test_a_snapshot_says_what_it_was_made_from(operated: OperatedHome) -> None:
-    done = operated.run()
-    assert (done.issued, done.snapshot_id) == (True, 1)
-    said = operated.newest_document
-    assert (said["origin"], said["data_as_of"], said["outcome"]) == ("2021-12", "2021-12-31", "state_based")
-    assert (said["simulated"], said["first"], said["causes"], said["source"]) == (
+def test_a_snapshot_has_its_data_model_and_scores(operated: OperatedHome) -> None:
+    result = operated.run()
+    assert (result.issued, result.snapshot_id) == (True, 1)
+    document = operated.newest_document
+    assert (document["origin"], document["data_as_of"], document["outcome"]) == ("2021-12", "2021-12-31", "state_based")
+    assert (document["simulated"], document["first"], document["causes"], document["source"]) == (
         False,
         True,
         ["first"],
         "country-month table",
     )
-    assert said["data"]["digest"] == Archive(operated.home.archive).view().digest
-    assert [ingest["id"] for ingest in said["data"]["ingests"]] == ["0001"]
-    assert tuple(country["location_code"] for country in said["countries"]) == geography.region("MLI").members
-    mali = said["countries"][0]
+    assert document["data"]["digest"] == Archive(operated.home.archive).view().digest
+    assert [ingest["id"] for ingest in document["data"]["ingests"]] == ["0001"]
+    assert tuple(country["location_code"] for country in document["countries"]) == geography.region("MLI").members
+    mali = document["countries"][0]
     assert (mali["reference_period_start"], mali["reference_period_end"]) == ("2022-01-01", "2022-03-31")
     assert mali["expected_deaths"] == 90
     assert mali["risk_score"] == 50.0, "90 deaths for certain: the rungs 1, 5 and 25 of six"
@@ -77,8 +77,8 @@ def test_a_snapshot_says_what_it_was_made_from(operated: OperatedHome) -> None:
     }
 
 
-def test_escalation_is_the_word_of_the_voice_and_explanations_are_of_the_draws(operated: OperatedHome) -> None:
-    """Mali had 40 deaths a month, lately none: of 24 sums of its own all but the last reach 25."""
+def test_escalation_is_that_of_its_model_and_explanations_are_of_the_draws(operated: OperatedHome) -> None:
+    """Mali had 40 deaths a month, and none lately: of its own 24 sums, all except the last reach 25."""
     operated.ingest_months("2022-01", MLI=[40] * 30 + [0, 0, 0])
     operated.put_model(History(months=60, half_life=6.0), Escalation(chosen=RULE))
     operated.run()
@@ -91,8 +91,8 @@ def test_escalation_is_the_word_of_the_voice_and_explanations_are_of_the_draws(o
             assert split["value"] == pytest.approx(scale * mali[target], abs=1e-9)
             assert split["value"] - split["average"] == pytest.approx(split["difference"], abs=0.01)
     assert "escalation_probability" not in mali["drivers"]
-    said = mali["drivers"]["escalation_from_draws"]["own_year"]["sentence"]["en"]
-    assert f"(from the draws) {100 * mali['escalation_from_draws']:.1f}%" in said
+    sentence = mali["drivers"]["escalation_from_draws"]["own_year"]["sentence"]["en"]
+    assert f"(from the draws) {100 * mali['escalation_from_draws']:.1f}%" in sentence
     fired = {(row.rule, row.location_code): row for row in operated.rows(transitions)}
     assert fired["escalation", "MLI"].document["value"] == mali["escalation_probability"]
     mauritania = operated.newest_document["countries"][5]
@@ -100,7 +100,7 @@ def test_escalation_is_the_word_of_the_voice_and_explanations_are_of_the_draws(o
         assert (mauritania[name], mauritania["reasons"][name]) == (None, "no_history")
 
 
-def test_what_nothing_covers_is_null_with_a_reason(operated: OperatedHome) -> None:
+def test_a_country_without_data_is_null_with_a_reason(operated: OperatedHome) -> None:
     operated.run()
     (mauritania,) = (row for row in operated.newest_document["countries"] if row["location_code"] == "MRT")
     assert (mauritania["risk_score"], mauritania["band"], mauritania["expected_deaths"]) == (None, None, None)
@@ -108,7 +108,7 @@ def test_what_nothing_covers_is_null_with_a_reason(operated: OperatedHome) -> No
     assert {seen["deaths"] for seen in mauritania["observed"]} == {None}
 
 
-def test_without_vintages_completeness_is_unknown_and_figures_stay(operated: OperatedHome) -> None:
+def test_without_earlier_releases_completeness_is_unknown_and_figures_are_not_corrected(operated: OperatedHome) -> None:
     operated.run()
     mali, mauritania = (operated.newest_document["countries"][i] for i in (0, 5))
     assert (mali["completeness"], mali["reasons"]["completeness"], mali["nowcast"]) == (None, "no_vintages", [])
@@ -117,10 +117,8 @@ def test_without_vintages_completeness_is_unknown_and_figures_stay(operated: Ope
     assert (mali["data_quality"], operated.newest_document["data_quality"]) == ([], [])
 
 
-def test_the_forecast_starts_from_what_is_expected_and_the_chart_from_what_is_reported(
-    home: Home, tmp_path: Path
-) -> None:
-    """Each month one event, half of whose deaths the candidate release knows."""
+def test_the_forecast_starts_from_expected_deaths_and_the_chart_from_reported_ones(home: Home, tmp_path: Path) -> None:
+    """Each month has one event; the candidate release reports half of its deaths."""
     operated, countries = (
         OperatedHome(home.root, INGESTED),
         {"MLI": ged.MALI, "NER": ged.NIGER, "BFA": ged.BURKINA_FASO},
@@ -155,7 +153,7 @@ def test_the_forecast_starts_from_what_is_expected_and_the_chart_from_what_is_re
     assert mali["expected_deaths"] == 300
 
 
-def test_a_country_that_falls_silent_is_warned_of_and_not_called_peaceful(operated: OperatedHome) -> None:
+def test_a_country_without_new_reports_has_a_warning(operated: OperatedHome) -> None:
     operated.ingest_months("2022-03", MLI=[30] * 12 + [0] * 3)
     operated.run()
     mali, niger = (operated.newest_document["countries"][i] for i in (0, 6))
@@ -163,7 +161,7 @@ def test_a_country_that_falls_silent_is_warned_of_and_not_called_peaceful(operat
     assert (warning["code"], warning["months"]) == ("few_reports", 3)
     assert 0 < warning["probability"] < 0.01
     assert (niger["location_code"], nothing) == ("NER", [])
-    assert operated.newest_document["data_quality"] == [warning], "Mali is all that this source tells of"
+    assert operated.newest_document["data_quality"] == [warning], "Mali is the only country with events"
 
 
 def test_snapshots_are_chained_by_digest(operated: OperatedHome) -> None:
@@ -178,7 +176,7 @@ def test_snapshots_are_chained_by_digest(operated: OperatedHome) -> None:
     assert second.document["previous_digest"] == first.digest
 
 
-def test_an_unchanged_input_makes_a_run_and_no_snapshot(operated: OperatedHome) -> None:
+def test_an_unchanged_input_issues_no_snapshot(operated: OperatedHome) -> None:
     operated.run()
     done = operated.run(NOW + timedelta(hours=1))
     assert (done.issued, done.snapshot_id) == (False, 1)
@@ -186,7 +184,7 @@ def test_an_unchanged_input_makes_a_run_and_no_snapshot(operated: OperatedHome) 
     assert len(operated.rows(snapshots)) == 1
 
 
-def test_why_a_snapshot_differs(operated: OperatedHome) -> None:
+def test_the_causes_of_a_new_snapshot(operated: OperatedHome) -> None:
     operated.run()
     operated.ingest_months("2022-01", MLI=[30] * 13)
     operated.run()
@@ -237,27 +235,27 @@ def test_another_version_of_vigie_is_another_model(operated: OperatedHome) -> No
     assert causes(before, {**before, "model": {**before["model"], "vigie": "99"}}) == ["model"]
 
 
-def test_transitions_stand_in_the_snapshots_transaction(
+def test_transitions_are_written_in_the_snapshots_transaction(
     operated: OperatedHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operated.run()
     operated.ingest_months("2022-01", MLI=[900] * 13)
 
-    def torn(*_: Any, **__: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise OSError("the disk is full")
 
     with monkeypatch.context() as broken:
-        broken.setattr(lifecycle, "evaluate", torn)
+        broken.setattr(lifecycle, "evaluate", fail)
         with pytest.raises(OSError, match="full"):
             operated.run()
     assert (len(operated.rows(snapshots)), operated.rows(runs)[-1].status) == (1, "failed")
-    told = len(operated.rows(transitions))
+    stored = len(operated.rows(transitions))
     assert operated.run().transitions > 0
     assert len(operated.rows(snapshots)) == 2
-    assert len(operated.rows(transitions)) > told
+    assert len(operated.rows(transitions)) > stored
 
 
-def test_the_age_of_the_data_is_judged_at_every_run(operated: OperatedHome) -> None:
+def test_the_age_of_the_data_is_checked_at_every_run(operated: OperatedHome) -> None:
     operated.run()
     before = [row.rule for row in operated.rows(transitions)]
     done = operated.run(NOW + timedelta(days=365))
@@ -266,17 +264,17 @@ def test_the_age_of_the_data_is_judged_at_every_run(operated: OperatedHome) -> N
     assert [(row.to_state, row.document["causes"]) for row in new] == [("firing", ["clock"])]
 
 
-def test_a_run_without_a_model_is_kept_as_failed_with_its_reason(home: Home) -> None:
+def test_a_run_without_a_model_is_stored_as_failed_with_its_reason(home: Home) -> None:
     operated = OperatedHome(home.root, INGESTED)
     with pytest.raises(BadInput, match="empty"):
         operated.run()
     operated.ingest_months("2021-12")
     with pytest.raises(BadInput, match="vigie train"):
         operated.run()
-    kept = operated.rows(runs)
-    assert [run.status for run in kept] == ["failed", "failed"]
-    assert "vigie train" in kept[1].error
-    assert str(home.root) not in kept[1].error
+    stored = operated.rows(runs)
+    assert [run.status for run in stored] == ["failed", "failed"]
+    assert "vigie train" in stored[1].error
+    assert str(home.root) not in stored[1].error
 
 
 def test_an_altered_model_is_refused_and_the_last_snapshot_stays(operated: OperatedHome) -> None:
@@ -308,18 +306,18 @@ def test_the_first_snapshot_sends_one_summary(operated: OperatedHome) -> None:
     assert kinds[1:] == [("firing", "BFA")]
 
 
-def test_killed_at_any_moment_it_leaves_the_snapshot_before_or_after(operated: OperatedHome) -> None:
+def test_a_run_killed_at_any_moment_leaves_the_old_or_the_new_snapshot(operated: OperatedHome) -> None:
     operated.run()
     command = [sys.executable, "-m", "riskmodel", "--home", str(operated.home.root), "recompute"]
     operated.ingest_months("2022-01", MLI=[30] * 12 + [400])
     started = time.monotonic()
     subprocess.run(command, check=True, capture_output=True)
-    whole = time.monotonic() - started
+    duration = time.monotonic() - started
     for step in range(1, 4):
         operated.ingest_months("2022-01", MLI=[30] * 12 + [400 + step])
         before = operated.rows(snapshots)
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(whole * (0.4 + step / 6))
+        time.sleep(duration * (0.4 + step / 6))
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
         after = operated.rows(snapshots)
@@ -332,7 +330,7 @@ def test_killed_at_any_moment_it_leaves_the_snapshot_before_or_after(operated: O
     assert {run.status for run in operated.rows(runs)} <= {"snapshot", "unchanged", "failed"}
 
 
-def test_a_good_run_calls_the_heartbeat_and_a_failed_one_does_not(
+def test_only_a_successful_run_calls_the_heartbeat(
     operated: OperatedHome, vigie: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with HookReceiver().listening() as receiver:
@@ -345,7 +343,7 @@ def test_a_good_run_calls_the_heartbeat_and_a_failed_one_does_not(
         assert receiver.paths == ["/alive"]
 
 
-def test_a_damaged_archive_is_said_though_nothing_else_has_changed(operated: OperatedHome) -> None:
+def test_a_damaged_archive_fails_the_run_even_if_nothing_else_changed(operated: OperatedHome) -> None:
     operated.run()
     file = operated.home.archive / "country_months" / "0001.parquet"
     file.write_bytes(file.read_bytes()[:-9])
@@ -354,8 +352,8 @@ def test_a_damaged_archive_is_said_though_nothing_else_has_changed(operated: Ope
     assert operated.rows(runs)[-1].status == "failed"
 
 
-def test_the_source_is_the_one_that_speaks_for_the_origin(operated: OperatedHome, tmp_path: Path) -> None:
-    """A later month beyond a gap is not the source of anything."""
+def test_the_source_is_that_of_the_origin(operated: OperatedHome, tmp_path: Path) -> None:
+    """The source of a later month, beyond a gap, does not count."""
     path = tmp_path / "late.csv"
     path.write_text("iso3,month,deaths_state_based\nMLI,2022-09,5\n")
     ingest(Archive(operated.home.archive), MonthlyFile(path), release="24.1", now=INGESTED)
@@ -368,8 +366,8 @@ def test_a_withdrawn_snapshot_is_not_issued_again(operated: OperatedHome, vigie:
     operated.run()
     operated.ingest_months("2021-12", MLI=[3000] * 12)
     assert operated.run().snapshot_id == 2
-    said = vigie("snapshots", "withdraw", "2", "--why", "a file of another country")
-    assert (said.code, "snapshot 2 is withdrawn" in said.out) == (0, True)
+    result = vigie("snapshots", "withdraw", "2", "--why", "a file of another country")
+    assert (result.code, "snapshot 2 is withdrawn" in result.out) == (0, True)
     assert json.loads(vigie("scores", "--format", "json").out)["snapshot_id"] == 1
     refused = operated.run()
     assert (refused.status, refused.issued, refused.snapshot_id) == ("withdrawn_input", False, 1)
@@ -382,7 +380,7 @@ def test_a_withdrawn_snapshot_is_not_issued_again(operated: OperatedHome, vigie:
 
 
 def test_a_withdrawal_is_not_a_failure(operated: OperatedHome) -> None:
-    """Runs that find the input of a withdrawn snapshot again and again: the one before is served, and is not late."""
+    """Runs find the input of a withdrawn snapshot again and again. The one before is served, and is not late."""
     operated.run()
     operated.ingest_months("2021-12", MLI=[3000] * 12)
     operated.run()

@@ -1,4 +1,4 @@
-"""Pruning: what is past goes, what somebody needs or refers to stays, and snapshots stay for ever."""
+"""Retention: expired rows and files are deleted; rows that others need or refer to stay, and so do snapshots."""
 
 import os
 from collections.abc import Callable
@@ -38,21 +38,21 @@ def ids(issuer: SnapshotHome, table: sa.Table) -> list[Any]:
         return list(connection.scalars(sa.select(table.c.id).order_by(table.c.id)))
 
 
-def test_old_runs_go_but_not_those_that_tell_how_things_stand(issuer: SnapshotHome) -> None:
+def test_old_runs_are_deleted_unless_they_are_still_needed(issuer: SnapshotHome) -> None:
     issuer.issue(at=OLD)
     for number in range(3):
         issuer.run("unchanged" if number else "failed", at=OLD + number * DAY, snapshot=1)
     with issuer.store.writing() as connection:
         outbox.enqueue(connection, route="duty", kind="firing", data={"run_id": 3}, now=NOW)
     assert prune(context(issuer))["runs"] == 1
-    assert ids(issuer, runs) == [1, 3, 4], "issued a snapshot, is referred to, is the last good one"
+    assert ids(issuer, runs) == [1, 3, 4], "they issued a snapshot, are referred to, or are the last successful one"
     issuer.run("failed", at=NOW - DAY)
     prune(context(issuer))
     assert ids(issuer, runs) == [1, 3, 4, 5]
     assert ids(issuer, snapshots) == [1]
 
 
-def test_messages_go_when_they_are_settled(issuer: SnapshotHome) -> None:
+def test_settled_messages_are_deleted(issuer: SnapshotHome) -> None:
     with issuer.store.writing() as connection:
         for status in ("sent", "dismissed", "failed", "waiting"):
             made = outbox.enqueue(connection, route="duty", kind="firing", data={}, now=OLD)
@@ -62,7 +62,7 @@ def test_messages_go_when_they_are_settled(issuer: SnapshotHome) -> None:
         assert set(connection.scalars(sa.select(deliveries.c.status))) == {"failed", "waiting"}
 
 
-def test_changes_tasks_and_traces_go(issuer: SnapshotHome) -> None:
+def test_expired_changes_tasks_models_and_traces_are_deleted(issuer: SnapshotHome) -> None:
     issuer.issue(at=OLD)
     change = {"kind": "snapshot", "region": "MLI", "simulated": False, "snapshot_id": 1, "document": {}}
     task = {"kind": "as_of", "request": {}, "digest": "d" * 64, "requested_at": OLD, "attempts": 1}
@@ -84,12 +84,12 @@ def test_changes_tasks_and_traces_go(issuer: SnapshotHome) -> None:
     gone = prune(context(issuer))
     assert (gone["changes"], gone["tasks"], gone["logs"]) == (1, 1, 1)
     assert (gone["models"], used.exists(), unused.exists()) == (1, True, False)
-    assert ids(issuer, changes) == [2], "the newest stays, however old: cursors stand at it"
+    assert ids(issuer, changes) == [2], "the newest stays, however old: cursors point to it"
     assert ids(issuer, tasks) == ["b", "c"]
     assert (old.exists(), new.exists()) == (False, True)
 
 
-def test_who_lost_the_turn_deletes_nothing(issuer: SnapshotHome) -> None:
+def test_without_the_lease_nothing_is_deleted(issuer: SnapshotHome) -> None:
     issuer.issue(at=OLD)
     issuer.run("failed", at=OLD)
     issuer.run("unchanged", at=NOW, snapshot=1)
@@ -102,7 +102,7 @@ def test_who_lost_the_turn_deletes_nothing(issuer: SnapshotHome) -> None:
     assert prune(context(issuer), Fence("prune", 5))["runs"] == 1
 
 
-def test_vigie_prune_says_what_it_did(issuer: SnapshotHome, vigie: Callable[..., Any]) -> None:
+def test_vigie_prune_prints_what_it_deleted(issuer: SnapshotHome, vigie: Callable[..., Any]) -> None:
     issuer.issue(at=OLD)
     issuer.run("failed", at=OLD)
     issuer.run("unchanged", at=datetime.now(UTC), snapshot=1)

@@ -1,4 +1,4 @@
-"""The scheduler: APScheduler starts the jobs; several schedulers, a killed one, and one that is asked to end."""
+"""The scheduler: APScheduler starts the jobs; several schedulers, one that is killed, and one that is stopped."""
 
 import json
 import logging
@@ -205,10 +205,10 @@ def test_two_schedulers_run_each_job_once_and_one_that_is_killed_is_replaced(
 
 
 def test_a_scheduler_that_is_asked_to_end_stops_its_runs(home: Home, store: Store, tmp_path: Path) -> None:
-    mark = tmp_path / "mark"
-    code = f"import os, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    pid_file = tmp_path / "pid"
+    code = f"import os, time; open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     with schedulers(home, 1, 3600, code) as (running,):
-        child = int(wait_until(lambda: mark.exists() and mark.read_text()))
+        child = int(wait_until(lambda: pid_file.exists() and pid_file.read_text()))
         running.send_signal(signal.SIGTERM)
         assert running.wait(15) == 0
     after = row(store)
@@ -230,17 +230,17 @@ def test_a_recompute_that_is_stopped_is_finished_or_rolled_back(home: Home) -> N
     first = subprocess.Popen(line, stderr=subprocess.PIPE, env={**os.environ, "VIGIE_LOG_FORMAT": "json"})
     wait_until(lambda: running({"running"}), 40)
     first.send_signal(signal.SIGTERM)
-    _, said = first.communicate(timeout=20)
+    _, log = first.communicate(timeout=20)
     assert first.returncode == 0
     assert not running({"running"})
     ended, issued = row(operated.store, "recompute"), len(operated.rows(snapshots))
     assert (ended.status, issued) in {("stopped", 0), ("stopped", 1), ("ok", 1)}
-    lines = [json.loads(one) for one in said.decode().splitlines()]
+    lines = [json.loads(one) for one in log.decode().splitlines()]
     assert {"at", "level", "logger", "message"} <= set.intersection(*map(set, lines))
     second = subprocess.Popen(line, stderr=subprocess.PIPE, env={**os.environ, "VIGIE_LOG_FORMAT": "json"})
     wait_until(lambda: row(operated.store, "recompute").status == "ok", 40)
     second.send_signal(signal.SIGTERM)
-    said = second.communicate(timeout=20)[1].decode()
+    log_text = second.communicate(timeout=20)[1].decode()
     assert len(operated.rows(snapshots)) == 1
-    told = [json.loads(one) for one in said.splitlines()]
-    assert issued or [one["run_id"] for one in told if "snapshot 1 issued" in one["message"]] == [2]
+    log_lines = [json.loads(one) for one in log_text.splitlines()]
+    assert issued or [one["run_id"] for one in log_lines if "snapshot 1 issued" in one["message"]] == [2]

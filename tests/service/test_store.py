@@ -28,46 +28,48 @@ from service.store.database import Store
 from service.store.tables import REVISION, metadata, runs
 from service.store.upgrade import known_revisions
 
-SECRET = "hunter2"  # noqa: S105 - invented, to be looked for where it must not stand
+SECRET = "hunter2"  # noqa: S105 - invented; the test looks for it where it must not be
 
 
 @dataclass(frozen=True)
-class Place:
-    """A home whose store is of one kind, empty; `gone` and `back` take its database away and bring it back."""
+class PreparedDatabase:
+    """A home with an empty database of one kind; `take_away` and `bring_back` make it unavailable and available."""
 
     home: Home
-    gone: Callable[[], None]
-    back: Callable[[], None]
-    bare: sa.Engine
+    take_away: Callable[[], None]
+    bring_back: Callable[[], None]
+    engine: sa.Engine
 
     def execute(self, *statements: str) -> None:
         """Run statements without Vigie."""
-        with self.bare.begin() as connection:
+        with self.engine.begin() as connection:
             for statement in statements:
                 connection.exec_driver_sql(statement)
 
     def tables(self) -> set[str]:
-        return set(sa.inspect(self.bare).get_table_names())
+        return set(sa.inspect(self.engine).get_table_names())
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def place(request: pytest.FixtureRequest, home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[PreparedDatabase]:
     home.root.mkdir()
     if request.param == "sqlite":
         monkeypatch.delenv("VIGIE_DATABASE_URL", raising=False)
         away = home.root / "elsewhere.db"
-        bare = sa.create_engine(f"sqlite:///{home.database}", poolclass=sa.NullPool)
-        yield Place(
+        engine = sa.create_engine(f"sqlite:///{home.database}", poolclass=sa.NullPool)
+        yield PreparedDatabase(
             home,
             lambda: Path(home.database.rename(away)) and None,
             lambda: Path(away.rename(home.database)) and None,
-            bare,
+            engine,
         )
         return
     server = request.getfixturevalue("postgresql")
     with server.database("template0") as url:
         monkeypatch.setenv("VIGIE_DATABASE_URL", url)
-        yield Place(home, server.stop, server.start, sa.create_engine(database.parse_url(url), poolclass=sa.NullPool))
+        yield PreparedDatabase(
+            home, server.stop, server.start, sa.create_engine(database.parse_url(url), poolclass=sa.NullPool)
+        )
 
 
 def run(store: Store, **changed: Any) -> None:
@@ -92,22 +94,22 @@ def ids(store: Store) -> list[int]:
         ("sqlite://", 3, "names no database"),
     ],
 )
-def test_what_cannot_be_opened_is_told_without_its_password(
+def test_a_database_that_cannot_be_opened_is_reported_without_its_password(
     vigie: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, code: int, rule: str
 ) -> None:
     secret = tmp_path / "secret"
     secret.write_text(f"{url}\n")
     monkeypatch.delenv("VIGIE_DATABASE_URL", raising=False)
     monkeypatch.setenv("VIGIE_DATABASE_URL_FILE", str(secret))
-    said = vigie("scores")
-    assert (said.code, rule in said.err) == (code, True), said.err
-    assert SECRET not in said.err + said.out
+    result = vigie("scores")
+    assert (result.code, rule in result.err) == (code, True), result.err
+    assert SECRET not in result.err + result.out
     assert not (tmp_path / "home" / "logs").exists()
 
 
-def test_models_and_migrations_agree(place: Place) -> None:
+def test_tables_and_migrations_agree(place: PreparedDatabase) -> None:
     Store.of(place.home)
-    with place.bare.connect() as connection:
+    with place.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     assert known_revisions() == [REVISION]
 
@@ -117,12 +119,12 @@ OPEN = (
 )
 
 
-def test_processes_that_start_at_once_create_the_tables_once(place: Place) -> None:
+def test_processes_that_start_at_once_create_the_tables_once(place: PreparedDatabase) -> None:
     script = OPEN + "Store.of(Home(Path(sys.argv[1])))"
     line = [sys.executable, "-c", script, str(place.home.root)]
     started = [subprocess.Popen(line, stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    told = [process.communicate()[1] for process in started]
-    assert [process.returncode for process in started] == [0, 0, 0], told
+    errors = [process.communicate()[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], errors
     assert Store.of(place.home).revision() == REVISION
 
 
@@ -144,7 +146,7 @@ Store.of(Home(Path(sys.argv[1])))
 
 
 @pytest.mark.parametrize("moment", [1, 9])
-def test_a_process_killed_while_it_creates_the_tables_leaves_none(place: Place, moment: int) -> None:
+def test_a_process_killed_while_it_creates_the_tables_leaves_none(place: PreparedDatabase, moment: int) -> None:
     line = [sys.executable, "-c", OPEN + KILLED, str(place.home.root), str(moment)]
     assert subprocess.run(line, check=False).returncode == -signal.SIGKILL
     assert place.tables() == set()
@@ -152,7 +154,7 @@ def test_a_process_killed_while_it_creates_the_tables_leaves_none(place: Place, 
     assert (store.revision(), ids(store)) == (REVISION, [])
 
 
-def test_a_database_of_a_newer_vigie_is_refused(place: Place, vigie: Callable[..., Any]) -> None:
+def test_a_database_of_a_newer_vigie_is_refused(place: PreparedDatabase, vigie: Callable[..., Any]) -> None:
     Store.of(place.home)
     place.execute("UPDATE alembic_version SET version_num = '9999'")
     refused = vigie("scores")
@@ -174,7 +176,7 @@ def test_a_database_of_a_newer_vigie_is_refused(place: Place, vigie: Callable[..
     ],
 )
 def test_a_database_from_before_the_first_release_is_refused_with_the_way_out(
-    place: Place, vigie: Callable[..., Any], statements: tuple[str, ...], found: str
+    place: PreparedDatabase, vigie: Callable[..., Any], statements: tuple[str, ...], found: str
 ) -> None:
     place.execute(*statements)
     before = place.tables()
@@ -201,8 +203,8 @@ def test_an_older_database_that_was_moved_away_is_replaced_by_a_new_one(
     assert len(ids(Store.of(home))) == 1, "a new database has the failed run"
 
 
-def test_numbers_are_given_in_the_order_of_commits(place: Place) -> None:
-    """One of two writers takes its time between number and commit: still no reader meets an earlier number later."""
+def test_rows_are_numbered_in_the_order_of_commits(place: PreparedDatabase) -> None:
+    """One of two writers waits between number and commit. No reader sees a smaller number appear later."""
     store = Store.of(place.home)
     seen: list[list[int]] = []
     ended = threading.Event()
@@ -230,7 +232,7 @@ def test_numbers_are_given_in_the_order_of_commits(place: Place) -> None:
     assert all(some == last[: len(some)] for some in seen)
 
 
-def test_a_reader_sees_one_state(place: Place) -> None:
+def test_a_reader_sees_one_state(place: PreparedDatabase) -> None:
     store = Store.of(place.home)
     run(store)
     count = sa.select(sa.func.count()).select_from(runs)
@@ -241,7 +243,9 @@ def test_a_reader_sees_one_state(place: Place) -> None:
     assert len(ids(store)) == 2
 
 
-def test_a_writer_waits_for_its_turn_and_not_for_ever(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_writer_waits_for_the_one_before_but_not_for_ever(
+    place: PreparedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(database, "WRITE_LOCK_TIMEOUT", 1)
     store = Store.of(place.home)
     with store.writing():
@@ -259,7 +263,7 @@ with Store.of(Home(Path(sys.argv[1]))).exclusive("recompute", 5):
 """
 
 
-def test_what_one_does_alone_ends_with_its_process(place: Place) -> None:
+def test_an_exclusive_lock_ends_with_its_process(place: PreparedDatabase) -> None:
     store = Store.of(place.home)
     line = [sys.executable, "-c", OPEN + HOLD, str(place.home.root)]
     with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
@@ -274,13 +278,13 @@ def test_what_one_does_alone_ends_with_its_process(place: Place) -> None:
         assert ids(store) == []
 
 
-def test_gone_and_back_the_web_says_so_meanwhile(place: Place) -> None:
+def test_the_web_reports_a_missing_database_until_it_is_back(place: PreparedDatabase) -> None:
     issuer = SnapshotHome(place.home.root)
     issuer.add_ingests("real")
     issuer.issue()
     client = create_app(place.home, clock=lambda: NOW).test_client()
     assert client.get("/v1/scores").status_code == 200
-    place.gone()
+    place.take_away()
     try:
         for _ in range(2):
             answer = client.get("/v1/scores")
@@ -290,74 +294,78 @@ def test_gone_and_back_the_web_says_so_meanwhile(place: Place) -> None:
             run(issuer.store)
         assert not place.home.database.exists()
     finally:
-        place.back()
+        place.bring_back()
     assert client.get("/v1/scores").json["snapshot_id"] == 1
     run(issuer.store)
 
 
 @pytest.fixture
-def lost(place: Place, vigie: Callable[..., Any]) -> Callable[..., Any]:
-    """`vigie` over a home whose database, with a run in it and a backup of it in the file `backup`, has lost all."""
+def run_vigie(place: PreparedDatabase, vigie: Callable[..., Any]) -> Callable[..., Any]:
+    """`vigie` over a home whose database is lost; the file `backup` has a backup of it, with one run."""
     store = Store.of(place.home)
     run(store)
     store.close()
     assert vigie("--home", place.home.root, "db", "backup", place.home.root / "backup").code == 0
-    if place.bare.dialect.name == "sqlite":
-        place.gone()
+    if place.engine.dialect.name == "sqlite":
+        place.take_away()
     else:
-        metadata.drop_all(place.bare)
+        metadata.drop_all(place.engine)
         place.execute("DROP TABLE alembic_version")
     return lambda *words: vigie("--home", place.home.root, *words)
 
 
 @pytest.mark.parametrize("command", ["jobs", "recompute", "verify", "prune", "scores", "db check"])
-def test_a_database_that_this_home_had_is_not_begun_anew(place: Place, lost: Callable[..., Any], command: str) -> None:
-    said = lost(*command.split())
-    assert (said.code, "is missing or empty" in said.err) == (4, True), said.err
-    assert "vigie db restore" in said.err
-    assert "vigie db begin" in said.err
+def test_a_missing_database_is_not_created_again(
+    place: PreparedDatabase, run_vigie: Callable[..., Any], command: str
+) -> None:
+    result = run_vigie(*command.split())
+    assert (result.code, "is missing or empty" in result.err) == (4, True), result.err
+    assert "vigie db restore" in result.err
+    assert "vigie db begin" in result.err
     assert not place.home.database.exists()
     assert place.tables() == set()
 
 
-def test_a_process_that_starts_meanwhile_does_not_begin_one_either(place: Place, lost: Callable[..., Any]) -> None:
+def test_a_process_that_starts_meanwhile_does_not_create_it(
+    place: PreparedDatabase, run_vigie: Callable[..., Any]
+) -> None:
     line = processes.command(place.home, "scheduler")
     done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, "is missing or empty" in done.stderr) == (4, True), done.stderr
     assert place.tables() == set()
 
 
-def test_a_home_that_was_moved_knows_what_it_had(place: Place, lost: Callable[..., Any]) -> None:
+def test_a_home_that_was_moved_knows_its_databases(place: PreparedDatabase, run_vigie: Callable[..., Any]) -> None:
     moved = Home(place.home.root.rename(place.home.root.parent / "moved"))
     with pytest.raises(database.DatabaseUnavailable, match="is missing"):
         Store.of(moved)
 
 
-def test_a_database_that_is_lost_is_restored_from_a_backup(
-    place: Place, lost: Callable[..., Any], tmp_path: Path
+def test_a_lost_database_is_restored_from_a_backup(
+    place: PreparedDatabase, run_vigie: Callable[..., Any], tmp_path: Path
 ) -> None:
     cut = tmp_path / "cut"
     cut.write_bytes((place.home.root / "backup").read_bytes()[:-20])
-    assert lost("db", "restore", cut).code != 0
+    assert run_vigie("db", "restore", cut).code != 0
     for _ in range(3):
-        assert lost("jobs").code == 4, "a restore that failed has begun nothing"
-    restored = lost("db", "restore", place.home.root / "backup")
+        assert run_vigie("jobs").code == 4, "a restore that failed has created nothing"
+    restored = run_vigie("db", "restore", place.home.root / "backup")
     assert restored.code == 0, restored.err
     assert ids(Store.of(place.home)) == [1]
 
 
-def test_a_database_that_is_lost_for_good_is_begun_anew_when_somebody_says_so(
-    place: Place, lost: Callable[..., Any]
+def test_db_begin_creates_a_new_database_in_the_place_of_a_lost_one(
+    place: PreparedDatabase, run_vigie: Callable[..., Any]
 ) -> None:
     for _ in range(2):
-        assert f"revision {REVISION}" in lost("db", "begin").out
+        assert f"revision {REVISION}" in run_vigie("db", "begin").out
     run(Store.of(place.home))
-    assert lost("db", "begin").code == 0
+    assert run_vigie("db", "begin").code == 0
     assert ids(Store.of(place.home)) == [1]
 
 
-def test_another_database_than_the_one_before_is_begun(
-    place: Place, lost: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_another_database_is_created(
+    place: PreparedDatabase, run_vigie: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("VIGIE_DATABASE_URL", f"sqlite:///{tmp_path}/another.db")
     assert ids(Store.of(place.home)) == []
@@ -369,9 +377,7 @@ def test_another_database_than_the_one_before_is_begun(
 @pytest.mark.parametrize(
     "path", ["/v1/scores", "/v1/runs", "/v1/snapshots/1", "/v1/alerts", "/readyz", "/", "/country/MLI"]
 )
-def test_nothing_that_is_served_looks_through_a_whole_table(
-    home: Home, monkeypatch: pytest.MonkeyPatch, path: str
-) -> None:
+def test_no_request_scans_a_whole_table(home: Home, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     monkeypatch.delenv("VIGIE_DATABASE_URL", raising=False)
     issuer = SnapshotHome(home.root)
     issuer.add_ingests("real")
@@ -393,7 +399,7 @@ def test_nothing_that_is_served_looks_through_a_whole_table(
     } == {}
 
 
-def test_opening_a_store_that_is_up_to_date_imports_no_alembic(place: Place) -> None:
+def test_opening_an_up_to_date_store_does_not_import_alembic(place: PreparedDatabase) -> None:
     Store.of(place.home)
     script = OPEN + "Store.of(Home(Path(sys.argv[1])))\nsys.exit('alembic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script, str(place.home.root)], check=False).returncode == 0

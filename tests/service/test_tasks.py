@@ -20,6 +20,7 @@ from service.jobs import processes
 from service.jobs.job_definitions import define_jobs, newest_task
 from service.jobs.job_run import Interrupted, JobRun, JobRunner
 from service.jobs.task_worker import run_task
+from service.jobs.withdrawal import withdraw
 from service.settings import load
 from service.store import leases, task_queue
 from service.store.context import Context
@@ -36,9 +37,9 @@ KEY = {"vigie.key": "abcdef"}
 KILLED = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
 KILLED_ONCE = f"""
 import os, pathlib, sys
-mark = pathlib.Path(sys.argv[1])
-if not mark.exists():
-    mark.touch()
+killed = pathlib.Path(sys.argv[1])
+if not killed.exists():
+    killed.touch()
     {KILLED}
 os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """
@@ -81,7 +82,7 @@ def task_queue_runner(home: Home, store: Store, **chosen: Any) -> Callable[[], s
     return run_queue
 
 
-def test_twenty_who_ask_the_same_at_once_make_one_task(store: Store) -> None:
+def test_twenty_equal_requests_at_once_make_one_task(store: Store) -> None:
     together, found = threading.Barrier(20), []
 
     def ask() -> None:
@@ -97,22 +98,22 @@ def test_twenty_who_ask_the_same_at_once_make_one_task(store: Store) -> None:
     assert len(set(found)) == len(all_tasks(store)) == 1
 
 
-def test_what_takes_long_waits_for_what_does_not_and_the_queue_is_bounded(store: Store) -> None:
-    asked = [
+def test_slow_kinds_wait_for_fast_ones_and_the_queue_is_bounded(store: Store) -> None:
+    task_ids = [
         task_queue.submit(store, request_for(place, kind), NOW + timedelta(seconds=place), max_waiting=3)
         for place, kind in enumerate(("as_of", "whatif", "recompute"))
     ]
     with pytest.raises(QueueFull):
         task_queue.submit(store, request_for(4), NOW, max_waiting=3)
-    assert task_queue.submit(store, request_for(0), NOW, max_waiting=3) == asked[0]
+    assert task_queue.submit(store, request_for(0), NOW, max_waiting=3) == task_ids[0]
     with store.reading() as connection:
         places = [
-            task_queue.entry(connection, task_queue.by_id(connection, number))["queue_position"] for number in asked
+            task_queue.entry(connection, task_queue.by_id(connection, number))["queue_position"] for number in task_ids
         ]
     assert places == [3, 2, 1]
 
 
-def test_a_kept_answer_answers_again_and_a_failure_only_for_a_while(store: Store) -> None:
+def test_a_stored_result_answers_equal_requests_and_a_failure_only_for_a_while(store: Store) -> None:
     for done, again in (({"result": {"document": {}}}, True), ({"error": "an invented reason"}, False)):
         number = task_queue.submit(store, request_for(int(again)), NOW, max_waiting=9)
         _run(store, number)
@@ -132,7 +133,7 @@ def _run(store: Store, number: str) -> None:
         connection.execute(mine.values(status="running", attempts=1, started_at=NOW))
 
 
-def test_an_attempt_that_was_given_up_writes_nothing(store: Store) -> None:
+def test_an_attempt_that_is_no_longer_running_writes_nothing(store: Store) -> None:
     number = task_queue.submit(store, request_for(), NOW, max_waiting=9)
     _run(store, number)
     with pytest.raises(Superseded):
@@ -140,7 +141,7 @@ def test_an_attempt_that_was_given_up_writes_nothing(store: Store) -> None:
     assert all_tasks(store)[0].status == "running"
 
 
-def test_what_dies_is_taken_up_three_times_and_then_given_up(
+def test_a_task_that_is_killed_each_time_fails_after_three_attempts(
     home: Home, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task_queue.submit(store, request_for(), NOW, max_waiting=9)
@@ -150,7 +151,7 @@ def test_what_dies_is_taken_up_three_times_and_then_given_up(
     assert (row.status, row.attempts, row.error) == ("failed", 3, "its process was stopped before the end, 3 times")
 
 
-def test_a_scheduler_that_is_gone_leaves_a_task_that_the_next_takes_up(
+def test_the_next_scheduler_continues_the_task_of_one_that_is_gone(
     home: Home, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number = task_queue.submit(store, request_for(), NOW, max_waiting=9)
@@ -160,7 +161,7 @@ def test_a_scheduler_that_is_gone_leaves_a_task_that_the_next_takes_up(
     assert (all_tasks(store)[0].status, all_tasks(store)[0].attempts) == ("failed", 3)
 
 
-def test_a_task_that_takes_too_long_fails_and_says_so(
+def test_a_task_that_takes_too_long_fails_with_the_reason(
     home: Home, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task_queue.submit(store, request_for(), NOW, max_waiting=9)
@@ -182,14 +183,14 @@ def test_a_task_that_is_stopped_with_the_scheduler_goes_back_into_the_queue(
     assert (all_tasks(store)[0].status, all_tasks(store)[0].attempts) == ("waiting", 0)
 
 
-def test_asking_makes_the_job_due_at_once(home: Home, store: Store) -> None:
+def test_a_request_makes_the_job_due_at_once(home: Home, store: Store) -> None:
     context = Context(home, load(home), store)
     before = newest_task(context)
     task_queue.submit(store, request_for(), NOW, max_waiting=9)
     assert newest_task(context) != before
 
 
-def test_a_failure_is_told_without_where_the_home_stands(home: Home, store: Store) -> None:
+def test_an_error_does_not_show_the_path_of_the_home(home: Home, store: Store) -> None:
     number = task_queue.submit(store, request_for(0, "recompute"), NOW, max_waiting=9)
     context = Context(home, load(home), store, lambda: NOW)
     with pytest.raises(Refused, match="waiting"):
@@ -211,20 +212,20 @@ def client(scored: OperatedHome) -> FlaskClient:
     return create_app(scored.home).test_client()
 
 
-def test_a_what_if_answers_what_the_command_does(
+def test_the_result_of_a_what_if_is_that_of_the_command(
     scored: OperatedHome, client: FlaskClient, vigie: Callable[..., Any]
 ) -> None:
-    asked = client.post("/v1/whatif", json={"location_code": "MLI", "deaths": 2}, environ_overrides=KEY)
-    assert (asked.status_code, asked.json["data"]["status"]) == (202, "waiting")
-    assert asked.headers["Location"] == f"/v1/tasks/{asked.json['data']['id']}"
-    assert int(asked.headers["Retry-After"]) > 0
+    response = client.post("/v1/whatif", json={"location_code": "MLI", "deaths": 2}, environ_overrides=KEY)
+    assert (response.status_code, response.json["data"]["status"]) == (202, "waiting")
+    assert response.headers["Location"] == f"/v1/tasks/{response.json['data']['id']}"
+    assert int(response.headers["Retry-After"]) > 0
     assert task_queue_runner(scored.home, scored.store)() == "ok"
-    said = client.get(asked.headers["Location"]).json["data"]
-    assert (said["status"], said["request"]["months"], said["error"]) == ("done", 3, None)
-    told = vigie("whatif", "MLI", "--deaths", "x2", "--format", "json")
-    assert said["result"] == json.loads(told.out)
+    task = client.get(response.headers["Location"]).json["data"]
+    assert (task["status"], task["request"]["months"], task["error"]) == ("done", 3, None)
+    printed = vigie("whatif", "MLI", "--deaths", "x2", "--format", "json")
+    assert task["result"] == json.loads(printed.out)
     again = client.post("/v1/whatif", json={"location_code": "MLI", "deaths": 2}, environ_overrides=KEY)
-    assert again.json["data"]["id"] == said["id"]
+    assert again.json["data"]["id"] == task["id"]
 
 
 @pytest.mark.parametrize(
@@ -243,14 +244,14 @@ def test_a_what_if_answers_what_the_command_does(
         ({"location_code": "MLI", "deaths": 2, "region": "mli"}, "region", "pattern"),
     ],
 )
-def test_a_what_if_that_breaks_a_rule_names_it(client: FlaskClient, body: Any, field: str, rule: str) -> None:
+def test_a_what_if_that_breaks_a_rule_names_the_rule(client: FlaskClient, body: Any, field: str, rule: str) -> None:
     refused = client.post("/v1/whatif", json=body, environ_overrides=KEY)
-    said = json.loads(refused.data)
-    assert (refused.status_code, said["type"], said["field"]) == (400, "urn:vigie:problem:bad-body", field)
-    assert rule in said["rule"]
+    payload = json.loads(refused.data)
+    assert (refused.status_code, payload["type"], payload["field"]) == (400, "urn:vigie:problem:bad-body", field)
+    assert rule in payload["rule"]
 
 
-def test_a_recompute_that_is_asked_for_is_done_when_its_run_has_ended_though_it_was_killed_first(
+def test_a_requested_recompute_is_done_when_its_run_has_ended_even_if_it_was_killed_first(
     scored: OperatedHome, client: FlaskClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     real = processes.command
@@ -259,20 +260,29 @@ def test_a_recompute_that_is_asked_for_is_done_when_its_run_has_ended_though_it_
         return [sys.executable, "-c", KILLED_ONCE, str(tmp_path / "killed"), *real(home, *arguments)[1:]]
 
     monkeypatch.setattr(processes, "command", command)
-    asked = client.post("/v1/recompute", environ_overrides=KEY)
-    assert asked.status_code == 202
-    assert client.post("/v1/recompute", environ_overrides=KEY).headers["Location"] == asked.headers["Location"]
+    response = client.post("/v1/recompute", environ_overrides=KEY)
+    assert response.status_code == 202
+    assert client.post("/v1/recompute", environ_overrides=KEY).headers["Location"] == response.headers["Location"]
     assert task_queue_runner(scored.home, scored.store)() == "ok"
-    said = client.get(asked.headers["Location"]).json["data"]
-    assert (said["status"], said["attempts"]) == ("done", 2)
-    assert said["result"] == {"run_id": 2, "snapshot_id": 1, "issued": False}
-    assert client.get(said["result_url"]).json["data"]["snapshot_id"] == 1
+    task = client.get(response.headers["Location"]).json["data"]
+    assert (task["status"], task["attempts"]) == ("done", 2)
+    assert task["result"] == {"run_id": 2, "snapshot_id": 1, "issued": False}
+    assert client.get(task["result_url"]).json["data"]["snapshot_id"] == 1
     assert len(scored.rows(runs)) == 2
-    assert client.post("/v1/recompute", environ_overrides=KEY).headers["Location"] != asked.headers["Location"]
+    assert client.post("/v1/recompute", environ_overrides=KEY).headers["Location"] != response.headers["Location"]
     assert client.post("/v1/recompute", data="x", environ_overrides=KEY).status_code == 400
 
 
-def test_asking_takes_a_key_and_a_place_in_the_queue(scored: OperatedHome, client: FlaskClient) -> None:
+def test_a_recompute_of_withdrawn_input_is_done_without_a_snapshot(scored: OperatedHome, client: FlaskClient) -> None:
+    withdraw(scored.store, (), 1, "an invented mistake", NOW)
+    response = client.post("/v1/recompute", environ_overrides=KEY)
+    assert task_queue_runner(scored.home, scored.store)() == "ok"
+    task = client.get(response.headers["Location"]).json["data"]
+    assert (task["status"], task["result"]["snapshot_id"], task["result"]["issued"]) == ("done", None, False)
+    assert (task["result_url"], task["reasons"]["result_url"]) == (None, "in_result")
+
+
+def test_a_request_needs_a_key_and_room_in_the_queue(scored: OperatedHome, client: FlaskClient) -> None:
     for path, body in (("/v1/recompute", None), ("/v1/whatif", {"location_code": "MLI", "deaths": 2})):
         refused = client.post(path, json=body) if body else client.post(path)
         assert (refused.status_code, json.loads(refused.data)["type"]) == (401, "urn:vigie:problem:key-needed")
@@ -284,6 +294,6 @@ def test_asking_takes_a_key_and_a_place_in_the_queue(scored: OperatedHome, clien
     assert json.loads(full.data)["type"] == "urn:vigie:problem:queue-full"
 
 
-def test_a_task_that_is_not_there_is_a_problem(client: FlaskClient) -> None:
+def test_an_unknown_task_is_a_problem(client: FlaskClient) -> None:
     unknown = client.get(f"/v1/tasks/{'0' * 36}")
     assert (unknown.status_code, json.loads(unknown.data)["type"]) == (404, "urn:vigie:problem:unknown-task")

@@ -1,4 +1,4 @@
-"""Verification and the scorecard: what is scored and when, what counts, shadow runs, and how it is told."""
+"""Verification and the scorecard: what is scored and when, what counts, challengers, and what is shown."""
 
 import csv
 import gzip
@@ -37,27 +37,27 @@ BASELINES = {"zero", "last", "conflictology12", "history60", "ew4s"}
 
 @pytest.fixture
 def operated(home: Home) -> OperatedHome:
-    """A home with a snapshot of December 2021; twelve months of 30 deaths in Mali, and as many ahead for certain."""
+    """A home with a snapshot of December 2021: twelve months of 30 deaths in Mali, and draws that all say 30."""
     made = OperatedHome.ready(home, drivers=False)
     made.run()
     return made
 
 
-def card(operated: OperatedHome) -> dict[str, Any]:
+def newest_scorecard(operated: OperatedHome) -> dict[str, Any]:
     document: dict[str, Any] = operated.rows(scorecards)[-1].document
     return document
 
 
-def test_the_draws_behind_a_snapshot_are_kept_and_its_digest_covers_them(operated: OperatedHome) -> None:
-    (snapshot,), kept = operated.rows(snapshots), operated.rows(forecasts)
+def test_the_draws_behind_a_snapshot_are_stored_and_its_digest_covers_them(operated: OperatedHome) -> None:
+    (snapshot,), stored = operated.rows(snapshots), operated.rows(forecasts)
     served = snapshot.document["model"]["id"]
-    assert {(row.forecaster, row.role) for row in kept} == {(served, "served"), *((n, "baseline") for n in BASELINES)}
-    assert {row.location_code for row in kept} == set(COUNTRIES), "what cannot be forecast has no draws"
-    for row in kept:
+    assert {(row.forecaster, row.role) for row in stored} == {(served, "served"), *((n, "baseline") for n in BASELINES)}
+    assert {row.location_code for row in stored} == set(COUNTRIES), "a country without a forecast has no draws"
+    for row in stored:
         assert hashlib.sha256(row.parquet).hexdigest() == row.digest
         assert snapshot.document["forecasts"][row.forecaster][row.location_code] == row.digest
         assert (row.csv is not None) == (row.role == "served")
-    mali = next(row for row in kept if (row.role, row.location_code) == ("served", "MLI"))
+    mali = next(row for row in stored if (row.role, row.location_code) == ("served", "MLI"))
     table = pq.read_table(io.BytesIO(mali.parquet))
     assert table.schema.equals(FORECAST_SCHEMA.append(pa.field("simulated", pa.bool_())))
     assert set(table["deaths"].to_pylist()) == {30}
@@ -68,7 +68,7 @@ def test_the_draws_behind_a_snapshot_are_kept_and_its_digest_covers_them(operate
     assert hashlib.sha256(mali.csv).hexdigest() == snapshot.document["forecasts_csv"]["MLI"]
 
 
-def test_each_forecast_is_scored_when_its_month_has_come(operated: OperatedHome) -> None:
+def test_each_forecast_is_scored_when_its_month_is_complete(operated: OperatedHome) -> None:
     assert operated.verify(NOW).scored == 0
     operated.ingest_months("2022-01", MLI=[30] * 12 + [44])
     assert operated.verify(NOW).scored == len(COUNTRIES) * 6
@@ -81,11 +81,11 @@ def test_each_forecast_is_scored_when_its_month_has_come(operated: OperatedHome)
     assert (mali.scores["within_50"], mali.scores["within_90"], mali.scores["active"]) == (False, False, True)
     assert mali.scores["mis"] == 20 * 14
     assert mali.scores["probabilities"] == {"1": 1, "5": 1, "25": 1, "100": 0, "300": 0, "1000": 0}
-    assert mali.scores["pit"] == 1, "all draws lie below what came"
+    assert mali.scores["pit"] == 1, "all draws lie below the outcome"
     assert rows["zero", "MLI"].scores["crps"] == 44
     quiet = rows[served, "SEN"]
     assert (quiet.observed, quiet.scores["crps"], quiet.scores["active"]) == (0, 0, False)
-    assert 0 < quiet.scores["pit"] < 1, "certain peace that came lies anywhere in its forecast"
+    assert 0 < quiet.scores["pit"] < 1, "the PIT of a certain forecast that was right is random"
     last = rows["last", "MLI"]
     with operated.store.reading() as connection:
         same = (forecasts.c.forecaster == "last") & (forecasts.c.location_code == "MLI")
@@ -106,26 +106,26 @@ def test_three_months_are_scored_as_a_sum_with_escalation(operated: OperatedHome
     assert mali.scores["probabilities"]["100"] == 0
     assert mali.scores["escalation"] == {"threshold": 180, "probability": 0, "observed": True, "h24": 0}
     assert sums[served, "SEN"].scores["escalation"] == {"threshold": 25, "probability": 0, "observed": False, "h24": 0}
-    told = next(entry for entry in card(operated)["forecasters"] if entry["forecaster"] == "served")
-    assert told["three_months"]["escalation"] == {
+    served_entry = next(entry for entry in newest_scorecard(operated)["forecasters"] if entry["forecaster"] == "served")
+    assert served_entry["three_months"]["escalation"] == {
         "cases": 7,
         "observed": 1,
         **dict.fromkeys(("brier", "brier_h24"), pytest.approx(1 / 7, abs=1e-6)),
     }
-    assert told["three_months"]["brier_rungs"] == pytest.approx(1 / 42, abs=1e-6), "the rung of 100 deaths, of Mali"
+    assert served_entry["three_months"]["brier_rungs"] == pytest.approx(1 / 42, abs=1e-6), "Mali's rung of 100 deaths"
 
 
-def test_escalation_is_judged_by_what_was_said_and_not_by_what_draws_imply(operated: OperatedHome) -> None:
+def test_escalation_is_scored_by_the_issued_probability_and_not_by_the_draws(operated: OperatedHome) -> None:
     document = operated.rows(snapshots)[0].document
     served, cell = document["model"]["id"], Cell(1, "MLI", 3, 3)
     document["countries"][0]["escalation_probability"] = 0.75
     document["shadow"] = {"model_id": "other", "escalation_probability": {"MLI": 0.5}}
     country, draws = verification.CountryAtIssue.of(document, "MLI"), np.full((12, 4), 30)
-    said = [verification.score(draws, cell, 200, country, name) for name in (served, "other", "ew4s")]
-    assert [scored["escalation"]["probability"] for scored in said] == [0.75, 0.5, 0]
+    scores = [verification.score(draws, cell, 200, country, name) for name in (served, "other", "ew4s")]
+    assert [scored["escalation"]["probability"] for scored in scores] == [0.75, 0.5, 0]
 
 
-def test_only_another_outcome_is_a_revision(operated: OperatedHome) -> None:
+def test_only_a_changed_outcome_is_a_revision(operated: OperatedHome) -> None:
     operated.ingest_months("2022-01", MLI=[30] * 12 + [44])
     operated.verify(NOW)
     before = len(operated.rows(verifications))
@@ -134,8 +134,8 @@ def test_only_another_outcome_is_a_revision(operated: OperatedHome) -> None:
     operated.ingest_months("2022-01", MLI=[30] * 12 + [50])
     done = operated.verify(NOW)
     assert (done.scored, done.revised) == (6, 6)
-    assert card(operated)["cases"] == len(COUNTRIES)
-    served = next(entry for entry in card(operated)["forecasters"] if entry["forecaster"] == "served")
+    assert newest_scorecard(operated)["cases"] == len(COUNTRIES)
+    served = next(entry for entry in newest_scorecard(operated)["forecasters"] if entry["forecaster"] == "served")
     assert served["scores"]["crps"] == pytest.approx(20 / 7, abs=1e-6), "the revised outcome counts"
     operated.ingest_months("2022-01", MLI=[30] * 12 + [44])
     operated.ingest_months("2022-01", MLI=[30] * 12 + [44], NER=[1])
@@ -145,13 +145,13 @@ def test_only_another_outcome_is_a_revision(operated: OperatedHome) -> None:
     assert len(operated.rows(verifications)) == before + 6 + 12
 
 
-def test_what_is_not_complete_is_waited_for(operated: OperatedHome) -> None:
+def test_an_incomplete_month_is_not_scored(operated: OperatedHome) -> None:
     operated.ingest_months("2022-01", known_since=NOW + timedelta(days=31), MLI=[30] * 12 + [44])
     assert operated.verify(NOW).scored == 0
-    assert card(operated)["incomplete"][0] == {"location_code": "BFA", "months": ["2022-01"]}
+    assert newest_scorecard(operated)["incomplete"][0] == {"location_code": "BFA", "months": ["2022-01"]}
     operated.ingest_months("2022-01", MLI=[30] * 12 + [45])
     assert operated.verify(NOW).scored == len(COUNTRIES) * 6
-    assert card(operated)["incomplete"] == []
+    assert newest_scorecard(operated)["incomplete"] == []
 
 
 def facts(number: int, origin: str, withdrawn: int | None = None, trained: str = "2020-12") -> SnapshotFacts:
@@ -167,10 +167,10 @@ def test_one_snapshot_counts_for_each_origin() -> None:
         "before it was scored"
     )
     assert list(scorecard_build.counting_snapshots([facts(1, "2021-12", +1), again, later], scored)) == [1, 3], (
-        "nobody takes it back then"
+        "a withdrawal after the first score does not count"
     )
     assert scorecard_build.counting_snapshots([later, first], {})[1] == month("2022-01"), (
-        "a month that the ledger had seen is no forecast"
+        "a month that an earlier snapshot had seen is no forecast"
     )
     assert scorecard_build.counting_snapshots([facts(1, "2021-12", trained="2022-06")], {})[1] == month("2022-06")
 
@@ -179,15 +179,17 @@ def test_a_better_informed_snapshot_of_the_same_origin_does_not_count(operated: 
     operated.put_model(History())
     assert operated.run(NOW + timedelta(days=1)).issued
     operated.ingest_months("2022-01", MLI=[30] * 12 + [44])
-    assert operated.verify(NOW).scored == 2 * len(COUNTRIES) * 6, "each that was issued is scored"
-    assert (card(operated)["cases"], card(operated)["origins"]) == (len(COUNTRIES), 1)
-    assert card(operated)["forecasters"][0]["scores"]["crps"] == 2, "14 deaths in one of seven countries, by the first"
+    assert operated.verify(NOW).scored == 2 * len(COUNTRIES) * 6, "each issued snapshot is scored"
+    assert (newest_scorecard(operated)["cases"], newest_scorecard(operated)["origins"]) == (len(COUNTRIES), 1)
+    assert newest_scorecard(operated)["forecasters"][0]["scores"]["crps"] == 2, (
+        "14 deaths in one of seven countries, by the first"
+    )
     withdraw(operated.store, [], 1, "after the fact", NOW + timedelta(days=9))
     operated.verify(NOW + timedelta(days=10))
-    assert card(operated)["forecasters"][0]["scores"]["crps"] == 2
+    assert newest_scorecard(operated)["forecasters"][0]["scores"]["crps"] == 2
 
 
-def test_draws_that_were_altered_are_not_scored(operated: OperatedHome, vigie: Callable[..., Any]) -> None:
+def test_altered_draws_are_not_scored(operated: OperatedHome, vigie: Callable[..., Any]) -> None:
     with operated.store.writing() as connection:
         same = (forecasts.c.forecaster == "ew4s") & (forecasts.c.location_code == "MLI")
         connection.execute(sa.update(forecasts).where(same).values(parquet=b"PAR1", digest="0" * 64))
@@ -198,27 +200,29 @@ def test_draws_that_were_altered_are_not_scored(operated: OperatedHome, vigie: C
     assert vigie("verify").code == 1
 
 
-def test_a_challenger_runs_in_the_shadow_and_is_scored_beside(operated: OperatedHome) -> None:
+def test_a_challenger_forecasts_in_the_shadow_and_is_scored(operated: OperatedHome) -> None:
     before = operated.rows(snapshots)[0].document
     name = operated.put_model(SMOOTHED_HISTORY, challenger=True)
-    assert not operated.run(NOW).issued, "a challenger alone makes no snapshot"
+    assert not operated.run(NOW).issued, "a new challenger is no reason for a snapshot"
     operated.ingest_months("2022-01", MLI=[30] * 12 + [44])
     operated.run(NOW)
-    said = operated.rows(snapshots)[1].document
-    assert (before["shadow"], said["shadow"]["model_id"], said["shadow"]["reason"]) == (None, name, None)
+    document = operated.rows(snapshots)[1].document
+    assert (before["shadow"], document["shadow"]["model_id"], document["shadow"]["reason"]) == (None, name, None)
     roles = {(row.snapshot_id, row.role) for row in operated.rows(forecasts) if row.forecaster == name}
     assert roles == {(2, "shadow")}
-    assert said["countries"][0]["expected_deaths"] == pytest.approx(3 * (11 * 30 + 44) / 12, abs=0.1), "the champion's"
+    assert document["countries"][0]["expected_deaths"] == pytest.approx(3 * (11 * 30 + 44) / 12, abs=0.1), (
+        "the champion's"
+    )
     operated.ingest_months("2022-02", MLI=[30] * 12 + [44, 60])
     operated.verify(NOW)
-    (challenger,) = card(operated)["challengers"]
+    (challenger,) = newest_scorecard(operated)["challengers"]
     assert challenger["model_id"] == name
     assert [entry["forecaster"] for entry in challenger["forecasters"]] == [name, "served"]
     assert {entry["cases"] for entry in challenger["forecasters"]} == {len(COUNTRIES)}, "only where both forecast"
     assert {d["reasons"]["value"] for d in challenger["differences"]} == {"too_few_months"}
 
 
-def test_a_challenger_that_cannot_never_harms_what_is_served(
+def test_a_broken_challenger_never_harms_what_is_served(
     operated: OperatedHome, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     name = operated.put_model(SMOOTHED_HISTORY, challenger=True)
@@ -230,22 +234,22 @@ def test_a_challenger_that_cannot_never_harms_what_is_served(
         elif broken == "gone":
             file.unlink()
         elif broken == "failing":
-            operated.put_model(_failing(monkeypatch, tmp_path), challenger=True)
+            operated.put_model(failing_model(monkeypatch, tmp_path), challenger=True)
         elif broken == "other outcome":
             operated.put_model(History(), challenger=True, outcome="all")
         else:
             (operated.home.models / "challenger").write_text("../elsewhere\n")
         operated.ingest_months("2021-12", MLI=[30 + number] * 12)
         assert operated.run(NOW).issued, broken
-        said = operated.rows(snapshots)[-1].document
-        assert said["countries"][0]["expected_deaths"] == 3 * (30 + number)
-        assert said["shadow"]["reason"], broken
-        assert str(operated.home.root) not in said["shadow"]["reason"]
+        document = operated.rows(snapshots)[-1].document
+        assert document["countries"][0]["expected_deaths"] == 3 * (30 + number)
+        assert document["shadow"]["reason"], broken
+        assert str(operated.home.root) not in document["shadow"]["reason"]
         assert not [row for row in operated.rows(forecasts) if row.role == "shadow"]
 
 
-def _failing(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Any:
-    """A model that fails when it is asked, of a module that can be imported when it is unpickled."""
+def failing_model(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Any:
+    """Return a model that fails to forecast. Its module can be imported when the model is unpickled."""
     text = (
         "from dataclasses import dataclass\nfrom riskmodel.forecasting.baselines import Conflictology\n\n"
         "@dataclass(frozen=True)\nclass Broken(Conflictology):\n    name: str = 'broken'\n\n"
@@ -256,7 +260,7 @@ def _failing(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Any:
     return importlib.import_module("a_broken_model").Broken()
 
 
-def test_shadow_is_chosen_by_command_and_told_by_the_list(operated: OperatedHome, vigie: Callable[..., Any]) -> None:
+def test_the_challenger_is_set_by_command_and_listed(operated: OperatedHome, vigie: Callable[..., Any]) -> None:
     serving = bundle.champion(operated.home.models, simulated=False)
     assert serving is not None
     assert "no model runs in the shadow" in vigie("shadow").out
@@ -271,7 +275,7 @@ def test_shadow_is_chosen_by_command_and_told_by_the_list(operated: OperatedHome
     assert bundle.challenger(operated.home.models, simulated=False) is None
 
 
-def judged(losses: Callable[[str, int], float], months: int = 12) -> dict[Cell, ScoredForecast]:
+def scored_cells(losses: Callable[[str, int], float], months: int = 12) -> dict[Cell, ScoredForecast]:
     chances = dict.fromkeys(("1", "5", "25", "100", "300", "1000"), 0.25)
     return {
         Cell(lead, iso3, 1, 1): ScoredForecast(
@@ -291,43 +295,43 @@ def judged(losses: Callable[[str, int], float], months: int = 12) -> dict[Cell, 
     }
 
 
-def test_a_difference_has_an_interval_only_where_there_are_enough_cases() -> None:
+def test_a_difference_has_an_interval_only_with_enough_cases() -> None:
     def ours(iso3: str, lead: int) -> float:
         return 1.0 + COUNTRIES.index(iso3) / 10
 
-    counted = CountedForecasts(judged(ours), {"zero": judged(lambda iso3, lead: 2.0)})
-    told = {d["score"]: d for d in scorecard_build.build_scorecard(counted)["differences"]}["crps"]
+    counted = CountedForecasts(scored_cells(ours), {"zero": scored_cells(lambda iso3, lead: 2.0)})
+    scorecard = {d["score"]: d for d in scorecard_build.build_scorecard(counted)["differences"]}["crps"]
     one = np.array([[12 * ours(iso3, 0)] for iso3 in sorted(COUNTRIES)])
     expected = scoring.paired_difference(one, np.full((7, 1), 24.0), np.random.default_rng(0))
-    assert (told["value"], told["low"], told["high"]) == pytest.approx(
+    assert (scorecard["value"], scorecard["low"], scorecard["high"]) == pytest.approx(
         (expected.value, expected.low, expected.high), abs=1e-4
     )
     few = scorecard_build.build_scorecard(
-        CountedForecasts(judged(ours, 11), {"zero": judged(lambda iso3, lead: 2.0, 11)})
+        CountedForecasts(scored_cells(ours, 11), {"zero": scored_cells(lambda iso3, lead: 2.0, 11)})
     )
     assert {(d["value"], d["reasons"]["value"]) for d in few["differences"]} == {(None, "too_few_months")}
 
 
-def test_reliability_and_pit_say_what_came() -> None:
-    told = scorecard_build.build_scorecard(CountedForecasts(judged(lambda iso3, lead: 1.0), {}))
-    (only,) = told["reliability"]["month_25"]
+def test_reliability_and_pit_compare_forecasts_with_outcomes() -> None:
+    scorecard = scorecard_build.build_scorecard(CountedForecasts(scored_cells(lambda iso3, lead: 1.0), {}))
+    (only,) = scorecard["reliability"]["month_25"]
     assert only == {"from": 0.2, "to": 0.3, "cases": 84, "probability": 0.25, "frequency": 0.25}
-    assert told["pit"]["all"] == {"cases": 84, "shares": [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]}
-    assert told.keys() == EMPTY_SCORECARD.keys()
+    assert scorecard["pit"]["all"] == {"cases": 84, "shares": [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]}
+    assert scorecard.keys() == EMPTY_SCORECARD.keys()
     assert scorecard_build.build_scorecard(CountedForecasts()) == EMPTY_SCORECARD
 
 
-def _text(html: str) -> str:
+def visible_text(html: str) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", html).split())
 
 
-def test_before_any_outcome_it_is_said_when_the_first_will_come(operated: OperatedHome) -> None:
+def test_before_any_outcome_the_page_says_when_the_first_comes(operated: OperatedHome) -> None:
     client = create_app(operated.home, clock=lambda: NOW).test_client()
-    said = client.get("/v1/scorecard").json
-    assert (said["data"]["cases"], said["data"]["reasons"]) == (0, {"forecasters": "no_outcome_yet"})
-    assert said["data"]["next"] == {"month": "2022-01", "not_before": "2022-02-01"}
-    assert (said["simulated"], said["snapshot_id"]) == (False, 1)
-    page = _text(client.get("/scorecard?lang=en").text)
+    payload = client.get("/v1/scorecard").json
+    assert (payload["data"]["cases"], payload["data"]["reasons"]) == (0, {"forecasters": "no_outcome_yet"})
+    assert payload["data"]["next"] == {"month": "2022-01", "not_before": "2022-02-01"}
+    assert (payload["simulated"], payload["snapshot_id"]) == (False, 1)
+    page = visible_text(client.get("/scorecard?lang=en").text)
     assert "No forecast has been scored yet." in page
     assert "The first month is January 2022. It is over on 1 February 2022." in page
     assert "SIMULATED" not in page
@@ -337,7 +341,7 @@ def test_before_any_outcome_it_is_said_when_the_first_will_come(operated: Operat
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> OperatedHome:
-    """Four months of service over a simulated archive that moves on with the clock."""
+    """A home after four months with a simulated archive that follows the clock."""
     made = OperatedHome(tmp_path_factory.mktemp("simulated") / "home", drivers=False)
     made.put_model(simulated=True)
     for end in range(4):
@@ -348,14 +352,14 @@ def simulated(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> O
     return made
 
 
-def test_a_simulated_archive_brings_scores_as_the_clock_moves(simulated: OperatedHome) -> None:
+def test_a_simulated_archive_is_scored_as_the_clock_moves(simulated: OperatedHome) -> None:
     assert [row.document["cases"] for row in simulated.rows(scorecards)] == [0, 8, 24, 48]
     assert {row.simulated for row in simulated.rows(scorecards)} == {True}
     assert [row.document["cases"] for row in simulated.rows(changes) if row.kind == "scorecard"] == [0, 8, 24, 48]
     client = create_app(simulated.home, clock=lambda: datetime(2021, 5, 4, tzinfo=UTC)).test_client()
-    said = client.get("/v1/scorecard").json
-    data = said["data"]
-    assert (said["simulated"], data["origins"], data["first_month"], data["last_month"]) == (
+    payload = client.get("/v1/scorecard").json
+    data = payload["data"]
+    assert (payload["simulated"], data["origins"], data["first_month"], data["last_month"]) == (
         True,
         3,
         "2021-02",
@@ -366,7 +370,7 @@ def test_a_simulated_archive_brings_scores_as_the_clock_moves(simulated: Operate
         next(entry for entry in data["forecasters"] if entry["forecaster"] == name)
         for name in ("served", "conflictology12")
     )
-    assert {**ours, "forecaster": ""} == {**twin, "forecaster": ""}, "the model in service is that very baseline"
+    assert {**ours, "forecaster": ""} == {**twin, "forecaster": ""}, "the model in service is this baseline"
     assert [group["first_lead"] for group in data["lead_groups"]] == [1]
     assert len(data["countries"]) == 8
     for lang, words in (("en", ("SIMULATED", "always zero")), ("fr", ("SIMULÉ", "toujours zéro", "Niger"))):
@@ -376,11 +380,11 @@ def test_a_simulated_archive_brings_scores_as_the_clock_moves(simulated: Operate
         assert page.count("<svg") >= 4
 
 
-def test_the_draws_of_a_simulated_archive_say_so_themselves(simulated: OperatedHome) -> None:
-    kept = simulated.rows(forecasts)
-    assert {row.role for row in kept} == {"served", "baseline"}
-    assert all(set(pq.read_table(io.BytesIO(row.parquet))["simulated"].to_pylist()) == {True} for row in kept)
-    texts = [gzip.decompress(row.csv).decode() for row in kept if row.role == "served"]
+def test_the_draws_of_a_simulated_archive_are_marked(simulated: OperatedHome) -> None:
+    stored = simulated.rows(forecasts)
+    assert {row.role for row in stored} == {"served", "baseline"}
+    assert all(set(pq.read_table(io.BytesIO(row.parquet))["simulated"].to_pylist()) == {True} for row in stored)
+    texts = [gzip.decompress(row.csv).decode() for row in stored if row.role == "served"]
     assert {line["simulated"] for text in texts for line in csv.DictReader(io.StringIO(text))} == {"true"}
 
 

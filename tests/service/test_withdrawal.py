@@ -1,4 +1,4 @@
-"""A wrong snapshot taken back: kept, marked, served no more, and corrected where it was told."""
+"""A wrong snapshot is withdrawn: it stays stored, is no longer served, and its messages are corrected."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -28,7 +28,7 @@ LATER = NOW + timedelta(days=1)
 
 @pytest.fixture
 def wrong(tmp_path: Path) -> SnapshotHome:
-    """Two snapshots: a calm one, then a wrong one by which three countries fire; two of the messages have gone out."""
+    """Two snapshots: a calm one, and a wrong one that fires alerts in three countries; two messages were sent."""
     issuer = SnapshotHome(tmp_path / "home")
     issuer.add_ingests("real")
     for number, calm in ((1, True), (2, False)):
@@ -71,7 +71,7 @@ def firing(issuer: SnapshotHome) -> list[str]:
         return [alert["location_code"] for alert in lifecycle.firing(connection, "MLI", simulated=False)]
 
 
-def test_the_one_before_is_in_service_again_and_alerts_stand_as_it_says(wrong: SnapshotHome) -> None:
+def test_the_snapshot_before_is_in_service_again_and_alerts_follow_it(wrong: SnapshotHome) -> None:
     before = rows(wrong, snapshots)[1]
     assert sorted(firing(wrong)) == ["BFA", "MLI", "NER"]
     assert withdraw(wrong.store, RULES, 2, "a file of another country", LATER) == Correction(("duty",), 2, 1)
@@ -79,21 +79,21 @@ def test_the_one_before_is_in_service_again_and_alerts_stand_as_it_says(wrong: S
     assert view is not None
     assert view.id == 1
     assert firing(wrong) == []
-    kept = rows(wrong, snapshots)[1]
-    assert (kept.withdrawn_at, kept.withdrawn_reason) == (LATER, "a file of another country")
-    assert (kept.document, kept.digest) == (before.document, before.digest)
+    stored = rows(wrong, snapshots)[1]
+    assert (stored.withdrawn_at, stored.withdrawn_reason) == (LATER, "a file of another country")
+    assert (stored.document, stored.digest) == (before.document, before.digest)
     assert rows(wrong, runs)[-1].status == "withdrawal"
 
 
-def test_a_correction_goes_to_whoever_was_told_and_the_rest_is_held_back(wrong: SnapshotHome) -> None:
-    told = [row.id for row in rows(wrong, deliveries) if row.status == "sent"]
+def test_sent_messages_are_corrected_and_unsent_ones_are_cancelled(wrong: SnapshotHome) -> None:
+    stored = [row.id for row in rows(wrong, deliveries) if row.status == "sent"]
     withdraw(wrong.store, RULES, 2, "a file of another country", LATER)
     after = rows(wrong, deliveries)
     assert [row.status for row in after if row.kind == "firing"].count("dismissed") == 1
     (correction,) = (row for row in after if row.kind == "correction")
     data = correction.document["data"]
     assert (correction.route, correction.status, data["snapshot_id"]) == ("duty", "waiting", 2)
-    assert sorted(alert["delivery_id"] for alert in data["alerts"]) == sorted(told)
+    assert sorted(alert["delivery_id"] for alert in data["alerts"]) == sorted(stored)
     assert "a file of another country" in data["text"]["en"]
     assert data["headline"]["fr"].startswith("RECTIFICATIF")
 
@@ -106,7 +106,7 @@ def test_without_another_snapshot_nothing_is_served_and_nothing_fires(wrong: Sna
 
 
 @pytest.mark.parametrize(("number", "rule"), [(9, "no snapshot 9"), (2, "was withdrawn on 2023-01-11")])
-def test_what_cannot_be_withdrawn(wrong: SnapshotHome, number: int, rule: str) -> None:
+def test_an_unknown_or_withdrawn_snapshot_cannot_be_withdrawn(wrong: SnapshotHome, number: int, rule: str) -> None:
     withdraw(wrong.store, RULES, 2, "wrong", LATER)
     with pytest.raises(BadInput, match=rule):
         withdraw(wrong.store, RULES, number, "again", LATER)
