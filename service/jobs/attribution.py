@@ -6,7 +6,7 @@ the issued score counts, and the difference is shown as a part of its own.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal
 
 import numpy as np
 import sqlalchemy as sa
@@ -34,7 +34,7 @@ from service.store.tables import snapshots
 SCORE_DIGITS = {"risk_score": 1, "escalation_probability": 4}
 """To how many digits a snapshot rounds a score."""
 
-NOT_REPRODUCED = "not_reproduced"
+NOT_REPRODUCED: Final = "not_reproduced"
 
 MAX_ID = 2**63 - 1
 """The greatest id that a database can store."""
@@ -61,13 +61,8 @@ NOT_REPRODUCED_MEANING = {
     "fr": "ce qui ne peut pas être recalculé tel que publié",
 }
 
-REASONS = {
-    "unknown_before": "the score is unknown in the earlier snapshot",
-    "unknown_after": "the score is unknown in the later snapshot",
-    NOT_REPRODUCED: "an issued score cannot be computed again",
-    "unknown_between": "with only some of the causes the score is unknown, so the change cannot be split",
-}
-"""Why a change has no split."""
+Reason = Literal["unknown_before", "unknown_after", "not_reproduced", "unknown_between"]
+"""Why a change has no split: a score is unknown, cannot be reproduced, or is unknown with only some of the causes."""
 
 
 @dataclass(frozen=True)
@@ -208,8 +203,8 @@ def _country(
 
 def _split(
     change: ScoreChange, issued_before: float | None, issued_after: float | None, digits: int
-) -> tuple[dict[str, Any], str | None]:
-    """Return a change with its parts, and the reason (a key of `REASONS`) if it cannot be split."""
+) -> tuple[dict[str, Any], Reason | None]:
+    """Return a change with its parts, and the reason if it cannot be split."""
     before, after = _exact(change.before, issued_before, digits), _exact(change.after, issued_after, digits)
     split: dict[str, Any] = {"before": before, "after": after, "causes": None, NOT_REPRODUCED: None}
     if before is None or after is None:

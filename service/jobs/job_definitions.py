@@ -94,7 +94,7 @@ def work_task_queue(run: JobRun) -> None:
         except DeadlineExceeded as late:
             task_queue.fail(store, run.fence, task_id, str(late), clock())
         except JobFailed:
-            # The child has recorded the failure of the task, unless it was killed.
+            # A child that was killed has not recorded the failure of its task.
             task_queue.requeue_orphans(store, run.fence, clock())
 
 

@@ -167,8 +167,8 @@ class JobRun:
     def vigie(self, *arguments: str, deadline: float = float("inf")) -> None:
         """Run a `vigie` command as a child, for at most `deadline` [s] and not beyond the deadline of the run.
 
-        Raises ChildKilled or another JobFailed if it does not succeed, DeadlineExceeded if it takes too long,
-        Interrupted if the scheduler ends, and Superseded if another process takes the lease. The child is stopped.
+        Raises JobFailed if it does not succeed: ChildKilled or DeadlineExceeded where these are the reason. Raises
+        Interrupted if the scheduler ends, and Superseded if another process takes the lease; the child is stopped.
         """
         started, self._had_children = self._runner.monotonic(), True
         # The job may have changed its own inputs since it started. What it sees now is what it has dealt with.

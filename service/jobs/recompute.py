@@ -42,8 +42,8 @@ log = logging.getLogger("vigie.recompute")
 class RunResult:
     """Result of one run. `snapshot_id` is the snapshot now in service, if there is one.
 
-    `status` is `snapshot` if this run issued it, `unchanged` if its input is that of the snapshot in service, and
-    `withdrawn_input` if its input is that of a withdrawn snapshot; `note` then says what to do.
+    `status` is `snapshot` if this run issued it, and `unchanged` if the input is that of the snapshot in service. It is
+    `withdrawn_input` if the input is that of a withdrawn snapshot; `note` then says what to do.
     """
 
     run_id: int

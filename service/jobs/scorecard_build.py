@@ -1,8 +1,8 @@
 """Build the scorecard from the verifications: choose which forecasts count, and summarise their scores.
 
-For each origin, the first snapshot that was issued counts: a later one knew more. A snapshot that was withdrawn before
-any of its forecasts was scored does not count, and the next one of its origin takes its place; one that was withdrawn
-later still counts. A month counts if neither the model nor an earlier snapshot had seen it.
+For each origin, the first snapshot that was issued counts: a later one knew more. If it was withdrawn before any of its
+forecasts was scored, the next one of its origin counts instead. A snapshot that was withdrawn later still counts. A
+month counts if neither the model nor an earlier snapshot had seen it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -70,9 +70,9 @@ def append(
 def causes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Return why a snapshot differs from the one before it.
 
-    The codes are, in this order: new_month; revision, other deaths in a month that both have; new_source, a kind of
-    data that indicators did not have before; model; settings. Where none of them shows, the data were revised in a
-    way that the documents do not show.
+    The codes are new_month, revision, new_source, model and settings, in this order. A revision is a change of deaths
+    in a month that both have. A new source is a kind of data that indicators did not have before. If no cause shows in
+    the documents, the data were revised in a month that they do not contain.
     """
     found = {
         "new_month": after["origin"] != before["origin"],

@@ -44,8 +44,8 @@ class TrainingKilled(VigieError):
 def run_task(context: Context, task_id: str, fence: Fence | None = None) -> None:
     """Run a task that was claimed, and store its result or its error.
 
-    Raises BadInput if there is no such task, Refused if it was not claimed, Superseded if another process has claimed
-    it meanwhile, and TrainingKilled, which leaves the task to be put back into the queue.
+    Raises BadInput if there is no such task, Refused if it was not claimed, and Superseded if another process has
+    claimed it meanwhile. Raises TrainingKilled without an end of the task: the scheduler puts it back into the queue.
     """
     with context.store.reading() as connection:
         task = task_queue.by_id(connection, task_id)

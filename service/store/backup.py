@@ -66,8 +66,8 @@ def restore(store: Store, file: Path, *, force: bool = False) -> int:
     """Replace the content of a database by a backup, in one transaction. Return the number of rows.
 
     A backup of an earlier revision is upgraded. Raises BadInput for a file that is not a complete backup. Raises
-    Refused while another process uses the database, if it is not empty and `force` is not set, and for a backup of
-    a version of Vigie that this one cannot read.
+    Refused for a backup that this version cannot read, while another process uses the database, and if the database
+    is not empty (without `force`).
     """
     if store.in_use():
         raise Refused(f"the database {store.name} is in use: stop vigie first (up, web, scheduler)")

@@ -200,8 +200,8 @@ class Store:
 
     def _missing(self) -> DatabaseUnavailable:
         return DatabaseUnavailable(
-            f"the database {self.name} is missing or empty, and this home had data in it: bring it back, or restore a "
-            "backup (vigie db restore FILE); if it is lost, create an empty one (vigie db begin)"
+            f"the database {self.name} is missing or empty, and this home had data in it. Bring it back, or restore a "
+            "backup (vigie db restore FILE). If it is lost, create an empty one (vigie db begin)"
         )
 
 

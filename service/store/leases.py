@@ -136,7 +136,7 @@ def read(store: Store) -> dict[str, sa.Row[Any]]:
 
 
 def due_at(row: sa.Row[Any], every: timedelta, now: datetime) -> datetime:
-    """Return when a job is due: `now` if its time has come. Runs that were missed are made up for once.
+    """Return when a job is due: `now` if its time has come. However many runs were missed, one is due.
 
     A next run more than one interval away was written before a clock was set back. Such a job is due now.
     """

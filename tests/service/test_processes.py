@@ -70,17 +70,33 @@ def test_a_child_that_ignores_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch)
     assert child.poll() == -signal.SIGKILL
 
 
-def test_a_child_does_not_outlive_a_parent_that_was_killed() -> None:
-    child = "from riskmodel.parent_process import end_with_parent; end_with_parent(); import time; time.sleep(60)"
+VIGIE_SLEEP = """
+import click, time
+import riskmodel.cli.main as cli
+
+def sleep():
+    print("asleep", flush=True)
+    time.sleep(60)
+
+cli.vigie.add_command(click.Command("sleep", callback=sleep))
+cli.main()
+"""
+"""A `vigie` command that takes a minute."""
+
+
+def test_a_command_of_vigie_does_not_outlive_a_parent_that_was_killed() -> None:
+    """A task worker trains a model in such a child."""
     parent = (
         "import sys, time; from service.jobs import processes;"
-        f"print(processes.start([sys.executable, '-c', {child!r}]).pid, flush=True); time.sleep(60)"
+        f"print(processes.start([sys.executable, '-c', {VIGIE_SLEEP!r}, 'sleep']).pid, flush=True); time.sleep(60)"
     )
     started = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True)
     assert started.stdout is not None
     pid = int(started.stdout.readline())
+    assert started.stdout.readline() == "asleep\n"
     time.sleep(1.0)
     assert not ended(pid, within=0.1)
     started.kill()
-    started.communicate()
+    started.wait()  # not communicate: it would wait until the child closes the pipe
     assert ended(pid)
+    started.stdout.close()
