@@ -1,4 +1,4 @@
-"""The read API, asked over HTTP as a client would, on homes that hold what recompute leaves behind."""
+"""The read API over HTTP: scores, runs, readiness, alerts, indicators and drivers."""
 
 import csv
 import io
@@ -48,10 +48,10 @@ def real(home: SnapshotHome) -> SnapshotHome:
     return home
 
 
-def test_scores_are_sorted_by_risk_and_say_what_they_are(real: SnapshotHome, client: FlaskClient) -> None:
-    said = client.get("/v1/scores").json
-    assert [row["location_code"] for row in said["data"]] == ["BFA", "MLI", "NER", "DZA", "CIV", "GIN", "SEN", "MRT"]
-    assert {key: said[key] for key in META - {"digest"}} == {
+def test_scores_are_sorted_by_risk_and_describe_their_snapshot(real: SnapshotHome, client: FlaskClient) -> None:
+    payload = client.get("/v1/scores").json
+    assert [row["location_code"] for row in payload["data"]] == ["BFA", "MLI", "NER", "DZA", "CIV", "GIN", "SEN", "MRT"]
+    assert {key: payload[key] for key in META - {"digest"}} == {
         "region": "MLI",
         "snapshot_id": 1,
         "issued_at": "2023-01-10T08:30:00Z",
@@ -65,10 +65,10 @@ def test_scores_are_sorted_by_risk_and_say_what_they_are(real: SnapshotHome, cli
         "simulated": False,
         "next_run_at": "2023-01-10T09:29:00Z",
     }
-    assert re.fullmatch("[0-9a-f]{64}", said["digest"])
+    assert re.fullmatch("[0-9a-f]{64}", payload["digest"])
 
 
-def test_scores_leave_the_long_lists_to_the_country(real: SnapshotHome, client: FlaskClient) -> None:
+def test_the_list_of_scores_omits_long_keys(real: SnapshotHome, client: FlaskClient) -> None:
     row, full = client.get("/v1/scores").json["data"][1], client.get("/v1/scores/MLI").json["data"]
     long = {"forecast", "observed", "nowcast", "indicators", "indicators_before", "drivers"}
     assert full.keys() - row.keys() == long
@@ -78,7 +78,7 @@ def test_scores_leave_the_long_lists_to_the_country(real: SnapshotHome, client: 
     assert [month["lead"] for month in full["forecast"]] == list(range(1, 13))
 
 
-def test_what_is_unknown_is_null_with_its_reason(real: SnapshotHome, client: FlaskClient) -> None:
+def test_an_unknown_value_is_null_with_a_reason(real: SnapshotHome, client: FlaskClient) -> None:
     row = client.get("/v1/scores/MRT").json["data"]
     for field in ("risk_score", "escalation_probability", "onset_probability", "expected_deaths"):
         assert row[field] is None
@@ -88,9 +88,7 @@ def test_what_is_unknown_is_null_with_its_reason(real: SnapshotHome, client: Fla
     assert client.get("/v1/scores/MLI").json["data"]["reasons"] == {"onset_probability": "not_quiet"}
 
 
-def test_while_runs_fail_what_is_served_is_late_at_least(
-    real: SnapshotHome, client: FlaskClient, clock: SettableClock
-) -> None:
+def test_data_are_late_while_runs_fail(real: SnapshotHome, client: FlaskClient, clock: SettableClock) -> None:
     clock.now = datetime(2023, 1, 10, 9, tzinfo=UTC)
     assert client.get("/v1/scores").json["status"] == "fresh"
     real.run("failed", error="a file was altered")
@@ -104,24 +102,24 @@ def test_while_runs_fail_what_is_served_is_late_at_least(
 @pytest.mark.parametrize(
     ("days", "status"), [(0, "fresh"), (55, "fresh"), (56, "late"), (100, "late"), (101, "stale"), (1400, "stale")]
 )
-def test_status_is_the_age_of_the_data_when_asked(
+def test_the_status_follows_the_age_of_the_data(
     real: SnapshotHome, client: FlaskClient, clock: SettableClock, days: int, status: str
 ) -> None:
     clock.now = datetime(2022, 12, 31, 12, tzinfo=UTC) + timedelta(days=days)
     for path in ("/v1/scores", "/v1/scores/MLI", "/v1/runs", "/v1/snapshots", "/v1/snapshots/1", "/v1/alerts"):
-        said = client.get(path).json
-        assert (said["status"], said["data_age_days"]) == (status, days)
+        payload = client.get(path).json
+        assert (payload["status"], payload["data_age_days"]) == (status, days)
 
 
-def test_every_payload_carries_the_same_particulars(real: SnapshotHome, client: FlaskClient) -> None:
+def test_every_payload_has_the_shared_keys(real: SnapshotHome, client: FlaskClient) -> None:
     for path in (*EXPLAINED, *READS, "/v1/alerts", "/readyz"):
         assert client.get(path).json.keys() >= META, path
 
 
-def test_how_complete_and_how_good_the_data_are_is_said(real: SnapshotHome, client: FlaskClient) -> None:
-    said = client.get("/v1/scores").json
-    rows = {row["location_code"]: row for row in said["data"]}
-    assert said["data_quality"] == []
+def test_completeness_and_data_quality_are_in_json_and_csv(real: SnapshotHome, client: FlaskClient) -> None:
+    payload = client.get("/v1/scores").json
+    rows = {row["location_code"]: row for row in payload["data"]}
+    assert payload["data_quality"] == []
     assert rows["MLI"]["completeness"] == {"month": "2022-12", "value": 0.62, "low": 0.41, "high": 0.83}
     assert (rows["MRT"]["completeness"], rows["MRT"]["reasons"]["completeness"]) == (None, "no_history")
     assert rows["NER"]["data_quality"] == [{"code": "few_reports", "probability": 0.0004, "months": 3}]
@@ -132,10 +130,10 @@ def test_how_complete_and_how_good_the_data_are_is_said(real: SnapshotHome, clie
     assert lines["DZA"]["data_quality"] == "imprecise_dates; imprecise_places"
 
 
-def test_csv_holds_the_same_table(real: SnapshotHome, client: FlaskClient) -> None:
-    answer = client.get("/v1/scores.csv")
-    assert answer.content_type == "text/csv; charset=utf-8"
-    table = list(csv.DictReader(io.StringIO(answer.text)))
+def test_csv_has_the_same_values_as_json(real: SnapshotHome, client: FlaskClient) -> None:
+    response = client.get("/v1/scores.csv")
+    assert response.content_type == "text/csv; charset=utf-8"
+    table = list(csv.DictReader(io.StringIO(response.text)))
     rows = client.get("/v1/scores").json["data"]
     assert [row["location_code"] for row in table] == [row["location_code"] for row in rows]
     for line, row in zip(table, rows, strict=True):
@@ -161,13 +159,13 @@ def test_the_command_line_prints_what_the_api_serves(real: SnapshotHome, vigie: 
     assert printed["csv"].splitlines() == client.get("/v1/scores.csv").text.splitlines()
 
 
-def test_simulated_scores_say_so_everywhere(home: SnapshotHome, client: FlaskClient) -> None:
+def test_simulated_data_are_marked_in_every_payload(home: SnapshotHome, client: FlaskClient) -> None:
     home.add_ingests("simulated")
     home.issue(simulated=True)
     for path in (*EXPLAINED, *READS, "/v1/alerts", "/readyz"):
-        said = client.get(path).json
-        assert said["simulated"] is True, path
-        assert said["source"] == "SIMULATED"
+        payload = client.get(path).json
+        assert payload["simulated"] is True, path
+        assert payload["source"] == "SIMULATED"
     assert {line["simulated"] for line in csv.DictReader(io.StringIO(client.get("/v1/scores.csv").text))} == {"true"}
 
 
@@ -177,22 +175,22 @@ def test_real_data_retire_simulated_scores_at_once(home: SnapshotHome, client: F
     assert client.get("/v1/scores").json["simulated"] is True
     home.add_ingests("simulated", "real")
     for path in (*EXPLAINED, "/v1/scores", "/v1/scores.csv", "/v1/scores/MLI", "/v1/alerts", "/readyz"):
-        answer = client.get(path)
-        assert (answer.status_code, answer.json["type"]) == (503, "urn:vigie:problem:no-real-snapshot"), path
+        response = client.get(path)
+        assert (response.status_code, response.json["type"]) == (503, "urn:vigie:problem:no-real-snapshot"), path
     retired = client.get("/v1/snapshots/1")
     assert (retired.status_code, retired.json["type"]) == (404, "urn:vigie:problem:retired-snapshot")
     listed = client.get("/v1/snapshots").json
     assert (listed["data"], listed["snapshot_id"], listed["simulated"]) == ([], None, False)
 
 
-def test_a_newer_simulated_snapshot_never_stands_before_a_real_one(real: SnapshotHome, client: FlaskClient) -> None:
+def test_a_simulated_snapshot_never_replaces_a_real_one(real: SnapshotHome, client: FlaskClient) -> None:
     real.issue(simulated=True)
     assert client.get("/v1/scores").json["snapshot_id"] == 1
     real.issue()
     assert client.get("/v1/scores").json["snapshot_id"] == 3
 
 
-def test_where_there_is_nothing_the_reason_is_given(home: SnapshotHome, client: FlaskClient) -> None:
+def test_without_a_snapshot_the_problem_says_why(home: SnapshotHome, client: FlaskClient) -> None:
     assert client.get("/v1/scores").json["type"] == "urn:vigie:problem:no-data"
     assert client.get("/readyz").status_code == 503
     home.add_ingests("simulated")
@@ -202,21 +200,21 @@ def test_where_there_is_nothing_the_reason_is_given(home: SnapshotHome, client: 
     assert runs.json.keys() >= META
 
 
-def test_runs_tell_what_happened(real: SnapshotHome, client: FlaskClient) -> None:
+def test_runs_list_status_snapshot_and_error(real: SnapshotHome, client: FlaskClient) -> None:
     real.run("unchanged", at=NOW + timedelta(hours=1), snapshot=1)
     real.run("failed", at=NOW + timedelta(hours=2), error="the model is of other data")
-    said = client.get("/v1/runs").json
-    assert [(run["id"], run["status"], run["snapshot_id"], run["error"]) for run in said["data"]] == [
+    payload = client.get("/v1/runs").json
+    assert [(run["id"], run["status"], run["snapshot_id"], run["error"]) for run in payload["data"]] == [
         (3, "failed", None, "the model is of other data"),
         (2, "unchanged", 1, None),
         (1, "snapshot", 1, None),
     ]
-    assert said["data"][2]["started_at"] == "2023-01-10T08:29:00Z"
-    assert said["data"][2]["finished_at"] == "2023-01-10T08:30:00Z"
-    assert said["next_run_at"] == "2023-01-10T11:29:00Z"
+    assert payload["data"][2]["started_at"] == "2023-01-10T08:29:00Z"
+    assert payload["data"][2]["finished_at"] == "2023-01-10T08:30:00Z"
+    assert payload["next_run_at"] == "2023-01-10T11:29:00Z"
 
 
-def test_ready_while_runs_end_well(real: SnapshotHome, client: FlaskClient, clock: SettableClock) -> None:
+def test_the_service_is_ready_while_runs_succeed(real: SnapshotHome, client: FlaskClient, clock: SettableClock) -> None:
     assert client.get("/readyz").json["ready"] is True
     clock.now = NOW + timedelta(minutes=181)
     late = client.get("/readyz")
@@ -228,7 +226,7 @@ def test_ready_while_runs_end_well(real: SnapshotHome, client: FlaskClient, cloc
     assert client.get("/readyz").status_code == 200
 
 
-def test_data_may_be_stale_while_the_service_is_ready(
+def test_stale_data_do_not_make_the_service_unready(
     real: SnapshotHome, client: FlaskClient, clock: SettableClock
 ) -> None:
     clock.now = NOW + timedelta(days=500)
@@ -237,13 +235,13 @@ def test_data_may_be_stale_while_the_service_is_ready(
     assert (ready["ready"], ready["status"]) == (True, "stale")
 
 
-def test_alerts_that_fire_and_messages_that_did_not_arrive(real: SnapshotHome, client: FlaskClient) -> None:
+def test_alerts_list_firing_alerts_and_undelivered_messages(real: SnapshotHome, client: FlaskClient) -> None:
     with real.store.writing() as connection:
-        lost = fire_alerts(real, connection, 1)
-    said = client.get("/v1/alerts").json
-    assert {"BFA", "MLI"} <= {alert["location_code"] for alert in said["data"]}
-    assert all(not alert["simulated"] for alert in said["data"])
-    assert [(message["id"], message["status"]) for message in said["undelivered"]] == [(lost, "failed")]
+        undelivered = fire_alerts(real, connection, 1)
+    payload = client.get("/v1/alerts").json
+    assert {"BFA", "MLI"} <= {alert["location_code"] for alert in payload["data"]}
+    assert all(not alert["simulated"] for alert in payload["data"])
+    assert [(message["id"], message["status"]) for message in payload["undelivered"]] == [(undelivered, "failed")]
     assert client.get("/readyz").json["undelivered"] == 1
 
 
@@ -252,19 +250,17 @@ def _settings(home: SnapshotHome) -> Any:
 
 
 def test_indicators_are_declared_by_family(real: SnapshotHome, client: FlaskClient) -> None:
-    said = client.get("/v1/indicators").json
-    assert [family["name"] for family in said["data"]] == ["intensity", "capital", "spillover", "people"]
-    declared = {indicator["name"]: indicator for family in said["data"] for indicator in family["indicators"]}
+    payload = client.get("/v1/indicators").json
+    assert [family["name"] for family in payload["data"]] == ["intensity", "capital", "spillover", "people"]
+    declared = {indicator["name"]: indicator for family in payload["data"] for indicator in family["indicators"]}
     assert [name for name, indicator in declared.items() if indicator["input_missing"]] == ["displaced"]
     assert declared["median_distance_12m"]["direction"] == -1
     assert declared["deaths_12m"]["meaning"] == {"en": "Deaths over 12 months", "fr": "Morts sur 12 mois"}
     assert declared["deaths_12m"]["literature"][0]["doi"] == "10.0000/invented"
-    assert said["reasons"] == {}
+    assert payload["reasons"] == {}
 
 
-def test_indicators_of_a_country_are_given_with_the_reason_of_what_is_null(
-    real: SnapshotHome, client: FlaskClient
-) -> None:
+def test_a_missing_indicator_value_has_a_reason(real: SnapshotHome, client: FlaskClient) -> None:
     data = client.get("/v1/indicators/MLI").json["data"]
     assert (data["location_code"], data["location_name"], data["reasons"]) == ("MLI", "Mali", {})
     values = {entry["name"]: entry for family in data["families"] for entry in family["indicators"]}
@@ -283,7 +279,7 @@ def test_indicators_of_a_country_are_given_with_the_reason_of_what_is_null(
     assert {entry["value"] for family in unknown for entry in family["indicators"]} == {None}
 
 
-def test_drivers_tell_of_every_family_and_of_the_neighbours(real: SnapshotHome, client: FlaskClient) -> None:
+def test_drivers_have_every_family_and_neighbour_effects(real: SnapshotHome, client: FlaskClient) -> None:
     data = client.get("/v1/drivers/MLI").json["data"]
     served = client.get("/v1/scores/MLI").json["data"]
     for target, scale in (("risk_score", 1), ("escalation_from_draws", 100)):
@@ -309,7 +305,7 @@ def test_drivers_tell_of_every_family_and_of_the_neighbours(real: SnapshotHome, 
     assert (without["drivers"], without["reasons"]) == (None, {"drivers": "no_history"})
 
 
-def test_what_the_settings_switch_off_is_called_so(home: SnapshotHome, client: FlaskClient) -> None:
+def test_drivers_that_are_switched_off_have_a_reason(home: SnapshotHome, client: FlaskClient) -> None:
     home.add_ingests("real")
     issued = home.issue()
     issued["neighbour_effects"] = None
@@ -321,7 +317,7 @@ def test_what_the_settings_switch_off_is_called_so(home: SnapshotHome, client: F
     assert data["reasons"] == {"drivers": "not_asked", "neighbour_effects": "not_asked"}
 
 
-def test_the_region_is_the_one_that_is_set(real: SnapshotHome, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_region_comes_from_the_settings(real: SnapshotHome, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIGIE_REGION", "NER")
     client = create_app(real.home, clock=lambda: NOW).test_client()
     assert client.get("/v1/scores").json["type"] == "urn:vigie:problem:no-real-snapshot"
@@ -330,6 +326,6 @@ def test_the_region_is_the_one_that_is_set(real: SnapshotHome, monkeypatch: pyte
     assert client.get("/v1/snapshots/1").json["type"] == "urn:vigie:problem:unknown-snapshot"
 
 
-def test_every_country_of_the_region_has_its_address(real: SnapshotHome, client: FlaskClient) -> None:
+def test_every_country_of_the_region_has_an_address(real: SnapshotHome, client: FlaskClient) -> None:
     for iso3, score in SCORES.items():
         assert client.get(f"/v1/scores/{iso3}").json["data"]["risk_score"] == score

@@ -1,4 +1,4 @@
-"""What the API promises: the guide, the OpenAPI document and what is answered say the same, on any home."""
+"""The API contract: the guide, the OpenAPI document and the responses agree, on every kind of home."""
 
 import csv
 import io
@@ -38,15 +38,15 @@ KEY = {"vigie.key": "abcdef"}
 """What the gate adds to a request with a key."""
 ATOM = "{http://www.w3.org/2005/Atom}"
 EXPLAINING = ("input_missing", "unknown", "not_asked", "not_forecast", "no_neighbour", "not_in_snapshot")
-"""Why an explanation is null, beside the reasons that scores have."""
+"""The reasons of indicators and drivers that scores do not have."""
 CASES = 2000
 MORE_THAN_A_SCHEMA_SAYS = """
 [[operations]]
 include-path-regex = "^/v1/(events|changes|stream|scores|forecasts|indicators|drivers|whatif|recompute|tasks)"
 checks.positive_data_acceptance.enabled = false
 """
-"""That `to` is not before `from`, that a day is past, that a code is a country's and that a cursor was given out here
-are no matters of a schema, so what fits it may still be refused."""
+"""A schema cannot say that `to` is not before `from`, that a day is past, or that a code is a country's. Nor can it say
+that a cursor is known here. So values that fit the schema may still be refused."""
 
 
 pytestmark = pytest.mark.usefixtures("short_streams")
@@ -70,37 +70,37 @@ def document() -> dict[str, Any]:
 
 
 def closed(document: dict[str, Any]) -> dict[str, Any]:
-    """The same document, where no object may have keys that it does not name."""
+    """The same document, in which no object may have additional keys."""
 
     def shut(schema: Any) -> Any:
         if isinstance(schema, list):
             return [shut(each) for each in schema]
         if not isinstance(schema, dict):
             return schema
-        told = {name: shut(each) for name, each in schema.items()}
-        return told | ({"additionalProperties": False} if "properties" in schema else {})
+        copied = {name: shut(each) for name, each in schema.items()}
+        return copied | ({"additionalProperties": False} if "properties" in schema else {})
 
     return {**document, "components": {"schemas": shut(document["components"]["schemas"])}}
 
 
-def wrong(document: dict[str, Any], answer: Any, path: str, method: str = "get") -> list[str]:
-    """What of an answer the document does not say."""
-    entry = document["paths"][path][method]["responses"].get(str(answer.status_code))
+def differences(document: dict[str, Any], response: Any, path: str, method: str = "get") -> list[str]:
+    """The differences between a response and the document."""
+    entry = document["paths"][path][method]["responses"].get(str(response.status_code))
     if entry is None:
-        return [f"{path}: {answer.status_code} is not described"]
-    if answer.mimetype not in entry.get("content", {}):
-        return [f"{path}: {answer.status_code} comes as {answer.mimetype}"]
-    schema = entry["content"][answer.mimetype]["schema"]
-    if not answer.mimetype.endswith("json"):
-        return [] if schema["type"] == "string" else [f"{path}: {answer.mimetype} is described as {schema}"]
-    whole = {**schema, "components": closed(document)["components"]}
-    validator = jsonschema_rs.validator_for(whole)
-    said = json.loads(answer.data)
-    return [f"{path}: {list(each.instance_path)}: {each.message[:200]}" for each in validator.iter_errors(said)]
+        return [f"{path}: {response.status_code} is not described"]
+    if response.mimetype not in entry.get("content", {}):
+        return [f"{path}: {response.status_code} comes as {response.mimetype}"]
+    schema = entry["content"][response.mimetype]["schema"]
+    if not response.mimetype.endswith("json"):
+        return [] if schema["type"] == "string" else [f"{path}: {response.mimetype} is described as {schema}"]
+    with_components = {**schema, "components": closed(document)["components"]}
+    validator = jsonschema_rs.validator_for(with_components)
+    payload = json.loads(response.data)
+    return [f"{path}: {list(each.instance_path)}: {each.message[:200]}" for each in validator.iter_errors(payload)]
 
 
 def addresses(document: dict[str, Any]) -> list[tuple[str, str]]:
-    """Every address of the document that can be read, and one that there is."""
+    """Every path of the document that takes GET, and an address that exists."""
     filled = {"{iso3}": "MLI", "{number}": "1", "{a}": "1", "{b}": "2", "{id}": TASK}
     read = [path for path, methods in document["paths"].items() if "get" in methods]
     return [(path, re.sub(r"{\w+}", lambda part: filled[part[0]], path)) for path in read]
@@ -114,12 +114,12 @@ NEEDS_NO_SNAPSHOT = {
 ONE_SNAPSHOT = "/v1/snapshots/{number}"
 TWO_SNAPSHOTS = {"/v1/snapshots/{a}/diff/{b}", "/v1/snapshots/{a}/diff/{b}.csv"}
 DRAWS = {"/v1/forecasts/{iso3}/draws.csv", "/v1/forecasts/{iso3}/draws.parquet"}
-HOMES = ("lived in", "empty", "archive only", "simulated", "withdrawn")
+HOMES = ("full", "empty", "archive only", "simulated", "withdrawn")
 
 
 def expected_problem(kind: str, path: str) -> str:
     """The problem that an address has on a home of one kind; empty where it has none."""
-    if kind == "lived in" or path in NEEDS_NO_SNAPSHOT:
+    if kind == "full" or path in NEEDS_NO_SNAPSHOT:
         return ""
     if path == "/v1/tasks/{id}":
         return "unknown-task"
@@ -139,7 +139,7 @@ def of_kind(tmp_path: Path) -> Callable[[str], FlaskClient]:
     """A client of a home of one kind."""
 
     def made(kind: str) -> FlaskClient:
-        home = full_home(tmp_path / "home") if kind == "lived in" else SnapshotHome(tmp_path / "home")
+        home = full_home(tmp_path / "home") if kind == "full" else SnapshotHome(tmp_path / "home")
         if kind == "archive only":
             home.add_ingests("real")
         elif kind == "simulated":
@@ -161,11 +161,11 @@ def of_kind(tmp_path: Path) -> Callable[[str], FlaskClient]:
 def test_every_response_is_as_described(
     of_kind: Callable[[str], FlaskClient], document: dict[str, Any], kind: str
 ) -> None:
-    """The status, the problem and every key: on a home that has been lived in each address succeeds."""
+    """Status, problem and every key. On a full home every address succeeds."""
     client = of_kind(kind)
     for path, address in addresses(document):
         response = client.get(address)
-        assert wrong(document, response, path) == []
+        assert differences(document, response, path) == []
         problem = json.loads(response.data)["type"] if response.status_code >= 400 else ""
         assert problem.removeprefix("urn:vigie:problem:") == expected_problem(kind, path), path
 
@@ -180,21 +180,23 @@ def test_every_request_for_a_task_is_accepted_as_described(
     assert posts == bodies.keys()
     for path, body in bodies.items():
         response = client.post(path, json=body, environ_overrides=KEY)
-        assert (response.status_code, wrong(document, response, path, "post")) == (202, []), path
+        assert (response.status_code, differences(document, response, path, "post")) == (202, []), path
     reads = [each for each in addresses(document) if "202" in document["paths"][each[0]].get("get", {})["responses"]]
     assert len(reads) > 10
     for path, address in reads:
         response = client.get(f"{address}?as_of=2023-01-05")
-        assert (response.status_code, wrong(document, response, path)) == (202, []), path
+        assert (response.status_code, differences(document, response, path)) == (202, []), path
 
 
 def test_a_refused_query_or_media_type_is_as_described(client: FlaskClient, document: dict[str, Any]) -> None:
     for path, address in addresses(document):
         response = client.get(f"{address}?nothing=1")
-        assert (response.status_code, wrong(document, response, path)) == (400, []), path
+        assert (response.status_code, differences(document, response, path)) == (400, []), path
         response = client.get(address, headers={"Accept": "image/png"})
         has_one_format = path.endswith((".csv", ".geojson")) and path not in DRAWS
-        assert (response.status_code, wrong(document, response, path)) == (200 if has_one_format else 406, []), path
+        assert (response.status_code, differences(document, response, path)) == (200 if has_one_format else 406, []), (
+            path
+        )
 
 
 @pytest.mark.parametrize(
@@ -217,25 +219,25 @@ def test_every_problem_is_as_described(
 ) -> None:
     response = client.get(address)
     assert json.loads(response.data)["type"] == f"urn:vigie:problem:{problem}"
-    assert wrong(document, response, path) == []
+    assert differences(document, response, path) == []
 
 
 @pytest.mark.parametrize("body", [{"location_code": "MLI"}, {"location_code": "XYZ", "deaths": 2}, {"deaths": "2"}])
 def test_a_refused_body_is_as_described(client: FlaskClient, document: dict[str, Any], body: dict[str, Any]) -> None:
     response = client.post("/v1/whatif", json=body, environ_overrides=KEY)
     assert json.loads(response.data)["type"] == "urn:vigie:problem:bad-body"
-    assert wrong(document, response, "/v1/whatif", "post") == []
+    assert differences(document, response, "/v1/whatif", "post") == []
 
 
-def test_the_guide_names_every_address_and_no_other(document: dict[str, Any]) -> None:
+def test_the_guide_has_a_heading_for_every_address_and_no_other(document: dict[str, Any]) -> None:
     headings = "\n".join(re.findall(r"^#+ (`.*`)$", DOCS.read_text(encoding="utf-8"), re.MULTILINE))
-    told = set(re.findall(r"`(/[^`]*)`", headings))
-    assert told == set(document["paths"]) | PAGES - {"/static/{filename}"}
+    addresses_in_guide = set(re.findall(r"`(/[^`]*)`", headings))
+    assert addresses_in_guide == set(document["paths"]) | PAGES - {"/static/{filename}"}
 
 
 def test_the_guide_names_every_key(document: dict[str, Any]) -> None:
-    told = DOCS.read_text(encoding="utf-8")
-    words = set(re.findall(r"\w+", "\n".join(re.findall(r"`[^`]*`", told))))
+    guide = DOCS.read_text(encoding="utf-8")
+    words = set(re.findall(r"\w+", "\n".join(re.findall(r"`[^`]*`", guide))))
     keys = {
         key
         for name, schema in document["components"]["schemas"].items()
@@ -245,49 +247,49 @@ def test_the_guide_names_every_key(document: dict[str, Any]) -> None:
     assert sorted(keys - words - {"en", "fr"}) == []
 
 
-def test_the_page_of_the_api_names_every_address_and_problem(app: Flask) -> None:
-    told = "\n".join(re.findall(r"^#+ (`.*`)$", DOCS.read_text(encoding="utf-8"), re.MULTILINE))
+def test_the_guide_names_every_page_and_problem(app: Flask) -> None:
+    headings = "\n".join(re.findall(r"^#+ (`.*`)$", DOCS.read_text(encoding="utf-8"), re.MULTILINE))
     addresses = {re.sub(r"<(?:[^<>]+:)?(\w+)>", r"{\1}", str(rule)) for rule in app.url_map.iter_rules()}
-    assert [a for a in sorted(addresses - {"/static/{filename}"}) if f"`{a}`" not in told] == []
-    assert [name for name in KINDS if f"`{name}`" not in told] == []
+    assert [a for a in sorted(addresses - {"/static/{filename}"}) if f"`{a}`" not in headings] == []
+    assert [name for name in KINDS if f"`{name}`" not in headings] == []
 
 
-def test_explanations_have_every_key_in_the_guide(client: FlaskClient) -> None:
-    told = DOCS.read_text(encoding="utf-8").split("## `/v1/indicators`")[1].split("## `/v1/alerts`")[0]
+def test_the_guide_names_every_key_of_indicators_and_drivers(client: FlaskClient) -> None:
+    sections = DOCS.read_text(encoding="utf-8").split("## `/v1/indicators`")[1].split("## `/v1/alerts`")[0]
 
-    def keys(said: Any) -> set[str]:
-        if isinstance(said, list):
-            return set().union(*map(keys, said))
-        if not isinstance(said, dict) or said.keys() == {"en", "fr"}:
+    def keys(value: Any) -> set[str]:
+        if isinstance(value, list):
+            return set().union(*map(keys, value))
+        if not isinstance(value, dict) or value.keys() == {"en", "fr"}:
             return set()
-        return said.keys() | set().union(*map(keys, said.values()))
+        return value.keys() | set().union(*map(keys, value.values()))
 
     payloads_of = [
         client.get(path).json["data"] for path in ("/v1/indicators", "/v1/indicators/MLI", "/v1/drivers/MLI")
     ]
     families = {family["name"] for family in payloads_of[0]}
-    assert {key for key in keys(payloads_of) - families if f"`{key}`" not in told} == set()
+    assert {key for key in keys(payloads_of) - families if f"`{key}`" not in sections} == set()
 
 
-def test_every_reason_has_words_and_a_place_in_the_guide() -> None:
+def test_every_reason_has_a_label_and_is_in_the_guide() -> None:
     codes = {*get_args(country_scores.ScoreReason), completeness.NO_VINTAGES, *EXPLAINING}
     assert labels.REASON_LABELS.keys() == codes
     assert all(f"`{code}`" in DOCS.read_text(encoding="utf-8") for code in codes)
 
 
-def said_at(document: dict[str, Any], schema: dict[str, Any], place: str = "") -> Iterator[str]:
+def keys_with_types(document: dict[str, Any], schema: dict[str, Any], place: str = "") -> Iterator[str]:
     """Every key of a payload with the types that it may have: `data[].risk_score null|number`."""
-    choices = [whole(document, choice) for choice in schema.get("anyOf", [schema])]
+    choices = [resolved(document, choice) for choice in schema.get("anyOf", [schema])]
     if place:
         yield f"{place} {'|'.join(sorted({choice.get('type', 'any') for choice in choices}))}"
     for choice in choices[:1]:
         if "items" in choice:
-            yield from said_at(document, choice["items"], f"{place}[]")
+            yield from keys_with_types(document, choice["items"], f"{place}[]")
         for key, each in choice.get("properties", {}).items():
-            yield from said_at(document, each, f"{place}.{key}".strip("."))
+            yield from keys_with_types(document, each, f"{place}.{key}".strip("."))
 
 
-def whole(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     """A schema, or the one that it refers to."""
     name = schema.get("$ref", "").rsplit("/", 1)[-1]
     found: dict[str, Any] = document["components"]["schemas"][name] if name else schema
@@ -295,23 +297,23 @@ def whole(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_key_keeps_its_name_and_type(document: dict[str, Any]) -> None:
-    said = {
+    described = {
         f"{path} {key}"
         for path, methods in document["paths"].items()
         for media, content in methods.get("get", {"responses": {"200": {}}})["responses"]["200"]
         .get("content", {})
         .items()
         if media.endswith("json") and path != "/openapi.json"
-        for key in said_at(document, content["schema"])
+        for key in keys_with_types(document, content["schema"])
     }
     if os.environ.get("VIGIE_PROMISE"):  # at a release, when keys were added
-        PROMISED.write_text("\n".join(sorted(said)) + "\n")
+        PROMISED.write_text("\n".join(sorted(described)) + "\n")
     promised = set(PROMISED.read_text().splitlines())
-    assert sorted(promised - said) == []
-    assert {line.split()[0] for line in promised} == {line.split()[0] for line in said}, "no address is forgotten"
+    assert sorted(promised - described) == []
+    assert {line.split()[0] for line in promised} == {line.split()[0] for line in described}, "no address is forgotten"
 
 
-def test_everything_that_is_no_page_is_declared(app: Flask, document: dict[str, Any]) -> None:
+def test_every_address_is_a_page_or_a_declared_endpoint(app: Flask, document: dict[str, Any]) -> None:
     rules = {openapi.PATH_PART.sub(r"{\2}", rule.rule) for rule in app.url_map.iter_rules()}
     assert rules == set(document["paths"]) | PAGES
 
@@ -363,7 +365,7 @@ def test_every_payload_says_which_snapshot_it_is_from(client: FlaskClient, docum
     assert checked > 30
 
 
-def test_the_reference_is_a_page_without_scripts(client: FlaskClient, document: dict[str, Any]) -> None:
+def test_the_reference_page_has_everything_and_no_script(client: FlaskClient, document: dict[str, Any]) -> None:
     page = client.get("/docs").text
     assert "<script" not in page
     assert all(f"<code>{path}</code>" in page for path in document["paths"])
@@ -373,7 +375,7 @@ def test_the_reference_is_a_page_without_scripts(client: FlaskClient, document: 
     assert 'lang="fr"' in client.get("/docs?lang=fr").text
 
 
-def test_no_question_is_answered_otherwise_than_described(
+def test_generated_requests_get_responses_as_described(
     live_server: tuple[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "schemathesis.toml").write_text(MORE_THAN_A_SCHEMA_SAYS)
@@ -385,11 +387,11 @@ def test_no_question_is_answered_otherwise_than_described(
         *("--max-examples", "35", "--workers", "1", "--seed", "20230726", "--generation-database", "none"),
         *("--no-color", "--warnings", "off"),
     ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    summary = done.stdout[done.stdout.rfind("SUMMARY") - 40 :]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    summary = result.stdout[result.stdout.rfind("SUMMARY") - 40 :]
     with capfd.disabled():
         print(f"\nschemathesis:\n{summary}")
-    assert done.returncode == 0, done.stdout
+    assert result.returncode == 0, result.stdout
     counted = re.search(r"([\d,]+) generated", summary)
     assert counted, summary
     assert int(counted[1].replace(",", "")) >= CASES

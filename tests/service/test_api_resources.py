@@ -32,17 +32,17 @@ def client(seeded: SnapshotHome) -> FlaskClient:
     return create_app(seeded.home, clock=SettableClock()).test_client()
 
 
-def test_scores_of_a_band_and_above_and_some_of_their_keys(client: FlaskClient) -> None:
-    said = client.get("/v1/scores?band_at_least=very%20high&fields=risk_score,reasons").json["data"]
-    assert [(row["location_code"], row["risk_score"]) for row in said] == [("BFA", 86.2), ("MLI", 81.4)]
-    assert said[0].keys() == {"location_code", "risk_score", "reasons"}
+def test_scores_can_be_filtered_by_band_and_key(client: FlaskClient) -> None:
+    rows = client.get("/v1/scores?band_at_least=very%20high&fields=risk_score,reasons").json["data"]
+    assert [(row["location_code"], row["risk_score"]) for row in rows] == [("BFA", 86.2), ("MLI", 81.4)]
+    assert rows[0].keys() == {"location_code", "risk_score", "reasons"}
     lines = list(csv.DictReader(io.StringIO(client.get("/v1/scores.csv?band_at_least=extreme&fields=band").text)))
     assert [(line["location_code"], line["band"]) for line in lines] == [("BFA", "extreme")]
     assert "risk_score" not in lines[0]
     assert len(client.get("/v1/scores?band_at_least=minimal").json["data"]) == 7
 
 
-def test_another_region_is_served_where_snapshots_of_it_are_kept(tmp_path: Path) -> None:
+def test_another_region_is_served_if_it_has_snapshots(tmp_path: Path) -> None:
     home = SnapshotHome(tmp_path / "home")
     home.add_ingests("real")
     home.issue()
@@ -57,80 +57,80 @@ def test_another_region_is_served_where_snapshots_of_it_are_kept(tmp_path: Path)
     assert client.get("/v1/scores?region=MLI").json["snapshot_id"] == 1
 
 
-def test_history_has_a_line_for_each_snapshot_and_pages(client: FlaskClient) -> None:
-    whole = client.get("/v1/scores/MLI/history").json
-    assert [(row["snapshot_id"], row["origin"]) for row in whole["data"]] == [
+def test_history_has_an_entry_per_snapshot_and_pages(client: FlaskClient) -> None:
+    history = client.get("/v1/scores/MLI/history").json
+    assert [(row["snapshot_id"], row["origin"]) for row in history["data"]] == [
         (4, "2022-12"),
         (3, "2022-12"),
         (2, "2022-11"),
         (1, "2022-10"),
     ]
-    assert [bool(row["withdrawn_at"]) for row in whole["data"]] == [True, False, False, False]
-    assert (whole["data"][0]["withdrawn_reason"], whole["next"]) == ("an invented mistake", None)
-    assert (whole["data"][3]["reference_period_start"], whole["data"][3]["reference_period_end"]) == (
+    assert [bool(row["withdrawn_at"]) for row in history["data"]] == [True, False, False, False]
+    assert (history["data"][0]["withdrawn_reason"], history["next"]) == ("an invented mistake", None)
+    assert (history["data"][3]["reference_period_start"], history["data"][3]["reference_period_end"]) == (
         "2022-11-01",
         "2023-01-31",
     )
-    seen, following = [], "/v1/scores/MLI/history?limit=3"
+    collected, following = [], "/v1/scores/MLI/history?limit=3"
     while following:
-        answer = client.get(following)
-        seen += answer.json["data"]
-        following = answer.json["next"]
-        assert ("Link" in answer.headers) == bool(following)
-    assert seen == whole["data"]
+        response = client.get(following)
+        collected += response.json["data"]
+        following = response.json["next"]
+        assert ("Link" in response.headers) == bool(following)
+    assert collected == history["data"]
     unknown = client.get("/v1/scores/MRT/history").json["data"][0]
     assert (unknown["risk_score"], unknown["reasons"]["risk_score"]) == (None, "no_history")
 
 
-def test_events_come_page_by_page_each_once(client: FlaskClient) -> None:
-    seen, following = [], "/v1/events?limit=40"
+def test_every_event_is_on_one_page(client: FlaskClient) -> None:
+    collected, following = [], "/v1/events?limit=40"
     while following:
         page = client.get(following).json
-        seen += page["data"]
+        collected += page["data"]
         following = page["next"]
-    ids = [event["event_id"] for event in seen]
+    ids = [event["event_id"] for event in collected]
     assert len(ids) == len(set(ids)) == 250
-    days = [event["date_start"] for event in seen]
+    days = [event["date_start"] for event in collected]
     assert days == sorted(days, reverse=True)
     assert (page["sources"][0]["licence"], page["coverage"][0]["last"]) == ("CC BY 4.0", "2022-12")
     some = client.get("/v1/events?iso3=MLI&from=2022-12-01&to=2022-12-10&limit=1000").json["data"]
     assert {event["location_code"] for event in some} == {"MLI"}
     assert {day for event in some for day in [event["date_start"]]} <= {f"2022-12-{day:02}" for day in range(1, 11)}
     assert some
-    placed = next(event for event in seen if event["latitude"] is None)
+    placed = next(event for event in collected if event["latitude"] is None)
     assert "no_coordinates" in placed["flags"]
 
 
-def test_no_text_of_a_source_is_run_by_a_spreadsheet(client: FlaskClient) -> None:
-    """Every event of this home has a side whose name begins as a formula does, and some a negative longitude."""
-    told = client.get("/v1/events").json["data"]
+def test_a_spreadsheet_runs_no_text_from_a_source(client: FlaskClient) -> None:
+    """Every event of this home has a side whose name starts like a formula, and some have a negative longitude."""
+    events = client.get("/v1/events").json["data"]
     lines = list(csv.DictReader(io.StringIO(client.get("/v1/events.csv").text)))
-    assert {event["side_b"] for event in told} == {"=An invented group"}
+    assert {event["side_b"] for event in events} == {"=An invented group"}
     assert {line["side_b"] for line in lines} == {"'=An invented group"}
     assert {line["side_a"] for line in lines} == {"Government of Mali"}
     assert {line["longitude"] for line in lines} == {"", "-4.25"}
 
 
-@pytest.mark.parametrize("begins", ["=", "+", "-", "@", "\t", "\r", "\n"])
-def test_a_text_that_begins_as_a_formula_is_written_as_text_and_a_number_as_a_number(begins: str) -> None:
-    text = f"{begins}1+1"
+@pytest.mark.parametrize("prefix", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_csv_escapes_formulas_but_not_numbers(prefix: str) -> None:
+    text = f"{prefix}1+1"
     written = csv_format.write(("a", "b", "c", "d"), [(text, [text], {text: "why"}, -1.5), (None, [], True, 0)])
     first, second = csv.DictReader(io.StringIO(written, newline=""))
     assert first == {"a": f"'{text}", "b": f"'{text}", "c": f"'{text}=why", "d": "-1.5"}
     assert second == {"a": "", "b": "", "c": "true", "d": "0"}
 
 
-def test_draws_are_files_that_say_what_they_are(client: FlaskClient, seeded: SnapshotHome) -> None:
-    said = client.get("/v1/forecasts/MLI").json["data"]
-    assert [lead["lead"] for lead in said["leads"]] == list(range(1, 13))
-    assert said["leads"][0]["reference_period_start"] == "2023-01-01"
+def test_draws_are_files_with_telling_names_and_headers(client: FlaskClient, seeded: SnapshotHome) -> None:
+    forecast = client.get("/v1/forecasts/MLI").json["data"]
+    assert [lead["lead"] for lead in forecast["leads"]] == list(range(1, 13))
+    assert forecast["leads"][0]["reference_period_start"] == "2023-01-01"
     with seeded.store.reading() as connection:
-        kept = connection.execute(sa.select(forecasts)).one()
-    parquet = client.get(said["draws"]["parquet"])
-    assert (parquet.data, parquet.mimetype) == (kept.parquet, "application/vnd.apache.parquet")
+        stored = connection.execute(sa.select(forecasts)).one()
+    parquet = client.get(forecast["draws"]["parquet"])
+    assert (parquet.data, parquet.mimetype) == (stored.parquet, "application/vnd.apache.parquet")
     assert "MLI-2022-12-snapshot-3.parquet" in parquet.headers["Content-Disposition"]
     assert (parquet.headers["Vigie-Snapshot"], parquet.headers["Vigie-Simulated"]) == ("3", "false")
-    assert client.get(said["draws"]["csv"]).text.splitlines()[0] == "origin,iso3,month,draw,deaths,simulated"
+    assert client.get(forecast["draws"]["csv"]).text.splitlines()[0] == "origin,iso3,month,draw,deaths,simulated"
     without = client.get("/v1/forecasts/BFA").json["data"]
     assert (without["draws"], without["reasons"]) == (
         {"parquet": None, "csv": None},
@@ -140,26 +140,26 @@ def test_draws_are_files_that_say_what_they_are(client: FlaskClient, seeded: Sna
     assert (missing.status_code, json.loads(missing.data)["reason"]) == (404, "no_history")
 
 
-def test_snapshots_are_listed_newest_first_and_page_by_page(client: FlaskClient) -> None:
-    whole = client.get("/v1/snapshots").json
-    assert [(row["snapshot_id"], row["origin"], row["data_as_of"]) for row in whole["data"]] == [
+def test_snapshots_are_listed_newest_first_in_pages(client: FlaskClient) -> None:
+    listed = client.get("/v1/snapshots").json
+    assert [(row["snapshot_id"], row["origin"], row["data_as_of"]) for row in listed["data"]] == [
         (4, "2022-12", "2022-12-31"),
         (3, "2022-12", "2022-12-31"),
         (2, "2022-11", "2022-11-30"),
         (1, "2022-10", "2022-10-31"),
     ]
-    newest = whole["data"][0]
+    newest = listed["data"][0]
     assert (newest["withdrawn_at"], newest["withdrawn_reason"]) == ("2023-01-10T08:33:00Z", "an invented mistake")
     assert (newest["issued_at"], newest["model_id"]) == ("2023-01-10T08:31:00Z", "2022-12-state_based-ab12cd34")
-    assert {row["withdrawn_at"] for row in whole["data"][1:]} == {None}
-    assert whole["snapshot_id"] == 3
+    assert {row["withdrawn_at"] for row in listed["data"][1:]} == {None}
+    assert listed["snapshot_id"] == 3
     pages, following = [], "/v1/snapshots?limit=3"
     while following:
         page = client.get(following).json
         pages.append(page["data"])
         following = page["next"]
     assert [len(page) for page in pages] == [3, 1]
-    assert [row for page in pages for row in page] == whole["data"]
+    assert [row for page in pages for row in page] == listed["data"]
     lines = list(csv.DictReader(io.StringIO(client.get("/v1/snapshots.csv").text)))
     assert [(line["snapshot_id"], line["withdrawn_reason"]) for line in lines] == [
         ("4", "an invented mistake"),
@@ -200,7 +200,7 @@ def test_a_snapshot_of_another_region_or_of_retired_data_is_not_found(tmp_path: 
     assert unknown.json["type"] == "urn:vigie:problem:unknown-snapshot"
 
 
-def test_what_differs_between_two_snapshots(tmp_path: Path) -> None:
+def test_the_difference_between_two_snapshots(tmp_path: Path) -> None:
     home = SnapshotHome(tmp_path / "home")
     home.add_ingests("real")
     home.issue(origin="2022-11")
@@ -225,42 +225,42 @@ def test_what_differs_between_two_snapshots(tmp_path: Path) -> None:
     assert (incomparable.status_code, incomparable.json["type"]) == (409, "urn:vigie:problem:incomparable-snapshots")
 
 
-def test_the_model_tells_what_its_manifest_says_of_the_same_file(tmp_path: Path) -> None:
+def test_the_model_has_the_facts_of_a_matching_manifest(tmp_path: Path) -> None:
     home = SnapshotHome(tmp_path / "home")
     home.add_ingests("real")
     issued = home.issue()
     client = create_app(home.home, clock=SettableClock()).test_client()
     gone = client.get("/v1/model").json["data"]
     assert (gone["features"], gone["reasons"]["features"]) == (None, "model_gone")
-    said = {"files": {"model.joblib": "e" * 64}, "seed": 0, "features": ["deaths_12m"], "configuration": "Pool()"}
+    manifest = {"files": {"model.joblib": "e" * 64}, "seed": 0, "features": ["deaths_12m"], "configuration": "Pool()"}
     folder = home.home.models / issued["model"]["id"]
     folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text(json.dumps(said))
-    told = client.get("/v1/model").json["data"]
-    assert (told["seed"], told["features"], told["configuration"]) == (0, ["deaths_12m"], "Pool()")
-    assert told["reasons"]["scores"] == "unknown"
-    (folder / "manifest.json").write_text(json.dumps(said | {"files": {"model.joblib": "0" * 64}}))
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    model = client.get("/v1/model").json["data"]
+    assert (model["seed"], model["features"], model["configuration"]) == (0, ["deaths_12m"], "Pool()")
+    assert model["reasons"]["scores"] == "unknown"
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"files": {"model.joblib": "0" * 64}}))
     assert client.get("/v1/model").json["data"]["reasons"]["features"] == "model_altered"
 
 
-def test_countries_are_told_even_before_the_first_snapshot(tmp_path: Path) -> None:
+def test_countries_are_listed_before_the_first_snapshot(tmp_path: Path) -> None:
     client = create_app(SnapshotHome(tmp_path / "home").home, clock=SettableClock()).test_client()
-    said = client.get("/v1/countries").json
-    assert [row["location_code"] for row in said["data"] if row["focal"]] == ["MLI"]
-    assert {row["reasons"]["served"] for row in said["data"]} == {"no_snapshot"}
-    ivory = next(row for row in said["data"] if row["location_code"] == "CIV")
+    payload = client.get("/v1/countries").json
+    assert [row["location_code"] for row in payload["data"] if row["focal"]] == ["MLI"]
+    assert {row["reasons"]["served"] for row in payload["data"]} == {"no_snapshot"}
+    ivory = next(row for row in payload["data"] if row["location_code"] == "CIV")
     assert (ivory["name"]["fr"], ivory["capital"]) == ("Côte d’Ivoire", "Yamoussoukro")
-    assert said["reasons"] == {"snapshot_id": "no_snapshot"}
+    assert payload["reasons"] == {"snapshot_id": "no_snapshot"}
 
 
-def test_scores_on_a_map_are_points_at_capitals(client: FlaskClient) -> None:
-    said = json.loads(client.get("/v1/scores.geojson").data)
-    mali = next(feature for feature in said["features"] if feature["id"] == "MLI")
+def test_geojson_has_a_point_at_each_capital(client: FlaskClient) -> None:
+    collection = json.loads(client.get("/v1/scores.geojson").data)
+    mali = next(feature for feature in collection["features"] if feature["id"] == "MLI")
     assert mali["geometry"]["coordinates"] == [-8.0, 12.65]
     assert (mali["properties"]["risk_score"], mali["properties"]["simulated"]) == (81.4, False)
 
 
-def test_the_feed_tells_snapshots_and_changed_bands(tmp_path: Path) -> None:
+def test_the_feed_has_snapshots_and_changed_bands(tmp_path: Path) -> None:
     home = SnapshotHome(tmp_path / "home")
     home.add_ingests("real")
     home.issue(origin="2022-11", at=NOW - timedelta(days=30))
@@ -269,9 +269,9 @@ def test_the_feed_tells_snapshots_and_changed_bands(tmp_path: Path) -> None:
         changed = sa.text("UPDATE scores SET band = 'high' WHERE snapshot_id = 1 AND location_code = 'MLI'")
         connection.execute(changed)
     client = create_app(home.home, clock=SettableClock()).test_client()
-    answer = client.get("/feeds/scores.atom")
-    assert answer.mimetype == "application/atom+xml"
-    feed = ElementTree.fromstring(answer.data)  # noqa: S314 - our own
+    response = client.get("/feeds/scores.atom")
+    assert response.mimetype == "application/atom+xml"
+    feed = ElementTree.fromstring(response.data)  # noqa: S314 - our own
     for node in (feed, *feed.iter(f"{ATOM}entry")):
         assert all(node.findtext(f"{ATOM}{name}") for name in ("id", "title", "updated")), "RFC 4287, 4.1.1 and 4.1.2"
         assert node.find(f"{ATOM}link") is not None

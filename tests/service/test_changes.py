@@ -1,4 +1,4 @@
-"""What has changed: rows written with the change itself, cursors that miss and repeat nothing, waiting, and streams."""
+"""The change feed: rows in the transaction of the change, cursors, waiting clients and streams."""
 
 import json
 import threading
@@ -37,7 +37,7 @@ def home(tmp_path: Path) -> SnapshotHome:
 
 
 def issue(home: SnapshotHome, **bands: str | None) -> int:
-    """Issue a snapshot in which these countries have these bands, and tell of it as recompute does."""
+    """Issue a snapshot in which these countries have these bands, and record the changes as a recompute does."""
     with home.store.reading() as connection:
         before = connection.execute(sa.select(snapshots).order_by(snapshots.c.id.desc())).first()
     document = home.issue()
@@ -53,18 +53,18 @@ def issue(home: SnapshotHome, **bands: str | None) -> int:
     return int(document["id"])
 
 
-def told(client: FlaskClient, since: str = "start", **asked: object) -> dict[str, Any]:
-    answer = client.get("/v1/changes", query_string={"since": since, **asked})
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["Cache-Control"] == "no-store"
-    said: dict[str, Any] = answer.json
-    return said
+def changes_since(client: FlaskClient, since: str = "start", **parameters: object) -> dict[str, Any]:
+    response = client.get("/v1/changes", query_string={"since": since, **parameters})
+    assert response.status_code == 200, response.text
+    assert response.headers["Cache-Control"] == "no-store"
+    payload: dict[str, Any] = response.json
+    return payload
 
 
-def test_a_snapshot_and_the_bands_that_differ_are_told_in_order(home: SnapshotHome, client: FlaskClient) -> None:
+def test_a_snapshot_and_its_changed_bands_come_in_order(home: SnapshotHome, client: FlaskClient) -> None:
     issue(home)
     issue(home, SEN="low", GIN=None)
-    first, second, guinea, senegal = told(client)["data"]
+    first, second, guinea, senegal = changes_since(client)["data"]
     assert [(c["kind"], c["snapshot_id"]) for c in (first, second)] == [("snapshot", 1), ("snapshot", 2)]
     assert (second["origin"], second["causes"], second["simulated"]) == ("2022-12", ["new_month"], False)
     assert senegal == {
@@ -85,86 +85,86 @@ def test_a_snapshot_and_the_bands_that_differ_are_told_in_order(home: SnapshotHo
     assert guinea["reasons"] == {"to_band": "no_history", "to_score": "no_history"}
 
 
-def test_an_alert_is_told_with_its_transition(home: SnapshotHome, client: FlaskClient) -> None:
+def test_an_alert_change_has_both_states(home: SnapshotHome, client: FlaskClient) -> None:
     number = issue(home)
     with home.store.writing() as connection:
         document = connection.execute(sa.select(snapshots.c.document)).scalar_one()
         how = {"run_id": 1, "snapshot_id": number, "now": NOW, "data_age_days": 10, "first": False}
         lifecycle.evaluate(connection, rules=RULES, document=document, causes=["new_month"], **how)
-    (_, alert) = told(client)["data"]
+    (_, alert) = changes_since(client)["data"]
     assert (alert["kind"], alert["location_code"], alert["rule"]) == ("alert", "MLI", "grave")
     assert (alert["from_state"], alert["to_state"], alert["value"]) == ("ok", "firing", 81.4)
     assert alert["headline"].keys() == {"en", "fr"}
 
 
-def test_a_withdrawal_is_told_and_what_it_changes_back(home: SnapshotHome, client: FlaskClient) -> None:
+def test_bands_and_alerts_that_change_back_follow_a_withdrawal(home: SnapshotHome, client: FlaskClient) -> None:
     issue(home)
     issue(home, MLI="extreme")
     withdraw(home.store, RULES, 2, "a wrong file", LATER)
-    data = told(client)["data"]
+    data = changes_since(client)["data"]
     assert [c["kind"] for c in data] == ["snapshot", "snapshot", "band", "withdrawal", "band", "alert"]
     assert (data[3]["snapshot_id"], data[3]["withdrawn_reason"], data[3]["in_service"]) == (2, "a wrong file", 1)
     assert (data[4]["snapshot_id"], data[4]["from_band"], data[4]["to_band"]) == (1, "extreme", "very high")
     withdraw(home.store, RULES, 1, "wrong too", LATER)
-    last = told(client)["data"][-1]
+    last = changes_since(client)["data"][-1]
     assert (last["snapshot_id"], last["in_service"], last["reasons"]) == (1, None, {"in_service": "no_snapshot"})
 
 
-def test_an_older_snapshot_that_is_withdrawn_changes_no_band(home: SnapshotHome, client: FlaskClient) -> None:
+def test_withdrawing_an_older_snapshot_changes_no_band(home: SnapshotHome, client: FlaskClient) -> None:
     issue(home, MLI="extreme")
     issue(home)
-    before = told(client)["next"]
+    before = changes_since(client)["next"]
     withdraw(home.store, (), 1, "a wrong file", LATER)
-    assert [c["kind"] for c in told(client, before)["data"]] == ["withdrawal"]
+    assert [c["kind"] for c in changes_since(client, before)["data"]] == ["withdrawal"]
 
 
-def test_what_is_rolled_back_is_not_told(home: SnapshotHome, client: FlaskClient) -> None:
+def test_a_rolled_back_change_is_not_listed(home: SnapshotHome, client: FlaskClient) -> None:
     issue(home)
-    cursor = told(client)["next"]
+    cursor = changes_since(client)["next"]
     with home.store.engine.connect() as connection:
         change_feed.snapshot_issued(connection, connection.execute(sa.select(snapshots)).one(), None, NOW)
         connection.rollback()
-    assert told(client, cursor)["data"] == []
+    assert changes_since(client, cursor)["data"] == []
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7])
-def test_page_by_page_nothing_is_missed_or_repeated(home: SnapshotHome, client: FlaskClient, limit: int) -> None:
+def test_pages_miss_and_repeat_no_change(home: SnapshotHome, client: FlaskClient, limit: int) -> None:
     for place in range(4):
         issue(home, SEN="low" if place % 2 else "minimal", MLI="high" if place % 2 else "low")
-    whole = told(client)
-    assert whole["more"] is False
-    cursor, seen, more = "start", [], True
+    everything = changes_since(client)
+    assert everything["more"] is False
+    cursor, collected, more = "start", [], True
     while more:
-        page = told(client, cursor, limit=limit)
+        page = changes_since(client, cursor, limit=limit)
         assert len(page["data"]) <= limit
-        seen += page["data"]
+        collected += page["data"]
         cursor, more = page["next"], page["more"]
-    assert seen == whole["data"]
-    assert cursor == whole["next"] == seen[-1]["cursor"]
-    for place, change in enumerate(seen):
-        assert told(client, change["cursor"])["data"] == seen[place + 1 :]
+    assert collected == everything["data"]
+    assert cursor == everything["next"] == collected[-1]["cursor"]
+    for place, change in enumerate(collected):
+        assert changes_since(client, change["cursor"])["data"] == collected[place + 1 :]
 
 
-def test_without_a_cursor_it_begins_now(home: SnapshotHome, client: FlaskClient) -> None:
+def test_without_a_cursor_only_later_changes_are_listed(home: SnapshotHome, client: FlaskClient) -> None:
     issue(home)
-    said = client.get("/v1/changes").json
-    assert (said["data"], said["more"], said["snapshot_id"], said["simulated"]) == ([], False, 1, False)
+    payload = client.get("/v1/changes").json
+    assert (payload["data"], payload["more"], payload["snapshot_id"], payload["simulated"]) == ([], False, 1, False)
     issue(home)
-    assert [c["snapshot_id"] for c in told(client, said["next"])["data"]] == [2]
+    assert [c["snapshot_id"] for c in changes_since(client, payload["next"])["data"]] == [2]
 
 
-def test_where_there_is_nothing_yet_a_cursor_is_given_all_the_same(tmp_path: Path) -> None:
+def test_an_empty_home_has_a_cursor(tmp_path: Path) -> None:
     empty = SnapshotHome(tmp_path / "empty")
     client = create_app(empty.home, clock=lambda: LATER).test_client()
-    said = client.get("/v1/changes").json
-    assert (said["data"], said["snapshot_id"], said["simulated"]) == ([], None, None)
+    payload = client.get("/v1/changes").json
+    assert (payload["data"], payload["snapshot_id"], payload["simulated"]) == ([], None, None)
     empty.add_ingests("real")
     issue(empty)
-    kinds = [(c["kind"], c["simulated"]) for c in told(client, said["next"])["data"]]
+    kinds = [(c["kind"], c["simulated"]) for c in changes_since(client, payload["next"])["data"]]
     assert kinds == [("realm", False), ("snapshot", False)]
 
 
-def test_a_cursor_of_simulated_data_learns_that_they_are_retired(tmp_path: Path) -> None:
+def test_a_cursor_from_simulated_data_gets_a_realm_change(tmp_path: Path) -> None:
     home = SnapshotHome(tmp_path / "home")
     home.add_ingests("simulated")
     client = create_app(home.home, clock=lambda: LATER).test_client()
@@ -172,77 +172,75 @@ def test_a_cursor_of_simulated_data_learns_that_they_are_retired(tmp_path: Path)
     with home.store.writing() as connection:
         row = connection.execute(sa.select(snapshots).where(snapshots.c.id == document["id"])).one()
         change_feed.snapshot_issued(connection, row, None, NOW)
-    seen = told(client)
-    assert [c["simulated"] for c in seen["data"]] == [True]
+    collected = changes_since(client)
+    assert [c["simulated"] for c in collected["data"]] == [True]
     home.add_ingests("simulated", "real")
-    (realm,) = told(client, seen["next"])["data"]
+    (realm,) = changes_since(client, collected["next"])["data"]
     assert (realm["kind"], realm["realm"], realm["simulated"], realm["at"]) == (
         "realm",
         "real",
         False,
         "2023-01-10T08:50:00Z",
     )
-    assert told(client, realm["cursor"])["data"] == []
+    assert changes_since(client, realm["cursor"])["data"] == []
     issue(home)
-    assert [c["kind"] for c in told(client, seen["next"], limit=1)["data"]] == ["realm"]
-    assert [c["kind"] for c in told(client, realm["cursor"])["data"]] == ["snapshot"]
-    assert all(not c["simulated"] for c in told(client)["data"])
+    assert [c["kind"] for c in changes_since(client, collected["next"], limit=1)["data"]] == ["realm"]
+    assert [c["kind"] for c in changes_since(client, realm["cursor"])["data"]] == ["snapshot"]
+    assert all(not c["simulated"] for c in changes_since(client)["data"])
 
 
 @pytest.mark.parametrize(
     "since", ["", "0", "nix", "%00", "é", "MS5NTEkucmVhbC4", "MS5ORVIucmVhbC4w", "MS5NTEkucmVhbC45OQ"]
 )
-def test_what_is_no_cursor_of_ours_is_a_problem(home: SnapshotHome, client: FlaskClient, since: str) -> None:
-    """Also one of another region (NER), and one from beyond the newest change, as a restored database leaves behind."""
+def test_an_invalid_cursor_is_a_problem(home: SnapshotHome, client: FlaskClient, since: str) -> None:
+    """Also a cursor of another region (NER), and one after the newest change, as after a restored backup."""
     issue(home)
     for path in ("/v1/changes", "/v1/stream"):
-        answer = client.get(path, query_string={"since": since})
-        assert (answer.status_code, answer.json["type"]) == (400, "urn:vigie:problem:bad-cursor"), path
-        assert answer.json["reason"]
+        response = client.get(path, query_string={"since": since})
+        assert (response.status_code, response.json["type"]) == (400, "urn:vigie:problem:bad-cursor"), path
+        assert response.json["reason"]
 
 
-def test_a_cursor_whose_next_change_was_pruned_is_a_problem_and_not_a_gap(
-    home: SnapshotHome, client: FlaskClient
-) -> None:
+def test_a_cursor_whose_next_change_is_deleted_is_a_problem(home: SnapshotHome, client: FlaskClient) -> None:
     for _ in range(4):
         issue(home)
-    cursors = [change["cursor"] for change in told(client)["data"]]
+    cursors = [change["cursor"] for change in changes_since(client)["data"]]
     with home.store.writing() as connection:
         connection.execute(sa.delete(table).where(table.c.id <= 2))
     assert client.get("/v1/changes", query_string={"since": cursors[0]}).json["type"] == "urn:vigie:problem:bad-cursor"
-    assert [c["snapshot_id"] for c in told(client, cursors[1])["data"]] == [3, 4]
-    assert [c["snapshot_id"] for c in told(client)["data"]] == [3, 4]
+    assert [c["snapshot_id"] for c in changes_since(client, cursors[1])["data"]] == [3, 4]
+    assert [c["snapshot_id"] for c in changes_since(client)["data"]] == [3, 4]
 
 
 @pytest.mark.parametrize("limit", ["0", "1001", "-1", "x", "", "1e2"])
 def test_a_wrong_limit_is_a_problem(home: SnapshotHome, client: FlaskClient, limit: str) -> None:
-    answer = client.get("/v1/changes", query_string={"limit": limit})
-    assert (answer.status_code, answer.json["type"]) == (400, "urn:vigie:problem:bad-query")
-    assert answer.json["parameter"] == "limit"
+    response = client.get("/v1/changes", query_string={"limit": limit})
+    assert (response.status_code, response.json["type"]) == (400, "urn:vigie:problem:bad-query")
+    assert response.json["parameter"] == "limit"
 
 
-def test_who_prefers_to_wait_gets_the_change_when_it_comes(home: SnapshotHome, client: FlaskClient) -> None:
-    cursor = told(client)["next"]
+def test_a_waiting_client_gets_the_next_change(home: SnapshotHome, client: FlaskClient) -> None:
+    cursor = changes_since(client)["next"]
     later = threading.Timer(0.4, lambda: issue(home))
     later.start()
     began = time.monotonic()
-    answer = client.get("/v1/changes", query_string={"since": cursor}, headers={"Prefer": "wait=20, respond-async"})
+    response = client.get("/v1/changes", query_string={"since": cursor}, headers={"Prefer": "wait=20, respond-async"})
     took = time.monotonic() - began
     later.join()
-    assert [c["kind"] for c in answer.json["data"]] == ["snapshot"]
-    assert answer.json["snapshot_id"] == 1
-    assert answer.headers["Preference-Applied"] == "wait=20"
+    assert [c["kind"] for c in response.json["data"]] == ["snapshot"]
+    assert response.json["snapshot_id"] == 1
+    assert response.headers["Preference-Applied"] == "wait=20"
     assert 0.4 <= took < 5
 
 
-def test_waiting_is_bounded_in_time_and_places(home: SnapshotHome, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_is_limited_in_time_and_slots(home: SnapshotHome, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIGIE_MAX_WAIT_SECONDS", "1")
     monkeypatch.setenv("VIGIE_MAX_WAITING_CLIENTS", "1")
     app = create_app(home.home, clock=lambda: LATER)
     began = time.monotonic()
-    answer = app.test_client().get("/v1/changes", headers={"Prefer": "wait=3600"})
+    response = app.test_client().get("/v1/changes", headers={"Prefer": "wait=3600"})
     assert 1 <= time.monotonic() - began < 3
-    assert (answer.headers["Preference-Applied"], answer.json["data"]) == ("wait=1", [])
+    assert (response.headers["Preference-Applied"], response.json["data"]) == ("wait=1", [])
     stream = app.test_client().get("/v1/stream")
     assert stream.status_code == 200
     refused = app.test_client().get("/v1/stream")
@@ -255,7 +253,7 @@ def test_waiting_is_bounded_in_time_and_places(home: SnapshotHome, monkeypatch: 
 
 
 def events(chunks: Iterator[bytes], count: int) -> list[dict[str, str]]:
-    """The next so many events of a stream."""
+    """The next events of a stream."""
     found: list[dict[str, str]] = []
     while len(found) < count:
         for block in next(chunks).decode().split("\n\n"):
@@ -265,28 +263,28 @@ def events(chunks: Iterator[bytes], count: int) -> list[dict[str, str]]:
     return found
 
 
-def test_a_stream_tells_changes_as_they_happen_and_resumes(home: SnapshotHome, client: FlaskClient) -> None:
+def test_a_stream_sends_changes_and_resumes(home: SnapshotHome, client: FlaskClient) -> None:
     issue(home)
-    answer = client.get("/v1/stream")
-    assert answer.mimetype == "text/event-stream"
-    chunks = iter(answer.response)
+    response = client.get("/v1/stream")
+    assert response.mimetype == "text/event-stream"
+    chunks = iter(response.response)
     (hello,) = events(chunks, 1)
     assert "data" not in hello
     issue(home, SEN="low")
     snapshot, band = events(chunks, 2)
-    answer.close()
+    response.close()
     assert (snapshot["event"], band["event"]) == ("snapshot", "band")
-    assert json.loads(band["data"]) == told(client)["data"][-1]
+    assert json.loads(band["data"]) == changes_since(client)["data"][-1]
     for cursor, rest in ((hello["id"], [snapshot, band]), (snapshot["id"], [band])):
         again = client.get("/v1/stream", headers={"Last-Event-ID": cursor})
         assert events(iter(again.response), 1 + len(rest))[1:] == rest
         again.close()
 
 
-def test_a_stream_shows_that_it_lives_and_ends(home: SnapshotHome, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_sends_heartbeats_and_ends(home: SnapshotHome, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.api.changes.HEARTBEAT_INTERVAL", 0.3)
     monkeypatch.setenv("VIGIE_STREAM_SECONDS", "1")
-    answer = create_app(home.home, clock=lambda: LATER).test_client().get("/v1/stream")
-    chunks = [chunk.decode() for chunk in answer.response]
+    response = create_app(home.home, clock=lambda: LATER).test_client().get("/v1/stream")
+    chunks = [chunk.decode() for chunk in response.response]
     assert chunks[0].startswith(": vigie")
     assert 2 <= chunks.count(": still here\n\n") <= 3

@@ -1,4 +1,4 @@
-"""The export: the same bytes as a running server's, whole at every moment, and served by a server of files."""
+"""The export: the bytes of a running server, always complete, and served by a file server."""
 
 import gzip
 import hashlib
@@ -42,19 +42,19 @@ SEED = 20261122
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> SnapshotHome:
+def full(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> SnapshotHome:
     return full_home(tmp_path_factory.mktemp("lived") / "home")
 
 
 @pytest.fixture(scope="module")
-def done(lived: SnapshotHome) -> ExportResult:
-    """An export of the present moment."""
-    return export(lived.home, lived.home.root.parent / "files", datetime.now(UTC))
+def result(full: SnapshotHome) -> ExportResult:
+    """An export of the full home, made now."""
+    return export(full.home, full.home.root.parent / "files", datetime.now(UTC))
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> SnapshotHome:
-    """A home of one's own, with one snapshot."""
+def small(tmp_path: Path) -> SnapshotHome:
+    """A home with one simulated snapshot."""
     home = SnapshotHome(tmp_path / "home")
     home.add_ingests("simulated")
     home.issue(simulated=True)
@@ -63,7 +63,7 @@ def own(tmp_path: Path) -> SnapshotHome:
 
 @contextmanager
 def serving(*command: str, url: str) -> Iterator[httpx2.Client]:
-    """A server as a process, once it answers."""
+    """A client of a server process that is ready."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         with httpx2.Client(base_url=url, timeout=10, headers={"Accept-Encoding": "identity"}) as client:
@@ -79,8 +79,8 @@ def serving(*command: str, url: str) -> Iterator[httpx2.Client]:
         process.wait(10)
 
 
-def whole(version: Path) -> dict[str, Any]:
-    """The manifest of a version, every file of which is there as the manifest says, and no other."""
+def checked_manifest(version: Path) -> dict[str, Any]:
+    """The manifest of a version, after comparing every file of the version with it."""
     manifest: dict[str, Any] = json.loads((version / EXPORT_MANIFEST).read_text())
     files = [each for entry in manifest["files"] for each in (entry, *entry["encodings"].values())]
     for each in files:
@@ -92,7 +92,7 @@ def whole(version: Path) -> dict[str, Any]:
 
 
 def state(folder: Path) -> dict[str, tuple[int, int, int]]:
-    """Which files there are, and since when."""
+    """Inode, modification time and size of each file."""
     return {
         str(path.relative_to(folder)): (path.stat().st_ino, path.stat().st_mtime_ns, path.stat().st_size)
         for path in folder.rglob("*")
@@ -100,68 +100,73 @@ def state(folder: Path) -> dict[str, tuple[int, int, int]]:
     }
 
 
-def test_it_says_what_a_running_server_says(lived: SnapshotHome, done: ExportResult) -> None:
+def test_files_equal_the_responses_of_a_running_server(full: SnapshotHome, result: ExportResult) -> None:
     port = free_port()
-    vigie = [sys.executable, "-m", "riskmodel", "--home", str(lived.home.root), "web", "--port", str(port)]
+    vigie = [sys.executable, "-m", "riskmodel", "--home", str(full.home.root), "web", "--port", str(port)]
     with serving(*vigie, url=f"http://127.0.0.1:{port}") as client:
-        for entry in done.manifest["files"]:
-            answer = client.get(entry["address"])
-            told = (answer.status_code, answer.headers["Content-Type"], answer.headers.get("ETag"))
-            assert told == (200, entry["content_type"], entry["etag"]), entry["address"]
-            assert answer.content == (done.folder / CURRENT / entry["file"]).read_bytes(), entry["address"]
-            for name, text in {**done.manifest["headers"], **entry["headers"]}.items():
-                assert answer.headers[name] == text, entry["address"]
+        for entry in result.manifest["files"]:
+            response = client.get(entry["address"])
+            facts = (response.status_code, response.headers["Content-Type"], response.headers.get("ETag"))
+            assert facts == (200, entry["content_type"], entry["etag"]), entry["address"]
+            assert response.content == (result.folder / CURRENT / entry["file"]).read_bytes(), entry["address"]
+            for name, text in {**result.manifest["headers"], **entry["headers"]}.items():
+                assert response.headers[name] == text, entry["address"]
 
 
-def test_it_holds_every_address_that_lasts(lived: SnapshotHome, done: ExportResult) -> None:
-    app = create_app(lived.home)
-    held = {entry["address"].partition("?")[0] for entry in done.manifest["files"]}
-    matched = {app.url_map.bind("").match(address, return_rule=True)[0].rule for address in held}
+def test_every_lasting_address_is_exported(full: SnapshotHome, result: ExportResult) -> None:
+    app = create_app(full.home)
+    exported = {entry["address"].partition("?")[0] for entry in result.manifest["files"]}
+    matched = {app.url_map.bind("").match(address, return_rule=True)[0].rule for address in exported}
     rules = {
         r.rule for r in app.url_map.iter_rules() if "GET" in r.methods and r.endpoint.split(".")[0] not in NOT_EXPORTED
     }
     assert matched == rules
-    assert {f"{page}/country/{iso3}" for page in ("", "/en", "/fr") for iso3 in ("MLI", "MRT")} <= held
-    assert {"/v1/snapshots/1", "/v1/snapshots/2/diff/3", "/v1/forecasts/MLI/draws.parquet", "/static/vigie.css"} <= held
-    assert "/v1/forecasts/NER/draws.parquet" not in held  # none were kept
-    assert not [address for address in held if address.startswith(("/healthz", "/readyz"))]
+    assert {f"{page}/country/{iso3}" for page in ("", "/en", "/fr") for iso3 in ("MLI", "MRT")} <= exported
+    assert {
+        "/v1/snapshots/1",
+        "/v1/snapshots/2/diff/3",
+        "/v1/forecasts/MLI/draws.parquet",
+        "/static/vigie.css",
+    } <= exported
+    assert "/v1/forecasts/NER/draws.parquet" not in exported  # that country has no draws
+    assert not [address for address in exported if address.startswith(("/healthz", "/readyz"))]
 
 
-def test_lists_are_there_to_their_last_page(lived: SnapshotHome, done: ExportResult) -> None:
-    files = {entry["address"]: done.folder / CURRENT / entry["file"] for entry in done.manifest["files"]}
-    seen, address = [], "/v1/events"
+def test_all_pages_of_lists_are_exported(full: SnapshotHome, result: ExportResult) -> None:
+    files = {entry["address"]: result.folder / CURRENT / entry["file"] for entry in result.manifest["files"]}
+    collected, address = [], "/v1/events"
     while address:
-        said = json.loads(files[address].read_text())
-        seen += [event["event_id"] for event in said["data"]]
-        address = said["next"]
-    assert len(seen) == len(set(seen)) == 250
+        page = json.loads(files[address].read_text())
+        collected += [event["event_id"] for event in page["data"]]
+        address = page["next"]
+    assert len(collected) == len(set(collected)) == 250
     tables = [path for address, path in files.items() if address.startswith("/v1/events.csv")]
     assert sum(len(path.read_text().splitlines()) - 1 for path in tables) == 250
 
 
-def test_the_manifest_says_what_it_is(done: ExportResult) -> None:
-    said = whole(done.folder / CURRENT)
-    assert said == done.manifest
-    told = {name: said[name] for name in ("snapshot_id", "simulated", "region", "data_as_of", "issued_at")}
-    assert told == {
+def test_the_manifest_describes_the_snapshot_and_the_files(result: ExportResult) -> None:
+    manifest = checked_manifest(result.folder / CURRENT)
+    assert manifest == result.manifest
+    facts = {name: manifest[name] for name in ("snapshot_id", "simulated", "region", "data_as_of", "issued_at")}
+    assert facts == {
         "snapshot_id": 3,
         "simulated": False,
         "region": "MLI",
         "data_as_of": "2022-12-31",
         "issued_at": "2023-01-10T08:30:00Z",
     }
-    assert re.fullmatch("[0-9a-f]{64}", said["digest"])
-    assert datetime.fromisoformat(said["exported_at"]) <= datetime.now(UTC)
-    draws = next(entry for entry in said["files"] if entry["address"].endswith("MLI/draws.parquet"))
+    assert re.fullmatch("[0-9a-f]{64}", manifest["digest"])
+    assert datetime.fromisoformat(manifest["exported_at"]) <= datetime.now(UTC)
+    draws = next(entry for entry in manifest["files"] if entry["address"].endswith("MLI/draws.parquet"))
     assert draws["headers"]["Vigie-Simulated"] == "false"
     assert draws["encodings"] == {}
 
 
-def test_twins_are_the_same_in_fewer_bytes(done: ExportResult) -> None:
+def test_compressed_copies_have_the_same_content(result: ExportResult) -> None:
     unpack = {"gzip": gzip.decompress, "br": brotli.decompress}
     coded = 0
-    for entry in done.manifest["files"]:
-        path = done.folder / CURRENT / entry["file"]
+    for entry in result.manifest["files"]:
+        path = result.folder / CURRENT / entry["file"]
         for coding, twin in entry["encodings"].items():
             assert unpack[coding](
                 (path.parent / f"{path.name}{'.gz' if coding == 'gzip' else '.br'}").read_bytes()
@@ -169,86 +174,86 @@ def test_twins_are_the_same_in_fewer_bytes(done: ExportResult) -> None:
             assert twin["bytes"] < entry["bytes"]
             assert (path.parent / Path(twin["file"]).name).stat().st_mtime_ns == path.stat().st_mtime_ns
             coded += 1
-    assert coded > len(done.manifest["files"])
-    assert done.size("br") < done.size("gzip") < done.size() / 3
+    assert coded > len(result.manifest["files"])
+    assert result.size("br") < result.size("gzip") < result.size() / 3
 
 
-def test_the_same_again_writes_nothing(own: SnapshotHome, tmp_path: Path) -> None:
+def test_an_unchanged_export_writes_nothing(small: SnapshotHome, tmp_path: Path) -> None:
     folder = tmp_path / "files"
-    assert export(own.home, folder, NOW).changed
+    assert export(small.home, folder, NOW).changed
     before = state(folder)
-    again = export(own.home, folder, NOW + timedelta(minutes=5))
+    again = export(small.home, folder, NOW + timedelta(minutes=5))
     assert (again.changed, again.manifest["exported_at"]) == (False, "2023-01-10T08:30:00Z")
     assert state(folder) == before
 
 
-def test_what_has_not_changed_keeps_its_time(own: SnapshotHome, tmp_path: Path) -> None:
+def test_an_unchanged_file_keeps_its_modification_time(small: SnapshotHome, tmp_path: Path) -> None:
     folder = tmp_path / "files"
-    export(own.home, folder, NOW)
+    export(small.home, folder, NOW)
     before = state((folder / CURRENT).resolve())
-    own.issue(simulated=True, origin="2023-01", at=NOW + timedelta(days=31))
-    assert export(own.home, folder, NOW + timedelta(days=31)).manifest["snapshot_id"] == 2
+    small.issue(simulated=True, origin="2023-01", at=NOW + timedelta(days=31))
+    assert export(small.home, folder, NOW + timedelta(days=31)).manifest["snapshot_id"] == 2
     after = state((folder / CURRENT).resolve())
     same = {name for name in before if after[name] == before[name]}
     assert {"openapi.json", "openapi.json.gz", "openapi.json.br", "fr/docs/index.html", "static/vigie.css"} <= same
     assert not [name for name in same if name.startswith(("v1/scores", "index.html"))]
     assert "v1/snapshots/2.json" in after
-    whole(folder / CURRENT)
-    export(own.home, folder, NOW + timedelta(days=32))
+    checked_manifest(folder / CURRENT)
+    export(small.home, folder, NOW + timedelta(days=32))
     assert sorted(path.name for path in folder.iterdir()) == [".lock", "2", "3", CURRENT]
 
 
-def test_what_was_altered_is_written_again(own: SnapshotHome, tmp_path: Path) -> None:
+def test_an_altered_file_is_written_again(small: SnapshotHome, tmp_path: Path) -> None:
     folder = tmp_path / "files"
-    export(own.home, folder, NOW)
+    export(small.home, folder, NOW)
     (folder / CURRENT / "v1/scores.json").write_text("{}")
     (folder / CURRENT / "openapi.json.gz").unlink()
-    assert export(own.home, folder, NOW).changed
-    whole(folder / CURRENT)
+    assert export(small.home, folder, NOW).changed
+    checked_manifest(folder / CURRENT)
 
 
-def test_without_brotli_there_is_gzip(own: SnapshotHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_brotli_there_is_gzip(small: SnapshotHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "files"
     monkeypatch.setitem(sys.modules, "brotli", None)
-    assert export(own.home, folder, NOW).encodings == ["gzip"]
+    assert export(small.home, folder, NOW).encodings == ["gzip"]
     before = state((folder / CURRENT).resolve())
     monkeypatch.undo()
-    assert export(own.home, folder, NOW).encodings == ["gzip", "br"]
+    assert export(small.home, folder, NOW).encodings == ["gzip", "br"]
     after = state((folder / CURRENT).resolve())
-    assert all(after[name] == kept for name, kept in before.items() if name != EXPORT_MANIFEST)
-    whole(folder / CURRENT)
+    assert all(after[name] == old for name, old in before.items() if name != EXPORT_MANIFEST)
+    checked_manifest(folder / CURRENT)
 
 
-def test_a_folder_of_something_else_is_left_alone(own: SnapshotHome, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused(small: SnapshotHome, tmp_path: Path) -> None:
     for name in ("letter.txt", "1", CURRENT):
         folder = tmp_path / f"with-{name}"
         (folder / name).mkdir(parents=True)
         with pytest.raises(BadInput, match=f"contains {name}, which is not part of an export"):
-            export(own.home, folder, NOW)
+            export(small.home, folder, NOW)
         assert [path.name for path in folder.rglob("*")] == [name]
 
 
-def test_a_file_that_is_no_part_of_it_is_not_removed(own: SnapshotHome, tmp_path: Path) -> None:
+def test_a_file_of_others_is_not_removed(small: SnapshotHome, tmp_path: Path) -> None:
     folder = tmp_path / "files"
-    export(own.home, folder, NOW)
+    export(small.home, folder, NOW)
     (folder / CURRENT / "v1" / "mine.txt").write_text("mine")
-    export(own.home, folder, NOW + timedelta(days=1))
-    done = export(own.home, folder, NOW + timedelta(days=2))
-    assert done.left == [folder / "1"]
+    export(small.home, folder, NOW + timedelta(days=1))
+    result = export(small.home, folder, NOW + timedelta(days=2))
+    assert result.left == [folder / "1"]
     left = {path.relative_to(folder / "1").as_posix() for path in (folder / "1").rglob("*") if path.is_file()}
     assert left == {"v1/mine.txt", EXPORT_MANIFEST}
-    export(own.home, folder, NOW + timedelta(days=3))
-    whole(folder / CURRENT)
+    export(small.home, folder, NOW + timedelta(days=3))
+    checked_manifest(folder / CURRENT)
 
 
-def test_nothing_to_export_is_said(tmp_path: Path) -> None:
+def test_an_empty_home_cannot_be_exported(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="No data yet"):
         export(Home(tmp_path / "empty"), tmp_path / "files", NOW)
     assert not (tmp_path / "files" / CURRENT).exists()
 
 
-def test_an_address_that_nobody_can_fill_is_named(lived: SnapshotHome) -> None:
-    app = create_app(lived.home)
+def test_a_route_without_known_values_is_an_error(full: SnapshotHome) -> None:
+    app = create_app(full.home)
     known = {tuple(sorted(rule.arguments)): [] for rule in app.url_map.iter_rules()}
     app.add_url_rule("/v1/moons/<moon>", "moons.moon", lambda moon: moon)
     with pytest.raises(VigieError, match="no values for the path parts of /v1/moons/<moon>"):
@@ -256,27 +261,27 @@ def test_an_address_that_nobody_can_fill_is_named(lived: SnapshotHome) -> None:
 
 
 @pytest.mark.parametrize("turns", [4, pytest.param(60, marks=pytest.mark.long)])
-def test_killed_at_any_moment_it_stands_whole(own: SnapshotHome, tmp_path: Path, turns: int) -> None:
-    """Exports are killed while snapshots come in and somebody reads: one version, whole, and never an older one."""
+def test_a_killed_export_leaves_a_complete_version(small: SnapshotHome, tmp_path: Path, turns: int) -> None:
+    """While exports are killed and snapshots issued, a reader sees complete versions and never an older one."""
     folder, rng = tmp_path / "files", random.Random(SEED)
     began = time.monotonic()
-    export(own.home, folder, NOW)
+    export(small.home, folder, NOW)
     usual, killed = time.monotonic() - began, 0
-    ended, seen, wrong = threading.Event(), [1], []
+    ended, collected, wrong = threading.Event(), [1], []
 
     def read() -> None:
         while not ended.is_set():
             time.sleep(0.3)
             version = (folder / CURRENT).resolve()
             try:
-                said = whole(version)
-                number = said["snapshot_id"]
-                told = {
+                manifest = checked_manifest(version)
+                number = manifest["snapshot_id"]
+                numbers = {
                     json.loads((version / f"v1/{name}.json").read_text())["snapshot_id"] for name in ("scores", "runs")
                 }
-                assert told == {number}
-                assert number >= seen[-1]
-                seen.append(number)
+                assert numbers == {number}
+                assert number >= collected[-1]
+                collected.append(number)
             except (AssertionError, OSError) as half:
                 wrong.append(half)
 
@@ -286,59 +291,59 @@ def test_killed_at_any_moment_it_stands_whole(own: SnapshotHome, tmp_path: Path,
     children.set_forkserver_preload(["service.cli.export"])
     for turn in range(turns):
         now = NOW + timedelta(days=2 + turn)
-        own.issue(simulated=True, at=now)
-        child = children.Process(target=export, args=(own.home, folder, now))
+        small.issue(simulated=True, at=now)
+        child = children.Process(target=export, args=(small.home, folder, now))
         child.start()
         child.join(rng.uniform(0.1, 1.1) * usual)
         child.kill()
         child.join()
         killed += child.exitcode != 0
-        whole(folder / CURRENT)
-    last = export(own.home, folder, NOW + timedelta(days=2 + turns))
+        checked_manifest(folder / CURRENT)
+    last = export(small.home, folder, NOW + timedelta(days=2 + turns))
     ended.set()
     reader.join()
     assert not wrong
     assert killed >= turns / 2
-    assert whole(folder / CURRENT)["snapshot_id"] == last.manifest["snapshot_id"] == turns + 1
+    assert checked_manifest(folder / CURRENT)["snapshot_id"] == last.manifest["snapshot_id"] == turns + 1
     assert not (folder / ".part").exists()
 
 
-def test_two_at_once_do_not_meet(own: SnapshotHome, tmp_path: Path) -> None:
+def test_a_second_export_at_the_same_time_is_refused(small: SnapshotHome, tmp_path: Path) -> None:
     from filelock import FileLock
 
     folder = tmp_path / "files"
-    export(own.home, folder, NOW)
+    export(small.home, folder, NOW)
     with FileLock(folder / ".lock"), pytest.raises(Refused, match="is running"):
-        export(own.home, folder, NOW)
+        export(small.home, folder, NOW)
 
 
 def configured(folder: Path, port: int) -> str:
-    """The configuration of nginx that the guide gives, over a folder."""
+    """The nginx configuration of the guide, for a folder."""
     text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```nginx\n(.*?)```", text, re.DOTALL)
     block = block.replace("/srv/vigie-files/current", str(folder / CURRENT)).replace(
         "127.0.0.1:8080", f"127.0.0.1:{port}"
     )
-    own = folder.parent
-    user = "user root; " if os.geteuid() == 0 else ""  # who else may look into a folder of tests
+    parent = folder.parent
+    user = "user root; " if os.geteuid() == 0 else ""  # other users cannot read the folder of a test
     places = "".join(
-        f"{name}_temp_path {own}/{name}; " for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        f"{name}_temp_path {parent}/{name}; " for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    logs = f"pid {own}/pid; error_log {own}/error.log;"
+    logs = f"pid {parent}/pid; error_log {parent}/error.log;"
     return f"{user}daemon off; {logs} events {{}} http {{ access_log off; {places}{block} }}"
 
 
-def test_nginx_serves_it_at_the_same_addresses(done: ExportResult, tmp_path: Path, nginx: str) -> None:
+def test_nginx_serves_the_files_at_the_same_addresses(result: ExportResult, tmp_path: Path, nginx: str) -> None:
     port = free_port()
     config = tmp_path / "nginx.conf"
-    config.write_text(configured(done.folder, port))
+    config.write_text(configured(result.folder, port))
     with serving(nginx, "-c", str(config), "-e", str(tmp_path / "errors"), url=f"http://127.0.0.1:{port}") as client:
-        for entry in done.manifest["files"]:
-            path = done.folder / CURRENT / entry["file"]
+        for entry in result.manifest["files"]:
+            path = result.folder / CURRENT / entry["file"]
             plain = client.get(entry["address"])
-            told = (plain.status_code, plain.headers["Content-Type"], plain.content)
-            assert told == (200, entry["content_type"], path.read_bytes()), entry["address"]
-            for name, text in done.manifest["headers"].items():
+            facts = (plain.status_code, plain.headers["Content-Type"], plain.content)
+            assert facts == (200, entry["content_type"], path.read_bytes()), entry["address"]
+            for name, text in result.manifest["headers"].items():
                 assert plain.headers[name] == text
             if "gzip" in entry["encodings"]:
                 with client.stream("GET", entry["address"], headers={"Accept-Encoding": "gzip"}) as coded:
@@ -356,20 +361,20 @@ def test_nginx_serves_it_at_the_same_addresses(done: ExportResult, tmp_path: Pat
             assert nothing.json()["status"] == 404
 
 
-def test_a_plain_server_and_chromium_show_the_pages(done: ExportResult, chromium: str) -> None:
+def test_a_simple_file_server_and_chromium_show_the_pages(result: ExportResult, chromium: str) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    plain = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "-d", str(done.folder / CURRENT)]
+    plain = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "-d", str(result.folder / CURRENT)]
     with serving(*plain, url=url) as client:
-        links, seen = ["/fr/"], set[str]()
+        links, collected = ["/fr/"], set[str]()
         while links:
             path = links.pop()
-            if path not in seen and not path.startswith(("/v1/", "/feeds/", "/openapi")):
-                seen.add(path)
-                answer = client.get(path.partition("?")[0], follow_redirects=True)
-                assert answer.status_code == 200, path
-                links += re.findall(r'(?:href|src)="(/[^"#]*)"', answer.text)
-        assert len([path for path in seen if path.startswith("/fr/country/")]) == 8
+            if path not in collected and not path.startswith(("/v1/", "/feeds/", "/openapi")):
+                collected.add(path)
+                response = client.get(path.partition("?")[0], follow_redirects=True)
+                assert response.status_code == 200, path
+                links += re.findall(r'(?:href|src)="(/[^"#]*)"', response.text)
+        assert len([path for path in collected if path.startswith("/fr/country/")]) == 8
         shown = subprocess.run(
             [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", f"{url}/fr/country/MLI"],
             capture_output=True,
@@ -380,22 +385,22 @@ def test_a_plain_server_and_chromium_show_the_pages(done: ExportResult, chromium
     assert "Risque de violence politique" in shown
 
 
-def test_the_command_says_what_was_done(own: SnapshotHome, tmp_path: Path, vigie: Callable[..., Any]) -> None:
+def test_the_command_prints_what_it_wrote(small: SnapshotHome, tmp_path: Path, vigie: Callable[..., Any]) -> None:
     folder = tmp_path / "files"
     first = vigie("export", folder)
     assert first.code == 0, first.err
-    said = r"current: \d+ addresses of snapshot 1 \(SIMULATED\), [\d.]+ MB, [\d.]+ MB gzip, [\d.]+ MB br"
-    assert re.search(said, first.out)
+    line = r"current: \d+ addresses of snapshot 1 \(SIMULATED\), [\d.]+ MB, [\d.]+ MB gzip, [\d.]+ MB br"
+    assert re.search(line, first.out)
     assert "is up to date: snapshot 1 (SIMULATED)" in vigie("export", folder).out
     wrong = vigie("export", tmp_path)
     assert (wrong.code, "which is not part of an export" in wrong.err) == (3, True)
 
 
-def test_after_a_recompute_the_folder_that_is_set_is_written(
-    own: SnapshotHome, monkeypatch: pytest.MonkeyPatch
+def test_a_recompute_exports_into_the_folder_of_the_settings(
+    small: SnapshotHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The export is real; only recompute, which would need an archive, ends well at once."""
-    own.home.settings.write_text('export_dir = "files"\n')
+    """Only the recompute is replaced, because it would need an archive."""
+    small.home.settings.write_text('export_dir = "files"\n')
     printed: list[str] = []
     real_command = processes.command
 
@@ -404,18 +409,18 @@ def test_after_a_recompute_the_folder_that_is_set_is_written(
 
     monkeypatch.setattr(bootstrap, "missing", lambda context: iter(()))
     monkeypatch.setattr(processes, "command", command)
-    settings = load(own.home)
-    context = Context(own.home, settings, own.store)
+    settings = load(small.home)
+    context = Context(small.home, settings, small.store)
     runner = JobRunner(context, stopping=lambda: False, print_line=printed.append)
     jobs = define_jobs(settings)
     runner.declare(jobs)
     (job,) = (job for job in jobs if job.name == "recompute")
     assert runner.run_now(job)
-    assert whole(own.home.root / "files" / CURRENT)["snapshot_id"] == 1
-    (own.home.root / "files" / "letter.txt").write_text("mine")
+    assert checked_manifest(small.home.root / "files" / CURRENT)["snapshot_id"] == 1
+    (small.home.root / "files" / "letter.txt").write_text("mine")
     assert runner.run_now(job)
     assert "letter.txt" in printed[-1]
     assert printed[-1].endswith("; the last export stays")
-    assert leases.read(own.store)["recompute"].status == "ok"
-    (own.home.root / "files" / "letter.txt").unlink()
-    whole(own.home.root / "files" / CURRENT)
+    assert leases.read(small.store)["recompute"].status == "ok"
+    (small.home.root / "files" / "letter.txt").unlink()
+    checked_manifest(small.home.root / "files" / CURRENT)

@@ -1,4 +1,4 @@
-"""The ledger: any byte, row or withdrawal that is not as it was issued is found; anybody can keep a head elsewhere."""
+"""The ledger: every altered byte, row or withdrawal is found, and a digest stored elsewhere protects the end."""
 
 import hashlib
 import shutil
@@ -29,12 +29,12 @@ COVERED = {
     "snapshots": ("region", "issued_at", "input_digest", "digest", "document"),
     "forecasts": ("forecaster", "location_code", "role", "parquet", "csv", "digest"),
 }
-"""The columns that say something; numbers and marks are altered apart."""
+"""Columns whose bytes are altered one by one. Numbers and withdrawals have tests of their own."""
 
 
 @pytest.fixture(scope="module")
 def issued(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> OperatedHome:
-    """Three snapshots, of which the second was withdrawn before the third was issued; a run found that unchanged."""
+    """Three snapshots. The second was withdrawn before the third was issued; a later run found nothing new."""
     operated = OperatedHome(tmp_path_factory.mktemp("ledger") / "home", drivers=False)
     operated.put_model()
     for number in range(3):
@@ -50,7 +50,7 @@ def issued(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> Oper
 
 @pytest.fixture(scope="module")
 def file(issued: OperatedHome, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What was issued, wherever that was, by way of a backup in a file of SQLite: bytes can be altered there."""
+    """The same ledger restored into an SQLite file, whose bytes can be altered."""
     folder = tmp_path_factory.mktemp("file")
     backup(issued.store, folder / "backup")
     store = Store(f"sqlite:///{folder}/vigie.db")
@@ -67,7 +67,7 @@ def check(store: Store, head: str | None = None) -> LedgerCheck:
 
 
 def tampered(file: Path, statement: str, *values: Any) -> tuple[str, ...]:
-    """What a walk finds once a statement was run past all safeguards on a copy of the database."""
+    """The faults after running a statement on a copy of the database, without foreign keys."""
     with tempfile.TemporaryDirectory() as folder:
         place = shutil.copy(file, folder)
         with closing(sqlite3.connect(place)) as connection:
@@ -79,15 +79,15 @@ def tampered(file: Path, statement: str, *values: Any) -> tuple[str, ...]:
 
 
 def cells(file: Path) -> Iterator[tuple[str, str, int, bytes]]:
-    """Each cell that holds bytes: table, column, row, content."""
+    """Each cell with bytes: table, column, row, content."""
     with closing(sqlite3.connect(file)) as connection:
         for table, columns in COVERED.items():
             for column in columns:
                 rows = connection.execute(f"SELECT rowid, CAST({column} AS BLOB) FROM {table} ORDER BY rowid")  # noqa: S608 - our own names
-                yield from ((table, column, number, held) for number, held in rows if held)
+                yield from ((table, column, number, content) for number, content in rows if content)
 
 
-def test_what_was_issued_holds(issued: OperatedHome) -> None:
+def test_an_unaltered_ledger_has_no_faults(issued: OperatedHome) -> None:
     checked = check(issued.store)
     assert checked.faults == ()
     assert (checked.snapshots, checked.forecasts) == (3, 3 * 6 * 7)
@@ -105,8 +105,8 @@ def test_what_was_issued_holds(issued: OperatedHome) -> None:
 @settings(max_examples=50, deadline=None)
 @given(data=st.data())
 def test_any_single_altered_byte_is_found(file: Path, data: st.DataObject) -> None:
-    held = data.draw(st.sampled_from(list(COVERED)).flatmap(lambda t: st.sampled_from(_of(file, t))), label="cell")
-    table, column, number, content = held
+    cell = data.draw(st.sampled_from(list(COVERED)).flatmap(lambda t: st.sampled_from(_of(file, t))), label="cell")
+    table, column, number, content = cell
     at = data.draw(st.integers(0, len(content) - 1), label="byte")
     other = bytearray(content)
     other[at] ^= data.draw(st.integers(1, 255), label="flip")
@@ -150,28 +150,26 @@ def _of(file: Path, table: str) -> list[tuple[str, str, int, bytes]]:
         ),
     ],
 )
-def test_rows_missing_inserted_or_altered_are_named(file: Path, statement: str, found: str) -> None:
+def test_missing_inserted_and_altered_rows_are_named(file: Path, statement: str, found: str) -> None:
     faults = tampered(file, statement)
     assert any(found in fault for fault in faults), faults
 
 
-def test_a_document_that_was_rewritten_with_its_digest_breaks_the_chain(issued: OperatedHome, file: Path) -> None:
+def test_a_document_rewritten_with_its_digest_breaks_the_chain(issued: OperatedHome, file: Path) -> None:
     first = issued.rows(snapshots)[0]
-    said = canonical({**first.document, "source": "mine"})
-    digest = hashlib.sha256(said.encode()).hexdigest()
-    faults = tampered(file, "UPDATE snapshots SET document = ?, digest = ? WHERE id = 1", said, digest)
+    text = canonical({**first.document, "source": "mine"})
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    faults = tampered(file, "UPDATE snapshots SET document = ?, digest = ? WHERE id = 1", text, digest)
     assert faults == ("snapshot 2: it does not have the digest of the snapshot before it",)
 
 
-def test_a_head_kept_elsewhere_shows_that_the_end_was_cut_or_forged(issued: OperatedHome) -> None:
+def test_a_stored_digest_shows_that_the_end_was_cut_or_forged(issued: OperatedHome) -> None:
     middle = issued.rows(snapshots)[1].digest
     assert check(issued.store, middle).faults == ()
     assert check(issued.store, "0" * 64).faults == (f"no snapshot has the digest {'0' * 64}",)
 
 
-def test_the_command_says_what_holds_and_leaves_with_1_where_it_does_not(
-    issued: OperatedHome, vigie: Callable[..., Any]
-) -> None:
+def test_the_command_exits_with_1_if_there_are_faults(issued: OperatedHome, vigie: Callable[..., Any]) -> None:
     good = vigie("--home", issued.home.root, "ledger", "verify")
     assert good.code == 0
     assert "3 snapshots with 126 forecasts are unaltered; the head is snapshot 3, " in good.out
@@ -180,24 +178,28 @@ def test_the_command_says_what_holds_and_leaves_with_1_where_it_does_not(
     assert "no snapshot has the digest" in bad.err
 
 
-def test_the_chain_is_told_page_by_page(issued: OperatedHome) -> None:
+def test_the_chain_is_listed_in_pages(issued: OperatedHome) -> None:
     client = create_app(issued.home, clock=lambda: NOW).test_client()
-    said = client.get("/v1/ledger").json
+    payload = client.get("/v1/ledger").json
     rows = issued.rows(snapshots)
-    assert [(entry["id"], entry["digest"]) for entry in said["data"]] == [(r.id, r.digest) for r in reversed(rows)]
-    assert [entry["withdrawn"] for entry in said["data"]] == [False, True, False]
-    assert [entry["previous_digest"] for entry in said["data"]] == [rows[1].digest, rows[0].digest, None]
-    assert (said["next"], said["snapshot_id"], said["data"][0]["issued_at"]) == (None, 3, "2022-01-22T08:00:00Z")
+    assert [(entry["id"], entry["digest"]) for entry in payload["data"]] == [(r.id, r.digest) for r in reversed(rows)]
+    assert [entry["withdrawn"] for entry in payload["data"]] == [False, True, False]
+    assert [entry["previous_digest"] for entry in payload["data"]] == [rows[1].digest, rows[0].digest, None]
+    assert (payload["next"], payload["snapshot_id"], payload["data"][0]["issued_at"]) == (
+        None,
+        3,
+        "2022-01-22T08:00:00Z",
+    )
     page = client.get("/v1/ledger?limit=2").json
     assert ([entry["id"] for entry in page["data"]], page["next"]) == ([3, 2], "/v1/ledger?before=2&limit=2")
     rest = client.get(page["next"]).json
     assert ([entry["id"] for entry in rest["data"]], rest["next"]) == ([1], None)
     for query in ("limit=0", "limit=1001", "limit=x", "before=-1", "before=99999999999", "limit=1.5", "limit=²"):
-        answer = client.get(f"/v1/ledger?{query}")
-        assert (answer.status_code, answer.mimetype) == (400, "application/problem+json"), query
+        response = client.get(f"/v1/ledger?{query}")
+        assert (response.status_code, response.mimetype) == (400, "application/problem+json"), query
 
 
-def test_an_empty_ledger_holds(tmp_path: Path) -> None:
+def test_an_empty_ledger_has_no_faults(tmp_path: Path) -> None:
     operated = OperatedHome(tmp_path / "home")
     assert check(operated.store) == LedgerCheck(0, 0, None, ())
     client = create_app(operated.home, clock=lambda: NOW).test_client()

@@ -1,4 +1,4 @@
-"""As of a past moment: what was issued then, or what would have been said with what was known, and nothing later."""
+"""Past moments: what was issued by then, what can be requested, and what is refused."""
 
 import json
 import re
@@ -31,7 +31,7 @@ TODAY = datetime(2026, 7, 25, 12, tzinfo=UTC)
         ("2026-07-24", "2026-07-24T23:59:59.999999+00:00"),
     ],
 )
-def test_a_day_is_meant_to_its_end_and_a_moment_to_the_end_of_its_second(written: str, end: str) -> None:
+def test_a_day_means_its_end_and_a_time_the_end_of_its_second(written: str, end: str) -> None:
     assert parse_past_moment(written, TODAY).isoformat() == end
 
 
@@ -50,7 +50,7 @@ def test_a_day_is_meant_to_its_end_and_a_moment_to_the_end_of_its_second(written
         ("9999-12-31", "is past"),
     ],
 )
-def test_what_is_no_past_moment_is_refused_with_the_rule(written: str, rule: str) -> None:
+def test_an_invalid_moment_is_refused_with_the_rule(written: str, rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
         parse_past_moment(written, TODAY)
 
@@ -73,19 +73,19 @@ READS = (
 
 
 @pytest.mark.parametrize("path", READS)
-def test_every_read_tells_the_snapshot_of_then_and_how_old_its_data_were_then(client: FlaskClient, path: str) -> None:
-    answer = client.get(f"{path}?as_of=2022-12-20")
-    said = answer.json
-    assert (said["snapshot_id"], said["origin"], said["basis"]) == (2, "2022-11", "issued")
-    assert (said["as_of"], said["status"], said["data_age_days"]) == ("2022-12-20T23:59:59Z", "fresh", 20)
-    assert (said["next_run_at"], said["reasons"]["next_run_at"], said["computed_at"]) == (None, "past", None)
+def test_every_read_returns_the_snapshot_and_the_data_age_of_that_time(client: FlaskClient, path: str) -> None:
+    response = client.get(f"{path}?as_of=2022-12-20")
+    payload = response.json
+    assert (payload["snapshot_id"], payload["origin"], payload["basis"]) == (2, "2022-11", "issued")
+    assert (payload["as_of"], payload["status"], payload["data_age_days"]) == ("2022-12-20T23:59:59Z", "fresh", 20)
+    assert (payload["next_run_at"], payload["reasons"]["next_run_at"], payload["computed_at"]) == (None, "past", None)
     assert client.get(path).json["status"] == "stale"
     assert "as_of" not in client.get(path).json
-    tag = answer.headers["ETag"]
+    tag = response.headers["ETag"]
     assert client.get(f"{path}?as_of=2022-12-20", headers={"If-None-Match": tag}).status_code == 304
 
 
-def test_the_forms_say_of_when_they_are(client: FlaskClient) -> None:
+def test_every_format_has_the_past_moment(client: FlaskClient) -> None:
     table = client.get("/v1/scores.csv?as_of=2022-12-20").text.splitlines()
     assert "as_of,basis" in table[0]
     assert "2022-12-20T23:59:59Z,issued" in table[1]
@@ -93,42 +93,42 @@ def test_the_forms_say_of_when_they_are(client: FlaskClient) -> None:
     assert "2022-12-20T23:59:59Z,issued" in client.get("/v1/forecasts/MLI.csv?as_of=2022-12-20").text
 
 
-def test_a_history_ends_then_and_is_marked_as_it_is_now(client: FlaskClient) -> None:
-    def told(day: str) -> list[int]:
+def test_a_history_ends_at_the_moment_and_shows_todays_withdrawals(client: FlaskClient) -> None:
+    def snapshots_by(day: str) -> list[int]:
         return [row["snapshot_id"] for row in client.get(f"/v1/scores/MLI/history?as_of={day}").json["data"]]
 
-    assert (told("2022-12-20"), told("2023-01-10")) == ([2, 1], [4, 3, 2, 1])
+    assert (snapshots_by("2022-12-20"), snapshots_by("2023-01-10")) == ([2, 1], [4, 3, 2, 1])
     nothing = client.get("/v1/scores/MLI/history?as_of=2020-01-01")
     assert (nothing.status_code, json.loads(nothing.data)["type"]) == (404, "urn:vigie:problem:nothing-issued")
 
 
-def test_a_snapshot_that_was_withdrawn_never_answers(client: FlaskClient) -> None:
+def test_a_withdrawn_snapshot_is_never_returned(client: FlaskClient) -> None:
     assert client.get("/v1/scores?as_of=2023-01-10").json["snapshot_id"] == 3
     assert client.get("/v1/scores?as_of=2023-01-10T08:31:30Z").json["snapshot_id"] == 3
 
 
-def test_draws_are_those_of_then_or_none(client: FlaskClient) -> None:
-    said = client.get("/v1/forecasts/MLI?as_of=2023-01-10").json["data"]
-    file = client.get(said["draws"]["csv"])
+def test_draws_are_those_of_that_time_or_missing(client: FlaskClient) -> None:
+    forecast = client.get("/v1/forecasts/MLI?as_of=2023-01-10").json["data"]
+    file = client.get(forecast["draws"]["csv"])
     assert (file.status_code, file.headers["Vigie-Snapshot"]) == (200, "3")
     assert file.headers["Vigie-As-Of"] == "2023-01-10T23:59:59Z"
     assert client.get("/v1/forecasts/MLI/draws.csv?as_of=2022-12-20").status_code == 404
 
 
-def test_before_anything_was_known_says_since_when_something_is(client: FlaskClient) -> None:
+def test_before_the_first_data_the_problem_names_their_date(client: FlaskClient) -> None:
     refused = client.get("/v1/scores?as_of=2019-06-01")
-    said = json.loads(refused.data)
-    assert (refused.status_code, said["type"]) == (404, "urn:vigie:problem:nothing-known")
-    assert (said["as_of"], said["since"]) == ("2019-06-01", "2023-01-01T00:00:00Z")
+    problem = json.loads(refused.data)
+    assert (refused.status_code, problem["type"]) == (404, "urn:vigie:problem:nothing-known")
+    assert (problem["as_of"], problem["since"]) == ("2019-06-01", "2023-01-01T00:00:00Z")
     page = client.get("/?as_of=2019-06-01&lang=fr")
     assert page.status_code == 404
     assert "1er janvier 2023" in page.text
     link = re.search(r'href="([^"]+)">Afficher les scores', page.text)
     assert link
-    assert client.get(link[1]).status_code in (200, 202), "the way out that is offered leads somewhere"
+    assert client.get(link[1]).status_code in (200, 202), "the link leads to a page"
 
 
-def test_a_page_says_which_rule_a_bad_query_breaks(client: FlaskClient) -> None:
+def test_a_page_names_the_rule_that_a_query_breaks(client: FlaskClient) -> None:
     page = client.get("/?as_of=tomorrow")
     assert page.status_code == 400
     assert re.search(r"<code>as_of</code>: <span[^>]*>[^<]*YYYY-MM-DD", page.text)
@@ -138,17 +138,17 @@ def test_a_page_says_which_rule_a_bad_query_breaks(client: FlaskClient) -> None:
 @pytest.mark.parametrize("written", ["2026-07-25", "tomorrow", "2023-02-30", ""])
 def test_a_bad_moment_is_a_bad_query(client: FlaskClient, path: str, written: str) -> None:
     refused = client.get(f"{path}?as_of={written}")
-    said = json.loads(refused.data)
-    assert (refused.status_code, said["type"], said["parameter"]) == (400, "urn:vigie:problem:bad-query", "as_of")
+    problem = json.loads(refused.data)
+    assert (refused.status_code, problem["type"], problem["parameter"]) == (400, "urn:vigie:problem:bad-query", "as_of")
 
 
-def test_nothing_simulated_is_served_of_the_past_once_real_data_are_in(tmp_path: Path) -> None:
+def test_no_simulated_past_is_served_once_real_data_are_in(tmp_path: Path) -> None:
     home = SnapshotHome(tmp_path / "home")
     home.add_ingests("simulated", "real")
     home.issue(simulated=True)
     client = create_app(home.home, clock=lambda: TODAY).test_client()
-    answer = client.get("/v1/scores?as_of=2023-01-11")
-    assert (answer.status_code, answer.json["simulated"]) == (202, False)
+    response = client.get("/v1/scores?as_of=2023-01-11")
+    assert (response.status_code, response.json["simulated"]) == (202, False)
     with home.store.reading() as connection:
         found = as_of.issued_snapshot(connection, load(home.home), simulated=True, moment=TODAY)
     assert found is not None
@@ -157,7 +157,7 @@ def test_nothing_simulated_is_served_of_the_past_once_real_data_are_in(tmp_path:
 @pytest.mark.parametrize(
     ("language", "words"), [("en", ["Past date", "20 December 2022"]), ("fr", ["Date passée", "20 décembre 2022"])]
 )
-def test_pages_of_the_past_say_so_and_lead_to_pages_of_the_same_day(
+def test_pages_about_the_past_link_to_pages_about_the_same_day(
     client: FlaskClient, language: str, words: list[str]
 ) -> None:
     for path in ("/", "/country/MLI"):
@@ -178,15 +178,15 @@ def test_pages_of_the_past_say_so_and_lead_to_pages_of_the_same_day(
     day=st.dates(date(2021, 1, 1), date(2026, 1, 1)),
     later=st.lists(st.tuples(st.integers(1, 900), st.sampled_from(["release", "file", "withdrawal"])), max_size=6),
 )
-def test_the_question_of_a_day_does_not_change_with_what_is_learned_after_it(
+def test_the_task_of_a_day_does_not_change_with_later_data(
     tmp_path_factory: pytest.TempPathFactory, day: Any, later: list[tuple[int, str]]
 ) -> None:
-    """Whatever comes in or is withdrawn after a day, that day has the same question, and so the same answer."""
+    """Later ingests and withdrawals do not change the task of a day, and so not its result."""
     home = Home(tmp_path_factory.mktemp("days"))
     when = parse_past_moment(day.isoformat(), TODAY)
     first = [_known("0001", "20.1", "2020-06-01"), _known("0002", None, "2020-12-01")]
     manifest.write(home.archive, tuple(first))
-    asked = as_of.recompute_request(home, load(home), when, simulated=False)
+    expected = as_of.recompute_request(home, load(home), when, simulated=False)
     ingests = list(first)
     for number, (days, what) in enumerate(later, start=3):
         then = when + timedelta(days=days)
@@ -196,7 +196,7 @@ def test_the_question_of_a_day_does_not_change_with_what_is_learned_after_it(
             release = f"{then.year % 100 + 1}.1" if what == "release" else None
             ingests.append(_known(f"{number:04d}", release, then.date().isoformat()))
     manifest.write(home.archive, tuple(ingests))
-    assert as_of.recompute_request(home, load(home), when, simulated=False) == asked
+    assert as_of.recompute_request(home, load(home), when, simulated=False) == expected
 
 
 def _known(number: str, release: str | None, day: str) -> manifest.Ingest:
