@@ -139,7 +139,7 @@ def send_test(store: Store, settings: Settings, route: str, clock: Clock, send: 
 def undelivered(connection: sa.Connection) -> list[dict[str, Any]]:
     """Return the messages that failed so far: `failed` is given up, `waiting` is tried again; oldest first.
 
-    The list is public, so it has no errors, which can name hosts: `problem` is `no_route` or `not_taken`, and
+    The list is public, so it has no errors, which can name hosts: `problem` is `no_route` or `not_accepted`, and
     `last_errors` has the rest. It leaves out failed tests, because the person who started a test has seen the error.
     """
     return [
@@ -149,7 +149,7 @@ def undelivered(connection: sa.Connection) -> list[dict[str, Any]]:
             "kind": row.kind,
             "status": row.status,
             "attempts": row.attempts,
-            "problem": "no_route" if row.error == NO_ROUTE else "not_taken",
+            "problem": "no_route" if row.error == NO_ROUTE else "not_accepted",
             "created_at": instant(row.created_at),
             "not_before": instant(row.not_before) if row.status == "waiting" else None,
             "headline": row.document["data"]["headline"],

@@ -43,7 +43,7 @@ class UndeliveredMessage(Schema):
     kind: str
     status: Literal["waiting", "failed"]
     attempts: int
-    problem: Literal["no_route", "not_taken"]
+    problem: Literal["no_route", "not_accepted"]
     created_at: str
     not_before: str | None
     headline: LocalizedText

@@ -70,8 +70,8 @@ def recomputed_snapshot(task: sa.Row[Any], settings: Settings, moment: datetime)
 def recompute_request(home: Home, settings: Settings, moment: datetime, *, simulated: bool) -> TaskRequest:
     """Return the task that computes a past moment. Raises NothingKnown.
 
-    Two moments with the same known data make the same task: its result depends on that data, on today's region,
-    outcome and settings, and on this version of Vigie.
+    Two moments with the same known data make the same task. Its result depends on that data, and on today's region,
+    outcome, settings and version of Vigie.
     """
     ingests, members = manifest.read(home.archive), geography.region(settings.region).members
     known = manifest.active(ingests, moment)

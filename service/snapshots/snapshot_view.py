@@ -182,12 +182,12 @@ def meta(view: SnapshotView, iso3: str | None = None, reasons: Mapping[str, str]
     """
     document = view.document
     completeness, completeness_reason = _completeness(document, iso3)
-    past, past_reasons = as_of_meta(view)
+    past, past_reasons = _as_of_meta(view)
     return {
         "region": document["region"],
         "snapshot_id": view.id,
         "digest": view.digest,
-        "issued_at": document.get("issued_at"),
+        "issued_at": document.get("issued_at"),  # a recomputed snapshot was never issued
         "data_as_of": document["data_as_of"],
         "origin": document["origin"],
         "outcome": document["outcome"],
@@ -220,7 +220,7 @@ def meta_without_snapshot(
     }
 
 
-def as_of_meta(view: SnapshotView) -> tuple[dict[str, Any], dict[str, str]]:
+def _as_of_meta(view: SnapshotView) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the keys that only a payload about a past moment has, and the reasons for those that are null."""
     if view.as_of is None:
         return {}, {}

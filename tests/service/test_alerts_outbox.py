@@ -111,7 +111,7 @@ def test_a_message_is_sent_again_under_the_same_id_after_a_failure(store: Store)
         (row,) = rows(store)
         assert (row.status, row.attempts, row.error) == ("waiting", 1, "the receiver answered 500")
         (shown,) = read(store, outbox.undelivered)
-        assert (shown["id"], shown["status"], shown["problem"]) == (delivery_id, "waiting", "not_taken")
+        assert (shown["id"], shown["status"], shown["problem"]) == (delivery_id, "waiting", "not_accepted")
         assert outbox.deliver_due(store, settings, later(minutes=-2)) == {}, "the delay is not over"
         assert outbox.deliver_due(store, settings, now) == {"sent": 1}
     assert receiver.ids == [delivery_id, delivery_id]
