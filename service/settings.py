@@ -109,8 +109,8 @@ class Limits(BaseModel, extra="forbid", use_attribute_docstrings=True):
     """Read requests with one key."""
     write_per_minute: Count = 60
     """Write requests with one key."""
-    count_loopback: bool = False
-    """Apply `address_per_minute` to requests from this machine, too."""
+    loopback: bool = False
+    """Apply the limits of addresses to requests from this machine too. Requests that a proxy forwards always count."""
     body_bytes: Count = 65_536
     """Longest body of a request [bytes]."""
     url_bytes: Annotated[int, Field(ge=64)] = 8_192
@@ -119,8 +119,14 @@ class Limits(BaseModel, extra="forbid", use_attribute_docstrings=True):
     """Longest head of a request [bytes]."""
     header_seconds: PositiveInt = 15
     """Longest time for the head of a request, and for a connection without a request [s]."""
-    connections: PositiveInt = 1_024
+    connections: PositiveInt = 5_000
     """Open connections of each worker. Further ones wait in the queue of the operating system."""
+    waiting_clients: Count = 4_500
+    """Clients of each worker that wait for news at the same time: long polls and streams."""
+    waiting_per_address: PositiveInt = 64
+    """The same for one address."""
+    in_flight_per_address: PositiveInt = 64
+    """Requests from one address that each worker answers at the same time."""
 
 
 class RetentionDays(BaseModel, extra="forbid"):
@@ -204,8 +210,6 @@ class Settings(BaseSettings):
     allow_private_webhooks: list[NetworkOrHost] = []
     """Private networks and host names that webhooks and the heartbeat can go to."""
 
-    max_waiting_clients: Annotated[int, Field(ge=0, le=24)] = 12
-    """Clients of each web worker that can wait for changes at once. Each takes one of 32 threads, so 24 is the most."""
     max_wait_seconds: Annotated[int, Field(ge=1, le=300)] = 30
     """Longest wait for changes."""
     stream_seconds: Annotated[int, Field(ge=1, le=3600)] = 300

@@ -1,42 +1,32 @@
 """Changes: `/v1/changes` after a cursor, which can wait for the next change, and `/v1/stream` as they happen.
 
-A client that waits holds a thread of the web server. So there are fewer slots for waiting clients than threads, and
-every wait ends.
+These resources return the changes that there are. The front (`service.http.front`) waits and streams.
 """
 
 import json
-import re
-import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
-import sqlalchemy as sa
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, g, jsonify, request
 from pydantic import Field
 
-from riskmodel.errors import BadInput, VigieError
+from riskmodel.errors import BadInput
 from service.api.endpoints import Query, endpoint
 from service.api.paging import DEFAULT_LIMIT, Limit
 from service.api.shared_schemas import LocalizedText, Meta, Schema, described
+from service.http.front import HAS_NEWS, NEXT_CURSOR
 from service.http.problems import Problem
-from service.http.request_context import ReadSession, current_context, open_session, request_session, waiting_slots
+from service.http.request_context import ReadSession, request_session
 from service.snapshots import change_feed
 from service.snapshots.change_feed import Batch, Cursor
-from service.store.context import Context
 
 resource = Blueprint("changes", __name__)
 
 START_CURSOR = "start"
 """The cursor before the oldest stored change."""
 
-POLL_EVERY = 0.2
-"""How often the store is read for a waiting client [s]."""
-
-HEARTBEAT_INTERVAL = 15.0
-"""How often a stream without changes sends a comment, so that proxies keep the connection open [s]."""
-
 RECONNECT_AFTER = 5
-"""When a client should reconnect after a stream ended or found no free slot [s]."""
+"""When a client should reconnect after a stream ended or found no free place [s]."""
 
 SINCE_FIELD = Field(
     default=None, description="a cursor; start: from the oldest stored change; without it: only changes from now on"
@@ -114,23 +104,10 @@ class ChangesResponse(Meta):
 )
 def changes(query: ChangesQuery) -> Response:
     """Return the changes after a cursor. Without a cursor, return no changes and the newest cursor."""
-    context, preferred_wait, waited = current_context(), _preferred_wait(), 0
     with request_session() as session:
-        cursor = _cursor(session, query.since)
-        batch = _changes_since(session, cursor, query.limit)
-        payload = _payload(session, batch)
-    if preferred_wait and not batch.data and waiting_slots().acquire(blocking=False):
-        try:
-            waited = min(preferred_wait, context.settings.max_wait_seconds)
-            _wait_for_change(context, cursor, time.monotonic() + waited)
-        finally:
-            waiting_slots().release()
-        with request_session() as session:
-            payload = _payload(session, _changes_since(session, cursor, query.limit))
-    response = jsonify(payload)
-    if waited:
-        response.headers["Preference-Applied"] = f"wait={waited}"
-    return response
+        batch = _changes_since(session, _cursor(session, query.since), query.limit)
+        payload = {"data": batch.data, "next": batch.next.text, "more": batch.more}
+        return _for_front(jsonify(payload | session.meta(session.find_served())), batch)
 
 
 @endpoint(
@@ -142,24 +119,40 @@ def changes(query: ChangesQuery) -> Response:
     problems=("bad-cursor", "too-many-waiters"),
 )
 def stream(query: StreamQuery) -> Response:
-    """Stream the changes after a cursor, or from now on."""
-    context = current_context()
+    """Return the changes after a cursor, or only the newest cursor, as server-sent events.
+
+    The front continues the stream. Under a plain WSGI server it ends here, and the client reconnects.
+    """
+    since = request.headers.get("Last-Event-ID") or query.since
     with request_session() as session:
-        cursor = _cursor(session, request.headers.get("Last-Event-ID") or query.since)
-        _changes_since(session, cursor, 1)  # raises a problem for a bad cursor while the status can still be 400
-    if not waiting_slots().acquire(blocking=False):
-        raise Problem("too-many-waiters", retry_after_seconds=RECONNECT_AFTER)
-    response = Response(_events(context, cursor), content_type="text/event-stream; charset=utf-8")
-    response.call_on_close(waiting_slots().release)
-    response.headers["X-Accel-Buffering"] = "no"  # nginx would buffer the events
+        batch = _changes_since(session, _cursor(session, since), DEFAULT_LIMIT)
+    events = [_event(change["kind"], change["cursor"], change) for change in batch.data]
+    if since is None:  # a client whose connection breaks before the first change can resume too
+        events.insert(0, _event("cursor", batch.next.text, {"cursor": batch.next.text}))
+    response = Response(events, content_type="text/event-stream; charset=utf-8")
+    response.vary.add("Last-Event-ID")
+    return _for_front(response, batch)
+
+
+def _for_front(response: Response, batch: Batch) -> Response:
+    """Tell the front where to continue, and that the response depends on the state version alone."""
+    response.headers[NEXT_CURSOR] = batch.next.text
+    if batch.data:
+        response.headers[HAS_NEWS] = "1"
+    g.state_only = True
     return response
+
+
+def _event(kind: str, cursor: str, data: Mapping[str, Any]) -> str:
+    """Return a server-sent event. Each one has data: some clients report an event without data as an empty message."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return f"id: {cursor}\nevent: {kind}\nretry: {RECONNECT_AFTER * 1000}\ndata: {text}\n\n"
 
 
 @resource.after_request
 def never_cache(response: Response) -> Response:
-    """Forbid caches. The cursor already keeps a client from getting a change twice."""
+    """Forbid caches of clients and proxies. The cursor already keeps a client from getting a change twice."""
     response.headers["Cache-Control"] = "no-store"
-    response.vary.add("Prefer" if request.path == "/v1/changes" else "Last-Event-ID")
     return response
 
 
@@ -181,48 +174,3 @@ def _changes_since(session: ReadSession, cursor: Cursor, limit: int) -> Batch:
         return change_feed.since(session.connection, cursor, session.simulated, limit, session.now)
     except BadInput as invalid:
         raise Problem("bad-cursor", reason=str(invalid)) from None
-
-
-def _payload(session: ReadSession, batch: Batch) -> dict[str, Any]:
-    return {"data": batch.data, "next": batch.next.text, "more": batch.more, **session.meta(session.find_served())}
-
-
-def _preferred_wait() -> int:
-    """Return how long the client is ready to wait [s]. A preference that cannot be parsed is ignored (RFC 7240)."""
-    found = re.search(r"(?:^|[,;])\s*wait\s*=\s*\"?([0-9]{1,6})\b", request.headers.get("Prefer", ""), re.IGNORECASE)
-    return int(found[1]) if found else 0
-
-
-def _wait_for_change(context: Context, cursor: Cursor, deadline: float) -> None:
-    """Return as soon as there is a change after a cursor, or at the deadline of the monotonic clock."""
-    while (left := deadline - time.monotonic()) > 0:
-        time.sleep(min(POLL_EVERY, left))
-        with open_session(context) as session:
-            if _changes_since(session, cursor, 1).data:
-                return
-
-
-def _events(context: Context, cursor: Cursor) -> Iterator[str]:
-    """Yield one event per change, and comments while there is none.
-
-    The first block has only an id, so that a client whose connection breaks before the first change can resume.
-    """
-    yield f": vigie\nretry: {RECONNECT_AFTER * 1000}\nid: {cursor.text}\n\n"
-    deadline, last_sent = time.monotonic() + context.settings.stream_seconds, time.monotonic()
-    while time.monotonic() < deadline:
-        try:
-            with open_session(context) as session:
-                batch = change_feed.since(session.connection, cursor, session.simulated, DEFAULT_LIMIT, session.now)
-        except (VigieError, sa.exc.SQLAlchemyError):
-            return  # the status is already sent; the client gets the problem when it reconnects
-        for change in batch.data:
-            text = json.dumps(change, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-            yield f"id: {change['cursor']}\nevent: {change['kind']}\ndata: {text}\n\n"
-            last_sent = time.monotonic()
-        cursor = batch.next
-        if batch.more:
-            continue
-        if time.monotonic() - last_sent >= HEARTBEAT_INTERVAL:
-            yield ": still here\n\n"
-            last_sent = time.monotonic()
-        time.sleep(POLL_EVERY)

@@ -17,6 +17,7 @@ from riskmodel.moments import MOMENT_PATTERN
 from service.api.endpoints import JSON, Body, Iso3, Payload, Query, endpoint
 from service.api.shared_schemas import Meta, Schema, described
 from service.http import problems
+from service.http.flask_pool import KEY
 from service.http.problems import Problem
 from service.http.request_context import TaskRequired, current_context, request_session
 from service.store import task_queue
@@ -189,5 +190,5 @@ def _task_payload(task_id: str) -> Payload:
 
 def _require_key() -> None:
     """Raise Problem if the gate found no key. The gate refuses such a POST, but an app can run without the gate."""
-    if "vigie.key" not in request.environ:
+    if KEY not in request.environ:
         raise Problem("key-needed")

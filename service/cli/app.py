@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flask import Flask, Response, g, request
 from flask.json.provider import JSONProvider
@@ -37,24 +37,21 @@ from service.api import (
     snapshots,
     tasks,
 )
-from service.http import conditional, problems, request_context, telemetry
+from service.http import conditional, problems, request_context
+from service.http.front import Front
 from service.http.gate import SECURITY_HEADERS, Gate
+from service.http.interfaces import Application
 from service.http.keys import Keyring
 from service.http.rate_limit import RequestCounter
 from service.http.request_context import context_of
-from service.http.response_cache import ResponseCache
-from service.http.unavailable import UnavailableApp
+from service.http.telemetry import Telemetry
+from service.http.wsgi import GatedWsgi, LazyWsgi
 from service.jobs.processes import LISTENS_ON
 from service.settings import load
 from service.store.context import Context
-from service.store.database import DatabaseUnavailable, Store
+from service.store.database import Store
 from service.store.values import instant
 from service.web import pages
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
-
-    from service.http.unavailable import IsImmediate
 
 RESOURCES = (
     scores,
@@ -89,8 +86,11 @@ class StrictJson(JSONProvider):
         return json.dumps(obj, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=_encode, **kwargs)
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
-        """Return the object in a JSON text."""
-        return json.loads(s, **kwargs)
+        """Return the object in a JSON text. Raises ValueError for a text that is not JSON or is nested too deeply."""
+        try:
+            return json.loads(s, **kwargs)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
 
 
 def create_app(home: Home | None = None, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Flask:
@@ -112,38 +112,43 @@ def create_app(home: Home | None = None, *, clock: Callable[[], datetime] = lamb
     return app
 
 
-def worker() -> "WSGIApplication":
-    """Return the application for a worker of any WSGI server. The worker ends with the process that started it."""
-    return assemble()[0]
+def worker() -> Application:
+    """Return the application for a worker of granian (RSGI) or of any ASGI server.
 
-
-def assemble() -> "tuple[WSGIApplication, IsImmediate]":
-    """Return the application for a worker, and which requests it answers without waiting for anything.
-
-    While the database is away, `service.http.unavailable` answers in its place.
+    The worker ends with the process that started it.
     """
     end_with_parent(grace_seconds=0.5)
     logs.configure(load(Home(default_home())).log_format)
-    try:
-        return _assemble()
-    except DatabaseUnavailable:
-        unavailable = UnavailableApp(_assemble).start_retrying()
-        return unavailable, unavailable.is_immediate
+    return Application(make_front)
 
 
-def _assemble() -> "tuple[WSGIApplication, IsImmediate]":
-    """Put the response cache, the gate and telemetry around the Flask application, in this order."""
+def make_front() -> tuple[Front, Telemetry]:
+    """Put the gate and the response cache before the Flask application.
+
+    Raises VigieError while the database is away.
+    """
     app = create_app()
+    settings = context_of(app).settings
+    return Front(app, settings, make_gate(app)), Telemetry(app, settings)
+
+
+def make_gate(app: Flask) -> Gate:
+    """Make the gate of an application. It counts requests together with the other workers of the machine."""
     context = context_of(app)
-    cache = ResponseCache(app).start_watching()
-    keyring = Keyring(context.store)
     counter = RequestCounter(context.home.run)
-    gate = Gate(cache, context.settings, keyring, counter, listens_on=os.environ.get(LISTENS_ON))
+    return Gate(context.settings, Keyring(context.store), counter, listens_on=os.environ.get(LISTENS_ON))
 
-    def is_immediate(environ: "WSGIEnvironment") -> bool:
-        return ("HTTP_AUTHORIZATION" not in environ or keyring.is_current) and cache.has(environ)
 
-    return telemetry.wrap(gate, app, context.settings), is_immediate
+def _make_wsgi() -> GatedWsgi:
+    end_with_parent(grace_seconds=0.5)
+    app = create_app()
+    settings = context_of(app).settings
+    logs.configure(settings.log_format)
+    return GatedWsgi(app, settings, make_gate(app), Telemetry(app, settings))
+
+
+wsgi = LazyWsgi(_make_wsgi)
+"""The application for a plain WSGI server: `gunicorn service.cli.app:wsgi`. It has no streams and no response cache."""
 
 
 def _encode(value: object) -> str:
@@ -156,4 +161,5 @@ def _finish(response: Response) -> Response:
     """Add the security headers and the conditional headers to a response."""
     response.headers.update(SECURITY_HEADERS)
     now = request_context.current_context().clock()
-    return conditional.finish(response, request.environ, g.get("state_version"), now)
+    state_only = g.get("state_only", False)
+    return conditional.finish(response, request.environ, g.get("state_version"), now, state_only=state_only)

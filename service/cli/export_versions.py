@@ -88,8 +88,8 @@ def publish(folder: Path) -> None:
 
 def remove_old(folder: Path, keep: set[Path]) -> list[Path]:
     """Remove all versions but some. Return those that stay because they contain files of others."""
-    kept = {path.resolve() for path in keep}
-    old = [path for path in folder.iterdir() if _number(path) and path.resolve() not in kept]
+    current = {path.resolve() for path in keep}
+    old = [path for path in folder.iterdir() if _number(path) and path.resolve() not in current]
     return [path for path in old if not _remove(path)]
 
 

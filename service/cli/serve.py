@@ -11,6 +11,9 @@ from riskmodel.cli.options import REGION_OPTION
 from riskmodel.home import Home
 from service.cli.context import settings_of
 
+MAX_WORKERS = 32
+"""So many workers can count requests together (`service.http.rate_limit.COLUMNS`)."""
+
 HOST_OPTION = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 PORT_OPTION = click.option(
     "--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="The port to listen on."
@@ -49,7 +52,11 @@ def up(home: Home, host: str, port: int, region: str, pull: tuple[str, ...]) -> 
 @HOST_OPTION
 @PORT_OPTION
 @click.option(
-    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="The number of worker processes."
+    "--workers",
+    type=click.IntRange(1, MAX_WORKERS),
+    default=1,
+    show_default=True,
+    help="The number of worker processes.",
 )
 @click.pass_obj
 def web(home: Home, host: str, port: int, workers: int) -> None:
@@ -62,7 +69,6 @@ def web(home: Home, host: str, port: int, workers: int) -> None:
     from riskmodel.parent_process import PARENT_VARIABLE
     from service import logs
     from service.cli.listening import check_address, describe_access
-    from service.cli.server_adapter import ACCEPT_THREADS
     from service.http import telemetry
     from service.jobs import processes
     from service.settings import is_loopback
@@ -82,13 +88,13 @@ def web(home: Home, host: str, port: int, workers: int) -> None:
     processes.raise_open_files_limit(2 * limits.connections + 256)
     logs.configure(settings.log_format)
     server = Granian(
-        "service.cli.server_adapter:worker",
+        "service.cli.app:worker",
         factory=True,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.RSGI,
         address=host,
         port=port,
         workers=workers,
-        blocking_threads=ACCEPT_THREADS,
+        websockets=False,
         backpressure=limits.connections,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(

@@ -16,9 +16,8 @@ from werkzeug.http import http_date, is_resource_modified, parse_accept_header, 
 
 from service.http.state_version import StateVersion
 
-CACHEABLE = "vigie.cacheable"
-"""Key in the WSGI environment. The response cache puts an empty list there; `finish` adds the version of a response
-that may be cached."""
+OBSERVED = "vigie.observed"
+"""Key in the WSGI environment: an `Observed` that `finish` fills in for the front."""
 
 PAGE_MAX_AGE = 30
 """`max-age` of a page, and of a response that depends on no run [s]."""
@@ -35,6 +34,19 @@ COMPRESSED_TYPES = ("text/html", "text/css", "text/csv", "application/json")
 NO_STORE = "no-store"
 NO_CACHE = "no-cache"
 """For a response that depends on more than the state version: it has an ETag, and clients revalidate it each time."""
+
+
+@dataclass
+class Observed:
+    """What the front learns of a response besides itself.
+
+    `version` is the state that it was made from. The front sets `may_cache`. If the response can be cached, `finish`
+    sets `cacheable`, and leaves its conditional headers and its coding to the cache.
+    """
+
+    may_cache: bool
+    version: StateVersion | None = None
+    cacheable: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,29 +70,39 @@ class Freshness:
         return http_date(changed)
 
 
-def finish(response: Response, environ: dict[str, Any], version: StateVersion | None, now: datetime) -> Response:
+def finish(
+    response: Response, environ: dict[str, Any], version: StateVersion | None, now: datetime, *, state_only: bool
+) -> Response:
     """Add the conditional headers and the coding to a Flask response, or turn it into a 304.
 
-    A response that sets its own `Cache-Control` depends on more than `version`. It is never cached, and gets an ETag
-    only with `no-cache`.
+    A response that sets its own `Cache-Control` gets an ETag only with `no-cache`. The response cache stores it only if
+    `state_only` says that it depends on nothing but `version`.
     """
     own = response.headers.get("Cache-Control")
+    observed: Observed = environ.get(OBSERVED) or Observed(may_cache=False)
+    observed.version = version
+    cacheable = version is not None and observed.may_cache and (own is None or state_only)
     if response.status_code != HTTPStatus.OK:
         response.headers.setdefault("Cache-Control", NO_STORE)
     elif own in (None, NO_CACHE) and not response.direct_passthrough:
         response.set_etag(digest(response.get_data()), weak=True)
         if response.mimetype in COMPRESSED_TYPES:
             response.vary.add("Accept-Encoding")
+        if cacheable:
+            observed.cacheable = True
+            return response
         if own is None:
-            if version is not None and CACHEABLE in environ:
-                environ[CACHEABLE].append(version)
-                return response
             freshness = Freshness(version, response.mimetype == "text/html")
             response.headers["Cache-Control"] = freshness.cache_control(now)
             if modified := freshness.last_modified(now):
                 response.headers["Last-Modified"] = modified
         response.make_conditional(environ)
         del response.headers["Date"]  # werkzeug adds one; the web server adds its own
+    elif cacheable:
+        observed.cacheable = True
+        if response.mimetype in COMPRESSED_TYPES:
+            response.vary.add("Accept-Encoding")
+        return response
     if response.status_code == HTTPStatus.OK and response.mimetype in COMPRESSED_TYPES:
         _compress_response(response, environ)
     return response
@@ -114,13 +136,17 @@ def accepts_gzip(accept_encoding: str) -> bool:
     return parse_accept_header(accept_encoding)["gzip"] > 0
 
 
-def is_not_modified(environ: dict[str, Any], tag: str, modified: str | None) -> bool:
-    """Return whether the client already has the body with this ETag, so that a 304 is enough."""
-    client_tag = environ.get("HTTP_IF_NONE_MATCH")
+def is_not_modified(client_tag: str | None, client_date: str | None, tag: str, modified: str | None) -> bool:
+    """Return whether the client already has the body with this ETag, so that a 304 is enough.
+
+    `client_tag` and `client_date` are its `If-None-Match` and `If-Modified-Since`.
+    """
     if client_tag == tag:  # nearly all conditional requests; werkzeug's parser is slow
         return True
-    if client_tag is None and (modified is None or "HTTP_IF_MODIFIED_SINCE" not in environ):
+    if client_tag is None and (modified is None or client_date is None):
         return False
+    environ = {"REQUEST_METHOD": "GET", "HTTP_IF_NONE_MATCH": client_tag, "HTTP_IF_MODIFIED_SINCE": client_date}
+    environ = {name: value for name, value in environ.items() if value is not None}
     return not is_resource_modified(environ, tag, last_modified=modified)
 
 

@@ -1,30 +1,26 @@
-"""The gate: a WSGI wrapper around a web worker that checks keys, limits and sizes before anything else runs.
+"""The gate of the web server: authentication, limits and security headers, checked before anything else.
 
-It passes on well-formed requests that are within the limits and have the key they need. It refuses all others with a
-problem document. Every response gets the security headers. The gate knows no resource and no snapshot. It passes on the
-prefix of the key as `vigie.key` in the WSGI environment, from which a resource knows that a write is authorised.
+It admits requests that are well-formed, within the limits, and show the key they need. It refuses all others with a
+problem document. It reads keys from the store; it knows no resource and no snapshot.
 """
 
 import base64
 import binascii
 import logging
-import threading
+import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from http import HTTPStatus
-from io import BytesIO
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import NoReturn
 
 import sqlalchemy as sa
 
 from service.http.client_address import client_network, parse_address
-from service.http.keys import KEY_START, Key, Keyring
-from service.http.problems import KINDS, MEDIA_TYPE, document, document_of
+from service.http.keys import KEY_START, Key, Keyring, KeysUnread
+from service.http.message import Admission, Headers, Request, Response
+from service.http.problems import KINDS, MEDIA_TYPE, Kind, document, document_of
 from service.http.rate_limit import RequestCounter
 from service.settings import Settings
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; "
@@ -33,57 +29,55 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-"""On every response: no script, no frame, no guessing of media types, no referrer."""
+"""Sent with every response: no script, no frame, no guessing of media types, no referrer."""
 
 READ_METHODS, WRITE_METHODS = ("GET", "HEAD", "OPTIONS"), ("POST",)
 
 PUBLIC_PATHS = ("/healthz",)
-"""Paths that need no key on any server."""
+"""Paths that need no key on any server: a monitor must learn whether the process lives."""
 
 WINDOW = 60
-"""The length of the window that a limit counts in [s]."""
-
-MAX_BODIES = 4
-"""How many request bodies a worker reads at once.
-
-The web server sets no deadline for a body, and cannot be answered while it reads one. Slow senders, all of whom have a
-key, can therefore occupy a few threads, and never all.
-"""
+"""Length of the window in which requests are counted [s]."""
 
 _CHALLENGES = {
     "GET": 'Bearer realm="vigie", Basic realm="vigie", charset="UTF-8"',
     "POST": 'Bearer realm="vigie"',
 }
-_SECURED = ("X-Content-Type-Options", "nosniff")
-"""A response that has this header has all security headers already."""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
 
 _MAX_REMEMBERED = 4_096
 """For how many addresses a worker remembers how they are counted."""
 
 _LOG = logging.getLogger(__name__)
 
-Headers = list[tuple[str, str]]
-
 
 class Refusal(Exception):
-    """Ends a request with a response of the gate."""
+    """Ends a request with a problem document: of a kind, or else of the status alone."""
 
-    def __init__(self, status: int, body: bytes, headers: Headers) -> None:
+    def __init__(self, status: int, headers: Headers, kind: Kind | None = None) -> None:
         super().__init__(status)
-        self.status, self.body, self.headers = status, body, headers
+        self.status, self.headers, self._kind = status, headers, kind
+
+    def body(self) -> bytes:
+        """Return the problem document. Its text depends on nothing in the request but its id."""
+        if self.status == HTTPStatus.NO_CONTENT:
+            return b""
+        if self._kind is not None:
+            return document_of(self._kind)
+        return document(self.status, HTTPStatus(self.status).phrase, None)
 
 
 def refuse(name: str, *headers: tuple[str, str]) -> NoReturn:
-    """Refuse a request with a problem of this kind. The text never depends on the request."""
-    raise Refusal(KINDS[name].status, document_of(KINDS[name]), list(headers))
+    """Refuse a request with a problem of this kind."""
+    raise Refusal(KINDS[name].status, list(headers), KINDS[name])
 
 
 class Gate:
-    """A WSGI application behind a gate. `listens_on` is the host that the server is bound to, or None if unknown."""
+    """Checks requests. `listens_on` is the host that the server is bound to, or None if unknown."""
 
     def __init__(
         self,
-        app: "WSGIApplication",
         settings: Settings,
         keyring: Keyring,
         counter: RequestCounter,
@@ -91,61 +85,57 @@ class Gate:
         listens_on: str | None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._app, self._keyring, self._counter, self._clock = app, keyring, counter, clock
+        self._keyring, self._counter, self._clock = keyring, counter, clock
         self._limits, self._proxies = settings.limits, settings.trusted_proxies
         self._origins = frozenset(settings.cors_origins)
         self._public_read = settings.allows_public_read(listens_on)
-        self._common_headers: Headers = []
+        self.common_headers: Headers = []
+        """Headers of every response."""
         if settings.hsts_seconds:
-            self._common_headers.append(("Strict-Transport-Security", f"max-age={settings.hsts_seconds}"))
+            self.common_headers.append(("Strict-Transport-Security", f"max-age={settings.hsts_seconds}"))
         if self._origins and "*" not in self._origins:
-            self._common_headers.append(("Vary", "Origin"))
+            self.common_headers.append(("Vary", "Origin"))
         self._clients: dict[str, tuple[str, bool]] = {}
-        self._bodies = threading.BoundedSemaphore(MAX_BODIES)
         self._warned = False
 
-    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """Pass a request on, or refuse it."""
-        extra = list(self._common_headers)
+    def needs_keys(self, request: Request) -> bool:
+        """Return whether `read_keys` must be called before `check`: a key is shown and the keys are too old."""
+        return "authorization" in request.headers and not self._keyring.is_current
+
+    def read_keys(self) -> None:
+        """Read the keys from the database. If that fails, those read before stay valid."""
         try:
-            self._check(environ, extra)
-        except Refusal as refusal:
-            return self._refuse(refusal, extra, start_response)
-        private = not self._public_read and environ["PATH_INFO"] not in PUBLIC_PATHS
-
-        def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
-            if private:
-                headers = _make_private(headers)
-            if _SECURED not in headers:
-                headers = [*headers, *SECURITY_HEADERS.items()]
-            return start_response(status, [*headers, *extra] if extra else headers, exc_info)
-
-        return self._app(environ, start)
-
-    def _check(self, environ: "WSGIEnvironment", extra: Headers) -> None:
-        """Check a request. Adds the headers of its response to `extra`. Raises Refusal."""
-        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
-        if self._origins and (origin := environ.get("HTTP_ORIGIN")) is not None:
-            self._allow_origin(origin, environ, extra)
-        if method not in READ_METHODS and method not in WRITE_METHODS:
-            _refuse_method()
-        if len(path) + len(environ.get("QUERY_STRING", "")) > self._limits.url_bytes:
-            refuse("long-address")
-        if "\0" in path:
-            refuse("unreadable-request")
-        credentials = _credentials(environ.get("HTTP_AUTHORIZATION"), method)
-        try:
-            key = self._keyring.find(credentials) if credentials is not None else None
+            self._keyring.read()
         except sa.exc.SQLAlchemyError as failure:
             _LOG.error("the keys cannot be read: %s", failure)
-            refuse("unreadable-store", ("Retry-After", "5"))
-        # Count before the key is checked: wrong keys count against the address that guesses.
-        self._count(environ, method, key, extra)
-        self._check_key(method, path, credentials, key)
-        if key is not None:
-            environ["vigie.key"] = key.prefix
-        if method in WRITE_METHODS or environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING"):
-            self._read_body(environ, method)
+
+    def check(self, request: Request) -> Admission:
+        """Admit a request. Reads no database and waits for nothing. Raises Refusal."""
+        method, path, headers = request.method, request.path, list(self.common_headers)
+        try:
+            if self._origins and (origin := request.headers.get("origin")) is not None:
+                self._allow_origin(origin, request, headers)
+            if method not in READ_METHODS and method not in WRITE_METHODS:
+                _refuse_method()
+            if len(path) + len(request.query) > self._limits.url_bytes:
+                refuse("long-address")
+            if "\0" in path or not request.query.isascii():
+                refuse("unreadable-request")
+            credentials = _credentials(request.headers.get("authorization"), method)
+            try:
+                key = self._keyring.find(credentials) if credentials is not None else None
+            except KeysUnread:
+                refuse("unreadable-store", ("Retry-After", "5"))
+            client, unlimited = self._client(request)
+            # Count before the key is checked: wrong keys count against the address that guesses.
+            self._count(client, unlimited, method, key, headers)
+            self._check_key(method, path, credentials, key)
+            body_length(request, self._limits.body_bytes)
+        except Refusal as refusal:
+            refusal.headers = [*headers, *refusal.headers]
+            raise
+        private = not self._public_read and path not in PUBLIC_PATHS
+        return Admission(headers, client, unlimited, None if key is None else key.prefix, private)
 
     def _check_key(self, method: str, path: str, credentials: str | None, key: Key | None) -> None:
         """Check that a request has the key it needs. Raises Refusal."""
@@ -160,10 +150,9 @@ class Gate:
         elif writes and key.scope != "write":
             refuse("key-cannot-write")
 
-    def _count(self, environ: "WSGIEnvironment", method: str, key: Key | None, extra: Headers) -> None:
+    def _count(self, client: str, unlimited: bool, method: str, key: Key | None, headers: Headers) -> None:
         """Count a request against the limit of its key, or else of its address. Raises Refusal beyond the limit."""
         if key is None:
-            client, unlimited = self._client(environ)
             policy, limit = "address", 0 if unlimited else self._limits.address_per_minute
         elif method in WRITE_METHODS:
             client, policy, limit = f"{key.prefix} writes", "write", self._limits.write_per_minute
@@ -173,14 +162,14 @@ class Gate:
             return
         window, passed = divmod(int(self._clock()), WINDOW)
         count, seconds_left = self._counter.count(client, window), WINDOW - passed
-        extra.append(("RateLimit-Policy", f'"{policy}";q={limit};w={WINDOW}'))
-        extra.append(("RateLimit", f'"{policy}";r={max(0, limit - count)};t={seconds_left}'))
+        headers.append(("RateLimit-Policy", f'"{policy}";q={limit};w={WINDOW}'))
+        headers.append(("RateLimit", f'"{policy}";r={max(0, limit - count)};t={seconds_left}'))
         if count > limit:
             refuse("too-many-requests", ("Retry-After", str(seconds_left)))
 
-    def _client(self, environ: "WSGIEnvironment") -> tuple[str, bool]:
+    def _client(self, request: Request) -> tuple[str, bool]:
         """Return the name that a client is counted under, and whether it is this machine, which has no limit."""
-        remote, forwarded = environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR")
+        remote, forwarded = request.client, request.headers.get("x-forwarded-for")
         if forwarded is None:
             if (known := self._clients.get(remote)) is None:
                 if len(self._clients) >= _MAX_REMEMBERED:
@@ -199,7 +188,7 @@ class Gate:
         if local and forwarded and not self._warned:
             self._warned = True
             _LOG.warning("a proxy that trusted_proxies does not name: all its clients share one limit")
-        return client_network(address), local and not forwarded and not self._limits.count_loopback
+        return client_network(address), local and not forwarded and not self._limits.loopback
 
     def _forwarded_address(self, remote: str, forwarded: str) -> str:
         """Return the nearest address that is not a trusted proxy. A client can invent the addresses before it."""
@@ -211,51 +200,69 @@ class Gate:
             remote = str(nearer)
         return remote
 
-    def _allow_origin(self, origin: str, environ: "WSGIEnvironment", extra: Headers) -> None:
+    def _allow_origin(self, origin: str, request: Request, headers: Headers) -> None:
         """Let pages of a configured origin read the response. Raises Refusal, with 204, to answer a CORS preflight."""
         if "*" not in self._origins and origin not in self._origins:
             return
-        extra.append(("Access-Control-Allow-Origin", "*" if "*" in self._origins else origin))
-        extra.append(
+        headers.append(("Access-Control-Allow-Origin", "*" if "*" in self._origins else origin))
+        headers.append(
             ("Access-Control-Expose-Headers", "ETag, Last-Modified, Link, RateLimit, RateLimit-Policy, Retry-After")
         )
-        if environ["REQUEST_METHOD"] == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ:
+        if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
             allowed = [
                 ("Access-Control-Allow-Methods", "GET, HEAD, POST"),
                 ("Access-Control-Allow-Headers", "Accept, Authorization, Content-Type, If-None-Match, Prefer"),
                 ("Access-Control-Max-Age", "600"),
             ]
-            raise Refusal(HTTPStatus.NO_CONTENT, b"", allowed)
+            raise Refusal(HTTPStatus.NO_CONTENT, allowed)
 
-    def _read_body(self, environ: "WSGIEnvironment", method: str) -> None:
-        """Read a body in full and put it back into `environ`. Raises Refusal if it is too large or incomplete."""
-        try:
-            length = int(environ.get("CONTENT_LENGTH") or -1)
-        except ValueError:
-            refuse("unreadable-request")
-        if length > self._limits.body_bytes:
-            refuse("large-request")
-        if method not in WRITE_METHODS:
-            return  # no resource reads the body of a GET
-        if not self._bodies.acquire(blocking=False):
-            refuse("busy", ("Retry-After", "5"))
-        try:
-            body = _read(environ["wsgi.input"], length if length >= 0 else self._limits.body_bytes + 1)
-        finally:
-            self._bodies.release()
-        if len(body) < length:
-            refuse("unreadable-request")
-        if len(body) > self._limits.body_bytes:
-            refuse("large-request")
-        environ["wsgi.input"], environ["CONTENT_LENGTH"] = BytesIO(body), str(len(body))
 
-    @staticmethod
-    def _refuse(refusal: Refusal, extra: Headers, start_response: "StartResponse") -> Iterable[bytes]:
-        headers = [("Cache-Control", "no-store"), *SECURITY_HEADERS.items(), *extra, *refusal.headers]
-        if refusal.body:
-            headers += [("Content-Type", MEDIA_TYPE), ("Content-Length", str(len(refusal.body)))]
-        start_response(f"{refusal.status} {HTTPStatus(refusal.status).phrase}", headers)
-        return [refusal.body]
+def client_request_id(request: Request) -> str:
+    """Return the request id that a client proposes; an empty text if it proposes none that can go into logs."""
+    proposed = request.headers.get("x-request-id")
+    return proposed if proposed and _REQUEST_ID(proposed) else ""
+
+
+def body_length(request: Request, limit: int) -> int | None:
+    """Return the announced length of a body, or None if there is none [bytes]. Raises Refusal if it is too large."""
+    text = request.headers.get("content-length")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal()):
+        refuse("unreadable-request")
+    if len(text) > len(str(limit)) or int(text) > limit:
+        refuse("large-request")
+    return int(text)
+
+
+def refusal_response(refusal: Refusal) -> Response:
+    """Return the response of a refusal."""
+    headers, body = [("Cache-Control", "no-store"), *SECURITY_HEADERS.items(), *refusal.headers], refusal.body()
+    if body:
+        headers += [("Content-Type", MEDIA_TYPE), ("Content-Length", str(len(body)))]
+    return Response(refusal.status, headers, body)
+
+
+def finished_response(request: Request, response: Response) -> Response:
+    """Make a response as it is sent, and return it: with the headers that all have, and no body for HEAD."""
+    headers, admission = response.headers, request.admission
+    if ("X-Content-Type-Options", "nosniff") not in headers:
+        headers = [*headers, *SECURITY_HEADERS.items()]
+    if admission.private:
+        headers = private_headers(headers)
+    response.headers = [*headers, *admission.headers, ("X-Request-Id", request.request_id)]
+    if request.method == "HEAD":
+        response.body = b""
+    return response
+
+
+def private_headers(headers: Headers) -> Headers:
+    """Return the headers of a response to a key, which no shared cache may store."""
+    private = [
+        (name, value.replace("public", "private") if name.lower() == "cache-control" else value)
+        for name, value in headers
+    ]
+    return [*private, ("Vary", "Authorization")]
 
 
 def _credentials(authorization: str | None, method: str) -> str | None:
@@ -276,25 +283,5 @@ def _credentials(authorization: str | None, method: str) -> str | None:
     return None
 
 
-def _read(stream: Any, length: int) -> bytes:
-    parts: list[bytes] = []
-    while length > 0 and (part := stream.read(length)):
-        parts.append(part)
-        length -= len(part)
-    return b"".join(parts)
-
-
-def _make_private(headers: Headers) -> Headers:
-    """Return the headers of a response to a key, which no shared cache may store."""
-    private = [
-        (name, value.replace("public", "private") if name.lower() == "cache-control" else value)
-        for name, value in headers
-    ]
-    return [*private, ("Vary", "Authorization")]
-
-
 def _refuse_method() -> NoReturn:
-    status = HTTPStatus.METHOD_NOT_ALLOWED
-    raise Refusal(
-        status, document(status, status.phrase, None), [("Allow", ", ".join((*READ_METHODS, *WRITE_METHODS)))]
-    )
+    raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, [("Allow", ", ".join((*READ_METHODS, *WRITE_METHODS)))])

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -73,8 +73,12 @@ def revoke(store: Store, prefix: str, now: datetime) -> None:
             raise BadInput(f"no valid key has the prefix {prefix!r}: vigie keys list shows all keys")
 
 
+class KeysUnread(Exception):
+    """The keys have never been read, so no key can be checked."""
+
+
 class Keyring:
-    """The valid keys as one worker knows them, read again when a key arrives and the last read is too old.
+    """The valid keys as one worker knows them. `find` reads no database; call `read` before it if they are too old.
 
     While the database does not answer, the keys read last stay valid: nobody can revoke a key at that time either.
     """
@@ -86,24 +90,25 @@ class Keyring:
         self._reading = threading.Lock()
 
     def find(self, text: str) -> Key | None:
-        """Return the key with this text, or None if it is not valid. Raises SQLAlchemyError if keys were never read."""
+        """Return the key with this text, or None if it is not valid. Raises KeysUnread if `read` never succeeded."""
+        if self._known is None:
+            raise KeysUnread
         prefix, _, secret = text.removeprefix(KEY_START).partition("_")
-        digest, scope = self._valid_keys().get(prefix, (_NO_DIGEST, "read"))
+        digest, scope = self._known.get(prefix, (_NO_DIGEST, "read"))
         matches = hmac.compare_digest(_digest(secret), digest)
         return Key(prefix, scope) if matches and text.startswith(KEY_START) else None
 
     @property
     def is_current(self) -> bool:
-        """Return whether `find` answers now without reading the database."""
+        """Return whether the keys were read recently enough."""
         return self._known is not None and self._clock() - self._read_at <= READ_EVERY
 
-    def _valid_keys(self) -> dict[str, tuple[str, Scope]]:
-        if not self.is_current:
-            with self._reading:
-                if not self.is_current:
-                    self._known = self._read()
-                    self._read_at = self._clock()
-        return cast(dict[str, tuple[str, Scope]], self._known)
+    def read(self) -> None:
+        """Read the keys if they are too old. Raises SQLAlchemyError if that fails and they were never read."""
+        with self._reading:
+            if not self.is_current:
+                self._known = self._read()
+                self._read_at = self._clock()
 
     def _read(self) -> dict[str, tuple[str, Scope]]:
         query = sa.select(keys.c.prefix, keys.c.digest, keys.c.scope).where(keys.c.revoked_at.is_(None))

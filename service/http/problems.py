@@ -107,8 +107,8 @@ KINDS = {
         Kind(
             "busy",
             503,
-            "Too many request bodies",
-            "Other requests are still sending their bodies. Try again in a moment.",
+            "Too many requests at the same time",
+            "The server is still answering other requests. Try again in a moment.",
         ),
         Kind(
             "incomparable-snapshots",

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from threading import BoundedSemaphore
 from typing import cast
 
 import sqlalchemy as sa
@@ -123,9 +122,8 @@ def open_session(context: Context) -> Iterator[ReadSession]:
 
 
 def attach(app: Flask, context: Context) -> None:
-    """Give an application its context, and its slots for clients that wait for changes."""
+    """Give an application its context."""
     app.extensions["vigie"] = context
-    app.extensions["vigie_waiting_slots"] = BoundedSemaphore(context.settings.max_waiting_clients)
 
 
 def context_of(app: Flask) -> Context:
@@ -136,8 +134,3 @@ def context_of(app: Flask) -> Context:
 def current_context() -> Context:
     """Return the context of the application that handles the current request."""
     return context_of(current_app)
-
-
-def waiting_slots() -> BoundedSemaphore:
-    """Return the slots of the current application for clients that wait for changes: each holds a thread."""
-    return cast(BoundedSemaphore, current_app.extensions["vigie_waiting_slots"])

@@ -1,10 +1,9 @@
-"""The id, the log line and the metrics of each request: the outermost WSGI wrapper of a worker.
+"""The log line and the metrics of each request.
 
-Every response passes through it, so it must cost only microseconds. Each worker counts for itself, and publishes its
-counts as a file every second, so that any worker can report the sum. `service.api.metrics` describes the metrics.
+They must cost only microseconds. Each worker counts for itself, and publishes its counts as a file every second, so
+that any worker can report the sum. `service.api.metrics` describes the metrics.
 """
 
-import itertools
 import json
 import logging
 import os
@@ -14,29 +13,21 @@ import shutil
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache, partial
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from riskmodel.home import Home
 from service import logs
+from service.http.message import Request
 from service.settings import Settings
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 METRICS_FOLDER = "VIGIE_METRICS"
 """Environment variable: the folder in which the workers of one web server publish their counts."""
-
-REQUEST_ID = "vigie.request_id"
-"""Key of the request's id in its WSGI environment."""
-
-VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
-"""An id that a client sends is used if it matches: it goes into logs and responses."""
 
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the histogram of durations [s]."""
@@ -132,25 +123,24 @@ class AccessLog:
     """Logs requests, at most so many in a second. The next line has the number of those left out."""
 
     def __init__(self, per_second: int) -> None:
-        self._limit, self._lock = per_second, threading.Lock()
+        self._limit = per_second
         self._second, self._written, self._left_out = 0, 0, 0
 
-    def __call__(self, environ: "WSGIEnvironment", status: str, size: int | None, seconds: float) -> None:
-        """Log one request, without its query, which can contain a key."""
-        with self._lock:
-            second = int(time.monotonic())
-            if second != self._second:
-                self._second, self._written = second, 0
-            if self._written >= self._limit:
-                self._left_out += 1
-                return
-            self._written += 1
-            left_out, self._left_out = self._left_out, 0
+    def __call__(self, request: Request, status: int, size: int | None, seconds: float) -> None:
+        """Log one request, without its query, which can contain a key. `size` is None for a stream [bytes]."""
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._written = second, 0
+        if self._written >= self._limit:
+            self._left_out += 1
+            return
+        self._written += 1
+        left_out, self._left_out = self._left_out, 0
         fields: dict[str, Any] = {
-            "request_id": environ[REQUEST_ID],
-            "method": environ["REQUEST_METHOD"],
-            "path": environ["PATH_INFO"].translate(_ESCAPED),
-            "status": int(status),
+            "request_id": request.request_id,
+            "method": request.method,
+            "path": request.path.translate(_ESCAPED),
+            "status": status,
             "bytes": size,
             "ms": round(1000 * seconds, 3),
         }
@@ -160,87 +150,22 @@ class AccessLog:
 
 
 class Telemetry:
-    """A WSGI wrapper that gives each request an id, logs it and counts it."""
+    """Counts and logs each request of a worker, until its response begins."""
 
-    def __init__(
-        self,
-        app: "WSGIApplication",
-        metrics: RequestMetrics,
-        route_of: Callable[[str, str], str],
-        access_log: AccessLog | None,
-    ) -> None:
-        self._app, self._count, self._route_of, self._access_log = app, metrics.add, route_of, access_log
-        self._worker_id, self._numbers = secrets.token_hex(5), itertools.count(1)
+    def __init__(self, app: Flask, settings: Settings) -> None:
+        folder = os.environ.get(METRICS_FOLDER)
+        metrics = app.extensions["vigie_request_metrics"] = RequestMetrics(Path(folder) if folder else None)
+        lines = settings.access_log_per_second
+        if lines is None:
+            lines = DEFAULT_LINES_PER_SECOND if logs.resolve_format(settings.log_format) == "json" else 0
+        self._count, self._route_of = metrics.add, route_finder(app)
+        self._access_log = AccessLog(lines) if lines else None
 
-    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """Respond to a request."""
-        started = time.perf_counter()
-        client_id = environ.get("HTTP_X_REQUEST_ID")
-        if client_id and VALID_REQUEST_ID(client_id):
-            request_id: str = client_id
-        else:
-            request_id = f"{self._worker_id}-{next(self._numbers):x}"
-        environ[REQUEST_ID] = request_id
-        status, token = "500", logs.request_id.set(request_id)
-
-        # Quoted, because Python would evaluate the annotations of this function again for every request.
-        def start(line: "str", headers: "list[tuple[str, str]]", *failure: "Any") -> "Callable[[bytes], object]":
-            nonlocal status
-            status = line[:3]
-            return start_response(line, [*headers, ("X-Request-Id", request_id)], *failure)
-
-        try:
-            body = self._app(environ, start)
-        finally:
-            logs.request_id.reset(token)
-            seconds = time.perf_counter() - started
-            self._count(self._route_of(environ["REQUEST_METHOD"], environ["PATH_INFO"]), status, seconds)
-        if self._access_log is None:
-            return body
-        if isinstance(body, list):
-            self._access_log(environ, status, sum(map(len, body)), seconds)
-            return body
-        return _MeasuredBody(body, partial(self._log_at_end, environ, status, started))
-
-    def _log_at_end(self, environ: "WSGIEnvironment", status: str, started: float, size: int) -> None:
-        if self._access_log:
-            self._access_log(environ, status, size, time.perf_counter() - started)
-
-
-class _MeasuredBody:
-    """A response body that calls `on_close` with its size [bytes] when it is closed."""
-
-    def __init__(self, body: Iterable[bytes], on_close: Callable[[int], None]) -> None:
-        self._body, self._chunks, self._size, self._on_close = body, iter(body), 0, on_close
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        chunk = next(self._chunks)
-        self._size += len(chunk)
-        return chunk
-
-    def close(self) -> None:
-        """Close the body and report its size."""
-        try:
-            if hasattr(self._body, "close"):
-                self._body.close()
-        finally:
-            self._on_close(self._size)
-
-
-def wrap(wsgi: "WSGIApplication", app: Flask, settings: Settings) -> Telemetry:
-    """Wrap the outermost application of a worker. `app` is the Flask application inside it, which knows the routes.
-
-    Every wrapper in between must call `start_response` before it returns.
-    """
-    folder = os.environ.get(METRICS_FOLDER)
-    metrics = app.extensions["vigie_request_metrics"] = RequestMetrics(Path(folder) if folder else None)
-    lines = settings.access_log_per_second
-    if lines is None:
-        lines = DEFAULT_LINES_PER_SECOND if logs.resolve_format(settings.log_format) == "json" else 0
-    return Telemetry(wsgi, metrics, route_finder(app), AccessLog(lines) if lines else None)
+    def record(self, request: Request, status: int, size: int | None, seconds: float) -> None:
+        """Count and log one request that was answered after so many seconds."""
+        self._count(self._route_of(request.method, request.path), str(status), seconds)
+        if self._access_log is not None:
+            self._access_log(request, status, size, seconds)
 
 
 def route_finder(app: Flask) -> Callable[[str, str], str]:

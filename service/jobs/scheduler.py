@@ -65,7 +65,7 @@ class Scheduler:
         for job in self._jobs:
             trigger = IntervalTrigger(seconds=max(1, round(job.every.total_seconds())), timezone=UTC)
             # Paused until the watch has read from the table when the job is due.
-            self._apscheduler.add_job(self.run_if_due, trigger, [job], id=job.name, next_run_time=None)
+            self._apscheduler.add_job(self._run, trigger, [job], id=job.name, next_run_time=None)
         self._apscheduler.add_job(
             self.watch, IntervalTrigger(seconds=WATCH_EVERY, timezone=UTC), id=WATCH, next_run_time=now
         )
@@ -123,6 +123,12 @@ class Scheduler:
                 if inputs_changed and run is None:  # another process was first, or the database is unavailable
                     self._changed.add(job.name)
         return run is not None
+
+    def _run(self, job: Job) -> None:
+        self.run_if_due(job)
+        # The interval counts from when the lease was taken, and APScheduler's from when the job was due: keep in step.
+        if (due := self.due_at(job, self._rows()[job.name])) is not None:
+            self._plan(job, due)
 
     def check_clock(self, now: datetime) -> None:
         """Start the watch if its next start is further away than it can be: the clock was set back.

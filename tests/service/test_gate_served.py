@@ -17,15 +17,7 @@ from snapshots_support import SnapshotHome
 
 from service.alerts import outbox
 from service.http import keys, rate_limit
-from service.http.gate import MAX_BODIES, SECURITY_HEADERS
-
-WORKERS = """
-import sys
-from granian import Granian
-from granian.constants import Interfaces
-Granian("service.cli.app:worker", factory=True, interface=Interfaces.WSGI, address="127.0.0.1", port=int(sys.argv[1]),
-        workers=2, blocking_threads=4).serve()
-"""
+from service.http.gate import SECURITY_HEADERS
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +35,9 @@ def writer(home: SnapshotHome) -> str:
 
 @pytest.fixture(scope="module")
 def served(home: SnapshotHome) -> Iterator[str]:
-    limits = {"HEADER_SECONDS": "1", "CONNECTIONS": "32", "WRITE_PER_MINUTE": "0"}
+    limits = {"HEADER_SECONDS": "1", "CONNECTIONS": "64", "WRITE_PER_MINUTE": "0", "IN_FLIGHT_PER_ADDRESS": "16"}
+    limits["LOOPBACK"] = "true"
+    limits["ADDRESS_PER_MINUTE"] = "0"
     with web(home, **{f"VIGIE_LIMITS__{name}": value for name, value in limits.items()}) as url:
         yield url
 
@@ -97,7 +91,7 @@ def test_connections_that_never_finish_their_headers_are_closed(served: str) -> 
 
 def test_more_slow_clients_than_connections_do_not_block_others(served: str) -> None:
     with ExitStack() as stack:
-        for _ in range(80):
+        for _ in range(160):
             connection = stack.enter_context(connect(served))
             connection.sendall(b"GET / HT")
         began = time.monotonic()
@@ -109,7 +103,7 @@ def test_bodies_that_never_arrive_do_not_block_readers(served: str, writer: str)
     headers = f"Host: x\r\nConnection: close\r\nAuthorization: Bearer {writer}\r\n"
     head = f"POST /v1/scores HTTP/1.1\r\n{headers}Content-Length: 10\r\n\r\n".encode()
     with ExitStack() as stack:
-        for _ in range(5 * MAX_BODIES):
+        for _ in range(40):
             stack.enter_context(connect(served)).sendall(head + b"abc")
             if status(send_raw(served, head + b"abcdefghij")) == 503:
                 break
@@ -214,32 +208,31 @@ def test_every_served_response_has_the_security_headers_and_no_cors(served: str)
 def test_two_workers_share_limits_and_revoked_keys(home: SnapshotHome, tmp_path: Path) -> None:
     key = keys.add(home.store, "read", "a reader", datetime.now(UTC))
     environment = {
-        "VIGIE_HOME": str(home.home.root),
-        "VIGIE_LIMITS__COUNT_LOOPBACK": "true",
-        "VIGIE_LISTENS_ON": "127.0.0.1",
+        "VIGIE_LIMITS__LOOPBACK": "true",
+        "VIGIE_LIMITS__ADDRESS_PER_MINUTE": "40",
     }
     for file in home.home.run.glob("counters*"):
         file.unlink()
     port = free_port()
-    command = [sys.executable, "-c", WORKERS, str(port)]
-    with running(command, port, tmp_path / "log", VIGIE_LIMITS__ADDRESS_PER_MINUTE="40", **environment) as url:
+    command = [sys.executable, "-m", "riskmodel", "--home", str(home.home.root), "web", "--workers", "2"]
+    with running([*command, "--port", str(port)], port, tmp_path / "log", **environment) as url:
         until = time.monotonic() + 20
         while len(list(home.home.run.glob("counters-*.lock"))) < 2 and time.monotonic() < until:
             time.sleep(0.05)
         if time.time() % 60 > 52:
             time.sleep(60.5 - time.time() % 60)
         window, before = int(time.time()) // 60, counted(home, int(time.time()) // 60)
-        statuses = [get(url, "/healthz") for _ in range(100)]
+        statuses = [get(url, "/v1/scores") for _ in range(100)]
         assert window == int(time.time()) // 60, "the requests must fall into one window"
         assert statuses.count(200) == 40 - sum(before)
         after = counted(home, window)
         assert sum(after) == 100 + sum(before)
         assert sum(count > 0 for count in after) == 2, "both workers have counted requests"
         header = f"Authorization: Bearer {key}\r\n"
-        assert {get(url, "/healthz", header) for _ in range(20)} == {200}
+        assert {get(url, "/v1/scores", header) for _ in range(20)} == {200}
         keys.revoke(home.store, key.split("_")[1], datetime.now(UTC))
         time.sleep(1.0)
-        assert 200 not in {get(url, "/healthz", header) for _ in range(20)}
+        assert 200 not in {get(url, "/v1/scores", header) for _ in range(20)}
 
 
 def counted(home: SnapshotHome, window: int) -> list[int]:

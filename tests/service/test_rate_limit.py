@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from riskmodel.errors import Refused
+from service.cli import serve
 from service.http import rate_limit
 from service.http.rate_limit import RequestCounter
 
@@ -80,3 +82,8 @@ def test_more_workers_than_columns_are_refused(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(Refused, match="1 web workers serve this home already"):
         RequestCounter(tmp_path)
     assert first.count("a", 1) == 1
+
+
+def test_a_web_server_can_have_as_many_workers_as_there_are_columns() -> None:
+    assert serve.MAX_WORKERS == rate_limit.COLUMNS
+    assert CliRunner().invoke(serve.web, ["--workers", str(rate_limit.COLUMNS + 1)]).exit_code == 2

@@ -15,13 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx2 as httpx2
 import pytest
 import sqlalchemy as sa
 from servers import free_port
 from snapshots_support import SnapshotHome
 
-from service.settings import load
 from service.store.tables import snapshots
 
 PATHS = ("/v1/scores", "/v1/scores/MLI", "/v1/runs", "/v1/indicators/SEN")
@@ -235,21 +233,3 @@ def test_many_kills_with_one_to_three_workers(tmp_path: Path, seed: int) -> None
     workers = 1 + seed % 3
     counts = poll_through_kills(tmp_path, workers=workers, recomputes=400, kills=6, pause=0.05, seed=100 + seed)
     print(f"{workers} workers: {counts}")
-
-
-def test_waiting_clients_leave_threads_for_others(tmp_path: Path) -> None:
-    with served(tmp_path, workers=1, pause=0.2) as (home, _, web):
-        streams = []
-        for _ in range(load(home.home).max_waiting_clients):
-            streams.append(http.client.HTTPConnection("127.0.0.1", web.port, timeout=10))
-            streams[-1].request("GET", "/v1/stream")
-            response = streams[-1].getresponse()
-            assert (response.status, response.readline()) == (200, b": vigie\n")
-        one_more = httpx2.get(f"http://127.0.0.1:{web.port}/v1/stream")
-        assert (one_more.status_code, one_more.headers["Retry-After"]) == (503, "5")
-        for path in ("/v1/scores", "/v1/scores/XYZ", "/v1/changes"):
-            started = time.monotonic()
-            assert httpx2.get(f"http://127.0.0.1:{web.port}{path}", headers={"Prefer": "wait=20"}).status_code < 500
-            assert time.monotonic() - started < 3
-        for stream in streams:
-            stream.close()

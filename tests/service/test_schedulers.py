@@ -88,11 +88,11 @@ def test_a_trigger_starts_a_job_again_and_again(home: Home, store: Store, monkey
     moments: list[float] = []
     with started(home, store, Job("work", timedelta(seconds=1), HOUR, times(moments))):
         wait_until(lambda: len(moments) == 4)
-    assert all(0.5 < later - earlier < 2.5 for earlier, later in pairwise(moments))
+    assert all(0.9 < later - earlier < 3 for earlier, later in pairwise(moments))
     assert row(store).token == len(moments)
 
 
-def test_changed_inputs_start_a_run_within_two_seconds(home: Home, store: Store) -> None:
+def test_changed_inputs_start_a_run_within_seconds(home: Home, store: Store) -> None:
     moments: list[float] = []
     inputs = ["a"]
     with started(home, store, Job("work", HOUR, HOUR, times(moments), lambda context: inputs[0])):
@@ -101,7 +101,7 @@ def test_changed_inputs_start_a_run_within_two_seconds(home: Home, store: Store)
         changed_at, inputs[0] = time.monotonic(), "b"
         wait_until(lambda: len(moments) == 2)
         time.sleep(2.5)
-    assert moments[1] - changed_at < 2
+    assert moments[1] - changed_at < 3
     assert len(moments) == 2
 
 

@@ -18,17 +18,17 @@ from typing import Any
 import httpx2 as httpx2
 import pytest
 import sqlalchemy as sa
+from inprocess import FrontClient
 from servers import free_port
 from snapshot_documents import NOW
 from snapshots_support import SnapshotHome
-from werkzeug.test import Client
 
 from service import logs
 from service.alerts import outbox
 from service.cli.app import create_app
 from service.http import telemetry
-from service.http.telemetry import BUCKETS, AccessLog, RequestMetrics, Telemetry, wrap
-from service.settings import load
+from service.http.message import Request
+from service.http.telemetry import BUCKETS, AccessLog, RequestMetrics
 from service.store.tables import deliveries
 
 
@@ -41,11 +41,10 @@ def issuer(tmp_path: Path) -> SnapshotHome:
 
 
 @pytest.fixture
-def client(issuer: SnapshotHome, monkeypatch: pytest.MonkeyPatch) -> Client:
+def client(issuer: SnapshotHome, monkeypatch: pytest.MonkeyPatch) -> FrontClient:
     """A worker without its web server."""
     monkeypatch.setenv("VIGIE_LOG_FORMAT", "json")
-    app = create_app(issuer.home, clock=lambda: NOW + timedelta(minutes=5))
-    return Client(wrap(app, app, load(issuer.home)))
+    return FrontClient(create_app(issuer.home, clock=lambda: NOW + timedelta(minutes=5)))
 
 
 @pytest.fixture
@@ -70,7 +69,7 @@ def request_count(scrape: dict[str, float], route: str, status: int = 200) -> fl
     return scrape.get(f'vigie_http_request_duration_seconds_count{{route="{route}",status="{status}"}}', 0)
 
 
-def test_each_response_has_a_request_id_and_keeps_a_valid_one(client: Client) -> None:
+def test_each_response_has_a_request_id_and_keeps_a_valid_one(client: FrontClient) -> None:
     response = client.get("/v1/scores", headers={"X-Request-Id": "mine-1.a_b"})
     assert response.headers.getlist("X-Request-Id") == ["mine-1.a_b"]
     made = [client.get("/v1/scores").headers["X-Request-Id"] for _ in range(2)]
@@ -80,17 +79,31 @@ def test_each_response_has_a_request_id_and_keeps_a_valid_one(client: Client) ->
         assert re.fullmatch(r"[0-9a-f]{10}-[0-9a-f]+", response.headers["X-Request-Id"])
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/v1/scores/XYZ", "/v1/snapshots/99"])
-def test_a_problem_contains_the_request_id(client: Client, path: str) -> None:
-    response = client.get(path, headers={"X-Request-Id": "mine"})
-    assert response.json["request_id"] == "mine"
+@pytest.mark.parametrize(
+    "path", ["/nowhere", "/v1/scores/XYZ", "/v1/snapshots/99", "/v1/scores?\xff", f"/{'a' * 9_000}", "/v1/whatif"]
+)
+def test_a_problem_contains_the_request_id(client: FrontClient, path: str) -> None:
+    """Also one that the gate writes, and one of a path whose response is cached."""
+    client.get("/v1/scores")
+    for method in ("GET", "POST"):
+        response = client.open(path, method, headers={"X-Request-Id": "mine"})
+        assert json.loads(response.data)["request_id"] == "mine"
+        assert response.headers.getlist("X-Request-Id") == ["mine"]
 
 
-def test_each_request_is_logged_without_its_query(client: Client, lines: Any) -> None:
+def test_a_refusal_of_a_cached_response_contains_the_request_id(client: FrontClient) -> None:
+    for _ in range(2):
+        assert client.get("/v1/scores").status_code == 200
+    for key in ("vigie_0_0", "vigie_1_1"):
+        headers = {"X-Request-Id": "mine", "Authorization": f"Bearer {key}"}
+        response = client.get("/v1/scores", headers=headers)
+        assert (response.status_code, json.loads(response.data)["request_id"]) == (401, "mine")
+
+
+def test_each_request_is_logged_without_its_query(client: FrontClient, lines: Any) -> None:
     secret = {"Authorization": "Bearer SECRET", "X-Request-Id": "mine"}
-    with client.get("/?key=SECRET", headers=secret) as response:
-        body = response.data
-    client.get("/no\nwhere%1b?key=SECRET", headers=secret).close()
+    body = client.get("/?key=SECRET", headers=secret).data
+    client.get("/no\nwhere%1b?key=SECRET", headers=secret)
     page, unknown = (line for line in lines() if line["logger"] == "vigie.access")
     assert "SECRET" not in json.dumps([page, unknown])
     assert (page["method"], page["path"], page["status"]) == ("GET", "/", 200)
@@ -101,7 +114,7 @@ def test_each_request_is_logged_without_its_query(client: Client, lines: Any) ->
 
 
 def test_a_fault_is_logged_with_the_request_id(
-    issuer: SnapshotHome, client: Client, lines: Any, monkeypatch: pytest.MonkeyPatch
+    issuer: SnapshotHome, client: FrontClient, lines: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> None:
         raise RuntimeError("an invented fault")
@@ -117,15 +130,15 @@ def test_a_flood_is_logged_in_part_with_the_number_left_out(lines: Any, monkeypa
     moment = [100.0]
     monkeypatch.setattr(telemetry.time, "monotonic", lambda: moment[0])
     access = AccessLog(3)
-    environ = {telemetry.REQUEST_ID: "mine", "REQUEST_METHOD": "GET", "PATH_INFO": "/"}
+    request = Request("GET", "/", "", {}, "192.0.2.1")
     for _ in range(10):
-        access(environ, "200", 1, 0.001)
+        access(request, 200, 1, 0.001)
     moment[0] += 1
-    access(environ, "200", 1, 0.001)
+    access(request, 200, 1, 0.001)
     assert [line.get("left_out") for line in lines()] == [None, None, None, 7]
 
 
-def test_metrics_report_the_state_of_the_service(issuer: SnapshotHome, client: Client) -> None:
+def test_metrics_report_the_state_of_the_service(issuer: SnapshotHome, client: FrontClient) -> None:
     with issuer.store.writing() as connection:
         for status, error in (("waiting", None), ("failed", "no"), ("sent", None)):
             data = {"headline": {}}
@@ -147,7 +160,7 @@ def test_metrics_report_the_state_of_the_service(issuer: SnapshotHome, client: C
     assert scrape[bucket] == 2
 
 
-def test_metrics_are_served_while_the_archive_cannot_be_read(issuer: SnapshotHome, client: Client) -> None:
+def test_metrics_are_served_while_the_archive_cannot_be_read(issuer: SnapshotHome, client: FrontClient) -> None:
     client.get("/healthz")
     (issuer.home.archive / "manifest.json").write_text("{")
     response = client.get("/metrics")
@@ -183,27 +196,21 @@ def test_metrics_of_workers_are_summed_and_a_full_disk_is_tolerated(
     assert sum(one.total()[("/a", "200")][1:]) == 3
 
 
-def test_a_stream_is_measured_when_it_ends(lines: Any) -> None:
-    closed = []
+def test_a_stream_is_counted_and_logged_when_it_begins(client: FrontClient, lines: Any) -> None:
+    stream = client.begin("/v1/stream", headers={"X-Request-Id": "mine"})
+    assert (stream.status, b"event: cursor" in (stream.read() or b"")) == (200, True)
+    (line,) = (line for line in lines() if line["logger"] == "vigie.access")
+    assert (line["status"], line["bytes"], line["request_id"]) == (200, None, "mine")
+    assert request_count(samples(client.get("/metrics").text), "/v1/stream") == 1
+    stream.disconnect()
+    assert stream.read() is None
+    assert request_count(samples(client.get("/metrics").text), "/v1/stream") == 1
 
-    class Stream:
-        def __iter__(self) -> Iterator[bytes]:
-            return iter((b"one", b"two"))
 
-        def close(self) -> None:
-            closed.append(True)
-
-    def app(environ: Any, start: Any) -> Any:
-        start("200 OK", [])
-        return Stream()
-
-    counts = RequestMetrics(None)
-    response = Client(Telemetry(app, counts, lambda method, path: path, AccessLog(9))).get("/stream")
-    assert response.data == b"onetwo"
-    response.close()
-    assert closed == [True]
-    assert [line["bytes"] for line in lines()] == [6]
-    assert sum(counts.total()[("/stream", "200")][1:]) == 1
+def test_a_response_to_head_is_logged_without_bytes(client: FrontClient, lines: Any) -> None:
+    for _ in range(2):
+        client.head("/v1/scores")
+    assert [line["bytes"] for line in lines() if line["logger"] == "vigie.access"] == [0, 0]
 
 
 def test_the_counts_of_a_dead_web_server_are_removed(issuer: SnapshotHome) -> None:

@@ -1,0 +1,25 @@
+"""Snapshots that are noted as changes, as recompute does."""
+
+import sqlalchemy as sa
+from snapshot_documents import NOW
+from snapshots_support import SnapshotHome
+
+from service.snapshots import change_feed
+from service.store.tables import snapshots
+
+
+def issue(home: SnapshotHome, **bands: str | None) -> int:
+    """Issue a snapshot in which these countries have these bands, and note what has changed. Returns its number."""
+    with home.store.reading() as connection:
+        before = connection.execute(sa.select(snapshots).order_by(snapshots.c.id.desc())).first()
+    document = home.issue()
+    for country in document["countries"]:
+        if country["location_code"] in bands:
+            country["band"] = bands[country["location_code"]]
+            if country["band"] is None:
+                country.update(risk_score=None, reasons={"risk_score": "no_history"})
+    home.replace(document)
+    with home.store.writing() as connection:
+        row = connection.execute(sa.select(snapshots).where(snapshots.c.id == document["id"])).one()
+        change_feed.snapshot_issued(connection, row, before.document if before else None, NOW)
+    return int(document["id"])
