@@ -19,6 +19,17 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 
 
+MEMORY_DISK = Path("/dev/shm")  # noqa: S108 - pytest makes a private folder in it
+MEMORY_DISK_FREE = 4 * 2**30
+"""The room that the memory disk must have for the tests' files, of which there is up to 1.5 GB [bytes]."""
+
+
+def pytest_configure() -> None:
+    """Put the tests' files on a memory disk: the tests write thousands of files that Vigie syncs to the disk."""
+    if MEMORY_DISK.is_dir() and shutil.disk_usage(MEMORY_DISK).free >= MEMORY_DISK_FREE:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_DISK))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--database`, the database of the tests of the service."""
     parser.addoption(

@@ -61,6 +61,12 @@ def small(tmp_path: Path) -> SnapshotHome:
     return home
 
 
+@pytest.fixture
+def quick_brotli(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compress at the lowest quality, for tests that do not look at sizes: this halves the time of an export."""
+    monkeypatch.setattr("service.cli.export.BROTLI_QUALITY", 1)
+
+
 @contextmanager
 def serving(*command: str, url: str) -> Iterator[httpx2.Client]:
     """A client of a server process that is ready."""
@@ -178,6 +184,7 @@ def test_compressed_copies_have_the_same_content(result: ExportResult) -> None:
     assert result.size("br") < result.size("gzip") < result.size() / 3
 
 
+@pytest.mark.usefixtures("quick_brotli")
 def test_an_unchanged_export_writes_nothing(small: SnapshotHome, tmp_path: Path) -> None:
     folder = tmp_path / "files"
     assert export(small.home, folder, NOW).changed
@@ -187,6 +194,7 @@ def test_an_unchanged_export_writes_nothing(small: SnapshotHome, tmp_path: Path)
     assert state(folder) == before
 
 
+@pytest.mark.usefixtures("quick_brotli")
 def test_an_unchanged_file_keeps_its_modification_time(small: SnapshotHome, tmp_path: Path) -> None:
     folder = tmp_path / "files"
     export(small.home, folder, NOW)
@@ -203,6 +211,7 @@ def test_an_unchanged_file_keeps_its_modification_time(small: SnapshotHome, tmp_
     assert sorted(path.name for path in folder.iterdir()) == [".lock", "2", "3", CURRENT]
 
 
+@pytest.mark.usefixtures("quick_brotli")
 def test_an_altered_file_is_written_again(small: SnapshotHome, tmp_path: Path) -> None:
     folder = tmp_path / "files"
     export(small.home, folder, NOW)
@@ -212,6 +221,7 @@ def test_an_altered_file_is_written_again(small: SnapshotHome, tmp_path: Path) -
     checked_manifest(folder / CURRENT)
 
 
+@pytest.mark.usefixtures("quick_brotli")
 def test_without_brotli_there_is_gzip(small: SnapshotHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "files"
     monkeypatch.setitem(sys.modules, "brotli", None)
@@ -233,6 +243,7 @@ def test_a_folder_with_other_files_is_refused(small: SnapshotHome, tmp_path: Pat
         assert [path.name for path in folder.rglob("*")] == [name]
 
 
+@pytest.mark.usefixtures("quick_brotli")
 def test_a_file_of_others_is_not_removed(small: SnapshotHome, tmp_path: Path) -> None:
     folder = tmp_path / "files"
     export(small.home, folder, NOW)
@@ -308,6 +319,7 @@ def test_a_killed_export_leaves_a_complete_version(small: SnapshotHome, tmp_path
     assert not (folder / ".part").exists()
 
 
+@pytest.mark.usefixtures("quick_brotli")
 def test_a_second_export_at_the_same_time_is_refused(small: SnapshotHome, tmp_path: Path) -> None:
     from filelock import FileLock
 

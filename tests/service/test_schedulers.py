@@ -228,9 +228,11 @@ def test_a_recompute_that_is_stopped_is_finished_or_rolled_back(home: Home) -> N
         return bool({run.status for run in operated.rows(runs)} & statuses)
 
     first = subprocess.Popen(line, stderr=subprocess.PIPE, env={**os.environ, "VIGIE_LOG_FORMAT": "json"})
-    wait_until(lambda: running({"running"}), 40)
-    first.send_signal(signal.SIGTERM)
-    _, log = first.communicate(timeout=20)
+    try:
+        wait_until(lambda: running({"running"}), 40)
+    finally:
+        first.send_signal(signal.SIGTERM)
+        _, log = first.communicate(timeout=20)
     assert first.returncode == 0
     assert not running({"running"})
     ended, issued = row(operated.store, "recompute"), len(operated.rows(snapshots))
@@ -238,9 +240,11 @@ def test_a_recompute_that_is_stopped_is_finished_or_rolled_back(home: Home) -> N
     lines = [json.loads(one) for one in log.decode().splitlines()]
     assert {"at", "level", "logger", "message"} <= set.intersection(*map(set, lines))
     second = subprocess.Popen(line, stderr=subprocess.PIPE, env={**os.environ, "VIGIE_LOG_FORMAT": "json"})
-    wait_until(lambda: row(operated.store, "recompute").status == "ok", 40)
-    second.send_signal(signal.SIGTERM)
-    log_text = second.communicate(timeout=20)[1].decode()
+    try:
+        wait_until(lambda: row(operated.store, "recompute").status == "ok", 40)
+    finally:
+        second.send_signal(signal.SIGTERM)
+        log_text = second.communicate(timeout=20)[1].decode()
     assert len(operated.rows(snapshots)) == 1
     log_lines = [json.loads(one) for one in log_text.splitlines()]
     assert issued or [one["run_id"] for one in log_lines if "snapshot 1 issued" in one["message"]] == [2]
