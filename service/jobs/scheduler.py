@@ -9,6 +9,7 @@ import logging
 import signal
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_MISSED, JobExecutionEvent
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
@@ -51,9 +53,10 @@ class Scheduler:
         self._running: set[str] = set()
         self._errors = _ErrorLog()
         # One thread for each job and one for the watch: a job that takes long does not keep another one waiting.
+        self._threads = ThreadPoolExecutor(len(jobs) + 1)
         self._apscheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(len(jobs) + 1)},
+            executors={"default": self._threads},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": MISFIRE_GRACE},
         )
         self._apscheduler.add_listener(self._errors, EVENT_JOB_ERROR | EVENT_JOB_EXECUTED | EVENT_JOB_MISSED)
@@ -73,7 +76,9 @@ class Scheduler:
 
     def shut_down(self) -> None:
         """Start nothing more, and wait until the runs of this process have ended."""
-        self._apscheduler.shutdown(wait=True)
+        # APScheduler waits with its locks held, and a run that ends needs them to plan its next start: wait afterwards.
+        self._apscheduler.shutdown(wait=False)
+        self._threads.shutdown(wait=True)
 
     def watch(self) -> None:
         """Tell APScheduler when each job is due, as the table of jobs has it now."""
@@ -149,8 +154,10 @@ class Scheduler:
         return rows
 
     def _plan(self, job: Job, due: datetime) -> None:
-        if self._apscheduler.get_job(job.name).next_run_time != due:
-            self._apscheduler.modify_job(job.name, next_run_time=due)
+        with suppress(JobLookupError):  # the scheduler was shut down meanwhile
+            planned = self._apscheduler.get_job(job.name)
+            if planned and planned.next_run_time != due:
+                self._apscheduler.modify_job(job.name, next_run_time=due)
 
 
 class _ErrorLog:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -110,6 +111,25 @@ def test_a_job_that_takes_long_does_not_delay_another(home: Home, store: Store) 
     slow = Job("slow", timedelta(seconds=1), HOUR, lambda run: time.sleep(4))
     with started(home, store, slow, Job("work", timedelta(seconds=1), HOUR, times(moments))):
         wait_until(lambda: len(moments) == 3, within=3.9)
+
+
+def test_a_run_that_ends_during_the_shutdown_does_not_block_it(home: Home, store: Store) -> None:
+    starts: list[float] = []
+
+    def work(run: JobRun) -> None:
+        starts.append(time.monotonic())
+        time.sleep(1)
+
+    scheduler = Scheduler(
+        JobRunner(Context(home, load(home), store), stopping=lambda: False), [Job("work", HOUR, HOUR, work)]
+    )
+    scheduler.start()
+    wait_until(lambda: starts)
+    shutdown = threading.Thread(target=scheduler.shut_down, daemon=True)
+    shutdown.start()
+    shutdown.join(30)
+    assert not shutdown.is_alive()
+    assert row(store).status == "ok"
 
 
 def test_a_clock_that_was_set_back_does_not_stop_the_watch(
