@@ -30,6 +30,13 @@ def pytest_configure() -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_DISK))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the tests of the long set take their time. The time-out of the others turns a test that hangs into a failure."""
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.timeout(0))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--database`, the database of the tests of the service."""
     parser.addoption(

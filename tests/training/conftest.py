@@ -1,6 +1,7 @@
 """Fixtures for the tests of training: an archive of eight countries, and a folder with a modeler's own models."""
 
 import csv
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,8 @@ def workshop(tmp_path: Path, archive: None, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "promoted.py").write_text(MODELS, encoding="utf-8")
     np.save(tmp_path / "truth.npy", made()[np.argsort(SAHEL)])
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "promoted", raising=False)  # that of another test, whose files are gone
     return tmp_path
 
 

@@ -66,6 +66,7 @@ def guide_home(
     """A home with an archive, a model in service and a challenger; the current folder has the guide's `mine.py`."""
     (tmp_path / "mine.py").write_text(MINE, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "mine", raising=False)
     if not prepared:
         assert vigie("ingest", "monthly", history).code == 0
