@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -56,6 +57,10 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+PREFIX_PATTERN = r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*"
+"""The path under which a server can stand: empty, or `/vigie`."""
 
 
 class WebhookRoute(BaseModel, extra="forbid"):
@@ -151,6 +156,24 @@ NetworkOrHost = Annotated[Network | str, PlainValidator(_network_or_host)]
 
 Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[^/\s,]+)$")]
 
+HostPattern = Annotated[
+    str, StringConstraints(to_lower=True, pattern=r"^(\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)$")
+]
+"""A host name, `*.` and a domain for all names in it, or `*` for every name."""
+
+Prefix = Annotated[str, StringConstraints(pattern=rf"^{PREFIX_PATTERN}$", max_length=200)]
+
+
+def _public_address(url: object) -> str:
+    """Return the address of a site without a slash at its end."""
+    text = str(url).rstrip("/")
+    if not re.fullmatch(rf"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:[0-9]+)?{PREFIX_PATTERN}", text, re.ASCII):
+        raise ValueError("write an address such as https://vigie.example.org or https://example.org/vigie")
+    return text
+
+
+PublicAddress = Annotated[str, PlainValidator(_public_address)]
+
 
 class Settings(BaseSettings):
     """All settings. The name of a duration ends in its unit."""
@@ -214,11 +237,17 @@ class Settings(BaseSettings):
     """Longest wait for changes."""
     stream_seconds: Annotated[int, Field(ge=1, le=3600)] = 300
     """Length of a stream, after which the client connects again."""
+    base_url: PublicAddress | None = None
+    """Public address of the service, such as `https://example.org/vigie`: for links in feeds, alerts and pages."""
+    root_path: Prefix | None = None
+    """Path under which a proxy serves Vigie, such as `/vigie`. Default: the path of `base_url`."""
+    allowed_hosts: list[HostPattern] = []
+    """Further host names that clients may use, besides those of `base_url` and of this machine."""
     public_read: bool | None = None
     """True: reading needs no key. False: it needs one. Default: it needs one unless the server is on loopback."""
     limits: Limits = Limits()
     trusted_proxies: list[IPvAnyNetwork] = []
-    """Networks of proxies whose `X-Forwarded-For` is used."""
+    """Networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Prefix` are used."""
     cors_origins: list[Origin] = []
     """Origins whose pages can read the API; `*` is all."""
     hsts_seconds: Count = 0
@@ -246,6 +275,11 @@ class Settings(BaseSettings):
         if self.stale_after_days < self.late_after_days:
             raise ValueError("stale_after_days must not be less than late_after_days")
         return self
+
+    @property
+    def prefix(self) -> str:
+        """The path under which the service stands: empty, or `/vigie`."""
+        return urlsplit(self.base_url or "").path if self.root_path is None else self.root_path
 
     def allows_public_read(self, host: str | None) -> bool:
         """Return whether reading needs no key on a server that listens on this host; None is an unknown host."""

@@ -150,9 +150,9 @@ def _email(route: EmailRoute, delivery_id: str, payload: Mapping[str, Any], now:
     email["Date"] = now
     email["Message-ID"] = f"<{delivery_id}@{email['From'].addresses[0].domain}>"
     email["Auto-Submitted"] = "auto-generated"  # keeps out-of-office replies away (RFC 3834)
-    email.set_content(
-        f"{data['text'][route.language]}\n\n-- \nVigie, {payload['timestamp']}, {delivery_id}\n", cte="quoted-printable"
-    )
+    page = f"\n\n{data['url'][route.language]}" if "url" in data else ""
+    signature = f"\n\n-- \nVigie, {payload['timestamp']}, {delivery_id}\n"
+    email.set_content(data["text"][route.language] + page + signature, cte="quoted-printable")
     return email
 
 

@@ -248,7 +248,7 @@ def _attempt(
     """Send a claimed message once and record the result. `row` is the message as it was read before the claim."""
     send = send or partial(channels.send, allowed=settings.allow_private_webhooks)
     try:
-        send(settings.routes[row.route], row.id, row.document, clock())
+        send(settings.routes[row.route], row.id, wording.with_links(row.document, settings.base_url), clock())
     except DeliveryError as failure:
         error, final = str(failure)[:MAX_ERROR_LENGTH], failure.permanent
         maybe_received = row.maybe_received or failure.maybe_received

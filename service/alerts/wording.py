@@ -151,6 +151,16 @@ def test(route: str) -> dict[str, Bilingual]:
     }
 
 
+def with_links(document: Mapping[str, Any], base_url: str | None) -> Mapping[str, Any]:
+    """Return a message with the address of the page that it is about, if the service has a public address."""
+    if base_url is None:
+        return document
+    location = document["data"].get("location_code", WHOLE_REGION)
+    path = "/" if location == WHOLE_REGION else f"/country/{location}"
+    urls = _bilingual(lambda language: f"{base_url}/{language}{path}")
+    return {**document, "data": {**document["data"], "url": urls}}
+
+
 def reason(causes: Sequence[str], language: str) -> str:
     """Return why a state changed. If none of the causes brings new events, the text says so."""
     named = {"en": " and ", "fr": " et "}[language].join(CAUSES[cause][language] for cause in causes)

@@ -22,13 +22,13 @@ from datetime import date
 from typing import Annotated, Any, TypeVar
 
 from flask import Blueprint, Response, current_app, request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from werkzeug.datastructures import MIMEAccept
 
 from service.http.problems import Problem
 
 JSON = "application/json"
-ISO3_PATTERN = "^[A-Z]{3}$"
+ISO3_PATTERN = "^[A-Za-z]{3}$"
 MAX_NUMBER = 2**31 - 1
 """The largest number of a snapshot or a run: PostgreSQL's `integer`."""
 
@@ -73,8 +73,8 @@ Day = Annotated[date, _matches(r"\d{4}-\d{2}-\d{2}", "a day is written YYYY-MM-D
 IN_DIGITS = _matches(r"\d{1,10}", "a whole number is written in digits")
 """Validates how a whole number in a query is written; the field sets its limits."""
 
-Iso3 = Annotated[str, Field(pattern=ISO3_PATTERN)]
-"""The code of a country in a query."""
+Iso3 = Annotated[str, Field(pattern=ISO3_PATTERN), AfterValidator(str.upper)]
+"""The code of a country in a query or a body, in capitals or not."""
 
 COMMA_SEPARATED = BeforeValidator(lambda text: text.split(",") if isinstance(text, str) else text)
 """Validates a list in a query: values separated by commas."""

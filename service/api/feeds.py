@@ -3,6 +3,7 @@
 from flask import Blueprint, Response
 
 from service.api.endpoints import endpoint
+from service.http.links import public_site
 from service.http.problems import Problem
 from service.http.request_context import request_session
 from service.snapshots import feeds
@@ -20,5 +21,5 @@ def scores() -> Response:
     with request_session() as session:
         if session.simulated is None:
             raise Problem("no-data")
-        feed = feeds.scores(session.connection, session.settings.region, session.simulated, session.now)
+        feed = feeds.scores(session.connection, session.settings.region, session.simulated, session.now, public_site())
         return Response(feed, content_type=f"{ATOM_MEDIA_TYPE}; charset=utf-8")

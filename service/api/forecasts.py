@@ -12,6 +12,7 @@ from service.api.endpoints import AS_OF_PROBLEMS, NO_SNAPSHOT_PROBLEMS, Payload,
 from service.api.shared_schemas import CountryRef, ForecastLead, Meta, Schema, described
 from service.api.tabular import as_csv
 from service.api.tasks import TASK_ACCEPTED, AsOfQuery
+from service.http.links import link
 from service.http.problems import Problem
 from service.http.request_context import ReadSession, request_session
 from service.snapshots import read_model
@@ -76,7 +77,7 @@ def forecast(query: AsOfQuery, iso3: str) -> Payload:
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
         stored = _draws_column(session, view.id, iso3, table.c.csv.is_not(None).label("csv"))
-        address = f"/v1/forecasts/{iso3}/draws"
+        address = link(f"/v1/forecasts/{iso3}/draws")
         as_of = f"?{urlencode({'as_of': query.as_of})}" if query.as_of else ""
         draws = {
             "parquet": f"{address}.parquet{as_of}" if stored else None,

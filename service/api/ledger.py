@@ -9,6 +9,7 @@ from service.api.endpoints import IN_DIGITS, MAX_NUMBER, Payload, Query, endpoin
 from service.api.paging import DEFAULT_LIMIT, Limit
 from service.api.shared_schemas import Page, Schema, described
 from service.api.tabular import as_csv, listed
+from service.http.links import link
 from service.http.request_context import request_session
 from service.snapshots import ledger as snapshot_ledger
 
@@ -59,5 +60,5 @@ def ledger(query: LedgerQuery) -> Payload:
         # Snapshots are numbered from 1 without gaps, so a page that ends above 1 has a next one.
         more = bool(entries) and entries[-1]["id"] > 1
         limit = "" if query.limit == DEFAULT_LIMIT else f"&limit={query.limit}"
-        following = f"/v1/ledger?before={entries[-1]['id']}{limit}" if more else None
+        following = link(f"/v1/ledger?before={entries[-1]['id']}{limit}") if more else None
         return {"data": entries, "next": following, **session.meta(session.find_served())}

@@ -72,10 +72,10 @@ def operations(app: Flask) -> list[tuple[str, str, Rule, Operation]]:
     return sorted(found, key=lambda each: each[0])
 
 
-def document(app: Flask, examples: Mapping[str, str]) -> dict[str, Any]:
+def document(app: Flask, examples: Mapping[str, str], server: str) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of an application. Call it within the application's context.
 
-    `examples` are values for parts of addresses, by name.
+    `examples` are values for parts of addresses, by name. `server` is the address that paths follow.
     """
     declared = operations(app)
     refs, schemas = _schemas(operation for *_, operation in declared)
@@ -87,6 +87,7 @@ def document(app: Flask, examples: Mapping[str, str]) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Vigie", "version": __version__, "summary": API_SUMMARY, "license": LICENCE},
+        "servers": [{"url": server or "/"}],
         "paths": paths,
         "components": {"schemas": schemas, "securitySchemes": SECURITY_SCHEMES},
     }

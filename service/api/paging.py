@@ -7,6 +7,7 @@ from flask import request
 from pydantic import Field
 
 from service.api.endpoints import IN_DIGITS, MAX_NUMBER, Query
+from service.http.links import link
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
 
@@ -36,4 +37,4 @@ def next_address(cursor: str | None) -> str | None:
     """Return the address of the next page: the current request with another cursor; None on the last page."""
     if cursor is None:
         return None
-    return f"{request.path}?{urlencode({**request.args.to_dict(), 'cursor': cursor})}"
+    return link(f"{request.path}?{urlencode({**request.args.to_dict(), 'cursor': cursor})}")

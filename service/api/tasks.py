@@ -18,6 +18,7 @@ from service.api.endpoints import JSON, Body, Iso3, Payload, Query, endpoint
 from service.api.shared_schemas import Meta, Schema, described
 from service.http import problems
 from service.http.flask_pool import KEY
+from service.http.links import link
 from service.http.problems import Problem
 from service.http.request_context import TaskRequired, current_context, request_session
 from service.store import task_queue
@@ -146,7 +147,7 @@ def accepted(task_request: TaskRequest) -> Response:
     """Submit a task, and return 202 with its address."""
     payload = submit(task_request)
     response = Response(current_app.json.dumps(payload), HTTPStatus.ACCEPTED, content_type=JSON)
-    response.headers["Location"] = task_queue.url(payload["data"]["id"])
+    response.headers["Location"] = link(task_queue.url(payload["data"]["id"]))
     response.headers["Retry-After"] = str(task_queue.POLL_AFTER)
     return response
 
@@ -164,7 +165,7 @@ def submit(task_request: TaskRequest) -> Payload:
     if payload["data"]["status"] == "failed":
         raise Problem(
             "task-failed",
-            task=task_queue.url(task_id),
+            task=link(task_queue.url(task_id)),
             error=payload["data"]["error"],
             retry_after_seconds=int(task_queue.FAILURE_LIFETIME.total_seconds()),
         )
@@ -185,7 +186,9 @@ def _task_payload(task_id: str) -> Payload:
         row = task_queue.by_id(session.connection, task_id)
         if row is None:
             raise Problem("unknown-task", task=task_id)
-        return {"data": task_queue.entry(session.connection, row), **session.meta(session.find_served())}
+        entry = task_queue.entry(session.connection, row)
+        entry["result_url"] = entry["result_url"] and link(entry["result_url"])
+        return {"data": entry, **session.meta(session.find_served())}
 
 
 def _require_key() -> None:

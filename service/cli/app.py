@@ -102,7 +102,7 @@ def create_app(home: Home | None = None, *, clock: Callable[[], datetime] = lamb
     settings = load(home)
     app = Flask("service", static_folder="web/static", template_folder=None)
     app.json = StrictJson(app)
-    app.url_map.merge_slashes = False  # werkzeug's redirect would repeat the Host header, which a client can invent
+    app.url_map.merge_slashes = app.url_map.strict_slashes = False  # no redirects: `Site` gives addresses their form
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 31_536_000  # pages link to static files with a digest of their content
     request_context.attach(app, Context(home, settings, Store.of(home), clock))
     problems.register(app)

@@ -16,6 +16,7 @@ from werkzeug.routing import Rule
 from riskmodel import geography
 from riskmodel.errors import Refused, VigieError
 from service.drawing.language import LOCALES
+from service.http.request_context import context_of
 from service.store.tables import snapshots
 
 NOT_EXPORTED = frozenset({"changes", "health", "jobs", "metrics", "tasks"})
@@ -35,13 +36,14 @@ PathValues = Mapping[tuple[str, ...], Sequence[tuple[Any, ...]]]
 
 @dataclass(frozen=True)
 class ExportedResponse:
-    """A successful response of the application."""
+    """A successful response of the application. Links in it begin with `prefix`, its address and its file do not."""
 
     address: str
     body: bytes
     media_type: str
     etag: str | None
     headers: dict[str, str]
+    prefix: str
 
     @property
     def file(self) -> str:
@@ -62,9 +64,9 @@ class ExportedResponse:
 
     @property
     def next_address(self) -> str | None:
-        """The address of the next page of a list."""
+        """The address of the next page of a list, without the prefix."""
         found = NEXT_LINK.search(self.headers.get("Link", ""))
-        return found[1] if found else None
+        return found[1].removeprefix(self.prefix) if found else None
 
 
 def path_values(app: Flask, connection: sa.Connection, scores: ExportedResponse) -> PathValues:
@@ -110,7 +112,8 @@ def _build(rule: Rule, values: Mapping[str, Any]) -> str:
 
 def fetch(app: Flask, address: str) -> ExportedResponse | None:
     """Return the application's response; None if the address has no content. Raises Refused for any other status."""
-    response = app.test_client().get(address)
+    prefix = context_of(app).settings.prefix
+    response = app.test_client().get(address, environ_overrides={"SCRIPT_NAME": prefix})
     if response.status_code in NOTHING_THERE:
         return None
     if response.status_code != HTTPStatus.OK:
@@ -119,7 +122,7 @@ def fetch(app: Flask, address: str) -> ExportedResponse | None:
         raise Refused(f"{address} cannot be exported: {title} {problem.get('detail', '')}")
     headers = {name: text for name, text in response.headers if name.lower() not in SERVER_HEADERS}
     etag = response.headers.get("ETag")
-    return ExportedResponse(address, response.data, response.headers["Content-Type"], etag, headers)
+    return ExportedResponse(address, response.data, response.headers["Content-Type"], etag, headers, prefix)
 
 
 def fetch_pages(app: Flask, start: str) -> Iterator[ExportedResponse]:

@@ -5,6 +5,7 @@ The rules are the same for a response from Flask and for one from `service.http.
 
 import gzip
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -15,6 +16,8 @@ from flask import Response
 from werkzeug.http import http_date, is_resource_modified, parse_accept_header, remove_entity_headers
 
 from service.http.state_version import StateVersion
+
+_CODING = re.compile(r'-(?:gzip|br|zstd|deflate)(?=")')
 
 OBSERVED = "vigie.observed"
 """Key in the WSGI environment: an `Observed` that `finish` fills in for the front."""
@@ -96,7 +99,7 @@ def finish(
             response.headers["Cache-Control"] = freshness.cache_control(now)
             if modified := freshness.last_modified(now):
                 response.headers["Last-Modified"] = modified
-        response.make_conditional(environ)
+        response.make_conditional(environ | {"HTTP_IF_NONE_MATCH": _without_coding(environ.get("HTTP_IF_NONE_MATCH"))})
         del response.headers["Date"]  # werkzeug adds one; the web server adds its own
     elif cacheable:
         observed.cacheable = True
@@ -141,6 +144,7 @@ def is_not_modified(client_tag: str | None, client_date: str | None, tag: str, m
 
     `client_tag` and `client_date` are its `If-None-Match` and `If-Modified-Since`.
     """
+    client_tag = _without_coding(client_tag)
     if client_tag == tag:  # nearly all conditional requests; werkzeug's parser is slow
         return True
     if client_tag is None and (modified is None or client_date is None):
@@ -148,6 +152,11 @@ def is_not_modified(client_tag: str | None, client_date: str | None, tag: str, m
     environ = {"REQUEST_METHOD": "GET", "HTTP_IF_NONE_MATCH": client_tag, "HTTP_IF_MODIFIED_SINCE": client_date}
     environ = {name: value for name, value in environ.items() if value is not None}
     return not is_resource_modified(environ, tag, last_modified=modified)
+
+
+def _without_coding(client_tag: str | None) -> str | None:
+    """Return the ETags of a client without the coding that proxies which compress add to them: `W/"…-gzip"`."""
+    return client_tag if client_tag is None or "-" not in client_tag else _CODING.sub("", client_tag)
 
 
 def not_modified_headers(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -95,7 +95,7 @@ def _environ(request: Request) -> "WSGIEnvironment":
     """Return the WSGI environment of a request."""
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method,
-        "SCRIPT_NAME": "",
+        "SCRIPT_NAME": request.prefix,
         "PATH_INFO": request.path.encode("utf-8", "replace").decode("latin-1"),
         "QUERY_STRING": request.query,
         "SERVER_PROTOCOL": "HTTP/1.1",
@@ -111,6 +111,8 @@ def _environ(request: Request) -> "WSGIEnvironment":
         "wsgi.run_once": False,
     }
     for name, value in request.headers.items():
+        if name == "host":
+            continue  # Flask cannot repeat a Host that it does not know
         if "_" in name or (name in PREFERENCES and len(value) > MAX_PREFERENCE):
             continue  # WSGI cannot tell `x_real_ip` from `x-real-ip`
         key = name.upper().replace("-", "_")

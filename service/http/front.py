@@ -97,7 +97,8 @@ class Front:
         await self.cache.watch()
 
     def answer_from_cache(self, request: Request) -> Response | None:
-        """Answer a request at once if its response is cached. Nearly all polls end here."""
+        """Place a request, and answer it at once if its response is cached. Nearly all polls end here."""
+        self._gate.site.place(request)
         if self._gate.needs_keys(request) or (found := self.cache.find(request)) is None or found.internal:
             return None
         self._name(request)
@@ -108,7 +109,7 @@ class Front:
         return finished_response(request, found.response(request, self.cache.now()))
 
     async def answer(self, request: Request, disconnected: Disconnected) -> Response | EventStream:
-        """Answer any request."""
+        """Answer a request that `answer_from_cache` has left."""
         self._name(request)
         token = logs.request_id.set(request.request_id)
         try:

@@ -20,6 +20,7 @@ from service.http.keys import KEY_START, Key, Keyring, KeysUnread
 from service.http.message import Admission, Headers, Request, Response
 from service.http.problems import KINDS, MEDIA_TYPE, Kind, document, document_of
 from service.http.rate_limit import RequestCounter
+from service.http.site import Site
 from service.settings import Settings
 
 SECURITY_HEADERS = {
@@ -85,6 +86,7 @@ class Gate:
         listens_on: str | None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self.site = Site(settings, listens_on)
         self._keyring, self._counter, self._clock = keyring, counter, clock
         self._limits, self._proxies = settings.limits, settings.trusted_proxies
         self._origins = frozenset(settings.cors_origins)
@@ -115,6 +117,8 @@ class Gate:
         try:
             if self._origins and (origin := request.headers.get("origin")) is not None:
                 self._allow_origin(origin, request, headers)
+            if path not in PUBLIC_PATHS and not self.site.answers_to_host(request):
+                refuse("unknown-host")
             if method not in READ_METHODS and method not in WRITE_METHODS:
                 _refuse_method()
             if len(path) + len(request.query) > self._limits.url_bytes:

@@ -104,7 +104,8 @@ class Application:
             headers[name] = f"{headers[name]},{value}" if name in headers else value
         client, _ = scope.get("client") or ("", 0)
         query = scope["query_string"].decode("latin-1")
-        request = Request(scope["method"], scope["path"], query, headers, client, scope.get("scheme", "http"), messages)
+        scheme, prefix = scope.get("scheme", "http"), scope.get("root_path", "")
+        request = Request(scope["method"], scope["path"], query, headers, client, scheme, messages, prefix)
         front = self._front
         response: Response | EventStream | None = front.answer_from_cache(request) if front else None
         if response is None:

@@ -34,7 +34,10 @@ NOBODY = Admission([], "", True, None, False)
 class Request:
     """One HTTP request."""
 
-    __slots__ = ("admission", "body", "client", "headers", "method", "parts", "path", "query", "request_id", "scheme")
+    __slots__ = (
+        *("admission", "body", "client", "headers", "method", "parts", "path", "prefix", "query", "request_id"),
+        "scheme",
+    )
 
     def __init__(
         self,
@@ -45,14 +48,16 @@ class Request:
         client: str,
         scheme: str = "http",
         parts: AsyncIterable[bytes] | None = None,
+        prefix: str = "",
     ) -> None:
         """`path` is decoded, `query` is as sent, the names of `headers` are in lower case.
 
-        `client` is the address of the peer without its port. `parts` are the parts of the body, which come once.
+        `prefix` is the path under which the service stands. `service.http.site` takes it out of `path`. `client` is
+        the address of the peer without its port. `parts` are the parts of the body, which come once.
         """
         self.method, self.path, self.query, self.headers = method, path, query, headers
         self.client, self.scheme = client, scheme
-        self.parts = parts
+        self.parts, self.prefix = parts, prefix
         self.body, self.request_id = b"", ""
         self.admission = NOBODY
 
@@ -68,6 +73,7 @@ class Request:
             self.client,
             self.scheme,
             self.parts,
+            self.prefix,
         )
         made.body, made.request_id, made.admission = self.body, self.request_id, self.admission
         return made

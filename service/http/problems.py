@@ -105,6 +105,12 @@ KINDS = {
             "The address with its query is longer than the operator allows.",
         ),
         Kind(
+            "unknown-host",
+            421,
+            "Unknown host name",
+            "The service does not answer under this name. The operator can add it to allowed_hosts.",
+        ),
+        Kind(
             "busy",
             503,
             "Too many requests at the same time",

@@ -57,7 +57,7 @@ MAX_REFILLS = 256
 CACHED_METHODS, READ_METHODS = ("GET", "HEAD"), ("GET", "HEAD", "OPTIONS")
 
 Key = tuple[str, ...]
-"""Path and query, then the values of the headers that the response varies with."""
+"""Prefix, path and query, then the values of the headers that the response varies with."""
 
 
 class _HeaderSets(NamedTuple):
@@ -164,12 +164,12 @@ class CacheTable:
         self.size = 0
         self.pending: dict[Key, asyncio.Task[tuple[Response, CachedResponse | None]]] = {}
         """Calls of Flask that other clients can wait for. A client never joins a call that an older table began."""
-        # By path and query: which headers the responses vary with, and how many responses there are.
+        # By prefix, path and query: which headers the responses vary with, and how many responses there are.
         self._vary: dict[Key, tuple[tuple[str, ...], int]] = {}
 
     def find(self, request: Request) -> CachedResponse | None:
         """Return the cached response to a request, by path, query and the headers that Flask's `Vary` named."""
-        found = self._vary.get((request.path, request.query))
+        found = self._vary.get((request.prefix, request.path, request.query))
         if found is None:
             return None
         return self.responses.get(_key(request, found[0]))
@@ -181,8 +181,8 @@ class CacheTable:
         self._remove(response.key)
         self.responses[response.key] = response
         self.size += response.size
-        _, count = self._vary.get(response.key[:2], ((), 0))
-        self._vary[response.key[:2]] = response.vary, count + 1
+        _, count = self._vary.get(response.key[:3], ((), 0))
+        self._vary[response.key[:3]] = response.vary, count + 1
         while self.size > MAX_BYTES or len(self.responses) > MAX_RESPONSES:
             self._remove(min(self.responses.values(), key=lambda cached: cached.used).key)
 
@@ -190,9 +190,9 @@ class CacheTable:
         if (removed := self.responses.pop(key, None)) is None:
             return
         self.size -= removed.size
-        vary, count = self._vary.pop(key[:2])
+        vary, count = self._vary.pop(key[:3])
         if count > 1:
-            self._vary[key[:2]] = vary, count - 1
+            self._vary[key[:3]] = vary, count - 1
 
 
 class ResponseCache:
@@ -423,7 +423,7 @@ def _is_cached(request: Request) -> bool:
 
 def _key(request: Request, vary: tuple[str, ...]) -> Key:
     """Return the key of a response that varies with these headers: of languages, the one that is served counts."""
-    return (request.path, request.query, *[_varying(request, name) for name in vary])
+    return (request.prefix, request.path, request.query, *[_varying(request, name) for name in vary])
 
 
 def _varying(request: Request, name: str) -> str:
@@ -439,6 +439,6 @@ def _language(accept_language: str) -> str:
 
 
 def _request(cached: CachedRequest) -> Request:
-    path, query, *values = cached.key
+    prefix, path, query, *values = cached.key
     headers = {name: value for name, value in zip(cached.vary, values, strict=True) if value}
-    return Request("GET", path, query, headers, "")
+    return Request("GET", path, query, headers, "", prefix=prefix)

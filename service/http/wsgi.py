@@ -89,6 +89,7 @@ class GatedWsgi:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer a request."""
         started, request = time.perf_counter(), _request(environ)
+        self._gate.site.place(request)
         request.request_id = client_request_id(request) or f"{self._worker}-{next(self._numbers):x}"
         token = logs.request_id.set(request.request_id)
         try:
@@ -107,7 +108,14 @@ class GatedWsgi:
         request.admission = self._gate.check(request)
         if request.method in WRITE_METHODS:
             request.body = self._read_body(request, environ["wsgi.input"])
-        environ.pop(KEY, None)
+        for name in (KEY, "HTTP_HOST"):  # Flask cannot repeat a Host that it does not know
+            environ.pop(name, None)
+        environ |= {
+            "SERVER_NAME": "localhost",
+            "SCRIPT_NAME": request.prefix,
+            "PATH_INFO": request.path.encode("utf-8", "replace").decode("latin-1"),
+            "QUERY_STRING": request.query,
+        }
         if request.admission.key is not None:
             environ[KEY] = request.admission.key
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(request.body), str(len(request.body))
@@ -133,9 +141,8 @@ def _request(environ: "WSGIEnvironment") -> Request:
         if environ.get(name):
             headers[name.lower().replace("_", "-")] = environ[name]
     path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode("utf-8", "replace")
-    return Request(
-        environ["REQUEST_METHOD"], path, environ.get("QUERY_STRING", ""), headers, environ.get("REMOTE_ADDR", "")
-    )
+    query, client = environ.get("QUERY_STRING", ""), environ.get("REMOTE_ADDR", "")
+    return Request(environ["REQUEST_METHOD"], path, query, headers, client, prefix=environ.get("SCRIPT_NAME", ""))
 
 
 def _send(response: Response, start_response: "StartResponse") -> Iterable[bytes]:

@@ -16,8 +16,11 @@ MAX_SNAPSHOTS = 50
 """How many snapshots a feed contains."""
 
 
-def scores(connection: sa.Connection, region: str, simulated: bool, now: datetime) -> bytes:
-    """Return the feed of a region, of real or simulated data, newest entry first. Without a snapshot it is empty."""
+def scores(connection: sa.Connection, region: str, simulated: bool, now: datetime, site: str) -> bytes:
+    """Return the feed of a region, of real or simulated data, newest entry first. Without a snapshot it is empty.
+
+    `site` is the address of the service that links begin with, without a slash at its end.
+    """
     listed = history.newest(connection, region, simulated, MAX_SNAPSHOTS + 1)
     numbers = [row.id for row in listed]
     rows = history.of_snapshots(connection, numbers)
@@ -38,14 +41,14 @@ def scores(connection: sa.Connection, region: str, simulated: bool, now: datetim
     _add_text(feed, "title", f"{prefix}Vigie – risk scores of {_name(region)} and its neighbours")
     _add_text(feed, "subtitle", "Forecasts of political violence. A forecast is not a fact.")
     _add_text(feed, "updated", max((entry["updated"] for entry in entries), default=instant(now)))
-    SubElement(feed, "link", {"rel": "self", "type": "application/atom+xml", "href": "/feeds/scores.atom"})
-    SubElement(feed, "link", {"rel": "alternate", "type": "text/html", "href": "/"})
+    SubElement(feed, "link", {"rel": "self", "type": "application/atom+xml", "href": f"{site}/feeds/scores.atom"})
+    SubElement(feed, "link", {"rel": "alternate", "type": "text/html", "href": f"{site}/"})
     _add_text(SubElement(feed, "author"), "name", "Vigie")
     for entry in entries:
         node = SubElement(feed, "entry")
         for name in ("id", "title", "updated", "published"):
             _add_text(node, name, entry[name])
-        SubElement(node, "link", {"rel": "alternate", "href": entry["link"]})
+        SubElement(node, "link", {"rel": "alternate", "href": site + entry["link"]})
         _add_text(node, entry["element"], entry["text"])
     document: bytes = tostring(feed, encoding="utf-8", xml_declaration=True)
     return document

@@ -20,7 +20,7 @@ from service.api.tasks import submit
 from service.drawing import charts
 from service.drawing.language import DEFAULT_LANGUAGE, LOCALES
 from service.http.problems import Problem
-from service.http.request_context import ReadSession, TaskRequired, request_session
+from service.http.request_context import ReadSession, TaskRequired, current_context, request_session
 from service.snapshots import read_model, scorecard
 from service.snapshots.snapshot_view import SnapshotView
 from service.store import leases
@@ -173,11 +173,17 @@ def _form_and_alerts(session: ReadSession, snapshot: SnapshotView, iso3: str | N
 
 
 class PageRequest(NamedTuple):
-    """What a page needs of its request: the language, the path without it, and the past moment as a query string."""
+    """What a page needs of its request.
+
+    The language, the path without it, the past moment as a query string, what precedes paths in links, and the
+    public address of the service or an empty text.
+    """
 
     language: str
     path: str
     as_of_query: str
+    root: str
+    site: str
 
 
 def _page_request() -> PageRequest:
@@ -189,7 +195,8 @@ def _page_request() -> PageRequest:
     )
     path = request.path.removeprefix(f"/{g.language}") if g.language else request.path
     as_of = _as_of()
-    return PageRequest(language, path, f"?{urlencode({'as_of': as_of})}" if as_of else "")
+    as_of_query = f"?{urlencode({'as_of': as_of})}" if as_of else ""
+    return PageRequest(language, path, as_of_query, request.script_root, current_context().settings.base_url or "")
 
 
 def _page(template: str, **content: Any) -> Response:
@@ -198,11 +205,8 @@ def _page(template: str, **content: Any) -> Response:
 
 
 def _render(template: str, page_request: PageRequest, **content: Any) -> str:
-    return (
-        environment(page_request.language)
-        .get_template(template)
-        .render(path=page_request.path, as_of_query=page_request.as_of_query, **content)
-    )
+    placed = {name: value for name, value in page_request._asdict().items() if name != "language"}
+    return environment(page_request.language).get_template(template).render(**placed, **content)
 
 
 def _response(language: str, html: str) -> Response:

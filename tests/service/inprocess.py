@@ -187,6 +187,7 @@ class FrontClient(AsgiClient):
     ) -> None:
         context = context_of(app)
         settings = settings or context.settings
+        self.app = app
         if gate is None:
             counter = RequestCounter(context.home.run)
             gate = Gate(settings, Keyring(context.store), counter, listens_on=LOCAL)

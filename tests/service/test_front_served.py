@@ -143,14 +143,14 @@ def test_a_response_to_head_has_no_body(served: str, target: str, status: int, h
     """The next response on the connection begins right behind its head."""
     if "Authorization" in headers and target != "/healthz":
         status = 401 if status != 414 else status
-    request = f"HEAD {target} HTTP/1.1\r\nHost: x\r\n{headers}Prefer: wait=20\r\n\r\n".encode()
+    request = f"HEAD {target} HTTP/1.1\r\nHost: localhost\r\n{headers}Prefer: wait=20\r\n\r\n".encode()
     with connect(served) as connection:
         for _ in range(2):
             connection.sendall(request)
             head = response_head(connection)
             assert int(head.split()[1]) == status
             assert b"transfer-encoding: chunked" not in head.lower()
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert response_head(connection).startswith(b"HTTP/1.1 200")
         assert connection.recv(4096) == b'{"alive":true}'
 
@@ -176,7 +176,8 @@ def test_a_stream_resumes_by_its_last_id(served: str, home: SnapshotHome) -> Non
 def test_a_long_poll_returns_the_change(served: str, home: SnapshotHome) -> None:
     with connect(served) as connection:
         cursor = next_cursor(served)
-        request = f"GET /v1/changes?since={cursor} HTTP/1.1\r\nHost: x\r\nPrefer: wait=20\r\nConnection: close\r\n\r\n"
+        headers = "Host: localhost\r\nPrefer: wait=20\r\nConnection: close"
+        request = f"GET /v1/changes?since={cursor} HTTP/1.1\r\n{headers}\r\n\r\n"
         connection.sendall(request.encode())
         connection.settimeout(0.5)
         with pytest.raises(TimeoutError):
@@ -194,7 +195,7 @@ def test_a_client_that_leaves_frees_its_place_at_once(home: SnapshotHome, server
     limits = {"VIGIE_LIMITS__LOOPBACK": "true", "VIGIE_LIMITS__WAITING_PER_ADDRESS": "2"}
     with SERVERS[server](home, **limits) as url:
         cursor = next_cursor(url)
-        poll = f"GET /v1/changes?since={cursor} HTTP/1.1\r\nHost: x\r\nPrefer: wait=30\r\n\r\n".encode()
+        poll = f"GET /v1/changes?since={cursor} HTTP/1.1\r\nHost: localhost\r\nPrefer: wait=30\r\n\r\n".encode()
         for _ in range(3):
             with ExitStack() as stack:
                 left_at = time.monotonic()
@@ -210,7 +211,7 @@ def test_a_client_that_leaves_frees_its_place_at_once(home: SnapshotHome, server
 def open_stream(stack: ExitStack, url: str) -> int:
     """Open a stream that lasts as long as the stack. Return its status."""
     connection = connect(url)
-    connection.sendall(b"GET /v1/stream HTTP/1.1\r\nHost: x\r\n\r\n")
+    connection.sendall(b"GET /v1/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
     status = int(response_head(connection).split()[1])
     stack.callback(connection.close)
     return status
@@ -223,7 +224,7 @@ def test_streams_and_long_polls_with_an_empty_body_delay_nobody(served: str, bod
         waiting = [stack.enter_context(connect(served)) for _ in range(12)]
         for number, connection in enumerate(waiting):
             target = "/v1/stream" if number % 2 else f"/v1/changes?since={cursor}"
-            connection.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\nPrefer: wait=20\r\n{body}".encode())
+            connection.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\nPrefer: wait=20\r\n{body}".encode())
         for connection in waiting[1::2]:
             assert response_head(connection).startswith(b"HTTP/1.1 200")
         for path in ("/healthz", "/v1/scores", "/v1/jobs", "/healthz"):
@@ -243,9 +244,9 @@ def test_hundreds_of_clients_wait_and_delay_nobody(served: str, home: SnapshotHo
         streams = [stack.enter_context(connect(served)) for _ in range(200)]
         polls = [stack.enter_context(connect(served)) for _ in range(200)]
         for connection in streams:
-            connection.sendall(f"GET /v1/stream?since={cursor} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            connection.sendall(f"GET /v1/stream?since={cursor} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         for connection in polls:
-            head = f"GET /v1/changes?since={cursor} HTTP/1.1\r\nHost: x\r\nPrefer: wait=30\r\n"
+            head = f"GET /v1/changes?since={cursor} HTTP/1.1\r\nHost: localhost\r\nPrefer: wait=30\r\n"
             connection.sendall(f"{head}Connection: close\r\n\r\n".encode())
         for connection in streams:
             assert response_head(connection).startswith(b"HTTP/1.1 200")
@@ -269,7 +270,7 @@ def test_hundreds_of_clients_wait_and_delay_nobody(served: str, home: SnapshotHo
 def test_long_headers_delay_nobody(served: str, name: str) -> None:
     value = {"If-None-Match": '"a", ', "Prefer": "wait=1;"}.get(name, "fr-ML;q=0.5,")
     lengthy = (value * 3_000)[:28_000]
-    request = f"GET / HTTP/1.1\r\nHost: x\r\n{name}: {lengthy}%d\r\nConnection: close\r\n\r\n"
+    request = f"GET / HTTP/1.1\r\nHost: localhost\r\n{name}: {lengthy}%d\r\nConnection: close\r\n\r\n"
     with ExitStack() as stack:
         connections = [stack.enter_context(connect(served)) for _ in range(60)]
         for number, connection in enumerate(connections):

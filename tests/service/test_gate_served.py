@@ -57,7 +57,9 @@ def send_raw(url: str, raw: bytes) -> bytes:
 
 def get(url: str, path: str, headers: str = "") -> int:
     """The status of a request on a connection of its own: each can go to another worker."""
-    return status(send_raw(url, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n".encode()))
+    return status(
+        send_raw(url, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n".encode())
+    )
 
 
 def status(response: bytes) -> int:
@@ -82,8 +84,8 @@ def seconds_until_closed(connection: socket.socket, drip: bytes = b"") -> float:
 
 def test_connections_that_never_finish_their_headers_are_closed(served: str) -> None:
     with connect(served) as silent, connect(served) as half, connect(served) as dripping:
-        half.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: ")
-        dripping.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+        half.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-A: ")
+        dripping.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n")
         assert seconds_until_closed(dripping, drip=b"X-A: 1\r\n") < 3
         assert seconds_until_closed(half) < 3
         assert seconds_until_closed(silent) < 3
@@ -100,7 +102,7 @@ def test_more_slow_clients_than_connections_do_not_block_others(served: str) -> 
 
 
 def test_bodies_that_never_arrive_do_not_block_readers(served: str, writer: str) -> None:
-    headers = f"Host: x\r\nConnection: close\r\nAuthorization: Bearer {writer}\r\n"
+    headers = f"Host: localhost\r\nConnection: close\r\nAuthorization: Bearer {writer}\r\n"
     head = f"POST /v1/scores HTTP/1.1\r\n{headers}Content-Length: 10\r\n\r\n".encode()
     with ExitStack() as stack:
         for _ in range(40):
@@ -119,12 +121,12 @@ def test_bodies_that_never_arrive_do_not_block_readers(served: str, writer: str)
 
 def test_a_request_without_a_key_is_refused_before_its_body_arrives(served: str) -> None:
     with connect(served) as connection:
-        connection.sendall(b"POST /v1/recompute HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+        connection.sendall(b"POST /v1/recompute HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n")
         assert status(connection.recv(4096)) == 401
 
 
-HOST = b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-CLOSE = b"Host: x\r\nConnection: close\r\n"
+HOST = b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+CLOSE = b"Host: localhost\r\nConnection: close\r\n"
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,16 @@ def test_every_access_setting_is_documented_with_its_default() -> None:
         documented.update(pairs)
     expected = {f"limits.{name}": str(value).lower() for name, value in Limits().model_dump().items()}
     assert {name: documented[name] for name in documented if name.startswith("limits.")} == expected
-    others = {"public_read", "trusted_proxies", "cors_origins", "hsts_seconds", "allow_private_webhooks"}
+    others = {
+        "base_url",
+        "root_path",
+        "allowed_hosts",
+        "public_read",
+        "trusted_proxies",
+        "cors_origins",
+        "hsts_seconds",
+        "allow_private_webhooks",
+    }
     assert {name for name in documented if not name.startswith("limits.")} == others <= Settings.model_fields.keys()
 
 
