@@ -31,7 +31,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the tests of the long set take their time. The time-out of the others turns a test that hangs into a failure."""
+    """Let tests of the long set take their time. The time-out of the others turns a test that hangs into a failure."""
     for item in items:
         if item.get_closest_marker("long"):
             item.add_marker(pytest.mark.timeout(0))
