@@ -1,1 +1,1 @@
-"""The read API: one module per resource, JSON out, every error a problem document (RFC 9457)."""
+"""The API: one module per resource, JSON out, every error a problem document (RFC 9457)."""

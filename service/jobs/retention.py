@@ -1,6 +1,7 @@
 """Delete expired rows and files: runs, deliveries, changes, tasks and their models, and traces of faults.
 
-Snapshots, forecasts and verifications are never deleted. Neither is a row that another row refers to, or a message that
+The setting `retention_days` (`service.settings.RetentionDays`) says after how many days. Snapshots, forecasts and
+verifications are never deleted. Neither is a row that another row refers to, or a message that
 a person still has to deal with.
 """
 
