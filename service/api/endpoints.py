@@ -6,8 +6,8 @@ A module of `service/api` writes `@endpoint(blueprint, path, summary, Schema, â€
 - `Schema` describes the payload: a subclass of `shared_schemas.Meta` if a snapshot is behind it.
 - `query` is a subclass of `Query`. The view gets it, validated, as its first argument. An unknown parameter is a 400.
 - `body` is the same for a JSON body: a subclass of `Body`.
-- `formats` are the formats besides JSON. Each has an address of its own (`path.csv`) and answers to `Accept`. A media
-  type that no format has is a 406.
+- `formats` are the formats besides JSON. Each has an address of its own (`path.csv`) and answers to `Accept`. If there
+  are any, a media type that none has is a 406.
 - `problems` are names in `problems.KINDS`.
 - `other_responses` are further successful responses by status, for example 202 with a task.
 
@@ -28,6 +28,7 @@ from werkzeug.datastructures import MIMEAccept
 from service.http.problems import Problem
 
 JSON = "application/json"
+MEDIA_RANGE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+*-]+|\*/\*", re.ASCII).fullmatch
 ISO3_PATTERN = "^[A-Za-z]{3}$"
 MAX_NUMBER = 2**31 - 1
 """The largest number of a snapshot or a run: PostgreSQL's `integer`."""
@@ -116,28 +117,36 @@ class Operation:
             inputs.append(_validated(self.body, request.get_json(), "bad-body", "field"))
         payload = self.view(*inputs, **path_values)
         if isinstance(payload, Response):
-            payload.vary.add("Accept")
+            self._vary(payload)
             return payload
         text = chosen.render(payload, query) if chosen else current_app.json.dumps(payload)
         response = Response(text, content_type=f"{chosen.media_type}; charset=utf-8" if chosen else JSON)
-        # Also without formats: another Accept header gets a 406.
-        response.vary.add("Accept")
+        self._vary(response)
         if payload.get("next"):
             response.headers["Link"] = f'<{payload["next"]}>; rel="next"'
         return response
 
+    def _vary(self, response: Response) -> None:
+        """Tell caches that a response depends on `Accept`, if the address has several forms."""
+        if self.formats and str(request.url_rule) == self.path:
+            response.vary.add("Accept")
+
     def _format(self) -> Format | None:
-        """Return the format that the address names, else the one that `Accept` prefers. None stands for JSON."""
+        """Return the format that the address names, else the one that `Accept` prefers. None stands for JSON.
+
+        An address with one form has no choice, so it answers whatever `Accept` says.
+        """
         rule = str(request.url_rule)
         if rule != self.path:
             return next(each for each in self.formats if rule == f"{self.path}.{each.suffix}")
         content = next(iter(self.responses.values()))
+        if not self.formats:
+            return None
         offered = [*(content if isinstance(content, tuple) else (JSON,)), *(each.media_type for each in self.formats)]
         # Parameters such as charset do not count: all text is in UTF-8.
-        accepted = MIMEAccept(
-            [(media.partition(";")[0].strip(), quality) for media, quality in request.accept_mimetypes]
-        )
-        best = accepted.best_match(offered) if accepted else offered[0]
+        accepted = [(media.partition(";")[0].strip(), quality) for media, quality in request.accept_mimetypes]
+        readable = MIMEAccept([(media, quality) for media, quality in accepted if MEDIA_RANGE(media)])
+        best = readable.best_match(offered) if readable else offered[0]
         if best is None:
             raise Problem("not-acceptable", offered=offered)
         return next((each for each in self.formats if each.media_type == best), None)

@@ -14,7 +14,7 @@ from werkzeug.routing import Rule
 from riskmodel import __version__
 from service.api.endpoints import ISO3_PATTERN, JSON, MAX_NUMBER, Content, Operation
 from service.api.shared_schemas import ProblemDocument
-from service.http.gate import PUBLIC_PATHS
+from service.http.gate import is_public
 from service.http.problems import KINDS
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
@@ -27,9 +27,9 @@ PATH_PART = re.compile(r"<(?:([^<>]+):)?(\w+)>")
 
 GATE_PROBLEMS = (
     *("key-needed", "key-refused", "key-cannot-write", "too-many-requests"),
-    *("unreadable-request", "large-request", "long-address", "busy"),
+    *("unreadable-request", "large-request", "long-address", "unknown-host", "busy"),
 )
-COMMON_PROBLEMS = (*GATE_PROBLEMS, "bad-query", "not-acceptable", "unreadable-data", "unreadable-store")
+COMMON_PROBLEMS = (*GATE_PROBLEMS, "bad-query", "unreadable-data", "unreadable-store")
 """Problems that every endpoint may return, besides HTTP's own 404 and 500."""
 
 SECURITY_SCHEMES = {
@@ -137,7 +137,7 @@ class _OperationEntry:
     def _security(self) -> list[dict[str, list[str]]]:
         if self.method == "POST":
             return WRITE_SECURITY
-        return [] if self.rule.rule in PUBLIC_PATHS else READ_SECURITY
+        return [] if is_public(self.rule.rule) else READ_SECURITY
 
     def _path_parameters(self) -> Iterator[dict[str, Any]]:
         for converter, name in PATH_PART.findall(self.rule.rule):
@@ -180,7 +180,9 @@ class _OperationEntry:
 
     def _problems(self) -> dict[str, Any]:
         """Return the problems that may occur, by status, with their kinds."""
-        names = (*COMMON_PROBLEMS, *self.operation.problems, *(("bad-body",) if self.operation.body else ()))
+        names = [*COMMON_PROBLEMS, *self.operation.problems, *(("bad-body",) if self.operation.body else ())]
+        if self.operation.formats and not self.suffix:
+            names.append("not-acceptable")
         kinds = [KINDS[name] for name in dict.fromkeys(names)]
         plain = {HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR}
         if self.operation.body:

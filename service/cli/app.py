@@ -51,7 +51,7 @@ from service.settings import load
 from service.store.context import Context
 from service.store.database import Store
 from service.store.values import instant
-from service.web import pages
+from service.web import error_page, pages
 
 RESOURCES = (
     scores,
@@ -119,7 +119,7 @@ def worker() -> Application:
     """
     end_with_parent(grace_seconds=0.5)
     logs.configure(load(Home(default_home())).log_format)
-    return Application(make_front)
+    return Application(make_front, error_page.present)
 
 
 def make_front() -> tuple[Front, Telemetry]:
@@ -144,10 +144,10 @@ def _make_wsgi() -> GatedWsgi:
     app = create_app()
     settings = context_of(app).settings
     logs.configure(settings.log_format)
-    return GatedWsgi(app, settings, make_gate(app), Telemetry(app, settings))
+    return GatedWsgi(app, settings, make_gate(app), Telemetry(app, settings), error_page.present)
 
 
-wsgi = LazyWsgi(_make_wsgi)
+wsgi = LazyWsgi(_make_wsgi, error_page.present)
 """The application for a plain WSGI server: `gunicorn service.cli.app:wsgi`. It has no streams and no response cache."""
 
 
@@ -158,7 +158,14 @@ def _encode(value: object) -> str:
 
 
 def _finish(response: Response) -> Response:
-    """Add the security headers and the conditional headers to a response."""
+    """Make a problem a page if a browser asks. Add the security headers and the conditional headers to a response."""
+    accept, languages = (request.headers.get(name, "") for name in ("Accept", "Accept-Language"))
+    if response.content_type == problems.MEDIA_TYPE and error_page.prefers_page(accept):
+        query = request.query_string.decode("latin-1")
+        page = error_page.render(response.get_data(), request.script_root, request.path, query, languages)
+        response.set_data(page)
+        response.content_type = error_page.HTML
+        response.vary.update(("Accept", "Accept-Language"))
     response.headers.update(SECURITY_HEADERS)
     now = request_context.current_context().clock()
     state_only = g.get("state_only", False)

@@ -95,5 +95,23 @@ UNSCORED_LABELS = {
 }
 """Why the scorecard has no figure."""
 
+ERROR_TITLES = {
+    400: "The request cannot be read",
+    404: "Page not found",
+    405: "Not possible here",
+    415: "Wrong kind of content",
+    500: "Something went wrong",
+}
+ERROR_DETAILS = {
+    400: "A part of the request is not as HTTP requires.",
+    404: "There is nothing at this address. It may be mistyped.",
+    405: "This address can be read, but nothing can be sent to it in this way.",
+    415: "This address takes JSON only.",
+    500: "This is a fault of the service. If it happens again, tell the operator the number below.",
+}
+"""Errors by HTTP status that are not of a kind of their own. The kinds are in `service.http.problems`."""
+
+OTHER_ERRORS = {"title": "The request was refused", "detail": "The service cannot answer this request."}
+
 LOSS_NAMES = {"crps": "CRPS", "log_crps": "log-CRPS", "ign": "IGN", "mis": "MIS", "brier_25": "Brier ≥ 25"}
 """Abbreviations that are the same in every language."""

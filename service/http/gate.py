@@ -34,8 +34,11 @@ SECURITY_HEADERS = {
 
 READ_METHODS, WRITE_METHODS = ("GET", "HEAD", "OPTIONS"), ("POST",)
 
-PUBLIC_PATHS = ("/healthz",)
-"""Paths that need no key on any server: a monitor must learn whether the process lives."""
+PUBLIC_PATHS = ("/healthz", "/favicon.ico", "/robots.txt")
+"""Paths that need no key on any server: a monitor must learn whether the process lives, a browser shows an icon."""
+
+PUBLIC_FOLDER = "/static/"
+"""Files of the program, the same on every server: also the page that asks for a key has a style sheet."""
 
 WINDOW = 60
 """Length of the window in which requests are counted [s]."""
@@ -117,7 +120,7 @@ class Gate:
         try:
             if self._origins and (origin := request.headers.get("origin")) is not None:
                 self._allow_origin(origin, request, headers)
-            if path not in PUBLIC_PATHS and not self.site.answers_to_host(request):
+            if not is_public(path) and not self.site.answers_to_host(request):
                 refuse("unknown-host")
             if method not in READ_METHODS and method not in WRITE_METHODS:
                 _refuse_method()
@@ -138,14 +141,14 @@ class Gate:
         except Refusal as refusal:
             refusal.headers = [*headers, *refusal.headers]
             raise
-        private = not self._public_read and path not in PUBLIC_PATHS
+        private = not self._public_read and not is_public(path)
         return Admission(headers, client, unlimited, None if key is None else key.prefix, private)
 
     def _check_key(self, method: str, path: str, credentials: str | None, key: Key | None) -> None:
         """Check that a request has the key it needs. Raises Refusal."""
         writes = method in WRITE_METHODS
         if key is None:
-            needed = writes or not (self._public_read or path in PUBLIC_PATHS or method == "OPTIONS")
+            needed = writes or not (self._public_read or is_public(path) or method == "OPTIONS")
             # Where no key is needed, other credentials can be meant for a proxy. A wrong key of ours is refused.
             if credentials is not None and (needed or credentials.startswith(KEY_START)):
                 refuse("key-refused", ("WWW-Authenticate", _CHALLENGES["POST" if writes else "GET"]))
@@ -219,6 +222,11 @@ class Gate:
                 ("Access-Control-Max-Age", "600"),
             ]
             raise Refusal(HTTPStatus.NO_CONTENT, allowed)
+
+
+def is_public(path: str) -> bool:
+    """Return whether everybody can read a path on any server."""
+    return path in PUBLIC_PATHS or path.startswith(PUBLIC_FOLDER)
 
 
 def client_request_id(request: Request) -> str:

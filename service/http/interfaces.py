@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from riskmodel.errors import VigieError
 from service.http.front import Disconnected, Front, alive_response
 from service.http.gate import Refusal, finished_response, refusal_response
-from service.http.message import EventStream, Request, Response
+from service.http.message import EventStream, Presenter, Request, Response, unchanged
 from service.http.problems import KINDS
 from service.http.telemetry import Telemetry
 
@@ -50,8 +50,8 @@ class Application:
     the database is away, the application answers that it lives and that nothing can be served.
     """
 
-    def __init__(self, make_front: Callable[[], tuple[Front, Telemetry]]) -> None:
-        self._make_front = make_front
+    def __init__(self, make_front: Callable[[], tuple[Front, Telemetry]], present: Presenter = unchanged) -> None:
+        self._make_front, self._present = make_front, present
         self._front: Front | None = None
         self._telemetry: Telemetry | None = None
         self._running: asyncio.Task[None] | None = None
@@ -74,6 +74,7 @@ class Application:
         if response is None:
             response = await self._answer(request, protocol.client_disconnect)
         if isinstance(response, Response):
+            response = self._present(request, response)
             if response.body:
                 protocol.response_bytes(response.status, response.headers, response.body)
             else:
@@ -110,6 +111,8 @@ class Application:
         response: Response | EventStream | None = front.answer_from_cache(request) if front else None
         if response is None:
             response = await self._answer(request, messages.disconnected)
+        if isinstance(response, Response):
+            response = self._present(request, response)
         raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
         start = {"type": "http.response.start", "status": response.status, "headers": raw}
         self._record(request, response, started)

@@ -98,6 +98,15 @@ class Response:
         return next((value for key, value in self.headers if key.lower() == name), None)
 
 
+Presenter = Callable[[Request, Response], Response]
+"""Gives a refusal the form that its client reads best. Any other response is returned as it is."""
+
+
+def unchanged(_: Request, response: Response) -> Response:
+    """Return a response as it is."""
+    return response
+
+
 @dataclass(slots=True)
 class EventStream:
     """A response whose body goes on: server-sent events. `close` must be called at its end, however it ends."""

@@ -59,7 +59,7 @@ KINDS = {
             "unknown-country",
             404,
             "Country not in this region",
-            "Scores are served for the countries of one region. Use an ISO alpha-3 code in capitals.",
+            "Scores are served for the countries of one region. Use an ISO alpha-3 code.",
         ),
         Kind("unknown-snapshot", 404, "No such snapshot", "No snapshot of the region in service has this number."),
         Kind(

@@ -27,7 +27,7 @@ from service.http.gate import (
     refusal_response,
     refuse,
 )
-from service.http.message import Request, Response
+from service.http.message import Presenter, Request, Response, unchanged
 from service.http.problems import KINDS
 from service.http.telemetry import Telemetry
 from service.settings import Settings
@@ -45,8 +45,8 @@ class LazyWsgi:
     database connections must not cross a fork.
     """
 
-    def __init__(self, make: "Callable[[], WSGIApplication]") -> None:
-        self._make, self._reported = make, ""
+    def __init__(self, make: "Callable[[], WSGIApplication]", present: Presenter) -> None:
+        self._make, self._present, self._reported = make, present, ""
         self._reset()
         os.register_at_fork(after_in_child=self._reset)
 
@@ -68,7 +68,7 @@ class LazyWsgi:
             response = refusal_response(Refusal(kind.status, [("Retry-After", "5")], kind))
         request = _request(environ)
         request.request_id = client_request_id(request) or secrets.token_hex(8)
-        return _send(finished_response(request, response), start_response)
+        return _send(self._present(request, finished_response(request, response)), start_response)
 
     def _application(self) -> "WSGIApplication":
         if self._made is None:
@@ -81,8 +81,10 @@ class LazyWsgi:
 class GatedWsgi:
     """A Flask app behind a gate, as a WSGI application."""
 
-    def __init__(self, app: Flask, settings: Settings, gate: Gate, telemetry: Telemetry) -> None:
-        self._app, self._gate, self._telemetry = app, gate, telemetry
+    def __init__(
+        self, app: Flask, settings: Settings, gate: Gate, telemetry: Telemetry, present: Presenter = unchanged
+    ) -> None:
+        self._app, self._gate, self._telemetry, self._present = app, gate, telemetry, present
         self._body_bytes = settings.limits.body_bytes
         self._worker, self._numbers = secrets.token_hex(5), itertools.count(1)
 
@@ -98,7 +100,7 @@ class GatedWsgi:
             response = refusal_response(refusal)
         finally:
             logs.request_id.reset(token)
-        response = finished_response(request, response)
+        response = self._present(request, finished_response(request, response))
         self._telemetry.record(request, response.status, len(response.body), time.perf_counter() - started)
         return _send(response, start_response)
 

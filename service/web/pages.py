@@ -19,7 +19,8 @@ from service.api import description
 from service.api.tasks import submit
 from service.drawing import charts
 from service.drawing.language import DEFAULT_LANGUAGE, LOCALES
-from service.http.problems import Problem
+from service.http.links import link
+from service.http.problems import Problem, problem_response
 from service.http.request_context import ReadSession, TaskRequired, current_context, request_session
 from service.snapshots import read_model, scorecard
 from service.snapshots.snapshot_view import SnapshotView
@@ -121,15 +122,17 @@ def _api_reference(_app: Flask, page_request: "PageRequest") -> str:
     )
 
 
-@resource.errorhandler(Problem)
-def problem_page(problem: Problem) -> Response:
-    """Show a problem as a page."""
-    details = {name: problem.members.get(name) for name in ("error", "since", "parameter", "rule")}
-    response = _page("problem.html", problem=problem.kind, **details)
-    response.status_code = problem.kind.status
-    if "retry_after_seconds" in problem.members:
-        response.headers["Retry-After"] = str(problem.members["retry_after_seconds"])
-    return response
+@resource.get("/favicon.ico")
+def favicon() -> Response:
+    """Return the icon that browsers look for at this address."""
+    return current_app.send_static_file("favicon.ico")
+
+
+@resource.get("/robots.txt")
+def robots() -> Response:
+    """Let search engines read the pages of today. The addresses for programs and past moments have no end."""
+    rules = [f"Disallow: {link(path)}" for path in ("/v1/", "/feeds/", "/*?as_of=", "/*&as_of=")]
+    return Response("\n".join(["User-agent: *", *rules, ""]), content_type="text/plain; charset=utf-8")
 
 
 @resource.errorhandler(TaskRequired)
@@ -138,7 +141,7 @@ def waiting_page(required: TaskRequired) -> Response:
     try:
         task = submit(required.question)["data"]
     except Problem as problem:
-        return problem_page(problem)
+        return problem_response(problem)
     response = _page("waiting.html", task=task, as_of=required.question.parameters["as_of"])
     response.status_code = HTTPStatus.ACCEPTED
     response.headers["Refresh"] = str(RELOAD_SECONDS)  # a header, because pages have no scripts

@@ -5,6 +5,9 @@ from html.parser import HTMLParser
 
 from flask.testing import FlaskClient
 
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+"""What a browser accepts for a page."""
+
 
 class Page(HTMLParser):
     """A page: `text` is its visible text, `rows` that of each table row, `chunks` the text between any two tags."""
@@ -40,7 +43,7 @@ class Page(HTMLParser):
 
 def get_page(client: FlaskClient, path: str = "/?lang=en", status: int = 200) -> Page:
     """Fetch a page and check its status and content type."""
-    response = client.get(path)
+    response = client.get(path, headers=BROWSER)
     assert response.status_code == status
     assert response.content_type == "text/html; charset=utf-8"
     return Page(response.text)

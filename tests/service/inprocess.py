@@ -21,6 +21,7 @@ from service.http.rate_limit import RequestCounter
 from service.http.request_context import context_of
 from service.http.telemetry import Telemetry
 from service.settings import Settings
+from service.web import error_page
 
 PATIENCE = 30.0
 """How long anything may take [s]."""
@@ -192,7 +193,7 @@ class FrontClient(AsgiClient):
             counter = RequestCounter(context.home.run)
             gate = Gate(settings, Keyring(context.store), counter, listens_on=LOCAL)
         self.front = Front(app, settings, gate)
-        super().__init__(Application(lambda: (self.front, Telemetry(app, settings))), remote)
+        super().__init__(Application(lambda: (self.front, Telemetry(app, settings)), error_page.present), remote)
 
     def refresh(self) -> None:
         """Let the cache read the state."""

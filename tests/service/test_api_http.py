@@ -65,8 +65,9 @@ def test_accept_selects_among_all_formats_or_is_refused(client: FlaskClient) -> 
         assert response.mimetype == media
         assert response.status_code == 406 or "Accept" in response.headers["Vary"]
     assert client.get("/v1/scores.csv", headers={"Accept": "application/json"}).mimetype == "text/csv"
-    refused = json.loads(client.get("/v1/model", headers={"Accept": "text/csv"}).data)
-    assert (refused["status"], refused["offered"]) == (406, ["application/json"])
+    refused = json.loads(client.get("/v1/countries", headers={"Accept": "image/png"}).data)
+    assert (refused["status"], refused["offered"]) == (406, ["application/json", "text/csv"])
+    assert client.get("/v1/model", headers={"Accept": "text/csv"}).mimetype == "application/json"
 
 
 @pytest.mark.parametrize(

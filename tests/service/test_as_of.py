@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from html_page import BROWSER
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from snapshots_support import SnapshotHome, full_home
@@ -120,7 +121,7 @@ def test_before_the_first_data_the_problem_names_their_date(client: FlaskClient)
     problem = json.loads(refused.data)
     assert (refused.status_code, problem["type"]) == (404, "urn:vigie:problem:nothing-known")
     assert (problem["as_of"], problem["since"]) == ("2019-06-01", "2023-01-01T00:00:00Z")
-    page = client.get("/?as_of=2019-06-01&lang=fr")
+    page = client.get("/?as_of=2019-06-01&lang=fr", headers=BROWSER)
     assert page.status_code == 404
     assert "1er janvier 2023" in page.text
     link = re.search(r'href="([^"]+)">Afficher les scores', page.text)
@@ -129,7 +130,7 @@ def test_before_the_first_data_the_problem_names_their_date(client: FlaskClient)
 
 
 def test_a_page_names_the_rule_that_a_query_breaks(client: FlaskClient) -> None:
-    page = client.get("/?as_of=tomorrow")
+    page = client.get("/?as_of=tomorrow", headers=BROWSER)
     assert page.status_code == 400
     assert re.search(r"<code>as_of</code>: <span[^>]*>[^<]*YYYY-MM-DD", page.text)
 

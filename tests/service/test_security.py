@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from html_page import BROWSER
 from snapshot_documents import NOW
 from snapshots_support import SnapshotHome
 
@@ -60,7 +61,7 @@ def test_no_page_has_scripts_inline_styles_or_links_to_other_hosts(tmp_path: Pat
     home = SnapshotHome(tmp_path / "home")
     home.add_ingests("real")
     home.issue()
-    text = create_app(home.home, clock=lambda: NOW).test_client().get(path).text
+    text = create_app(home.home, clock=lambda: NOW).test_client().get(path, headers=BROWSER).text
     assert "<!doctype html>" in text
     unwanted = (
         r"<script|<style|\sstyle\s*=|\son\w+\s*=|javascript:|<iframe|<form(?! class=\"as-of\" method=\"get\")|<base"

@@ -9,7 +9,7 @@ from urllib.parse import urljoin
 
 import pytest
 from gated import problem_kind
-from html_page import Page
+from html_page import BROWSER, Page
 from inprocess import FrontClient, record_requests
 from servers import httpx2, web
 from snapshots_support import SettableClock, SnapshotHome, full_home
@@ -19,7 +19,6 @@ from service.http.site import Site
 from service.settings import Settings
 from service.store.tables import deliveries, transitions
 
-BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 PREFIX = "/vigie"
 ADDRESS = re.compile(rb'"(/[^"\s]*)"')
 
@@ -105,7 +104,7 @@ def test_a_prefix_in_a_header_counts_only_from_a_trusted_proxy(
             assert f'href="{value.rstrip("/")}/fr/' in client.get("/", headers=headers, remote="10.0.0.9").text
             assert 'href="/fr/' in client.get("/", headers=headers, remote="203.0.113.9").text
             assert 'href="/fr/' in client.get("/", remote="10.0.0.9").text
-    for value in ('"><script>', "//evil.example", "/a\nb", "https://evil.example", "/a b", "/../x", "/" + "a" * 300):
+    for value in ('"><script>', "//a", "/a\nb", "https://evil.example", "/a b", "/../x", "/" + "a" * 300):
         page = client.get("/", headers={"X-Forwarded-Prefix": value}, remote="10.0.0.9")
         assert 'href="/fr/' in page.text
         assert value not in page.text
@@ -196,7 +195,7 @@ def test_no_host_of_a_client_is_in_a_response(full: SnapshotHome, monkeypatch: p
         *paths,
         "/openapi.json",
         "/nothing",
-        "//evil.example",
+        "//a",
         "/static",
         "/docs/",
         "/v1/scores?as_of=2022-01-15",
