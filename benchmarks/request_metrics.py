@@ -1,4 +1,4 @@
-"""Measure what it costs to count a request: by `service.http.telemetry`, and by prometheus_client over several processes.
+"""Measure what it costs to count a request: by `service.http.telemetry`, and by prometheus_client over processes.
 
 `python benchmarks/request_metrics.py [--requests 200000]` prints microseconds per request. Both count a request and put
 its duration into the same buckets, with the labels route and status. prometheus_client keeps its counts in mapped files

@@ -125,7 +125,9 @@ def _api_reference(_app: Flask, page_request: "PageRequest") -> str:
 @resource.get("/favicon.ico")
 def favicon() -> Response:
     """Return the icon that browsers look for at this address."""
-    return current_app.send_static_file("favicon.ico")
+    response = current_app.send_static_file("favicon.ico")
+    response.content_type = "image/x-icon"
+    return response
 
 
 @resource.get("/robots.txt")
