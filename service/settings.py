@@ -126,11 +126,13 @@ class Limits(BaseModel, extra="forbid", use_attribute_docstrings=True):
     """Longest time for the head of a request, and for a connection without a request [s]."""
     connections: PositiveInt = 5_000
     """Open connections of each worker. Further ones wait in the queue of the operating system."""
+    connections_per_address: PositiveInt = 256
+    """Open connections of each worker from one address. Further ones are closed. Trusted proxies have no limit."""
     waiting_clients: Count = 4_500
     """Clients of each worker that wait for news at the same time: long polls and streams."""
     waiting_per_address: PositiveInt = 64
     """The same for one address."""
-    in_flight_per_address: PositiveInt = 64
+    in_flight_per_address: PositiveInt = 24
     """Requests from one address that each worker answers at the same time."""
 
 

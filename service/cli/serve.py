@@ -14,6 +14,9 @@ from service.cli.context import settings_of
 MAX_WORKERS = 32
 """So many workers can count requests together (`service.http.rate_limit.COLUMNS`)."""
 
+QUEUED_CONNECTIONS = 4_096
+"""How many connections wait in the queue of the operating system. Beyond that, a client tries again after a second."""
+
 HOST_OPTION = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 PORT_OPTION = click.option(
     "--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="The port to listen on."
@@ -95,6 +98,7 @@ def web(home: Home, host: str, port: int, workers: int) -> None:
         port=port,
         workers=workers,
         websockets=False,
+        backlog=QUEUED_CONNECTIONS,
         backpressure=limits.connections,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from flask import Flask
 
 from service.http.conditional import OBSERVED, Observed
-from service.http.gate import refuse
+from service.http.gate import WRITE_METHODS, refuse
 from service.http.message import MAX_PREFERENCE, PREFERENCES, Headers, Request, Response
 from service.http.places import Places
 from service.http.state_version import StateVersion
@@ -24,7 +24,10 @@ KEY = "vigie.key"
 """Key in the WSGI environment: the prefix of the API key that the request showed."""
 
 FLASK_THREADS = 32
-"""How many requests Flask answers at the same time."""
+"""How many requests read at the same time."""
+
+WRITE_THREADS = 4
+"""How many requests write at the same time. The database lets one write, and the others must not stop readers."""
 
 MAX_QUEUED = 512
 """How many more requests wait for a thread. Beyond that the server says that it is busy."""
@@ -43,7 +46,8 @@ class FlaskPool:
 
     def __init__(self, app: Flask, each: int) -> None:
         self._app = app
-        self._threads = ThreadPoolExecutor(FLASK_THREADS, thread_name_prefix="flask")
+        self._readers = ThreadPoolExecutor(FLASK_THREADS, thread_name_prefix="flask")
+        self._writers = ThreadPoolExecutor(WRITE_THREADS, thread_name_prefix="flask-write")
         self._places = Places(FLASK_THREADS + MAX_QUEUED, each)
 
     def start(self, request: Request, *, may_cache: bool) -> "asyncio.Future[FlaskResponse]":
@@ -57,7 +61,8 @@ class FlaskPool:
                 loop.call_soon_threadsafe(self._places.release, admission)
 
         # A thread has the context of its request, so that log lines have the request's id.
-        future = self._threads.submit(contextvars.copy_context().run, self._call, request, may_cache)
+        threads = self._writers if request.method in WRITE_METHODS else self._readers
+        future = threads.submit(contextvars.copy_context().run, self._call, request, may_cache)
         # The place is free when the call ends: one whose client has left still has its thread.
         future.add_done_callback(end)
         return asyncio.wrap_future(future)

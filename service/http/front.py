@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, urlencode
 from flask import Flask
 
 from service import logs
+from service.http.connections import Connections
 from service.http.flask_pool import FlaskPool
 from service.http.gate import (
     SECURITY_HEADERS,
@@ -85,6 +86,7 @@ class Front:
         limits = settings.limits
         self.cache = ResponseCache(app, FlaskPool(app, limits.in_flight_per_address))
         self._waiting = Places(limits.waiting_clients, limits.waiting_per_address)
+        self._connections = Connections(limits, gate)
         self._bodies = Places(MAX_BODIES, limits.in_flight_per_address)
         self._worker, self._numbers = secrets.token_hex(5), itertools.count(1)
         # Of its own: a database that hangs blocks this thread, and no other request.
@@ -93,8 +95,8 @@ class Front:
         self._keys_wanted_at = 0.0
 
     async def run(self) -> None:
-        """Keep the cache up to date until cancelled."""
-        await self.cache.watch()
+        """Keep the cache up to date, and limit the connections, until cancelled."""
+        await asyncio.gather(self.cache.watch(), self._connections.watch())
 
     def answer_from_cache(self, request: Request) -> Response | None:
         """Place a request, and answer it at once if its response is cached. Nearly all polls end here."""
@@ -115,7 +117,7 @@ class Front:
         try:
             if request.path == "/healthz" and request.method in ("GET", "HEAD"):
                 # Before the gate: no database, pool or lock can delay the answer that this process lives.
-                return finished_response(request, alive_response(self._gate.common_headers))
+                return finished_response(request, alive_response(self._gate.common_headers()))
             if self._gate.needs_keys(request):
                 await self._read_keys()
             request.admission = self._gate.check(request)

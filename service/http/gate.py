@@ -94,14 +94,19 @@ class Gate:
         self._limits, self._proxies = settings.limits, settings.trusted_proxies
         self._origins = frozenset(settings.cors_origins)
         self._public_read = settings.allows_public_read(listens_on)
-        self.common_headers: Headers = []
-        """Headers of every response."""
+        self._headers: Headers = []
         if settings.hsts_seconds:
-            self.common_headers.append(("Strict-Transport-Security", f"max-age={settings.hsts_seconds}"))
+            self._headers.append(("Strict-Transport-Security", f"max-age={settings.hsts_seconds}"))
         if self._origins and "*" not in self._origins:
-            self.common_headers.append(("Vary", "Origin"))
+            self._headers.append(("Vary", "Origin"))
+        self.nearly_full = False
+        """Whether the worker has nearly as many connections as it can have. Each ends after its response then."""
         self._clients: dict[str, tuple[str, bool]] = {}
         self._warned = False
+
+    def common_headers(self) -> Headers:
+        """Return the headers of every response."""
+        return [*self._headers, ("Connection", "close")] if self.nearly_full else list(self._headers)
 
     def needs_keys(self, request: Request) -> bool:
         """Return whether `read_keys` must be called before `check`: a key is shown and the keys are too old."""
@@ -116,7 +121,7 @@ class Gate:
 
     def check(self, request: Request) -> Admission:
         """Admit a request. Reads no database and waits for nothing. Raises Refusal."""
-        method, path, headers = request.method, request.path, list(self.common_headers)
+        method, path, headers = request.method, request.path, self.common_headers()
         try:
             if self._origins and (origin := request.headers.get("origin")) is not None:
                 self._allow_origin(origin, request, headers)
@@ -186,6 +191,14 @@ class Gate:
         if self._proxies:
             remote = self._forwarded_address(remote, forwarded)
         return self._name_client(remote, forwarded=True)
+
+    def owner_of_connections(self, remote: str) -> str | None:
+        """Return the name that connections from an address are counted under, or None if their number has no limit."""
+        address = parse_address(remote)
+        if address is not None and any(address in proxies for proxies in self._proxies):
+            return None
+        name, unlimited = self._name_client(remote, forwarded=False)
+        return None if unlimited else name
 
     def _name_client(self, remote: str, *, forwarded: bool) -> tuple[str, bool]:
         address = parse_address(remote)

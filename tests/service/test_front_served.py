@@ -5,10 +5,11 @@ import os
 import re
 import resource
 import socket
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -264,6 +265,26 @@ def test_hundreds_of_clients_wait_and_delay_nobody(served: str, home: SnapshotHo
             assert expected in response
         assert time.monotonic() - issued_at < 4
         assert max(took(served + path) for path in ("/healthz", "/v1/scores") * 10) < AT_ONCE
+
+
+@pytest.mark.skipif("VIGIE_DATABASE_URL" in os.environ, reason="of SQLite")
+def test_writers_that_wait_for_the_database_delay_nobody(served: str, home: SnapshotHome) -> None:
+    """Another process holds SQLite's lock of writers."""
+    writer = keys.add(home.store, "write", "another writer", datetime.now(UTC))
+    body = b'{"location_code":"MLI"}'
+    head = f"POST /v1/whatif HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {writer}\r\nConnection: close\r\n"
+    request = f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    with ExitStack() as stack:
+        lock = stack.enter_context(closing(sqlite3.connect(home.home.database, isolation_level=None)))
+        lock.execute("BEGIN IMMEDIATE")
+        waiting = [stack.enter_context(connect(served)) for _ in range(40)]
+        for connection in waiting:
+            connection.sendall(request)
+        assert max(took(served + path) for path in ("/healthz", "/v1/scores", "/v1/jobs") * 3) < AT_ONCE
+        lock.execute("ROLLBACK")
+        for connection in waiting:
+            connection.settimeout(20)
+            assert connection.makefile("rb").readline().split()[1] in (b"202", b"400", b"404", b"503")
 
 
 @pytest.mark.parametrize("name", ["Accept-Language", "Accept-Encoding", "Accept", "If-None-Match", "Prefer", "Cookie"])
