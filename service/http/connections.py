@@ -107,7 +107,7 @@ class Connections:
 def _open_sockets() -> dict[int, int]:
     """Return the descriptors of the open sockets of this process, by inode."""
     sockets = {}
-    for name in os.listdir(DESCRIPTORS):
+    for name in os.listdir(DESCRIPTORS):  # noqa: PTH208 - a path for each of thousands would be slow
         with contextlib.suppress(OSError):
             status = os.fstat(int(name))
             if stat.S_ISSOCK(status.st_mode):

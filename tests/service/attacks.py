@@ -1,4 +1,4 @@
-"""Hostile clients. Run as a program, it attacks a server in one way until it is ended: `attacks.py URL KIND [COUNT]`."""
+"""Hostile clients. Run as a program, it attacks a server in one way until it is ended: `attacks.py URL KIND COUNT`."""
 
 import asyncio
 import contextlib
@@ -80,7 +80,12 @@ async def unique_queries(reader: asyncio.StreamReader, writer: asyncio.StreamWri
 
 async def garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
     """Send what is no request, and half a request."""
-    raw = [b"\x16\x03\x01\x02\x00\x01\x00\xff", b"\0" * 300, b"GET / HTTP/9.9\r\n\r\n", b"FOO!$ / HTTP/1.1\r\n" + END.encode()]
+    raw = [
+        b"\x16\x03\x01\x02\x00\x01\x00\xff",
+        b"\0" * 300,
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"FOO!$ / HTTP/1.1\r\n" + END.encode(),
+    ]
     raw += [b"POST /v1/whatif HTTP/1.1\r\nTransfer-Encoding: chunked\r\nHost: x\r\n\r\nzz\r\n", b"GET / HT"]
     writer.write(raw[number % len(raw)])
     await until_closed(reader, 1)
@@ -106,8 +111,17 @@ async def write_bodies(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 KINDS: dict[str, Attack] = {
     kind.__name__: kind
     for kind in (
-        one_cheap_request_each_14_s, drip, pipeline, wait, leave, read_no_stream,
-        long_languages, unique_queries, garbage, nested, write_bodies,
+        one_cheap_request_each_14_s,
+        drip,
+        pipeline,
+        wait,
+        leave,
+        read_no_stream,
+        long_languages,
+        unique_queries,
+        garbage,
+        nested,
+        write_bodies,
     )
 }
 KEY = ""
@@ -149,7 +163,7 @@ async def attack(url: str, kind: Attack, count: int) -> None:
 def attacking(url: str, kind: str, count: int, key: str = "") -> Iterator[None]:
     """An attack by another process as long as the block lasts."""
     line = [sys.executable, str(Path(__file__)), url, kind, str(count), key]
-    process = subprocess.Popen(line)
+    process = subprocess.Popen(line, stderr=subprocess.DEVNULL)
     try:
         yield
         assert process.poll() is None, "the attack has ended"
