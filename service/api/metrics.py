@@ -52,7 +52,7 @@ def metrics() -> Response:
         with request_session() as session:
             collected += store_metrics(session)
         up = 1
-    except (sa.exc.OperationalError, VigieError) as failure:
+    except (sa.exc.SQLAlchemyError, VigieError) as failure:
         current_app.logger.error("the database or the archive cannot be read: %s", type(failure).__name__)
         up = 0
     collected.append(gauge("vigie_database_up", "1 if the database and the archive's manifest can be read.", up))

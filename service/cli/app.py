@@ -50,6 +50,7 @@ from service.jobs.processes import LISTENS_ON
 from service.settings import load
 from service.store.context import Context
 from service.store.database import Store
+from service.store.postgresql import Deadlines
 from service.store.values import instant
 from service.web import error_page, pages
 
@@ -77,6 +78,9 @@ RESOURCES = (
 )
 """Modules with a blueprint each."""
 
+DEADLINES = Deadlines(read=5.0, write=15.0)
+"""How long a request's transaction may take [s]. A writer may wait ten seconds for the one before it."""
+
 
 class StrictJson(JSONProvider):
     """JSON with times in ISO 8601 with Z. Refuses NaN, which is not JSON."""
@@ -93,10 +97,15 @@ class StrictJson(JSONProvider):
             raise ValueError("nested too deeply") from None
 
 
-def create_app(home: Home | None = None, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Flask:
+def create_app(
+    home: Home | None = None,
+    *,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    deadlines: Deadlines | None = None,
+) -> Flask:
     """Make the application for a home, by default the one of `VIGIE_HOME`. Raises BadInput for wrong settings.
 
-    It has no gate: to serve it to others, run `worker`.
+    `deadlines` are those of its database transactions. It has no gate: to serve it to others, run `worker`.
     """
     home = home or Home(default_home())
     settings = load(home)
@@ -104,7 +113,7 @@ def create_app(home: Home | None = None, *, clock: Callable[[], datetime] = lamb
     app.json = StrictJson(app)
     app.url_map.merge_slashes = app.url_map.strict_slashes = False  # no redirects: `Site` gives addresses their form
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 31_536_000  # pages link to static files with a digest of their content
-    request_context.attach(app, Context(home, settings, Store.of(home), clock))
+    request_context.attach(app, Context(home, settings, Store.of(home, deadlines=deadlines), clock))
     problems.register(app)
     for module in RESOURCES:
         app.register_blueprint(module.resource)
@@ -127,7 +136,7 @@ def make_front() -> tuple[Front, Telemetry]:
 
     Raises VigieError while the database is away.
     """
-    app = create_app()
+    app = create_app(deadlines=DEADLINES)
     settings = context_of(app).settings
     return Front(app, settings, make_gate(app)), Telemetry(app, settings)
 
@@ -141,7 +150,7 @@ def make_gate(app: Flask) -> Gate:
 
 def _make_wsgi() -> GatedWsgi:
     end_with_parent(grace_seconds=0.5)
-    app = create_app()
+    app = create_app(deadlines=DEADLINES)
     settings = context_of(app).settings
     logs.configure(settings.log_format)
     return GatedWsgi(app, settings, make_gate(app), Telemetry(app, settings), error_page.present)

@@ -41,6 +41,9 @@ from service.settings import Settings
 FLASK_SECONDS = 20.0
 """How long Flask may take for a request [s]. A database that hangs ends it earlier by its own time-outs."""
 
+READY_SECONDS = 4.0
+"""How long `/readyz` may take [s]: a probe must learn in time that the database hangs."""
+
 BODY_SECONDS = 10.0
 """How long a client may take to send a body [s]."""
 
@@ -168,7 +171,8 @@ class Front:
     async def _respond(self, request: Request) -> Response:
         """Answer from the cache or by Flask. Raises Refusal if that takes too long."""
         try:
-            return await asyncio.wait_for(self.cache.respond(request), FLASK_SECONDS)
+            seconds = READY_SECONDS if request.path == "/readyz" else FLASK_SECONDS
+            return await asyncio.wait_for(self.cache.respond(request), seconds)
         except TimeoutError:
             refuse("unreadable-store", ("Retry-After", "5"))
 

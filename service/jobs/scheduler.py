@@ -28,11 +28,15 @@ from service.settings import Settings
 from service.store import leases
 from service.store.context import Context
 from service.store.database import Store
+from service.store.postgresql import Deadlines
 
 log = logging.getLogger("vigie.jobs")
 
 WATCH_EVERY = 1.0
 """How often the watch looks [s]: new data start a recompute within about this time."""
+
+DEADLINES = Deadlines(read=10.0, write=20.0)
+"""How long a transaction of the scheduler itself may take [s]. Jobs work in children, which have other deadlines."""
 
 WATCH = "watch"
 """The name of the watch among APScheduler's jobs."""
@@ -188,7 +192,7 @@ def run(home: Home, settings: Settings) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    context = Context(home, settings, Store.of(home))
+    context = Context(home, settings, Store.of(home, deadlines=DEADLINES))
     scheduler = Scheduler(JobRunner(context, stopping=stopping.is_set), define_jobs(settings))
     scheduler.start()
     while not stopping.wait(WATCH_EVERY):

@@ -20,22 +20,12 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from riskmodel.errors import BadInput, Refused, Unavailable
 from riskmodel.home import Home, atomic_write
 from service.settings import load
+from service.store import postgresql
+from service.store.postgresql import POOL_SIZE, WRITE_LOCK_TIMEOUT, Deadlines
 from service.store.tables import REVISION
-
-WRITE_LOCK_TIMEOUT = 10
-"""How long a writer waits for the writer before it [s]."""
-
-WRITE_LOCK = zlib.crc32(b"vigie writers")
-"""The number of the advisory lock that a writer holds on PostgreSQL."""
-
-IDLE_WRITER_TIMEOUT = 60
-"""PostgreSQL ends a write transaction that does nothing for this long: its machine may be gone [s]."""
 
 CLOSED_CONNECTION_LINGER = 1.0
 """How long PostgreSQL may still list a connection that was closed [s]."""
-
-POOL_SIZE = 16
-"""How many connections stay open. As many again may be opened for a short time."""
 
 DRIVERS = {
     "sqlite": "sqlite",
@@ -54,11 +44,12 @@ class Store:
     """The service's database. Opening an empty database creates its tables."""
 
     @classmethod
-    def of(cls, home: Home, *, allow_empty: bool = False) -> "Store":
+    def of(cls, home: Home, *, allow_empty: bool = False, deadlines: Deadlines | None = None) -> "Store":
         """Open the database that the settings of a home name; by default a file in the home.
 
         The home remembers which databases it has had. If one of them is missing or empty, it is not created a second
         time: the data may only be out of reach. With `allow_empty` it may be empty, and the caller creates its tables.
+        `deadlines` are those of transactions on PostgreSQL; without them a server that hangs is waited for.
         Raises BadInput for wrong settings, DatabaseUnavailable if the database cannot be used or is missing, and
         Refused if it was made by another version of Vigie.
         """
@@ -66,20 +57,22 @@ class Store:
         home.root.mkdir(parents=True, exist_ok=True)
         url = f"sqlite:///{home.database}" if database_url is None else database_url.get_secret_value()
         name, known = _name(parse_url(url), home), _known_databases(home)
-        store = cls(url, known=name in known, allow_empty=allow_empty)
+        store = cls(url, known=name in known, allow_empty=allow_empty, deadlines=deadlines)
         if name not in known and store.revision() is not None:
             # A process without write access to the home has not created a database for it either.
             with suppress(OSError), atomic_write(home.known_databases) as part:
                 part.write_text("".join(f"{each}\n" for each in sorted({*known, name})), encoding="utf-8")
         return store
 
-    def __init__(self, url: str, *, known: bool = False, allow_empty: bool = False) -> None:
+    def __init__(
+        self, url: str, *, known: bool = False, allow_empty: bool = False, deadlines: Deadlines | None = None
+    ) -> None:
         """Open a database by its URL. `known` says that it had tables before."""
         parsed = parse_url(url)
         self.file = Path(str(parsed.database)).absolute() if parsed.drivername == "sqlite" else None
         self.name = _name(parsed)
         """Where it is, without user and password: fit for messages."""
-        self.engine = _sqlite(self.file) if self.file else _postgresql(parsed)
+        self.engine = _sqlite(self.file) if self.file else postgresql.engine(parsed, deadlines)
         # A reader sees one state from its first statement to its last. SQLite does this without being asked.
         one_state: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         self._reader = self.engine.execution_options(**({} if self.file else one_state))
@@ -112,7 +105,12 @@ class Store:
 
         Raises sqlalchemy.exc.OperationalError if the writer before it has not ended within `WRITE_LOCK_TIMEOUT`.
         """
-        with self.engine.connect().execution_options(vigie_writes=True) as connection, connection.begin():
+        with self._transaction(vigie_writes=True) as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, **options: bool) -> Iterator[sa.Connection]:
+        with self.engine.connect().execution_options(**options) as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -191,7 +189,7 @@ class Store:
     def _upgrade(self, missing_is_error: bool = False, allow_empty: bool = False) -> None:
         from service.store.upgrade import upgrade  # Alembic is slow to import and rarely needed
 
-        with self.writing() as connection:
+        with self._transaction(vigie_writes=True, vigie_unbounded=True) as connection:
             if (missing_is_error or allow_empty) and not sa.inspect(connection).get_table_names():
                 if missing_is_error:
                     raise self._missing()
@@ -290,23 +288,3 @@ def _sqlite_begin(connection: sa.Connection) -> None:
     # A transaction that reads first and writes later gets "database is locked" at once, without waiting.
     writes = connection.get_execution_options().get("vigie_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _postgresql(url: sa.URL) -> sa.Engine:
-    """Return an engine that tests a pooled connection before it uses it."""
-    url = url.set(query={"connect_timeout": "5", **url.query, "application_name": "vigie"})
-    try:
-        engine = sa.create_engine(
-            url, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_pre_ping=True, hide_parameters=True
-        )
-    except ModuleNotFoundError:
-        raise BadInput("PostgreSQL needs one more package: pip install 'vigie[postgresql]'") from None
-    sa.event.listen(engine, "begin", _postgresql_begin)
-    return engine
-
-
-def _postgresql_begin(connection: sa.Connection) -> None:
-    if connection.get_execution_options().get("vigie_writes", False):
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {1000 * WRITE_LOCK_TIMEOUT}")
-        connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {1000 * IDLE_WRITER_TIMEOUT}")
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")

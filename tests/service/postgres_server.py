@@ -2,11 +2,12 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -72,6 +73,23 @@ class Server:
         """Stop the server as a power cut does."""
         self._run("pg_ctl", "-D", "data", "stop", "-m", "immediate")
         self._process.wait()
+
+    def pause(self) -> None:
+        """Make the server hang: its processes keep their sockets and answer nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a server go on that hangs."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        parents = {}
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                parents[int(status.parent.name)] = int(status.read_text().rsplit(")", 1)[1].split()[1])
+        for pid in (self._process.pid, *(pid for pid, parent in parents.items() if parent == self._process.pid)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def remove(self) -> None:
         """Stop the server and delete its folder."""

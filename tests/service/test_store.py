@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from postgres_server import Server
 from snapshot_documents import NOW
 from snapshots_support import SnapshotHome
 
@@ -23,11 +25,12 @@ from riskmodel.home import Home
 from service.cli.app import create_app
 from service.http.request_context import context_of
 from service.jobs import processes
-from service.store import database
+from service.store import database, postgresql
 from service.store.database import Store
-from service.store.tables import REVISION, metadata, runs
+from service.store.tables import REVISION, keys, metadata, runs
 from service.store.upgrade import known_revisions
 
+USER = "duty_officer"
 SECRET = "hunter2"  # noqa: S105 - invented; the test looks for it where it must not be
 
 
@@ -105,6 +108,29 @@ def test_a_database_that_cannot_be_opened_is_reported_without_its_password(
     assert (result.code, rule in result.err) == (code, True), result.err
     assert SECRET not in result.err + result.out
     assert not (tmp_path / "home" / "logs").exists()
+
+
+def test_an_error_of_postgresql_shows_no_user_and_no_value(postgresql: Server) -> None:
+    """Neither in the message nor in a traceback, which has the driver's own exception too."""
+    with postgresql.database() as url:
+        with pytest.raises(database.DatabaseUnavailable) as unavailable:
+            Store(url.replace("postgres@", f"{USER}:{SECRET}@"))
+        text = "".join(traceback.format_exception(unavailable.value))
+        assert 'role "…" does not exist' in str(unavailable.value)
+        assert USER not in text
+        assert SECRET not in text
+        store = Store(url)
+        row = {"prefix": "seen-by-none", "digest": SECRET, "scope": "read", "label": "x", "created_at": NOW}
+        with pytest.raises(sa.exc.IntegrityError) as twice, store.writing() as connection:
+            connection.execute(sa.insert(keys), [row, row])
+        with pytest.raises(sa.exc.DataError) as wrong, store.reading() as connection:
+            connection.execute(sa.text("SELECT CAST(:value AS integer)"), {"value": SECRET})
+        for failure in (twice, wrong):
+            text = "".join(traceback.format_exception(failure.value))
+            assert "seen-by-none" not in text
+            assert SECRET not in text
+        assert "UniqueViolation (23505) in keys" in str(twice.value)
+        store.close()
 
 
 def test_tables_and_migrations_agree(place: PreparedDatabase) -> None:
@@ -246,7 +272,8 @@ def test_a_reader_sees_one_state(place: PreparedDatabase) -> None:
 def test_a_writer_waits_for_the_one_before_but_not_for_ever(
     place: PreparedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "WRITE_LOCK_TIMEOUT", 1)
+    for module in (database, postgresql):
+        monkeypatch.setattr(module, "WRITE_LOCK_TIMEOUT", 1)
     store = Store.of(place.home)
     with store.writing():
         began = time.monotonic()
