@@ -25,8 +25,12 @@ def end_with_parent(grace_seconds: float = GRACE_SECONDS) -> None:
 
 
 def _watch(parent: int, grace_seconds: float) -> None:
+    from multiprocessing import parent_process  # slow to import, and only children need it
+
+    # A forked child depends on two: on the fork server, and on the process that asked for it.
+    requester = parent_process()
     # A child that starts after its parent has died sees another parent at once.
-    while os.getppid() == parent:
+    while os.getppid() == parent and (requester is None or requester.is_alive()):
         time.sleep(CHECK_EVERY_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(grace_seconds)

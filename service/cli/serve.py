@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import threading
 
 import click
@@ -106,6 +107,7 @@ def web(home: Home, host: str, port: int, workers: int) -> None:
         ),
         respawn_failed_workers=True,
         workers_kill_timeout=5,
+        process_name=" ".join(sys.orig_argv),  # keep the command line, and add the number of a worker to it
         log_level=LogLevels.error,
         log_dictconfig=logs.GRANIAN_LOGGING,
     )

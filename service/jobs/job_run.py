@@ -10,15 +10,16 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeAlias
 
 import sqlalchemy as sa
 
 from service import logs
 from service.jobs import processes
-from service.jobs.processes import ChildResult
+from service.jobs.processes import Child, ChildResult
 from service.jobs.public_errors import INTERNAL_ERROR, without_home
 from service.store import leases
 from service.store.context import Context
@@ -26,6 +27,9 @@ from service.store.leases import Fence, Superseded, Timing
 
 log = logging.getLogger("vigie.jobs")
 _RANDOM = random.SystemRandom()
+
+StartChild: TypeAlias = Callable[[Sequence[str], Mapping[str, str]], Child]
+"""Starts a `vigie` command, given its arguments and more environment, and captures its output."""
 
 RETRY_AFTER = timedelta(seconds=10)
 """A job whose child was killed runs again after about this time (±50 %), once, before its interval is over."""
@@ -62,7 +66,8 @@ class JobRunner:
     """Takes leases in the name of this process, and runs jobs under them.
 
     `monotonic` returns seconds that do not change when a clock is set. `stopping` returns whether this process was
-    asked to end. `print_line` gets the lines that children print; by default they go to the log.
+    asked to end. `print_line` gets the lines that children print; by default they go to the log. `start_child` starts
+    children; by default each is a new interpreter.
     """
 
     def __init__(
@@ -71,12 +76,17 @@ class JobRunner:
         *,
         stopping: Callable[[], bool],
         print_line: Callable[[str], None] | None = None,
+        start_child: StartChild | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.context, self.stopping, self.print_line, self.monotonic = context, stopping, print_line, monotonic
+        self.start_child = start_child or self._start_interpreter
         self.lease = timedelta(seconds=context.settings.lease_seconds)
         self.holder = f"{secrets.token_hex(4)}:{socket.gethostname()[:32]}:{os.getpid()}"[:64]
         self.log_format: logs.LogFormat = "text" if print_line else logs.resolve_format(context.settings.log_format)
+
+    def _start_interpreter(self, arguments: Sequence[str], environment: Mapping[str, str]) -> Child:
+        return processes.start(processes.command(self.context.home, *arguments), environment, capture=True)
 
     def declare(self, jobs: Sequence[Job]) -> None:
         """Write the jobs into the table."""
@@ -182,9 +192,9 @@ class JobRun:
                 raise DeadlineExceeded(f"stopped: not done after {now - started:.0f} s")
             self._renew_lease(now)
 
-        line = processes.command(self.context.home, *arguments)
         environment = {**self.fence.environment, "VIGIE_LOG_FORMAT": self._runner.log_format}
-        result = processes.run(line, environment, print_line=self.print_line, check=check)
+        child = self._runner.start_child(arguments, environment)
+        result = processes.run(child, print_line=self.print_line, check=check)
         if result.exit_code:
             raise self._failure(result, arguments)
 

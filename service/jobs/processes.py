@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Protocol
 
 from riskmodel.errors import ExitCode
 from riskmodel.home import Home
@@ -50,6 +50,28 @@ class ChildResult:
         return f"ended with exit code {self.exit_code}{reason}"
 
 
+class Child(Protocol):
+    """A running child, as `subprocess.Popen` has it. `returncode` is None until `poll` or `wait` has seen its end."""
+
+    returncode: int | None
+
+    @property
+    def stdout(self) -> IO[bytes] | None:
+        """Its output, if that is captured."""
+
+    def poll(self) -> int | None:
+        """Return the exit code (negative: the signal that killed it), or None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end. Raises subprocess.TimeoutExpired."""
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+
+
 def command(home: Home, *arguments: str) -> list[str]:
     """Return the command line of a `vigie` command over a home, run by this Python interpreter."""
     return [sys.executable, "-m", "riskmodel", "--home", str(home.root), *arguments]
@@ -64,7 +86,7 @@ def raise_open_files_limit(wanted: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, wanted)), hard))
 
 
-_children: set["subprocess.Popen[bytes]"] = set()
+_children: set[Child] = set()
 
 
 def start(
@@ -88,7 +110,7 @@ def start(
     return child
 
 
-def stop(child: "subprocess.Popen[bytes]") -> None:
+def stop(child: Child) -> None:
     """Stop a child with SIGTERM, or with SIGKILL if it does not end."""
     if child.poll() is None:
         child.terminate()
@@ -106,18 +128,11 @@ def stop_children() -> None:
         stop(child)
 
 
-def run(
-    line: Sequence[str],
-    environment: Mapping[str, str] | None = None,
-    *,
-    print_line: Callable[[str], None],
-    check: Callable[[], None] = lambda: None,
-) -> ChildResult:
-    """Run a child to its end. Each line of its output goes to `print_line`.
+def run(child: Child, *, print_line: Callable[[str], None], check: Callable[[], None] = lambda: None) -> ChildResult:
+    """Wait for the end of a child whose output is captured. Each line of its output goes to `print_line`.
 
     `check` is called several times a second. If it raises, the child is stopped and the exception is passed on.
     """
-    child = start(line, environment, capture=True)
     output = _Output(child.stdout, print_line)
     try:
         while child.poll() is None:
@@ -127,6 +142,7 @@ def run(
     finally:
         stop(child)
         output.join(1.0)  # a grandchild that still holds the pipe must not keep us waiting
+    assert child.returncode is not None  # noqa: S101 - it has ended  # nosec B101
     return ChildResult(child.returncode, output.error)
 
 

@@ -22,6 +22,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from riskmodel.home import Home
+from service.jobs import fork_server
 from service.jobs.job_definitions import define_jobs
 from service.jobs.job_run import Job, JobRunner
 from service.settings import Settings
@@ -193,8 +194,12 @@ def run(home: Home, settings: Settings) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     context = Context(home, settings, Store.of(home, deadlines=DEADLINES))
-    scheduler = Scheduler(JobRunner(context, stopping=stopping.is_set), define_jobs(settings))
+    server = fork_server.ForkServer(home) if fork_server.AVAILABLE else None
+    start_child = server.start if server else None
+    scheduler = Scheduler(JobRunner(context, stopping=stopping.is_set, start_child=start_child), define_jobs(settings))
     scheduler.start()
+    if server:
+        server.warm_up()
     while not stopping.wait(WATCH_EVERY):
         scheduler.check_clock(datetime.now(UTC))
     scheduler.shut_down()

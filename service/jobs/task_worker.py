@@ -132,7 +132,8 @@ def _train(context: Context, folder: Path, request: Mapping[str, Any]) -> None:
     """Train a model on the data known at the moment of the request. The child ends with this process."""
     options = ("--as-of", request["as_of"], "--into", str(folder), "--outcome", request["outcome"])
     line = processes.command(context.home, "train", *options, "--region", request["region"])
-    result = processes.run(line, print_line=lambda text: print(text, file=sys.stderr, flush=True))
+    child = processes.start(line, capture=True)
+    result = processes.run(child, print_line=lambda text: print(text, file=sys.stderr, flush=True))
     if result.killed:
         raise TrainingKilled(f"vigie train {result.describe()}")
     expected = {error.exit_code: error for error in (BadInput, Refused)}

@@ -81,13 +81,13 @@ main()
 """`vigie up`, without the minute that it waits after the fifth kill in a row."""
 
 
-def wait_until(truth: Callable[[], Any], what: str, within: float = PATIENCE) -> Any:
-    """Return what `truth` returns, once that is true."""
+def wait_until(truth: Callable[[], Any], what: str, within: float = PATIENCE, every: float = 0.2) -> Any:
+    """Return what `truth` returns, once that is true. It is called `every` so many seconds."""
     end = time.monotonic() + within
     while time.monotonic() < end:
         if found := truth():
             return found
-        time.sleep(0.2)  # some conditions read the archive or all of /proc: the machine must compute as well
+        time.sleep(every)  # some conditions read the archive or all of /proc: the machine must compute as well
     raise AssertionError(f"not within {within:.0f} s: {what}")
 
 
@@ -198,12 +198,19 @@ class RunningVigie:
         return False
 
     def pids(self, *words: str) -> list[int]:
-        """Return our processes with these words in their command line; `worker` are the children of the web server."""
+        """Return our processes with these words in their command line.
+
+        `worker` are the children of the web server, and `forkserver` is the process that the scheduler's children are
+        forked from.
+        """
         tree = family(self.process.pid)
+        if words == ("forkserver",):
+            return [pid for pid, (_, line) in tree.items() if "multiprocessing.forkserver" in line]
         if words == ("worker",):
             masters = self.pids("web")
             return [pid for pid, (parent, line) in tree.items() if parent in masters and "tracker" not in str(line)]
-        return [pid for pid, (_, line) in tree.items() if "riskmodel" in line and set(words) <= set(line)]
+        commands = {pid: line for pid, (_, line) in tree.items() if "riskmodel" in line and set(words) <= set(line)}
+        return [pid for pid, line in commands.items() if not line[-1].startswith("worker-")]
 
     def kill(self, *words: str) -> bool:
         """Kill one of these processes, if there is any."""
@@ -330,7 +337,9 @@ def family(root: int) -> dict[int, tuple[int, list[str]]]:
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            every[int(folder.name)] = parent, (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            # A forked child has its command line as a title, with spaces between the words.
+            line = (folder / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+            every[int(folder.name)] = parent, line.split()
     known = {root}
     while more := {pid for pid, (parent, _) in every.items() if parent in known} - known:
         known |= more

@@ -38,9 +38,9 @@ STRIKES = 30
 SHORT_KILLS = 2
 """The number of kills in the short set. The long set kills every kind of process."""
 
-KILLS = (("worker",), ("web",), ("scheduler",), ("recompute",), ("alerts", "deliver"))
+KILLS = (("worker",), ("web",), ("scheduler",), ("forkserver",), ("recompute",), ("alerts", "deliver"))
 
-LASTS = {("alerts", "deliver"): 0.5, ("recompute",): 5.0}
+LASTS = {("alerts", "deliver"): 0.1, ("recompute",): 1.5}
 """How long after its start a child is killed at the latest [s]."""
 
 Switch = Callable[[], None]
@@ -70,7 +70,8 @@ def kill_during_work(running: RunningVigie, *words: str) -> None:
     """Ingest new data, and kill a process at a random moment of the work that follows."""
     running.revise_data()
     if words in (("recompute",), ("alerts", "deliver")):
-        wait_until(lambda: running.is_working(*words), f"{words} is at work; log:\n{running.log_text()[-3000:]}")
+        doing = f"{words} is at work; log:\n{running.log_text()[-3000:]}"
+        wait_until(lambda: running.is_working(*words), doing, every=0.02)
     time.sleep(running.rng.uniform(0, LASTS.get(words, 2.5)))
     running.kill(*words)
 

@@ -32,7 +32,7 @@ def ended(pid: int, within: float = 10.0) -> bool:
 def test_a_result_has_the_exit_code_and_the_last_error_line() -> None:
     printed: list[str] = []
     code = "import sys; print('vigie: one'); print('vigie: two', file=sys.stderr); print('more'); sys.exit(3)"
-    result = processes.run([sys.executable, "-u", "-c", code], print_line=printed.append)
+    result = processes.run(processes.start([sys.executable, "-u", "-c", code], capture=True), print_line=printed.append)
     assert printed == ["vigie: one", "vigie: two", "more"]
     assert (result.exit_code, result.error, result.killed) == (3, "two", False)
     assert result.describe() == "ended with exit code 3: two"
@@ -48,7 +48,7 @@ def test_a_child_is_stopped_when_its_check_raises() -> None:
 
     line = [sys.executable, "-u", "-c", "import os, time; print(os.getpid()); time.sleep(60)"]
     with pytest.raises(TimeoutError):
-        processes.run(line, print_line=lambda pid: pids.append(int(pid)), check=check)
+        processes.run(processes.start(line, capture=True), print_line=lambda pid: pids.append(int(pid)), check=check)
     assert time.monotonic() - started < 5
     assert ended(pids[0], within=0.1)
 

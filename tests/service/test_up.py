@@ -60,7 +60,7 @@ class Up:
         children = {}
         for stat in Path("/proc").glob("[0-9]*/cmdline"):
             try:
-                line = stat.read_bytes().decode().split("\0")
+                line = stat.read_bytes().decode().replace("\0", " ").split()
                 parent = int((stat.parent / "stat").read_text().rsplit(")", 1)[1].split()[1])
             except (FileNotFoundError, ProcessLookupError):
                 continue
