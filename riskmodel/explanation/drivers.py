@@ -12,7 +12,7 @@ doi:10.1007/978-3-642-45494-3_7). Contributions show what the model associates w
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import factorial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,10 +91,11 @@ class ScenarioModel:
         # escalation has one threshold; repeating it gives both targets the same shape and the same mean
         escalation = np.broadcast_to(escalation_threshold(histories)[:, None], rungs.shape)
         self.thresholds = np.stack([rungs, escalation], axis=1)
+        self._memo: dict[tuple[int, int], NDArray[Any]] = {}
 
     def ensemble_targets(self, values: NDArray[np.float32], history: NDArray[np.intp]) -> Points:
         """Return the targets by ensemble member, shape (ensemble member, case, target) [points]."""
-        scenarios = Scenarios(values, history, self.histories, self.thresholds, HORIZON)
+        scenarios = Scenarios(values, history, self.histories, self.thresholds, HORIZON, self._memo)
         return 100.0 * self.model.ensemble_probabilities(scenarios).astype(np.float64)
 
     def targets(self, values: NDArray[np.float32], history: NDArray[np.intp]) -> Points:
@@ -239,9 +240,11 @@ def _random_order_contributions(
     orders = np.stack([rng.permutation(len(indicators)) for _ in range(cases)])
     for case, order in enumerate(orders):
         before = rng.permutation(other_families)[: rng.integers(len(FAMILIES))]
-        present = np.isin(FAMILY_OF, before)
+        family_present = np.zeros(len(FAMILIES), dtype=bool)
+        family_present[before] = True
+        present = family_present[FAMILY_OF]
         values[case][:, present] = now.values[0, present]
-        if INTENSITY in before or (family == INTENSITY and rng.random() < 0.5):
+        if family_present[INTENSITY] or (family == INTENSITY and rng.random() < 0.5):
             history[case] = now.history[0]
         for step, indicator in enumerate(order, start=1):
             values[case, step:, indicators[indicator]] = now.values[0, indicators[indicator]]

@@ -13,6 +13,7 @@ from riskmodel.explanation.drivers import FAMILY_OF, HISTORY_MONTHS, TARGETS, Po
 from riskmodel.forecasting.component import Explainable, forecastable
 from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import FAMILIES, INDICATORS, Panel, assemble
+from riskmodel.months import Month
 
 NEIGHBOUR_MONTHS = max(indicator.window for family in FAMILIES if family.abroad for indicator in family.indicators)
 """Indicators of neighbours read this many months [months]."""
@@ -49,14 +50,15 @@ def compute(model: Explainable, assessment: Assessment) -> NeighbourEffects:
     inputs = assessment.inputs.last(NEIGHBOUR_MONTHS)
     rows = [inputs.iso3.index(member) for member in assessment.members]
     borders = inputs.neighbours[np.ix_(rows, rows)]
-    score = _risk_scores(model, assessment, assessment.panel)
+    scores = RegionScores(model, assessment.panel, assessment.origin)
+    score = scores.risk_scores(assessment.panel)
 
     def reduction(peaceful: list[int]) -> Points:
         """The points by which each score would be lower if some members had no violence, shape (member,)."""
         scenario = inputs
         for member in peaceful:
             scenario = scenario.with_deaths_multiplied(rows[member], ALL_MONTHS, 0.0)
-        return score - _risk_scores(model, assessment, _recomputed_panel(assessment, recomputed, scenario))
+        return score - scores.risk_scores(_recomputed_panel(assessment, recomputed, scenario))
 
     pairs = np.stack([reduction([source]) for source in range(len(rows))])
     together = np.full(len(rows), np.nan)
@@ -75,19 +77,27 @@ def _recomputed_panel(assessment: Assessment, recomputed: list[int], inputs: Inp
     return replace(assessment.panel, values=values)
 
 
-def ensemble_targets(model: Explainable, assessment: Assessment, panel: Panel) -> Points:
-    """Return the targets of the members by ensemble member of the model, from a panel of the assessment's months.
+class RegionScores:
+    """The targets of the members of a region at an origin, with their own deaths as in a panel.
 
-    Shape (ensemble member, member, target) [points]; NaN for a member that cannot be forecast.
+    Their indicators may be those of another panel. What depends on the own deaths alone is computed once.
     """
-    known = np.flatnonzero(forecastable(panel, assessment.origin))
-    scenario_model = ScenarioModel(model, panel.history(assessment.origin, HISTORY_MONTHS)[known])
-    known_targets = scenario_model.ensemble_targets(panel.at(assessment.origin)[known], np.arange(len(known)))
-    targets = np.full((len(known_targets), len(panel.iso3), len(TARGETS)), np.nan)
-    targets[:, known] = known_targets
-    return targets
 
+    def __init__(self, model: Explainable, panel: Panel, origin: Month) -> None:
+        self._origin, self._known = origin, np.flatnonzero(forecastable(panel, origin))
+        self._scenario_model = ScenarioModel(model, panel.history(origin, HISTORY_MONTHS)[self._known])
 
-def _risk_scores(model: Explainable, assessment: Assessment, panel: Panel) -> Points:
-    """The members' risk scores, shape (member,)."""
-    return np.asarray(ensemble_targets(model, assessment, panel)[..., TARGETS.index("risk_score")].mean(axis=0))
+    def ensemble_targets(self, panel: Panel) -> Points:
+        """Return the targets of the members by ensemble member of the model, with the indicators of a panel.
+
+        Shape (ensemble member, member, target) [points]; NaN for a member that cannot be forecast.
+        """
+        values = panel.at(self._origin)[self._known]
+        known_targets = self._scenario_model.ensemble_targets(values, np.arange(len(self._known)))
+        targets = np.full((len(known_targets), len(panel.iso3), len(TARGETS)), np.nan)
+        targets[:, self._known] = known_targets
+        return targets
+
+    def risk_scores(self, panel: Panel) -> Points:
+        """Return the members' risk scores, shape (member,)."""
+        return np.asarray(self.ensemble_targets(panel)[..., TARGETS.index("risk_score")].mean(axis=0))

@@ -10,7 +10,7 @@ from riskmodel.assessment import Assessment, assess, region_origin
 from riskmodel.errors import BadInput
 from riskmodel.events.archive import Archive
 from riskmodel.explanation.drivers import TARGETS, Points
-from riskmodel.explanation.neighbour_effects import CAVEAT, ensemble_targets
+from riskmodel.explanation.neighbour_effects import CAVEAT, RegionScores
 from riskmodel.forecasting.component import Explainable
 from riskmodel.home import Home
 from riskmodel.indicators.panel import assemble
@@ -48,7 +48,9 @@ def what_if_effect(
     deaths[row, last_unchanged + 1 :] = np.rint(deaths[row, last_unchanged + 1 :] * factor)
     expected = assessment.expected.with_deaths(assessment.outcome, deaths)
     panel = assemble(expected, assessment.outcome, inputs).only(assessment.members)
-    before, after = (ensemble_targets(model, assessment, each) for each in (assessment.panel, panel))
+    before, after = (
+        RegionScores(model, each, assessment.origin).ensemble_targets(each) for each in (assessment.panel, panel)
+    )
     resamples = rng.integers(len(before), size=(REPLICATES, len(before)))
     differences = np.stack([(after - before)[resample].mean(axis=0) for resample in resamples])
     low, high = np.quantile(differences, (0.05, 0.95), axis=0)

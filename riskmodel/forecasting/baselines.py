@@ -56,10 +56,14 @@ class HistoryBaseline(Untrained, ABC):
 
     def ensemble_probabilities(self, scenarios: Scenarios) -> NDArray[np.float32]:
         """Return the share of the draws that reach the thresholds, shape (1, case, target): one ensemble member."""
-        rows, index = np.unique(scenarios.history, return_inverse=True)
-        sums = self.paths(scenarios.histories[rows, -self.months :])[:, : scenarios.leads].sum(axis=1)
-        reached = (sums[:, None, None] >= scenarios.thresholds[rows][..., None]).mean(axis=(-2, -1))
-        return np.asarray(reached[index][None], dtype=np.float32)
+
+        def probabilities(rows: NDArray[np.intp]) -> NDArray[np.float64]:
+            sums = self.paths(scenarios.histories[rows, -self.months :])[:, : scenarios.leads].sum(axis=1)
+            reached = sums[:, None, None] >= scenarios.thresholds[rows][..., None]
+            return np.asarray(reached.mean(axis=(-2, -1)))
+
+        by_history, index = scenarios.by_history(self, probabilities)
+        return np.asarray(by_history[index][None], dtype=np.float32)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The interface of forecasters: a component learns from a panel and returns a forecast."""
 
-from dataclasses import dataclass
-from typing import Protocol, Self
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ class Scenarios:
     each case in `histories`, which is float64 of shape (history, month) [deaths] and ends with the origin.
     `thresholds` is float64 of shape (history, target, threshold) [deaths]. The value of a target is the mean over its
     thresholds of P(deaths of the first `leads` months ≥ threshold).
+
+    Scenarios with the same `histories`, `thresholds` and `leads` can share one `memo` of results: see `by_history`.
     """
 
     values: NDArray[np.float32]
@@ -29,6 +32,23 @@ class Scenarios:
     histories: NDArray[np.float64]
     thresholds: NDArray[np.float64]
     leads: int
+    memo: dict[tuple[int, int], NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
+
+    def by_history(
+        self, component: object, compute: Callable[[NDArray[np.intp]], Sequence[NDArray[Any]] | NDArray[Any]]
+    ) -> tuple[NDArray[Any], NDArray[np.intp]]:
+        """Return what a component computes from the histories of the cases alone, and the index of each case in it.
+
+        `compute` gets rows of `histories` and returns one array for each. It gets each row once for each memo. The
+        component must live as long as the memo.
+        """
+        rows, index = np.unique(self.history, return_inverse=True)
+        keys = [(id(component), row) for row in rows.tolist()]
+        missing = np.array([key not in self.memo for key in keys], dtype=bool)
+        if missing.any():
+            results = compute(rows[missing])
+            self.memo.update(zip([key for key in keys if key not in self.memo], results, strict=True))
+        return np.stack([self.memo[key] for key in keys]), index
 
 
 class Component(Protocol):

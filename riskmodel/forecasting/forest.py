@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from sklearn.ensemble import RandomForestRegressor
 
 from riskmodel.errors import BadInput
@@ -166,32 +167,34 @@ class Forest:
 
         No paths are sampled: a tree's value is the weighted share of its leaf's paths that reach the thresholds.
         """
-        fitted, trees = self._fitted(), self.trees
-        leaves = fitted.leaves(scenarios.values[:, fitted.columns])
-        levels = recent_level(scenarios.histories[:, -REQUIRED_MONTHS:])[:, -1]
-        probabilities = np.empty((trees, len(leaves), scenarios.thresholds.shape[1]), dtype=np.float32)
-        every_tree, position = np.arange(trees), np.empty(fitted.mass.shape, dtype=np.intp)
-        # Scaling depends on the history alone, so cases with the same history share one pass over the paths. Each pass
-        # sums the paths of the leaves that these cases reach, and of no other leaf.
-        for row in np.unique(scenarios.history):
-            cases = np.flatnonzero(scenarios.history == row)
-            paths = scale_paths(fitted.paths[:, : scenarios.leads], fitted.levels, levels[row], self.max_factor)
-            reached = share_of_thresholds_reached(paths.sum(axis=1), scenarios.thresholds[row])
-            weighted = reached * fitted.weights[:, None]
-            visited = np.zeros(position.shape, dtype=bool)
-            visited[every_tree, leaves[cases]] = True
-            tree, leaf = np.nonzero(visited)
-            position[tree, leaf] = np.arange(tree.size)
-            start, size = fitted.starts[tree, leaf], fitted.starts[tree, leaf + 1] - fitted.starts[tree, leaf]
-            # Concatenate the members of all visited leaves: leaf i takes `size[i]` entries from `first[i]` on.
-            first = np.cumsum(size) - size
-            member = np.repeat(start - first, size) + np.arange(size.sum())
-            by_member = weighted[fitted.members[np.repeat(tree, size), member]]
-            by_leaf = np.zeros((tree.size, by_member.shape[1]))
-            by_leaf[size > 0] = np.add.reduceat(by_member, first[size > 0], axis=0)  # reduceat mishandles empty runs
-            by_leaf /= fitted.mass[tree, leaf][:, None]
-            probabilities[:, cases] = by_leaf[position[every_tree, leaves[cases]].T]
-        return probabilities
+        leaves = self._fitted().leaves(scenarios.values[:, self._fitted().columns])
+        by_leaf, row = scenarios.by_history(self, lambda rows: self._leaf_probabilities(scenarios, rows))
+        return np.asarray(by_leaf[row[:, None], np.arange(self.trees), leaves].swapaxes(0, 1))
+
+    def _leaf_probabilities(self, scenarios: Scenarios, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        """The targets in every leaf of every tree with some histories, shape (row, tree, leaf, target)."""
+        fitted = self._fitted()
+        levels = recent_level(scenarios.histories[rows, -REQUIRED_MONTHS:])[:, -1]
+        reached = np.stack(
+            [
+                share_of_thresholds_reached(
+                    scale_paths(fitted.paths[:, : scenarios.leads], fitted.levels, level, self.max_factor).sum(axis=1),
+                    scenarios.thresholds[row],
+                )
+                for row, level in zip(rows, levels, strict=True)
+            ]
+        )
+        weighted = (reached * fitted.weights[:, None]).transpose(1, 0, 2)
+        trees, nodes = fitted.mass.shape
+        # Row t · nodes + l of this matrix marks the paths in leaf l of tree t: it is `members` as it is stored.
+        first = np.concatenate([fitted.starts[:, :-1].ravel(), [len(fitted.paths)]])
+        first[:-1] += np.repeat(np.arange(trees) * len(fitted.paths), nodes)
+        first[-1] *= trees
+        members = fitted.members.ravel().astype(np.int32)
+        in_leaf = csr_array((np.ones(members.size), members, first), shape=(trees * nodes, len(fitted.paths)))
+        summed = (in_leaf @ weighted.reshape(len(fitted.paths), -1)).reshape(trees, nodes, len(rows), -1)
+        mass = np.where(fitted.mass > 0, fitted.mass, np.inf)[..., None, None]  # no month is in an inner node
+        return np.ascontiguousarray((summed / mass).transpose(2, 0, 1, 3), dtype=np.float32)
 
     def _fitted(self) -> FittedForest:
         if self.fitted is None:

@@ -101,14 +101,18 @@ class Trajectories:
 
     def ensemble_probabilities(self, scenarios: Scenarios) -> NDArray[np.float32]:
         """Return the weighted share of paths that reach the thresholds, shape (1, case, target): one member."""
-        rows, index = np.unique(scenarios.history, return_inverse=True)
-        thresholds = scenarios.thresholds[rows]
-        probability = (thresholds <= 0).mean(axis=-1)  # the certain path of zeros, for histories without deaths
-        violent, paths, weights = self._similar_paths(scenarios.histories[rows, -REQUIRED_MONTHS:])
-        for row, history_paths, history_weights in zip(violent, paths, weights, strict=True):
-            sums = history_paths[:, : scenarios.leads].sum(axis=1)
-            probability[row] = history_weights @ share_of_thresholds_reached(sums, thresholds[row])
-        return np.asarray(probability[index][None], dtype=np.float32)
+
+        def probabilities(rows: NDArray[np.intp]) -> Floats:
+            thresholds = scenarios.thresholds[rows]
+            probability = (thresholds <= 0).mean(axis=-1)  # the certain path of zeros, for histories without deaths
+            violent, paths, weights = self._similar_paths(scenarios.histories[rows, -REQUIRED_MONTHS:])
+            for row, history_paths, history_weights in zip(violent, paths, weights, strict=True):
+                sums = history_paths[:, : scenarios.leads].sum(axis=1)
+                probability[row] = history_weights @ share_of_thresholds_reached(sums, thresholds[row])
+            return np.asarray(probability)
+
+        by_history, index = scenarios.by_history(self, probabilities)
+        return np.asarray(by_history[index][None], dtype=np.float32)
 
     def _similar_paths(self, runs: Floats) -> tuple[NDArray[np.intp], Floats, Floats]:
         """The rows of the runs with deaths, and for each the paths of similar runs and their weights.

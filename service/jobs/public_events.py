@@ -104,5 +104,13 @@ def _event_rows(public_view: View, region: str) -> list[dict[str, Any]]:
     in_region = pc.is_in(table["iso3"].cast(pa.string()), pa.array(geography.region(region).members))
     table = table.filter(in_region).rename_columns(["location_code", *EVENT_COLUMNS])
     as_text = {"date_start": pa.string(), "date_end": pa.string()}
-    schema = pa.schema([(field.name, as_text.get(field.name, field.type)) for field in table.schema])
-    return [{"region": region, **row} for row in table.cast(schema).to_pylist()]
+    schema = pa.schema(
+        [
+            # without the dictionaries of repeated texts, which PyArrow converts to Python slowly
+            (f.name, as_text.get(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type))
+            for f in table.schema
+        ]
+    )
+    columns = [column.to_pylist() for column in table.cast(schema).columns]
+    names = ("region", *table.column_names)
+    return [dict(zip(names, (region, *values), strict=True)) for values in zip(*columns, strict=True)]

@@ -4,8 +4,7 @@ Weights are whole numbers or multiples of 1/65,536, so that weighted sums are ex
 """
 
 from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import TypeAlias
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +38,6 @@ INSIDE_BORDER = 50
 """Events count on the country's own side of a border up to this distance [km]."""
 WEIGHT_STEPS = 1 << 16
 
-Line: TypeAlias = NDArray[np.float64]
 """Points along a border, latitude and longitude, shape (point, 2) [degrees]."""
 NO_EVENTS = np.empty(0, dtype=np.intp)
 
@@ -168,46 +166,47 @@ def _across_borders(inputs: Inputs, *, months: int, deaths: bool) -> Rectangle:
 
 def _events_across_borders(inputs: Inputs) -> list[Indices]:
     """For each mapped border, the located events near it on its other side."""
-    _, there, lines = inputs.cached(_mapped_borders)
+    _, there, borders = inputs.cached(_mapped_borders)
     located = np.flatnonzero(inputs.required_events.located)
-    return list(_events_near(inputs.required_events, located, there, lines, ACROSS_BORDER))
+    return list(_events_near(inputs.required_events, located, there, borders, ACROSS_BORDER))
 
 
-def _mapped_borders(inputs: Inputs) -> tuple[Indices, Indices, list[Line]]:
-    """The row of each country and of its neighbour whose common border is mapped, and the border."""
+def _mapped_borders(inputs: Inputs) -> tuple[Indices, Indices, list[cKDTree]]:
+    """The row of each country and of its neighbour whose common border is mapped, and the points of the border."""
     here, there = np.nonzero(inputs.neighbours)
-    lines = [geography.borders()[inputs.iso3[i], inputs.iso3[j]] for i, j in zip(here, there, strict=True)]
-    mapped = np.array([len(line) > 0 for line in lines], dtype=bool)
-    return here[mapped], there[mapped], [line for line in lines if len(line)]
+    borders = [_border(inputs.iso3[i], (inputs.iso3[j],)) for i, j in zip(here, there, strict=True)]
+    mapped = np.array([border.n > 0 for border in borders], dtype=bool)
+    return here[mapped], there[mapped], [border for border in borders if border.n]
+
+
+@cache
+def _border(iso3: str, neighbours: tuple[str, ...]) -> cKDTree:
+    """The points along the land borders of a country with some neighbours. Neighbour effects ask for them often."""
+    lines = [geography.borders()[iso3, neighbour] for neighbour in neighbours]
+    points = np.concatenate([np.empty((0, 2)), *lines])
+    return cKDTree(geography.unit_vectors(points[:, 0], points[:, 1]))
 
 
 def _events_near(
-    events: Events, located: Indices, rows: Indices, lines: Sequence[Line], radius: float
+    events: Events, located: Indices, rows: Indices, borders: Sequence[cKDTree], radius: float
 ) -> Iterator[Indices]:
-    """For each row and line, those of some located events that are in the row's country and near the line [km]."""
+    """For each row and border, those of some located events that are in the row's country and near the border [km]."""
     located = located[np.argsort(events.row[located], kind="stable")]
     vectors = geography.unit_vectors(events.latitude[located], events.longitude[located])
     starts, stops = (np.searchsorted(events.row[located], rows, side) for side in ("left", "right"))
-    for line, start, stop in zip(lines, starts, stops, strict=True):
-        tree = cKDTree(geography.unit_vectors(line[:, 0], line[:, 1]))
-        nearest, _ = tree.query(vectors[start:stop], distance_upper_bound=geography.chord(radius))
+    for border, start, stop in zip(borders, starts, stops, strict=True):
+        nearest, _ = border.query(vectors[start:stop], distance_upper_bound=geography.chord(radius))
         yield located[start:stop][np.isfinite(nearest)]
 
 
 def _inside_border(inputs: Inputs, *, months: int) -> Rectangle:
     events = inputs.required_events
-    lines = [_all_borders(iso3) for iso3 in inputs.iso3]
-    mapped = np.array([len(line) > 0 for line in lines], dtype=bool)
-    rows, mapped_lines = np.flatnonzero(mapped), [line for line in lines if len(line)]
-    by_country = _events_near(events, np.flatnonzero(events.located), rows, mapped_lines, INSIDE_BORDER)
+    borders = [_border(iso3, geography.country(iso3).neighbours) for iso3 in inputs.iso3]
+    mapped = np.array([border.n > 0 for border in borders], dtype=bool)
+    rows, mapped_borders = np.flatnonzero(mapped), [border for border in borders if border.n]
+    by_country = _events_near(events, np.flatnonzero(events.located), rows, mapped_borders, INSIDE_BORDER)
     counts = np.where(mapped[:, None], events.count(np.concatenate([*by_country, NO_EVENTS])), np.nan)
     return np.log1p(windows.total(counts, months))
-
-
-def _all_borders(iso3: str) -> Line:
-    """The points along all land borders of a country."""
-    lines = [geography.borders()[iso3, neighbour] for neighbour in geography.country(iso3).neighbours]
-    return np.concatenate([np.empty((0, 2)), *lines])
 
 
 def _key_events(inputs: Inputs, row: int, column: int) -> Indices:
@@ -216,12 +215,12 @@ def _key_events(inputs: Inputs, row: int, column: int) -> Indices:
     Away from the border, only events that the outcome counts are shown.
     """
     events = inputs.required_events
-    here, there, lines = inputs.cached(_mapped_borders)
+    here, there, borders = inputs.cached(_mapped_borders)
     in_window = (events.column <= column) & (events.column > column - windows.YEAR)
     recent = np.flatnonzero(in_window & inputs.neighbours[row][events.row])
-    borders = np.flatnonzero(here == row)
+    own = np.flatnonzero(here == row)
     located = recent[events.located[recent]]
-    near = list(_events_near(events, located, there[borders], [lines[border] for border in borders], ACROSS_BORDER))
+    near = list(_events_near(events, located, there[own], [borders[border] for border in own], ACROSS_BORDER))
     far = ~np.isin(recent, np.concatenate([*near, NO_EVENTS]))
     shown = ~far | inputs.counted_by_outcome[recent]
     recent, far = recent[shown], far[shown]
