@@ -2,8 +2,9 @@
 
 `python benchmarks/serve.py` needs `nginx` and `wrk` (Debian packages of these names). Both servers run on this machine
 and take requests in turn over 32 connections, first alone, then beside a loop of `vigie recompute`; compare the ratios
-of the medians. Further lines show the start, the time from new events to a new snapshot, every address from a database
-of ten years of snapshots, and the memory. All data are SIMULATED.
+of the medians. Further lines show the start, the time from new events to a new snapshot beside `vigie scheduler`, every
+address from a database of ten years of snapshots, and the memory. `--only recompute` measures the time from new events
+to a new snapshot alone. All data are SIMULATED.
 """
 
 import argparse
@@ -37,7 +38,7 @@ from riskmodel.home import Home
 from service.cli.app import create_app
 from service.settings import load
 from service.store.database import Store
-from service.store.tables import runs, snapshots
+from service.store.tables import jobs, runs, snapshots
 
 PATH = "/v1/scores"
 CONNECTIONS = 32
@@ -80,8 +81,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=5, help="the length of a round for each server [s]")
     parser.add_argument("--rounds", type=int, default=3, help="the median of these counts")
     parser.add_argument("--workers", type=int, default=1, help="web processes of Vigie")
+    parser.add_argument("--only", choices=["recompute"], help="measure this part alone")
     arguments = parser.parse_args()
-    for program in ("nginx", "wrk"):
+    for program in () if arguments.only else ("nginx", "wrk"):
         if not shutil.which(program):
             sys.exit(f"needs {program}: apt-get install {program}")
     with tempfile.TemporaryDirectory() as folder:
@@ -90,6 +92,9 @@ def main() -> None:
         port = free_port()
         with vigie_web(home, port, arguments.workers) as server:
             print(f"start to first response: {wait_for_scores(port):.2f} s")
+            if arguments.only:
+                print_recompute(home, port)
+                return
             with nginx_server(Path(folder) / "nginx", port) as nginx_port:
                 print_speeds("alone", port, nginx_port, arguments.seconds, arguments.rounds)
                 with recompute_loop(home):
@@ -237,16 +242,44 @@ def run_wrk(port: int, headers: dict[str, str], seconds: int) -> Speed:
 
 
 def print_recompute(home: Home, port: int) -> None:
-    """Print the time from new events in the archive to a served snapshot of them."""
-    times = []
-    for seed in range(1, 6):
-        run_vigie(home, "ingest", "simulated", "--seed", str(load(home).simulated_seed + seed))
-        before, started = snapshot_id(port), time.perf_counter()
-        run_vigie(home, "recompute")
-        while snapshot_id(port) == before:
-            time.sleep(0.01)
-        times.append(time.perf_counter() - started)
-    print(f"new events to a new snapshot served: {statistics.median(times):.1f} s, {max(times):.1f} s at most")
+    """Print the time from new events in the archive to a served snapshot of them, with a scheduler that runs."""
+    times, memory = [], 0.0
+    with vigie_scheduler(home) as scheduler:
+        for seed in range(1, 8):
+            before = snapshot_id(port)
+            run_vigie(home, "ingest", "simulated", "--seed", str(load(home).simulated_seed + seed))
+            known_at = (home.archive / "manifest.json").stat().st_mtime
+            while snapshot_id(port) == before:
+                memory = max(memory, sum(shared_memory(pid) for pid in [scheduler.pid, *descendants(scheduler.pid)]))
+                time.sleep(0.01)
+            times.append(time.time() - known_at)
+            wait_until_idle(home)
+    print(f"new events to a new snapshot served: {statistics.median(times):.2f} s, {max(times):.2f} s at most")
+    print(f"memory of scheduler, fork server and children meanwhile: {memory:.0f} MB at most")
+
+
+@contextlib.contextmanager
+def vigie_scheduler(home: Home) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `vigie scheduler` on a home, and wait until its first runs have ended."""
+    line = [sys.executable, "-m", "riskmodel", "--home", str(home.root), "scheduler"]
+    scheduler = subprocess.Popen(line, stderr=subprocess.DEVNULL)  # noqa: S603 - ourselves
+    try:
+        wait_until_idle(home)
+        yield scheduler
+    finally:
+        scheduler.terminate()
+        scheduler.wait(20)
+
+
+def wait_until_idle(home: Home) -> None:
+    """Wait until every job of the scheduler has run, and none is running."""
+    store = Store.of(home)
+    rows: list[sa.Row[tuple[str | None]]] = []
+    while not rows or any(row.status in (None, "running") for row in rows):
+        time.sleep(0.2)
+        with store.reading() as connection:
+            rows = list(connection.execute(sa.select(jobs.c.status)))
+    store.close()
 
 
 def snapshot_id(port: int) -> int:
@@ -302,6 +335,15 @@ def descendants(pid: int) -> list[int]:
 def resident_memory(pid: int) -> float:
     """Return the resident memory of a process [MB]."""
     (kilobytes,) = re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(kilobytes) / 1e3
+
+
+def shared_memory(pid: int) -> float:
+    """Return the proportional memory of a process [MB]: pages that several processes share count in parts."""
+    try:
+        (kilobytes,) = re.findall(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+    except (FileNotFoundError, ProcessLookupError, ValueError):  # it has ended meanwhile
+        return 0.0
     return int(kilobytes) / 1e3
 
 

@@ -107,7 +107,7 @@ def newest_task(context: Context) -> str:
 def recompute_inputs(context: Context) -> str:
     """Return a digest of what a recompute depends on: the data, the models in service, the settings, the version.
 
-    It is cheap, because it is computed every second: no data are read.
+    It is cheap, because it is computed several times a second: no data are read.
     """
     settings = context.settings
     try:

@@ -2,7 +2,7 @@
 
 Any number of schedulers can work on one database. The table of jobs has the state that they share: when each job is
 due, and who holds its lease. APScheduler's triggers start the jobs at these times. One more APScheduler job, the watch,
-looks once a second for what changes these times: other inputs, an expired lease, a run by another scheduler.
+looks several times a second for what changes these times: other inputs, an expired lease, a run by another scheduler.
 """
 
 import logging
@@ -33,7 +33,7 @@ from service.store.postgresql import Deadlines
 
 log = logging.getLogger("vigie.jobs")
 
-WATCH_EVERY = 1.0
+WATCH_EVERY = 0.2
 """How often the watch looks [s]: new data start a recompute within about this time."""
 
 DEADLINES = Deadlines(read=10.0, write=20.0)

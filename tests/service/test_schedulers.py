@@ -35,11 +35,12 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 from riskmodel.home import Home
-from service.jobs import processes, scheduler
+from service.jobs import fork_server, processes, scheduler
 from service.jobs.job_run import Job
 from service.settings import load
 
 home, every, code = Home(Path(sys.argv[1])), timedelta(seconds=float(sys.argv[2])), sys.argv[3]
+fork_server.AVAILABLE = False
 processes.command = lambda home, *arguments: [sys.executable, "-c", *arguments]
 job = Job("work", every, timedelta(seconds=60), lambda run: run.vigie(code))
 scheduler.define_jobs = lambda settings: (job,)
