@@ -2,9 +2,9 @@
 
 `python benchmarks/serve.py` needs `nginx` and `wrk` (Debian packages of these names). Both servers run on this machine
 and take requests in turn over 32 connections, first alone, then beside a loop of `vigie recompute`; compare the ratios
-of the medians. Further lines show the start, the time from new events to a new snapshot beside `vigie scheduler`, every
-address from a database of ten years of snapshots, and the memory. `--only recompute` measures the time from new events
-to a new snapshot alone. All data are SIMULATED.
+of the medians. The same is measured beside 2,000 streams and 2,000 long polls. Further lines show the start, the time
+from new events to a new snapshot beside `vigie scheduler`, every address from a database of ten years of snapshots, and
+the memory. `--only` measures one part alone. All data are SIMULATED.
 """
 
 import argparse
@@ -23,11 +23,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from rich.table import Table
@@ -37,6 +38,7 @@ from riskmodel.cli import terminal
 from riskmodel.home import Home
 from service.cli.app import create_app
 from service.settings import load
+from service.snapshots import change_feed
 from service.store.database import Store
 from service.store.tables import jobs, runs, snapshots
 
@@ -81,9 +83,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=5, help="the length of a round for each server [s]")
     parser.add_argument("--rounds", type=int, default=3, help="the median of these counts")
     parser.add_argument("--workers", type=int, default=1, help="web processes of Vigie")
-    parser.add_argument("--only", choices=["recompute"], help="measure this part alone")
+    parser.add_argument("--only", choices=["recompute", "waiting"], help="measure this part alone")
     arguments = parser.parse_args()
-    for program in () if arguments.only else ("nginx", "wrk"):
+    for program in () if arguments.only == "recompute" else ("nginx", "wrk"):
         if not shutil.which(program):
             sys.exit(f"needs {program}: apt-get install {program}")
     with tempfile.TemporaryDirectory() as folder:
@@ -92,10 +94,14 @@ def main() -> None:
         port = free_port()
         with vigie_web(home, port, arguments.workers) as server:
             print(f"start to first response: {wait_for_scores(port):.2f} s")
-            if arguments.only:
+            if arguments.only == "recompute":
                 print_recompute(home, port)
                 return
             with nginx_server(Path(folder) / "nginx", port) as nginx_port:
+                with waiting_clients(home, port, server.pid):
+                    print_speeds("beside waiting clients", port, nginx_port, arguments.seconds, arguments.rounds)
+                if arguments.only == "waiting":
+                    return
                 print_speeds("alone", port, nginx_port, arguments.seconds, arguments.rounds)
                 with recompute_loop(home):
                     print_speeds("beside a recompute loop", port, nginx_port, arguments.seconds, arguments.rounds)
@@ -114,14 +120,53 @@ def fill(home: Home) -> None:
     with store.writing() as connection:
         original = dict(connection.execute(sa.select(snapshots)).mappings().one())
         for number in range(2, SNAPSHOTS + 2):
-            digest, at = f"{number:064d}", now - timedelta(weeks=SNAPSHOTS + 1 - number)
-            document = {**original["document"], "id": number}
-            copy = {**original, "id": number, "digest": digest, "issued_at": at, "document": document}
-            connection.execute(sa.insert(snapshots).values(copy))
+            copy_snapshot(connection, original, number, now - timedelta(weeks=SNAPSHOTS + 1 - number))
         hours = (now - timedelta(hours=h) for h in range(SNAPSHOTS * 7 * 24, 0, -1))
         run = {"region": settings.region, "status": "unchanged", "snapshot_id": 1}
         connection.execute(sa.insert(runs), [{**run, "started_at": at, "finished_at": at} for at in hours])
     print(f"database: {home.database.stat().st_size / 1e6:.0f} MB, {SNAPSHOTS + 1} snapshots")
+
+
+def copy_snapshot(connection: sa.Connection, original: Mapping[str, Any], number: int, at: datetime) -> None:
+    """Issue a snapshot again under another number."""
+    document = {**original["document"], "id": number}
+    copy = {**original, "id": number, "digest": f"{number:064d}", "issued_at": at, "document": document}
+    connection.execute(sa.insert(snapshots).values(copy))
+
+
+@contextlib.contextmanager
+def waiting_clients(home: Home, port: int, server: int) -> Iterator[None]:
+    """Let 2,000 streams and 2,000 long polls wait. Print how soon they get a new snapshot, and the memory."""
+    line = [sys.executable, str(Path(__file__).with_name("waiting.py")), str(port)]
+    clients = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)  # noqa: S603 - ourselves
+    lines = iter(clients.stdout or ())
+    print(f"streams and long polls: {next(lines).strip()}")
+    try:
+        for round_ in ("before", "after"):
+            for _ in range(3):
+                number, issued_at = issue_copy(home), time.monotonic()
+                while (arrival := json.loads(next(lines)))["snapshot_id"] != number:
+                    pass
+                last, median = (arrival[name] - issued_at for name in ("last", "median"))
+                print(f"a new snapshot reaches the last of 4,000 clients in {last:.2f} s, the median in {median:.2f} s")
+                time.sleep(1)
+            if round_ == "before":
+                yield
+        print(f"memory of the web process beside them: {peak_memory(descendants(server)):.0f} MB at most")
+    finally:
+        clients.kill()
+        clients.wait()
+
+
+def issue_copy(home: Home) -> int:
+    """Issue the newest snapshot once more, note it as a change, and return its number."""
+    with Store.of(home).writing() as connection:
+        newest = next(connection.execute(sa.select(snapshots).order_by(snapshots.c.id.desc()).limit(1)).mappings())
+        number = int(newest["id"]) + 1
+        copy_snapshot(connection, newest, number, datetime.now(UTC))
+        row = connection.execute(sa.select(snapshots).where(snapshots.c.id == number)).one()
+        change_feed.snapshot_issued(connection, row, newest["document"], datetime.now(UTC))
+    return number
 
 
 def run_vigie(home: Home, *arguments: str, **environment: str) -> None:
@@ -330,6 +375,12 @@ def descendants(pid: int) -> list[int]:
         int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
     ]
     return children + [grandchild for child in children for grandchild in descendants(child)]
+
+
+def peak_memory(pids: list[int]) -> float:
+    """Return the largest resident memory that one of these processes has had [MB]."""
+    status = [Path(f"/proc/{pid}/status").read_text() for pid in pids]
+    return max(int(re.findall(r"VmHWM:\s+(\d+) kB", text)[0]) / 1e3 for text in status)
 
 
 def resident_memory(pid: int) -> float:

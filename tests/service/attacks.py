@@ -86,7 +86,7 @@ async def garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nu
         b"GET / HTTP/9.9\r\n\r\n",
         b"FOO!$ / HTTP/1.1\r\n" + END.encode(),
     ]
-    raw += [b"POST /v1/whatif HTTP/1.1\r\nTransfer-Encoding: chunked\r\nHost: x\r\n\r\nzz\r\n", b"GET / HT"]
+    raw += [b"POST /v1/whatif HTTP/1.1\r\nTransfer-Encoding: chunked\r\nHost: localhost\r\n\r\nzz\r\n", b"GET / HT"]
     writer.write(raw[number % len(raw)])
     await until_closed(reader, 1)
 

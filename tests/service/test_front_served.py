@@ -19,6 +19,7 @@ import pytest
 from announced import issue
 from httpx_sse import connect_sse
 from servers import connect, free_port, running, web
+from snapshot_documents import SCORES
 from snapshots_support import SnapshotHome
 
 from service.http import keys
@@ -174,6 +175,39 @@ def test_a_stream_resumes_by_its_last_id(served: str, home: SnapshotHome) -> Non
     assert [event.event for event in (first, *seen)] == ["cursor"] + ["snapshot"] * 4
 
 
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_client_that_reads_slowly_is_dropped_and_resumes_without_loss(home: SnapshotHome, server: str) -> None:
+    """It keeps no place, and what it has not read is sent from its last id on."""
+    with SERVERS[server](home, VIGIE_LIMITS__LOOPBACK="true", VIGIE_LIMITS__WAITING_PER_ADDRESS="1") as url:
+        cursor = next_cursor(url)
+        with ExitStack() as stack:
+            slow = stack.enter_context(socket.socket())
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            slow.settimeout(20)
+            slow.connect(("127.0.0.1", httpx2.URL(url).port or 80))
+            head = f"GET /v1/stream?since={cursor} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            slow.sendall(head.encode())
+            until, other = time.monotonic() + 60, 503
+            while other != 200:
+                assert time.monotonic() < until, "the place of a client that does not read is free again"
+                for band in ("high", "low"):
+                    issue(home, **dict.fromkeys(SCORES, band))
+                with ExitStack() as attempt:
+                    other = open_stream(attempt, url)
+            received = slow.makefile("rb").read().decode()
+        seen = re.findall(r"^id: (\S+)$", received[: received.rindex("\n\n")], re.MULTILINE)
+        data = httpx2.get(f"{url}/v1/changes?since={cursor}&limit=1000", timeout=20).json()["data"]
+        assert 0 < len(seen) < len(data)
+        with httpx.Client(base_url=url, timeout=20) as client:
+            while len(seen) < len(data):
+                with connect_sse(client, "GET", "/v1/stream", headers={"Last-Event-ID": seen[-1]}) as source:
+                    for event in source.iter_sse():
+                        seen.append(event.id)
+                        if len(seen) == len(data):
+                            break
+        assert seen == [change["cursor"] for change in data]
+
+
 def test_a_long_poll_returns_the_change(served: str, home: SnapshotHome) -> None:
     with connect(served) as connection:
         cursor = next_cursor(served)
@@ -272,7 +306,7 @@ def test_writers_that_wait_for_the_database_delay_nobody(served: str, home: Snap
     """Another process holds SQLite's lock of writers."""
     writer = keys.add(home.store, "write", "another writer", datetime.now(UTC))
     body = b'{"location_code":"MLI"}'
-    head = f"POST /v1/whatif HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {writer}\r\nConnection: close\r\n"
+    head = f"POST /v1/whatif HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {writer}\r\nConnection: close\r\n"
     request = f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
     with ExitStack() as stack:
         lock = stack.enter_context(closing(sqlite3.connect(home.home.database, isolation_level=None)))
