@@ -25,9 +25,11 @@ from flask import Blueprint, Response, current_app, request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from werkzeug.datastructures import MIMEAccept
 
+from service.drawing.language import DEFAULT_LANGUAGE, LOCALES
 from service.http.problems import Problem
+from service.snapshots import csv
 
-JSON = "application/json"
+JSON, CSV = "application/json", "text/csv"
 MEDIA_RANGE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+*-]+|\*/\*", re.ASCII).fullmatch
 ISO3_PATTERN = "^[A-Za-z]{3}$"
 MAX_NUMBER = 2**31 - 1
@@ -110,26 +112,32 @@ class Operation:
 
     def __call__(self, **path_values: Any) -> Response:
         """Validate the request before any data is read, call the view, and write its payload in the right format."""
-        chosen = self._format()
-        query = _validated(self.query or Query, _query_values(), "bad-query", "parameter")
+        chosen, values = self._format(), _query_values()
+        spreadsheet = _spreadsheet_language(values) if self.media_type(chosen) == CSV else None
+        query = _validated(self.query or Query, values, "bad-query", "parameter")
         inputs: list[BaseModel] = [query] if self.query else []
         if self.body:
             inputs.append(_validated(self.body, request.get_json(), "bad-body", "field"))
         payload = self.view(*inputs, **path_values)
         if isinstance(payload, Response):
-            self._vary(payload)
-            return payload
-        text = chosen.render(payload, query) if chosen else current_app.json.dumps(payload)
-        response = Response(text, content_type=f"{chosen.media_type}; charset=utf-8" if chosen else JSON)
-        self._vary(response)
-        if payload.get("next"):
-            response.headers["Link"] = f'<{payload["next"]}>; rel="next"'
-        return response
-
-    def _vary(self, response: Response) -> None:
-        """Tell caches that a response depends on `Accept`, if the address has several forms."""
+            response = payload
+        else:
+            text = chosen.render(payload, query) if chosen else current_app.json.dumps(payload)
+            response = Response(text, content_type=f"{chosen.media_type}; charset=utf-8" if chosen else JSON)
+            if payload.get("next"):
+                response.headers["Link"] = f'<{payload["next"]}>; rel="next"'
         if self.formats and str(request.url_rule) == self.path:
             response.vary.add("Accept")
+        if spreadsheet and response.mimetype == CSV:
+            response.set_data(csv.for_spreadsheet(response.get_data(as_text=True), spreadsheet))
+            if request.args["excel"] == "1" and "lang" not in request.args:
+                response.vary.add("Accept-Language")
+        return response
+
+    def media_type(self, chosen: Format | None) -> str:
+        """Return the media type of a format of this endpoint; None stands for the main one."""
+        content = next(iter(self.responses.values()))
+        return chosen.media_type if chosen else content[0] if isinstance(content, tuple) else JSON
 
     def _format(self) -> Format | None:
         """Return the format that the address names, else the one that `Accept` prefers. None stands for JSON.
@@ -189,6 +197,17 @@ def _query_values() -> dict[str, str]:
         if len(values) > 1:
             raise Problem("bad-query", parameter=name, rule="may be given once only")
     return request.args.to_dict()
+
+
+def _spreadsheet_language(values: dict[str, str]) -> str | None:
+    """Take `excel` and `lang` from the query of a CSV. Return the language of the spreadsheet; None for a plain CSV."""
+    excel, lang = values.pop("excel", None), values.pop("lang", None)
+    for parameter, value, allowed in (("excel", excel, ("1", *LOCALES)), ("lang", lang, LOCALES)):
+        if value is not None and value not in allowed:
+            raise Problem("bad-query", parameter=parameter, rule=f"one of: {', '.join(allowed)}")
+    if excel != "1":
+        return excel
+    return lang or request.accept_languages.best_match(list(LOCALES), DEFAULT_LANGUAGE)
 
 
 def _validated(model: type[Input], values: object, problem: str, member: str) -> Input:

@@ -12,8 +12,9 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaV
 from werkzeug.routing import Rule
 
 from riskmodel import __version__
-from service.api.endpoints import ISO3_PATTERN, JSON, MAX_NUMBER, Content, Operation
+from service.api.endpoints import CSV, ISO3_PATTERN, JSON, MAX_NUMBER, Content, Operation
 from service.api.shared_schemas import ProblemDocument
+from service.drawing.language import LOCALES
 from service.http.gate import is_public
 from service.http.problems import KINDS
 
@@ -125,7 +126,11 @@ class _OperationEntry:
             "operationId": _operation_id(self.rule.endpoint, self.suffix),
             "summary": self.operation.summary,
             "tags": [self.rule.endpoint.split(".")[0]],
-            "parameters": [*self._path_parameters(), *_query_parameters(self.operation)],
+            "parameters": [
+                *self._path_parameters(),
+                *_query_parameters(self.operation),
+                *self._spreadsheet_parameters(),
+            ],
             "responses": self._responses() | self._problems(),
             "security": self._security(),
         }
@@ -148,6 +153,21 @@ class _OperationEntry:
                 schema["pattern"] = ISO3_PATTERN
             example = {"example": self.examples[name]} if name in self.examples else {}
             yield {"name": name, "in": "path", "required": True, "schema": schema, **example}
+
+    def _spreadsheet_parameters(self) -> Iterator[dict[str, Any]]:
+        chosen = next((each for each in self.operation.formats if each.suffix == self.suffix), None)
+        if self.operation.media_type(chosen) != CSV:
+            return
+        for name, allowed, description in (
+            (
+                "excel",
+                ["1", *LOCALES],
+                "the language of a spreadsheet; 1: that of lang or Accept-Language",
+            ),
+            ("lang", [*LOCALES], "the language of the spreadsheet"),
+        ):
+            schema = {"type": "string", "enum": allowed}
+            yield {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
 
     def _responses(self) -> dict[str, Any]:
         """Return the successful responses. The plain address has every format; the address of a format has only it."""

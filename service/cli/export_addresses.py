@@ -100,7 +100,7 @@ def addresses(app: Flask, values: PathValues) -> list[str]:
         if names not in values:
             raise VigieError(f"the export has no values for the path parts of {rule.rule}")
         found += [_build(rule, dict(zip(names, combination, strict=True))) for combination in values[names]]
-    return sorted(found)
+    return sorted([*found, *(f"/v1/scores.csv?excel={code}" for code in LOCALES)])  # pages link to them
 
 
 def _build(rule: Rule, values: Mapping[str, Any]) -> str:

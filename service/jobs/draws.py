@@ -87,10 +87,8 @@ def _parquet(table: pa.Table) -> bytes:
 
 
 def _csv(table: pa.Table) -> bytes:
-    days = {name: table[name].cast(pa.date32()) for name in ("origin", "month")}
+    days = {name: table[name].cast(pa.date32()).cast(pa.string()) for name in ("origin", "month")}
     text_table = pa.table({name: days.get(name, table[name]) for name in table.column_names})
     file = io.BytesIO()
-    # PyArrow writes the header with quotes, whatever the quoting style.
-    file.write((",".join(table.column_names) + "\n").encode())
-    csv.write_csv(text_table, file, csv.WriteOptions(include_header=False, quoting_style="none"))
+    csv.write_csv(text_table, file, csv.WriteOptions(quoting_style="needed"))  # which puts quotes around every text
     return gzip.compress(file.getvalue(), compresslevel=6, mtime=0)  # without a time, equal draws have equal bytes

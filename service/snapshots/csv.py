@@ -1,14 +1,26 @@
 """Payloads as CSV (RFC 4180), safe to open with a spreadsheet."""
 
-import csv
-import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from service.snapshots.snapshot_view import AS_OF_KEYS
 
-FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""A spreadsheet runs a text that begins with one of these."""
+FORMULA_MARKS = "=+@\uff1d\uff0b\uff0d\uff20-"
+"""A spreadsheet runs a text that begins with one of these: also the full-width forms of `=`, `+`, `-` and `@`."""
+
+_FORMULA = re.compile(rf'^(?=\s*[{FORMULA_MARKS}]|[\t\r\n])|(?<=[;\t\r\n])([\s"]*)(?=[{FORMULA_MARKS}])')
+"""Where a formula could begin: at the start of a text, or where a reader that ignores quotes would start a cell."""
+
+_FORMULA_AFTER_COMMA = re.compile(rf'(?<=,)([\s"]*)(?=[{FORMULA_MARKS}])')
+
+SPREADSHEETS = {"en": (",", "."), "fr": (";", ",")}
+"""The separator and the decimal mark that spreadsheets expect, by language."""
+
+BYTE_ORDER_MARK = "\ufeff"
+"""Tells Excel that a file is in UTF-8."""
+
+_TEXT_OR_MARK = re.compile(r'("(?:[^"]|"")*")|([,.])')
 
 META_COLUMNS = (
     *("outcome", "origin", "data_as_of", "issued_at", "status", "snapshot_id", "model_id", "source", "next_run_at"),
@@ -66,25 +78,40 @@ def _score_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
-    """Return rows of values under a header. An unknown value is an empty cell."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows(map(_cell, row) for row in rows)
-    return text.getvalue()
+    """Return rows of values under a header. Every text is in quotes. An unknown value is an empty cell."""
+    # Python 3.11's csv module cannot put quotes around texts and leave unknown values empty.
+    lines = [columns, *rows]
+    return "".join(",".join(map(_cell, line)) + "\r\n" for line in lines)
 
 
-def _cell(value: object) -> object:
+def for_spreadsheet(table: str, language: str) -> str:
+    """Return a CSV as the spreadsheets of a language open it by a double click."""
+    separator, decimal_mark = SPREADSHEETS[language]
+    if separator == ",":
+        return BYTE_ORDER_MARK + table
+    marks = {",": separator, ".": decimal_mark}
+
+    def rewrite(found: re.Match[str]) -> str:
+        return _FORMULA_AFTER_COMMA.sub(r"\1'", found[1]) if found[1] else marks[found[2]]
+
+    return BYTE_ORDER_MARK + _TEXT_OR_MARK.sub(rewrite, table)
+
+
+def _cell(value: object) -> str:
     """Return a value as a cell: booleans as in JSON, list items separated by semicolons, reasons as name=code."""
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
     if isinstance(value, Mapping):
-        return _inert("; ".join(f"{name}={code}" for name, code in sorted(value.items())))
-    if isinstance(value, list):
-        return _inert("; ".join(map(str, value)))
-    return _inert(value) if isinstance(value, str) else value
+        return _quoted("; ".join(f"{name}={code}" for name, code in sorted(value.items())))
+    return _quoted("; ".join(map(str, value)) if isinstance(value, list) else str(value))
 
 
-def _inert(text: str) -> str:
-    """Return a text that a spreadsheet shows as it is: a leading `'` keeps it from running as a formula."""
-    return f"'{text}" if text.startswith(FORMULA_PREFIXES) else text
+def _quoted(text: str) -> str:
+    """Return a text in quotes that a spreadsheet shows as it is: a `'` keeps it from running as a formula."""
+    inert = _FORMULA.sub(lambda found: f"{found[1] or ''}'", text)
+    doubled = inert.replace('"', '""')
+    return f'"{doubled}"'

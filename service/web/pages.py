@@ -6,8 +6,9 @@ Pages read the same snapshots as the API.
 
 from collections.abc import Callable
 from datetime import timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from http import HTTPStatus
+from importlib.resources import files
 from typing import Any, NamedTuple, cast
 from urllib.parse import urlencode
 
@@ -125,9 +126,12 @@ def _api_reference(_app: Flask, page_request: "PageRequest") -> str:
 @resource.get("/favicon.ico")
 def favicon() -> Response:
     """Return the icon that browsers look for at this address."""
-    response = current_app.send_static_file("favicon.ico")
-    response.content_type = "image/x-icon"
-    return response
+    return Response(_icon(), content_type="image/x-icon", headers={"Cache-Control": "public, max-age=86400"})
+
+
+@cache
+def _icon() -> bytes:
+    return files("service.web").joinpath("favicon.ico").read_bytes()
 
 
 @resource.get("/robots.txt")

@@ -15,7 +15,6 @@ from snapshot_documents import NOW
 from snapshots_support import SettableClock, SnapshotHome, full_home
 
 from service.cli.app import create_app
-from service.snapshots import csv as csv_format
 from service.store.tables import forecasts, snapshots
 from service.store.values import canonical
 
@@ -109,15 +108,6 @@ def test_a_spreadsheet_runs_no_text_from_a_source(client: FlaskClient) -> None:
     assert {line["side_b"] for line in lines} == {"'=An invented group"}
     assert {line["side_a"] for line in lines} == {"Government of Mali"}
     assert {line["longitude"] for line in lines} == {"", "-4.25"}
-
-
-@pytest.mark.parametrize("prefix", ["=", "+", "-", "@", "\t", "\r", "\n"])
-def test_csv_escapes_formulas_but_not_numbers(prefix: str) -> None:
-    text = f"{prefix}1+1"
-    written = csv_format.write(("a", "b", "c", "d"), [(text, [text], {text: "why"}, -1.5), (None, [], True, 0)])
-    first, second = csv.DictReader(io.StringIO(written, newline=""))
-    assert first == {"a": f"'{text}", "b": f"'{text}", "c": f"'{text}=why", "d": "-1.5"}
-    assert second == {"a": "", "b": "", "c": "true", "d": "0"}
 
 
 def test_draws_are_files_with_telling_names_and_headers(client: FlaskClient, seeded: SnapshotHome) -> None:

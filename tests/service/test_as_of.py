@@ -88,10 +88,10 @@ def test_every_read_returns_the_snapshot_and_the_data_age_of_that_time(client: F
 
 def test_every_format_has_the_past_moment(client: FlaskClient) -> None:
     table = client.get("/v1/scores.csv?as_of=2022-12-20").text.splitlines()
-    assert "as_of,basis" in table[0]
-    assert "2022-12-20T23:59:59Z,issued" in table[1]
+    assert '"as_of","basis"' in table[0]
+    assert '"2022-12-20T23:59:59Z","issued"' in table[1]
     assert json.loads(client.get("/v1/scores.geojson?as_of=2022-12-20").data)["basis"] == "issued"
-    assert "2022-12-20T23:59:59Z,issued" in client.get("/v1/forecasts/MLI.csv?as_of=2022-12-20").text
+    assert '"2022-12-20T23:59:59Z","issued"' in client.get("/v1/forecasts/MLI.csv?as_of=2022-12-20").text
 
 
 def test_a_history_ends_at_the_moment_and_shows_todays_withdrawals(client: FlaskClient) -> None:
