@@ -1,4 +1,4 @@
-"""The command `vigie archive`: look into the archive, check it, and withdraw a wrong file."""
+"""The command `vigie archive`: look into the archive, check and repair it, and withdraw a wrong file."""
 
 import json
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @command_group()
 def archive() -> None:
-    """Look into the archive, check it, and withdraw a wrong file."""
+    """Look into the archive, check and repair it, and withdraw a wrong file."""
 
 
 @archive.command()
@@ -29,13 +29,38 @@ def check(home: Home) -> None:
     from riskmodel.errors import Refused
     from riskmodel.events.archive import Archive
 
-    results = list(Archive(home.archive).check())
+    store = Archive(home.archive)
+    results, unlisted = list(store.check()), store.unlisted()
     damages = [damage for _, damage in results if damage]
     for damage in damages:
         click.echo(damage, err=True)
+    for folder in unlisted:
+        click.echo(f"{folder} is not in the manifest and counts for nothing: vigie archive rebuild lists it", err=True)
     if damages:
         raise Refused(f"{len(damages)} of {len(results)} ingests are not as they were taken in")
+    if unlisted:
+        raise Refused(f"the manifest lists {len(results)} ingests and does not list {len(unlisted)} folders")
     click.echo(f"{len(results)} ingests, every byte as it was taken in")
+
+
+@archive.command()
+@click.pass_obj
+def rebuild(home: Home) -> None:
+    """Make a damaged or outdated manifest again, from the statements that lie next to the data.
+
+    It lists what was taken in and is not listed, such as after manifest.json was put back from an older copy.
+    """
+    from riskmodel.events.archive import Archive
+    from riskmodel.events.manifest import Ingest
+
+    rebuilt = Archive(home.archive).rebuild()
+    for entry in rebuilt.added:
+        text = entry.file if isinstance(entry, Ingest) else f"withdrawal of {entry.withdraws}"
+        click.echo(f"listed again: {entry.id} ({text})")
+    for number in rebuilt.left_out:
+        click.echo(f"{home.archive / number}: left out, its files are not as a statement says", err=True)
+    ingests = sum(isinstance(entry, Ingest) for entry in rebuilt.entries)
+    click.echo(f"the manifest lists {ingests} ingests and {len(rebuilt.entries) - ingests} withdrawals")
 
 
 @archive.command()

@@ -28,6 +28,7 @@ _ROW_NAMES = {
 
 def show(home: Home, report: "IngestReport") -> None:
     """Print a report: the content on standard output, what needs attention on standard error."""
+    from riskmodel.events.archive import Archive
     from riskmodel.events.contents import by_country, gaps
     from riskmodel.events.manifest import OUTCOME_KINDS
     from riskmodel.events.storage import TableReader
@@ -58,6 +59,8 @@ def show(home: Home, report: "IngestReport") -> None:
     if entered.quarantined:
         path = home.archive / entered.quarantine
         click.echo(f"{entered.quarantined:,} rows quarantined, with their reasons: {path}", err=True)
+    for folder in Archive(home.archive).unlisted():
+        click.echo(f"{folder} is not in the manifest and counts for nothing: vigie archive rebuild lists it", err=True)
     if report.retires_simulation:
         click.echo("These are the first real data: simulated events, models and snapshots are retired from service.")
 

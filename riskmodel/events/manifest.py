@@ -1,12 +1,14 @@
-"""The archive's manifest: the list of ingests, with what each covers and since when it is known.
+"""The archive's manifest: the list of ingests, with what each covers and since when it is known, and of withdrawals.
 
-An ingest is visible once `manifest.json` lists it. That file is only ever replaced as a unit. This module imports no
-pandas and no pyarrow, because the web process uses it.
+An ingest is visible once `manifest.json` lists it. That file is only ever replaced as a unit. Each entry has a digest
+of its content and of the digest before it, so that any altered bit shows. A statement is a manifest of one entry; it
+lies next to the data of its ingest. This module imports no pandas and no pyarrow, because the web process uses it.
 """
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -22,8 +24,8 @@ Realm = Literal["simulated", "real"]
 OUTCOME_KINDS = ("events", "country_months")
 """The kinds that outcomes are computed from. Only these retire simulated data."""
 
-FORMAT = 2
-"""The format of `manifest.json`. Format 1 called `known_since` and `withdrawn_reason` by other names."""
+FORMAT = 3
+"""The format of `manifest.json` and of statements. Format 2 had no digests of entries and no statements."""
 
 _SOURCE_NAMES = {
     "ucdp": "UCDP",
@@ -74,12 +76,12 @@ class Ingest:
     @property
     def data(self) -> str:
         """The data file, relative to the archive."""
-        return f"{self.kind}/{self.id}.parquet"
+        return f"{self.id}/{self.kind}.parquet"
 
     @property
     def quarantine(self) -> str:
         """The file of quarantined rows, relative to the archive. It exists only if `quarantined` is not 0."""
-        return f"quarantine/{self.id}.parquet"
+        return f"{self.id}/quarantine.parquet"
 
     @property
     def rank(self) -> tuple[str, str]:
@@ -99,49 +101,117 @@ class Ingest:
         return datetime.fromisoformat(self.known_since) <= as_of and not withdrawn
 
 
-def read(archive: Path) -> tuple[Ingest, ...]:
-    """Return the ingests of an archive, oldest first; none where there is no archive.
+@dataclass(frozen=True)
+class Withdrawal:
+    """The withdrawal of the ingest `withdraws`. It has a number of its own, as an ingest has."""
 
-    Raises Refused if the manifest is missing, damaged or of another format.
+    id: str
+    withdraws: str
+    withdrawn_at: str
+    withdrawn_reason: str
+
+
+Entry = Ingest | Withdrawal
+
+_WITHDRAWAL = ("withdrawn_at", "withdrawn_reason")
+"""What an ingest has from its withdrawal, and not from its own entry."""
+
+
+class Damaged(Refused):
+    """The manifest, or a statement, is missing or not as it was written."""
+
+
+def read(archive: Path) -> tuple[Ingest, ...]:
+    """Return the ingests of an archive, oldest first; none where there is no archive. Raises as `entries` does."""
+    found: dict[str, Ingest] = {}
+    for entry in entries(archive):
+        if isinstance(entry, Ingest):
+            found[entry.id] = entry
+        elif (ingest := found.get(entry.withdraws)) and ingest.withdrawn_at is None:
+            found[ingest.id] = replace(ingest, withdrawn_at=entry.withdrawn_at, withdrawn_reason=entry.withdrawn_reason)
+    return tuple(found.values())
+
+
+def entries(archive: Path) -> tuple[Entry, ...]:
+    """Return the ingests and withdrawals that the manifest lists, oldest first; none where there is no archive.
+
+    Raises Damaged if the manifest is missing or altered, and Refused if it has another format.
     """
     path = archive / "manifest.json"
     try:
         stat = path.stat()
     except FileNotFoundError:
         if any(archive.glob("*/*.parquet")):
-            raise Refused(f"{path} is missing, but the archive has data: restore it from a copy") from None
+            raise Damaged(f"{path} is missing, but the archive has data: {_WAY_OUT}") from None
         return ()
     # The manifest is replaced, never changed in place: a new one has another inode or time.
     return _parsed(path, stat.st_mtime_ns, stat.st_ino, stat.st_size)
 
 
+_WAY_OUT = "run vigie archive rebuild, or restore it from a copy"
+
+
 @lru_cache(maxsize=4)
-def _parsed(path: Path, *_: int) -> tuple[Ingest, ...]:
+def _parsed(path: Path, *_: int) -> tuple[Entry, ...]:
+    return decoded(path.read_bytes(), path)
+
+
+def decoded(content: bytes, path: Path) -> tuple[Entry, ...]:
+    """Return the entries in the content of a manifest or statement; `path` is for messages. Raises as `entries` does.
+
+    The content must be what Vigie writes, byte for byte.
+    """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        found, records = document["format"], document["ingests"]
-    except (ValueError, KeyError, TypeError) as unreadable:
-        raise Refused(f"{path} is damaged ({unreadable}); restore it from a copy") from unreadable
-    if found != FORMAT:
+        document = json.loads(content)
+        found, records = document["format"], document["entries" if document["format"] == FORMAT else "ingests"]
+        read_entries = tuple(map(_entry, records)) if found == FORMAT else ()
+    except (ValueError, KeyError, TypeError, AttributeError) as unreadable:
+        raise Damaged(f"{path} is damaged (it cannot be read: {unreadable}); {_WAY_OUT}") from unreadable
+    if found in range(1, FORMAT):
         raise Refused(
             f"{path} has format {found}, and this version of Vigie reads format {FORMAT}: "
             "ingest the files again into a new home (vigie --home NEW_FOLDER ingest …)"
         )
-    try:
-        return tuple(_ingest(record) for record in records)
-    except (KeyError, TypeError) as unreadable:
-        raise Refused(f"{path} is damaged ({unreadable}); restore it from a copy") from unreadable
+    if found != FORMAT or encoded(read_entries) != content:
+        altered = (
+            f"entry {entry.id} does not have its digest"
+            for entry, digest, record in zip(read_entries, _chain(read_entries), records, strict=True)
+            if record.get("digest") != digest
+        )
+        raise Damaged(f"{path} is damaged ({next(altered, 'it is not as Vigie wrote it')}); {_WAY_OUT}")
+    return read_entries
 
 
-def _ingest(record: dict[str, Any]) -> Ingest:
-    return Ingest(**{**record, "covers": tuple(record["covers"])})
+def _entry(record: dict[str, Any]) -> Entry:
+    content = {name: value for name, value in record.items() if name != "digest"}
+    return Withdrawal(**content) if "withdraws" in content else Ingest(**content | {"covers": tuple(content["covers"])})
 
 
-def write(archive: Path, ingests: tuple[Ingest, ...]) -> None:
-    """Replace the list. From this moment the new ingests are visible."""
-    document = {"format": FORMAT, "ingests": [asdict(ingest) for ingest in ingests]}
+def encoded(listed: Sequence[Entry]) -> bytes:
+    """Return the content of a manifest, or of a statement, with the digest of each entry."""
+    chained = zip(listed, _chain(listed), strict=True)
+    document = {"format": FORMAT, "entries": [_content(entry) | {"digest": digest} for entry, digest in chained]}
+    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _chain(listed: Sequence[Entry]) -> list[str]:
+    """Return the digest of each entry: of its content, and of the digest before it."""
+    digests = [""]
+    for entry in listed:
+        text = json.dumps([FORMAT, digests[-1], _content(entry)], ensure_ascii=False)
+        digests.append(hashlib.sha256(text.encode()).hexdigest())
+    return digests[1:]
+
+
+def _content(entry: Entry) -> dict[str, Any]:
+    of_ingest = isinstance(entry, Ingest)
+    return {name: value for name, value in asdict(entry).items() if not (of_ingest and name in _WITHDRAWAL)}
+
+
+def write(archive: Path, listed: Sequence[Entry]) -> None:
+    """Replace the list. From this moment new entries count."""
     with atomic_write(archive / "manifest.json") as part:
-        part.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.write_bytes(encoded(listed))
 
 
 def realm(archive: Path) -> Realm | None:

@@ -182,16 +182,19 @@ def test_a_second_ingest_at_the_same_time_is_refused(
 
 def test_leftovers_of_a_killed_ingest_are_removed_and_never_visible(archive: Archive, tmp_path: Path) -> None:
     take_in(archive, ged.write(tmp_path / "a.csv", {"best": "x"}, {}), "MLI:2020-01..2020-12")
-    for left in ("events/0002.parquet", "quarantine/0002.parquet", ".manifest.json.1.2.part"):
+    (archive.root / "0002.part").mkdir()
+    for left in ("0002.part/events.parquet", ".manifest.json.1.2.part", "0001/.statement.json.1.2.part"):
         (archive.root / left).write_bytes(b"half")
     assert len(archive.ingests()) == 1
     take_in(archive, ged.write(tmp_path / "b.csv", {"best": 9}), "MLI:2020-01..2020-12")
     files = {str(path.relative_to(archive.root)) for path in archive.root.rglob("*") if path.is_file()}
     assert files - {"lock"} == {
         "manifest.json",
-        "events/0001.parquet",
-        "events/0002.parquet",
-        "quarantine/0001.parquet",
+        "0001/events.parquet",
+        "0001/quarantine.parquet",
+        "0001/statement.json",
+        "0002/events.parquet",
+        "0002/statement.json",
     }
 
 
@@ -203,7 +206,7 @@ def test_a_missing_manifest_is_refused_and_nothing_is_deleted(archive: Archive, 
             attempt()
     with pytest.raises(Refused, match="is missing"):
         take_in(archive, ged.write(tmp_path / "b.csv", {}), "MLI:2020-01..2020-12")
-    assert (archive.root / "events" / "0001.parquet").exists()
+    assert (archive.root / "0001" / "events.parquet").exists()
 
 
 def test_coverage_of_a_month_that_is_not_over_is_bad_input(archive: Archive, tmp_path: Path) -> None:
@@ -335,13 +338,13 @@ def test_an_altered_or_missing_file_is_refused_and_named(archive: Archive, tmp_p
     file = archive.root / archive.ingests()[0].data
     content = file.read_bytes()
     file.write_bytes(content[:50] + bytes([content[50] ^ 1]) + content[51:])
-    with pytest.raises(Refused, match=r"0001\.parquet was altered"):
+    with pytest.raises(Refused, match=r"0001/events\.parquet was altered"):
         archive.view().outcomes()
     assert ["altered" in (damage or "") for _, damage in archive.check()] == [True, False]
     archive.withdraw("0001", "altered on disk", NOW)
     assert archive.view().outcomes().deaths["all"][0, 0] == 9
     (archive.root / archive.ingests()[1].data).unlink()
-    with pytest.raises(Refused, match=r"0002\.parquet is missing"):
+    with pytest.raises(Refused, match=r"events\.parquet is missing"):
         archive.view().outcomes()
 
 

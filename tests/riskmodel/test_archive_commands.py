@@ -52,13 +52,13 @@ def test_a_wrong_file_is_withdrawn_and_listed_with_the_reason(vigie: Vigie, thre
 
 def test_the_check_finds_one_altered_byte_and_exits_with_1(vigie: Vigie, three: Home) -> None:
     assert "3 ingests, every byte as it was taken in" in vigie("archive", "check").out
-    file = three.archive / "quarantine" / "0001.parquet"
+    file = three.archive / "0001" / "quarantine.parquet"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     result = vigie("archive", "check")
     assert result.code == 1
-    assert "quarantine/0001.parquet was altered" in result.err
+    assert "0001/quarantine.parquet was altered" in result.err
     assert "1 of 3 ingests" in result.err
 
 

@@ -188,15 +188,18 @@ def test_the_task_of_a_day_does_not_change_with_later_data(
     first = [_known("0001", "20.1", "2020-06-01"), _known("0002", None, "2020-12-01")]
     manifest.write(home.archive, tuple(first))
     expected = as_of.recompute_request(home, load(home), when, simulated=False)
-    ingests = list(first)
+    entries: list[manifest.Entry] = list(first)
     for number, (days, what) in enumerate(later, start=3):
         then = when + timedelta(days=days)
         if what == "withdrawal":
-            ingests[number % 2] = _withdrawn(ingests[number % 2], then)
+            withdrawn_at = f"{then:%Y-%m-%dT%H:%M:%SZ}"
+            entries.append(
+                manifest.Withdrawal(f"{number:04d}", first[number % 2].id, withdrawn_at, "an invented mistake")
+            )
         else:
             release = f"{then.year % 100 + 1}.1" if what == "release" else None
-            ingests.append(_known(f"{number:04d}", release, then.date().isoformat()))
-    manifest.write(home.archive, tuple(ingests))
+            entries.append(_known(f"{number:04d}", release, then.date().isoformat()))
+    manifest.write(home.archive, entries)
     assert as_of.recompute_request(home, load(home), when, simulated=False) == expected
 
 
@@ -218,9 +221,3 @@ def _known(number: str, release: str | None, day: str) -> manifest.Ingest:
         flagged=0,
         quarantined=0,
     )
-
-
-def _withdrawn(ingest: manifest.Ingest, when: datetime) -> manifest.Ingest:
-    from dataclasses import replace
-
-    return replace(ingest, withdrawn_at=f"{when:%Y-%m-%dT%H:%M:%SZ}", withdrawn_reason="an invented mistake")
