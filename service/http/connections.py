@@ -106,12 +106,14 @@ class Connections:
 
 def _open_sockets() -> dict[int, int]:
     """Return the descriptors of the open sockets of this process, by inode."""
-    sockets = {}
+    sockets, is_socket, fstat = {}, stat.S_ISSOCK, os.fstat
     for name in os.listdir(DESCRIPTORS):  # noqa: PTH208 - a path for each of thousands would be slow
-        with contextlib.suppress(OSError):
-            status = os.fstat(int(name))
-            if stat.S_ISSOCK(status.st_mode):
-                sockets[status.st_ino] = int(name)
+        try:
+            status = fstat(descriptor := int(name))
+        except OSError:
+            continue  # closed since
+        if is_socket(status.st_mode):
+            sockets[status.st_ino] = descriptor
     return sockets
 
 

@@ -1,4 +1,7 @@
-"""Hostile clients. Run as a program, it attacks a server in one way until it is ended: `attacks.py URL KIND COUNT`."""
+"""Hostile clients. Run as a program, it attacks a server in one way until it is ended.
+
+`attacks.py URL KIND COUNT SOURCE KEY`: with so many connections from this address, and with an API key.
+"""
 
 import asyncio
 import contextlib
@@ -71,9 +74,10 @@ async def long_languages(reader: asyncio.StreamReader, writer: asyncio.StreamWri
 
 
 async def unique_queries(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
-    """Request one page with ever other queries."""
+    """Request the same resources with ever other queries: ignored, valid and unknown ones."""
     for round_ in itertools.count():
-        target = f"/?utm_source={number}x{round_}&x={number}"
+        unique = 1_000_000 * number + round_
+        target = (f"/?utm_source={unique}", f"/v1/runs?cursor={unique}", f"/?x={unique}")[round_ % 3]
         writer.write(f"GET {target} HTTP/1.1\r\n{END}".encode())
         await until_closed(reader, 0.05)
 
@@ -136,7 +140,7 @@ async def until_closed(reader: asyncio.StreamReader, seconds: float) -> None:
             raise ConnectionResetError
 
 
-async def attack(url: str, kind: Attack, count: int) -> None:
+async def attack(url: str, kind: Attack, count: int, source: str) -> None:
     """Attack with so many connections. Those that the server closes are opened again."""
     parts = urlsplit(url)
     tls = ssl.create_default_context() if parts.scheme == "https" else None
@@ -148,7 +152,9 @@ async def attack(url: str, kind: Attack, count: int) -> None:
         while True:
             writer = None
             try:
-                reader, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=tls)
+                reader, writer = await asyncio.open_connection(
+                    parts.hostname, parts.port, ssl=tls, local_addr=(source, 0)
+                )
                 await kind(reader, writer, number)
             except OSError:
                 await asyncio.sleep(0.5)
@@ -160,9 +166,9 @@ async def attack(url: str, kind: Attack, count: int) -> None:
 
 
 @contextmanager
-def attacking(url: str, kind: str, count: int, key: str = "") -> Iterator[None]:
+def attacking(url: str, kind: str, count: int, source: str = "127.0.0.1", key: str = "") -> Iterator[None]:
     """An attack by another process as long as the block lasts."""
-    line = [sys.executable, str(Path(__file__)), url, kind, str(count), key]
+    line = [sys.executable, str(Path(__file__)), url, kind, str(count), source, key]
     process = subprocess.Popen(line, stderr=subprocess.DEVNULL)
     try:
         yield
@@ -173,5 +179,5 @@ def attacking(url: str, kind: str, count: int, key: str = "") -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    KEY = sys.argv[4] if len(sys.argv) > 4 else ""
-    asyncio.run(attack(sys.argv[1], KINDS[sys.argv[2]], int(sys.argv[3])))
+    KEY = sys.argv[5]
+    asyncio.run(attack(sys.argv[1], KINDS[sys.argv[2]], int(sys.argv[3]), sys.argv[4]))

@@ -172,6 +172,28 @@ def test_garbage_is_refused_and_never_causes_a_fault(served: str, raw: bytes, al
 
 
 @pytest.mark.parametrize(
+    "framing",
+    [
+        b"Content-Length: 4\r\nTransfer-Encoding: chunked",
+        b"Transfer-Encoding: chunked\nContent-Length: 4",
+        b"Transfer-Encoding: xchunked",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+        b"Transfer-Encoding : chunked",
+        b"X: 1\r\n Transfer-Encoding: chunked",
+        b"X: 1\rTransfer-Encoding: chunked",
+    ],
+)
+def test_a_request_that_can_be_read_in_two_ways_smuggles_no_other(served: str, framing: bytes) -> None:
+    """Each of these is one request or none, and ends the connection, whatever a proxy takes it for."""
+    smuggled = b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    response = send_raw(
+        served, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + framing + b"\r\n\r\n0\r\n\r\n" + smuggled
+    )
+    assert response.count(b"HTTP/1.1 ") == 1
+    assert status(response) in (200, 400)
+
+
+@pytest.mark.parametrize(
     "path",
     [
         *("../app.py", "..%2fapp.py", "%2e%2e/app.py", "%2e%2e%2fapp.py", "..%5capp.py", "..\\app.py", "....//app.py"),

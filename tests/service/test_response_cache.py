@@ -394,6 +394,24 @@ def test_the_number_of_cached_responses_and_what_is_known_of_them_is_bounded(
     assert cached.front.cache.table.pending == {}
 
 
+def test_a_response_that_is_not_cached_waits_for_no_shared_look_up(
+    cached: FrontClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flask reads the version in its own transaction. Only the watcher, and a client after a write, read another."""
+    cached.get("/v1/scores")
+    reads: list[str] = []
+    read = state_version.read
+    monkeypatch.setattr(
+        state_version, "read", lambda *given: (reads.append(threading.current_thread().name), read(*given))[1]
+    )
+    for path in ("/v1/jobs", "/nowhere", "/v1/scores/XYZ", "/v1/scores?nix=1", "/metrics", "/readyz"):
+        cached.get(path)
+    for number in range(3):
+        assert cached.get("/v1/scores", headers={"If-Match": f'"{number}"'}).status_code
+    assert [name for name in reads if name.startswith("state")] == []
+    assert reads
+
+
 def test_a_preference_that_is_too_long_counts_as_absent(app: Flask, cached: FrontClient) -> None:
     """Parsing 31 kB would take long, and keeping it would take memory."""
     long = {
