@@ -9,7 +9,7 @@ import logging
 import random
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
@@ -40,6 +40,10 @@ Send: TypeAlias = Callable[[WebhookRoute | EmailRoute, str, Mapping[str, Any], d
 
 UNDELIVERED = (deliveries.c.status == "failed") | ((deliveries.c.status == "waiting") & deliveries.c.error.is_not(None))
 """Messages that are given up, or that wait after at least one failure."""
+
+NO_TEST = deliveries.c.kind != "test"
+
+_SHOWN = sa.select(deliveries).where(UNDELIVERED, NO_TEST)
 
 RECEIVED = (deliveries.c.status == "sent") | deliveries.c.maybe_received
 """Messages that the receiver has, or may have."""
@@ -136,12 +140,20 @@ def send_test(store: Store, settings: Settings, route: str, clock: Clock, send: 
     return _attempt(store, settings, row, row.attempts, clock, send, _rng)
 
 
-def undelivered(connection: sa.Connection) -> list[dict[str, Any]]:
-    """Return the messages that failed so far: `failed` is given up, `waiting` is tried again; oldest first.
+def undelivered(
+    connection: sa.Connection, limit: int | None = None, before: tuple[datetime, str] | None = None
+) -> list[dict[str, Any]]:
+    """Return the messages that failed so far, newest first: `failed` is given up, `waiting` is tried again.
 
-    The list is public, so it has no errors, which can name hosts: `problem` is `no_route` or `not_accepted`, and
-    `last_errors` has the rest. It leaves out failed tests, because the person who started a test has seen the error.
+    `before` is the time and the id of a message: only earlier ones are returned. The list is public, so it has no
+    errors, which can name hosts: `problem` is `no_route` or `not_accepted`, and `last_errors` has the rest. It leaves
+    out failed tests, because the person who started a test has seen the error.
     """
+    query = _SHOWN.order_by(deliveries.c.created_at.desc(), deliveries.c.id.desc()).limit(limit)
+    if before is not None:
+        place = (deliveries.c.created_at, deliveries.c.id)
+        values = (sa.literal(value, column.type) for value, column in zip(before, place, strict=True))
+        query = query.where(sa.tuple_(*place) < sa.tuple_(*values))
     return [
         {
             "id": row.id,
@@ -154,14 +166,26 @@ def undelivered(connection: sa.Connection) -> list[dict[str, Any]]:
             "not_before": instant(row.not_before) if row.status == "waiting" else None,
             "headline": row.document["data"]["headline"],
         }
-        for row in _undelivered_rows(connection)
+        for row in connection.execute(query)
     ]
+
+
+def created_at(connection: sa.Connection, delivery_id: str) -> datetime | None:
+    """Return when a message was created; None if there is no such message."""
+    return connection.scalar(sa.select(deliveries.c.created_at).where(deliveries.c.id == delivery_id))
+
+
+def count_undelivered(connection: sa.Connection) -> tuple[int, datetime | None]:
+    """Return the number of undelivered messages, and when the oldest of them was created."""
+    counted = sa.select(sa.func.count(), sa.func.min(deliveries.c.created_at)).where(UNDELIVERED, NO_TEST)
+    number, oldest = connection.execute(counted).one()
+    return number, oldest
 
 
 def last_errors(connection: sa.Connection) -> dict[str, str]:
     """Return the last error of each undelivered message by id. It can name hosts and addresses: show it to operators
     only."""
-    return {row.id: row.error for row in _undelivered_rows(connection)}
+    return {row.id: row.error for row in connection.execute(_SHOWN)}
 
 
 def retry(store: Store, ids: Iterable[str], now: datetime) -> int:
@@ -190,11 +214,6 @@ def cancel(connection: sa.Connection, which: sa.ColumnElement[bool], error: str 
         return len(rows)
     followers = deliveries.c.follows.in_(unknown_to_receiver) & ~deliveries.c.maybe_received
     return len(rows) + cancel(connection, followers, error)
-
-
-def _undelivered_rows(connection: sa.Connection) -> Sequence[Any]:
-    query = sa.select(deliveries).where(UNDELIVERED, deliveries.c.kind != "test")
-    return connection.execute(query.order_by(deliveries.c.created_at, deliveries.c.id)).all()
 
 
 def _is_due(now: datetime) -> sa.ColumnElement[bool]:

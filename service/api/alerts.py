@@ -1,13 +1,17 @@
-"""Alerts at `/v1/alerts`: those that fire now, and the messages that are not delivered."""
+"""Alerts at `/v1/alerts`, and the messages that are not delivered at `/v1/alerts/undelivered`."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from flask import Blueprint
+from pydantic import Field
 
 from service.alerts import lifecycle, outbox
-from service.api.endpoints import NO_SNAPSHOT_PROBLEMS, Payload, endpoint
-from service.api.shared_schemas import LocalizedText, Meta, Schema, described
+from service.api.endpoints import NO_SNAPSHOT_PROBLEMS, Payload, Query, endpoint
+from service.api.paging import DEFAULT_LIMIT, Limit, next_address, split_page
+from service.api.shared_schemas import LocalizedText, Meta, Page, Schema, described
 from service.api.tabular import as_csv, listed
+from service.http.links import link
+from service.http.problems import Problem
 from service.http.request_context import request_session
 from service.snapshots import snapshot_view
 
@@ -50,10 +54,27 @@ class UndeliveredMessage(Schema):
 
 
 class AlertsResponse(Meta):
-    """The firing alerts and the undelivered messages."""
+    """The firing alerts and the newest undelivered messages."""
 
     data: list[Alert]
-    undelivered: list[UndeliveredMessage]
+    undelivered: list[UndeliveredMessage] = described(f"the newest {DEFAULT_LIMIT}; all are at undelivered_url")
+    undelivered_count: int = described("the number of all undelivered messages")
+    undelivered_url: str = described("the address of the list of all of them")
+
+
+class UndeliveredResponse(Page):
+    """A page of the undelivered messages, newest first."""
+
+    data: list[UndeliveredMessage]
+
+
+class UndeliveredQuery(Query):
+    """A page of the undelivered messages."""
+
+    limit: Limit = DEFAULT_LIMIT
+    cursor: Annotated[str, Field(pattern="^msg_[0-9a-f]{32}$", description="taken from the address in next")] | None = (
+        None
+    )
 
 
 ALERT_COLUMNS = [
@@ -75,4 +96,34 @@ def alerts() -> Payload:
     with request_session() as session:
         view = session.served()
         firing = lifecycle.firing(session.connection, session.settings.region, bool(session.simulated))
-        return {"data": firing, "undelivered": outbox.undelivered(session.connection), **snapshot_view.meta(view)}
+        return {
+            "data": firing,
+            "undelivered": outbox.undelivered(session.connection, DEFAULT_LIMIT),
+            "undelivered_count": outbox.count_undelivered(session.connection)[0],
+            "undelivered_url": link("/v1/alerts/undelivered"),
+            **snapshot_view.meta(view),
+        }
+
+
+@endpoint(
+    resource,
+    "/v1/alerts/undelivered",
+    "List the messages that have not reached their receivers, newest first",
+    UndeliveredResponse,
+    query=UndeliveredQuery,
+    formats=[as_csv(listed, [name for name in UndeliveredMessage.model_fields if name != "headline"])],
+    problems=("bad-cursor",),
+)
+def undelivered(query: UndeliveredQuery) -> Payload:
+    """Return a page of the undelivered messages."""
+    with request_session() as session:
+        before = None
+        if query.cursor is not None:
+            created_at = outbox.created_at(session.connection, query.cursor)
+            if created_at is None:
+                raise Problem("bad-cursor", reason="there is no such message")
+            before = created_at, query.cursor
+        messages = outbox.undelivered(session.connection, query.limit + 1, before)
+        page, last = split_page(messages, query.limit)
+        following = next_address(last["id"] if last else None)
+        return {"data": page, "next": following, **session.meta(session.find_served())}

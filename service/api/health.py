@@ -62,7 +62,7 @@ def ready() -> Payload:
         return {
             "ready": True,
             "renewed_at": instant(renewed_at),
-            "undelivered": len(outbox.undelivered(session.connection)),
+            "undelivered": outbox.count_undelivered(session.connection)[0],
             "overdue": leases.overdue(session.connection, session.now),
             **snapshot_view.meta(view),
         }

@@ -98,12 +98,10 @@ def store_metrics(session: ReadSession) -> Iterator[Metric]:
     yield count_by_status(
         session, deliveries, "vigie_deliveries", "Messages in the outbox, by status.", ("waiting", "sent", "failed")
     )
-    undelivered = outbox.undelivered(session.connection)
-    yield gauge("vigie_undelivered_messages", "Messages that have not reached their receiver.", len(undelivered))
-    oldest = min((datetime.fromisoformat(message["created_at"]) for message in undelivered), default=session.now)
-    yield gauge(
-        "vigie_undelivered_age_seconds", "Age of the oldest undelivered message; 0 if none.", _since(session, oldest)
-    )
+    undelivered, oldest = outbox.count_undelivered(session.connection)
+    yield gauge("vigie_undelivered_messages", "Messages that have not reached their receiver.", undelivered)
+    age = _since(session, oldest or session.now)
+    yield gauge("vigie_undelivered_age_seconds", "Age of the oldest undelivered message; 0 if none.", age)
     yield count_by_status(session, tasks, "vigie_tasks", "Tasks, by status.", ("waiting", "running", "done", "failed"))
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from flask.testing import FlaskClient
 from snapshot_documents import NOW, SCORES
 from snapshots_support import SettableClock, SnapshotHome, fire_alerts
 
 from service.cli.app import create_app
 from service.http.request_context import context_of
+from service.store.tables import deliveries
 
 EXPLAINED = ("/v1/indicators", "/v1/indicators/SEN", "/v1/drivers/SEN")
 READS = ("/v1/scores", "/v1/scores/SEN", "/v1/runs", "/v1/snapshots", "/v1/snapshots/1")
@@ -243,6 +245,28 @@ def test_alerts_list_firing_alerts_and_undelivered_messages(real: SnapshotHome, 
     assert all(not alert["simulated"] for alert in payload["data"])
     assert [(message["id"], message["status"]) for message in payload["undelivered"]] == [(undelivered, "failed")]
     assert client.get("/readyz").json["undelivered"] == 1
+
+
+def test_undelivered_messages_are_in_pages(real: SnapshotHome, client: FlaskClient) -> None:
+    with real.store.writing() as connection:
+        fire_alerts(real, connection, 1)
+        lost = connection.execute(sa.select(deliveries).where(deliveries.c.status == "failed")).one()._asdict()
+        ids = [f"msg_{number:032x}" for number in range(20_000)]
+        rows = [{**lost, "id": each, "created_at": NOW + timedelta(seconds=n // 7)} for n, each in enumerate(ids)]
+        connection.execute(sa.insert(deliveries), rows)
+    summary = client.get("/v1/alerts")
+    assert (summary.json["undelivered_count"], len(summary.json["undelivered"])) == (20_001, 100)
+    assert len(summary.data) < 100_000
+    assert len(client.get("/").data) < 200_000
+    found, address = [], summary.json["undelivered_url"] + "?limit=999"
+    while address:
+        page = client.get(address).json
+        found += [message["id"] for message in page["data"]]
+        address = page["next"]
+    assert [each for each in found if each != lost["id"]] == ids[::-1], "newest first, each once"
+    assert found.count(lost["id"]) == 1
+    assert client.get(f"/v1/alerts/undelivered?cursor=msg_{'f' * 32}").status_code == 400
+    assert len(client.get("/v1/alerts/undelivered.csv?limit=3").text.splitlines()) == 4
 
 
 def _settings(home: SnapshotHome) -> Any:

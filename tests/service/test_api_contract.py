@@ -115,7 +115,7 @@ def addresses(document: dict[str, Any]) -> list[tuple[str, str]]:
 NEEDS_NO_SNAPSHOT = {
     *("/healthz", "/metrics", "/openapi.json", "/v1/changes", "/v1/stream", "/v1/countries", "/v1/countries.csv"),
     *("/v1/jobs", "/v1/jobs.csv", "/v1/ledger", "/v1/ledger.csv", "/v1/runs", "/v1/runs.csv"),
-    *("/v1/snapshots", "/v1/snapshots.csv"),
+    *("/v1/snapshots", "/v1/snapshots.csv", "/v1/alerts/undelivered", "/v1/alerts/undelivered.csv"),
 }
 ONE_SNAPSHOT = "/v1/snapshots/{number}"
 TWO_SNAPSHOTS = {"/v1/snapshots/{a}/diff/{b}", "/v1/snapshots/{a}/diff/{b}.csv"}
