@@ -42,7 +42,7 @@ EXPLAINING = ("input_missing", "unknown", "not_asked", "not_forecast", "no_neigh
 """The reasons of indicators and drivers that scores do not have."""
 MORE_THAN_A_SCHEMA_SAYS = """
 [[operations]]
-include-path-regex = "^/v1/(events|alerts/undelivered|changes|stream|scores|forecasts|indicators|drivers|whatif|recompute|tasks)"
+include-path-regex = "^/v1/(events|alerts/u|changes|stream|scores|forecasts|indicators|drivers|whatif|recompute|tasks)"
 checks.positive_data_acceptance.enabled = false
 
 [[operations]]
