@@ -9,7 +9,7 @@ indicators within a family are sampled, in orders that keep each family together
 doi:10.1007/978-3-642-45494-3_7). Contributions show what the model associates with a score, not what caused it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import factorial
 from typing import Any, NamedTuple
@@ -103,8 +103,12 @@ class ScenarioModel:
         return np.asarray(self.ensemble_targets(values, history).mean(axis=0, dtype=np.float64))
 
 
-def compute(model: Explainable, assessment: Assessment) -> dict[str, dict[str, dict[str, DriverSplit]] | None]:
+def compute(
+    model: Explainable, assessment: Assessment, wanted: Callable[[str, str], bool] = lambda iso3, background: True
+) -> dict[str, dict[str, dict[str, DriverSplit]] | None]:
     """Return the drivers of each member's score by background and target; None for a member without a forecast.
+
+    `wanted` says of a member and a background whether to compute it. By default all are computed.
 
     The background `own_year` is the country's previous 12 origins with today's data; it has fewer origins, or is
     absent, where the history before the origin is too short. The background `region` is the present months of all
@@ -128,7 +132,7 @@ def compute(model: Explainable, assessment: Assessment) -> dict[str, dict[str, d
         drivers[panel.iso3[member]] = {
             name: _splits(scenario_model, now, background, panel.iso3[member])
             for name, background in backgrounds.items()
-            if len(background.history)
+            if len(background.history) and wanted(panel.iso3[member], name)
         }
     return drivers
 

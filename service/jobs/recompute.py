@@ -161,7 +161,8 @@ def _run(context: Context, rules: Sequence[Rule], run_id: int, fence: Fence | No
     while True:
         if standing.status == "snapshot" and content is None:
             shadow = Challenger.of(context.home, inputs.bundle, simulated=inputs.view.simulated)
-            content = snapshot_content.build(inputs.view, inputs.bundle, settings, shadow)
+            before = standing.last.document if standing.last else None
+            content = snapshot_content.build(inputs.view, inputs.bundle, settings, shadow, before)
         with store.writing() as connection:
             check(connection, fence)
             # While this run computed, a snapshot may have been withdrawn: what counts is the state now.

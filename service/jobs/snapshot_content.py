@@ -13,7 +13,7 @@ from riskmodel.assessment import Assessment
 from riskmodel.bundle import Bundle, challenger, load
 from riskmodel.country_scores import country_scores
 from riskmodel.events.view import View
-from riskmodel.explanation import drivers, narrative, neighbour_effects
+from riskmodel.explanation import narrative
 from riskmodel.forecasting.baselines import Conflictology, History, Last, Zero
 from riskmodel.forecasting.escalation import RULE_MONTHS, escalation_from_history
 from riskmodel.forecasting.forecast import Forecast
@@ -24,7 +24,7 @@ from riskmodel.months import Month, last_day
 from riskmodel.reporting import counts, precision
 from riskmodel.reporting.completeness import MATURE_AGE, NO_VINTAGES, Completeness, ReportedShare
 from riskmodel.reporting.under_reporting import few_reports_warning, few_reports_warning_of_region
-from service.jobs import draws
+from service.jobs import draws, explanations
 from service.jobs.draws import StoredForecast
 from service.jobs.public_errors import public_error
 from service.settings import Settings
@@ -100,10 +100,17 @@ class Challenger:
         return stored, facts | {"escalation_probability": escalation}
 
 
-def build(view: View, bundle: Bundle, settings: Settings, shadow: Challenger | None = None) -> SnapshotContent:
+def build(
+    view: View,
+    bundle: Bundle,
+    settings: Settings,
+    shadow: Challenger | None = None,
+    before: Mapping[str, Any] | None = None,
+) -> SnapshotContent:
     """Compute the content of a snapshot of the settings' region.
 
-    Raises BadInput if no country of the region has a history.
+    `before` is the document of the snapshot in service: explanations that cannot have changed are taken from it. Raises
+    BadInput if no country of the region has a history.
     """
     members, outcome = geography.region(settings.region).members, bundle.outcome
     origin = assessment.region_origin(view, members, outcome)
@@ -117,7 +124,8 @@ def build(view: View, bundle: Bundle, settings: Settings, shadow: Challenger | N
     scores = {
         row["location_code"]: row for row in country_scores(forecast, assessed.expected, settings.bands, escalation)
     }
-    drivers_by_country = drivers.compute(bundle.model, assessed) if settings.drivers else {}
+    served = {iso3: _explained_targets(score) for iso3, score in scores.items() if score["risk_score"] is not None}
+    explained = explanations.explain(bundle, assessed, served, before) if settings.drivers else None
     region_warnings, country_warnings = _data_quality(view, assessed)
     sources = {iso3: view.sources(iso3, origin) for iso3 in members}
     document = {
@@ -142,11 +150,13 @@ def build(view: View, bundle: Bundle, settings: Settings, shadow: Challenger | N
         "data_quality": region_warnings,
         "indicator_families": _families(panel),
         "indicator_sources": _indicator_sources(view, assessed),
-        "neighbour_effects": _neighbour_effects(bundle, assessed) if settings.drivers else None,
+        "neighbour_effects": explained.neighbour_effects if explained else None,
+        "explanation_digests": explained.digests if explained else None,
         "countries": [
             {
                 **_with_drivers(
-                    _with_completeness(scores[iso3], completeness, origin), drivers_by_country.get(iso3), assessed
+                    _with_completeness(scores[iso3], completeness, origin),
+                    explained.drivers[iso3] if explained else None,
                 ),
                 "data_quality": country_warnings[iso3],
                 "observed": _observed(assessed, iso3),
@@ -206,10 +216,6 @@ def _families(panel: Panel) -> list[dict[str, Any]]:
     return families
 
 
-def _neighbour_effects(bundle: Bundle, assessed: Assessment) -> dict[str, Any]:
-    return narrative.neighbour_effects_payload(neighbour_effects.compute(bundle.model, assessed))
-
-
 def _indicators(panel: Panel, iso3: str, months_before: int) -> dict[str, float | None]:
     """Return a country's indicators some months before the origin; unknown is None."""
     values = panel.values[panel.iso3.index(iso3)]
@@ -241,14 +247,17 @@ def _with_completeness(scores: dict[str, Any], completeness: Completeness, origi
     return {**scores, "completeness": None, "reasons": {**scores["reasons"], "completeness": reason}}
 
 
-def _with_drivers(scores: dict[str, Any], country_drivers: Any, assessed: Assessment) -> dict[str, Any]:
+def _explained_targets(scores: Mapping[str, Any]) -> dict[str, float]:
+    """Return the scores that are explained, as the snapshot serves them [points]."""
+    return {"risk_score": scores["risk_score"], "escalation_from_draws": 100 * scores["escalation_from_draws"]}
+
+
+def _with_drivers(scores: dict[str, Any], drivers: dict[str, Any] | None) -> dict[str, Any]:
     """Add to a country's scores what drives them, or why there are no drivers."""
-    if not country_drivers:
-        reason = scores["reasons"].get("risk_score", "not_asked")
-        return {**scores, "drivers": None, "reasons": {**scores["reasons"], "drivers": reason}}
-    served = {"risk_score": scores["risk_score"], "escalation_from_draws": 100 * scores["escalation_from_draws"]}
-    payload = narrative.drivers_payload(country_drivers, assessed, scores["location_code"], served)
-    return {**scores, "drivers": payload}
+    if drivers:
+        return {**scores, "drivers": drivers}
+    reason = scores["reasons"].get("risk_score", "not_asked")
+    return {**scores, "drivers": None, "reasons": {**scores["reasons"], "drivers": reason}}
 
 
 def _nowcast(assessed: Assessment, iso3: str) -> list[dict[str, Any]]:
