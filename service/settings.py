@@ -114,6 +114,8 @@ class Limits(BaseModel, extra="forbid", use_attribute_docstrings=True):
     """Read requests with one key."""
     write_per_minute: Count = 60
     """Write requests with one key."""
+    tasks_per_hour: Count = 60
+    """Computations that one address or one key can start."""
     loopback: bool = False
     """Apply the limits of addresses to requests from this machine too. Requests that a proxy forwards always count."""
     body_bytes: Count = 65_536
@@ -221,7 +223,7 @@ class Settings(BaseSettings):
     lease_seconds: PositiveInt = 30
     """How long the scheduler owns a job without renewing its lease."""
     max_waiting_tasks: PositiveInt = 50
-    """Tasks that can wait in the queue. Further requests get 503."""
+    """Tasks that can wait in the queue. Further requests get 503. One place in five is for requests with a key."""
     task_deadline_seconds: PositiveInt = 3600
     retention_days: RetentionDays = RetentionDays()
     export_dir: Path | None = None
@@ -247,6 +249,9 @@ class Settings(BaseSettings):
     """Further host names that clients may use, besides those of `base_url` and of this machine."""
     public_read: bool | None = None
     """True: reading needs no key. False: it needs one. Default: it needs one unless the server is on loopback."""
+    public_tasks: bool | None = None
+    """True: a read of a past moment without a key can start a computation, which trains a model. False: it cannot.
+    Default: only on a server on loopback, for requests that no proxy forwards."""
     limits: Limits = Limits()
     trusted_proxies: list[IPvAnyNetwork] = []
     """Networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Prefix` are used."""

@@ -38,7 +38,7 @@ MAX_NUMBER = 2**31 - 1
 NO_SNAPSHOT_PROBLEMS = ("no-data", "no-snapshot", "no-real-snapshot")
 """Problems of an endpoint that needs a snapshot in service."""
 
-AS_OF_PROBLEMS = ("nothing-known", "task-failed", "queue-full")
+AS_OF_PROBLEMS = ("nothing-known", "tasks-need-a-key", "too-many-tasks", "task-failed", "queue-full")
 """Problems of an endpoint that takes `as_of`."""
 
 Payload = dict[str, Any]

@@ -14,13 +14,14 @@ from riskmodel import __version__, bundle, geography
 from riskmodel.errors import BadInput
 from riskmodel.events import manifest
 from riskmodel.moments import MOMENT_PATTERN
-from service.api.endpoints import JSON, Body, Iso3, Payload, Query, endpoint
+from service.api.endpoints import JSON, MAX_NUMBER, Body, Iso3, Payload, Query, endpoint
 from service.api.shared_schemas import Meta, Schema, described
 from service.http import problems
-from service.http.flask_pool import KEY
+from service.http.flask_pool import KEY, START_TASK
 from service.http.links import link
 from service.http.problems import Problem
 from service.http.request_context import TaskRequired, current_context, request_session
+from service.http.task_quota import Start
 from service.store import task_queue
 from service.store.task_queue import TaskRequest
 
@@ -104,7 +105,7 @@ def task(id: str) -> Response:  # noqa: A002 - the name of the path part
     method="POST",
     status=HTTPStatus.ACCEPTED,
     body=WhatIfRequest,
-    problems=("key-needed", "no-data", "queue-full", "task-failed"),
+    problems=("key-needed", "no-data", "queue-full", "too-many-tasks", "task-failed"),
 )
 def whatif(body: WhatIfRequest) -> Response:
     """Request the same result as `vigie whatif`."""
@@ -132,7 +133,7 @@ def whatif(body: WhatIfRequest) -> Response:
     TaskResponse,
     method="POST",
     status=HTTPStatus.ACCEPTED,
-    problems=("key-needed", "bad-body", "queue-full"),
+    problems=("key-needed", "bad-body"),
 )
 def recompute() -> Response:
     """Request a recompute. A waiting or running one is the same task."""
@@ -153,12 +154,20 @@ def accepted(task_request: TaskRequest) -> Response:
 
 
 def submit(task_request: TaskRequest) -> Payload:
-    """Submit a task, and return its payload. Raises Problem if the queue is full or the task has failed."""
+    """Submit a task, and return its payload.
+
+    Raises Problem if the queue is full, the task has failed, or the client must not start it.
+    """
     context = current_context()
+
+    def places() -> int:
+        if task_request.kind == "recompute":
+            return MAX_NUMBER  # at most one waits, so it always has a place
+        start: Start | None = request.environ.get(START_TASK)
+        return start() if start else context.settings.max_waiting_tasks
+
     try:
-        task_id = task_queue.submit(
-            context.store, task_request, context.clock(), max_waiting=context.settings.max_waiting_tasks
-        )
+        task_id = task_queue.submit(context.store, task_request, context.clock(), places)
     except task_queue.QueueFull:
         raise Problem("queue-full", retry_after_seconds=QUEUE_FULL_RETRY_AFTER) from None
     payload = _task_payload(task_id)

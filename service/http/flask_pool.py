@@ -16,12 +16,16 @@ from service.http.gate import WRITE_METHODS, refuse
 from service.http.message import MAX_PREFERENCE, PREFERENCES, Headers, Request, Response
 from service.http.places import Places
 from service.http.state_version import StateVersion
+from service.http.task_quota import TaskQuota
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 KEY = "vigie.key"
 """Key in the WSGI environment: the prefix of the API key that the request showed."""
+
+START_TASK = "vigie.start_task"
+"""Key in the WSGI environment: what a view calls before it adds a task to the queue (`task_quota.Start`)."""
 
 FLASK_THREADS = 32
 """How many requests read at the same time."""
@@ -44,8 +48,8 @@ class FlaskResponse(NamedTuple):
 class FlaskPool:
     """A Flask application and the threads that call it. Each client has at most `each` calls at the same time."""
 
-    def __init__(self, app: Flask, each: int) -> None:
-        self._app = app
+    def __init__(self, app: Flask, each: int, quota: TaskQuota) -> None:
+        self._app, self._quota = app, quota
         self._readers = ThreadPoolExecutor(FLASK_THREADS, thread_name_prefix="flask")
         self._writers = ThreadPoolExecutor(WRITE_THREADS, thread_name_prefix="flask-write")
         self._places = Places(FLASK_THREADS + MAX_QUEUED, each)
@@ -69,7 +73,7 @@ class FlaskPool:
 
     def _call(self, request: Request, may_cache: bool) -> FlaskResponse:
         environ, observed = _environ(request), Observed(may_cache)
-        environ[OBSERVED] = observed
+        environ |= {OBSERVED: observed, START_TASK: self._quota.of(request)}
         response = call_wsgi(self._app, environ)
         return FlaskResponse(response, observed.version, observed.cacheable)
 

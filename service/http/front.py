@@ -87,7 +87,7 @@ class Front:
     def __init__(self, app: Flask, settings: Settings, gate: Gate) -> None:
         self._gate, self._settings = gate, settings
         limits = settings.limits
-        self.cache = ResponseCache(app, FlaskPool(app, limits.in_flight_per_address))
+        self.cache = ResponseCache(app, FlaskPool(app, limits.in_flight_per_address, gate.tasks))
         self._waiting = Places(limits.waiting_clients, limits.waiting_per_address)
         self._connections = Connections(limits, gate)
         self._bodies = Places(MAX_BODIES, limits.in_flight_per_address)

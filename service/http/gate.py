@@ -21,6 +21,7 @@ from service.http.message import Admission, Headers, Request, Response
 from service.http.problems import KINDS, MEDIA_TYPE, Kind, document, document_of
 from service.http.rate_limit import RequestCounter
 from service.http.site import Site
+from service.http.task_quota import TaskQuota
 from service.settings import Settings
 
 SECURITY_HEADERS = {
@@ -89,7 +90,7 @@ class Gate:
         listens_on: str | None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.site = Site(settings, listens_on)
+        self.site, self.tasks = Site(settings, listens_on), TaskQuota(settings, counter, listens_on, clock)
         self._keyring, self._counter, self._clock = keyring, counter, clock
         self._limits, self._proxies = settings.limits, settings.trusted_proxies
         self._origins = frozenset(settings.cors_origins)

@@ -150,6 +150,18 @@ KINDS = {
             "The result could not be computed. Request it again later to try once more.",
         ),
         Kind(
+            "tasks-need-a-key",
+            403,
+            "Not computed yet",
+            "Nothing was issued at that time, and on this server only clients with a key can have it computed.",
+        ),
+        Kind(
+            "too-many-tasks",
+            429,
+            "Too many computations",
+            "The limit for this hour is reached. Retry-After gives the seconds until the next one.",
+        ),
+        Kind(
             "queue-full",
             503,
             "The task queue is full",

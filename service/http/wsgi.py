@@ -15,7 +15,7 @@ from flask import Flask
 
 from riskmodel.errors import VigieError
 from service import logs
-from service.http.flask_pool import KEY, call_wsgi
+from service.http.flask_pool import KEY, START_TASK, call_wsgi
 from service.http.front import alive_response, without_internal
 from service.http.gate import (
     WRITE_METHODS,
@@ -113,6 +113,7 @@ class GatedWsgi:
         for name in (KEY, "HTTP_HOST"):  # Flask cannot repeat a Host that it does not know
             environ.pop(name, None)
         environ |= {
+            START_TASK: self._gate.tasks.of(request),
             "SERVER_NAME": "localhost",
             "SCRIPT_NAME": request.prefix,
             "PATH_INFO": request.path.encode("utf-8", "replace").decode("latin-1"),

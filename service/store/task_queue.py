@@ -6,7 +6,7 @@ computes is not known here, so that the web process can read the queue.
 
 import hashlib
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self
@@ -59,15 +59,16 @@ class TaskRequest:
         return cls(kind, parameters, hashlib.sha256(content.encode()).hexdigest(), reusable)
 
 
-def submit(store: Store, request: TaskRequest, now: datetime, *, max_waiting: int) -> str:
+def submit(store: Store, request: TaskRequest, now: datetime, places: Callable[[], int]) -> str:
     """Return the id of the task for a request: an existing one, or a new one at the end of the queue.
 
-    Raises QueueFull if `max_waiting` tasks are waiting.
+    `places` is called only for a new task, and returns how many tasks may wait. Raises QueueFull if so many do.
     """
     with store.reading() as connection:  # a client that asks again and again does not take the write lock
         found = find(connection, request, now)
     if found is not None:
         return str(found.id)
+    max_waiting = places()
     with store.writing() as connection:
         found = find(connection, request, now)
         if found is not None:

@@ -45,6 +45,7 @@ def test_every_access_setting_is_documented_with_its_default() -> None:
     others = {
         "base_url",
         "root_path",
+        "public_tasks",
         "allowed_hosts",
         "public_read",
         "trusted_proxies",
