@@ -76,6 +76,17 @@ def displacement(home: Home, files: tuple[Path, ...]) -> None:
 
 
 @ingest.command()
+@click.pass_obj
+def history(home: Home) -> None:
+    """Take in the history that ships with Vigie: UCDP's figures to December 2022. Any other file replaces it."""
+    from riskmodel.events.archive import Archive
+    from riskmodel.sources.history import ingest_history
+
+    for report in ingest_history(Archive(home.archive), datetime.now(UTC)):
+        ingest_report.show(home, report)
+
+
+@ingest.command()
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same archive.")
 @click.option("--until", type=options.MONTH, help="The last month simulated (default: last month).")
 @click.pass_obj

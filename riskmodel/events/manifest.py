@@ -24,6 +24,9 @@ Realm = Literal["simulated", "real"]
 OUTCOME_KINDS = ("events", "country_months")
 """The kinds that outcomes are computed from. Only these retire simulated data."""
 
+SHIPPED = "shipped"
+"""The variant of the history that ships with Vigie. Any other file takes precedence over it."""
+
 FORMAT = 3
 """The format of `manifest.json` and of statements. Format 2 had no digests of entries and no statements."""
 
@@ -84,9 +87,13 @@ class Ingest:
         return f"{self.id}/quarantine.parquet"
 
     @property
-    def rank(self) -> tuple[str, str]:
-        """The order of precedence: the newest release first, then the newest ingest. No release ranks lowest."""
-        return (published(self.release).isoformat() if self.release else "", self.id)
+    def rank(self) -> tuple[bool, str, str]:
+        """The order of precedence: the newest release first, then the newest ingest.
+
+        A file without a release ranks below all releases. The shipped history ranks below all files.
+        """
+        released = published(self.release).isoformat() if self.release else ""
+        return self.variant != SHIPPED, released, self.id
 
     @property
     def candidate(self) -> bool:

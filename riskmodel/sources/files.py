@@ -212,11 +212,15 @@ class ParquetTable:
         yield Batch(np.arange(1, table.num_rows + 1), cells)
 
 
+def is_parquet(path: Path) -> bool:
+    """Return whether a file is Parquet, by its first bytes."""
+    with opened(path) as content:
+        return content.read(4) == b"PAR1"
+
+
 def table(path: Path) -> tuple[CsvTable | ParquetTable, list[str]]:
     """Open a CSV file of one header line, or a Parquet file, by its first bytes; return it with its column names."""
-    with opened(path) as content:
-        magic = content.read(4)
-    if magic != b"PAR1":
+    if not is_parquet(path):
         names, _ = header(path)
         return CsvTable(path, names), names
     try:

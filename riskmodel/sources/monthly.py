@@ -27,11 +27,10 @@ class MonthlyFile:
     """One country-month table. Raises BadInput for a file or header that cannot be read."""
 
     kind: Kind = "country_months"
-    source = "monthly"
-    variant = "monthly"
     simulated = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, source: str = "monthly", variant: str = "monthly") -> None:
+        self.source, self.variant = source, variant
         self.table, names = files.table(path)
         self._deaths = [name for name in (f"deaths_{kind}" for kind in TYPES) if name in names]
         missing = [name for name in ("iso3", "month") if name not in names]

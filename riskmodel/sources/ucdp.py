@@ -98,28 +98,32 @@ class GedFile:
     kind: Kind = "events"
     source = "ucdp"
     schema = SCHEMA
+    table: files.CsvTable | files.ParquetTable
 
     def __init__(self, path: Path) -> None:
+        if files.is_parquet(path):
+            self.table, names = files.table(path)
+            self._use(path, "official", names, simulated=False)
+            return
         names, first = files.header(path)
         simulated = any(cell.startswith("SIMULATED") for cell in (*names, *first))
         headless = len(names) == len(GED_COLUMNS) and names[0].isdecimal()
         if headless:
             names = list(GED_COLUMNS)
-        if "best_est" in names:
-            self.variant = "website"
-        elif "iso3" in names:
-            self.variant = "hdx"
-        else:
-            self.variant = "official"
-        renamed = _WEBSITE_NAMES if self.variant == "website" else {}
+        variant = "website" if "best_est" in names else "hdx" if "iso3" in names else "official"
+        self._use(path, variant, names, simulated=simulated)
+        if variant == "website" and len(first) == len(names) + 1:
+            names.append("(trailing)")
+        hxl = any(cell.startswith("#") for cell in first) and not first[0]
+        self.table = files.CsvTable(path, names, skip=0 if headless else 2 if hxl else 1)
+
+    def _use(self, path: Path, variant: str, names: list[str], *, simulated: bool) -> None:
+        """Choose the columns of a variant. Raises BadInput if one is missing."""
+        renamed = _WEBSITE_NAMES if variant == "website" else {}
         self._columns = {name: renamed.get(theirs, theirs) for name, theirs in VARIABLE_MAP.items()}
         if missing := [name for name in self._columns.values() if name not in names]:
             raise BadInput(f"{path}: header: no column {', '.join(missing)}; this is no UCDP event file")
-        if self.variant == "website" and len(first) == len(names) + 1:
-            names.append("(trailing)")
-        self.simulated = simulated
-        hxl = any(cell.startswith("#") for cell in first) and not first[0]
-        self.table = files.CsvTable(path, names, skip=0 if headless else 2 if hxl else 1)
+        self.variant, self.simulated = variant, simulated
         self._counts: list[pd.DataFrame] = []
 
     def read(self, today: date) -> Iterator[CheckedBatch]:
