@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from riskmodel.errors import Refused
+from riskmodel.events.manifest import shipped_only
 from riskmodel.home import atomic_write, sync
 from riskmodel.months import Month, month
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from riskmodel.forecasting.component import Explainable
     from riskmodel.forecasting.escalation import Escalation
 
-FORMAT = 3
+FORMAT = 4
 """Raise it when pickled classes are renamed or change their fields: `load` refuses older bundles with a reason.
 
 Format 1 had no escalation model. Format 2 had the classes of before the move into packages.
@@ -44,7 +45,8 @@ class Provenance:
     """What a model was trained from.
 
     `scores` are losses by name, `trained_at` is ISO 8601 in UTC, `origin` is YYYY-MM. `configuration` is the unfitted
-    model as text, and `code` the digest of the code that trained it.
+    model as text, and `code` the digest of the code that trained it. `shipped_only`: all deaths came from the history
+    that ships with Vigie.
     """
 
     outcome: str
@@ -57,6 +59,7 @@ class Provenance:
     trained_at: str
     configuration: str = ""
     code: str = ""
+    shipped_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,19 @@ def _provenance(manifest: Mapping[str, Any]) -> Provenance:
 def outdated_reason(path: Path) -> str | None:
     """Return why this Vigie cannot use an intact bundle, or None if it can. Raises Refused if it was altered."""
     return _outdated_reason(_verified(path)[0])
+
+
+def replacement_reason(path: Path, archive: Path) -> str | None:
+    """Return why the next model replaces this one without a gate, or None. Raises Refused if it was altered.
+
+    It is outdated, or it knows only the history that ships with Vigie and the archive has more.
+    """
+    manifest, _ = _verified(path)
+    if reason := _outdated_reason(manifest):
+        return reason
+    if manifest["shipped_only"] and not shipped_only(archive):
+        return "was trained on the history that ships with Vigie alone, and other data have come in"
+    return None
 
 
 def _outdated_reason(manifest: Mapping[str, Any]) -> str | None:

@@ -192,6 +192,8 @@ class Settings(BaseSettings):
     """Names of the score bands with the lowest score of each (0-100), in rising order from 0."""
     drivers: bool = True
     """Compute the drivers of each score."""
+    simulated: bool = False
+    """Whether a home without data gets a SIMULATED archive and not the history that ships with Vigie."""
     simulated_seed: int = 1
     """Seed of the simulated data that an empty home starts with."""
 

@@ -43,6 +43,7 @@ def fit_model(
     trained_at: str,
     inputs: Inputs | None = None,
     model: Explainable | None = None,
+    shipped_only: bool = False,
 ) -> FittedModel:
     """Fit the served pool, or another model, on all countries up to an origin.
 
@@ -67,6 +68,7 @@ def fit_model(
         trained_at=trained_at,
         configuration=configuration(model),
         code=code_digest(),
+        shipped_only=shipped_only,
     )
     return FittedModel(fitted, escalation, provenance)
 

@@ -114,7 +114,7 @@ def offer(
     if champion.name == model.id:
         return Offer(None, champion.name)
     try:
-        unusable = bundle.outdated_reason(champion)
+        unusable = bundle.replacement_reason(champion, home.archive)
     except Refused as damaged:
         unusable = str(damaged)
     if unusable:

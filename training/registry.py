@@ -19,7 +19,7 @@ from riskmodel.home import atomic_write
 JOURNAL_FILE = "promotions.jsonl"
 ACTION_LABELS = {
     "first": "the first model",
-    "replacement": "replaced a model that can no longer serve",
+    "replacement": "replaced a model that can no longer serve, or that knew only the shipped history",
     "gate": "through the gate",
     "force": "past the gate, by force",
     "rollback": "rolled back to",

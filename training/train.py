@@ -66,6 +66,7 @@ def train_model(
         origin,
         seed=seed,
         data_digest=view.digest,
+        shipped_only=view.shipped_only,
         simulated=view.simulated,
         trained_at=iso_seconds(now),
         inputs=inputs,

@@ -229,6 +229,12 @@ def realm(archive: Path) -> Realm | None:
     return "simulated" if all(ingest.simulated for ingest in ingests) else "real"
 
 
+def shipped_only(archive: Path) -> bool:
+    """Return whether the history that ships with Vigie is all that outcomes are computed from."""
+    counting = [ingest for ingest in read(archive) if ingest.is_active(None) and ingest.kind in OUTCOME_KINDS]
+    return bool(counting) and all(ingest.variant == SHIPPED for ingest in counting)
+
+
 def active(ingests: tuple[Ingest, ...], as_of: datetime | None = None) -> tuple[Ingest, ...]:
     """Return the ingests that count as of a moment, lowest precedence first. Real ones exclude simulated ones."""
     found = [ingest for ingest in ingests if ingest.is_active(as_of)]

@@ -36,6 +36,12 @@ class View:
         return any(ingest.simulated for ingest in self.ingests)
 
     @property
+    def shipped_only(self) -> bool:
+        """Whether all deaths come from the history that ships with Vigie."""
+        made_from = [ingest for ingest in self.ingests if ingest.kind in manifest.OUTCOME_KINDS]
+        return bool(made_from) and all(ingest.variant == manifest.SHIPPED for ingest in made_from)
+
+    @property
     def digest(self) -> str:
         """One SHA-256 over everything the view is made from."""
         return manifest.digest(self.ingests)

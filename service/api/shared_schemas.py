@@ -62,11 +62,14 @@ class Meta(Schema):
     origin: str | None = described("the last month of the data used, YYYY-MM")
     outcome: str | None = described("the deaths that are forecast: state_based or all")
     source: str | None = described("the data sources and their releases")
+    licence: str | None = described("the licence of the data, and whom to name: CC BY 4.0 · UCDP")
     model_id: str | None = described("the model bundle")
     completeness: CountryCompleteness | None = described(
         "of the country, or of the least complete country of the region"
     )
-    status: Literal["fresh", "late", "stale"] | None = described("age of the data at the time of the request")
+    status: Literal["fresh", "late", "stale", "history"] | None = described(
+        "age of the data at the time of the request; history: the data that ship with Vigie"
+    )
     data_age_days: int | None = described("days since data_as_of [days]")
     simulated: bool | None = described("true: all data are invented; null: the archive is empty")
     next_run_at: str | None = described("when the next run is expected; it is overdue if this is in the past")

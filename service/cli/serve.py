@@ -34,16 +34,19 @@ PORT_OPTION = click.option(
     type=click.Choice(["ucdp", "acled", "gdelt"]),
     help="Fetch real data from this provider, now and regularly. Can be repeated.",
 )
+@click.option("--simulated", is_flag=True, help="Fill an empty home with SIMULATED data, for demonstrations and tests.")
 @click.pass_obj
-def up(home: Home, host: str, port: int, region: str, pull: tuple[str, ...]) -> None:
+def up(home: Home, host: str, port: int, region: str, pull: tuple[str, ...], simulated: bool) -> None:
     """Run the whole service until Ctrl-C: web server and scheduler.
 
-    An empty home is filled with SIMULATED data first, unless --pull fetches real data.
+    An empty home first takes in the history that ships with Vigie: UCDP's figures to December 2022.
     """
     from service.cli.up import up as run
 
     if pull:
         os.environ["VIGIE_PULL"] = json.dumps(pull)  # the scheduler is a child process with settings of its own
+    if simulated:
+        os.environ["VIGIE_SIMULATED"] = "true"
     settings = settings_of(home, region)
     stop = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):

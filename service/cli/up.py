@@ -75,6 +75,8 @@ def up(
         return
     if manifest.realm(home.archive) == "simulated":
         print_line("all scores are SIMULATED until you add real data (vigie ingest ucdp …)")
+    elif manifest.shipped_only(home.archive):
+        print_line("History to December 2022 that ships with Vigie. For today's data: vigie up --pull ucdp")
     web_command = processes.command(home, "web", "--host", host, "--port", str(port))
     supervised = [
         SupervisedProcess("web server", web_command, print_line),
@@ -95,8 +97,7 @@ def up(
 
 def _prepare(context: Context, print_line: Callable[[str], None], stopping: Callable[[], bool]) -> None:
     """Create what the first page needs, under the leases of the jobs, so that no scheduler does the same work."""
-    pull_first = context.settings.pull and manifest.realm(context.home.archive) != "real"
-    if not pull_first and _has_snapshot(context):
+    if _has_snapshot(context):
         return
     # Imported here, because a home with a snapshot starts faster without it.
     from service.jobs.job_definitions import define_jobs
@@ -105,10 +106,6 @@ def _prepare(context: Context, print_line: Callable[[str], None], stopping: Call
     runner = JobRunner(context, stopping=stopping, print_line=print_line)
     jobs = {job.name: job for job in define_jobs(context.settings)}
     runner.declare(tuple(jobs.values()))
-    if pull_first:
-        runner.run_now(jobs["pull"])
-    if _has_snapshot(context) or stopping():
-        return
     if not runner.run_now(jobs["recompute"]):
         print_line("another Vigie is preparing this home; there are no scores until it has finished")
     elif not _has_snapshot(context) and not stopping():

@@ -11,7 +11,7 @@ BAND_LABELS = {
     "very high": "very high",
     "extreme": "extreme",
 }
-STATUS_LABELS = {"fresh": "up to date", "late": "late", "stale": "out of date"}
+STATUS_LABELS = {"fresh": "up to date", "late": "late", "stale": "out of date", "history": "history"}
 OUTCOME_LABELS = {
     "state_based": "state-based violence",
     "all": "all organised violence",

@@ -406,7 +406,7 @@ class ResponseCache:
         view = SnapshotView(
             payload["snapshot_id"],
             payload["digest"],
-            payload,
+            {**payload, "shipped_only": payload["status"] == "history"},
             self._context.settings,
             now,
             None,

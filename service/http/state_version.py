@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from riskmodel.home import Home
 from service.alerts import outbox
 from service.settings import Settings
-from service.store.tables import changes, deliveries, runs, scorecards, snapshots
+from service.store.tables import changes, deliveries, jobs, runs, scorecards, snapshots
 
 FileVersion = tuple[int, int, int] | None
 """Inode, modification time [ns] and size [bytes] of a file; None if there is no file."""
@@ -29,6 +29,7 @@ class StateVersion(NamedTuple):
     scorecard: int | None
     run: tuple[int, str] | None
     undelivered: tuple[int, int]
+    pull_failed: bool
     files: tuple[FileVersion, ...]
     day: date
     overdue: bool
@@ -62,7 +63,7 @@ def read(connection: sa.Connection, files: tuple[FileVersion, ...], settings: Se
     next_run_at = run.started_at + timedelta(minutes=settings.recompute_every_minutes) if run else None
     overdue_at = next_run_at + timedelta(seconds=settings.recompute_deadline_seconds) if next_run_at else None
     overdue = overdue_at is not None and now > overdue_at
-    changed_at = [midnight, *(getattr(counts, f"{name}_at") for name in _TIMES), *map(_modified_at, files)]
+    changed_at = [midnight, *(getattr(counts, f"{name}_at") for name in (*_TIMES, "pull")), *map(_modified_at, files)]
     if run:
         changed_at += [run.started_at, run.finished_at, overdue_at if overdue else None]
     return StateVersion(
@@ -71,6 +72,7 @@ def read(connection: sa.Connection, files: tuple[FileVersion, ...], settings: Se
         scorecard=counts.scorecard,
         run=(run.id, run.status) if run else None,
         undelivered=(counts.messages, counts.attempts),
+        pull_failed=counts.pull_status == "failed",
         files=files,
         day=midnight.date(),
         overdue=overdue,
@@ -86,11 +88,13 @@ def _of_newest_row(column: sa.Column[int] | sa.Column[datetime]) -> sa.ScalarSel
 
 _TABLES = {"change": changes, "snapshot": snapshots, "scorecard": scorecards}
 _TIMES = {"change": changes.c.at, "snapshot": snapshots.c.issued_at, "scorecard": scorecards.c.at}
+_PULL = {"pull_status": jobs.c.status, "pull_at": jobs.c.finished_at}
 _UNDELIVERED = {"messages": sa.func.count(), "attempts": sa.func.coalesce(sa.func.sum(deliveries.c.attempts), 0)}
 
 _COUNTS = sa.select(
     *(_of_newest_row(table.c.id).label(name) for name, table in _TABLES.items()),
     *(_of_newest_row(moment).label(f"{name}_at") for name, moment in _TIMES.items()),
+    *(sa.select(column).where(jobs.c.name == "pull").scalar_subquery().label(name) for name, column in _PULL.items()),
     *(sa.select(count).where(outbox.UNDELIVERED).scalar_subquery().label(name) for name, count in _UNDELIVERED.items()),
 )
 _NEWEST_RUN = (

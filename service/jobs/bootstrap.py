@@ -1,4 +1,4 @@
-"""Create what a home lacks before it can be scored: simulated data, a model. Each step is a `vigie` command.
+"""Create what a home lacks before it can be scored: data, a model. Each step is a `vigie` command.
 
 The service imports nothing of `training`; it starts the command line as a child process instead.
 """
@@ -36,7 +36,10 @@ def missing(context: Context) -> Iterator[tuple[str, list[str]]]:
     last_month = np.datetime64(context.clock().date(), "M") - 1
     simulate = ["ingest", "simulated", "--seed", str(settings.simulated_seed)]
     if manifest.realm(home.archive) is None:
-        yield "a SIMULATED archive, because there are no data yet", simulate
+        if settings.simulated:
+            yield "a SIMULATED archive", simulate
+        else:
+            yield "the history to December 2022 that ships with Vigie", ["ingest", "history"]
     elif manifest.realm(home.archive) == "simulated" and _last_covered_month(home) < last_month:
         yield "the newest month of the SIMULATED archive", simulate
     if reason := _no_usable_model(home):
@@ -66,7 +69,7 @@ def _no_usable_model(home: Home) -> str | None:
     if path is None:
         return "there is none yet"
     try:
-        reason = bundle.outdated_reason(path)
+        reason = bundle.replacement_reason(path, home.archive)
     except Refused:
         return None
     return f"the one in service {reason}" if reason else None

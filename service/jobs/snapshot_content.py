@@ -32,6 +32,11 @@ from service.settings import Settings
 OBSERVED_MONTHS = 36
 """How many observed months a snapshot contains for each country."""
 
+OPEN_SOURCES = {"ucdp": "UCDP", "unhcr": "UNHCR"}
+"""The sources under CC BY 4.0, with the name that they ask for."""
+
+SIMULATED_LICENCE = "CC0-1.0"
+
 COUPS_SOURCE = "Powell & Thyne (2011), doi:10.1177/0022343310397436, and later press"
 """The source of the list of coups that comes with Vigie."""
 
@@ -135,6 +140,8 @@ def build(
         "outcome": outcome,
         "simulated": view.simulated,
         "source": _sources_of_month(sources, str(origin)),
+        "licence": _licence(view),
+        "shipped_only": view.shipped_only,
         "data": {"digest": view.digest, "ingests": _ingests(view)},
         "model": {
             "id": bundle.id,
@@ -190,6 +197,17 @@ def _sources_of_month(sources: Mapping[str, Sequence[Mapping[str, Any]]], month:
     return ", ".join(
         sorted({str(part["source"]) for parts in sources.values() for part in parts if part["last"] == month})
     )
+
+
+def _licence(view: View) -> str | None:
+    """Return the licence of the data and who asks to be named, as it has to stand wherever figures show.
+
+    None if only sources count whose terms Vigie does not know.
+    """
+    if view.simulated:
+        return SIMULATED_LICENCE
+    named = [OPEN_SOURCES[ingest.source] for ingest in view.ingests if ingest.source in OPEN_SOURCES]
+    return f"CC BY 4.0 · {', '.join(sorted(set(named)))}" if named else None
 
 
 def _ingests(view: View) -> list[dict[str, Any]]:

@@ -23,7 +23,18 @@ BYTE_ORDER_MARK = "\ufeff"
 _TEXT_OR_MARK = re.compile(r'("(?:[^"]|"")*")|([,.])')
 
 META_COLUMNS = (
-    *("outcome", "origin", "data_as_of", "issued_at", "status", "snapshot_id", "model_id", "source", "next_run_at"),
+    *(
+        "outcome",
+        "origin",
+        "data_as_of",
+        "issued_at",
+        "status",
+        "snapshot_id",
+        "model_id",
+        "source",
+        "licence",
+        "next_run_at",
+    ),
     "simulated",
 )
 """Keys of the payload that every line repeats, so that a copied table still says what it is."""

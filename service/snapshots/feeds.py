@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring  # nosec B405  #
 import sqlalchemy as sa
 
 from riskmodel import geography
-from service.snapshots import history
+from service.snapshots import history, snapshot_cache
 from service.store.values import instant
 
 ATOM_NAMESPACE = "http://www.w3.org/2005/Atom"
@@ -44,6 +44,8 @@ def scores(connection: sa.Connection, region: str, simulated: bool, now: datetim
     SubElement(feed, "link", {"rel": "self", "type": "application/atom+xml", "href": f"{site}/feeds/scores.atom"})
     SubElement(feed, "link", {"rel": "alternate", "type": "text/html", "href": f"{site}/"})
     _add_text(SubElement(feed, "author"), "name", "Vigie")
+    if listed and (licence := snapshot_cache.document(connection, listed[0].id, listed[0].digest)["licence"]):
+        _add_text(feed, "rights", licence)
     for entry in entries:
         node = SubElement(feed, "entry")
         for name in ("id", "title", "updated", "published"):

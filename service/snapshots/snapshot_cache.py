@@ -58,7 +58,6 @@ def document(connection: sa.Connection, number: int, digest: str) -> dict[str, A
 
 def snapshot(connection: sa.Connection, number: int | None) -> Snapshot | None:
     """Return the snapshot with this number, withdrawn or not."""
-    names = {"withdrawn_reason": "withdrawn_reason"}
-    facts = [snapshots.c[names.get(n, n)].label(n) for n in Snapshot._fields if n != "document"]
+    facts = [snapshots.c[name] for name in Snapshot._fields if name != "document"]
     row = connection.execute(sa.select(*facts).where(snapshots.c.id == number)).mappings().one_or_none()
     return None if row is None else Snapshot(**row, document=document(connection, row["id"], row["digest"]))

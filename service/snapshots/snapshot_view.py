@@ -31,6 +31,7 @@ SNAPSHOT_KEYS = (
     "origin",
     "outcome",
     "source",
+    "licence",
     "model_id",
     "completeness",
     "status",
@@ -41,7 +42,7 @@ SNAPSHOT_KEYS = (
 AS_OF_KEYS = ("as_of", "basis", "computed_at", "vigie")
 """The keys that a payload about a past moment has in addition."""
 
-Status = Literal["fresh", "late", "stale"]
+Status = Literal["fresh", "late", "stale", "history"]
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,12 @@ class SnapshotView:
 
     @property
     def status(self) -> Status:
-        """Age of the data as a word; never `fresh` while runs fail. The age of the snapshot does not count."""
+        """Age of the data as a word; never `fresh` while runs fail. The age of the snapshot does not count.
+
+        `history` are data that shipped with Vigie: nothing newer was ever taken in, so nothing is out of date.
+        """
+        if self.document["shipped_only"]:
+            return "history"
         if self.data_age_days > self.settings.stale_after_days:
             return "stale"
         return "late" if self.failing or self.data_age_days > self.settings.late_after_days else "fresh"
@@ -192,6 +198,7 @@ def meta(view: SnapshotView, iso3: str | None = None, reasons: Mapping[str, str]
         "origin": document["origin"],
         "outcome": document["outcome"],
         "source": document["source"],
+        "licence": document["licence"],
         "model_id": document["model"]["id"],
         "completeness": completeness,
         "status": view.status,
@@ -201,6 +208,7 @@ def meta(view: SnapshotView, iso3: str | None = None, reasons: Mapping[str, str]
         **past,
         "reasons": {
             **({"completeness": completeness_reason} if completeness_reason else {}),
+            **({} if document["licence"] else {"licence": "not_declared"}),
             **past_reasons,
             **(reasons or {}),
         },

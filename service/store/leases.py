@@ -260,6 +260,12 @@ def entry(row: sa.Row[Any], now: datetime) -> dict[str, Any]:
     }
 
 
+def failed(connection: sa.Connection, name: str, now: datetime) -> dict[str, Any] | None:
+    """Return a job as the API shows it if its last run failed, else None."""
+    row = connection.execute(sa.select(jobs).where(jobs.c.name == name, jobs.c.status == "failed")).one_or_none()
+    return None if row is None else entry(row, now)
+
+
 def overdue(connection: sa.Connection, now: datetime) -> list[str]:
     """Return the names of the overdue jobs: those without success for too long."""
     return [row.name for row in connection.execute(sa.select(jobs).order_by(jobs.c.name)) if _overdue(row, now)]

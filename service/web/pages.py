@@ -178,6 +178,7 @@ def _form_and_alerts(session: ReadSession, snapshot: SnapshotView, iso3: str | N
         "alerts": [alert for alert in firing if iso3 is None or alert["location_code"] in (iso3, WHOLE_REGION)],
         "undelivered": outbox.count_undelivered(session.connection)[0],
         "overdue_jobs": leases.overdue(session.connection, session.now),
+        "failed_pull": leases.failed(session.connection, "pull", session.now),
     }
 
 

@@ -156,7 +156,7 @@ def test_another_format_is_refused(models: Path, monkeypatch: pytest.MonkeyPatch
     with monkeypatch.context() as later:
         later.setattr(bundle, "FORMAT", 99)
         path = models / save(MODEL, PROVENANCE, models)
-    with pytest.raises(Refused, match="has format 99; this Vigie reads 3"):
+    with pytest.raises(Refused, match="has format 99; this Vigie reads 4"):
         load(path)
 
 

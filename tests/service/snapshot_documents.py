@@ -182,6 +182,8 @@ def document(
         "first": number == 1,
         "causes": ["new_month"],
         "source": "SIMULATED" if simulated else "UCDP 24.1",
+        "licence": "CC0-1.0" if simulated else "CC BY 4.0 · UCDP",
+        "shipped_only": False,
         "data": {"digest": "d" * 64, "ingests": []},
         "model": {
             "id": "2022-12-state_based-ab12cd34",

@@ -14,6 +14,7 @@ from riskmodel.forecasting.baselines import Conflictology
 from riskmodel.home import Home
 from riskmodel.indicators.panel import INDICATORS
 from riskmodel.ingest import ingest
+from riskmodel.sources.history import ingest_history
 from riskmodel.sources.monthly import MonthlyFile
 from service.jobs.bootstrap import missing
 from service.settings import load
@@ -27,15 +28,21 @@ FEATURES = tuple(indicator.name for indicator in INDICATORS)
 @pytest.fixture
 def real(home: Home, tmp_path: Path) -> Home:
     """A home with real data and without a model."""
-    path = tmp_path / "history.csv"
-    path.write_text("iso3,month,deaths_state_based\nMLI,2020-01,3\n")
-    ingest(Archive(home.archive), MonthlyFile(path), now=NOW)
+    ingest_three_deaths(home, tmp_path)
     return home
 
 
-def put(home: Home, features: tuple[str, ...] = FEATURES) -> Path:
+def ingest_three_deaths(home: Home, tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text("iso3,month,deaths_state_based\nMLI,2020-01,3\n")
+    ingest(Archive(home.archive), MonthlyFile(path), now=NOW)
+
+
+def put(home: Home, features: tuple[str, ...] = FEATURES, *, shipped_only: bool = False) -> Path:
     """Put a model of some indicators into service."""
-    made = Provenance("state_based", "2021-12", "d" * 64, False, 0, features, {}, "2022-01-20T08:00:00Z")
+    made = Provenance(
+        *("state_based", "2021-12", "d" * 64, False, 0, features, {}, "2022-01-20T08:00:00Z"), shipped_only=shipped_only
+    )
     name = bundle.save(Conflictology(), made, home.models)
     bundle.set_champion(home.models, name)
     return home.models / name
@@ -43,6 +50,30 @@ def put(home: Home, features: tuple[str, ...] = FEATURES) -> Path:
 
 def missing_steps(home: Home) -> list[tuple[str, str]]:
     return [(what, arguments[0]) for what, arguments in missing(Context(home, load(home), Store.of(home), lambda: NOW))]
+
+
+def test_an_empty_home_gets_the_shipped_history_or_simulated_data_if_asked_for(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = Context(home, load(home), Store.of(home), lambda: NOW)
+    assert next(missing(context)) == ("the history to December 2022 that ships with Vigie", ["ingest", "history"])
+    monkeypatch.setenv("VIGIE_SIMULATED", "true")
+    simulated = next(missing(Context(home, load(home), context.store, lambda: NOW)))
+    assert simulated == ("a SIMULATED archive", ["ingest", "simulated", "--seed", "1"])
+
+
+def test_a_model_of_the_shipped_history_alone_is_replaced_when_other_data_come_in(home: Home, tmp_path: Path) -> None:
+    list(ingest_history(Archive(home.archive), datetime(2026, 1, 20, tzinfo=UTC)))
+    put(home, shipped_only=True)
+    assert missing_steps(home) == []
+    ingest_three_deaths(home, tmp_path)
+    assert missing_steps(home) == [
+        (
+            "a model trained on the archive: the one in service was trained on the history that ships with Vigie "
+            "alone, and other data have come in",
+            "train",
+        )
+    ]
 
 
 def test_an_archive_without_a_model_needs_one(real: Home) -> None:

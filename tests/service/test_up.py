@@ -99,9 +99,9 @@ def has_ended(pid: int, within: float = 10.0) -> bool:
 
 @pytest.fixture(scope="module")
 def prepared_home(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> Path:
-    """A home that `vigie up` has prepared from an empty folder."""
+    """A home that `vigie up --simulated` has prepared from an empty folder."""
     home = tmp_path_factory.mktemp("up") / "home"
-    with up(home) as running:
+    with up(home, "--simulated") as running:
         running.wait("/", 200, START_TIMEOUT)
         assert running.end() == 0
     return home
@@ -187,14 +187,23 @@ def test_a_web_server_that_does_not_answer_is_unavailable(
     assert (result.code, "the web server does not answer at http://127.0.0.1:" in result.err) == (4, True)
 
 
-def test_it_starts_without_the_internet_and_says_so(prepared_home: Path) -> None:
+def test_an_empty_home_serves_the_shipped_history_also_without_the_internet(tmp_path: Path) -> None:
     unreachable = f"http://127.0.0.1:{free_port()}"
-    with up(prepared_home, "--pull", "ucdp", VIGIE_UCDP_URL=unreachable) as running:
+    with up(tmp_path / "home", "--pull", "ucdp", VIGIE_UCDP_URL=unreachable) as running:
         running.wait("/v1/scores", 200, START_TIMEOUT)
-        assert running.json("/v1/scores")["simulated"] is True
+        scores = running.json("/v1/scores")
+        assert (scores["simulated"], scores["origin"], scores["status"]) == (False, "2022-12", "history")
+        assert (scores["source"], scores["licence"]) == ("UCDP 25.1", "CC BY 4.0 · UCDP")
+        until = time.monotonic() + 60
+        while "New data could not be fetched" not in running.get("/?lang=en")[1].decode():
+            assert time.monotonic() < until
+            time.sleep(0.5)
+        page = running.get("/?lang=en")[1].decode()
+        assert "The history that ships with Vigie, up to 31 December 2022." in page
+        assert "CC BY 4.0 · UCDP" in page
         assert running.end() == 0
-    log = (prepared_home.parent / "up.log").read_text()
-    assert "fetching new data from ucdp" in log
+    log = (tmp_path / "up.log").read_text()
+    assert "History to December 2022 that ships with Vigie. For today's data: vigie up --pull ucdp" in log
     assert "ucdp: vigie pull ucdp ended with exit code 4" in log
     assert "continuing with the data that are here" in log
 
