@@ -1,7 +1,7 @@
 """Take the picture of the region page that the README shows: `python docs/img/make_region_picture.py`.
 
-The script runs `vigie up` over an empty folder, so that the archive is SIMULATED, and needs Chromium. It takes a few
-minutes.
+The script runs `vigie up` over an empty folder, so that the page shows the history that ships with Vigie. It needs
+Chromium, and takes a minute or two.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pathlib import Path
 WIDTH, HEIGHT = 1200, 880
 """Size of the picture [pixels]: down to the second country of the table."""
 START_SECONDS = 600
-"""How long the service may need to simulate an archive and issue its first snapshot [s]."""
+"""How long the service may need to train a model and issue its first snapshot [s]."""
 BYTES_PER_PIXEL = 3
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -40,8 +40,8 @@ def main() -> None:
         service = subprocess.Popen(command, env=environment)  # noqa: S603 - our own command
         try:
             url = f"http://127.0.0.1:{port}/en/"
-            if "SIMULATED" not in wait_for_page(url):
-                sys.exit("the page is not simulated: unset VIGIE_DATABASE_URL and try again")
+            if "SIMULATED" in wait_for_page(url):
+                sys.exit("the page is simulated: unset VIGIE_SIMULATED and VIGIE_DATABASE_URL, and try again")
             picture = screenshot(chromium, url, Path(folder))
         finally:
             service.send_signal(signal.SIGINT)
