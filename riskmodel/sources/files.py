@@ -190,11 +190,12 @@ class CsvTable:
 
 
 class ParquetTable:
-    """A Parquet file, as one batch of text like those of `CsvTable`."""
+    """A Parquet file, as one batch of text like those of `CsvTable`. None of its rows is unsplit or cut off."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.content_sha256 = path, ""
         self.unsplit: dict[int, str] = {}
+        self.cut_off = False
 
     def batches(self) -> Iterator[Batch]:
         """Yield all rows. Raises BadInput if the file is broken."""
