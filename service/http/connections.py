@@ -38,7 +38,8 @@ class Connections:
     """The connections of this process that clients have opened. The gate learns when they are nearly all."""
 
     def __init__(self, limits: Limits, gate: Gate) -> None:
-        self._each, self._full = limits.connections_per_address, NEARLY_FULL * limits.connections
+        self._each = min(limits.connections_per_address, max(1, limits.connections // 2))
+        self._full = NEARLY_FULL * limits.connections
         self._gate = gate
         self._ports: set[int] = set()
         # By inode, which the system does not reuse as it does descriptors; the oldest connection comes first.

@@ -172,7 +172,8 @@ class Front:
         """Answer from the cache or by Flask. Raises Refusal if that takes too long."""
         try:
             seconds = READY_SECONDS if request.path == "/readyz" else FLASK_SECONDS
-            return await asyncio.wait_for(self.cache.respond(request), seconds)
+            async with asyncio.timeout(seconds):
+                return await self.cache.respond(request)
         except TimeoutError:
             refuse("unreadable-store", ("Retry-After", "5"))
 

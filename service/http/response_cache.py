@@ -256,7 +256,8 @@ class ResponseCache:
         if self._table.version != known:
             return True
         try:
-            await asyncio.wait_for(self._changed.wait(), seconds)
+            async with asyncio.timeout(seconds):  # unlike wait_for, it makes no task for each client
+                await self._changed.wait()
         except TimeoutError:
             return False
         return True

@@ -91,7 +91,7 @@ def test_trusted_proxies_have_no_limit_of_connections(home: SnapshotHome, monkey
 
 
 def test_connections_end_after_each_response_when_nearly_all_are_taken(home: SnapshotHome) -> None:
-    with limited(home, connections=10) as url, ExitStack() as stack:
+    with web(home, VIGIE_LIMITS__CONNECTIONS="10") as url, ExitStack() as stack:
         assert "connection" not in httpx2.get(f"{url}/v1/scores").headers
         held = [stack.enter_context(connect(url)) for _ in range(9)]
         for path in ("/healthz", "/v1/scores", "/v1/jobs", "/nowhere"):
@@ -175,8 +175,8 @@ def send_until_ended(connection: socket.socket) -> int:
 
 
 def test_counting_ends_connections_of_this_process_only_where_clients_opened_them(listener: socket.socket) -> None:
-    """Those that it has opened itself, as to the database, stay; so do files and closed descriptors."""
-    counted = Connections(Limits(connections_per_address=1, connections=2), gate := OpenGate())  # type: ignore[arg-type]
+    """Those that it has opened itself, as to the database, stay. An address has half of all at most."""
+    counted = Connections(Limits(connections=2), gate := OpenGate())  # type: ignore[arg-type]
     assert counted.check() == 0
     with ExitStack() as stack:
         ours = [stack.enter_context(closing(socket.create_connection(listener.getsockname()))) for _ in range(3)]
