@@ -23,10 +23,14 @@ _SHOWN_ROWS = 5
 
 
 class Content(Protocol):
-    """A file on disk. `content_sha256` is known once all of it has been read."""
+    """A file on disk. `content_sha256` is known once all of it has been read.
+
+    `cleaned` has the numbers of the rows from which control characters were removed so far.
+    """
 
     path: Path
     content_sha256: str
+    cleaned: set[int]
 
 
 class Source(Protocol):
@@ -96,6 +100,8 @@ def ingest(
                 flag_combinations.update(_flag_combinations(checked.accepted["flags"]))
             shown = checked.quarantined.slice(0, _SHOWN_ROWS - len(quarantined)).to_pylist()
             quarantined += [_describe(path, row) for row in shown]
+        if "flags" not in source.schema.names and source.table.cleaned:
+            flag_combinations["control_characters"] = len(source.table.cleaned)
         if not staging.rows:
             if quarantined:
                 raise BadInput(f"{path}: none of its {staging.quarantined:,} rows can be read; {quarantined[0]}")

@@ -5,7 +5,7 @@ country or best estimate cannot be read is quarantined. A row that is merely odd
 oddity.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import date
 
@@ -69,11 +69,18 @@ class EventRules:
         self._gw = np.array(sorted(iso3_by_gw))
         self._iso3 = np.array([iso3_by_gw[number] for number in sorted(iso3_by_gw)], dtype=object)
 
-    def check(self, cells: dict[str, pa.Array], rows: NDArray[np.int64], record: Callable[[int], str]) -> CheckedBatch:
+    def check(
+        self,
+        cells: dict[str, pa.Array],
+        rows: NDArray[np.int64],
+        record: Callable[[int], str],
+        cleaned: Collection[int] = (),
+    ) -> CheckedBatch:
         """Turn text into rows of `SCHEMA`.
 
         `cells` has text (null where empty) by column of `SCHEMA`, with `country` (a Gleditsch-Ward number) in place of
         `iso3`. `rows` has the record numbers, shape (n,). `record(i)` returns the i-th row as it came.
+        `cleaned` has the numbers of rows from which control characters were removed.
         """
         event_id, gw, deaths = integers(cells["event_id"]), integers(cells["country"]), integers(cells["deaths"])
         start, end = dates(cells["date_start"]), dates(cells["date_end"])
@@ -122,6 +129,7 @@ class EventRules:
                     "no_type": np.isnan(kind),
                     "no_date_end": np.isnat(end),
                     "ends_before_start": end < start,
+                    "control_characters": np.isin(rows, list(cleaned)),
                 }
             ),
         }

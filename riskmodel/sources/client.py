@@ -19,7 +19,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 
 from riskmodel import __version__
 from riskmodel.errors import BadInput, SourceUnavailable
-from riskmodel.sources.responses import ATTEMPTS, TransientFailure, check_size, check_status, refuse_web_page
+from riskmodel.sources.responses import ATTEMPTS, TransientFailure, check_size, check_status, refuse_web_page, unpacked
 
 CONNECT_ATTEMPTS = 3
 """How often a connection to a host is tried."""
@@ -66,7 +66,8 @@ class Client:
         timeout = httpx2.Timeout(patience, connect=min(10.0, patience))
         # Building a client reads the environment, before any request: a wrong variable is not the provider's fault.
         try:
-            self._http = httpx2.Client(timeout=timeout, headers={"User-Agent": _USER_AGENT}, follow_redirects=False)
+            headers = {"User-Agent": _USER_AGENT, "Accept-Encoding": "gzip"}
+            self._http = httpx2.Client(timeout=timeout, headers=headers, follow_redirects=False)
         except OSError as failure:
             raise BadInput(f"SSL_CERT_FILE or SSL_CERT_DIR cannot be read: {failure.strerror or failure}") from None
         except (ValueError, ImportError, httpx2.InvalidURL):  # their texts can repeat a proxy's password
@@ -81,7 +82,7 @@ class Client:
         *,
         params: Mapping[str, str | int] | None = None,
         headers: Mapping[str, str] | None = None,
-        limit: int = 64 << 20,
+        limit: int = 32 << 20,
     ) -> Any:
         """Return the JSON at a URL, of at most `limit` bytes."""
         target = httpx2.URL(url) if params is None else httpx2.URL(url).copy_merge_params(dict(params))
@@ -97,7 +98,7 @@ class Client:
     ) -> Any:
         with self.open(method, url, headers, form) as response:
             body = bytearray()
-            for chunk in self.chunks(response, response.iter_bytes()):
+            for chunk in self.chunks(response, unpacked(response)):
                 body += chunk
                 check_size(url, len(body), limit)
         refuse_web_page(url, response, bytes(body[:64]))
@@ -177,8 +178,6 @@ class Client:
             if self._deadline_passed:
                 raise TransientFailure("it did not answer in time") from None
             raise TransientFailure("the connection broke off before the response was complete") from None
-        except httpx2.DecodingError:
-            raise TransientFailure("its response is compressed in a way that cannot be read") from None
         finally:
             if self._deadline:
                 self._deadline.cancel()

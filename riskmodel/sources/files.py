@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -29,6 +31,14 @@ LARGEST_RATIO = 200
 
 ALWAYS_READ = 64 << 20
 """Content of at most this size is read whatever its ratio [bytes]."""
+
+LARGEST_IN_MEMORY = 1 << 30
+"""The largest content of a table that is read as a unit [bytes of text]."""
+
+CONTROL_CHARACTERS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
+"""What no cell keeps: PostgreSQL refuses NUL, XML and terminals refuse or obey the others. A space replaces each.
+
+Tabs and line breaks stay: they are ordinary in a quoted text."""
 
 _PEEK = 1 << 20
 
@@ -50,11 +60,17 @@ class Batch:
         return json.dumps({name: cell for name, cell in row.items() if cell is not None}, ensure_ascii=False)
 
 
+def without_control_characters(text: str) -> str:
+    """Return a text with a space for each control character."""
+    return re.sub(CONTROL_CHARACTERS, " ", text)
+
+
 class DigestingStream(io.RawIOBase):
     """A stream that computes the SHA-256 of what has been read. Raises BadInput if it has more than `limit` bytes."""
 
     def __init__(self, path: Path, source: IO[bytes] | gzip.GzipFile, limit: int) -> None:
-        self._path, self._source, self._left = path, source, limit
+        self._path, self._source, self._limit = path, source, limit
+        self.size = 0
         self._digest = hashlib.sha256()
 
     def readable(self) -> bool:
@@ -62,11 +78,8 @@ class DigestingStream(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         data = self._source.read(len(buffer))
-        self._left -= len(data)
-        if self._left < 0:
-            raise BadInput(
-                f"{self._path}: it unpacks to far more than a table of its size does; it is not read further"
-            )
+        self.size += len(data)
+        _check_size(self._path, self.size, self._limit)
         buffer[: len(data)] = data
         self._digest.update(data)
         return len(data)
@@ -91,8 +104,7 @@ def opened(path: Path) -> Iterator[DigestingStream]:
                 content = stack.enter_context(gzip.open(raw))
             elif magic.startswith(b"PK\x03\x04"):
                 content = _only_table(path, stack.enter_context(zipfile.ZipFile(raw)), stack)
-            plausible = max(ALWAYS_READ, LARGEST_RATIO * path.stat().st_size)
-            yield DigestingStream(path, content, LARGEST if content is raw else min(LARGEST, plausible))
+            yield DigestingStream(path, content, LARGEST if content is raw else _plausible(path))
     except FileNotFoundError:
         raise BadInput(f"{path}: there is no such file") from None
     except IsADirectoryError:
@@ -105,19 +117,37 @@ def opened(path: Path) -> Iterator[DigestingStream]:
         raise BadInput(f"{path}: the compressed file is broken: {broken}") from None
 
 
+def _plausible(path: Path) -> int:
+    """Return the largest content that a compressed file can have and still be a table [bytes]."""
+    return min(LARGEST, max(ALWAYS_READ, LARGEST_RATIO * path.stat().st_size))
+
+
+def _check_size(path: Path, size: int, limit: int) -> None:
+    if size > limit:
+        raise BadInput(f"{path}: it unpacks to far more than a table of its size does; it is not read further")
+
+
 def _only_table(path: Path, zipped: zipfile.ZipFile, stack: contextlib.ExitStack) -> IO[bytes]:
     """Return the only CSV table in a zip."""
     tables = [name for name in zipped.namelist() if name.lower().endswith(".csv") and not name.startswith("__MACOSX/")]
     if len(tables) != 1:
         raise BadInput(f"{path}: a zip must contain one CSV table; this one contains {len(tables)}")
+    if zipped.getinfo(tables[0]).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        # zipfile unpacks any other method without a limit on its memory.
+        raise BadInput(f"{path}: the zip is packed by a method that Vigie does not read; use the usual one (deflate)")
     try:
         return stack.enter_context(zipped.open(tables[0]))
     except (RuntimeError, NotImplementedError) as locked:
         raise BadInput(f"{path}: the zip cannot be unpacked: {locked}") from None
 
 
-def combined(batches: list[Batch]) -> Batch:
-    """Return the batches of one table as one."""
+def combined(table: "CsvTable | ParquetTable") -> Batch:
+    """Return all rows of a table as one batch. Raises BadInput if it has more than `LARGEST_IN_MEMORY`."""
+    batches = []
+    for batch in table.batches():
+        batches.append(batch)
+        if table.size > LARGEST_IN_MEMORY:
+            raise BadInput(f"{table.path}: it has more than {LARGEST_IN_MEMORY >> 20:,} MB of text; split it")
     names = batches[0].cells if batches else ()
     cells = {name: pa.concat_arrays([batch.cells[name] for batch in batches]) for name in names}
     return Batch(np.concatenate([np.empty(0, dtype=np.int64), *(batch.rows for batch in batches)]), cells)
@@ -139,11 +169,13 @@ class CsvTable:
 
     `names` are the columns, `skip` is the number of header lines. Once all batches have been read, `content_sha256` is
     the digest of the uncompressed file. `unsplit` has the text of rows with too few or too many fields, by number;
-    `cut_off` says whether the last row is one of them.
+    `cut_off` says whether the last row is one of them. `cleaned` has the numbers of the rows in which a control
+    character was replaced, in a column that was used. `size` is how much was read so far [bytes].
     """
 
     def __init__(self, path: Path, names: list[str], skip: int = 1) -> None:
-        self.path, self.content_sha256 = path, ""
+        self.path, self.content_sha256, self.size = path, "", 0
+        self.cleaned: set[int] = set()
         self.unsplit: dict[int, str] = {}
         self.cut_off = False
         self._names, self._skip = names, skip
@@ -158,13 +190,14 @@ class CsvTable:
                 candidates = np.arange(read + 1, read + raw.num_rows + len(between) + 1)
                 rows = candidates[~np.isin(candidates, between)][: raw.num_rows]
                 read = int(rows[-1]) if rows.size else read
-                yield Batch(rows, _TextColumns(raw))
+                self.size = content.size
+                yield Batch(rows, _TextColumns(raw, rows, self.cleaned))
             self.content_sha256 = content.sha256()
             self.cut_off = max(self.unsplit, default=0) > read
 
     def _split(self, content: DigestingStream) -> Iterator[pa.RecordBatch]:
         def set_aside(row: pacsv.InvalidRow) -> str:
-            self.unsplit[row.number - self._skip] = row.text
+            self.unsplit[row.number - self._skip] = without_control_characters(row.text)
             return "skip"
 
         try:
@@ -190,27 +223,67 @@ class CsvTable:
 
 
 class ParquetTable:
-    """A Parquet file, as one batch of text like those of `CsvTable`. None of its rows is unsplit or cut off."""
+    """A Parquet file, split into batches of text like those of `CsvTable`.
+
+    The limits of compressed files hold for the text that its cells make, because a few bytes can repeat a long cell.
+    No row is unsplit or cut off.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.content_sha256 = path, ""
+        self.path, self.content_sha256, self.size = path, "", 0
         self.unsplit: dict[int, str] = {}
         self.cut_off = False
+        self.cleaned: set[int] = set()
 
     def batches(self) -> Iterator[Batch]:
-        """Yield all rows. Raises BadInput if the file is broken."""
+        """Yield all rows. Raises BadInput if the file is broken, or too large for its size."""
         with opened(self.path) as content:
-            data = io.BytesIO(content.read())
+            while content.read(_BLOCK):
+                pass
             self.content_sha256 = content.sha256()
+        read, limit = 0, _plausible(self.path)
         try:
-            table = pq.read_table(data)
-            cells = {
-                name: column.cast(pa.string()).combine_chunks()
-                for name, column in zip(table.column_names, table.columns, strict=True)
-            }
+            with pq.ParquetFile(self.path, pre_buffer=False) as file:
+                _check_declared_sizes(self.path, file.metadata, limit)
+                names = file.schema_arrow.names
+            # A column that repeats its cells stays short until its size is known.
+            with pq.ParquetFile(self.path, pre_buffer=False, read_dictionary=names) as file:
+                # One row group after the other: pyarrow would copy the repeated cells of several into one dictionary.
+                groups = ([group] for group in range(file.num_row_groups))
+                for raw in (
+                    raw for group in groups for raw in file.iter_batches(_BATCH_ROWS, group, use_threads=False)
+                ):
+                    self.size += sum(_text_size(column) for column in raw.columns)
+                    _check_size(self.path, self.size, limit)
+                    rows = np.arange(read + 1, read + 1 + raw.num_rows)
+                    read += raw.num_rows
+                    cells = {name: column.cast(pa.string()) for name, column in zip(names, raw.columns, strict=True)}
+                    yield Batch(rows, {name: _cleaned(cell, rows, self.cleaned) for name, cell in cells.items()})
         except pa.ArrowException as broken:
             raise BadInput(f"{self.path}: the Parquet file is broken: {broken}") from broken
-        yield Batch(np.arange(1, table.num_rows + 1), cells)
+
+
+def _check_declared_sizes(path: Path, metadata: pq.FileMetaData, limit: int) -> None:
+    """Raise BadInput if a Parquet file is too large by its own account, or if that account would say nothing."""
+    names, size = metadata.schema.to_arrow_schema().names, 0
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            size += max(column.total_uncompressed_size, column.num_values)
+            name = column.path_in_schema
+            if name not in names:
+                raise BadInput(f"{path}: column {name} has lists or records: a table has one value in each cell")
+            if "DELTA_BYTE_ARRAY" in column.encodings:
+                raise BadInput(f"{path}: column {name} is written as DELTA_BYTE_ARRAY: write it as PLAIN")
+    _check_size(path, size, limit)
+
+
+def _text_size(column: pa.Array) -> int:
+    """Return about how many bytes a column makes as text, at least one for each cell."""
+    if not pa.types.is_dictionary(column.type):
+        return max(len(column), int(column.nbytes))
+    lengths = pc.binary_length(column.dictionary.cast(pa.large_string())).fill_null(0).to_numpy().astype(np.int64)
+    counts = np.bincount(column.indices.drop_null().to_numpy(), minlength=lengths.size)
+    return len(column) + int(counts @ lengths)
 
 
 def is_parquet(path: Path) -> bool:
@@ -245,14 +318,15 @@ def _large_batches(blocks: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
 class _TextColumns(Mapping[str, pa.Array]):
     """The columns of a batch of bytes as text. Each is decoded when it is first read: most of them never are."""
 
-    def __init__(self, raw: pa.Table) -> None:
-        self._raw = raw
+    def __init__(self, raw: pa.Table, rows: NDArray[np.int64], cleaned: set[int]) -> None:
+        self._raw, self._rows, self._cleaned = raw, rows, cleaned
         self._names = raw.column_names
         self._decoded: dict[str, pa.Array] = {}
 
     def __getitem__(self, name: str) -> pa.Array:
         if name not in self._decoded:
-            self._decoded[name] = _decoded(self._raw[name].combine_chunks())
+            decoded = _decoded(self._raw[name].combine_chunks())
+            self._decoded[name] = _cleaned(decoded, self._rows, self._cleaned)
         return self._decoded[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -260,6 +334,24 @@ class _TextColumns(Mapping[str, pa.Array]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def _cleaned(cells: pa.Array, rows: NDArray[np.int64], cleaned: set[int]) -> pa.Array:
+    """Return text with a space for each control character. Adds the numbers of the rows that have one to `cleaned`."""
+    if not _may_have_control_characters(cells):
+        return cells
+    found = pc.match_substring_regex(cells, CONTROL_CHARACTERS).fill_null(False).to_numpy(zero_copy_only=False)
+    if not found.any():
+        return cells
+    cleaned.update(rows[found].tolist())
+    return pc.replace_substring_regex(cells, CONTROL_CHARACTERS, " ")
+
+
+def _may_have_control_characters(cells: pa.Array) -> bool:
+    """Return whether any byte of the text belongs to a control character, or begins one. It is fast."""
+    _, _, data = cells.buffers()
+    text = np.frombuffer(data, dtype=np.uint8) if data else np.empty(0, dtype=np.uint8)
+    return bool(text.size) and bool(text.min() < 0x20 or (text == 0x7F).any() or (text == 0xC2).any())
 
 
 def _decoded(cells: pa.Array) -> pa.Array:

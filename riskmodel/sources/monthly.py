@@ -44,7 +44,7 @@ class MonthlyFile:
 
     def read(self, today: date) -> Iterator[CheckedBatch]:
         """Yield accepted rows and quarantined ones, all at once."""
-        batch = files.combined(list(self.table.batches()))
+        batch = files.combined(self.table)
         if not batch.rows.size:
             yield CheckedBatch(self.schema.empty_table(), unsplit_rows(self.table.unsplit))
             return

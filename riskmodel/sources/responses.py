@@ -1,6 +1,8 @@
 """What a provider's HTTP response means for us: done, try again, or a failure that a person can act on."""
 
 import email.utils
+import zlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import httpx2
@@ -12,6 +14,9 @@ ATTEMPTS = 5
 
 LONGEST_WAIT = 300.0
 """The longest wait that is accepted [s]. If a provider asks for more, the request fails at once."""
+
+_PIECE = 1 << 16
+"""How much of a compressed body is unpacked at a time [bytes]."""
 
 
 class NotFound(SourceUnavailable):
@@ -71,7 +76,7 @@ def _retry_after(response: httpx2.Response) -> float | None:
 def _excerpt(response: httpx2.Response, secrets: list[str]) -> str:
     """Return the beginning of a body, on one line and without our secrets; nothing if it is a web page."""
     body = bytearray()
-    for chunk in response.iter_bytes():
+    for chunk in unpacked(response):
         body += chunk
         if len(body) > 2000:
             break
@@ -83,6 +88,32 @@ def _excerpt(response: httpx2.Response, secrets: list[str]) -> str:
     for part in sorted(parts, key=len, reverse=True):
         text = text.replace(part, "…") if len(part) > 3 else text
     return text[:200]
+
+
+def unpacked(response: httpx2.Response) -> Iterator[bytes]:
+    """Yield a body in pieces, decompressed. We ask for gzip only, and read nothing else.
+
+    httpx2 would unpack each packet as a unit: 300 kB of Brotli can be 700 MB. Raises TransientFailure if it is broken.
+    """
+    coding = response.headers.get("content-encoding", "identity").strip().lower()
+    if coding == "identity":
+        yield from response.iter_raw()
+        return
+    if coding not in ("gzip", "x-gzip"):
+        raise SourceUnavailable(f"{response.url.host} compresses its response as {coding!r}, which was not asked for")
+    unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    received = 0
+    try:
+        for packet in response.iter_raw():
+            received += len(packet)
+            piece = unpacker.decompress(packet, _PIECE)
+            while piece:
+                yield piece
+                piece = unpacker.decompress(unpacker.unconsumed_tail, _PIECE)
+    except zlib.error:
+        raise TransientFailure("its response is compressed in a way that cannot be read") from None
+    if received and not unpacker.eof:
+        raise TransientFailure("the connection broke off before the response was complete")
 
 
 def refuse_web_page(url: httpx2.URL, response: httpx2.Response, first: bytes) -> None:

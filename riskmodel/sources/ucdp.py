@@ -131,7 +131,7 @@ class GedFile:
         rules = EventRules(today)
         for batch in self.table.batches():
             cells = {name: batch.cells[theirs] for name, theirs in self._columns.items()}
-            checked = rules.check(cells, batch.rows, batch.record)
+            checked = rules.check(cells, batch.rows, batch.record, self.table.cleaned)
             self._counts.append(_count_events(checked.accepted))
             yield checked
         yield CheckedBatch(SCHEMA.empty_table(), unsplit_rows(self.table.unsplit))
