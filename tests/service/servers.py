@@ -1,6 +1,7 @@
 """Web servers as real processes: start one, connect to it, and wait for it."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -15,10 +16,18 @@ from snapshots_support import SnapshotHome
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody uses on any address.
+
+    It is not one of those that the system gives to outgoing connections, of which other tests have thousands.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with closing(socket.socket()) as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                continue
+            return port
 
 
 @contextmanager
