@@ -103,6 +103,18 @@ def test_a_waiting_message_is_sent_once_under_its_id(store: Store) -> None:
     assert all(row.attempts == 1 and row.sent_at and row.error is None for row in rows(store))
 
 
+def test_a_message_links_to_its_page_if_the_service_has_a_public_address(store: Store) -> None:
+    data = wording.change("firing", FACTS) | {"location_code": "MLI"}
+    with store.writing() as connection:
+        outbox.enqueue(connection, route="duty", kind="firing", data=data, now=now())
+    with HookReceiver().listening() as receiver:
+        settings = SettingsOnLoopback(routes={"duty": receiver.route()}, base_url="https://example.org/vigie")
+        assert outbox.deliver_due(store, settings, now) == {"sent": 1}
+    ((_, payload),) = receiver.taken
+    urls = {code: f"https://example.org/vigie/{code}/country/MLI" for code in ("en", "fr")}
+    assert payload["data"]["url"] == urls
+
+
 def test_a_message_is_sent_again_under_the_same_id_after_a_failure(store: Store) -> None:
     delivery_id = enqueue(store, at=now() - timedelta(minutes=2))
     with HookReceiver(500, 200).listening() as receiver:

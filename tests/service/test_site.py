@@ -17,7 +17,6 @@ from snapshots_support import SettableClock, SnapshotHome, full_home
 from service.cli.app import create_app
 from service.http.site import Site
 from service.settings import Settings
-from service.store.tables import deliveries, transitions
 
 PREFIX = "/vigie"
 ADDRESS = re.compile(rb'"(/[^"\s]*)"')
@@ -120,18 +119,6 @@ def test_links_that_leave_the_site_are_absolute(full: SnapshotHome, monkeypatch:
     assert 'hreflang="en" href="https://example.org/vigie/en/country/MLI">' in page
     assert 'href="/vigie/v1/scores"' in page, "the path of base_url is the prefix"
     assert client.get("/openapi.json").json["servers"] == [{"url": "https://example.org/vigie"}]
-
-
-def test_an_alert_message_links_to_the_page_of_its_country(full: SnapshotHome) -> None:
-    from service.alerts import wording
-
-    with full.store.reading() as connection:
-        document = dict(connection.execute(transitions.select()).first().document)  # type: ignore[union-attr]
-    message = wording.with_links({"type": "alert.firing", "data": document}, "https://example.org")
-    place = document["location_code"]
-    assert message["data"]["url"] == {code: f"https://example.org/{code}/country/{place}" for code in ("en", "fr")}
-    assert "url" not in wording.with_links({"data": document}, None)["data"]
-    assert deliveries.name == "deliveries"
 
 
 # -- host names
