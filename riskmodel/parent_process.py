@@ -11,7 +11,7 @@ PARENT_VARIABLE = "VIGIE_PARENT"
 GRACE_SECONDS = 10.0
 """How long a process has to end after SIGTERM [s]."""
 
-CHECK_EVERY_SECONDS = 0.5
+CHECK_EVERY_SECONDS = 0.1
 
 
 def end_with_parent(grace_seconds: float = GRACE_SECONDS) -> None:

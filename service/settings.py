@@ -259,6 +259,12 @@ class Settings(BaseSettings):
     """Networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Prefix` are used."""
     cors_origins: list[Origin] = []
     """Origins whose pages can read the API; `*` is all."""
+    drain_seconds: Annotated[float, Field(ge=0, le=600)] | None = None
+    """How long `/readyz` says that the server drains before a stop. Default: 5, and 0 on loopback."""
+    admin_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Port for `/healthz`, `/readyz` and `/metrics`; `/metrics` is then on no other one. Default: none."""
+    admin_host: str = "127.0.0.1"
+    """Address that `admin_port` is bound to."""
     hsts_seconds: Count = 0
     """`max-age` of Strict-Transport-Security; 0 sends no such header."""
 
@@ -289,6 +295,12 @@ class Settings(BaseSettings):
     def prefix(self) -> str:
         """The path under which the service stands: empty, or `/vigie`."""
         return urlsplit(self.base_url or "").path if self.root_path is None else self.root_path
+
+    def drain_time(self, host: str | None) -> float:
+        """Return how long a server that listens on this host drains before a stop [s]; None is an unknown host."""
+        if self.drain_seconds is None:
+            return 0.0 if host is not None and is_loopback(host) else 5.0
+        return self.drain_seconds
 
     def allows_public_read(self, host: str | None) -> bool:
         """Return whether reading needs no key on a server that listens on this host; None is an unknown host."""

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, g, request
@@ -38,13 +39,15 @@ from service.api import (
     tasks,
 )
 from service.http import conditional, problems, request_context
+from service.http.admin import AdminFront
 from service.http.front import Front
 from service.http.gate import SECURITY_HEADERS, Gate
+from service.http.heartbeats import Heartbeats
 from service.http.interfaces import Application
 from service.http.keys import Keyring
 from service.http.rate_limit import RequestCounter
 from service.http.request_context import context_of
-from service.http.telemetry import Telemetry
+from service.http.telemetry import METRICS_FOLDER, Telemetry
 from service.http.wsgi import GatedWsgi, LazyWsgi
 from service.jobs.processes import LISTENS_ON
 from service.settings import load
@@ -102,10 +105,12 @@ def create_app(
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     deadlines: Deadlines | None = None,
+    admin: bool = False,
 ) -> Flask:
     """Make the application for a home, by default the one of `VIGIE_HOME`. Raises BadInput for wrong settings.
 
-    `deadlines` are those of its database transactions. It has no gate: to serve it to others, run `worker`.
+    `deadlines` are those of its database transactions. If the admin server has a port of its own, only its application
+    (`admin`) has the metrics. It has no gate: to serve it to others, run `worker`.
     """
     home = home or Home(default_home())
     settings = load(home)
@@ -116,6 +121,8 @@ def create_app(
     request_context.attach(app, Context(home, settings, Store.of(home, deadlines=deadlines), clock))
     problems.register(app)
     for module in RESOURCES:
+        if module is metrics and settings.admin_port is not None and not admin:
+            continue
         app.register_blueprint(module.resource)
     app.after_request(_finish)
     return app
@@ -128,7 +135,21 @@ def worker() -> Application:
     """
     end_with_parent(grace_seconds=0.5)
     logs.configure(load(Home(default_home())).log_format)
-    return Application(make_front, error_page.present)
+    folder = os.environ.get(METRICS_FOLDER)
+    return Application(make_front, error_page.present, heartbeats=Heartbeats(Path(folder)) if folder else None)
+
+
+def admin_worker() -> Application:
+    """Return the application for the admin server of `vigie web`."""
+    end_with_parent(grace_seconds=0.5)
+    logs.configure(load(Home(default_home())).log_format)
+    heartbeats = Heartbeats(Path(os.environ[METRICS_FOLDER]))
+
+    def make_admin_front() -> tuple[AdminFront, Telemetry]:
+        app = create_app(deadlines=DEADLINES, admin=True)
+        return AdminFront(app, heartbeats.all_alive), Telemetry(app, context_of(app).settings)
+
+    return Application(make_admin_front)
 
 
 def make_front() -> tuple[Front, Telemetry]:

@@ -1,6 +1,7 @@
 """The address that the web server listens on: whether it is free, and who can read there."""
 
 import socket
+import time
 from contextlib import closing
 
 from riskmodel.errors import Unavailable
@@ -8,15 +9,22 @@ from riskmodel.home import Home
 from service.settings import Settings
 
 
-def check_address(host: str, port: int) -> None:
-    """Raise Unavailable if nothing can listen on this address."""
+def check_address(host: str, port: int, *, patience: float = 0.0) -> None:
+    """Raise Unavailable if nothing can listen on this address, also not after so long [s]."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with closing(socket.socket(family)) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as failure:
-            raise Unavailable(f"cannot listen on {host}:{port} ({failure.strerror}); choose another --port") from None
+    until = time.monotonic() + patience
+    while True:
+        with closing(socket.socket(family)) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as failure:
+                if time.monotonic() < until:
+                    time.sleep(0.02)
+                    continue
+                text = f"cannot listen on {host}:{port} ({failure.strerror}); choose another --port"
+                raise Unavailable(text) from None
+            return
 
 
 def describe_access(home: Home, settings: Settings, host: str) -> str:

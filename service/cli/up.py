@@ -9,6 +9,7 @@ from riskmodel.errors import Unavailable
 from riskmodel.events import manifest
 from riskmodel.home import Home
 from service.cli.listening import check_address
+from service.cli.supervision import Child, StopSignals, SupervisedProcess, wait
 from service.jobs import processes
 from service.settings import Settings
 from service.snapshots import snapshot_view
@@ -18,40 +19,8 @@ from service.store.database import Store
 STARTUP_TIMEOUT = 20.0
 """How long the web server can take to answer [s]."""
 
-RESTART_DELAYS = (1.0, 2.0, 5.0, 15.0, 60.0)
-"""How long to wait before starting a process again after its first, second, … death in a row [s]."""
-
-STABLE_AFTER = 300.0
-"""A process that lived this long counts as healthy: its next death is the first one again [s]."""
-
-CHECK_EVERY = 0.2
-"""How often to check the processes [s]."""
-
-
-class SupervisedProcess:
-    """A child process that is started again when it dies."""
-
-    def __init__(self, name: str, command: list[str], print_line: Callable[[str], None]) -> None:
-        self.name, self._command, self._print_line = name, command, print_line
-        self._deaths, self._restart_at = 0, 0.0
-        self._start()
-
-    def _start(self) -> None:
-        self.child, self._started_at = processes.start(self._command), time.monotonic()
-
-    def check(self) -> None:
-        """Start the process again if it has died and its delay is over."""
-        now = time.monotonic()
-        if (exit_code := self.child.poll()) is None:
-            return
-        if not self._restart_at:
-            self._deaths = 0 if now - self._started_at > STABLE_AFTER else self._deaths
-            delay = RESTART_DELAYS[min(self._deaths, len(RESTART_DELAYS) - 1)]
-            self._deaths, self._restart_at = self._deaths + 1, now + delay
-            self._print_line(f"the {self.name} ended ({exit_code}); starting it again in {delay:.0f} s")
-        elif now >= self._restart_at:
-            self._restart_at = 0.0
-            self._start()
+STOP_SECONDS = 12.0
+"""How long the processes have to end after SIGTERM, beyond the time to drain [s]."""
 
 
 def up(
@@ -60,9 +29,9 @@ def up(
     host: str,
     port: int,
     print_line: Callable[[str], None],
-    stopping: Callable[[], bool],
+    signals: StopSignals,
 ) -> None:
-    """Serve a home until `stopping` returns true.
+    """Serve a home until there is a signal.
 
     A home without a snapshot is prepared first. Otherwise the last snapshot is served at once, and the scheduler runs
     the jobs that are due. Raises Unavailable if the address is in use or the web server does not answer in time.
@@ -70,29 +39,49 @@ def up(
     check_address(host, port)
     print_line(f"home: {home.root}")
     context = Context(home, settings, Store.of(home))
-    _prepare(context, print_line, stopping)
-    if stopping():
+    _prepare(context, print_line, signals.stopping)
+    if signals.stopping():
         return
     if manifest.realm(home.archive) == "simulated":
         print_line("all scores are SIMULATED until you add real data (vigie ingest ucdp …)")
     elif manifest.shipped_only(home.archive):
         print_line("History to December 2022 that ships with Vigie. For today's data: vigie up --pull ucdp")
     web_command = processes.command(home, "web", "--host", host, "--port", str(port))
+    scheduler_command = processes.command(home, "scheduler")
     supervised = [
-        SupervisedProcess("web server", web_command, print_line),
-        SupervisedProcess("scheduler", processes.command(home, "scheduler"), print_line),
+        SupervisedProcess("web server", lambda: processes.start(web_command), print_line),
+        SupervisedProcess("scheduler", lambda: processes.start(scheduler_command), print_line),
     ]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     try:
-        if _wait_until_alive(f"{url}/healthz", stopping):
+        if _wait_until_alive(f"{url}/healthz", signals.stopping):
             print_line(f"Vigie is running at {url} (stop it with Ctrl-C)")
-        while not stopping():
+        while not signals.stopping():
             for process in supervised:
                 process.check()
-            time.sleep(CHECK_EVERY)
+            wait(0.1, signals.stopping)
         print_line("stopping")
+        _stop([process.child for process in supervised], settings.drain_time(host), signals)
     finally:
         processes.stop_children()
+
+
+def _stop(children: list[Child], drain_seconds: float, signals: StopSignals) -> None:
+    """Let the processes end. A second signal is passed on: it ends them at once."""
+
+    def ended() -> bool:
+        return all(child.poll() is not None for child in children)
+
+    for child in children:
+        child.terminate()
+    wait(drain_seconds + STOP_SECONDS, lambda: ended() or signals.at_once())
+    if not ended():
+        for child in children:
+            child.terminate()
+        wait(3.0, ended)
+    for child in children:
+        if child.poll() is None:
+            child.kill()
 
 
 def _prepare(context: Context, print_line: Callable[[str], None], stopping: Callable[[], bool]) -> None:

@@ -70,7 +70,7 @@ STREAM_HEADERS = [
     ("Vary", "Last-Event-ID"),
 ]
 
-_ALIVE = b'{"alive":true}'
+_ALIVE, _NOT_ALIVE = b'{"alive":true}', b'{"alive":false}'
 log = logging.getLogger("vigie.web")
 
 Disconnected = Callable[[], Awaitable[Any]]
@@ -96,15 +96,27 @@ class Front:
         self._key_reader = ThreadPoolExecutor(1, thread_name_prefix="keys")
         self._keys_read: asyncio.Future[None] | None = None
         self._keys_wanted_at = 0.0
+        self._draining = self._ending = False
 
     async def run(self) -> None:
         """Keep the cache up to date, and limit the connections, until cancelled."""
         await asyncio.gather(self.cache.watch(), self._connections.watch())
 
+    def drain(self) -> None:
+        """Be no longer ready, because the server will stop soon. End the clients that wait after `drain_seconds`."""
+        self._draining = True
+        asyncio.get_running_loop().call_later(self._settings.drain_time(self._gate.listens_on), self._end_waiting)
+
+    def _end_waiting(self) -> None:
+        self._ending = True
+        self.cache.wake_waiting()
+
     def answer_from_cache(self, request: Request) -> Response | None:
         """Place a request, and answer it at once if its response is cached. Nearly all polls end here."""
         self._gate.site.place(request)
         if self._gate.needs_keys(request) or (found := self.cache.find(request)) is None or found.internal:
+            return None
+        if self._draining and request.path == "/readyz":
             return None
         self._name(request)
         try:
@@ -121,6 +133,8 @@ class Front:
             if request.path == "/healthz" and request.method in ("GET", "HEAD"):
                 # Before the gate: no database, pool or lock can delay the answer that this process lives.
                 return finished_response(request, alive_response(self._gate.common_headers()))
+            if self._draining and request.path == "/readyz":
+                refuse("draining", ("Retry-After", "5"))
             if self._gate.needs_keys(request):
                 await self._read_keys()
             request.admission = self._gate.check(request)
@@ -218,7 +232,7 @@ class Front:
                 response = await self._respond(behind)
                 if response.status != HTTPStatus.OK or response.header(HAS_NEWS):
                     break
-                if (left := until - loop.time()) <= 0 or not await self._changed(version, left, gone):
+                if self._ending or (left := until - loop.time()) <= 0 or not await self._changed(version, left, gone):
                     break
         finally:
             gone.cancel()
@@ -249,6 +263,8 @@ class Front:
             if batch.body:
                 yield batch.body
             while loop.time() < ends and sent < STREAM_BYTES and (cursor := batch.header(NEXT_CURSOR)):
+                if self._ending:
+                    return
                 version = self.cache.version
                 batch = await self._respond(_with_cursor(request, cursor))
                 if batch.status != HTTPStatus.OK:
@@ -264,11 +280,12 @@ class Front:
             log.exception("a stream failed")
 
 
-def alive_response(headers: Headers) -> Response:
-    """Return the response that this process lives, with these headers too."""
-    length = ("Content-Length", str(len(_ALIVE)))
+def alive_response(headers: Headers, *, alive: bool = True) -> Response:
+    """Return the response that this process lives, or that it does not, with these headers too."""
+    body = _ALIVE if alive else _NOT_ALIVE
+    length = ("Content-Length", str(len(body)))
     own = [("Content-Type", "application/json"), length, ("Cache-Control", "no-store"), *SECURITY_HEADERS.items()]
-    return Response(200, [*own, *headers], _ALIVE)
+    return Response(200 if alive else 503, [*own, *headers], body)
 
 
 def without_internal(response: Response) -> Response:

@@ -3,15 +3,18 @@
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
+import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from riskmodel.errors import VigieError
-from service.http.front import Disconnected, Front, alive_response
+from service.http.front import Disconnected, alive_response
 from service.http.gate import Refusal, finished_response, refusal_response
+from service.http.heartbeats import WORKER_NUMBER, Heartbeats
 from service.http.message import EventStream, Presenter, Request, Response, unchanged
 from service.http.problems import KINDS
 from service.http.telemetry import Telemetry
@@ -22,6 +25,9 @@ SEND_SECONDS = 20.0
 START_SECONDS = 5.0
 """How long a worker waits for its front before it accepts requests [s]. A database that hangs must not keep it from
 answering that it lives."""
+
+DRAIN_SIGNAL = signal.SIGUSR1
+"""Tells a worker that its server will stop soon."""
 
 TRY_EVERY = 1.0
 """How often to try to make the front while the database is away [s]."""
@@ -43,6 +49,22 @@ class RsgiProtocol(Protocol):
     def response_stream(self, status: int, headers: list[tuple[str, str]]) -> Any: ...
 
 
+class Answers(Protocol):
+    """What answers the requests of an application."""
+
+    async def run(self) -> None:
+        """Run beside the requests until cancelled."""
+
+    def drain(self) -> None:
+        """Prepare for the end of the server."""
+
+    def answer_from_cache(self, request: Request) -> Response | None:
+        """Answer a request at once, or return None."""
+
+    async def answer(self, request: Request, disconnected: Disconnected) -> Response | EventStream:
+        """Answer a request that `answer_from_cache` has left."""
+
+
 class Application:
     """The front as an application of RSGI and of ASGI.
 
@@ -50,11 +72,18 @@ class Application:
     the database is away, the application answers that it lives and that nothing can be served.
     """
 
-    def __init__(self, make_front: Callable[[], tuple[Front, Telemetry]], present: Presenter = unchanged) -> None:
-        self._make_front, self._present = make_front, present
-        self._front: Front | None = None
+    def __init__(
+        self,
+        make_front: Callable[[], tuple[Answers, Telemetry]],
+        present: Presenter = unchanged,
+        *,
+        heartbeats: Heartbeats | None = None,
+    ) -> None:
+        """`heartbeats` are those of the workers of this server, if others read them."""
+        self._make_front, self._present, self._heartbeats = make_front, present, heartbeats
+        self._front: Answers | None = None
         self._telemetry: Telemetry | None = None
-        self._running: asyncio.Task[None] | None = None
+        self._running: asyncio.Future[Any] | None = None
         self._maker = ThreadPoolExecutor(1, thread_name_prefix="front")
         self._made = self._maker.submit(make_front)
         with contextlib.suppress(VigieError, TimeoutError):
@@ -62,7 +91,20 @@ class Application:
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start, in a worker of granian."""
-        self._running = loop.create_task(self._run())
+        self._start(loop)
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[Any]":
+        work = [self._run()]
+        if self._heartbeats is not None and (number := os.environ.get(WORKER_NUMBER)):
+            work.append(self._heartbeats.keep_beating(int(number)))
+        self._running = asyncio.gather(*(loop.create_task(each) for each in work))
+        with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):  # only where it is the main thread
+            loop.add_signal_handler(DRAIN_SIGNAL, self._drain)
+        return self._running
+
+    def _drain(self) -> None:
+        if self._front is not None:
+            self._front.drain()
 
     async def __rsgi__(self, scope: Any, protocol: RsgiProtocol) -> None:
         """Answer a request of granian."""
@@ -135,10 +177,10 @@ class Application:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        self._running = asyncio.create_task(self._run())
+        running = self._start(asyncio.get_running_loop())
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        self._running.cancel()
+        running.cancel()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _run(self) -> None:

@@ -117,6 +117,12 @@ KINDS = {
             "The server is still answering other requests. Try again in a moment.",
         ),
         Kind(
+            "draining",
+            503,
+            "The server is about to stop",
+            "It still answers requests. Send new clients to another server.",
+        ),
+        Kind(
             "incomparable-snapshots",
             409,
             "These snapshots cannot be compared",

@@ -301,8 +301,12 @@ class ResponseCache:
             replaced, self._table = self._table, table
             table.generation = generation
             if replaced is not table:
-                self._changed.set()
-                self._changed = asyncio.Event()
+                self.wake_waiting()
+
+    def wake_waiting(self) -> None:
+        """Let all who wait for a change look again."""
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def _is_newest(self) -> bool:
         return self._table.generation == self._counter.current()

@@ -72,13 +72,6 @@ route = "{route}"
 countries = ["MLI"]
 """
 ROUTES = ("duty", "office")
-UP = """
-import service.cli.up
-from riskmodel.cli.main import main
-service.cli.up.RESTART_DELAYS = (0.2,)
-main()
-"""
-"""`vigie up`, without the minute that it waits after the fifth kill in a row."""
 
 
 def wait_until(truth: Callable[[], Any], what: str, within: float = PATIENCE, every: float = 0.2) -> Any:
@@ -140,7 +133,7 @@ class RunningVigie:
 
     def start(self) -> None:
         """Start `vigie up`, as soon as its port is free, and wait until it answers."""
-        command = [sys.executable, "-c", UP, "--home", str(self.home.root), "up", "--port", str(self.port)]
+        command = [sys.executable, "-m", "riskmodel", "--home", str(self.home.root), "up", "--port", str(self.port)]
 
         before = self.log_text().count("Vigie is running at")
 
@@ -200,15 +193,16 @@ class RunningVigie:
     def pids(self, *words: str) -> list[int]:
         """Return our processes with these words in their command line.
 
-        `worker` are the children of the web server, and `forkserver` is the process that the scheduler's children are
-        forked from.
+        `web` is the web server itself, `worker` are the processes below it, which have the same command line, and
+        `forkserver` is the process that the scheduler's children are forked from.
         """
         tree = family(self.process.pid)
         if words == ("forkserver",):
             return [pid for pid, (_, line) in tree.items() if "multiprocessing.forkserver" in line]
         if words == ("worker",):
-            masters = self.pids("web")
-            return [pid for pid, (parent, line) in tree.items() if parent in masters and "tracker" not in str(line)]
+            return [pid for server in self.pids("web") for pid in family(server)]
+        if words == ("web",):
+            return [pid for pid, (parent, line) in tree.items() if parent == self.process.pid and "web" in line]
         commands = {pid: line for pid, (_, line) in tree.items() if "riskmodel" in line and set(words) <= set(line)}
         return [pid for pid, line in commands.items() if not line[-1].startswith("worker-")]
 

@@ -251,8 +251,12 @@ def get(url: str, within: float = 30) -> httpx2.Response:
 
 
 def workers(process: subprocess.Popen[bytes]) -> list[int]:
-    """The ids of the child processes of a process."""
-    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    """The workers of a web server. Each is the child of a granian server of its own."""
+    return [worker for server in children(process.pid) for worker in children(server)]
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_counts_survive_a_dead_worker_and_every_log_line_is_json(issuer: SnapshotHome) -> None:
