@@ -7,11 +7,12 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from flask import Flask
 
 from service import logs
-from service.http.flask_pool import FlaskPool
+from service.http.flask_pool import call_wsgi, wsgi_environ
 from service.http.front import READY_SECONDS, Disconnected, alive_response
 from service.http.gate import Refusal, finished_response, refusal_response, refuse
 from service.http.message import Request, Response
@@ -25,7 +26,8 @@ class AdminFront:
     """Answers the operator's probes. It asks for no key: only the operator's machines should reach its port."""
 
     def __init__(self, app: Flask, workers_alive: Callable[[], bool]) -> None:
-        self._pool, self._workers_alive = FlaskPool(app, 16), workers_alive
+        self._app, self._workers_alive = app, workers_alive
+        self._threads = ThreadPoolExecutor(8, thread_name_prefix="flask")
         self._draining = False
 
     async def run(self) -> None:
@@ -63,7 +65,9 @@ class AdminFront:
             raise Refusal(404, [])
         if request.path == "/readyz" and self._draining:
             refuse("draining", ("Retry-After", "5"))
+        environ = wsgi_environ(request)
+        call = asyncio.get_running_loop().run_in_executor(self._threads, call_wsgi, self._app, environ)
         try:
-            return (await asyncio.wait_for(self._pool.start(request, may_cache=False), READY_SECONDS)).response
+            return await asyncio.wait_for(call, READY_SECONDS)
         except TimeoutError:
             refuse("unreadable-store", ("Retry-After", "5"))

@@ -72,7 +72,7 @@ class FlaskPool:
         return asyncio.wrap_future(future)
 
     def _call(self, request: Request, may_cache: bool) -> FlaskResponse:
-        environ, observed = _environ(request), Observed(may_cache)
+        environ, observed = wsgi_environ(request), Observed(may_cache)
         environ |= {OBSERVED: observed, START_TASK: self._quota.of(request)}
         response = call_wsgi(self._app, environ)
         return FlaskResponse(response, observed.version, observed.cacheable)
@@ -100,7 +100,7 @@ def _refuse_write(_: bytes) -> None:
     raise NotImplementedError("Flask returns its body and never writes it")
 
 
-def _environ(request: Request) -> "WSGIEnvironment":
+def wsgi_environ(request: Request) -> "WSGIEnvironment":
     """Return the WSGI environment of a request."""
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method,

@@ -90,11 +90,8 @@ class Gate:
         listens_on: str | None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-<<<<<<< HEAD
         self.site, self.tasks = Site(settings, listens_on), TaskQuota(settings, counter, listens_on, clock)
-=======
-        self.site, self.listens_on = Site(settings, listens_on), listens_on
->>>>>>> 4990af4 (Replace killed web workers at once, drain before a stop, and serve probes on an admin port)
+        self.listens_on = listens_on
         self._keyring, self._counter, self._clock = keyring, counter, clock
         self._limits, self._proxies = settings.limits, settings.trusted_proxies
         self._origins = frozenset(settings.cors_origins)

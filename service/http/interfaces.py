@@ -83,7 +83,7 @@ class Application:
         self._make_front, self._present, self._heartbeats = make_front, present, heartbeats
         self._front: Answers | None = None
         self._telemetry: Telemetry | None = None
-        self._running: asyncio.Future[Any] | None = None
+        self._running: list[asyncio.Task[None]] = []
         self._maker = ThreadPoolExecutor(1, thread_name_prefix="front")
         self._made = self._maker.submit(make_front)
         with contextlib.suppress(VigieError, TimeoutError):
@@ -93,14 +93,13 @@ class Application:
         """Start, in a worker of granian."""
         self._start(loop)
 
-    def _start(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[Any]":
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         work = [self._run()]
         if self._heartbeats is not None and (number := os.environ.get(WORKER_NUMBER)):
             work.append(self._heartbeats.keep_beating(int(number)))
-        self._running = asyncio.gather(*(loop.create_task(each) for each in work))
+        self._running = [loop.create_task(each) for each in work]
         with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):  # only where it is the main thread
             loop.add_signal_handler(DRAIN_SIGNAL, self._drain)
-        return self._running
 
     def _drain(self) -> None:
         if self._front is not None:
@@ -177,10 +176,11 @@ class Application:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        running = self._start(asyncio.get_running_loop())
+        self._start(asyncio.get_running_loop())
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        running.cancel()
+        for task in self._running:
+            task.cancel()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _run(self) -> None:
