@@ -55,8 +55,10 @@ class Store:
         """
         database_url = load(home).database_url
         home.root.mkdir(parents=True, exist_ok=True)
-        url = f"sqlite:///{home.database}" if database_url is None else database_url.get_secret_value()
-        name, known = _name(parse_url(url), home), _known_databases(home)
+        # Not as text: "?", "%" and "#" in the path of a home would be taken for parts of a URL.
+        in_home = sa.URL.create("sqlite", database=str(home.database))
+        url = in_home if database_url is None else parse_url(database_url.get_secret_value())
+        name, known = _name(url, home), _known_databases(home)
         store = cls(url, known=name in known, allow_empty=allow_empty, deadlines=deadlines)
         if name not in known and store.revision() is not None:
             # A process without write access to the home has not created a database for it either.
@@ -65,10 +67,10 @@ class Store:
         return store
 
     def __init__(
-        self, url: str, *, known: bool = False, allow_empty: bool = False, deadlines: Deadlines | None = None
+        self, url: str | sa.URL, *, known: bool = False, allow_empty: bool = False, deadlines: Deadlines | None = None
     ) -> None:
         """Open a database by its URL. `known` says that it had tables before."""
-        parsed = parse_url(url)
+        parsed = url if isinstance(url, sa.URL) else parse_url(url)
         self.file = Path(str(parsed.database)).absolute() if parsed.drivername == "sqlite" else None
         self.name = _name(parsed)
         """Where it is, without user and password: fit for messages."""
