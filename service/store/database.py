@@ -4,6 +4,7 @@ Both databases have one writer at a time. A transaction that will write takes th
 are numbered in the order in which they are committed, and a reader never meets a smaller number later.
 """
 
+import logging
 import sqlite3
 import time
 import zlib
@@ -23,6 +24,8 @@ from service.settings import load
 from service.store import postgresql
 from service.store.postgresql import POOL_SIZE, WRITE_LOCK_TIMEOUT, Deadlines
 from service.store.tables import REVISION
+
+log = logging.getLogger("vigie.store")
 
 CLOSED_CONNECTION_LINGER = 1.0
 """How long PostgreSQL may still list a connection that was closed [s]."""
@@ -53,8 +56,13 @@ class Store:
         Raises BadInput for wrong settings, DatabaseUnavailable if the database cannot be used or is missing, and
         Refused if it was made by another version of Vigie.
         """
-        database_url = load(home).database_url
+        settings = load(home)
+        database_url = settings.database_url
         home.root.mkdir(parents=True, exist_ok=True)
+        export = settings.export_dir and (home.root / settings.export_dir.expanduser()).absolute()
+        # A web server must pass through the home to reach an export in it, but need not list the home.
+        inside = export is not None and export.is_relative_to(home.root.absolute())
+        _make_private(home.root, 0o711 if inside else 0o700)
         # Not as text: "?", "%" and "#" in the path of a home would be taken for parts of a URL.
         in_home = sa.URL.create("sqlite", database=str(home.database))
         url = in_home if database_url is None else parse_url(database_url.get_secret_value())
@@ -91,7 +99,11 @@ class Store:
         if self.file and not self.file.exists():
             if missing_is_error:
                 raise self._missing()
-            self.file.touch()
+            self.file.touch(mode=0o600)
+        if self.file:
+            # Its journals get the mode that it has when they are made.
+            for path in (self.file, *(self.file.with_name(self.file.name + suffix) for suffix in ("-wal", "-shm"))):
+                _make_private(path, 0o600)
         if self.revision() != REVISION:
             self._upgrade(missing_is_error, allow_empty)
 
@@ -275,6 +287,16 @@ def _sqlite(file: Path) -> sa.Engine:
     sa.event.listen(engine, "checkout", checked_out)
     sa.event.listen(engine, "begin", _sqlite_begin)
     return engine
+
+
+def _make_private(path: Path, mode: int) -> None:
+    """Take the rights beyond this mode from a file or folder, if it exists."""
+    with suppress(FileNotFoundError):
+        if path.stat().st_mode & 0o777 & ~mode:
+            try:
+                path.chmod(mode)
+            except PermissionError:
+                log.warning("others can read %s: its owner must run chmod %o %s", path.name, mode, path)
 
 
 def _identity(file: Path) -> tuple[int, int] | None:

@@ -1,5 +1,6 @@
 """The store on SQLite and PostgreSQL: opening, upgrading, one writer at a time, a database that is gone and is back."""
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -131,6 +132,31 @@ def test_an_error_of_postgresql_shows_no_user_and_no_value(postgresql: Server) -
             assert SECRET not in text
         assert "UniqueViolation (23505) in keys" in str(twice.value)
         store.close()
+
+
+def test_only_the_owner_can_read_a_sqlite_database(tmp_path: Path) -> None:
+    """Also if others could read it before, and whatever the umask is."""
+    before = os.umask(0o022)
+    try:
+        file = tmp_path / "vigie.db"
+        for _ in range(2):
+            store = Store(f"sqlite:///{file}")
+            run(store)
+            assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("vigie.db*")} == {0o600}
+            store.close()
+            file.chmod(0o644)
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize(("export", "mode"), [(None, 0o700), ("/elsewhere", 0o700), ("public", 0o711)])
+def test_others_cannot_list_a_home(home: Home, monkeypatch: pytest.MonkeyPatch, export: str | None, mode: int) -> None:
+    home.root.mkdir()
+    home.root.chmod(0o755)
+    if export:
+        monkeypatch.setenv("VIGIE_EXPORT_DIR", export)
+    Store.of(home).close()
+    assert home.root.stat().st_mode & 0o777 == mode
 
 
 def test_tables_and_migrations_agree(place: PreparedDatabase) -> None:
