@@ -272,7 +272,10 @@ class Front:
                 if batch.header(HAS_NEWS):
                     sent += len(batch.body)
                     yield batch.body
-                elif not await self.cache.wait_for_change(version, min(HEARTBEAT_INTERVAL, ends - loop.time())):
+                    continue
+                while (left := ends - loop.time()) > 0 and not await self.cache.wait_for_change(
+                    version, min(HEARTBEAT_INTERVAL, left)
+                ):
                     yield b": no news\n"  # no blank line: some clients would see an empty message
         except Refusal:
             pass  # a client that comes back is told why
