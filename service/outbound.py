@@ -15,6 +15,8 @@ from typing import TypeAlias
 
 import httpx2
 
+from riskmodel.errors import BadInput
+from riskmodel.network import tls_context
 from service.settings import Network
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -96,18 +98,23 @@ def request_status(
         return asyncio.run(send())
     except TimeoutError:
         raise RequestFailed(f"no response within {deadline_seconds:g} s", sent=True) from None
+    except BadInput as wrong_variable:
+        raise RequestFailed(str(wrong_variable), sent=False) from None
     except (httpx2.HTTPError, httpx2.InvalidURL) as failure:
         sent = not isinstance(failure, NOT_SENT)
         raise RequestFailed(f"{type(failure).__name__}: {failure}", sent=sent) from None
 
 
 class GuardedTransport(httpx2.AsyncBaseTransport):
-    """Transport that connects to public addresses, and to the private networks and hosts in `allowed`."""
+    """Transport that connects to public addresses, and to the private networks and hosts in `allowed`.
+
+    Building one raises BadInput if the environment names certificates that cannot be read.
+    """
 
     def __init__(self, allowed: Sequence[Network | str] = ()) -> None:
         self._networks = [entry for entry in allowed if not isinstance(entry, str)]
         self._hosts = {entry for entry in allowed if isinstance(entry, str)}
-        self._transport = httpx2.AsyncHTTPTransport()
+        self._transport = httpx2.AsyncHTTPTransport(verify=tls_context())
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request to the first allowed address that accepts a connection. Raises AddressRefused if none is."""

@@ -12,10 +12,13 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from email.errors import HeaderParseError
+from email.headerregistry import Address
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
+import idna
 from pydantic import (
     BaseModel,
     Field,
@@ -63,6 +66,25 @@ PREFIX_PATTERN = r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*"
 """The path under which a server can stand: empty, or `/vigie`."""
 
 
+def _mailbox(text: object) -> str:
+    """Return one e-mail address as a header has it: a name in quotes where it needs them, the domain in ASCII."""
+    # People write names with commas and without quotes. With < and > there is only one way to read them.
+    named = re.fullmatch(r"([^<>@]*)<([^<>]*)>", str(text).strip())
+    name, address = named.groups() if named else ("", str(text))
+    user, _, domain = address.strip().rpartition("@")
+    try:
+        ascii_domain = idna.encode(domain, uts46=True).decode()
+        return str(Address(name.strip(' "'), addr_spec=f"{user}@{ascii_domain}"))
+    except (ValueError, IndexError, HeaderParseError):  # idna's errors are ValueErrors
+        raise ValueError(
+            f"{text!r} is not one e-mail address: write duty@example.org or Name <duty@example.org>, each in an entry "
+            "of its own"
+        ) from None
+
+
+Mailbox = Annotated[str, PlainValidator(_mailbox)]
+
+
 class WebhookRoute(BaseModel, extra="forbid"):
     """Route to a receiver of signed webhooks (Standard Webhooks)."""
 
@@ -86,8 +108,8 @@ class EmailRoute(BaseModel, extra="forbid"):
     """Route to receivers of e-mail, by SMTP."""
 
     type: Literal["email"]
-    to: Annotated[list[str], Field(min_length=1)]
-    sender: str
+    to: Annotated[list[Mailbox], Field(min_length=1)]
+    sender: Mailbox
     host: str
     port: int = 587
     security: Literal["starttls", "tls", "none"] = "starttls"

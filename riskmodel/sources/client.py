@@ -19,7 +19,16 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 
 from riskmodel import __version__
 from riskmodel.errors import BadInput, SourceUnavailable
-from riskmodel.sources.responses import ATTEMPTS, TransientFailure, check_size, check_status, refuse_web_page, unpacked
+from riskmodel.network import CA_BUNDLE, check_proxies, proxy_variable, tls_context
+from riskmodel.sources.responses import (
+    ATTEMPTS,
+    TransientFailure,
+    check_size,
+    check_status,
+    refuse_web_page,
+    refused_by_proxy,
+    unpacked,
+)
 
 CONNECT_ATTEMPTS = 3
 """How often a connection to a host is tried."""
@@ -64,17 +73,11 @@ class Client:
         self._deadline: threading.Timer | None = None
         self._deadline_passed = False
         timeout = httpx2.Timeout(patience, connect=min(10.0, patience))
-        # Building a client reads the environment, before any request: a wrong variable is not the provider's fault.
-        try:
-            headers = {"User-Agent": _USER_AGENT, "Accept-Encoding": "gzip"}
-            self._http = httpx2.Client(timeout=timeout, headers=headers, follow_redirects=False)
-        except OSError as failure:
-            raise BadInput(f"SSL_CERT_FILE or SSL_CERT_DIR cannot be read: {failure.strerror or failure}") from None
-        except (ValueError, ImportError, httpx2.InvalidURL):  # their texts can repeat a proxy's password
-            raise BadInput(
-                "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY or NO_PROXY is an address that cannot be used: write "
-                "http://host:port"
-            ) from None
+        self._connects_to = ""
+        context = tls_context()
+        check_proxies(context)
+        headers = {"User-Agent": _USER_AGENT, "Accept-Encoding": "gzip"}
+        self._http = httpx2.Client(timeout=timeout, headers=headers, verify=context, follow_redirects=False)
 
     def get_json(
         self,
@@ -169,8 +172,17 @@ class Client:
             ) from None
         except httpx2.ConnectError as failure:
             if _is_caused_by(failure, ssl.SSLCertVerificationError):
-                raise SourceUnavailable(f"{here.host}: its certificate cannot be trusted; nothing was sent") from None
-            raise TransientFailure("it cannot be reached; is there a network?", attempts=CONNECT_ATTEMPTS) from None
+                raise SourceUnavailable(
+                    f"{here.host}: its certificate cannot be trusted; nothing was sent. If your office's proxy signs "
+                    f"certificates, name the file with its own in {CA_BUNDLE}"
+                ) from None
+            through_proxy = self._connects_to not in ("", here.host)
+            lost = f"the proxy of {proxy_variable(here.scheme)}" if through_proxy else "it"
+            raise TransientFailure(
+                f"{lost} cannot be reached; is there a network?", attempts=CONNECT_ATTEMPTS
+            ) from None
+        except httpx2.ProxyError as failure:
+            raise refused_by_proxy(here, str(failure)) from None
         except httpx2.TimeoutException as timeout:
             attempts = CONNECT_ATTEMPTS if isinstance(timeout, httpx2.ConnectTimeout) else ATTEMPTS
             raise TransientFailure("it did not answer in time", attempts=attempts) from None
@@ -216,7 +228,12 @@ class Client:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def _trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Remember the sockets that httpx2 opens: it offers no other way to cut a connection from another thread."""
+        """Remember the sockets that httpx2 opens: it offers no other way to cut a connection from another thread.
+
+        The host to which it connects is also that of a proxy.
+        """
+        if event.endswith("connect_tcp.started"):
+            self._connects_to = info["host"]
         if event.endswith(("connect_tcp.complete", "start_tls.complete")):
             opened = info["return_value"].get_extra_info("socket")
             self._sockets = [*(known for known in self._sockets if known.fileno() >= 0), opened]

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import httpx2
 
 from riskmodel.errors import SourceUnavailable
+from riskmodel.network import proxy_variable
 
 ATTEMPTS = 5
 """How often a request is sent before we give up."""
@@ -50,6 +51,8 @@ def check_status(url: httpx2.URL, response: httpx2.Response, secrets: list[str])
         return
     if status in (404, 410):
         raise NotFound(f"{place} is not there ({status})")
+    if status == 407:
+        raise refused_by_proxy(url, "407")
     if status in (401, 403):
         raise Unauthorised(f"{url.host} does not accept the credentials ({status}): check user name, password or token")
     if status in (408, 429) or status >= 500:
@@ -62,6 +65,19 @@ def check_status(url: httpx2.URL, response: httpx2.Response, secrets: list[str])
     if status >= 400:
         raise Rejected(f"{url.host} does not accept the request ({status}): {excerpt or 'no reason'}", status, excerpt)
     raise SourceUnavailable(f"{place} answers with {status}, which is not expected")
+
+
+def refused_by_proxy(url: httpx2.URL, text: str) -> Exception:
+    """Return the failure that a proxy's refusal means. `text` begins with its status, if it has one."""
+    status, proxy = text.partition(" ")[0], f"the proxy of {proxy_variable(url.scheme)}"
+    if status == "407":
+        return SourceUnavailable(
+            f"{proxy} does not let Vigie in (407): write the variable as http://user:password@host:port, with %40 "
+            "for @ and %3A for : in user and password"
+        )
+    if status.startswith("4"):
+        return SourceUnavailable(f"{proxy} does not connect to {url.host} ({status}): ask those who run it")
+    return TransientFailure(f"{proxy} does not connect to it{f' ({status})' if status.isdecimal() else ''}")
 
 
 def _retry_after(response: httpx2.Response) -> float | None:

@@ -8,7 +8,6 @@ import contextlib
 import logging
 import smtplib
 import socket
-import ssl
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,6 +18,8 @@ from typing import Any
 
 from standardwebhooks import Webhook
 
+from riskmodel.errors import BadInput
+from riskmodel.network import tls_context
 from service.outbound import RequestFailed, request_status
 from service.settings import EmailRoute, Network, WebhookRoute
 from service.store.values import canonical
@@ -117,10 +118,7 @@ def send_email(route: EmailRoute, delivery_id: str, payload: Mapping[str, Any], 
 
     A 5yz reply about the message or about all refused recipients is permanent.
     """
-    try:
-        email = _email(route, delivery_id, payload, now)
-    except ValueError as failure:
-        raise DeliveryError(f"an address of the route is not valid: {failure}") from None
+    email = _email(route, delivery_id, payload, now)
     sending = False
     try:
         with _session(route) as smtp:
@@ -132,6 +130,8 @@ def send_email(route: EmailRoute, delivery_id: str, payload: Mapping[str, Any], 
         permanent = isinstance(failure, smtplib.SMTPDataError) and failure.smtp_code >= 500
         reply = _reply(failure.smtp_code, failure.smtp_error)
         raise DeliveryError(f"{type(failure).__name__}: {reply}", permanent=permanent) from None
+    except BadInput as wrong_variable:
+        raise DeliveryError(str(wrong_variable)) from None
     except (OSError, smtplib.SMTPException) as failure:
         raise DeliveryError(f"{type(failure).__name__}: {failure}", maybe_received=sending) from None
     if refused:
@@ -139,12 +139,10 @@ def send_email(route: EmailRoute, delivery_id: str, payload: Mapping[str, Any], 
 
 
 def _email(route: EmailRoute, delivery_id: str, payload: Mapping[str, Any], now: datetime) -> EmailMessage:
-    """Build the e-mail of a message. Raises ValueError for an empty sender or an address that would break a header."""
+    """Build the e-mail of a message."""
     data = payload["data"]
     email = EmailMessage(policy=SMTP)
     email["From"] = route.sender
-    if not email["From"].addresses:
-        raise ValueError("the sender is empty")
     email["To"] = ", ".join(route.to)
     email["Subject"] = " ".join(data["headline"][route.language].split())  # a line break would start a new header
     email["Date"] = now
@@ -159,7 +157,7 @@ def _email(route: EmailRoute, delivery_id: str, payload: Mapping[str, Any], now:
 @contextlib.contextmanager
 def _session(route: EmailRoute) -> Iterator[smtplib.SMTP]:
     """Open a session with the mail server of a route, and close its socket at the deadline."""
-    tls = ssl.create_default_context()
+    tls = tls_context()
     if route.security == "tls":
         smtp: smtplib.SMTP = smtplib.SMTP_SSL(timeout=STEP_SECONDS, context=tls)
     else:

@@ -181,23 +181,6 @@ def test_a_login_is_never_redirected(client: Client, provider: Json, url: str) -
     assert len(provider.requests) == 1
 
 
-@pytest.mark.parametrize(
-    ("variable", "value"),
-    [
-        ("SSL_CERT_FILE", "no-such-file.pem"),
-        ("HTTPS_PROXY", "gopher://me:hunter22@127.0.0.1"),
-        ("HTTPS_PROXY", "http://me:hunter/22@127.0.0.1"),
-    ],
-)
-def test_a_wrong_proxy_or_certificate_variable_is_bad_input(
-    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
-) -> None:
-    monkeypatch.setenv(variable, value)
-    with pytest.raises(BadInput, match=variable) as failure:
-        Client()
-    assert "hunter" not in str(failure.value)
-
-
 @pytest.mark.usefixtures("openssl")
 def test_tls_is_verified_and_never_downgraded(
     tmp_path: Path, provider: Json, url: str, monkeypatch: pytest.MonkeyPatch

@@ -1,5 +1,6 @@
 """Settings: precedence of the sources, secrets from files, and errors."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,33 @@ def test_a_mail_server_on_this_machine_can_get_a_password_unencrypted(write: Wri
 def test_an_entry_that_is_neither_a_network_nor_a_host_is_refused(write: WriteSettings, entry: str) -> None:
     with pytest.raises(BadInput, match="neither a network such as"):
         load(write(f'allow_private_webhooks = ["{entry}"]\n'))
+
+
+@pytest.mark.parametrize(
+    ("typed", "address"),
+    [
+        ("a@example.org", "a@example.org"),
+        (" Amadou Ba <a@example.org> ", "Amadou Ba <a@example.org>"),
+        ("Veille, Bamako <v@example.org>", '"Veille, Bamako" <v@example.org>'),
+        ('"Veille, Bamako" <v@example.org>', '"Veille, Bamako" <v@example.org>'),
+        ("duty@sécurité.example", "duty@xn--scurit-bvaf.example"),
+        ("root@localhost", "root@localhost"),
+    ],
+)
+def test_email_addresses_are_read_as_people_type_them(typed: str, address: str) -> None:
+    route = EmailRoute(type="email", to=[typed], sender=typed, host="mail.example.org")
+    assert (route.to, route.sender) == ([address], address)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "", "Vigie", "duty officer", "a@", "@example.org", "a@x.org; b@x.org", "a@x.org, b@x.org", "a@x.org b@x.org",
+        "a@x..org", "a@-x.org", "a b@x.org", "a@x.org <b@x.org>", "<a@x.org", "a@x.org>", "A <a@x.org> B", "A <>",
+        "a@x.org\r\nBcc: b@x.org", "A\nBcc: b <a@x.org>", "a@exa mple.org",
+    ],
+)  # fmt: skip
+def test_what_is_not_one_email_address_is_refused_when_the_settings_are_read(write: WriteSettings, typed: str) -> None:
+    text = EMAIL.replace('"a@example.org"', f'"a@example.org", {json.dumps(typed)}')
+    with pytest.raises(BadInput, match=r"line 3: routes\.duty\.to\.1: .* is not one e-mail address: write duty@"):
+        load(write(text))
