@@ -75,16 +75,17 @@ def ingest(
     covers: Sequence[Coverage] = (),
     release: str | None = None,
     published_at: datetime | None = None,
+    known_since: datetime | None = None,
     private: bool = False,
     now: datetime,
 ) -> IngestReport:
     """Take in one file. A file that the archive already has, with the same release and coverage, adds nothing.
 
     `covers` and `release` override what the content proves. `published_at` is when the provider published this very
-    file. `private` rows never leave the home.
+    file. `known_since` overrides the moment from which it counts as known. `private` rows never leave the home.
 
-    Raises BadInput if no row can be read, and Refused for simulated data in an archive of real data. The archive is
-    then unchanged.
+    Raises BadInput if no row can be read, and Refused for simulated data in an archive of real data, or for a file that
+    the archive has with another `known_since`. The archive is then unchanged.
     """
     path = source.table.path
     deaths, flag_combinations = 0, Counter[str]()
@@ -116,6 +117,7 @@ def ingest(
         for old in staging.ingests:
             same = (old.content_sha256, old.release, old.covers) == (content, release, tuple(map(str, covers)))
             if same and old.withdrawn_at is None:
+                _check_known_since(path, old, known_since)
                 return IngestReport(path, old, True, False, tuple(quarantined), {})
         entered = staging.commit(
             source=source.source,
@@ -125,7 +127,7 @@ def ingest(
             release=release,
             covers=covers,
             simulated=source.simulated,
-            known_since=_known_since(staging.ingests, source.source, release, covers, published_at, now),
+            known_since=known_since or _known_since(staging.ingests, source.source, release, covers, published_at, now),
             now=now,
             deaths=int(deaths),
             flagged=flag_combinations.total(),
@@ -168,17 +170,27 @@ def _known_since(
     published_at: datetime | None,
     now: datetime,
 ) -> datetime:
-    """Return since when the content is known: the day of its release, if the file is the first of that release.
+    """Return since when the content is known.
 
-    A later file of the same release revises it. It is known since it was published, or else since now.
+    The first file of a release is known since the release's nominal day, or since it was published if that was later:
+    candidates can appear months after their day, and an answer as of a past day must not know them before. A later file
+    of the same release revises it. It is known since it was published, or else since now.
     """
     revises = any(
         old.source == source and old.release == release and any(a.meets(b) for a in covers for b in _coverage(old))
         for old in ingests
     )
-    if published_at is not None and (revises or release is None):
-        return min(published_at, now)
-    return now if release is None or revises else min(published(release), now)
+    if release is None or revises:
+        return min(published_at or now, now)
+    return min(max(published(release), published_at or published(release)), now)
+
+
+def _check_known_since(path: Path, archived: Ingest, known_since: datetime | None) -> None:
+    if known_since and known_since.replace(microsecond=0) != datetime.fromisoformat(archived.known_since):
+        raise Refused(
+            f"{path}: it is in the archive as ingest {archived.id}, known since {archived.known_since[:10]}; to change "
+            f"that, first vigie archive withdraw {archived.id}"
+        )
 
 
 def _coverage(ingest: Ingest) -> list[Coverage]:

@@ -24,6 +24,12 @@ RELEASE_OPTION = click.option(
     type=options.RELEASE,
     help="The release that a file is from, if the file does not show it: 25.1, 26.0.2, 26.01.26.06.",
 )
+KNOWN_SINCE_OPTION = click.option(
+    "--known-since",
+    type=options.PAST_MOMENT,
+    help="The day on which the files were published; what is known as of an earlier day has none of it. By default "
+    "the usual day of their release, or else now.",
+)
 
 
 @command_group()
@@ -43,36 +49,45 @@ def ingest() -> None:
     help="What the files cover: MLI:1990-01..2022-12, or *:1989-01..2025-12 for the world. May be repeated.",
 )
 @RELEASE_OPTION
+@KNOWN_SINCE_OPTION
 @click.pass_obj
-def ucdp(home: Home, files: tuple[Path, ...], covers: tuple["Coverage", ...], release: str | None) -> None:
+def ucdp(
+    home: Home,
+    files: tuple[Path, ...],
+    covers: tuple["Coverage", ...],
+    release: str | None,
+    known_since: datetime | None,
+) -> None:
     """Take in UCDP event files (CSV, .csv.gz or .zip): official, country download or HDX.
 
     The layout is recognised by the content.
     """
     from riskmodel.sources.ucdp import GedFile
 
-    _ingest_files(home, GedFile, files, list(covers), release)
+    _ingest_files(home, GedFile, files, list(covers), release, known_since)
 
 
 @ingest.command()
 @FILES_ARGUMENT
 @RELEASE_OPTION
+@KNOWN_SINCE_OPTION
 @click.pass_obj
-def monthly(home: Home, files: tuple[Path, ...], release: str | None) -> None:
+def monthly(home: Home, files: tuple[Path, ...], release: str | None, known_since: datetime | None) -> None:
     """Take in country-month tables (CSV, .csv.gz or Parquet): iso3, month, deaths_state_based, …"""
     from riskmodel.sources.monthly import MonthlyFile
 
-    _ingest_files(home, MonthlyFile, files, [], release)
+    _ingest_files(home, MonthlyFile, files, [], release, known_since)
 
 
 @ingest.command()
 @FILES_ARGUMENT
+@KNOWN_SINCE_OPTION
 @click.pass_obj
-def displacement(home: Home, files: tuple[Path, ...]) -> None:
+def displacement(home: Home, files: tuple[Path, ...], known_since: datetime | None) -> None:
     """Take in displaced people by country and year: UNHCR's or IDMC's table (CSV, .csv.gz or .zip)."""
     from riskmodel.sources.displacement import DisplacementFile
 
-    _ingest_files(home, DisplacementFile, files, [], None)
+    _ingest_files(home, DisplacementFile, files, [], None, known_since)
 
 
 @ingest.command()
@@ -118,6 +133,7 @@ def _ingest_files(
     files: tuple[Path, ...],
     covers: list["Coverage"],
     release: str | None,
+    known_since: datetime | None,
 ) -> None:
     """Take in file after file. One that cannot be read is reported, and does not keep the others out."""
     from riskmodel.events.archive import Archive
@@ -127,7 +143,9 @@ def _ingest_files(
     for path in files:
         try:
             now = datetime.now(UTC)
-            report = ingest_file(Archive(home.archive), reader(path), covers=covers, release=release, now=now)
+            report = ingest_file(
+                Archive(home.archive), reader(path), covers=covers, release=release, known_since=known_since, now=now
+            )
         except BadInput as failure:
             if len(files) == 1:
                 raise

@@ -2,7 +2,8 @@
 
 UCDP numbers a final release `YY.N` (25.1: the years to 2024), a monthly candidate `YY.0.M` and a consolidated candidate
 `YY.MM.YY.MM`. The number does not have the day. A final release counts as published on 1 June, a candidate on the 20th
-of the month after the last one it covers (Hegre et al. 2020, doi:10.1177/2053168020935257).
+of the month after the last one it covers (Hegre et al. 2020, doi:10.1177/2053168020935257), unless the provider or the
+user says that its file came later: the candidates of June to September 2022 came on 20 December.
 """
 
 import re
@@ -16,7 +17,7 @@ _CONSOLIDATED = re.compile(r"(\d{2})\.(\d{2})\.(\d{2})\.(\d{2})")
 
 
 def published(release: str) -> datetime:
-    """Return when a release was published (UTC). Raises BadInput if the text is no release number."""
+    """Return when a release is usually published (UTC). Raises BadInput if the text is no release number."""
     if final := _FINAL.fullmatch(release):
         return datetime(2000 + int(final[1]), 6, 1, tzinfo=UTC)
     if monthly := _MONTHLY.fullmatch(release):

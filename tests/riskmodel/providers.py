@@ -152,12 +152,16 @@ class Provider:
 
 
 class Files(Provider):
-    """Serves `files` by path, with ETag and Last-Modified, ranges and conditional requests."""
+    """Serves `files` by path, with ETag and Last-Modified, ranges and conditional requests.
+
+    `modified` is the Last-Modified of all files, `modified_of` that of some.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.files: dict[str, bytes] = {}
         self.modified = email.utils.formatdate(time.mktime((2026, 6, 1, 12, 0, 0, 0, 0, 0)), usegmt=True)
+        self.modified_of: dict[str, str] = {}
 
     def respond(self, request: Request) -> Response:
         """Return a file, a part of it, or 304 if the client has it."""
@@ -165,11 +169,12 @@ class Files(Provider):
             return super().respond(request)
         content = self.files[request.path]
         tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-        headers = {"ETag": tag, "Last-Modified": self.modified, "Content-Type": "text/csv"}
+        modified = self.modified_of.get(request.path, self.modified)
+        headers = {"ETag": tag, "Last-Modified": modified, "Content-Type": "text/csv"}
         if request.headers.get("if-none-match") == tag:
             return Response(304, b"", headers)
         requested = request.headers.get("range", "")
-        if requested and request.headers.get("if-range") in (tag, self.modified):
+        if requested and request.headers.get("if-range") in (tag, modified):
             first = int(requested.removeprefix("bytes=").removesuffix("-"))
             if first >= len(content):
                 return Response(416, b"", {"Content-Range": f"bytes */{len(content)}"})

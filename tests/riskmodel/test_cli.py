@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from providers_more import PASSWORD, USERNAME, Acled, event
 from riskmodel.cli.main import vigie as command
 from riskmodel.errors import BadInput, Refused, SourceUnavailable, VigieError
 from riskmodel.events import manifest
+from riskmodel.events.archive import Archive
 from riskmodel.home import Home
 
 Vigie = Callable[..., Any]
@@ -293,3 +295,21 @@ def test_simulated_deaths_say_so(vigie: Vigie, tmp_path: Path) -> None:
 def test_an_empty_archive_has_no_deaths(vigie: Vigie) -> None:
     assert json.loads(vigie("archive", "deaths", "--format", "json").out) == []
     assert vigie("archive", "deaths", "--format", "csv").out.startswith("iso3,month,deaths_state_based")
+
+
+def test_the_user_says_since_when_a_file_is_known(vigie: Vigie, tmp_path: Path, home: Home) -> None:
+    path = ged.write(tmp_path / "candidate.csv", {"date": "2022-06-10", "best": 3})
+    command = ("ingest", "ucdp", path, "--covers", "MLI:2022-06..2022-06", "--release", "22.0.6")
+    assert vigie(*command, "--known-since", "2022-12-20").code == 0
+    (entered,) = Archive(home.archive).ingests()
+    assert entered.known_since == "2022-12-20T23:59:59Z"
+    assert Archive(home.archive).view(datetime(2022, 12, 20, tzinfo=UTC)).ingests == ()
+    other = vigie(*command, "--known-since", "2022-11-01")
+    assert (other.code, "known since 2022-12-20; to change that, first vigie archive withdraw 0001" in other.err) == (
+        1,
+        True,
+    )
+    assert vigie("archive", "withdraw", "0001", "--reason", "wrong day").code == 0
+    assert vigie(*command, "--known-since", "2022-11-01").code == 0
+    assert Archive(home.archive).ingests()[-1].known_since[:10] == "2022-11-01"
+    assert vigie(*command, "--known-since", "2999-01-01").code == 2

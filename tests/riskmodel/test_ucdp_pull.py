@@ -157,6 +157,27 @@ def test_a_release_without_a_header_is_taken_in(world: World) -> None:
     assert world.state() == RELEASES
 
 
+def test_a_release_that_came_late_is_unknown_before_it_came(world: World) -> None:
+    """UCDP published the candidates of June to September 2022 on 20 December 2022, and not on the 20th of July, …"""
+    late, early = "Tue, 20 Dec 2022 12:00:00 GMT", "Fri, 20 May 2022 12:00:00 GMT"
+    for release in list(world.provider.releases):
+        world.provider.withdraw(release)
+    world.provider.modified_of[world.provider.publish("22.1", monthly_events("1989-01", "2021-12"))] = early
+    for number in range(6, 10):
+        month = f"2022-{number:02d}"
+        path = world.provider.publish(f"22.0.{number}", monthly_events(month, month, 1000 + number))
+        world.provider.modified_of[path] = late
+    world.pull(now=datetime(2023, 1, 5, tzinfo=UTC))
+    known = {entered.release: entered.known_since for entered in world.archive.ingests()}
+    assert known["22.1"] == "2022-06-01T00:00:00Z", "its nominal day is later than that of the file"
+    assert {known[f"22.0.{number}"] for number in range(6, 10)} == {"2022-12-20T12:00:00Z"}
+    last_months = [
+        str(world.archive.view(datetime(2022, month, day, tzinfo=UTC)).outcomes().months[-1])
+        for month, day in ((8, 1), (12, 20), (12, 21))
+    ]
+    assert last_months == ["2021-12", "2021-12", "2022-09"]
+
+
 @pytest.mark.parametrize(
     ("release", "span"),
     [
