@@ -17,7 +17,7 @@ from service.api.tabular import as_csv, listed
 from service.http.problems import Problem
 from service.http.request_context import ReadSession, request_session
 from service.snapshots import snapshot_view
-from service.store.tables import event_lists
+from service.store.tables import SEAL, event_lists
 from service.store.tables import events as table
 
 resource = Blueprint("events", __name__)
@@ -141,5 +141,5 @@ def _select(session: ReadSession, query: EventsQuery) -> sa.Select[Any]:
 
 
 def _entry(row: sa.Row[Any], country_name: str) -> dict[str, Any]:
-    values = {column: value for column, value in row._mapping.items() if column != "region"}
+    values = {column: value for column, value in row._mapping.items() if column not in ("region", SEAL)}
     return {**values, "location_name": country_name, "flags": row.flags.split()}

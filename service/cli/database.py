@@ -46,7 +46,7 @@ def restore(home: Home, file: Path, force: bool) -> None:
 @db.command()
 @click.pass_obj
 def check(home: Home) -> None:
-    """Read every row of the database and report damage. To check digests, run vigie ledger verify."""
+    """Compare every row with its seal, and report damage. To check the chain, run vigie ledger verify."""
     from riskmodel.errors import Refused
     from service.store.database import Store
     from service.store.integrity import check as find_faults
@@ -54,7 +54,7 @@ def check(home: Home) -> None:
     with closing(Store.of(home)) as store:
         if faults := find_faults(store):
             raise Refused(f"the database {store.name} is damaged:\n" + "\n".join(f"- {fault}" for fault in faults))
-        click.echo(f"{store.name}: revision {store.revision()}, every row can be read, no reference is broken")
+        click.echo(f"{store.name}: revision {store.revision()}, every row is as Vigie wrote it")
 
 
 @db.command()

@@ -18,7 +18,7 @@ from riskmodel.events.coverage import WORLD, Coverage
 from riskmodel.events.view import View
 from riskmodel.months import span
 from service.store.database import Store
-from service.store.tables import event_lists, events
+from service.store.tables import SEAL, event_lists, events
 from service.store.values import canonical
 
 TERMS = {
@@ -36,7 +36,7 @@ TERMS = {
 }
 """The terms of use of each source whose events may be published. Other sources, such as ACLED, do not allow it."""
 
-EVENT_COLUMNS = tuple(name for name in events.c.keys() if name not in ("region", "location_code"))  # noqa: SIM118
+EVENT_COLUMNS = tuple(name for name in events.c.keys() if name not in ("region", "location_code", SEAL))  # noqa: SIM118
 """The columns of `events` that the archive has under the same name."""
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from service.store.seals import stored, stored_text
 from service.store.tables import forecasts, runs, snapshots, verifications
 from service.store.values import instant
 
@@ -80,16 +81,16 @@ def check(connection: sa.Connection, head: str | None = None) -> LedgerCheck:
     withdrawn: list[_Withdrawal] = []
     files, digests = 0, [""]
     for number in numbers:
-        row = connection.execute(_select_bytes(connection, snapshots).where(snapshots.c.id == number)).one()
+        row = connection.execute(sa.select(*stored(connection, snapshots)).where(snapshots.c.id == number)).one()
         document = _parse(row)
         faults += [f"snapshot {number}: {fault}" for fault in _snapshot_faults(row, document, digests[-1])]
-        of_snapshot = _select_bytes(connection, forecasts).where(forecasts.c.snapshot_id == number)
+        of_snapshot = sa.select(*stored(connection, forecasts)).where(forecasts.c.snapshot_id == number)
         draws = connection.execute(of_snapshot).all()
         faults += [f"snapshot {number}, {fault}" for fault in _draws_faults(draws, document)]
         if row.withdrawn_at is not None:
-            withdrawn.append(_Withdrawal(number, _text(row.withdrawn_at), _text(row.withdrawn_reason)))
+            withdrawn.append(_Withdrawal(number, stored_text(row.withdrawn_at), stored_text(row.withdrawn_reason)))
         digests.append(hashlib.sha256(_bytes(row.document)).hexdigest())
-        if digests[-1] == _text(row.digest):  # an altered document says nothing about withdrawals
+        if digests[-1] == stored_text(row.digest):  # an altered document says nothing about withdrawals
             intact.append(document)
         files += len(draws)
     faults += [*_withdrawal_faults(intact, withdrawn), *_dangling_rows(connection, numbers)]
@@ -109,18 +110,18 @@ def _parse(row: sa.Row[Any]) -> Mapping[str, Any]:
 
 def _snapshot_faults(row: sa.Row[Any], document: Mapping[str, Any], digest_before: str) -> Iterator[str]:
     """Yield the faults of a snapshot itself. `digest_before` is that of the snapshot before it, or empty."""
-    if hashlib.sha256(_bytes(row.document)).hexdigest() != _text(row.digest):
+    if hashlib.sha256(_bytes(row.document)).hexdigest() != stored_text(row.digest):
         yield "its document does not have its digest"
     if (document.get("previous_digest") or "") != digest_before:
         yield "it does not have the digest of the snapshot before it"
     columns = {
         "id": row.id,
-        "region": _text(row.region),
+        "region": stored_text(row.region),
         # An altered row may have any number here.
         "simulated": bool(row.simulated) if row.simulated in (0, 1) else row.simulated,
-        "previous_digest": row.previous_digest and _text(row.previous_digest),
-        "input_digest": _text(row.input_digest),
-        "issued_at": _text(row.issued_at),
+        "previous_digest": row.previous_digest and stored_text(row.previous_digest),
+        "input_digest": stored_text(row.input_digest),
+        "issued_at": stored_text(row.issued_at),
     }
     issued_at = str(document.get("issued_at")).removesuffix("Z") + ".000000Z"
     recorded = {**document, "issued_at": issued_at}
@@ -137,7 +138,7 @@ def _draws_faults(rows: Sequence[sa.Row[Any]], document: Mapping[str, Any]) -> I
         roles[facts.get("id", facts.get("model_id"))] = role
     expected = {(name, iso3): d for name, of in document.get("forecasts", {}).items() for iso3, d in of.items()}
     for row in rows:
-        forecaster, iso3 = _text(row.forecaster), _text(row.location_code)
+        forecaster, iso3 = stored_text(row.forecaster), stored_text(row.location_code)
         digest, draws = expected.pop((forecaster, iso3), None), f"draws of {forecaster} for {iso3}"
         if digest is None:
             yield f"{draws}: inserted"
@@ -148,7 +149,7 @@ def _draws_faults(rows: Sequence[sa.Row[Any]], document: Mapping[str, Any]) -> I
             yield f"{draws}: altered"
         if (None if row.csv is None else hashlib.sha256(_bytes(row.csv)).hexdigest()) != csv_digest:
             yield f"{draws}: the CSV is altered"
-        if (_text(row.role), _text(row.digest)) != (role, digest):
+        if (stored_text(row.role), stored_text(row.digest)) != (role, digest):
             yield f"{draws}: the role or the digest differs from the snapshot"
     for forecaster, iso3 in expected:
         yield f"draws of {forecaster} for {iso3}: missing"
@@ -179,24 +180,5 @@ def _range(first: int, last: int) -> str:
     return f"snapshot {first}" if first == last else f"snapshots {first} to {last}"
 
 
-def _select_bytes(connection: sa.Connection, table: sa.Table) -> sa.Select[Any]:
-    """Select a table's columns without conversion. Altered bytes may not be text at all, which SQLite would refuse."""
-    columns: list[sa.ColumnElement[Any]] = []
-    for column in table.c:
-        if isinstance(column.type, sa.Integer | sa.Boolean):
-            columns.append(sa.type_coerce(column, sa.Integer).label(column.name))
-        elif connection.dialect.name == "sqlite":
-            columns.append(sa.cast(column, sa.LargeBinary).label(column.name))
-        elif isinstance(column.type, sa.LargeBinary):
-            columns.append(column)
-        else:
-            columns.append(sa.type_coerce(column, sa.Text).label(column.name))
-    return sa.select(*columns)
-
-
 def _bytes(value: bytes | memoryview | str) -> bytes:
     return value.encode() if isinstance(value, str) else bytes(value)
-
-
-def _text(value: bytes | memoryview | str | None) -> str:
-    return "" if value is None else _bytes(value).decode("utf-8", "backslashreplace")

@@ -21,7 +21,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from riskmodel.errors import BadInput, Refused, Unavailable
 from riskmodel.home import Home, atomic_write
 from service.settings import load
-from service.store import postgresql
+from service.store import postgresql, seals
 from service.store.postgresql import POOL_SIZE, WRITE_LOCK_TIMEOUT, Deadlines
 from service.store.tables import REVISION
 
@@ -83,6 +83,7 @@ class Store:
         self.name = _name(parsed)
         """Where it is, without user and password: fit for messages."""
         self.engine = _sqlite(self.file) if self.file else postgresql.engine(parsed, deadlines)
+        seals.watch(self.engine)
         # A reader sees one state from its first statement to its last. SQLite does this without being asked.
         one_state: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         self._reader = self.engine.execution_options(**({} if self.file else one_state))
@@ -121,6 +122,7 @@ class Store:
         """
         with self._transaction(vigie_writes=True) as connection:
             yield connection
+            seals.seal_rows(connection)
 
     @contextmanager
     def _transaction(self, **options: bool) -> Iterator[sa.Connection]:

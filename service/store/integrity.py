@@ -1,7 +1,8 @@
-"""Check a database for damage: read every row, and report what cannot be read."""
+"""Check a database for damage: read every row, and report what is not as it was written."""
 
 import sqlalchemy as sa
 
+from service.store import seals
 from service.store.database import Store, reason
 from service.store.tables import metadata
 
@@ -9,12 +10,12 @@ from service.store.tables import metadata
 def check(store: Store) -> list[str]:
     """Read all of a database and return a list of faults; empty if there are none.
 
-    SQLite also checks its pages and foreign keys. PostgreSQL enforces foreign keys itself and reports what it cannot
-    read. The digests of snapshots are checked elsewhere (`vigie ledger verify`).
+    Every row is compared with its seal. SQLite also checks its pages and foreign keys; PostgreSQL enforces foreign keys
+    itself. Missing snapshots are found elsewhere (`vigie ledger verify`).
     """
     faults = [] if store.file is None else _sqlite_faults(store)
     for table in metadata.sorted_tables:
-        faults += _unreadable_row(store, table)
+        faults += _altered_rows(store, table)
     return faults
 
 
@@ -30,18 +31,12 @@ def _sqlite_faults(store: Store) -> list[str]:
     ]
 
 
-def _unreadable_row(store: Store, table: sa.Table) -> list[str]:
-    """Report the first row of a table that cannot be read, or whose document is not JSON."""
-    readable = 0
+def _altered_rows(store: Store, table: sa.Table) -> list[str]:
+    """Report the rows of a table that cannot be read, or that are not as they were written."""
+    faults: list[str] = []
     try:
         with store.reading() as connection:
-            rows = connection.execution_options(yield_per=1).execute(sa.select(table).order_by(*table.primary_key))
-            for _ in rows:
-                readable += 1
+            faults.extend(seals.altered_rows(connection, table))
     except sa.exc.DBAPIError as unreadable:
-        error = reason(unreadable)
-    except ValueError as not_json:
-        error = str(not_json)
-    else:
-        return []
-    return [f"{table.name}: the row after the first {readable:,} cannot be read: {error}"]
+        faults.append(f"{table.name}: not all rows can be read: {reason(unreadable)}")
+    return faults

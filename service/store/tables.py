@@ -12,6 +12,9 @@ metadata = sa.MetaData()
 REVISION = "v1"
 """The revision in `migrations` that creates these tables."""
 
+SEAL = "seal"
+"""The column of every table with a digest of the row's other values (`service.store.seals`)."""
+
 _IS_WAITING = sa.text("status = 'waiting'")
 _IS_WITHDRAWN = sa.text("withdrawn_at IS NOT NULL")
 
@@ -273,3 +276,8 @@ keys = sa.Table(  # API keys; only the digest of a key is stored
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("revoked_at", UtcTime),
 )
+
+for _table in metadata.tables.values():
+    _table.append_column(sa.Column(SEAL, sa.String(16)))
+    _unsealed = sa.text("seal IS NULL")
+    sa.Index(f"{_table.name}_unsealed", _table.c[SEAL], sqlite_where=_unsealed, postgresql_where=_unsealed)

@@ -18,7 +18,7 @@ from snapshots_support import SnapshotHome
 
 from riskmodel.home import Home
 from service.store.database import Store
-from service.store.tables import REVISION, forecasts, runs
+from service.store.tables import REVISION, forecasts, runs, snapshots
 
 BYTES = bytes(range(256))
 KINDS = ("sqlite", "postgresql")
@@ -58,7 +58,8 @@ def filled(chosen: Chosen) -> Chosen:
             row = {"snapshot_id": 2, "forecaster": "pool", "location_code": "MLI", "role": "served", "digest": "d" * 64}
             connection.execute(sa.insert(forecasts).values(**row, parquet=BYTES, csv=None))
             # Not as Vigie would write it: the digest is that of the stored bytes.
-            connection.exec_driver_sql('UPDATE snapshots SET document = \'{ "name": "été\\u0000" }\' WHERE id = 1')
+            text = sa.literal('{ "name": "été\\u0000" }', sa.Text)
+            connection.execute(sa.update(snapshots).where(snapshots.c.id == 1).values(document=text))
         issuer.store.close()
         return issuer.home
 
@@ -216,7 +217,7 @@ def test_a_check_finds_a_document_that_is_not_json(filled: Chosen, vigie: Callab
     with store.writing() as connection:
         connection.exec_driver_sql("UPDATE snapshots SET document = '{\"half' WHERE id = 2")
     result = vigie("db", "check")
-    assert (result.code, "snapshots: the row after the first 1 cannot be read" in result.err) == (1, True)
+    assert (result.code, "snapshots: row 2 is not as Vigie wrote it" in result.err) == (1, True)
 
 
 def test_a_check_finds_a_broken_reference_and_a_damaged_page(filled: Chosen, vigie: Callable[..., Any]) -> None:

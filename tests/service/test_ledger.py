@@ -134,7 +134,7 @@ def _of(file: Path, table: str) -> list[tuple[str, str, int, bytes]]:
         ("UPDATE forecasts SET csv = NULL WHERE role = 'served'", "the CSV is altered"),
         ("UPDATE forecasts SET csv = parquet WHERE forecaster = 'zero'", "the CSV is altered"),
         (
-            "INSERT INTO forecasts SELECT 3, 'mine', location_code, role, parquet, csv, digest FROM forecasts"
+            "INSERT INTO forecasts SELECT 3, 'mine', location_code, role, parquet, csv, digest, seal FROM forecasts"
             " WHERE location_code = 'MLI' LIMIT 1",
             "snapshot 3, draws of mine for MLI: inserted",
         ),

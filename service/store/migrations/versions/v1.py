@@ -8,6 +8,24 @@ down_revision = None
 
 MOMENT = sa.String(27)
 
+TABLES = (
+    "alert_states",
+    "changes",
+    "deliveries",
+    "event_lists",
+    "events",
+    "forecasts",
+    "jobs",
+    "keys",
+    "runs",
+    "scorecards",
+    "scores",
+    "snapshots",
+    "tasks",
+    "transitions",
+    "verifications",
+)
+
 
 def upgrade() -> None:
     """Create all tables and indexes."""
@@ -274,3 +292,7 @@ def upgrade() -> None:
     )
     op.create_index("events_by_day", "events", ["region", "date_start", "event_id"])
     op.create_index("events_of_country", "events", ["region", "location_code", "date_start", "event_id"])
+    unsealed = sa.text("seal IS NULL")
+    for table in TABLES:
+        op.add_column(table, sa.Column("seal", sa.String(16)))
+        op.create_index(f"{table}_unsealed", table, ["seal"], sqlite_where=unsealed, postgresql_where=unsealed)
