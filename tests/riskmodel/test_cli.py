@@ -309,7 +309,7 @@ def test_the_user_says_since_when_a_file_is_known(vigie: Vigie, tmp_path: Path, 
         1,
         True,
     )
-    assert vigie("archive", "withdraw", "0001", "--reason", "wrong day").code == 0
+    assert vigie("archive", "withdraw", "0001", "--why", "wrong day").code == 0
     assert vigie(*command, "--known-since", "2022-11-01").code == 0
     assert Archive(home.archive).ingests()[-1].known_since[:10] == "2022-11-01"
     assert vigie(*command, "--known-since", "2999-01-01").code == 2
