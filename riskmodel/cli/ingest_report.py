@@ -1,11 +1,13 @@
 """Print what became of a file that was taken in: its content, quarantined rows, flags, and what it covers."""
 
+import os
 from collections import Counter
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
+from riskmodel.errors import BadInput
 from riskmodel.home import Home
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ def show(home: Home, report: "IngestReport") -> None:
         countries = by_country(TableReader(home.archive), entered)
         _show_countries(entered, countries)
         _show_coverage(entered, int(countries["outside"].sum()), gaps(entered), countries["last"].max())
+        _show_newer_data(home)
     if report.flags:
         flags = (f"{name.replace('_', ' ')} {count:,}" for name, count in report.flags.items())
         click.echo(f"{entered.flagged:,} rows flagged: {', '.join(flags)}")
@@ -104,6 +107,29 @@ def _show_coverage(entered: "Ingest", outside: int, missing: list[str], last: da
         click.echo(f"{outside:,} rows lie outside the coverage: they are stored, and make no history", err=True)
     if missing:
         click.echo(f"months missing (unknown, not zero): {', '.join(missing[:_SHOWN])}", err=True)
+
+
+def _show_newer_data(home: Home) -> None:
+    """Print which months of the region do not count yet, because most of its countries have no data for them."""
+    from riskmodel import geography
+    from riskmodel.cli.options import region_of
+    from riskmodel.events.archive import Archive
+
+    try:
+        members = geography.region(region := os.environ.get("VIGIE_REGION") or region_of(home)).members
+    except BadInput:  # the file is in the archive: a wrong setting is no failure of its ingest
+        return
+    view = Archive(home.archive).view()
+    # Deaths are read only where the coverage differs: an archive of the world takes seconds.
+    if len({view.last_covered(iso3) for iso3 in members}) == 1 or (origin := view.origin(members)) is None:
+        return
+    if newer := view.newer_data(members, origin):
+        names = ", ".join(f"{iso3} to {last}" for iso3, last in newer.items())
+        click.echo(
+            f"newer data of the region of {region}: {names}. They do not count yet: its forecasts start after "
+            f"{origin}, the last month for which at least half of its countries have data",
+            err=True,
+        )
 
 
 def _covered_long_after(entered: "Ingest", last: datetime) -> str | None:

@@ -166,6 +166,22 @@ class View:
         ends = sorted(observed.months[run.stop - 1] for run in runs if run)
         return ends[len(ends) // 2] if ends else None
 
+    def last_covered(self, iso3: str) -> Month | None:
+        """Return the last month that any ingest covers for a country; no table is read."""
+        parts = (part for covers in self._covers for part in covers)
+        return max((part.last for part in parts if part.iso3 in (WORLD, iso3)), default=None)
+
+    def newer_data(self, iso3: Sequence[str], origin: Month, outcome: str = "state_based") -> dict[str, Month]:
+        """Return the last known month of each of those countries that has data after an origin: they do not count."""
+        observed = self.outcomes()
+        newer = observed.months > origin
+        known = {
+            code: observed.months[newer & ~np.isnan(observed.deaths[outcome][observed.iso3.index(code)])]
+            for code in iso3
+            if code in observed.iso3
+        }
+        return {code: months[-1] for code, months in known.items() if months.size}
+
     def verify(self) -> None:
         """Raise Refused unless every file is the one that was taken in."""
         for ingest in self.ingests:

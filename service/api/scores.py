@@ -122,6 +122,9 @@ class RegionMeta(Meta):
     """The keys about the region as a whole."""
 
     bands: dict[str, float] = described("the lowest score of each band")
+    newer_data: dict[str, str] = described(
+        "the last month of data of each country that has data after the origin; these months do not count yet"
+    )
     data_quality: list[DataWarning] = described("warnings about the data of the whole region")
 
 

@@ -74,6 +74,11 @@ def _print_table(view: "SnapshotView") -> None:
         f"{view.data_age_days:,} days old), from {document['source']}; {_snapshot(view)}, "
         f"model {document['model']['id']}"
     )
+    if newer := document["newer_data"]:
+        console.print(
+            f"newer data: {', '.join(f'{geography.country(iso3).name()} to {last}' for iso3, last in newer.items())}; "
+            "a month counts when at least half of the countries have data for it"
+        )
     table = Table(box=None, pad_edge=False)
     for heading in ("country", "", "risk", "band", "escalation", "onset", "expected deaths, 3 months"):
         table.add_column(heading, justify="left" if heading in ("country", "", "band") else "right")

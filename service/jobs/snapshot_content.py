@@ -137,6 +137,7 @@ def build(
         "region": settings.region,
         "origin": str(origin),
         "data_as_of": last_day(origin),
+        "newer_data": {iso3: str(last) for iso3, last in view.newer_data(members, origin, outcome).items()},
         "outcome": outcome,
         "simulated": view.simulated,
         "source": _sources_of_month(sources, str(origin)),

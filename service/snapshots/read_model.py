@@ -144,9 +144,9 @@ def _row(view: SnapshotView, iso3: str) -> dict[str, Any] | None:
 
 
 def _region_meta(view: SnapshotView, iso3: str | None = None) -> dict[str, Any]:
-    """Return the shared keys, the score bands, and the warnings about the region's data."""
-    document = view.document
-    return {"bands": document["bands"], "data_quality": document["data_quality"], **meta(view, iso3)}
+    """Return the shared keys, the score bands, newer data, and the warnings about the region's data."""
+    own = {key: view.document[key] for key in ("bands", "newer_data", "data_quality")}
+    return {**own, **meta(view, iso3)}
 
 
 def _named(row: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 import ged
+import numpy as np
 import pytest
 from providers_more import PASSWORD, USERNAME, Acled, event
 
@@ -19,6 +20,7 @@ from riskmodel.errors import BadInput, Refused, SourceUnavailable, VigieError
 from riskmodel.events import manifest
 from riskmodel.events.archive import Archive
 from riskmodel.home import Home
+from riskmodel.months import month, span
 
 Vigie = Callable[..., Any]
 
@@ -295,6 +297,22 @@ def test_simulated_deaths_say_so(vigie: Vigie, tmp_path: Path) -> None:
 def test_an_empty_archive_has_no_deaths(vigie: Vigie) -> None:
     assert json.loads(vigie("archive", "deaths", "--format", "json").out) == []
     assert vigie("archive", "deaths", "--format", "csv").out.startswith("iso3,month,deaths_state_based")
+
+
+def test_an_ingest_says_which_new_months_do_not_count_yet(vigie: Vigie, tmp_path: Path) -> None:
+    def take_in(last: str, *countries: str) -> str:
+        path = tmp_path / f"{last}.csv"
+        months = np.datetime_as_string(span(month("2019-01"), month(last)))
+        lines = [f"{iso3},{when},1\n" for iso3 in countries for when in months]
+        path.write_text("iso3,month,deaths_state_based\n" + "".join(lines))
+        return str(vigie("ingest", "monthly", path).err)
+
+    assert "newer data" not in take_in("2022-10", "MLI", "BFA", "NER", "DZA")
+    message = (
+        "newer data of the region of MLI: MLI to 2022-12. They do not count yet: its forecasts start after 2022-10"
+    )
+    assert message in take_in("2022-12", "MLI")
+    assert "newer data" not in take_in("2022-12", "MLI", "BFA")
 
 
 def test_the_user_says_since_when_a_file_is_known(vigie: Vigie, tmp_path: Path, home: Home) -> None:

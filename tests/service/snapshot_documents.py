@@ -177,6 +177,7 @@ def document(
         "region": "MLI",
         "origin": origin,
         "data_as_of": last_day(month(origin)),
+        "newer_data": {},
         "outcome": "state_based",
         "simulated": simulated,
         "first": number == 1,

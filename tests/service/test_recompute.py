@@ -108,6 +108,26 @@ def test_a_country_without_data_is_null_with_a_reason(operated: OperatedHome) ->
     assert {seen["deaths"] for seen in mauritania["observed"]} == {None}
 
 
+def test_newer_months_that_do_not_count_are_named(
+    operated: OperatedHome, vigie: Callable[..., Any], tmp_path: Path
+) -> None:
+    operated.run()
+    client = create_app(operated.home, clock=lambda: NOW).test_client()
+    assert client.get("/v1/scores").json["newer_data"] == {}
+    path = tmp_path / "mali.csv"
+    path.write_text("iso3,month,deaths_state_based\nMLI,2022-01,5\nMLI,2022-02,6\n")
+    ingest(Archive(operated.home.archive), MonthlyFile(path), now=INGESTED)
+    operated.run(NOW + timedelta(hours=1))
+    scores = client.get("/v1/scores").json
+    assert (scores["origin"], scores["newer_data"]) == ("2021-12", {"MLI": "2022-02"})
+    table = vigie("scores", "--home", operated.home.root).out
+    assert "newer data: Mali to 2022-02; a month counts when at least half of the countries have data for it" in table
+    page = client.get("/?lang=en").get_data(as_text=True)
+    assert "Newer data that do not count yet: Mali (February 2022). A month counts when at least half" in page
+    french = client.get("/?lang=fr").get_data(as_text=True)
+    assert "Données plus récentes, pas encore prises en compte : Mali (février 2022). Un mois compte" in french
+
+
 def test_without_earlier_releases_completeness_is_unknown_and_figures_are_not_corrected(operated: OperatedHome) -> None:
     operated.run()
     mali, mauritania = (operated.newest_document["countries"][i] for i in (0, 5))
