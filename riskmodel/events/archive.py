@@ -163,6 +163,7 @@ class Archive:
                 raise BadInput(f"ingest {number} was withdrawn on {ingests[number].withdrawn_at}")
             self._remove_unfinished()
             entries = manifest.entries(self.root)
+            reason = manifest.plain(reason)
             withdrawal = Withdrawal(_next_number(self.root, entries), number, _iso(now), reason)
             folder = self.root / f"{withdrawal.id}.part"
             folder.mkdir()
@@ -264,7 +265,7 @@ class Staging:
             kind=self._kind,
             source=source,
             variant=variant,
-            file=file,
+            file=manifest.plain(file),
             content_sha256=content_sha256,
             release=release,
             covers=tuple(map(str, covers)),

@@ -7,6 +7,7 @@ lies next to the data of its ingest. This module imports no pandas and no pyarro
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -213,6 +214,11 @@ def _chain(listed: Sequence[Entry]) -> list[str]:
 def _content(entry: Entry) -> dict[str, Any]:
     of_ingest = isinstance(entry, Ingest)
     return {name: value for name, value in asdict(entry).items() if not (of_ingest and name in _WITHDRAWAL)}
+
+
+def plain(text: str) -> str:
+    """Return a text in one line: `?` for a byte that is no character, a space for a control character."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text.encode(errors="replace").decode())
 
 
 def write(archive: Path, listed: Sequence[Entry]) -> None:

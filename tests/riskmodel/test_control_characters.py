@@ -1,5 +1,6 @@
 """Control characters in a source's text: one rule for all readers replaces and reports them."""
 
+import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -112,3 +113,14 @@ def test_text_with_accents_and_other_scripts_is_untouched(tmp_path: Path) -> Non
     archive = Archive(tmp_path / "archive")
     report = ingest(archive, GedFile(ged.write(tmp_path / "ged.csv", {"side_a": name})), now=NOW)
     assert (name in texts(archive, report), dict(report.flags)) == (True, {})
+
+
+def test_names_of_files_and_reasons_with_odd_bytes_are_stored_as_plain_text(tmp_path: Path) -> None:
+    archive = Archive(tmp_path / "archive")
+    path = tmp_path / os.fsdecode(b"caf\xe9 \x1b[31m\n.csv")
+    assert (
+        ingest(archive, MonthlyFile(csv(tmp_path / "a.csv", MONTHS).rename(path)), now=NOW).ingest.file
+        == "caf?  [31m .csv"
+    )
+    archive.withdraw("0001", os.fsdecode(b"a \xe9\x07"), NOW)
+    assert archive.ingests()[0].withdrawn_reason == "a ? "
