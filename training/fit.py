@@ -3,7 +3,7 @@
 It knows no archive and no file.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,19 +44,25 @@ def fit_model(
     inputs: Inputs | None = None,
     model: Explainable | None = None,
     shipped_only: bool = False,
+    on_step: Callable[[str], None] = lambda step: None,
 ) -> FittedModel:
     """Fit the served pool, or another model, on all countries up to an origin.
 
     `inputs` are those of `assemble`; `trained_at` is ISO 8601 in UTC. `provenance.scores` has the scores of the same
     configuration fitted 14 months earlier, on the twelve months up to the origin. Its key `escalation` says how the
-    model of escalation was chosen. Raises BadInput where the origin lies outside of the data, or the
-    history is too short.
+    model of escalation was chosen. `on_step` receives the name of each step before it begins. Raises BadInput where the
+    origin lies outside of the data, or the history is too short.
     """
     if not observed.months.size or not observed.months[0] <= origin <= observed.months[-1]:
         available = f"{observed.months[0]} to {observed.months[-1]}" if observed.months.size else "no months"
         raise BadInput(f"the origin {origin} lies outside the data, which have {available}")
     panel, model = assemble(observed, outcome, inputs), model or served_model(seed)
-    fitted, escalation = model.fit(panel, origin), Escalation().fit(panel, origin, model)
+    on_step("fitting the model (step 1 of 3)")
+    fitted = model.fit(panel, origin)
+    on_step("choosing the model of escalation on the last five years (step 2 of 3)")
+    escalation = Escalation().fit(panel, origin, model)
+    on_step("scoring the same configuration on twelve months that it has not seen (step 3 of 3)")
+    held_out_scores = _held_out_scores(panel, origin, model)
     provenance = Provenance(
         outcome=outcome,
         origin=str(origin),
@@ -64,7 +70,7 @@ def fit_model(
         simulated=simulated,
         seed=seed,
         features=panel.names,
-        scores={**_held_out_scores(panel, origin, model), "escalation": _escalation_scores(escalation, origin)},
+        scores={**held_out_scores, "escalation": _escalation_scores(escalation, origin)},
         trained_at=trained_at,
         configuration=configuration(model),
         code=code_digest(),

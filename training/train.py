@@ -59,7 +59,6 @@ def train_model(
     observed = view.outcomes().with_history(outcome, origin)
     on_step(f"computing the indicators of {len(observed.iso3)} countries to {origin}")
     inputs = build_inputs(view, observed, outcome)
-    on_step("fitting the model, and scoring the same configuration on months that it has not seen")
     fitted = fit_model(
         observed,
         outcome,
@@ -71,6 +70,7 @@ def train_model(
         trained_at=iso_seconds(now),
         inputs=inputs,
         model=model,
+        on_step=on_step,
     )
     folder = into or home.models
     on_step(f"storing the model in {folder}")

@@ -32,7 +32,7 @@ def show(home: Home, report: "IngestReport") -> None:
     """Print a report: the content on standard output, what needs attention on standard error."""
     from riskmodel.events.archive import Archive
     from riskmodel.events.contents import by_country, gaps
-    from riskmodel.events.manifest import OUTCOME_KINDS
+    from riskmodel.events.manifest import OUTCOME_KINDS, SHIPPED
     from riskmodel.events.storage import TableReader
 
     entered = report.ingest
@@ -49,12 +49,13 @@ def show(home: Home, report: "IngestReport") -> None:
         f"{report.path.name}: {entered.rows:,} {simulated}{_ROW_NAMES[entered.kind]} "
         f"({', '.join(filter(None, notes))}), ingest {entered.id}"
     )
-    if entered.kind in OUTCOME_KINDS:
+    shipped = entered.variant == SHIPPED  # the same everywhere: data/README.md describes it
+    if entered.kind in OUTCOME_KINDS and not shipped:
         countries = by_country(TableReader(home.archive), entered)
         _show_countries(entered, countries)
         _show_coverage(entered, int(countries["outside"].sum()), gaps(entered), countries["last"].max())
         _show_newer_data(home)
-    if report.flags:
+    if report.flags and not shipped:
         flags = (f"{name.replace('_', ' ')} {count:,}" for name, count in report.flags.items())
         click.echo(f"{entered.flagged:,} rows flagged: {', '.join(flags)}")
     for line in report.quarantined:

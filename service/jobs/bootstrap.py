@@ -28,7 +28,7 @@ class RunVigie(Protocol):
 
 
 def missing(context: Context) -> Iterator[tuple[str, list[str]]]:
-    """Yield what is missing, in order, each with the arguments of the `vigie` command that creates it.
+    """Yield the steps that create what is missing, in order: what it does, and the arguments of the `vigie` command.
 
     A step is checked only after the caller has done the steps before it.
     """
@@ -37,22 +37,25 @@ def missing(context: Context) -> Iterator[tuple[str, list[str]]]:
     simulate = ["ingest", "simulated", "--seed", str(settings.simulated_seed)]
     if manifest.realm(home.archive) is None:
         if settings.simulated:
-            yield "a SIMULATED archive", simulate
+            yield "making a SIMULATED archive", simulate
         else:
-            yield "the history to December 2022 that ships with Vigie", ["ingest", "history"]
+            yield "taking in the history to December 2022 that ships with Vigie", ["ingest", "history"]
     elif manifest.realm(home.archive) == "simulated" and _last_covered_month(home) < last_month:
-        yield "the newest month of the SIMULATED archive", simulate
+        yield "making the newest month of the SIMULATED archive", simulate
     if reason := _no_usable_model(home):
-        yield f"a model trained on the archive: {reason}", ["train", "--region", settings.region]
+        yield (
+            f"training a model, which takes about a minute: {reason}",
+            ["train", "--brief", "--region", settings.region],
+        )
 
 
 def prepare(context: Context, print_line: Callable[[str], None], run_vigie: RunVigie) -> None:
     """Create what is missing, then recompute. Raises what `run_vigie` raises; later steps are not run then."""
     for what, arguments in missing(context):
-        print_line(f"preparing {what}")
+        print_line(what)
         run_vigie(*arguments, deadline=TRAINING_DEADLINE)
     region = context.settings.region
-    print_line(f"recomputing the scores of the region of {region}")
+    print_line(f"computing the scores of the region of {region}")
     run_vigie("recompute", "--region", region, deadline=context.settings.recompute_deadline_seconds)
 
 

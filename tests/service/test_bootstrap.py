@@ -56,10 +56,13 @@ def test_an_empty_home_gets_the_shipped_history_or_simulated_data_if_asked_for(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = Context(home, load(home), Store.of(home), lambda: NOW)
-    assert next(missing(context)) == ("the history to December 2022 that ships with Vigie", ["ingest", "history"])
+    assert next(missing(context)) == (
+        "taking in the history to December 2022 that ships with Vigie",
+        ["ingest", "history"],
+    )
     monkeypatch.setenv("VIGIE_SIMULATED", "true")
     simulated = next(missing(Context(home, load(home), context.store, lambda: NOW)))
-    assert simulated == ("a SIMULATED archive", ["ingest", "simulated", "--seed", "1"])
+    assert simulated == ("making a SIMULATED archive", ["ingest", "simulated", "--seed", "1"])
 
 
 def test_a_model_of_the_shipped_history_alone_is_replaced_when_other_data_come_in(home: Home, tmp_path: Path) -> None:
@@ -69,15 +72,15 @@ def test_a_model_of_the_shipped_history_alone_is_replaced_when_other_data_come_i
     ingest_three_deaths(home, tmp_path)
     assert missing_steps(home) == [
         (
-            "a model trained on the archive: the one in service was trained on the history that ships with Vigie "
-            "alone, and other data have come in",
+            "training a model, which takes about a minute: the one in service was trained on the history that ships "
+            "with Vigie alone, and other data have come in",
             "train",
         )
     ]
 
 
 def test_an_archive_without_a_model_needs_one(real: Home) -> None:
-    assert missing_steps(real) == [("a model trained on the archive: there is none yet", "train")]
+    assert missing_steps(real) == [("training a model, which takes about a minute: there is none yet", "train")]
 
 
 def test_with_a_current_model_nothing_is_missing(real: Home) -> None:

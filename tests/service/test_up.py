@@ -8,14 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from datetime import datetime
+from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import numpy as np
 import pytest
+from providers import Ucdp, monthly_events
 from servers import free_port
 
 from riskmodel import geography
@@ -54,6 +56,13 @@ class Up:
                 pass
             time.sleep(0.05)
         raise AssertionError(f"{path} did not have status {status} within {within} s; log:\n{self.log.read_text()}")
+
+    def wait_until(self, condition: Callable[[], bool], within: float) -> None:
+        """Wait until a condition holds, which is checked by requests."""
+        until = time.monotonic() + within
+        while not condition():
+            assert time.monotonic() < until, f"nothing happened within {within} s; log:\n{self.log.read_text()}"
+            time.sleep(0.5)
 
     def children(self) -> dict[str, int]:
         """The process ids of web server and scheduler."""
@@ -118,7 +127,7 @@ def test_a_first_start_serves_scores_marked_simulated(prepared_home: Path) -> No
         assert "SIMUL" in running.get("/?lang=fr")[1].decode()
         assert running.get("/readyz")[0] == 200
     log = (prepared_home.parent / "up.log").read_text()
-    assert "preparing a SIMULATED archive" in log
+    assert "making a SIMULATED archive" in log
     assert "Vigie is running at http://127.0.0.1:" in log
 
 
@@ -204,8 +213,55 @@ def test_an_empty_home_serves_the_shipped_history_also_without_the_internet(tmp_
         assert running.end() == 0
     log = (tmp_path / "up.log").read_text()
     assert "History to December 2022 that ships with Vigie. For today's data: vigie up --pull ucdp" in log
+    before_the_first_page = log.partition("Vigie is running")[0].splitlines()
+    assert len(before_the_first_page) < 20, "the terminal shows the steps and no tables"
+    assert "taking in the history to December 2022 that ships with Vigie" in log
+    assert "training a model, which takes about a minute: there is none yet" in log
+    assert "computing the scores of the region of MLI" in log
     assert "ucdp: vigie pull ucdp ended with exit code 4" in log
     assert "continuing with the data that are here" in log
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_pull_brings_newer_data_a_new_model_and_a_snapshot_of_them(tmp_path: Path) -> None:
+    """A first start with a UCDP on loopback. Later UCDP cannot be reached any more."""
+    last = np.datetime64(datetime.now(UTC).date(), "M") - 2
+    ucdp = published_until(last)
+    environment = {"VIGIE_PULL_EVERY_MINUTES": "1"}
+    with ExitStack() as provider:
+        url = provider.enter_context(ucdp.listening())
+        with up(tmp_path / "home", "--pull", "ucdp", VIGIE_UCDP_URL=url, **environment) as running:
+            running.wait("/v1/scores", 200, START_TIMEOUT)
+            first = running.json("/v1/scores")
+            assert (first["status"], first["origin"]) == ("history", "2022-12")
+            running.wait_until(lambda: running.json("/v1/scores")["origin"] == str(last), START_TIMEOUT)
+            newer = running.json("/v1/scores")
+            assert newer["status"] in ("fresh", "late"), "the data are as new as UCDP has them"
+            assert newer["model_id"] != first["model_id"]
+            assert newer["snapshot_id"] > first["snapshot_id"]
+            assert "ships with Vigie" not in running.get("/?lang=en")[1].decode()
+            provider.close()
+            running.wait_until(
+                lambda: "New data could not be fetched" in running.get("/?lang=en")[1].decode(), START_TIMEOUT
+            )
+            assert running.json("/v1/scores")["status"] in ("fresh", "late"), "never history again"
+            assert running.end() == 0
+    log = (tmp_path / "up.log").read_text()
+    assert "the one in service was trained on the history that ships with Vigie alone" in log
+    failed = [line for line in log.splitlines() if "continuing with the data that are here" in line]
+    assert failed
+    assert all("cannot be reached" in line for line in failed), "the line says why"
+
+
+def published_until(last: np.datetime64) -> Ucdp:
+    """Return a UCDP with a final release to the year before a month, and candidates from then on."""
+    ucdp, year = Ucdp(), int(str(last)[:4])
+    ucdp.publish(f"{year % 100}.1", monthly_events("1989-01", f"{year - 1}-12"))
+    for number in range(1, int(str(last)[5:]) + 1):
+        month = f"{year}-{number:02d}"
+        ucdp.publish(f"{year % 100}.0.{number}", monthly_events(month, month, 10_000 + number))
+    return ucdp
 
 
 def test_real_data_replace_simulated_scores(prepared_home: Path, tmp_path: Path) -> None:

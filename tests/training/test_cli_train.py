@@ -54,8 +54,9 @@ def test_a_model_up_to_the_origin_of_the_region_goes_into_service(home: Home, vi
     assert "lower is better" in first.out
     assert first.out.splitlines()[-1] == f"{path.name} is now in service"
     assert "computing the indicators of 8 countries to 2009-12" in first.err
-
-    earlier = vigie("train", "--origin", "2008-06")
+    assert "step 3 of 3" in first.err
+    earlier = vigie("train", "--origin", "2008-06", "--brief")
+    assert "final figures" not in earlier.out
     assert earlier.code == 0, earlier.err
     champion = bundle.champion(home.models, simulated=False)
     assert champion is not None

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     type=click.Path(file_okay=False, path_type=Path),
     help="Store the model in this folder, and do not put it into service.",
 )
+@click.option("--brief", is_flag=True, help="Print the steps and the result, and no scores.")
 @OUTCOME_OPTION
 @options.REGION_OPTION
 @SEED_OPTION
@@ -57,6 +58,7 @@ def train(
     mlflow: str | None,
     as_of: datetime | None,
     into: Path | None,
+    brief: bool,
     outcome: str,
     region: str,
     seed: int,
@@ -90,7 +92,8 @@ def train(
         into=into,
         on_step=lambda step: click.echo(step, err=True),
     )
-    _report(trained, model.name, realm_prefix(view), time.monotonic() - started, console)
+    if not brief:
+        _report(trained, model.name, realm_prefix(view), time.monotonic() - started, console)
     last_line = str(trained.path) if into is not None else _offer(home, view, trained.path, Workers(jobs), console)
     try:
         if mlflow:
