@@ -177,10 +177,12 @@ class Client:
                     f"certificates, name the file with its own in {CA_BUNDLE}"
                 ) from None
             through_proxy = self._connects_to not in ("", here.host)
-            lost = f"the proxy of {proxy_variable(here.scheme)}" if through_proxy else "it"
-            raise TransientFailure(
-                f"{lost} cannot be reached; is there a network?", attempts=CONNECT_ATTEMPTS
-            ) from None
+            lost = (
+                f"the proxy of {proxy_variable(here.scheme)} cannot be reached; is its address right?"
+                if through_proxy
+                else "it cannot be reached; is there a network?"
+            )
+            raise TransientFailure(lost, attempts=CONNECT_ATTEMPTS) from None
         except httpx2.ProxyError as failure:
             raise refused_by_proxy(here, str(failure)) from None
         except httpx2.TimeoutException as timeout:

@@ -45,7 +45,8 @@ def up(
     if manifest.realm(home.archive) == "simulated":
         print_line("all scores are SIMULATED until you add real data (vigie ingest ucdp …)")
     elif manifest.shipped_only(home.archive):
-        print_line("History to December 2022 that ships with Vigie. For today's data: vigie up --pull ucdp")
+        way_on = "Vigie fetches newer data" if settings.pull else "For today's data: vigie up --pull ucdp"
+        print_line(f"History to December 2022 that ships with Vigie. {way_on}")
     web_command = processes.command(home, "web", "--host", host, "--port", str(port))
     scheduler_command = processes.command(home, "scheduler")
     supervised = [

@@ -44,10 +44,9 @@ def pull(run: JobRun) -> None:
         try:
             run.vigie("pull", source, deadline=run.context.settings.pull_deadline_seconds)
         except JobFailed as failed:
-            run.print_line(f"{source}: {failed}; continuing with the data that are here")
             failures.append(f"{source}: {failed}")
     if failures:
-        raise JobFailed("; ".join(failures))
+        raise JobFailed(f"{'; '.join(failures)}; Vigie continues with the data that are here")
 
 
 def recompute(run: JobRun) -> None:

@@ -1,5 +1,6 @@
 """The pages: what they show in both languages, how little they weigh, and how Chromium renders them."""
 
+import json
 import re
 import struct
 import subprocess
@@ -368,3 +369,15 @@ def first_pixel(png: bytes) -> str:
             compressed += png[position + 8 : position + 8 + length]
         position += length + 12
     return zlib.decompress(compressed)[1:4].hex()
+
+
+@pytest.mark.parametrize(("pull", "way_on"), [((), "vigie up --pull ucdp"), (("ucdp",), "Vigie fetches newer data.")])
+def test_a_page_of_the_shipped_history_says_how_newer_data_come(
+    home: SnapshotHome, monkeypatch: pytest.MonkeyPatch, pull: tuple[str, ...], way_on: str
+) -> None:
+    monkeypatch.setenv("VIGIE_PULL", json.dumps(pull))
+    home.add_ingests("real")
+    home.replace({**home.issue(), "shipped_only": True})
+    page = get_page(create_app(home.home, clock=lambda: NOW).test_client()).text
+    assert "The history that ships with Vigie, up to 31 December 2022." in page
+    assert way_on in page

@@ -209,17 +209,18 @@ def test_an_empty_home_serves_the_shipped_history_also_without_the_internet(tmp_
             time.sleep(0.5)
         page = running.get("/?lang=en")[1].decode()
         assert "The history that ships with Vigie, up to 31 December 2022." in page
+        assert "Vigie fetches newer data." in page
         assert "CC BY 4.0 · UCDP" in page
         assert running.end() == 0
     log = (tmp_path / "up.log").read_text()
-    assert "History to December 2022 that ships with Vigie. For today's data: vigie up --pull ucdp" in log
+    assert "History to December 2022 that ships with Vigie. Vigie fetches newer data" in log
     before_the_first_page = log.partition("Vigie is running")[0].splitlines()
     assert len(before_the_first_page) < 20, "the terminal shows the steps and no tables"
     assert "taking in the history to December 2022 that ships with Vigie" in log
     assert "training a model, which takes about a minute: there is none yet" in log
     assert "computing the scores of the region of MLI" in log
     assert "ucdp: vigie pull ucdp ended with exit code 4" in log
-    assert "continuing with the data that are here" in log
+    assert "the data that are here" in log
 
 
 @pytest.mark.long
@@ -249,7 +250,7 @@ def test_a_pull_brings_newer_data_a_new_model_and_a_snapshot_of_them(tmp_path: P
             assert running.end() == 0
     log = (tmp_path / "up.log").read_text()
     assert "the one in service was trained on the history that ships with Vigie alone" in log
-    failed = [line for line in log.splitlines() if "continuing with the data that are here" in line]
+    failed = [line for line in log.splitlines() if "the data that are here" in line]
     assert failed
     assert all("cannot be reached" in line for line in failed), "the line says why"
 
