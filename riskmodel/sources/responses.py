@@ -53,6 +53,8 @@ def check_status(url: httpx2.URL, response: httpx2.Response, secrets: list[str])
         raise NotFound(f"{place} is not there ({status})")
     if status == 407:
         raise refused_by_proxy(url, "407")
+    if status == 403 and not secrets:
+        raise Unauthorised(f"{url.host} refuses access (403); a proxy or firewall of your network can be the reason")
     if status in (401, 403):
         raise Unauthorised(f"{url.host} does not accept the credentials ({status}): check user name, password or token")
     if status in (408, 429) or status >= 500:

@@ -128,7 +128,7 @@ def test_a_provider_that_asks_for_a_long_wait_is_not_asked_again(
     ("fault", "error", "text"),
     [
         (Response(401), Unauthorised, "does not accept the credentials"),
-        (Response(403), Unauthorised, "does not accept the credentials"),
+        (Response(403), Unauthorised, "a proxy or firewall of your network can be the reason"),
         (Response(404), NotFound, "/json is not there"),
         (Response(410), NotFound, "/json is not there"),
         (Response(400, b"Invalid  object\nname"), Rejected, "Invalid object name"),
