@@ -83,7 +83,8 @@ class ForkServer:
         line = processes.command(self._home, *arguments)
         reader, writer = self._context.Pipe(duplex=False)
         with reader, writer:
-            process = self._context.Process(target=_run_command, args=(line, dict(environment), writer))
+            complete = {**os.environ, **environment}  # the server has the environment of its own start
+            process = self._context.Process(target=_run_command, args=(line, complete, writer))
             try:
                 with _lock:
                     process.start()
@@ -137,6 +138,7 @@ def _run_command(line: Sequence[str], environment: Mapping[str, str], output: co
     with output:
         for stream in (1, 2):
             os.dup2(output.fileno(), stream)
+    os.environ.clear()
     os.environ.update(environment, **{PARENT_VARIABLE: str(_IMPORTED_BY)})
     setproctitle(" ".join(line))
     sys.argv = ["vigie", *line[3:]]
