@@ -111,6 +111,17 @@ def iso3_by_gw() -> dict[int, str]:
 
 
 @cache
+def ucdp_regions() -> dict[str, str]:
+    """Return UCDP's region of each country by ISO alpha-3; the numbers of countries are grouped by region."""
+    bounds = ((200, "Americas"), (400, "Europe"), (630, "Africa"), (700, "Middle East"), (1000, "Asia"))
+    return {
+        iso3: next(name for bound, name in bounds if max(country.gw) < bound)
+        for iso3, country in countries().items()
+        if country.gw
+    }
+
+
+@cache
 def iso3_by_fips() -> dict[str, str]:
     """Return ISO alpha-3 by FIPS 10-4 code, which GDELT uses."""
     return {country.fips: country.iso3 for country in countries().values()}

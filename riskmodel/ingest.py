@@ -16,21 +16,66 @@ from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
 from riskmodel.events.manifest import Ingest, Kind, realm
 from riskmodel.events.releases import published
-from riskmodel.events.table import CheckedBatch
+from riskmodel.events.table import HARMLESS, CheckedBatch
 
 _SHOWN_ROWS = 5
 """How many quarantined rows a report shows."""
+
+MIN_LOSS, MIN_LOSS_SHARE = 5, 0.05
+"""From this number and share of unusable rows on, a file enters only if the user accepts the loss."""
+
+_DOUBTS = {
+    "no_type": "no type of violence, so that the deaths are not state-based",
+    "ends_before_start": "the event ends before it starts",
+    "bounds_out_of_order": "best is not between low and high",
+}
+"""Flags of rows that enter, with deaths that many such rows make doubtful."""
+
+_CAUSES = {
+    "id ": "a spreadsheet rounded the ids; take the original file",
+    "date_start ": "a spreadsheet rewrote the dates; take the original file, or state --dates dmy or --dates mdy",
+    "month ": "a spreadsheet rewrote the months; write them YYYY-MM",
+    "country_id ": "the numbers of countries are not those of UCDP (Gleditsch and Ward)",
+    "iso3 ": "the codes of countries are not ISO 3166-1 alpha-3",
+    "the event ends": "columns were swapped",
+    "best is not between": "columns were swapped",
+    "best ": "numbers with thousands separators, or columns that were moved",
+    "deaths_": "numbers with thousands separators, or columns that were moved",
+    "country and month": "the table has several rows for a month, by group or by type: add them up first",
+    "the row does not split": "a quotation mark is missing, or a text has the separator in it",
+    "a missing quotation": "a quotation mark is missing",
+}
+"""What usually causes rows to fall out, by the beginning of the rule."""
 
 
 class Content(Protocol):
     """A file on disk. `content_sha256` is known once all of it has been read.
 
-    `cleaned` has the numbers of the rows from which control characters were removed so far.
+    `cleaned` has the numbers of the rows from which control characters were removed so far. `swallowed` counts rows
+    that a missing quotation mark hid in others. `cut_off` says whether the last row is incomplete, and `unended`
+    whether the last line has no end.
     """
 
     path: Path
     content_sha256: str
     cleaned: set[int]
+    swallowed: int
+    cut_off: bool
+    unended: bool
+
+    @property
+    def form(self) -> "Form": ...
+
+
+class Form(Protocol):
+    """How a file is written."""
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what is not as usual, in words."""
+
+
+class Loss(BadInput):
+    """So many rows of a file fall out that the rest would read as peace."""
 
 
 class Source(Protocol):
@@ -57,7 +102,8 @@ class IngestReport:
     """What became of one file.
 
     `already_archived` says that the archive had it before. `quarantined` describes the first quarantined rows,
-    `flags` counts rows by flag. `retires_simulation` says that these are the first real data.
+    `flags` counts rows by flag. `retires_simulation` says that these are the first real data. `notes` says how the file
+    is written, where that is not as usual. `unended` says that its last line has no end.
     """
 
     path: Path
@@ -66,6 +112,8 @@ class IngestReport:
     retires_simulation: bool
     quarantined: tuple[str, ...]
     flags: Mapping[str, int]
+    notes: tuple[str, ...] = ()
+    unended: bool = False
 
 
 def ingest(
@@ -77,6 +125,7 @@ def ingest(
     published_at: datetime | None = None,
     known_since: datetime | None = None,
     private: bool = False,
+    accept_loss: bool = False,
     now: datetime,
 ) -> IngestReport:
     """Take in one file. A file that the archive already has, with the same release and coverage, adds nothing.
@@ -84,18 +133,21 @@ def ingest(
     `covers` and `release` override what the content proves. `published_at` is when the provider published this very
     file. `known_since` overrides the moment from which it counts as known. `private` rows never leave the home.
 
-    Raises BadInput if no row can be read, and Refused for simulated data in an archive of real data, or for a file that
-    the archive has with another `known_since`. The archive is then unchanged.
+    Raises BadInput if no row can be read, Loss if the file is cut off or many rows cannot be used (unless
+    `accept_loss`), and Refused for simulated data in an archive of real data, or for a file that the archive has with
+    another `known_since`. The archive is then unchanged.
     """
     path = source.table.path
     deaths, flag_combinations = 0, Counter[str]()
     quarantined: list[str] = []
+    rules = Counter[str]()
     realm_before = realm(archive.root)
     if source.simulated and realm_before == "real":
         raise Refused(f"{archive.root} holds real data; simulated data cannot be added to it")
     with archive.ingesting(source.kind, source.schema) as staging:
         for checked in source.read(now.date()):
             staging.write(checked.accepted, checked.quarantined)
+            rules.update(checked.quarantined["rule"].to_pylist())
             deaths += sum(pc.sum(checked.accepted[name]).as_py() or 0 for name in death_columns(source.schema))
             if "flags" in checked.accepted.column_names:
                 flag_combinations.update(_flag_combinations(checked.accepted["flags"]))
@@ -107,6 +159,8 @@ def ingest(
             if quarantined:
                 raise BadInput(f"{path}: none of its {staging.quarantined:,} rows can be read; {quarantined[0]}")
             raise BadInput(f"{path}: it has no rows")
+        if not accept_loss:
+            _check_loss(source.table, staging.rows, rules, _rows_by_flag(flag_combinations))
         proved_release, proved_covers = source.release_and_coverage()
         _check_release(path, proved_release, release)
         if not source.simulated:
@@ -129,15 +183,42 @@ def ingest(
             simulated=source.simulated,
             known_since=known_since or _known_since(staging.ingests, source.source, release, covers, published_at, now),
             now=now,
-            deaths=int(deaths),
+            deaths=0 if source.kind == "protests" else int(deaths),
             flagged=flag_combinations.total(),
             private=private,
         )
-    flags = Counter[str]()
-    for combination, rows in flag_combinations.items():
-        flags.update(dict.fromkeys(combination.split(), rows))
     retires = realm_before == "simulated" and realm(archive.root) == "real"
-    return IngestReport(path, entered, False, retires, tuple(quarantined), dict(flags.most_common()))
+    flags = dict(_rows_by_flag(flag_combinations).most_common())
+    notes, unended = source.table.form.notes(), source.table.unended
+    return IngestReport(path, entered, False, retires, tuple(quarantined), flags, notes, unended)
+
+
+def _check_loss(table: Content, rows: int, rules: Counter[str], flags: Counter[str]) -> None:
+    """Raise Loss if a file is cut off, or if many of its rows fall out: then its coverage would be false."""
+    fallen = Counter({rule: count for rule, count in rules.items() if rule not in HARMLESS})
+    fallen.update({reason: flags[flag] for flag, reason in _DOUBTS.items() if flags[flag]})
+    if table.swallowed:
+        fallen["a missing quotation mark hides rows in others"] = table.swallowed
+    total = rows + rules.total() + table.swallowed
+    many = fallen.total() >= max(MIN_LOSS, MIN_LOSS_SHARE * total)
+    if not (many or table.cut_off):
+        return
+    reasons = "; ".join(f"{reason}: {count:,}" for reason, count in fallen.most_common(_SHOWN_ROWS))
+    causes = [cause for start, cause in _CAUSES.items() if any(reason.startswith(start) for reason in fallen)]
+    if table.cut_off:
+        causes.insert(0, "the file is cut off: its last row is incomplete")
+    cause = f". Likely cause: {causes[0]}" if causes else ""
+    raise Loss(
+        f"{table.path}: {fallen.total():,} of {total:,} rows cannot be used ({reasons}){cause}. Nothing was taken in, "
+        "because what is missing would read as peace"
+    )
+
+
+def _rows_by_flag(combinations: Mapping[str, int]) -> Counter[str]:
+    flags = Counter[str]()
+    for combination, rows in combinations.items():
+        flags.update(dict.fromkeys(combination.split(), rows))
+    return flags
 
 
 def death_columns(schema: pa.Schema) -> list[str]:

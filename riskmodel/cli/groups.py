@@ -67,5 +67,5 @@ class CommandGroup(click.Group):
 
 
 def command_group(name: str | None = None, **settings: Any) -> Callable[[Callable[..., Any]], CommandGroup]:
-    """Declare a `CommandGroup`, as `click.group` declares a group."""
-    return click.group(name, cls=CommandGroup, **settings)
+    """Declare a `CommandGroup`, or a class of its own (`cls`), as `click.group` declares a group."""
+    return click.group(name, **{"cls": CommandGroup} | settings)

@@ -4,16 +4,17 @@ import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from riskmodel.cli import ingest_report, options
-from riskmodel.cli.groups import command_group
+from riskmodel.cli.groups import CommandGroup, command_group
 from riskmodel.errors import BadInput
 from riskmodel.home import Home
 
 if TYPE_CHECKING:
+    from riskmodel.events.columns import DateOrder
     from riskmodel.events.coverage import Coverage
     from riskmodel.ingest import Source
     from riskmodel.months import Month
@@ -30,64 +31,105 @@ KNOWN_SINCE_OPTION = click.option(
     help="The day on which the files were published; what is known as of an earlier day has none of it. By default "
     "the usual day of their release, or else now.",
 )
-
-
-@command_group()
-def ingest() -> None:
-    """Take files into the archive.
-
-    Rows that can be read enter. The others are quarantined with their reason, and counted.
-    """
-
-
-@ingest.command()
-@FILES_ARGUMENT
-@click.option(
+COVERS_OPTION = click.option(
     "--covers",
     multiple=True,
     type=options.SPAN,
     help="What the files cover: MLI:1990-01..2022-12, or *:1989-01..2025-12 for the world. May be repeated.",
 )
+DATES_OPTION = click.option(
+    "--dates",
+    type=click.Choice(["dmy", "mdy"]),
+    help="Whether day or month comes first in dates such as 05/02/2014, if a file does not show it.",
+)
+LOSS_OPTION = click.option(
+    "--accept-loss", is_flag=True, help="Take a file in although many of its rows cannot be used, or it is cut off."
+)
+
+
+class _IngestGroup(CommandGroup):
+    """A group whose first argument can be a file: `vigie ingest FILE` is `vigie ingest auto FILE`."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        first = Path(args[0])
+        if self.get_command(ctx, args[0]) is None and (first.exists() or first.suffix or len(first.parts) > 1):
+            args = ["auto", *args]
+        return super().resolve_command(ctx, args)
+
+
+@command_group(cls=_IngestGroup)
+def ingest() -> None:
+    """Take files into the archive.
+
+    `vigie ingest FILE` is short for `vigie ingest auto FILE`. Rows that can be read enter. The others are quarantined
+    with their reason, and counted.
+    """
+
+
+@ingest.command()
+@FILES_ARGUMENT
+@COVERS_OPTION
 @RELEASE_OPTION
 @KNOWN_SINCE_OPTION
+@DATES_OPTION
+@LOSS_OPTION
 @click.pass_obj
-def ucdp(
-    home: Home,
-    files: tuple[Path, ...],
-    covers: tuple["Coverage", ...],
-    release: str | None,
-    known_since: datetime | None,
-) -> None:
+def auto(home: Home, files: tuple[Path, ...], dates: "DateOrder | None", **settings: Any) -> None:
+    """Take in files of any kind that Vigie reads. What each one is shows in its columns."""
+    from riskmodel.sources.recognition import recognised
+
+    def open_file(path: Path) -> "Source":
+        description, source = recognised(path, dates)
+        click.echo(f"{path.name}: {description}")
+        return source
+
+    _ingest_files(home, open_file, files, **settings)
+
+
+@ingest.command()
+@FILES_ARGUMENT
+@COVERS_OPTION
+@RELEASE_OPTION
+@KNOWN_SINCE_OPTION
+@DATES_OPTION
+@LOSS_OPTION
+@click.pass_obj
+def ucdp(home: Home, files: tuple[Path, ...], dates: "DateOrder | None", **settings: Any) -> None:
     """Take in UCDP event files (CSV, .csv.gz or .zip): official, country download or HDX.
 
     The layout is recognised by the content.
     """
     from riskmodel.sources.ucdp import GedFile
 
-    _ingest_files(home, GedFile, files, list(covers), release, known_since)
+    _ingest_files(home, lambda path: GedFile(path, dates), files, **settings)
 
 
 @ingest.command()
 @FILES_ARGUMENT
 @RELEASE_OPTION
 @KNOWN_SINCE_OPTION
+@DATES_OPTION
+@LOSS_OPTION
 @click.pass_obj
-def monthly(home: Home, files: tuple[Path, ...], release: str | None, known_since: datetime | None) -> None:
+def monthly(home: Home, files: tuple[Path, ...], dates: "DateOrder | None", **settings: Any) -> None:
     """Take in country-month tables (CSV, .csv.gz or Parquet): iso3, month, deaths_state_based, …"""
     from riskmodel.sources.monthly import MonthlyFile
 
-    _ingest_files(home, MonthlyFile, files, [], release, known_since)
+    _ingest_files(home, lambda path: MonthlyFile(path, dates=dates), files, **settings)
 
 
 @ingest.command()
 @FILES_ARGUMENT
 @KNOWN_SINCE_OPTION
+@LOSS_OPTION
 @click.pass_obj
-def displacement(home: Home, files: tuple[Path, ...], known_since: datetime | None) -> None:
+def displacement(home: Home, files: tuple[Path, ...], **settings: Any) -> None:
     """Take in displaced people by country and year: UNHCR's or IDMC's table (CSV, .csv.gz or .zip)."""
     from riskmodel.sources.displacement import DisplacementFile
 
-    _ingest_files(home, DisplacementFile, files, [], None, known_since)
+    _ingest_files(home, DisplacementFile, files, **settings)
 
 
 @ingest.command()
@@ -131,24 +173,39 @@ def _ingest_files(
     home: Home,
     reader: Callable[[Path], "Source"],
     files: tuple[Path, ...],
-    covers: list["Coverage"],
-    release: str | None,
+    *,
+    covers: tuple["Coverage", ...] = (),
+    release: str | None = None,
     known_since: datetime | None,
+    accept_loss: bool,
 ) -> None:
     """Take in file after file. One that cannot be read is reported, and does not keep the others out."""
     from riskmodel.events.archive import Archive
+    from riskmodel.events.manifest import OUTCOME_KINDS
+    from riskmodel.ingest import Loss
     from riskmodel.ingest import ingest as ingest_file
 
     failed = 0
     for path in files:
         try:
             now = datetime.now(UTC)
+            source = reader(path)
+            # A coverage or a release of deaths is no business of a file that has none.
+            of_deaths = source.kind in OUTCOME_KINDS
             report = ingest_file(
-                Archive(home.archive), reader(path), covers=covers, release=release, known_since=known_since, now=now
+                Archive(home.archive),
+                source,
+                covers=covers if of_deaths else (),
+                release=release if of_deaths else None,
+                known_since=known_since,
+                accept_loss=accept_loss,
+                now=now,
             )
         except BadInput as failure:
+            if isinstance(failure, Loss):
+                failure = BadInput(f"{failure}. To take the rest in all the same: --accept-loss")
             if len(files) == 1:
-                raise
+                raise failure from None
             click.echo(f"vigie: {failure}", err=True)
             failed += 1
         else:

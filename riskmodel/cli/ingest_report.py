@@ -22,6 +22,7 @@ _SHOWN = 12
 _ROW_NAMES = {
     "events": "events",
     "country_months": "country-months",
+    "protests": "events of political protest, which count in no deaths",
     "acled": "events and deletions",
     "gdelt": "counts by country and day",
     "displacement": "country-years",
@@ -49,6 +50,10 @@ def show(home: Home, report: "IngestReport") -> None:
         f"{report.path.name}: {entered.rows:,} {simulated}{_ROW_NAMES[entered.kind]} "
         f"({', '.join(filter(None, notes))}), ingest {entered.id}"
     )
+    if report.notes:
+        click.echo(f"read as {', '.join(report.notes)}")
+    if report.unended:
+        click.echo("the last line has no end: if the file was cut off there, its last row is wrong", err=True)
     shipped = entered.variant == SHIPPED  # the same everywhere: data/README.md describes it
     if entered.kind in OUTCOME_KINDS and not shipped:
         countries = by_country(TableReader(home.archive), entered)

@@ -1,6 +1,7 @@
 """Turn columns of text or names into typed arrays: numbers, dates, months, positions in a list of names."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+DateOrder = Literal["dmy", "mdy"]
+"""Whether the day or the month comes first in dates that do not begin with the year."""
+
+_DATE_FORMATS = {"dmy": "%d/%m/%Y", "mdy": "%m/%d/%Y"}
 _LARGEST = np.iinfo(np.int32).max
 
 
@@ -21,9 +26,16 @@ def numbers(text: pa.Array) -> NDArray[np.float64]:
 
 
 def integers(text: pa.Array) -> NDArray[np.float64]:
-    """Return text as integers of at most 32 bits ("475.0" is one); NaN for anything else."""
-    values = numbers(text)
-    return np.where((values == np.floor(values)) & (np.abs(values) <= _LARGEST), values, np.nan)
+    """Return text as integers of at most 32 bits; NaN for anything else.
+
+    "475.0" is one. "1.000" and "1E+03" are not: the one can mean a thousand, and a spreadsheet rounds to the other.
+    """
+    try:
+        values = np.asarray(pc.cast(pc.cast(text, pa.int64()), pa.float64(), safe=False).to_numpy(zero_copy_only=False))
+    except pa.ArrowInvalid:
+        plain = pc.match_substring_regex(text, r"^\s*[-+]?\d+(?:\.0{1,2}|\.0{4,}|\.)?\s*$")
+        values = numbers(pc.if_else(plain, pc.utf8_trim_whitespace(text), pa.scalar(None, pa.string())))
+    return np.where(np.abs(values) <= _LARGEST, values, np.nan)
 
 
 def counts(text: pa.Array) -> NDArray[np.float64]:
@@ -38,16 +50,18 @@ def integers_between(text: pa.Array, low: int, high: int) -> NDArray[np.float64]
     return np.where((values >= low) & (values <= high), values, np.nan)
 
 
-def dates(text: pa.Array) -> NDArray[np.datetime64]:
-    """Return text as days: `YYYY-MM-DD…` or `MM/DD/YYYY…`; NaT for anything else."""
-    day = pc.utf8_slice_codeunits(text, 0, 10)
+def dates(text: pa.Array, order: DateOrder | None = None) -> NDArray[np.datetime64]:
+    """Return text as days: `YYYY-MM-DD…`, or with an order of day and month also `DD/MM/YYYY…`; NaT for others."""
+    ends = pc.is_in(pc.utf8_slice_codeunits(text, 10, 11), value_set=pa.array(["", " ", "T"]))
+    day = pc.if_else(ends, pc.utf8_slice_codeunits(text, 0, 10), pa.scalar(None, pa.string()))
     try:
         return np.asarray(pc.cast(day, pa.date32()).to_numpy(zero_copy_only=False)).astype("datetime64[D]")
     except pa.ArrowInvalid:
-        days = day.to_pandas()
-        iso = pd.to_datetime(days, format="%Y-%m-%d", errors="coerce")
-        american = pd.to_datetime(days, format="%m/%d/%Y", errors="coerce")
-        return np.asarray(iso.fillna(american)).astype("datetime64[D]")
+        days = pd.to_datetime(day.to_pandas(), format="%Y-%m-%d", errors="coerce")
+    if order is not None:
+        written = pc.replace_substring_regex(text, r"^\s*(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})(?:[ T].*)?$", r"\1/\2/\3")
+        days = days.fillna(pd.to_datetime(written.to_pandas(), format=_DATE_FORMATS[order], errors="coerce"))
+    return np.asarray(days).astype("datetime64[D]")
 
 
 def months_of(dates: pa.ChunkedArray) -> NDArray[np.datetime64]:

@@ -19,7 +19,7 @@ from riskmodel.errors import Refused
 from riskmodel.events.releases import published
 from riskmodel.home import atomic_write
 
-Kind = Literal["events", "country_months", "acled", "gdelt", "displacement"]
+Kind = Literal["events", "country_months", "protests", "acled", "gdelt", "displacement"]
 Realm = Literal["simulated", "real"]
 
 OUTCOME_KINDS = ("events", "country_months")

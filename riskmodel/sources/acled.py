@@ -25,6 +25,9 @@ from riskmodel.events.table import NAMES, CheckedBatch, Quarantine, unsplit_rows
 from riskmodel.events.view import View
 from riskmodel.sources import files
 
+KOSOVO = "Kosovo"
+"""The only country that ACLED names without a number of ISO 3166-1."""
+
 _TEXT_COLUMNS = [
     *("disorder_type", "event_type", "sub_event_type", "actor1", "assoc_actor_1", "inter1"),
     *("actor2", "assoc_actor_2", "inter2", "interaction", "civilian_targeting"),
@@ -50,7 +53,7 @@ SCHEMA = pa.schema(
 """`timestamp` is when ACLED last changed or deleted the event [s since 1970, UTC]. A deletion has no other columns."""
 
 FILE_COLUMNS = [
-    *("event_id_cnty", "iso", "event_date", "time_precision", *_TEXT_COLUMNS),
+    *("event_id_cnty", "iso", "country", "event_date", "time_precision", *_TEXT_COLUMNS),
     *("fatalities", "latitude", "longitude", "geo_precision", "timestamp", "deleted"),
 ]
 """The columns of a pulled file: ACLED's names, and `deleted` (1 or empty)."""
@@ -85,7 +88,8 @@ class AcledFile:
         cells = batch.cells
         deleted = np.asarray(pc.equal(cells["deleted"], "1").fill_null(False).to_numpy(zero_copy_only=False))
         days, deaths, changed = dates(cells["event_date"]), integers(cells["fatalities"]), numbers(cells["timestamp"])
-        iso3 = np.array([iso3_by_number().get(number) for number in integers(cells["iso"]).tolist()], dtype=object)
+        numbers_and_names = zip(integers(cells["iso"]).tolist(), cells["country"].to_pylist(), strict=True)
+        iso3 = np.array([country_of(number, name) for number, name in numbers_and_names], dtype=object)
         unknown_country = np.array([code is None for code in iso3.tolist()], dtype=bool)
         out = Quarantine(batch.rows, batch.record)
         ids = cells["event_id_cnty"]
@@ -142,6 +146,12 @@ def newest_versions(view: View, columns: Sequence[str]) -> pa.Table:
     combined = pa.concat_tables([SCHEMA.empty_table().select(needed), *tables]).unify_dictionaries()
     ids = combined["event_id"].to_pandas()
     return combined.filter(pa.array(~ids.duplicated(keep="last").to_numpy())).select(list(columns))
+
+
+def country_of(number: float | None, name: object) -> str | None:
+    """Return ISO alpha-3 of a country by ACLED's number and name; None if Vigie does not know it."""
+    iso3 = iso3_by_number().get(-1.0 if number is None else number)
+    return iso3 or ("XKX" if name == KOSOVO else None)
 
 
 @cache

@@ -15,7 +15,7 @@ from riskmodel import geography
 from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
 from riskmodel.ingest import IngestReport, ingest
-from riskmodel.sources.acled import FILE_COLUMNS, AcledFile, iso3_by_number, newest_versions
+from riskmodel.sources.acled import FILE_COLUMNS, AcledFile, country_of, iso3_by_number, newest_versions
 from riskmodel.sources.acled_api import AcledApi, as_int
 from riskmodel.sources.client import Client
 
@@ -181,7 +181,7 @@ class _ChangeWriter:
         for row in self._api.rows("acled", filters):
             event, timestamp = str(row["event_id_cnty"]), as_int(row.get("timestamp"))
             # ACLED's filter matches parts of names (Niger, Nigeria). Rows without a country are left to the checks.
-            if iso3_by_number().get(as_int(row.get("iso")) or -1) not in (iso3, None):
+            if country_of(as_int(row.get("iso")), row.get("country")) not in (iso3, None):
                 continue
             if timestamp is not None:
                 old = self._fetched.get(event) or self._known.versions.get(event)
@@ -205,7 +205,8 @@ class _ChangeWriter:
             if old is None or old.deleted or timestamp is None or timestamp < old.timestamp:
                 continue
             versions[event] = _Version(old.iso3, timestamp, True)
-            deletion = {"event_id_cnty": event, "iso": _number(old.iso3), "timestamp": timestamp, "deleted": "1"}
+            country = {"iso": _number(old.iso3), "country": _country_name(old.iso3)}
+            deletion = {"event_id_cnty": event, **country, "timestamp": timestamp, "deleted": "1"}
             self.writer.writerow(deletion)
             self.written += 1
         return self.written - before
@@ -223,5 +224,5 @@ def _country_name(iso3: str) -> str:
     return _COUNTRY_NAMES.get(iso3) or geography.country(iso3).name()
 
 
-def _number(iso3: str) -> int:
-    return next(int(number) for number, code in iso3_by_number().items() if code == iso3)
+def _number(iso3: str) -> int | None:
+    return next((int(number) for number, code in iso3_by_number().items() if code == iso3), None)

@@ -6,7 +6,7 @@ conflict caused is read. The exact figure is read, and not the rounded one, if a
 differently, so neither overrides the other: an IDMC row has a role of its own, `internal`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -20,11 +20,13 @@ from riskmodel.errors import BadInput
 from riskmodel.events.columns import integers
 from riskmodel.events.coverage import Coverage
 from riskmodel.events.manifest import Kind
-from riskmodel.events.table import NAMES, CheckedBatch, Quarantine, unsplit_rows
+from riskmodel.events.table import NAMES, TWICE, CheckedBatch, Quarantine, repeated_keys, unsplit_rows
 from riskmodel.events.view import View
 from riskmodel.sources import files
 
 FIRST_YEAR = 1951
+
+_KEYS = ("iso3", "year")
 
 UNHCR_COLUMNS = {
     "refugees": ("refugees",),
@@ -61,22 +63,24 @@ class DisplacementFile:
     simulated = False
 
     def __init__(self, path: Path) -> None:
-        names, first = files.header(path)
-        is_idmc = "ISO3" in names
+        found = files.head(path)
+        names = found.names
+        is_idmc = "role" not in names
         self.variant = self.source = "idmc" if is_idmc else "unhcr"
         columns = IDMC_COLUMNS if is_idmc else UNHCR_COLUMNS
-        self._keys = ("ISO3", "Year") if is_idmc else ("iso3", "year")
-        needed = self._keys if is_idmc else ("role", *self._keys)
         present = {
-            name: [theirs for theirs in alternatives if theirs in names] for name, alternatives in columns.items()
+            name: [theirs.lower() for theirs in alternatives if theirs.lower() in names]
+            for name, alternatives in columns.items()
         }
         self._counts = {name: theirs[0] for name, theirs in present.items() if theirs}
-        missing = [name for name in needed if name not in names]
+        missing = [name for name in _KEYS if name not in names]
         if missing or not self._counts:
             lacking = ", ".join(missing) or " or ".join(theirs[-1] for theirs in columns.values())
             raise BadInput(f"{path}: header: no column {lacking}; this is no table of displacement by country and year")
-        has_tags = any(cell.startswith("#") for cell in first)
-        self.table = files.CsvTable(path, names, skip=2 if has_tags else 1)
+        files.refuse_repeated(path, names, (*_KEYS, "role", *self._counts.values()))
+        has_tags = any(cell.startswith("#") for cell in found.first)
+        self.table = files.CsvTable(path, found, header_lines=2 if has_tags else 1)
+        files.settle(self.table, numbers=self._counts.values())
 
     def read(self, today: date) -> Iterator[CheckedBatch]:
         """Yield accepted rows and quarantined ones, all at once."""
@@ -84,10 +88,11 @@ class DisplacementFile:
         if not batch.rows.size:
             yield CheckedBatch(SCHEMA.empty_table(), unsplit_rows(self.table.unsplit))
             return
-        iso3, year_text = (batch.cells[name] for name in self._keys)
+        iso3, year_text = (batch.cells[name] for name in _KEYS)
         role = batch.cells["role"] if self.source == "unhcr" else pa.repeat("internal", batch.rows.size)
         year = integers(year_text)
         out = Quarantine(batch.rows, batch.record)
+        out.drop_blank(iso3, year_text)
         known_country = np.isin(iso3.to_numpy(zero_copy_only=False), list(geography.countries()))
         out.add(~known_country, "iso3 is no country code that Vigie knows", iso3)
         if self.source == "unhcr":
@@ -102,9 +107,9 @@ class DisplacementFile:
             out.add(present & np.isnan(count), f"{name} is not a whole number", cells)
             out.add(count < 0, f"{name} is negative", cells)
         keys = pd.DataFrame({"iso3": iso3.to_pandas(), "role": role.to_pandas(), "year": year})
-        repeated = np.zeros(batch.rows.size, dtype=bool)
-        repeated[out.accepted] = keys[out.accepted].duplicated().to_numpy()
-        out.add(repeated, "country, role and year repeat an earlier row of this file", year_text)
+        again, contradicted = repeated_keys(keys, pd.DataFrame(counts), out.accepted)
+        out.add(again, TWICE, year_text)
+        out.add(contradicted, "country, role and year stand in several rows, with different numbers", year_text)
 
         accepted = pa.array(np.flatnonzero(out.accepted))
         columns = {"iso3": iso3, "role": role, "year": pa.array(year, from_pandas=True)}
@@ -133,3 +138,9 @@ def current_figures(view: View) -> pa.Table:
     last = combined.filter(pa.array(~keys.duplicated(keep="last").to_numpy()))
     plain = last.cast(pa.schema([(f.name, pa.string() if f.type == NAMES else f.type) for f in SCHEMA]))
     return plain.sort_by([(name, "ascending") for name in ("iso3", "role", "year")])
+
+
+def recognises(names: Collection[str]) -> bool:
+    """Return whether a header is one of displacement by country and year, by its columns in small letters."""
+    theirs = {name.lower() for columns in (UNHCR_COLUMNS, IDMC_COLUMNS) for names in columns.values() for name in names}
+    return set(_KEYS) <= set(names) and not theirs.isdisjoint(names)

@@ -47,17 +47,23 @@ LARGEST = 1 << 30
 """The largest file that is fetched [bytes]."""
 
 _DAILY_NAME = re.compile(r"(\d{8})\.export\.CSV\.zip")
+_MD5 = re.compile(r"[0-9a-fA-F]{32}")
 _PART_NAME = re.compile(r"/(\d{14})\.export\.CSV\.zip$")
 
 
 @dataclass(frozen=True)
 class _ListedFile:
-    """A file that GDELT lists, with the digest and size [bytes] that it lists."""
+    """A file that GDELT lists, with the md5 and size [bytes] that it lists. Old lines lack them."""
 
     name: str
     path: str
     md5: str
     size: int | None = None
+
+    def check(self) -> None:
+        """Raise SourceUnavailable if there is no md5. Only files that are fetched are judged."""
+        if not _MD5.fullmatch(self.md5):
+            raise SourceUnavailable(f"GDELT lists {self.path} without an md5 ({self.md5[:40]!r})")
 
 
 def pull(
@@ -78,7 +84,20 @@ def pull(
     files = _Files(client, base.rstrip("/"), downloads / "gdelt", say)
     today = now.astimezone(UTC).date()
     archived = _archived_days(archive.view())
-    daily = files.daily_files()
+    if base.startswith("http://"):
+        say(
+            "GDELT is read over http: neither the files nor their md5 are proved to be GDELT's, and others on the way "
+            "can see what is fetched. https proves it, when GDELT's certificate is valid"
+        )
+    try:
+        daily = files.daily_files()
+    except SourceUnavailable as failure:
+        if base.startswith("https:") and "certificate" in str(failure):
+            plain = base.replace("https:", "http:", 1)
+            raise SourceUnavailable(
+                f"{failure}. Without its proof of origin the same is at {plain} (--base or VIGIE_GDELT_URL)"
+            ) from failure
+        raise
     first = max(since, FIRST_DAY)
     days: dict[date, pd.DataFrame] = {}
     for day in sorted(day for day in daily if first <= day < today):
@@ -116,8 +135,8 @@ class _Files:
         listed: dict[date, _ListedFile] = {}
         for line in self._list("events/md5sums"):
             md5, _, name = line.partition(" ")
-            if found := _DAILY_NAME.fullmatch(name.strip()):
-                listed[_day(found[1])] = _ListedFile(found[1], f"events/{name.strip()}", _md5(md5, line))
+            if (found := _DAILY_NAME.fullmatch(name.strip())) and (day := _day(found[1])):
+                listed[day] = _ListedFile(found[1], f"events/{name.strip()}", md5)
         if not listed:
             raise SourceUnavailable(f"{self._base}/events/md5sums lists no daily file")
         return listed
@@ -129,7 +148,8 @@ class _Files:
         newest = self._listed_parts("gdeltv2/lastupdate.txt")
         if not newest:
             raise SourceUnavailable(f"{self._base}/gdeltv2/lastupdate.txt lists no file of events")
-        names = [name for day in days for name in _part_names(day) if name <= max(newest)]
+        day_of = {name: day for day in days for name in _part_names(day) if name <= max(newest)}
+        names = list(day_of)
         missing = [name for name in names if not self._counts_path(name).is_file()]
         # The list of all files is long. It is fetched only if the short one does not have all that is missing.
         all_listed = set(missing) <= set(newest)
@@ -137,9 +157,9 @@ class _Files:
         found: dict[date, list[pd.DataFrame]] = {day: [] for day in days}
         for name in names:
             if self._counts_path(name).is_file():
-                found[_day(name[:8])].append(pd.read_parquet(self._counts_path(name)))
+                found[day_of[name]].append(pd.read_parquet(self._counts_path(name)))
             elif name in listed and (sums := self.sums(listed[name], QUARTER_HOURLY)) is not None:
-                found[_day(name[:8])].append(sums)
+                found[day_of[name]].append(sums)
         return found
 
     def sums(self, listed: _ListedFile, edition: Edition) -> pd.DataFrame | None:
@@ -147,6 +167,7 @@ class _Files:
         counts_path = self._counts_path(listed.name)
         if counts_path.is_file():
             return pd.read_parquet(counts_path)
+        listed.check()
         target, url = self._folder / f"{listed.name}.export.CSV.zip", f"{self._base}/{listed.path}"
         try:
             download(self._client, url, target, limit=LARGEST, md5=listed.md5, size=listed.size)
@@ -175,7 +196,7 @@ class _Files:
     def delete_counts(self, before: date) -> None:
         """Delete the counts of daily files, and of 15-minute files before a day: they are in the archive."""
         for path in self._folder.glob("counts/*.parquet"):
-            if len(path.stem) == len("YYYYMMDD") or _day(path.stem[:8]) < before:
+            if len(path.stem) == len("YYYYMMDD") or path.stem[:8] < f"{before:%Y%m%d}":
                 path.unlink()
 
     def _listed_parts(self, path: str) -> dict[str, _ListedFile]:
@@ -184,11 +205,9 @@ class _Files:
         for line in self._list(path):
             # An address in a list is never followed: it only names a file of the host that we ask.
             if found := _PART_NAME.search(line):
-                size, _, rest = line.partition(" ")
-                if not size.isdecimal():
-                    raise SourceUnavailable(f"{self._base}/{path}: a line cannot be read: {line[:100]!r}")
+                size, md5 = (line.split(" ") if line.count(" ") == 2 else ("", ""))[:2]
                 name = f"gdeltv2/{found[1]}.export.CSV.zip"
-                listed[found[1]] = _ListedFile(found[1], name, _md5(rest.partition(" ")[0], line), int(size))
+                listed[found[1]] = _ListedFile(found[1], name, md5, int(size) if size.isdecimal() else None)
         return listed
 
     def _list(self, path: str) -> Iterator[str]:
@@ -227,14 +246,9 @@ def _days(first: date, last: date) -> list[date]:
     return [first + timedelta(days=i) for i in range((last - first).days + 1)]
 
 
-def _day(text: str) -> date:
+def _day(text: str) -> date | None:
+    """Return a day written YYYYMMDD; None if there is no such day."""
     try:
         return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC).date()
     except ValueError:
-        raise SourceUnavailable(f"GDELT lists a file of the day {text}, which does not exist") from None
-
-
-def _md5(text: str, line: str) -> str:
-    if not re.fullmatch(r"[0-9a-fA-F]{32}", text):
-        raise SourceUnavailable(f"GDELT's list of files has a line without an md5: {line[:100]!r}")
-    return text
+        return None

@@ -3,7 +3,7 @@
 A row covers its country-month. A month without a row is unknown.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 from riskmodel import geography
 from riskmodel.errors import BadInput
 from riskmodel.events import coverage
-from riskmodel.events.columns import dates, integers
+from riskmodel.events.columns import DateOrder, dates, integers
 from riskmodel.events.coverage import Coverage
 from riskmodel.events.manifest import Kind
-from riskmodel.events.table import NAMES, CheckedBatch, Quarantine, unsplit_rows
+from riskmodel.events.table import MOST_DEATHS, NAMES, TWICE, CheckedBatch, Quarantine, repeated_keys, unsplit_rows
 from riskmodel.outcomes import TYPES
 from riskmodel.sources import files
 
@@ -29,7 +29,9 @@ class MonthlyFile:
     kind: Kind = "country_months"
     simulated = False
 
-    def __init__(self, path: Path, source: str = "monthly", variant: str = "monthly") -> None:
+    def __init__(
+        self, path: Path, source: str = "monthly", variant: str = "monthly", dates: DateOrder | None = None
+    ) -> None:
         self.source, self.variant = source, variant
         self.table, names = files.table(path)
         self._deaths = [name for name in (f"deaths_{kind}" for kind in TYPES) if name in names]
@@ -40,6 +42,8 @@ class MonthlyFile:
         self.schema = pa.schema(
             [("iso3", NAMES), ("month", pa.date32()), *((name, pa.float64()) for name in self._deaths)]
         )
+        files.refuse_repeated(path, names, ["iso3", "month", *self._deaths])
+        files.settle(self.table, dates=["month"], numbers=self._deaths, stated=dates, months=True)
         self._covers: list[Coverage] = []
 
     def read(self, today: date) -> Iterator[CheckedBatch]:
@@ -49,9 +53,11 @@ class MonthlyFile:
             yield CheckedBatch(self.schema.empty_table(), unsplit_rows(self.table.unsplit))
             return
         iso3, text = batch.cells["iso3"], pc.utf8_slice_codeunits(batch.cells["month"], 0, 10)
-        days = dates(pc.if_else(pc.equal(pc.utf8_length(text), 7), pc.binary_join_element_wise(text, "01", "-"), text))
+        short = pc.equal(pc.utf8_length(text), len("YYYY-MM"))
+        days = dates(pc.if_else(short, pc.binary_join_element_wise(text, "01", "-"), text), self.table.form.dates)
         months = days.astype("datetime64[M]")
         out = Quarantine(batch.rows, batch.record)
+        out.drop_blank(iso3, batch.cells["month"])
         known_country = np.isin(iso3.to_numpy(zero_copy_only=False), list(geography.countries()))
         out.add(~known_country, "iso3 is no country code that Vigie knows", iso3)
         out.add(np.isnat(days), "month is not written YYYY-MM or YYYY-MM-01", batch.cells["month"])
@@ -61,10 +67,13 @@ class MonthlyFile:
         for name, values in deaths.items():
             out.add(np.isnan(values), f"{name} is not a whole number", batch.cells[name])
             out.add(values < 0, f"{name} is negative", batch.cells[name])
+            out.add(
+                values > MOST_DEATHS, f"{name} is above {MOST_DEATHS:,}, more than any month had", batch.cells[name]
+            )
         keys = pd.DataFrame({"iso3": iso3.to_pandas(), "month": months.astype("datetime64[s]")})
-        repeated = np.zeros(batch.rows.size, dtype=bool)
-        repeated[out.accepted] = keys[out.accepted].duplicated().to_numpy()
-        out.add(repeated, "country and month repeat an earlier row of this file", batch.cells["month"])
+        again, contradicted = repeated_keys(keys, pd.DataFrame(deaths), out.accepted)
+        out.add(again, TWICE, batch.cells["month"])
+        out.add(contradicted, "country and month stand in several rows, with different numbers", batch.cells["month"])
 
         accepted = np.flatnonzero(out.accepted)
         columns = [iso3.take(pa.array(accepted)).dictionary_encode().cast(NAMES), pa.array(days[accepted])]
@@ -80,3 +89,8 @@ class MonthlyFile:
     def release_and_coverage(self) -> tuple[None, list[Coverage]]:
         """Return no release, and the coverage of the rows that have been read."""
         return None, self._covers
+
+
+def recognises(names: Collection[str]) -> bool:
+    """Return whether a header is one of country-months, by its columns in small letters."""
+    return {"iso3", "month"} <= set(names) and any(f"deaths_{kind}" in names for kind in TYPES)

@@ -17,7 +17,7 @@ from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
 from riskmodel.events.manifest import Ingest
 from riskmodel.events.releases import coverage_of
-from riskmodel.ingest import IngestReport, ingest
+from riskmodel.ingest import IngestReport, Loss, ingest
 from riskmodel.months import span
 from riskmodel.sources.client import Client
 from riskmodel.sources.download import download
@@ -79,9 +79,13 @@ def pull(
             reports = []
             for release, (path, published_at) in found.items():
                 covers = [Coverage.parse(coverage_of(release))]
-                report = ingest(
-                    archive, GedFile(path), covers=covers, release=release, published_at=published_at, now=now
-                )
+                try:
+                    report = ingest(
+                        archive, GedFile(path), covers=covers, release=release, published_at=published_at, now=now
+                    )
+                except Loss as loss:
+                    store.discard(release)
+                    raise SourceUnavailable(f"what UCDP sent as release {release} cannot be used: {loss}") from None
                 reports.append(report)
                 store.mark_archived(release)
             return reports

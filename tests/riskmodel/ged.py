@@ -44,13 +44,14 @@ ORDINARY = {
 
 
 def text(rows: Iterable[Mapping[str, object]], columns: Iterable[str] = GED_COLUMNS) -> str:
-    """The rows as CSV; a row without an id gets one, and `date` can replace the two dates."""
+    """The rows as CSV; a row without an id gets one, `date` can replace the two dates, and `best` sets the bounds."""
     out = io.StringIO()
     writer = csv.DictWriter(out, list(columns), extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for number, row in enumerate(rows, start=1):
         dates = {"date_start": row["date"], "date_end": row["date"]} if "date" in row else {}
-        writer.writerow({"id": number} | ORDINARY | dates | dict(row))
+        bounds = {"high": row["best"], "low": row["best"]} if "best" in row else {}
+        writer.writerow({"id": number} | ORDINARY | bounds | dates | dict(row))
     return out.getvalue()
 
 

@@ -125,6 +125,17 @@ def test_rows_are_typed_and_unreadable_ones_are_quarantined(acled: Acled, puller
     assert (rows["MAL9"]["latitude"], rows["MAL9"]["time_precision"]) == (None, None)
 
 
+@pytest.mark.parametrize("number", ["", None, 0])
+def test_kosovo_has_no_number(acled: Acled, puller: Puller, number: object) -> None:
+    acled.publish(*(event(i, day="2025-03-01", country="Kosovo", iso=number, stamp=STAMP) for i in (1, 2)))
+    [report] = puller("XKX")
+    assert (report.ingest.rows, report.ingest.quarantined) == (2, 0)
+    assert set(current_events(puller.archive.view())["iso3"].to_pylist()) == {"XKX"}
+    acled.delete("KOS1", STAMP + 5)
+    puller("XKX")
+    assert puller.events() == {"KOS2": 3}
+
+
 def test_deletions_are_applied_and_an_event_can_return(acled: Acled, puller: Puller) -> None:
     puller()
     acled.delete("MAL3", STAMP + 10)

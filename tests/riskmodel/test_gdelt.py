@@ -318,6 +318,19 @@ def test_an_unreadable_list_ends_the_pull(gdelt: Gdelt, puller: Puller, path: st
     assert puller.archive.ingests() == ()
 
 
+def test_old_lines_of_a_list_are_not_judged(gdelt: Gdelt, puller: Puller) -> None:
+    old = b"http://x/gdeltv2/20150218230000.export.CSV.zip\nx y http://x/gdeltv2/20150219000000.export.CSV.zip\n"
+    gdelt.files[LISTS[2]] = old + gdelt.files[LISTS[2]]
+    gdelt.files[LISTS[0]] = b"zz  20150218.export.CSV.zip\nzz  20151399.export.CSV.zip\n" + gdelt.files[LISTS[0]]
+    puller()
+    assert sorted(puller.days()) == [*DAYS, YESTERDAY]
+
+
+def test_http_works_and_says_what_it_does_not_prove(puller: Puller) -> None:
+    puller()
+    assert "neither the files nor their md5 are proved to be GDELT's" in puller.messages[0]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

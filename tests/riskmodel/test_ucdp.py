@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from riskmodel import geography
 from riskmodel.sources.ucdp import GedFile, detect_release
 from riskmodel.sources.ucdp_layout import GED_COLUMNS
 
@@ -80,10 +81,16 @@ def test_missing_is_null_and_never_zero(tmp_path: Path) -> None:
     assert [row[name] for name in names] == [None] * 5
 
 
-def country_months(first: str, last: str, countries: int, events: int) -> pd.DataFrame:
-    """Return country-months with `events` each, from `first` to `last`."""
+def of_region(region: str) -> set[str]:
+    return {iso3 for iso3, its_region in geography.ucdp_regions().items() if its_region == region}
+
+
+def country_months(first: str, last: str, countries: int, events: int, region: str = "") -> pd.DataFrame:
+    """Return country-months with `events` each, from `first` to `last`, of the world or of one of UCDP's regions."""
     months = pd.date_range(first, last, freq="MS")
-    grid = pd.MultiIndex.from_product([[f"C{n:02d}" for n in range(countries)], months], names=["iso3", "month"])
+    of_world = sorted(geography.ucdp_regions())[::4]
+    iso3 = sorted(of_region(region))[:countries] if region else of_world[:countries]
+    grid = pd.MultiIndex.from_product([iso3, months], names=["iso3", "month"])
     return pd.DataFrame({"events": events}, index=grid).reset_index()
 
 
@@ -106,6 +113,13 @@ def test_the_content_of_a_release_proves_it(counts: pd.DataFrame, release: str, 
     assert (found, [str(span) for span in spans]) == (release, [covers])
 
 
+def test_an_early_candidate_covers_only_the_regions_in_it() -> None:
+    release, spans = detect_release(country_months("2020-02", "2020-02", 22, 5, "Africa"))
+    assert release == "20.0.2"
+    assert {span.iso3 for span in spans} == of_region("Africa")
+    assert {"AFG", "UKR", "SYR"}.isdisjoint(span.iso3 for span in spans)
+
+
 @pytest.mark.parametrize(
     "counts",
     [
@@ -116,6 +130,7 @@ def test_the_content_of_a_release_proves_it(counts: pd.DataFrame, release: str, 
         country_months("2026-02", "2026-02", 3, 100),
         country_months("2026-03", "2026-06", 40, 3),
         country_months("2025-12", "2026-01", 40, 3),
+        country_months("2026-02", "2026-02", 40, 3, "Africa"),
         country_months("2026-02", "2026-02", 40, 3).iloc[:0],
     ],
     ids=[
@@ -126,6 +141,7 @@ def test_the_content_of_a_release_proves_it(counts: pd.DataFrame, release: str, 
         "few countries",
         "no January",
         "two years",
+        "one region, when releases covered the world",
         "nothing",
     ],
 )

@@ -14,14 +14,14 @@ import pytest
 from filelock import FileLock
 from providers import HTML, TOKEN, Fault, Request, Response, Ucdp, monthly_events, path_of, zipped
 
-from riskmodel.errors import Refused, SourceUnavailable
+from riskmodel.errors import BadInput, Refused, SourceUnavailable
 from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
 from riskmodel.events.releases import coverage_of
 from riskmodel.home import Home
 from riskmodel.ingest import IngestReport, ingest
-from riskmodel.sources import files
 from riskmodel.sources.client import Client
+from riskmodel.sources.files import content
 from riskmodel.sources.responses import ATTEMPTS, Unauthorised
 from riskmodel.sources.ucdp import GedFile
 from riskmodel.sources.ucdp_api import THROTTLED_ATTEMPTS
@@ -295,7 +295,7 @@ SITE_LASTING: dict[str, tuple[str, Fault, str]] = {
 def test_a_lasting_fault_of_the_site_leaves_the_archive_unchanged(
     world: World, fault: str, archived: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "ALWAYS_READ", 1 << 20)
+    monkeypatch.setattr(content, "ALWAYS_READ", 1 << 20)
     release, response, text = SITE_LASTING[fault]
     if archived:
         world.pull(now=AUGUST)
@@ -471,5 +471,5 @@ def test_an_encrypted_zip_is_bad_input(tmp_path: Path) -> None:
         content[content.index(signature) + flags] |= 1
     path.write_bytes(content)
     assert zipfile.is_zipfile(path)
-    with pytest.raises(files.BadInput, match="cannot be unpacked"):
+    with pytest.raises(BadInput, match="cannot be unpacked"):
         GedFile(path)

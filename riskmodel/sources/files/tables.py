@@ -1,18 +1,12 @@
-"""Open a published file (plain, gzip or zip, by its first bytes), digest it, and split it into batches of text."""
+"""Tables: CSV and Parquet files, split into batches of text."""
 
 import contextlib
-import csv
-import gzip
-import hashlib
 import io
 import json
 import re
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,15 +16,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from riskmodel.errors import BadInput
-
-LARGEST = 16 << 30
-"""The largest uncompressed content that is read [bytes]."""
-
-LARGEST_RATIO = 200
-"""The largest ratio of uncompressed to compressed size that is read; it stops zip bombs. Tables reach 30."""
-
-ALWAYS_READ = 64 << 20
-"""Content of at most this size is read whatever its ratio [bytes]."""
+from riskmodel.events.columns import DateOrder
+from riskmodel.sources.files.content import Utf8Stream, check_size, opened, plausible
+from riskmodel.sources.files.form import Form, Head, date_order, decide, distinct, head, with_decimal_points
 
 LARGEST_IN_MEMORY = 1 << 30
 """The largest content of a table that is read as a unit [bytes of text]."""
@@ -39,8 +27,6 @@ CONTROL_CHARACTERS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
 """What no cell keeps: PostgreSQL refuses NUL, XML and terminals refuse or obey the others. A space replaces each.
 
 Tabs and line breaks stay: they are ordinary in a quoted text."""
-
-_PEEK = 1 << 20
 
 _BLOCK = 1 << 20
 _BATCH_ROWS = 1 << 15
@@ -65,83 +51,7 @@ def without_control_characters(text: str) -> str:
     return re.sub(CONTROL_CHARACTERS, " ", text)
 
 
-class DigestingStream(io.RawIOBase):
-    """A stream that computes the SHA-256 of what has been read. Raises BadInput if it has more than `limit` bytes."""
-
-    def __init__(self, path: Path, source: IO[bytes] | gzip.GzipFile, limit: int) -> None:
-        self._path, self._source, self._limit = path, source, limit
-        self.size = 0
-        self._digest = hashlib.sha256()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._source.read(len(buffer))
-        self.size += len(data)
-        _check_size(self._path, self.size, self._limit)
-        buffer[: len(data)] = data
-        self._digest.update(data)
-        return len(data)
-
-    def sha256(self) -> str:
-        """Return the digest so far, as hexadecimal digits."""
-        return self._digest.hexdigest()
-
-
-@contextlib.contextmanager
-def opened(path: Path) -> Iterator[DigestingStream]:
-    """Yield the uncompressed content of a file. Raises BadInput if it is missing, empty, cut off, broken or locked."""
-    try:
-        with contextlib.ExitStack() as stack:
-            raw = stack.enter_context(path.open("rb"))
-            magic = raw.read(4)
-            raw.seek(0)
-            content: IO[bytes] | gzip.GzipFile = raw
-            if not magic:
-                raise BadInput(f"{path}: the file is empty")
-            if magic.startswith(b"\x1f\x8b"):
-                content = stack.enter_context(gzip.open(raw))
-            elif magic.startswith(b"PK\x03\x04"):
-                content = _only_table(path, stack.enter_context(zipfile.ZipFile(raw)), stack)
-            yield DigestingStream(path, content, LARGEST if content is raw else _plausible(path))
-    except FileNotFoundError:
-        raise BadInput(f"{path}: there is no such file") from None
-    except IsADirectoryError:
-        raise BadInput(f"{path}: this is a folder, not a file") from None
-    except PermissionError:
-        raise BadInput(f"{path}: you have no right to read it") from None
-    except EOFError:
-        raise BadInput(f"{path}: the file is cut off: its compressed content ends too early") from None
-    except (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error) as broken:
-        raise BadInput(f"{path}: the compressed file is broken: {broken}") from None
-
-
-def _plausible(path: Path) -> int:
-    """Return the largest content that a compressed file can have and still be a table [bytes]."""
-    return min(LARGEST, max(ALWAYS_READ, LARGEST_RATIO * path.stat().st_size))
-
-
-def _check_size(path: Path, size: int, limit: int) -> None:
-    if size > limit:
-        raise BadInput(f"{path}: it unpacks to far more than a table of its size does; it is not read further")
-
-
-def _only_table(path: Path, zipped: zipfile.ZipFile, stack: contextlib.ExitStack) -> IO[bytes]:
-    """Return the only CSV table in a zip."""
-    tables = [name for name in zipped.namelist() if name.lower().endswith(".csv") and not name.startswith("__MACOSX/")]
-    if len(tables) != 1:
-        raise BadInput(f"{path}: a zip must contain one CSV table; this one contains {len(tables)}")
-    if zipped.getinfo(tables[0]).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        # zipfile unpacks any other method without a limit on its memory.
-        raise BadInput(f"{path}: the zip is packed by a method that Vigie does not read; use the usual one (deflate)")
-    try:
-        return stack.enter_context(zipped.open(tables[0]))
-    except (RuntimeError, NotImplementedError) as locked:
-        raise BadInput(f"{path}: the zip cannot be unpacked: {locked}") from None
-
-
-def combined(table: "CsvTable | ParquetTable") -> Batch:
+def combined(table: "Table") -> Batch:
     """Return all rows of a table as one batch. Raises BadInput if it has more than `LARGEST_IN_MEMORY`."""
     batches = []
     for batch in table.batches():
@@ -153,62 +63,81 @@ def combined(table: "CsvTable | ParquetTable") -> Batch:
     return Batch(np.concatenate([np.empty(0, dtype=np.int64), *(batch.rows for batch in batches)]), cells)
 
 
-def header(path: Path) -> tuple[list[str], list[str]]:
-    """Return the first two records of a CSV file. Raises BadInput as `opened` does."""
-    with opened(path) as content:
-        text = io.BufferedReader(content, _PEEK).read(_PEEK).decode("utf-8-sig", errors="replace")
-    records = csv.reader(io.StringIO(text, newline=None))
-    try:
-        return [name.strip() for name in next(records, [])], next(records, [])
-    except csv.Error as unreadable:
-        raise BadInput(f"{path}: this is no CSV table: {unreadable}") from None
-
-
 class CsvTable:
     """A CSV file, split into batches of text.
 
-    `names` are the columns, `skip` is the number of header lines. Once all batches have been read, `content_sha256` is
-    the digest of the uncompressed file. `unsplit` has the text of rows with too few or too many fields, by number;
-    `cut_off` says whether the last row is one of them. `cleaned` has the numbers of the rows in which a control
+    `names` are the columns (default: those of the head), `header_lines` is the number of lines before the rows.
+    `form` is how the file is written; `settle` completes it. Once all batches have been read, `content_sha256` is the
+    digest of the uncompressed file. `unsplit` has the text of rows with too few or too many fields, by number.
+    `swallowed` counts the rows that a missing quotation mark hid in them. `cut_off` says whether the last row has too
+    few fields, and `unended` whether the last line has no end. `cleaned` has the numbers of the rows in which a
     character was replaced, in a column that was used. `size` is how much was read so far [bytes].
     """
 
-    def __init__(self, path: Path, names: list[str], skip: int = 1) -> None:
+    def __init__(self, path: Path, head: Head, names: list[str] | None = None, header_lines: int = 1) -> None:
         self.path, self.content_sha256, self.size = path, "", 0
+        self.form = head.form
+        self.numbers: frozenset[str] = frozenset()
         self.cleaned: set[int] = set()
         self.unsplit: dict[int, str] = {}
-        self.cut_off = False
-        self._names, self._skip = names, skip
+        self.swallowed = 0
+        self.cut_off = self.unended = False
+        self._names = names or head.names
+        self._skip = header_lines + head.form.separator_line
 
     def batches(self) -> Iterator[Batch]:
         """Yield all rows in order. Raises BadInput if the file is cut off or cannot be split at all."""
-        read = 0
+        read, short = 0, 0
+
+        def set_aside(row: pacsv.InvalidRow) -> str:
+            nonlocal short
+            number = row.number - self._skip
+            short = number if row.actual_columns < row.expected_columns else short
+            self.unsplit[number] = without_control_characters(row.text)
+            separators = (line.count(self.form.separator) for line in row.text.splitlines())
+            self.swallowed += max(0, sum(count >= len(self._names) - 1 for count in separators) - 1)
+            return "skip"
+
         with opened(self.path) as content:
-            for raw in _large_batches(self._split(content)):
+            text = Utf8Stream(content, self.form.encoding)
+            for raw in _large_batches(self._split(text, set_aside, self._names)):
                 # Arrow gives the rows that it could split without their numbers: the set-aside ones fill the gaps.
                 between = [number for number in self.unsplit if number > read]
                 candidates = np.arange(read + 1, read + raw.num_rows + len(between) + 1)
                 rows = candidates[~np.isin(candidates, between)][: raw.num_rows]
                 read = int(rows[-1]) if rows.size else read
                 self.size = content.size
-                yield Batch(rows, _TextColumns(raw, rows, self.cleaned))
+                commas = self.numbers if self.form.decimal == "," else frozenset()
+                yield Batch(rows, _TextColumns(raw, rows, self.cleaned, commas, text))
             self.content_sha256 = content.sha256()
-            self.cut_off = max(self.unsplit, default=0) > read
+            self.cut_off = short > read
+            self.unended = content.last_byte not in (b"\n", b"\r", b"\0")
 
-    def _split(self, content: DigestingStream) -> Iterator[pa.RecordBatch]:
-        def set_aside(row: pacsv.InvalidRow) -> str:
-            self.unsplit[row.number - self._skip] = without_control_characters(row.text)
-            return "skip"
+    def columns(self, names: Sequence[str]) -> Generator[dict[str, pa.Array], None, None]:
+        """Yield some columns in small batches, without those rows that do not split."""
+        with opened(self.path) as content:
+            text = Utf8Stream(content, self.form.encoding)
+            with contextlib.closing(self._split(text, lambda row: "skip", names)) as parts:
+                for part in parts:
+                    yield {name: part[name].cast(pa.string()) for name in names}
 
+    def _split(
+        self, text: Utf8Stream, set_aside: Callable[[pacsv.InvalidRow], str], names: Sequence[str]
+    ) -> Generator[pa.RecordBatch, None, None]:
         try:
             reader = pacsv.open_csv(
-                io.BufferedReader(content, _BLOCK),
+                io.BufferedReader(text, _BLOCK),
                 read_options=pacsv.ReadOptions(
                     column_names=self._names, skip_rows=self._skip, block_size=_BLOCK, use_threads=False
                 ),
-                parse_options=pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=set_aside),
+                parse_options=pacsv.ParseOptions(
+                    delimiter=self.form.separator, newlines_in_values=True, invalid_row_handler=set_aside
+                ),
                 convert_options=pacsv.ConvertOptions(
-                    column_types=dict.fromkeys(self._names, pa.binary()), strings_can_be_null=True, null_values=[""]
+                    include_columns=list(names),
+                    column_types=dict.fromkeys(names, pa.binary()),
+                    strings_can_be_null=True,
+                    null_values=[""],
                 ),
             )
         except pa.ArrowInvalid as broken:
@@ -231,8 +160,10 @@ class ParquetTable:
 
     def __init__(self, path: Path) -> None:
         self.path, self.content_sha256, self.size = path, "", 0
+        self.form, self.numbers = Form(), frozenset[str]()
         self.unsplit: dict[int, str] = {}
-        self.cut_off = False
+        self.swallowed = 0
+        self.cut_off = self.unended = False
         self.cleaned: set[int] = set()
 
     def batches(self) -> Iterator[Batch]:
@@ -241,11 +172,12 @@ class ParquetTable:
             while content.read(_BLOCK):
                 pass
             self.content_sha256 = content.sha256()
-        read, limit = 0, _plausible(self.path)
+        read, limit = 0, plausible(self.path)
         try:
             with pq.ParquetFile(self.path, pre_buffer=False) as file:
                 _check_declared_sizes(self.path, file.metadata, limit)
                 names = file.schema_arrow.names
+                lower = distinct(names)
             # A column that repeats its cells stays short until its size is known.
             with pq.ParquetFile(self.path, pre_buffer=False, read_dictionary=names) as file:
                 # One row group after the other: pyarrow would copy the repeated cells of several into one dictionary.
@@ -254,13 +186,18 @@ class ParquetTable:
                     raw for group in groups for raw in file.iter_batches(_BATCH_ROWS, group, use_threads=False)
                 ):
                     self.size += sum(_text_size(column) for column in raw.columns)
-                    _check_size(self.path, self.size, limit)
+                    check_size(self.path, self.size, limit)
                     rows = np.arange(read + 1, read + 1 + raw.num_rows)
                     read += raw.num_rows
-                    cells = {name: column.cast(pa.string()) for name, column in zip(names, raw.columns, strict=True)}
+                    cells = {name: column.cast(pa.string()) for name, column in zip(lower, raw.columns, strict=True)}
                     yield Batch(rows, {name: _cleaned(cell, rows, self.cleaned) for name, cell in cells.items()})
-        except pa.ArrowException as broken:
+        except (pa.ArrowException, OSError) as broken:
             raise BadInput(f"{self.path}: the Parquet file is broken: {broken}") from broken
+
+    def columns(self, names: Sequence[str]) -> Generator[dict[str, pa.Array], None, None]:
+        """Yield some columns in batches."""
+        for batch in ParquetTable(self.path).batches():
+            yield {name: batch.cells[name] for name in names}
 
 
 def _check_declared_sizes(path: Path, metadata: pq.FileMetaData, limit: int) -> None:
@@ -274,7 +211,7 @@ def _check_declared_sizes(path: Path, metadata: pq.FileMetaData, limit: int) -> 
                 raise BadInput(f"{path}: column {name} has lists or records: a table has one value in each cell")
             if "DELTA_BYTE_ARRAY" in column.encodings:
                 raise BadInput(f"{path}: column {name} is written as DELTA_BYTE_ARRAY: write it as PLAIN")
-    _check_size(path, size, limit)
+    check_size(path, size, limit)
 
 
 def _text_size(column: pa.Array) -> int:
@@ -286,20 +223,53 @@ def _text_size(column: pa.Array) -> int:
     return len(column) + int(counts @ lengths)
 
 
+Table = CsvTable | ParquetTable
+
+
+def settle(
+    table: Table,
+    *,
+    dates: Sequence[str] = (),
+    numbers: Iterable[str] = (),
+    ids: str | None = None,
+    stated: DateOrder | None = None,
+    months: bool = False,
+) -> dict[str, pa.Array] | None:
+    """Complete the form of a table by what its columns of dates, numbers and ids show; return the first rows of them.
+
+    `stated` is the order of day and month that the user states. `months` says that all dates are first days of months.
+    Returns None if there are no rows. Raises BadInput for what cannot be decided.
+    """
+    numbers = frozenset(numbers)
+    with contextlib.closing(table.columns([*dict.fromkeys([*dates, *numbers, *([ids] if ids else [])])])) as parts:
+        sample = next(parts, None)
+    if sample is None:
+        return None
+    form = decide(table.form, table.path, sample, numbers=numbers, ids=ids)
+    order = stated or date_order(table.path, lambda: table.columns(dates), sample, dates, months=months)
+    table.form, table.numbers = replace(form, dates=order), numbers
+    return sample
+
+
 def is_parquet(path: Path) -> bool:
     """Return whether a file is Parquet, by its first bytes."""
     with opened(path) as content:
         return content.read(4) == b"PAR1"
 
 
-def table(path: Path) -> tuple[CsvTable | ParquetTable, list[str]]:
+def table(path: Path) -> tuple[Table, list[str]]:
     """Open a CSV file of one header line, or a Parquet file, by its first bytes; return it with its column names."""
     if not is_parquet(path):
-        names, _ = header(path)
-        return CsvTable(path, names), names
+        found = head(path)
+        return CsvTable(path, found), found.names
+    return parquet_table(path)
+
+
+def parquet_table(path: Path) -> tuple[ParquetTable, list[str]]:
+    """Open a Parquet file; return it with its column names, in small letters."""
     try:
-        return ParquetTable(path), pq.read_schema(path).names
-    except pa.ArrowException as broken:
+        return ParquetTable(path), distinct(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError) as broken:
         raise BadInput(f"{path}: the Parquet file is broken: {broken}") from broken
 
 
@@ -318,15 +288,21 @@ def _large_batches(blocks: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
 class _TextColumns(Mapping[str, pa.Array]):
     """The columns of a batch of bytes as text. Each is decoded when it is first read: most of them never are."""
 
-    def __init__(self, raw: pa.Table, rows: NDArray[np.int64], cleaned: set[int]) -> None:
-        self._raw, self._rows, self._cleaned = raw, rows, cleaned
+    def __init__(
+        self, raw: pa.Table, rows: NDArray[np.int64], cleaned: set[int], with_commas: frozenset[str], text: Utf8Stream
+    ) -> None:
+        self._raw, self._rows, self._cleaned, self._with_commas, self._text = raw, rows, cleaned, with_commas, text
         self._names = raw.column_names
         self._decoded: dict[str, pa.Array] = {}
 
     def __getitem__(self, name: str) -> pa.Array:
         if name not in self._decoded:
-            decoded = _decoded(self._raw[name].combine_chunks())
-            self._decoded[name] = _cleaned(decoded, self._rows, self._cleaned)
+            decoded = self._raw[name].combine_chunks().cast(pa.string())
+            if self._text.replaced:
+                marked = pc.match_substring(decoded, "\ufffd").fill_null(False).to_numpy(zero_copy_only=False)
+                self._cleaned.update(self._rows[marked].tolist())
+            decoded = _cleaned(decoded, self._rows, self._cleaned)
+            self._decoded[name] = with_decimal_points(decoded) if name in self._with_commas else decoded
         return self._decoded[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -352,20 +328,3 @@ def _may_have_control_characters(cells: pa.Array) -> bool:
     _, _, data = cells.buffers()
     text = np.frombuffer(data, dtype=np.uint8) if data else np.empty(0, dtype=np.uint8)
     return bool(text.size) and bool(text.min() < 0x20 or (text == 0x7F).any() or (text == 0xC2).any())
-
-
-def _decoded(cells: pa.Array) -> pa.Array:
-    """Return bytes as text: UTF-8, or Latin-1 for the cells that are not UTF-8."""
-    try:
-        return cells.cast(pa.string())
-    except pa.ArrowInvalid:
-        return pa.array([_decoded_cell(cell) for cell in cells.to_pylist()], pa.string())
-
-
-def _decoded_cell(cell: bytes | None) -> str | None:
-    if cell is None:
-        return None
-    try:
-        return cell.decode()
-    except UnicodeDecodeError:
-        return cell.decode("latin-1")
