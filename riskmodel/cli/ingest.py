@@ -76,7 +76,7 @@ def ingest() -> None:
 @DATES_OPTION
 @LOSS_OPTION
 @click.pass_obj
-def auto(home: Home, files: tuple[Path, ...], dates: "DateOrder | None", **settings: Any) -> None:
+def auto(home: Home, /, files: tuple[Path, ...], dates: "DateOrder | None", **settings: Any) -> None:
     """Take in files of any kind that Vigie reads. What each one is shows in its columns."""
     from riskmodel.sources.recognition import recognised
 
@@ -96,7 +96,7 @@ def auto(home: Home, files: tuple[Path, ...], dates: "DateOrder | None", **setti
 @DATES_OPTION
 @LOSS_OPTION
 @click.pass_obj
-def ucdp(home: Home, files: tuple[Path, ...], dates: "DateOrder | None", **settings: Any) -> None:
+def ucdp(home: Home, /, files: tuple[Path, ...], dates: "DateOrder | None", **settings: Any) -> None:
     """Take in UCDP event files (CSV, .csv.gz or .zip): official, country download or HDX.
 
     The layout is recognised by the content.
@@ -113,7 +113,7 @@ def ucdp(home: Home, files: tuple[Path, ...], dates: "DateOrder | None", **setti
 @DATES_OPTION
 @LOSS_OPTION
 @click.pass_obj
-def monthly(home: Home, files: tuple[Path, ...], dates: "DateOrder | None", **settings: Any) -> None:
+def monthly(home: Home, /, files: tuple[Path, ...], dates: "DateOrder | None", **settings: Any) -> None:
     """Take in country-month tables (CSV, .csv.gz or Parquet): iso3, month, deaths_state_based, …"""
     from riskmodel.sources.monthly import MonthlyFile
 
@@ -125,7 +125,7 @@ def monthly(home: Home, files: tuple[Path, ...], dates: "DateOrder | None", **se
 @KNOWN_SINCE_OPTION
 @LOSS_OPTION
 @click.pass_obj
-def displacement(home: Home, files: tuple[Path, ...], **settings: Any) -> None:
+def displacement(home: Home, /, files: tuple[Path, ...], **settings: Any) -> None:
     """Take in displaced people by country and year: UNHCR's or IDMC's table (CSV, .csv.gz or .zip)."""
     from riskmodel.sources.displacement import DisplacementFile
 

@@ -54,10 +54,12 @@ def dates(text: pa.Array, order: DateOrder | None = None) -> NDArray[np.datetime
     """Return text as days: `YYYY-MM-DD…`, or with an order of day and month also `DD/MM/YYYY…`; NaT for others."""
     ends = pc.is_in(pc.utf8_slice_codeunits(text, 10, 11), value_set=pa.array(["", " ", "T"]))
     day = pc.if_else(ends, pc.utf8_slice_codeunits(text, 0, 10), pa.scalar(None, pa.string()))
-    try:
-        return np.asarray(pc.cast(day, pa.date32()).to_numpy(zero_copy_only=False)).astype("datetime64[D]")
-    except pa.ArrowInvalid:
-        days = pd.to_datetime(day.to_pandas(), format="%Y-%m-%d", errors="coerce")
+    if order is None:
+        try:
+            return np.asarray(pc.cast(day, pa.date32()).to_numpy(zero_copy_only=False)).astype("datetime64[D]")
+        except pa.ArrowInvalid:
+            pass  # some are no dates: the slower way finds the others
+    days = pd.to_datetime(day.to_pandas(), format="%Y-%m-%d", errors="coerce")
     if order is not None:
         written = pc.replace_substring_regex(text, r"^\s*(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})(?:[ T].*)?$", r"\1/\2/\3")
         days = days.fillna(pd.to_datetime(written.to_pandas(), format=_DATE_FORMATS[order], errors="coerce"))

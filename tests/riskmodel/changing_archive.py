@@ -78,7 +78,6 @@ class ChangingArchive:
                         "date": f"{m}-{self.rng.integers(1, 29):02}",
                         "country_id": GW[iso3],
                         "best": deaths,
-                        "high": deaths,
                         "side_b": f"Invented side {self.rng.integers(4)}",
                         "latitude": round(float(self.rng.uniform(12, 16)), 3),
                         "where_prec": int(self.rng.integers(1, 6)),
@@ -146,7 +145,6 @@ class ReleasesOfEqualMonths(ChangingArchive):
                 "date": f"{m}-05",
                 "country_id": gw,
                 "best": number,
-                "high": number,
             }
             for gw in GW.values()
             for m in months

@@ -51,7 +51,6 @@ class Releases:
                                 "country_id": GW[iso3],
                                 "year": year,
                                 "best": deaths,
-                                "high": deaths,
                                 "early": early,
                             }
                         )
