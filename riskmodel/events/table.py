@@ -186,7 +186,9 @@ class EventRules:
         counted |= deaths[rows].astype(np.int64) << 3 | np.nan_to_num(kind[rows]).astype(np.int64)
         distinct, first, which = np.unique(ids[rows].astype(np.int64), return_index=True, return_inverse=True)
         firsts = counted[first]
-        old = np.array([self._seen.get(number, -1) for number in distinct.tolist()], dtype=np.int64)
+        numbered, old = distinct.tolist(), np.full(distinct.size, -1)
+        if not self._seen.keys().isdisjoint(numbered):
+            old = np.array([self._seen.get(number, -1) for number in numbered], dtype=np.int64)
         is_new = old == -1
         self._seen.update(zip(distinct[is_new].tolist(), firsts[is_new].tolist(), strict=True))
         later = np.ones(rows.size, dtype=bool)

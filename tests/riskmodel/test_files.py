@@ -53,6 +53,20 @@ def test_one_encoding_holds_for_all_rows(tmp_path: Path, size: int) -> None:
     ]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_letters_that_end_in_another_block(tmp_path: Path, encoding: str, damaged: bool) -> None:
+    """A file is read in blocks of bytes, and letters have up to four of them."""
+    letters = "é" if encoding == "cp1252" else "é€😀"
+    names = [letters * (1 + n % 7) + "a" * (n % 5) for n in range(12_000)]
+    path = write(tmp_path / "a.csv", *({"adm_1": name} for name in names), encoding=encoding)
+    if damaged and encoding == "utf-8":
+        path.write_bytes(path.read_bytes().replace("😀".encode(), b"\xf0\x9f\x98", 1))
+    found = [row["adm_1"] for row in rows(path)]
+    assert len(found) == len(names)
+    assert sum(a != b for a, b in zip(found, names, strict=True)) == (damaged and encoding == "utf-8")
+
+
 @pytest.mark.parametrize("line", ["sep=;\n", "SEP=;\r\n", '"sep=;"\n'])
 def test_a_line_that_names_the_separator_is_no_header(tmp_path: Path, line: str) -> None:
     path = tmp_path / "a.csv"

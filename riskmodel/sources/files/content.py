@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 
 from riskmodel.errors import BadInput
@@ -73,33 +74,53 @@ class Utf8Stream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        if self._is_utf8 and not self._ready:
+            return self._read_utf8(view)
         while not self._ready:
             block = self._source.read(_BLOCK) or b""
-            self._ready = self._checked(block) if self._is_utf8 else self._decoded(block)
+            self._ready = self._decoded(block, final=not block)
             if not block:
                 break
-        part, self._ready = self._ready[: len(buffer)], self._ready[len(buffer) :]
-        buffer[: len(part)] = part
+        return self._serve(view)
+
+    def _read_utf8(self, view: memoryview) -> int:
+        """Read letters and check them in place, without a copy: nearly all files are UTF-8."""
+        size = len(self._carried)
+        view[:size] = self._carried
+        read = self._source.readinto(view[size:])
+        size += read
+        tail = _last_letter(view[max(0, size - _LONGEST_LETTER) : size]) if read else 0
+        self._carried, size = bytes(view[size - tail : size]), size - tail
+        if read and not size:
+            return self.readinto(view)
+        try:
+            ends = pa.py_buffer(np.array([0, size], dtype=np.int32))
+            pa.Array.from_buffers(pa.binary(), 1, [None, ends, pa.py_buffer(view[:size])]).cast(pa.string())
+        except pa.ArrowInvalid:
+            self._ready = self._decoded(bytes(view[:size]), final=True)
+            return self._serve(view)
+        return size
+
+    def _serve(self, view: memoryview) -> int:
+        part, self._ready = self._ready[: len(view)], self._ready[len(view) :]
+        view[: len(part)] = part
         return len(part)
 
-    def _checked(self, block: bytes) -> bytes:
-        """Return bytes that end with a complete letter; a check is much faster than decoding."""
-        data = self._carried + block
-        tail = 0
-        while block and tail < min(_LONGEST_LETTER, len(data)) and data[-1 - tail] >= 0x80:
-            tail += 1
-        data, self._carried = data[: len(data) - tail], data[len(data) - tail :]
-        try:
-            pa.array([data], pa.binary()).cast(pa.string())
-        except pa.ArrowInvalid:
-            self.replaced = True
-            return data.decode(errors="replace").encode()
-        return data
-
-    def _decoded(self, block: bytes) -> bytes:
-        text = self._decoder.decode(block, final=not block)
+    def _decoded(self, block: bytes, *, final: bool) -> bytes:
+        text = self._decoder.decode(block, final=final)
         self.replaced |= "\ufffd" in text
         return text.encode()
+
+
+def _last_letter(end: memoryview) -> int:
+    """Return how many bytes the last letter of UTF-8 has so far; 0 if it is of ASCII."""
+    for length, byte in enumerate(reversed(end), start=1):
+        if byte < 0x80:
+            return length - 1
+        if byte >= 0xC0:
+            return length
+    return 0
 
 
 @contextlib.contextmanager
