@@ -71,7 +71,7 @@ class Form(Protocol):
     """How a file is written."""
 
     def notes(self) -> tuple[str, ...]:
-        """Return what is not as usual, in words."""
+        """Return what is unusual, in words."""
 
 
 class Loss(BadInput):
@@ -103,7 +103,7 @@ class IngestReport:
 
     `already_archived` says that the archive had it before. `quarantined` describes the first quarantined rows,
     `flags` counts rows by flag. `retires_simulation` says that these are the first real data. `notes` says how the file
-    is written, where that is not as usual. `unended` says that its last line has no end.
+    is written, where that is unusual. `unended` says that its last line has no end.
     """
 
     path: Path

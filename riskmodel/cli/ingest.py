@@ -50,6 +50,12 @@ LOSS_OPTION = click.option(
 class _IngestGroup(CommandGroup):
     """A group whose first argument can be a file: `vigie ingest FILE` is `vigie ingest auto FILE`."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        known = {name for option in self.get_params(ctx) for name in option.opts}
+        if args and args[0].startswith("--") and args[0].partition("=")[0] not in known:
+            args = ["auto", *args]  # an option of `auto` comes before the file
+        return super().parse_args(ctx, args)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:

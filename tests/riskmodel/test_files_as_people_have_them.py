@@ -248,5 +248,13 @@ def test_files_of_several_kinds_are_recognised(vigie: Vigie, home: Home, shared:
     ]
 
 
-def test_a_wrong_word_is_still_wrong_use(vigie: Vigie) -> None:
+def test_options_can_come_before_the_file(vigie: Vigie, home: Home, cases: Path) -> None:
+    assert vigie("ingest", "--covers", CAF, cases / "right.csv").code == 0
+    assert vigie("ingest", "--home", home.root, cases / "right.csv").code == 0
+    assert [entered.covers for entered in manifest.read(home.archive)] == [(CAF,), ()]
+
+
+def test_wrong_words_are_still_wrong_use(vigie: Vigie) -> None:
     assert vigie("ingest", "udcp", "file.csv").code == 2
+    assert vigie("ingest", "--nonsense", "file.csv").code == 2
+    assert vigie("ingest", "--help").code == 0

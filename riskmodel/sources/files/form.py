@@ -92,7 +92,7 @@ class Form:
 class Head:
     """The first two records of a CSV file, and its form as far as they show it.
 
-    `names` are in small letters. Those that stand twice have a number, as in "best (2)".
+    `names` are in small letters. A repeated name has a number, as in "best (2)".
     """
 
     names: list[str]
@@ -180,7 +180,7 @@ def distinct(names: Iterable[str]) -> list[str]:
 
 
 def refuse_repeated(path: Path, names: Sequence[str], used: Iterable[str]) -> None:
-    """Raise BadInput if a column that is used stands twice in the header: which one counts cannot be known."""
+    """Raise BadInput if the header has a used column twice: which one counts is unknown."""
     if repeated := [name for name in used if f"{name} (2)" in names]:
         raise BadInput(f"{path}: header: the column {', '.join(repeated)} stands twice")
 
@@ -216,7 +216,7 @@ def date_order(
 ) -> DateOrder | None:
     """Return the order of day and month of a file, from all dates in it.
 
-    `batches` reads the columns of dates anew. It is called only if some date of the sample is not written YYYY-MM-DD;
+    `batches` reads the columns of dates from the start. It is called only if some date of the sample is not written YYYY-MM-DD;
     without one the order is None: then no other date counts as one. `months` says that all are first days of months.
     Raises BadInput if the dates contradict each other, or if they leave the order open.
     """
