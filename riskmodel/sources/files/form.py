@@ -216,7 +216,7 @@ def date_order(
 ) -> DateOrder | None:
     """Return the order of day and month of a file, from all dates in it.
 
-    `batches` reads the columns of dates from the start. It is called only if some date of the sample is not written YYYY-MM-DD;
+    `batches` reads the columns of dates from the start. It is called only if a date of the sample is not YYYY-MM-DD;
     without one the order is None: then no other date counts as one. `months` says that all are first days of months.
     Raises BadInput if the dates contradict each other, or if they leave the order open.
     """
