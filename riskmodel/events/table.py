@@ -184,13 +184,16 @@ class EventRules:
         # Day, country, deaths and type in one number: 20, 10, 20 and 3 bits.
         counted = start[rows].astype(np.int64) << 33 | gw[rows].astype(np.int64) << 23
         counted |= deaths[rows].astype(np.int64) << 3 | np.nan_to_num(kind[rows]).astype(np.int64)
-        distinct, first, which = np.unique(ids[rows].astype(np.int64), return_index=True, return_inverse=True)
+        distinct, first = np.unique(ids[rows].astype(np.int64), return_index=True)
         firsts = counted[first]
         numbered, old = distinct.tolist(), np.full(distinct.size, -1)
         if not self._seen.keys().isdisjoint(numbered):
             old = np.array([self._seen.get(number, -1) for number in numbered], dtype=np.int64)
         is_new = old == -1
         self._seen.update(zip(distinct[is_new].tolist(), firsts[is_new].tolist(), strict=True))
+        if is_new.all() and distinct.size == rows.size:
+            return again, repeated
+        which = np.searchsorted(distinct, ids[rows].astype(np.int64))
         later = np.ones(rows.size, dtype=bool)
         later[first[is_new]] = False
         same = counted == np.where(is_new, firsts, old)[which]
