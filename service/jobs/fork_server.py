@@ -138,8 +138,8 @@ def _run_command(line: Sequence[str], environment: Mapping[str, str], output: co
     with output:
         for stream in (1, 2):
             os.dup2(output.fileno(), stream)
+    setproctitle(" ".join(line))  # before the environment changes: it needs the memory of the first one
     os.environ.clear()
     os.environ.update(environment, **{PARENT_VARIABLE: str(_IMPORTED_BY)})
-    setproctitle(" ".join(line))
     sys.argv = ["vigie", *line[3:]]
     main()

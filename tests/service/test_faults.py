@@ -185,7 +185,7 @@ def database_unavailable(running: RunningVigie, take_away: Switch, bring_back: S
     running.allowed.add("unreadable-store")
     take_away()
     try:
-        wait_until(lambda: running.client.get("/readyz")[0] == 503, "readyz tells it")
+        wait_until(lambda: (running.client.get("/readyz") or (0,))[0] == 503, "readyz tells it")
         time.sleep(running.rng.uniform(0, 3))
         assert running.client.get("/healthz")[0] == 200
         assert running.scores()["snapshot_id"] >= before["snapshot_id"]
@@ -193,7 +193,7 @@ def database_unavailable(running: RunningVigie, take_away: Switch, bring_back: S
         wait_until(lambda: (got := running.client.get("/healthz")) and got[0] == 200, "another worker answers")
     finally:
         bring_back()
-    wait_until(lambda: running.client.get("/readyz")[0] == 200, "ready again")
+    wait_until(lambda: (running.client.get("/readyz") or (0,))[0] == 200, "ready again")
     running.allowed.clear()
     running.counts["database gone and back"] += 1
     check_recovery(running)

@@ -108,6 +108,8 @@ def test_a_stopped_child_is_killed_after_a_while(
     monkeypatch.setattr(processes, "STOP_GRACE", 0.5)
     with waiting_recompute(home, server) as (child, pid):
         os.kill(pid, signal.SIGSTOP)
+        stat = Path(f"/proc/{pid}/stat")
+        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "all its threads are stopped")
         processes.stop(child)
         assert child.poll() == -signal.SIGKILL
 
