@@ -25,6 +25,9 @@ OBSERVED = "vigie.observed"
 PAGE_MAX_AGE = 30
 """`max-age` of a page, and of a response that depends on no run [s]."""
 
+DATA_MAX_AGE = 60
+"""The longest `max-age` of data [s]: new data can bring a snapshot before the next run is due."""
+
 OVERDUE_MAX_AGE = 5
 """`max-age` of a response that the next run should have replaced by now [s]."""
 
@@ -60,10 +63,11 @@ class Freshness:
     page: bool
 
     def cache_control(self, now: datetime) -> str:
-        """Return the header: fresh until the next run for data, a short time for pages."""
+        """Return the header: fresh for a minute, at most until the next run; pages for a shorter time."""
         if self.page or self.version is None:
             return f"public, max-age={PAGE_MAX_AGE}"
-        return f"public, max-age={max(OVERDUE_MAX_AGE, int((self.version.fresh_until - now).total_seconds()))}"
+        until_next_run = int((self.version.fresh_until - now).total_seconds())
+        return f"public, max-age={max(OVERDUE_MAX_AGE, min(DATA_MAX_AGE, until_next_run))}"
 
     def last_modified(self, now: datetime) -> str | None:
         """Return the header, or None while another change in the same second is possible."""

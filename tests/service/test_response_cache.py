@@ -152,12 +152,12 @@ def test_clients_get_the_format_and_language_that_they_accept(cached: FrontClien
         assert cached.get("/", headers={"Accept-Language": "en"}).headers["Content-Language"] == "en"
 
 
-def test_data_are_fresh_until_the_next_run_and_pages_for_a_short_time(
+def test_data_are_fresh_for_a_minute_at_most_until_the_next_run_and_pages_for_a_shorter_time(
     cached: FrontClient, clock: SettableClock
 ) -> None:
-    assert cached.get("/v1/scores").headers["Cache-Control"] == "public, max-age=2340"
-    clock.now += timedelta(minutes=30)
-    assert cached.get("/v1/scores").headers["Cache-Control"] == "public, max-age=540"
+    assert cached.get("/v1/scores").headers["Cache-Control"] == "public, max-age=60"
+    clock.now += timedelta(minutes=38, seconds=20)
+    assert cached.get("/v1/scores").headers["Cache-Control"] == "public, max-age=40"
     clock.now += timedelta(minutes=30)
     assert cached.get("/v1/scores").headers["Cache-Control"] == "public, max-age=5"
     assert cached.get("/").headers["Cache-Control"] == "public, max-age=30"
@@ -165,8 +165,8 @@ def test_data_are_fresh_until_the_next_run_and_pages_for_a_short_time(
 
 def test_no_response_is_fresh_beyond_midnight(home: SnapshotHome, cached: FrontClient, clock: SettableClock) -> None:
     home.run("unchanged", at=NOW.replace(hour=23, minute=50), snapshot=1)
-    clock.now = NOW.replace(hour=23, minute=55)
-    assert cached.get("/v1/scores").headers["Cache-Control"] == "public, max-age=300"
+    clock.now = NOW.replace(hour=23, minute=59, second=30)
+    assert cached.get("/v1/scores").headers["Cache-Control"] == "public, max-age=30"
 
 
 def test_last_modified_is_sent_once_its_second_is_over(
