@@ -28,13 +28,19 @@ NO_TASK = ("task", "no-such-task")
 
 @pytest.fixture(scope="module", autouse=True)
 def no_server_left() -> Iterator[None]:
-    """One fork server serves all tests of this module."""
+    """One fork server serves all tests of this module, and no other: one of another module has other imports."""
+    kill_servers()
     with pytest.MonkeyPatch.context() as environment:
         for name, value in fork_server.ENVIRONMENT.items():
             environment.setenv(name, value)
         yield
+    kill_servers()
+
+
+def kill_servers() -> None:
     for pid in server_pids(os.getpid()):
         os.kill(pid, signal.SIGKILL)
+        wait_until(lambda pid=pid: not alive(pid), "the fork server has ended")
 
 
 @pytest.fixture
