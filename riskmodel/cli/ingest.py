@@ -196,13 +196,13 @@ def _ingest_files(
         try:
             now = datetime.now(UTC)
             source = reader(path)
-            # A coverage or a release of deaths is no business of a file that has none.
-            of_deaths = source.kind in OUTCOME_KINDS
+            # Tables of other kinds know what they cover, and have no releases of UCDP.
+            of_events = source.kind in (*OUTCOME_KINDS, "protests")
             report = ingest_file(
                 Archive(home.archive),
                 source,
-                covers=covers if of_deaths else (),
-                release=release if of_deaths else None,
+                covers=covers if of_events else (),
+                release=release if of_events else None,
                 known_since=known_since,
                 accept_loss=accept_loss,
                 now=now,

@@ -60,6 +60,9 @@ def show(home: Home, report: "IngestReport") -> None:
         _show_countries(entered, countries)
         _show_coverage(entered, int(countries["outside"].sum()), gaps(entered), countries["last"].max())
         _show_newer_data(home)
+    if entered.kind == "protests":
+        covered = ", ".join(entered.covers) or "no known months, so no indicator reads it: declare them with --covers"
+        click.echo(f"covers {covered}")
     if report.flags and not shipped:
         flags = (f"{name.replace('_', ' ')} {count:,}" for name, count in report.flags.items())
         click.echo(f"{entered.flagged:,} rows flagged: {', '.join(flags)}")

@@ -32,6 +32,7 @@ def monthly_tables(view: View, iso3: Sequence[str], months: Months) -> dict[str,
     - `coup_attempts` (successful coups included) and `coups` [events]; `military` (1 at the end of the month, or 0)
     - `refugees` (asylum seekers included) and `displaced` within their country [persons]
     - `protests` and `riots` [events]
+    - `violent_protests`, UCDP's violent political protest [events]
     - `news_events`, `news_protests` and `news_conflict` [events in the news]; `news_tone` (from -100 to 100)
 
     Unknown is NaN. A table without its source is absent. With simulated data there are no tables, because they are
@@ -43,6 +44,7 @@ def monthly_tables(view: View, iso3: Sequence[str], months: Months) -> dict[str,
         **_regime_tables(iso3, months),
         **_displacement_tables(view, iso3, months),
         **_unrest_tables(view, iso3, months),
+        **_violent_protest_table(view, iso3, months),
         **_news_tables(view, iso3, months),
     }
 
@@ -98,6 +100,17 @@ def _unrest_tables(view: View, iso3: Sequence[str], months: Months) -> dict[str,
         number = _sum_by_month(of_type["iso3"], months_of(of_type["date"]), None, iso3, months)
         tables[name] = np.where(covered, number, np.nan)
     return tables
+
+
+def _violent_protest_table(view: View, iso3: Sequence[str], months: Months) -> dict[str, Rectangle]:
+    """A month is known if a file covers it; of several files, the one of highest precedence counts."""
+    number = np.full((len(iso3), months.size), np.nan)
+    for ingest, table in view.tables("protests", ["iso3", "date_start"]):
+        spans = (Coverage.parse(text) for text in ingest.covers)
+        covered = coverage.mask((span for span in spans if span.iso3 in (WORLD, *iso3)), iso3, months)
+        counted = _sum_by_month(table["iso3"], months_of(table["date_start"]), None, iso3, months)
+        number[covered] = counted[covered]
+    return {} if np.isnan(number).all() else {"violent_protests": number}
 
 
 def _news_tables(view: View, iso3: Sequence[str], months: Months) -> dict[str, Rectangle]:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from riskmodel.events import manifest
 from riskmodel.events.archive import Archive
 from riskmodel.home import Home
+from riskmodel.indicators.monthly_tables import monthly_tables
+from riskmodel.months import month, span
 
 Vigie = Callable[..., Any]
 CAF = "CAF:2014-01..2014-12"
@@ -217,10 +219,18 @@ def test_protest_is_stored_apart_and_never_counts_as_deaths(vigie: Vigie, home: 
     mixed = ged.write(tmp_path / "m.csv", *rows_with(10, type_of_violence=4, best=50))
     assert "type_of_violence 4 is protest" in vigie("ingest", mixed, *covers).err
     events, of_protest, rest = manifest.read(home.archive)
-    assert (of_protest.kind, of_protest.rows, of_protest.deaths, of_protest.covers) == ("protests", 20, 0, ())
+    assert (of_protest.kind, of_protest.rows, of_protest.deaths, of_protest.covers) == (
+        *("protests", 20, 0),
+        ("MLI:2020-01..2020-12",),
+    )
     assert (events.deaths, rest.rows, rest.deaths) == (60, 10, 30)
     observed = Archive(home.archive).view().outcomes()
     assert [np.nansum(observed.deaths[kind]) for kind in ("state_based", "all")] == [30, 30]
+    protest = monthly_tables(Archive(home.archive).view(), ("MLI", "NER"), span(month("2019-12"), month("2020-12")))
+    counted = protest["violent_protests"]
+    assert np.nansum(counted) == 20
+    assert np.isnan(counted[0]).tolist() == [True] + [False] * 12
+    assert np.isnan(counted[1]).all(), "a month that no file covers is unknown, not zero"
 
 
 def test_an_unknown_table_gets_a_list_of_what_vigie_reads(vigie: Vigie, home: Home, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import ged
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +19,7 @@ from riskmodel.ingest import ingest
 from riskmodel.months import month, span
 from riskmodel.sources.acled import FILE_COLUMNS, AcledFile
 from riskmodel.sources.gdelt import GdeltFile
+from riskmodel.sources.ucdp import GedFile
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 ISO3 = ("NER", "MLI")
@@ -149,10 +151,17 @@ def test_the_order_of_pulls_does_not_matter(tmp_path: Path) -> None:
 def test_from_the_files_to_the_indicators(archive: Archive) -> None:
     acled(archive, *(event(i, day=f"2025-0{2 + i % 3}-10", event_type="Protests") for i in range(1, 8)))
     gdelt(archive, *days("2025-02-01", "2025-04-30"))
+    path = ged.write(
+        archive.root.parent / "protest.csv",
+        *({"type_of_violence": 4, "date": f"2025-0{2 + i % 3}-10"} for i in range(1, 8)),
+    )
+    ingest(archive, GedFile(path), covers=[Coverage.parse("MLI:2025-01..2025-06")], now=NOW)
     inputs = Inputs(ISO3, MONTHS, monthly_tables(archive.view(), ISO3, MONTHS))
     found = {indicator.name: indicator.compute(inputs)[1, 3] for indicator in INDICATORS}
     assert found["protests_3m"] == pytest.approx(np.log1p(7))
     assert found["riots_3m"] == 0
+    assert found["violent_protests_3m"] == pytest.approx(np.log1p(7))
+    assert np.isnan(found["violent_protests_12m"])
     assert found["news_protest_share_3m"] == pytest.approx(1 / 5)
     assert found["news_conflict_share_3m"] == pytest.approx(2 / 5)
     assert found["news_tone_3m"] == pytest.approx(-2)

@@ -48,7 +48,8 @@ def world(
         for name in sorted({name for indicator in INDICATORS for name in indicator.inputs} - {"events"})
     }
     span = FIRST + np.arange(months)
-    return Inputs(iso3, span, tables, _events(rng, iso3, span, days, events, holes))
+    # A generator of their own: another table does not change the events.
+    return Inputs(iso3, span, tables, _events(np.random.default_rng([seed, 1]), iso3, span, days, events, holes))
 
 
 def panel(inputs: Inputs, indicators: Sequence[Indicator] = INDICATORS) -> Panel:

@@ -1,4 +1,4 @@
-"""The family `unrest`: protests and riots, and the subjects and the tone of the news."""
+"""The family `unrest`: protests and riots, violent political protest, and the subjects and the tone of the news."""
 
 from functools import partial
 
@@ -17,6 +17,11 @@ ACLED = Citation(
     "sources, and coding choices, Humanities and Social Sciences Communications 10: 74",
     "10.1057/s41599-023-01559-4",
 )
+UCDP_PROTEST = Citation(
+    "Svensson, Schaftenaar & Allansson (2022), Violent Political Protest: Introducing a New UCDP Data Set on Organized "
+    "Violence, 1989-2019, JCR 66(9): 1703-1730",
+    "10.1177/00220027221109791",
+)
 NEWS = Citation(
     "Chadefaux (2014), Early warning signals for war in the news, JPR 51(1): 5-18", "10.1177/0022343313507302"
 )
@@ -29,6 +34,11 @@ TEXT = Citation(
 NO_ACLED_DATA = {
     "en": "ACLED's data were not pulled for the country, or not for a whole month of the window",
     "fr": "les données d’ACLED n’ont pas été récupérées pour ce pays, ou pas pour un mois entier de la fenêtre",
+}
+NO_UCDP_PROTEST = {
+    "en": "no file of UCDP's violent political protest covers the country, or not each month of the window",
+    "fr": "aucun fichier de manifestations politiques violentes de l’UCDP ne couvre ce pays, ou pas chaque mois de la "
+    "fenêtre",
 }
 NO_GDELT_DATA = {
     "en": "GDELT's data are not complete for each day of the window, or the news reported nothing on the country",
@@ -59,6 +69,7 @@ def _tone_change(inputs: Inputs, *, months: int) -> Rectangle:
 
 
 declare_acled = Declarations(NAME, missing=NO_ACLED_DATA, literature=(ACLED, VIEWS), direction=+1)
+declare_ucdp = Declarations(NAME, missing=NO_UCDP_PROTEST, literature=(UCDP_PROTEST,), direction=+1)
 declare_news = Declarations(NAME, missing=NO_GDELT_DATA, literature=(NEWS, TEXT), direction=-1)
 
 INDICATORS: tuple[Indicator, ...] = (
@@ -86,6 +97,18 @@ INDICATORS: tuple[Indicator, ...] = (
         fr=f"Manifestations sur {last_months(YEAR, 'fr')} comparées aux {YEAR} précédents",
         compute=partial(_trend, months=YEAR),
         inputs=("protests",),
+    ),
+    *(
+        declare_ucdp.log_count(
+            f"violent_protests_{months}m",
+            "events",
+            window=months,
+            en=f"Events of violent political protest over {last_months(months, 'en')}",
+            fr=f"Événements de manifestation politique violente sur {last_months(months, 'fr')}",
+            compute=partial(_number, table="violent_protests", months=months),
+            inputs=("violent_protests",),
+        )
+        for months in (RECENT, YEAR)
     ),
     *(
         declare_news.share(
