@@ -338,6 +338,7 @@ def movable_clock(tmp_path: Path) -> dict[str, str]:
     return {"LD_PRELOAD": str(library), "MOVED_BY": str(tmp_path / "clock")}
 
 
+@pytest.mark.long
 def test_a_clock_set_back_or_forward_stops_nothing(tmp_path: Path, movable_clock: dict[str, str]) -> None:
     """Scores are updated. Messages of a wrong moment are refused, and received when the clock is right.
 

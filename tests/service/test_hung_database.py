@@ -74,6 +74,7 @@ def test_everything_answers_in_time_and_recovers(home: SnapshotHome, postgresql:
         assert all(status == 200 for status, _ in clients.map(timed, [f"{url}/v1/snapshots?limit=7"] * 40))
 
 
+@pytest.mark.long
 def test_a_web_server_that_starts_meanwhile_lives_and_recovers(home: SnapshotHome, postgresql: Server) -> None:
     with hanging(postgresql), web(home) as url:
         assert timed(f"{url}/healthz")[0] == 200

@@ -165,6 +165,7 @@ def test_nginx_passes_changes_at_once(urls: tuple[str, str], home: SnapshotHome)
         assert time.monotonic() - began < ANSWER_SECONDS
 
 
+@pytest.mark.long
 def test_vigie_counts_the_clients_of_nginx_each(urls: tuple[str, str]) -> None:
     """And believes no address that a client invents."""
     if time.time() % 60 > 50:

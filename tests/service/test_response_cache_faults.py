@@ -223,6 +223,7 @@ def test_every_response_is_complete_and_none_is_older_than_the_last(tmp_path: Pa
     poll_through_kills(tmp_path, workers=1, recomputes=100, kills=1, pause=0.02, seed=1)
 
 
+@pytest.mark.long
 def test_several_workers_do_not_contradict_each_other(tmp_path: Path) -> None:
     poll_through_kills(tmp_path, workers=2, recomputes=40, kills=1, pause=0.15, seed=2)
 

@@ -161,6 +161,7 @@ def test_its_processes_end_when_it_is_killed_and_it_starts_again(prepared_home: 
         assert running.end() == 0
 
 
+@pytest.mark.long
 def test_two_instances_on_one_home_run_each_job_once(prepared_home: Path) -> None:
     environment = {"VIGIE_DELIVER_EVERY_SECONDS": "2"}
     with up(prepared_home, **environment) as one, up(prepared_home, **environment) as other:

@@ -31,7 +31,7 @@ def test_a_model_is_fitted_and_stored_and_nothing_is_put_into_service(home: Home
     assert str(loaded.origin) == "2009-12"
     assert trained.countries == 8
     assert trained.megabytes > 0
-    assert [step.split()[0] for step in steps] == ["computing", "fitting", "storing"]
+    assert [step.split()[0] for step in steps] == ["computing", "fitting", "choosing", "scoring", "storing"]
     assert bundle.champion(home.models, simulated=False) is None
 
 
