@@ -238,11 +238,9 @@ def test_a_client_that_leaves_frees_its_place_at_once(home: SnapshotHome) -> Non
     with served(home, waiting_clients=1) as client:
         for begin in (stream, long_poll, stream, long_poll):
             waiting = begin(client)
-            until(lambda: "Preference-Applied" not in long_poll(client, 1).response().headers, 5)
-            left_at = time.monotonic()
+            until(lambda: "Preference-Applied" not in long_poll(client, 1).response().headers)
             waiting.disconnect()
-            until(waiting.task.done, 1)
-            assert time.monotonic() - left_at < 1
+            until(waiting.task.done, 5)  # far less than the time to the next heartbeat
 
 
 def test_a_client_that_leaves_before_its_stream_begins_takes_no_place(home: SnapshotHome) -> None:
