@@ -1,8 +1,9 @@
 """The command `vigie ingest`: take files into the archive."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,18 @@ DATES_OPTION = click.option(
 LOSS_OPTION = click.option(
     "--accept-loss", is_flag=True, help="Take a file in although many of its rows cannot be used, or it is cut off."
 )
+OF_ANY_FILE = (FILES_ARGUMENT, KNOWN_SINCE_OPTION, LOSS_OPTION)
+OF_MONTHS = (*OF_ANY_FILE, RELEASE_OPTION, DATES_OPTION)
+OF_EVENTS = (*OF_MONTHS, COVERS_OPTION)
+
+
+def _with(parameters: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    """Return a decorator that adds parameters to a command, in their order."""
+
+    def add(function: Any) -> Any:
+        return reduce(lambda decorated, parameter: parameter(decorated), reversed(parameters), function)
+
+    return add
 
 
 class _IngestGroup(CommandGroup):
@@ -75,12 +88,7 @@ def ingest() -> None:
 
 
 @ingest.command()
-@FILES_ARGUMENT
-@COVERS_OPTION
-@RELEASE_OPTION
-@KNOWN_SINCE_OPTION
-@DATES_OPTION
-@LOSS_OPTION
+@_with(OF_EVENTS)
 @click.pass_obj
 def auto(home: Home, /, files: tuple[Path, ...], dates: "DateOrder | None", **settings: Any) -> None:
     """Take in files of any kind that Vigie reads. What each one is shows in its columns."""
@@ -95,12 +103,7 @@ def auto(home: Home, /, files: tuple[Path, ...], dates: "DateOrder | None", **se
 
 
 @ingest.command()
-@FILES_ARGUMENT
-@COVERS_OPTION
-@RELEASE_OPTION
-@KNOWN_SINCE_OPTION
-@DATES_OPTION
-@LOSS_OPTION
+@_with(OF_EVENTS)
 @click.pass_obj
 def ucdp(home: Home, /, files: tuple[Path, ...], dates: "DateOrder | None", **settings: Any) -> None:
     """Take in UCDP event files (CSV, .csv.gz or .zip): official, country download or HDX.
@@ -113,11 +116,7 @@ def ucdp(home: Home, /, files: tuple[Path, ...], dates: "DateOrder | None", **se
 
 
 @ingest.command()
-@FILES_ARGUMENT
-@RELEASE_OPTION
-@KNOWN_SINCE_OPTION
-@DATES_OPTION
-@LOSS_OPTION
+@_with(OF_MONTHS)
 @click.pass_obj
 def monthly(home: Home, /, files: tuple[Path, ...], dates: "DateOrder | None", **settings: Any) -> None:
     """Take in country-month tables (CSV, .csv.gz or Parquet): iso3, month, deaths_state_based, …"""
@@ -127,9 +126,7 @@ def monthly(home: Home, /, files: tuple[Path, ...], dates: "DateOrder | None", *
 
 
 @ingest.command()
-@FILES_ARGUMENT
-@KNOWN_SINCE_OPTION
-@LOSS_OPTION
+@_with(OF_ANY_FILE)
 @click.pass_obj
 def displacement(home: Home, /, files: tuple[Path, ...], **settings: Any) -> None:
     """Take in displaced people by country and year: UNHCR's or IDMC's table (CSV, .csv.gz or .zip)."""

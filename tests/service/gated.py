@@ -7,6 +7,7 @@ from typing import Any
 import flask
 from flask import Flask
 from inprocess import Exchange, FrontClient
+from werkzeug.routing import PathConverter
 from werkzeug.test import TestResponse
 
 from riskmodel.home import Home
@@ -22,13 +23,21 @@ from service.store.database import Store
 FAR = "203.0.113.9"
 
 
+class AnyPath(PathConverter):
+    """A path that can contain line breaks."""
+
+    regex = "(?s:.+?)"
+    part_isolating = False
+
+
 def echo() -> Flask:
     """The application behind the gate: responds with the key and the size of the body that it received."""
     app = Flask("echo")
     app.url_map.merge_slashes = False
+    app.url_map.converters["lines"] = AnyPath
 
     @app.route("/", defaults={"path": ""}, methods=["GET", "POST", "OPTIONS"])
-    @app.route("/<path:path>", methods=["GET", "POST", "OPTIONS"])
+    @app.route("/<lines:path>", methods=["GET", "POST", "OPTIONS"])
     def respond(path: str) -> flask.Response:
         body = {"key": flask.request.environ.get("vigie.key"), "body": len(flask.request.get_data())}
         response = flask.Response(json.dumps(body), content_type="application/json")
