@@ -282,3 +282,19 @@ def test_the_feed_has_snapshots_and_changed_bands(tmp_path: Path) -> None:
     assert (first.findtext(f"{ATOM}id"), first.findtext(f"{ATOM}updated")) == (ids[0], "2023-01-10T08:35:00Z")
     assert (first.findtext(f"{ATOM}title") or "").startswith("WITHDRAWN")
     assert len(list(later.iter(f"{ATOM}entry"))) == 2
+
+
+LICENCE = "CC BY 4.0 · UCDP"
+
+
+def test_the_licence_of_the_data_stands_wherever_they_show(client: FlaskClient) -> None:
+    tables = ("/v1/scores", "/v1/scores/MLI/history", "/v1/forecasts/MLI", "/v1/drivers/MLI", "/v1/events")
+    for path in tables:
+        assert client.get(path).json["licence"] == LICENCE, path
+        lines = list(csv.DictReader(io.StringIO(client.get(f"{path}.csv").text)))
+        assert {line["licence"] for line in lines} == {LICENCE}, path
+    assert client.get("/v1/scores.geojson").json["licence"] == LICENCE
+    feed = ElementTree.fromstring(client.get("/feeds/scores.atom").data)  # noqa: S314 - our own
+    assert [node.text for node in feed if node.tag.endswith("rights")] == [LICENCE]
+    for page in ("/en/", "/fr/country/MLI", "/en/scorecard"):
+        assert LICENCE in client.get(page).text, page
