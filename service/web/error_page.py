@@ -61,13 +61,13 @@ def render(problem_document: bytes, root: str, path: str, query: str, accept_lan
     page_path = f"/{rest}" if first in LOCALES else path
     if page_path.startswith(NO_PAGES):
         page_path = "/"
-    page = _page(language, root, tuple((name, document.get(name)) for name in SHOWN))
+    page = rendered_page(language, root, tuple((name, document.get(name)) for name in SHOWN))
     request_id = str(escape(document.get("request_id", "")))
     return page.replace(_REQUEST_ID, request_id).replace(_PATH, quote(page_path))
 
 
 @lru_cache(maxsize=128)
-def _page(language: str, root: str, members: tuple[tuple[str, Any], ...]) -> str:
+def rendered_page(language: str, root: str, members: tuple[tuple[str, Any], ...]) -> str:
     template = environment(language).get_template("error.html")
     return template.render(
         problem=dict(members), root=root, path=_PATH, site="", as_of_query="", request_id=_REQUEST_ID

@@ -91,6 +91,14 @@ def test_an_unreadable_row_is_quarantined(tmp_path: Path, row: str, rule: str, v
     assert [(entry["row"], entry["rule"], entry["value"]) for entry in out] == [(2, rule, value)]
 
 
+def test_rows_that_contradict_each_other_are_all_quarantined(tmp_path: Path) -> None:
+    text = f"{UNHCR}origin,MLI,2019,1,,,,,,,,\norigin,MLI,2019,7,,,,,,,,\nasylum,MLI,2019,2,,,,,,,,\n"
+    accepted, out = read(write_table(tmp_path, text))
+    assert [entry["role"] for entry in accepted] == ["asylum"]
+    rule = "country, role and year stand in several rows, with different numbers"
+    assert [(entry["row"], entry["rule"]) for entry in out] == [(1, rule), (2, rule)]
+
+
 @pytest.mark.parametrize(
     "header", ["iso3,year,refugees", "role,iso3,year", "ISO3,Name,Year,Disaster Internal Displacements", "a,b"]
 )

@@ -116,8 +116,8 @@ def bomb(folder: Path, kind: str) -> Path:
         ("delta.parquet", "monthly", "is written as DELTA_BYTE_ARRAY"),
         pytest.param("plain.parquet", "monthly", "unpacks to far more", marks=pytest.mark.long),
         pytest.param("rows.parquet", "monthly", "unpacks to far more", marks=pytest.mark.long),
-        pytest.param("zeros.csv.gz", "monthly", "", marks=pytest.mark.long),
-        pytest.param("zeros.zip", "displacement", "", marks=pytest.mark.long),
+        pytest.param("zeros.csv.gz", "monthly", "unpacks to far more", marks=pytest.mark.long),
+        pytest.param("zeros.zip", "displacement", "unpacks to far more", marks=pytest.mark.long),
         ("bzip2.zip", "displacement", "packed by a method that Vigie does not read"),
     ],
 )

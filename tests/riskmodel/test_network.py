@@ -1,7 +1,6 @@
 """Proxies and certificates of offices: what works, and what the message says about what does not."""
 
 import logging
-import shutil
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -50,10 +49,7 @@ class Authority:
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    openssl = shutil.which("openssl")
-    if not openssl:
-        pytest.skip("openssl is not installed")
+def authority(tmp_path_factory: pytest.TempPathFactory, openssl: str) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"), openssl)
 
 
@@ -67,7 +63,7 @@ def secure_url(authority: Authority) -> Iterator[str]:
 
 def get(url: str) -> object:
     """Return the JSON at a URL, without waiting between attempts."""
-    return Client(sleep=lambda _: None, patience=5).get_json(f"{url}/x")
+    return Client(sleep=lambda _: None, patience=20).get_json(f"{url}/x")
 
 
 @pytest.mark.parametrize(

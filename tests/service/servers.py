@@ -54,6 +54,16 @@ def running(command: list[str], port: int, log: Path, **environment: str) -> Ite
             process.wait()
 
 
+def workers_of(pid: int) -> list[int]:
+    """The workers of a web server. Each is the child of a granian server of its own."""
+    return [worker for server in children(pid) for worker in children(server)]
+
+
+def children(pid: int) -> list[int]:
+    """The child processes of a process."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def web(home: SnapshotHome, command: str = "web", **environment: str) -> AbstractContextManager[str]:
     """The URL of `vigie web`, or of another command, over a home."""
     port = free_port()
@@ -61,7 +71,7 @@ def web(home: SnapshotHome, command: str = "web", **environment: str) -> Abstrac
     return running(line, port, home.home.root.parent / "log.txt", **environment)
 
 
-def connect(url: str) -> socket.socket:
-    """An open connection to a server."""
+def connect(url: str, source: str = "") -> socket.socket:
+    """An open connection to a server, from an address of this machine."""
     address = httpx2.URL(url)
-    return socket.create_connection((address.host, address.port or 80), timeout=10)
+    return socket.create_connection((address.host, address.port or 80), timeout=20, source_address=(source, 0))

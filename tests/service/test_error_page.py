@@ -130,10 +130,10 @@ def test_rendered_pages_are_shared_by_requests(client: FrontClient) -> None:
     """A flood of refusals renders one template, whatever the path and the id are."""
     from service.web import error_page
 
-    error_page._page.cache_clear()  # type: ignore[attr-defined]
+    error_page.rendered_page.cache_clear()  # type: ignore[attr-defined]
     for number in range(30):
         client.get(f"/nowhere/{number}", headers=BROWSER)
-    assert error_page._page.cache_info().currsize == 1  # type: ignore[attr-defined]
+    assert error_page.rendered_page.cache_info().currsize == 1  # type: ignore[attr-defined]
 
 
 # -- what addresses forgive

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx2
@@ -18,7 +19,7 @@ from snapshots_support import SnapshotHome
 from service.jobs import processes
 from service.store.tables import jobs
 
-SLACK = 8.0
+SLACK = 20.0
 """How much longer than documented an answer may take on a machine that is busy with other things [s]."""
 
 
@@ -29,6 +30,7 @@ def home(tmp_path: Path, postgresql: Server, monkeypatch: pytest.MonkeyPatch) ->
         made = SnapshotHome(tmp_path / "home")
         made.add_ingests("real")
         made.issue()
+        made.run("unchanged", at=datetime.now(UTC), snapshot=1)
         yield made
         made.store.close()
 
@@ -59,7 +61,7 @@ def wait_until(truth: Callable[[], bool], within: float = 60.0) -> None:
 def test_everything_answers_in_time_and_recovers(home: SnapshotHome, postgresql: Server, count: int) -> None:
     with web(home) as url, ThreadPoolExecutor(100) as clients:
         assert timed(f"{url}/v1/scores")[0] == 200
-        assert timed(f"{url}/readyz")[0] in (200, 503)
+        assert timed(f"{url}/readyz")[0] == 200
         with hanging(postgresql):
             uncached = [clients.submit(timed, f"{url}/v1/snapshots?limit={number + 1}") for number in range(count)]
             time.sleep(0.5)

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import pytest
 from announced import issue
 from attacks import attacking
-from servers import free_port, running
+from servers import free_port, running, workers_of
 from snapshots_support import SnapshotHome
 
 from service.http import keys
@@ -116,12 +116,6 @@ def hold_the_writers_lock(home: SnapshotHome) -> None:
             connection.execute("ROLLBACK")
 
 
-def worker_of(server: int) -> int:
-    """The process of the worker of a web server."""
-    children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
-    return next(int(pid) for pid in children if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes())
-
-
 def sample(pid: int) -> tuple[float, int, int]:
     """Memory [MB], descriptors and threads of a process."""
     status = Path(f"/proc/{pid}/status").read_text()
@@ -155,7 +149,7 @@ def test_hostile_traffic_of_all_kinds_costs_bounded_memory_and_delays_nobody(
     command = [sys.executable, "-m", "riskmodel", "--home", str(home.home.root), "web", "--port", str(port)]
     with running(command, port, log, **{f"VIGIE_LIMITS__{name}": value for name, value in LIMITS.items()}) as url:
         (server,) = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-        worker = worker_of(int(server))
+        (worker,) = workers_of(int(server))
         with ExitStack() as stack:
             for number, (kind, count) in enumerate(ATTACKS.items()):
                 stack.enter_context(attacking(url, kind, count, f"127.0.1.{number + 1}", key))

@@ -19,7 +19,7 @@ import httpx2 as httpx2
 import pytest
 import sqlalchemy as sa
 from inprocess import FrontClient
-from servers import free_port
+from servers import free_port, workers_of
 from snapshot_documents import NOW
 from snapshots_support import SnapshotHome
 
@@ -250,26 +250,17 @@ def get(url: str, within: float = 30) -> httpx2.Response:
             time.sleep(0.05)
 
 
-def workers(process: subprocess.Popen[bytes]) -> list[int]:
-    """The workers of a web server. Each is the child of a granian server of its own."""
-    return [worker for server in children(process.pid) for worker in children(server)]
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def test_counts_survive_a_dead_worker_and_every_log_line_is_json(issuer: SnapshotHome) -> None:
     with web(issuer) as (url, log, process):
         for _ in range(5):
             assert get(f"{url}/v1/scores").status_code == 200
         time.sleep(2 * telemetry.PUBLISH_EVERY)
-        killed = set(workers(process))
+        killed = set(workers_of(process.pid))
         for pid in killed:
             os.kill(pid, signal.SIGKILL)
         assert get(f"{url}/v1/scores").status_code == 200
         assert request_count(samples(get(f"{url}/metrics").text), "/v1/scores") == 6
-        assert workers(process)
-        assert not killed & set(workers(process))
+        assert workers_of(process.pid)
+        assert not killed & set(workers_of(process.pid))
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     assert [entry["status"] for entry in entries if entry.get("path") == "/v1/scores"] == [200] * 6

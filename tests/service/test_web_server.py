@@ -99,13 +99,13 @@ def test_workers_that_are_killed_again_and_again_are_replaced(home: SnapshotHome
             wait_until(lambda killed=killed: not alive(killed))
             began = time.monotonic()
             server.wait_for("/v1/scores", 200)
-            assert time.monotonic() - began < 15
+            assert time.monotonic() - began < 30
         assert server.process.poll() is None
 
 
 def test_a_stop_drains_first_and_ends_streams_and_long_polls(home: SnapshotHome, tmp_path: Path) -> None:
-    with serving(home, tmp_path, "--workers", "2", VIGIE_DRAIN_SECONDS="3") as server:
-        cursor = httpx2.get(f"{server.url}/v1/changes").json()["next"]
+    with serving(home, tmp_path, "--workers", "2", VIGIE_DRAIN_SECONDS="20") as server:
+        cursor = httpx2.get(f"{server.url}/v1/changes", timeout=20).json()["next"]
         stream, poll = connect(server.url), connect(server.url)
         stream.sendall(b"GET /v1/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
         target = f"GET /v1/changes?since={cursor} HTTP/1.1\r\nHost: localhost\r\nPrefer: wait=30\r\n\r\n"
@@ -114,7 +114,7 @@ def test_a_stop_drains_first_and_ends_streams_and_long_polls(home: SnapshotHome,
         server.wait_for("/readyz", 200)
         server.process.send_signal(signal.SIGTERM)
         for _ in range(6):  # both workers know it
-            wait_until(lambda: "draining" in httpx2.get(f"{server.url}/readyz").text)
+            wait_until(lambda: "draining" in httpx2.get(f"{server.url}/readyz", timeout=20).text)
         assert server.status("/v1/scores") == 200
         assert server.status("/healthz") == 200
         assert read_all(stream).endswith(b"0\r\n\r\n"), "the stream has its end"
@@ -150,7 +150,7 @@ def test_the_admin_server_has_a_port_of_its_own_and_notices_workers_that_hang(
         assert statuses == {"/readyz": 200, "/metrics": 200, "/v1/scores": 404, "/": 404}
         public = {path: server.status(path) for path in ("/healthz", "/readyz", "/metrics")}
         assert public == {"/healthz": 200, "/readyz": 200, "/metrics": 404}
-        assert "vigie_snapshot_id" in httpx2.get(f"{admin}/metrics").text
+        assert "vigie_snapshot_id" in httpx2.get(f"{admin}/metrics", timeout=20).text
         hung = min(set(server.workers()) - holders(port))  # not the worker of the admin port
         os.kill(hung, signal.SIGSTOP)
         try:
@@ -158,4 +158,4 @@ def test_the_admin_server_has_a_port_of_its_own_and_notices_workers_that_hang(
         finally:
             os.kill(hung, signal.SIGCONT)
         server.wait_for("/healthz", 200, admin)
-        assert json.loads(httpx2.get(f"{admin}/healthz").content) == {"alive": True}
+        assert json.loads(httpx2.get(f"{admin}/healthz", timeout=20).content) == {"alive": True}
