@@ -8,6 +8,7 @@ import click
 
 from riskmodel.cli import options
 from riskmodel.cli.groups import command_group
+from riskmodel.cli.ingest_report import REBUILD
 from riskmodel.home import Home
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def check(home: Home) -> None:
     for damage in damages:
         click.echo(damage, err=True)
     for folder in unlisted:
-        click.echo(f"{folder} is not in the manifest and counts for nothing: vigie archive rebuild lists it", err=True)
+        click.echo(f"{folder} is not in the manifest and counts for nothing: {REBUILD}", err=True)
     if damages:
         raise Refused(f"{len(damages)} of {len(results)} ingests are not as they were taken in")
     if unlisted:
@@ -50,6 +51,7 @@ def rebuild(home: Home) -> None:
 
     It lists what was taken in and is not listed, such as after manifest.json was put back from an older copy.
     """
+    from riskmodel.errors import Refused
     from riskmodel.events.archive import Archive
     from riskmodel.events.manifest import Ingest
 
@@ -61,6 +63,10 @@ def rebuild(home: Home) -> None:
         click.echo(f"{home.archive / number}: left out, its files are not as a statement says", err=True)
     ingests = sum(isinstance(entry, Ingest) for entry in rebuilt.entries)
     click.echo(f"the manifest lists {ingests} ingests and {len(rebuilt.entries) - ingests} withdrawals")
+    if rebuilt.left_out:
+        raise Refused(
+            f"{len(rebuilt.left_out)} folders are left out: restore them from a copy and rebuild, or move them away"
+        )
 
 
 @archive.command()

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _SHOWN = 12
 """How many countries or spans are shown; the rest is only counted."""
 
+REBUILD = "vigie archive rebuild lists it if its files are intact"
+"""The way out of a folder that the manifest does not list."""
+
 _ROW_NAMES = {
     "events": "events",
     "country_months": "country-months",
@@ -72,7 +75,7 @@ def show(home: Home, report: "IngestReport") -> None:
         path = home.archive / entered.quarantine
         click.echo(f"{entered.quarantined:,} rows quarantined, with their reasons: {path}", err=True)
     for folder in Archive(home.archive).unlisted():
-        click.echo(f"{folder} is not in the manifest and counts for nothing: vigie archive rebuild lists it", err=True)
+        click.echo(f"{folder} is not in the manifest and counts for nothing: {REBUILD}", err=True)
     if report.retires_simulation:
         click.echo("These are the first real data: simulated events, models and snapshots are retired from service.")
 

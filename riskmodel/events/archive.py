@@ -108,7 +108,7 @@ class Archive:
             try:
                 listed = {entry.id: entry for entry in manifest.entries(self.root)}
             except Damaged:
-                listed = {}
+                listed = {entry.id: entry for entry in manifest.salvaged(self.root / "manifest.json")}
             entries, left_out = dict(listed), []
             for folder in _numbered(self.root):
                 stated = _statement(folder)

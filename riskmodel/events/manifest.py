@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -171,10 +172,13 @@ def decoded(content: bytes, path: Path) -> tuple[Entry, ...]:
     """
     try:
         document = json.loads(content)
-        found, records = document["format"], document["entries" if document["format"] == FORMAT else "ingests"]
+        found = document["format"]
+        records = document["entries"] if found == FORMAT else ()
         read_entries = tuple(map(_entry, records)) if found == FORMAT else ()
     except (ValueError, KeyError, TypeError, AttributeError) as unreadable:
         raise Damaged(f"{path} is damaged (it cannot be read: {unreadable}); {_WAY_OUT}") from unreadable
+    if isinstance(found, int) and found > FORMAT:
+        raise Refused(f"{path} has format {found}, and this version of Vigie reads format {FORMAT}: use a newer Vigie")
     if found in range(1, FORMAT):
         raise Refused(
             f"{path} has format {found}, and this version of Vigie reads format {FORMAT}: "
@@ -188,6 +192,21 @@ def decoded(content: bytes, path: Path) -> tuple[Entry, ...]:
         )
         raise Damaged(f"{path} is damaged ({next(altered, 'it is not as Vigie wrote it')}); {_WAY_OUT}")
     return read_entries
+
+
+def salvaged(path: Path) -> tuple[Entry, ...]:
+    """Return the entries of a damaged manifest that still have their digests."""
+    try:
+        records = json.loads(path.read_bytes())["entries"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+    found, before = [], ""
+    for record in records if isinstance(records, list) else ():
+        with suppress(KeyError, TypeError, AttributeError, ValueError):
+            if _digest(before, entry := _entry(record)) == record["digest"]:
+                found.append(entry)
+        before = str(record.get("digest")) if isinstance(record, dict) else ""
+    return tuple(found)
 
 
 def _entry(record: dict[str, Any]) -> Entry:
@@ -206,9 +225,13 @@ def _chain(listed: Sequence[Entry]) -> list[str]:
     """Return the digest of each entry: of its content, and of the digest before it."""
     digests = [""]
     for entry in listed:
-        text = json.dumps([FORMAT, digests[-1], _content(entry)], ensure_ascii=False)
-        digests.append(hashlib.sha256(text.encode()).hexdigest())
+        digests.append(_digest(digests[-1], entry))
     return digests[1:]
+
+
+def _digest(before: str, entry: Entry) -> str:
+    text = json.dumps([FORMAT, before, _content(entry)], ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _content(entry: Entry) -> dict[str, Any]:

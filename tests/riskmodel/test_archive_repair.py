@@ -182,3 +182,24 @@ def test_an_altered_statement_is_found_and_written_again(archive: Archive, vigie
         assert vigie("archive", "rebuild").code == 0
         assert path.read_bytes() == good
         assert vigie("archive", "check").code == 0
+
+
+def test_a_rebuild_keeps_the_entries_of_a_damaged_manifest_that_are_intact(archive: Archive, vigie: Vigie) -> None:
+    """One bit of the manifest is altered, and the statement of another ingest is lost."""
+    before = manifest.entries(archive.root)
+    (archive.root / "0003" / "statement.json").unlink()
+    path = archive.root / "manifest.json"
+    path.write_text(path.read_text().replace("MLI:2020-01", "MLI:2020-02", 1))
+    assert vigie("archive", "rebuild").code == 0
+    assert manifest.entries(archive.root) == before
+    assert vigie("archive", "check").code == 0
+
+
+def test_a_manifest_of_a_newer_vigie_is_not_called_damaged(archive: Archive, vigie: Vigie) -> None:
+    path = archive.root / "manifest.json"
+    newer = json.loads(path.read_text()) | {"format": manifest.FORMAT + 1}
+    path.write_text(json.dumps(newer))
+    for command in ("check", "rebuild"):
+        result = vigie("archive", command)
+        assert (result.code, "use a newer Vigie" in result.err) == (1, True), result.err
+    assert json.loads(path.read_text()) == newer
