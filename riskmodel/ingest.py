@@ -16,7 +16,7 @@ from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
 from riskmodel.events.manifest import Ingest, Kind, realm
 from riskmodel.events.releases import published
-from riskmodel.events.table import HARMLESS, CheckedBatch
+from riskmodel.events.table import HARMLESS, OTHER_KIND, TWICE, CheckedBatch
 
 _SHOWN_ROWS = 5
 """How many quarantined rows a report shows."""
@@ -160,7 +160,7 @@ def ingest(
                 raise BadInput(f"{path}: none of its {staging.quarantined:,} rows can be read; {quarantined[0]}")
             raise BadInput(f"{path}: it has no rows")
         if not accept_loss:
-            _check_loss(source.table, staging.rows, rules, _rows_by_flag(flag_combinations))
+            _check_loss(source.table, staging.rows, rules, flag_combinations)
         proved_release, proved_covers = source.release_and_coverage()
         _check_release(path, proved_release, release)
         if not source.simulated:
@@ -193,14 +193,19 @@ def ingest(
     return IngestReport(path, entered, False, retires, tuple(quarantined), flags, notes, unended)
 
 
-def _check_loss(table: Content, rows: int, rules: Counter[str], flags: Counter[str]) -> None:
+def _check_loss(table: Content, rows: int, rules: Counter[str], flag_combinations: Counter[str]) -> None:
     """Raise Loss if a file is cut off, or if many of its rows fall out: then its coverage would be false."""
-    fallen = Counter({rule: count for rule, count in rules.items() if rule not in HARMLESS})
+    # If most rows are of protest, the file is probably one of protest, and its few other rows are the slip.
+    harmless = HARMLESS if rules[OTHER_KIND] <= rows else (TWICE,)
+    fallen = Counter({rule: count for rule, count in rules.items() if rule not in harmless})
+    doubtful = sum(count for flags, count in flag_combinations.items() if not _DOUBTS.keys().isdisjoint(flags.split()))
+    lost = fallen.total() + doubtful + table.swallowed
+    flags = _rows_by_flag(flag_combinations)
     fallen.update({reason: flags[flag] for flag, reason in _DOUBTS.items() if flags[flag]})
     if table.swallowed:
         fallen["a missing quotation mark hides rows in others"] = table.swallowed
     total = rows + rules.total() + table.swallowed
-    many = fallen.total() >= max(MIN_LOSS, MIN_LOSS_SHARE * total)
+    many = lost >= max(MIN_LOSS, MIN_LOSS_SHARE * total)
     if not (many or table.cut_off):
         return
     reasons = "; ".join(f"{reason}: {count:,}" for reason, count in fallen.most_common(_SHOWN_ROWS))
@@ -209,7 +214,7 @@ def _check_loss(table: Content, rows: int, rules: Counter[str], flags: Counter[s
         causes.insert(0, "the file is cut off: its last row is incomplete")
     cause = f". Likely cause: {causes[0]}" if causes else ""
     raise Loss(
-        f"{table.path}: {fallen.total():,} of {total:,} rows cannot be used ({reasons}){cause}. Nothing was taken in, "
+        f"{table.path}: {lost:,} of {total:,} rows cannot be used ({reasons}){cause}. Nothing was taken in, "
         "because what is missing would read as peace"
     )
 

@@ -193,13 +193,13 @@ def _ingest_files(
         try:
             now = datetime.now(UTC)
             source = reader(path)
-            # Tables of other kinds know what they cover, and have no releases of UCDP.
-            of_events = source.kind in (*OUTCOME_KINDS, "protests")
+            if (covers or release) and source.kind not in (*OUTCOME_KINDS, "protests"):
+                raise BadInput(f"{path}: it has neither a coverage nor a release: leave --covers and --release out")
             report = ingest_file(
                 Archive(home.archive),
                 source,
-                covers=covers if of_events else (),
-                release=release if of_events else None,
+                covers=covers,
+                release=release,
                 known_since=known_since,
                 accept_loss=accept_loss,
                 now=now,

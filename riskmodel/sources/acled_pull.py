@@ -94,7 +94,11 @@ def pull(
             say("ACLED: nothing has changed")
             return []
         covers = changes.coverage(countries, now.date())
-        return [ingest(archive, AcledFile(path, api.last_visible_day), covers=covers, private=True, now=now)]
+        return [
+            ingest(
+                archive, AcledFile(path, api.last_visible_day), covers=covers, private=True, accept_loss=True, now=now
+            )
+        ]
     finally:
         path.unlink(missing_ok=True)
 

@@ -56,15 +56,21 @@ missing count is null."""
 
 
 class DisplacementFile:
-    """One displacement table (CSV, .csv.gz or .zip); its header shows the provider. Raises BadInput for any other."""
+    """One displacement table (CSV, .csv.gz, .zip or Parquet). Its columns show the provider. Raises BadInput for any other."""
 
     kind: Kind = "displacement"
     schema = SCHEMA
     simulated = False
+    table: files.Table
 
     def __init__(self, path: Path) -> None:
-        found = files.head(path)
-        names = found.names
+        if files.is_parquet(path):
+            self.table, names = files.parquet_table(path)
+        else:
+            found = files.head(path)
+            names = list(found.names)
+            has_tags = any(cell.startswith("#") for cell in found.first)
+            self.table = files.CsvTable(path, found, header_lines=2 if has_tags else 1)
         is_idmc = "role" not in names
         self.variant = self.source = "idmc" if is_idmc else "unhcr"
         columns = IDMC_COLUMNS if is_idmc else UNHCR_COLUMNS
@@ -78,8 +84,6 @@ class DisplacementFile:
             lacking = ", ".join(missing) or " or ".join(theirs[-1] for theirs in columns.values())
             raise BadInput(f"{path}: header: no column {lacking}; this is no table of displacement by country and year")
         files.refuse_repeated(path, names, (*_KEYS, "role", *self._counts.values()))
-        has_tags = any(cell.startswith("#") for cell in found.first)
-        self.table = files.CsvTable(path, found, header_lines=2 if has_tags else 1)
         files.settle(self.table, numbers=self._counts.values())
 
     def read(self, today: date) -> Iterator[CheckedBatch]:

@@ -117,7 +117,7 @@ def pull(
     path = downloads / "gdelt" / f"gdelt-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}.csv"
     try:
         pd.concat(days.values()).to_csv(path, index=False)
-        report = ingest(archive, GdeltFile(path), now=now)
+        report = ingest(archive, GdeltFile(path), accept_loss=True, now=now)
     finally:
         path.unlink(missing_ok=True)
     files.delete_counts(before=min(newest, default=today))

@@ -4,7 +4,7 @@ The data are those of the Uppsala Conflict Data Program (UCDP), CC BY 4.0: Sundb
 doi:10.1177/0022343313484347; Davies et al. (2025), Journal of Peace Research 62(4). `data/README.md` describes them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import datetime
 from importlib.resources import as_file, files
 
@@ -21,7 +21,7 @@ EVENT_COUNTRIES = ("BEN", "BFA", "CIV", "MLI", "NER", "SEN", "TGO")
 EVENTS_SPAN = "1989-01..2022-12"
 
 
-def ingest_history(archive: Archive, now: datetime) -> Iterator[IngestReport]:
+def ingest_history(archive: Archive, now: datetime) -> Generator[IngestReport]:
     """Take in the shipped country-months, then the shipped events. Yields what became of each file."""
     folder = files("vigie_data")
     with as_file(folder.joinpath(MONTHS_FILE)) as path:

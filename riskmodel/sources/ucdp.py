@@ -8,6 +8,7 @@ Melander (2013), doi:10.1177/0022343313484347.
 
 from collections.abc import Collection, Iterator
 from datetime import date
+from math import isnan
 from pathlib import Path
 
 import numpy as np
@@ -149,7 +150,7 @@ class GedFile:
             ids=self._columns["event_id"],
             stated=dates,
         )
-        if sample and set(integers(sample[kind]).tolist()) == {PROTEST}:
+        if sample and {number for number in integers(sample[kind]).tolist() if not isnan(number)} == {PROTEST}:
             self.kind = "protests"
         self._counts: list[pd.DataFrame] = []
 

@@ -35,8 +35,10 @@ def missing(context: Context) -> Iterator[tuple[str, list[str]]]:
     home, settings = context.home, context.settings
     last_month = np.datetime64(context.clock().date(), "M") - 1
     simulate = ["ingest", "simulated", "--seed", str(settings.simulated_seed)]
-    if manifest.realm(home.archive) is None:
-        if settings.simulated:
+    # A first start that was interrupted can have left one of the two files of the shipped history.
+    shipped = {ingest.kind for ingest in manifest.read(home.archive) if ingest.variant == manifest.SHIPPED}
+    if manifest.realm(home.archive) is None or len(shipped) == 1:
+        if settings.simulated and not shipped:
             yield "making a SIMULATED archive", simulate
         else:
             yield "taking in the history to December 2022 that ships with Vigie", ["ingest", "history"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import ged
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
@@ -268,3 +269,31 @@ def test_wrong_words_are_still_wrong_use(vigie: Vigie) -> None:
     assert vigie("ingest", "udcp", "file.csv").code == 2
     assert vigie("ingest", "--nonsense", "file.csv").code == 2
     assert vigie("ingest", "--help").code == 0
+
+
+def test_a_file_of_protest_with_another_row_is_no_peace(vigie: Vigie, home: Home, tmp_path: Path) -> None:
+    """One row without a type, or of another type, does not make 19 protests into months without deaths."""
+    covers = ("--covers", "MLI:2020-01..2020-12")
+    untyped = ged.write(tmp_path / "u.csv", *[{"type_of_violence": 4}] * 19, {"type_of_violence": ""})
+    assert vigie("ingest", untyped, *covers).code == 0
+    assert [entered.kind for entered in manifest.read(home.archive)] == ["protests"]
+    mixed = ged.write(tmp_path / "m.csv", *rows_with(19, type_of_violence=4))
+    result = vigie("ingest", mixed, *covers)
+    assert (result.code, "19 of 20 rows cannot be used" in result.err) == (3, True), result.err
+
+
+def test_a_row_with_two_doubts_is_one_row(vigie: Vigie, tmp_path: Path) -> None:
+    odd = {"date_start": "2020-03-09", "date_end": "2020-03-01", "best": 5, "low": 9, "high": 1}
+    path = ged.write(tmp_path / "a.csv", *({**odd, "id": number} for number in range(1, 7)))
+    result = vigie("ingest", path, "--covers", "MLI:2020-01..2020-12")
+    assert (result.code, "6 of 6 rows cannot be used" in result.err) == (3, True), result.err
+
+
+def test_a_table_of_displacement_can_be_parquet_and_has_no_coverage(vigie: Vigie, home: Home, tmp_path: Path) -> None:
+    path = tmp_path / "d.parquet"
+    table = {"iso3": ["MLI"], "year": [2020], "role": ["origin"], "refugees": [7]}
+    pd.DataFrame(table).to_parquet(path)
+    refused = vigie("ingest", path, "--covers", "MLI:2020-01..2020-12")
+    assert (refused.code, "leave --covers and --release out" in refused.err) == (3, True), refused.err
+    assert vigie("ingest", path).code == 0
+    assert [(entered.kind, entered.rows) for entered in manifest.read(home.archive)] == [("displacement", 1)]

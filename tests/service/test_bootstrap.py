@@ -65,6 +65,15 @@ def test_an_empty_home_gets_the_shipped_history_or_simulated_data_if_asked_for(
     assert simulated == ("making a SIMULATED archive", ["ingest", "simulated", "--seed", "1"])
 
 
+def test_a_shipped_history_that_was_interrupted_is_completed(home: Home) -> None:
+    reports = ingest_history(Archive(home.archive), datetime(2026, 1, 20, tzinfo=UTC))
+    next(reports)
+    reports.close()
+    assert missing_steps(home)[0][1] == "ingest"
+    list(ingest_history(Archive(home.archive), datetime(2026, 1, 20, tzinfo=UTC)))
+    assert [step for _, step in missing_steps(home)] == ["train"]
+
+
 def test_a_model_of_the_shipped_history_alone_is_replaced_when_other_data_come_in(home: Home, tmp_path: Path) -> None:
     list(ingest_history(Archive(home.archive), datetime(2026, 1, 20, tzinfo=UTC)))
     put(home, shipped_only=True)
