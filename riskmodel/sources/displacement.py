@@ -56,7 +56,10 @@ missing count is null."""
 
 
 class DisplacementFile:
-    """One displacement table (CSV, .csv.gz, .zip or Parquet). Its columns show the provider. Raises BadInput for any other."""
+    """One displacement table (CSV, .csv.gz, .zip or Parquet). Its columns show the provider.
+
+    Raises BadInput for any other file.
+    """
 
     kind: Kind = "displacement"
     schema = SCHEMA

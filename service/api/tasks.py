@@ -14,14 +14,14 @@ from riskmodel import __version__, bundle, geography
 from riskmodel.errors import BadInput
 from riskmodel.events import manifest
 from riskmodel.moments import MOMENT_PATTERN
-from service.api.endpoints import JSON, MAX_NUMBER, Body, Iso3, Payload, Query, endpoint
+from service.api.endpoints import JSON, Body, Iso3, Payload, Query, endpoint
 from service.api.shared_schemas import Meta, Schema, described
 from service.http import problems
 from service.http.flask_pool import KEY, START_TASK
 from service.http.links import link
 from service.http.problems import Problem
 from service.http.request_context import TaskRequired, current_context, request_session
-from service.http.task_quota import Start
+from service.http.task_quota import TaskStart
 from service.store import task_queue
 from service.store.task_queue import TaskRequest
 
@@ -160,14 +160,15 @@ def submit(task_request: TaskRequest) -> Payload:
     """
     context = current_context()
 
-    def places() -> int:
-        if task_request.kind == "recompute":
-            return MAX_NUMBER  # at most one waits, so it always has a place
-        start: Start | None = request.environ.get(START_TASK)
-        return start() if start else context.settings.max_waiting_tasks
-
+    start: TaskStart | None = request.environ.get(START_TASK)
+    if task_request.kind == "recompute":  # needs a key to write; at most one waits, so it always has a place
+        limits: tuple[Any, ...] = (lambda: None,)
+    elif start:
+        limits = (start.max_waiting, start.count)
+    else:
+        limits = (lambda: context.settings.max_waiting_tasks,)
     try:
-        task_id = task_queue.submit(context.store, task_request, context.clock(), places)
+        task_id = task_queue.submit(context.store, task_request, context.clock(), *limits)
     except task_queue.QueueFull:
         raise Problem("queue-full", retry_after_seconds=QUEUE_FULL_RETRY_AFTER) from None
     payload = _task_payload(task_id)

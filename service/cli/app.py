@@ -47,6 +47,7 @@ from service.http.interfaces import Application
 from service.http.keys import Keyring
 from service.http.rate_limit import RequestCounter
 from service.http.request_context import context_of
+from service.http.site import Site
 from service.http.telemetry import METRICS_FOLDER, Telemetry
 from service.http.wsgi import GatedWsgi, LazyWsgi
 from service.jobs.processes import LISTENS_ON
@@ -147,7 +148,8 @@ def admin_worker() -> Application:
 
     def make_admin_front() -> tuple[AdminFront, Telemetry]:
         app = create_app(deadlines=DEADLINES, admin=True)
-        return AdminFront(app, heartbeats.all_alive), Telemetry(app, context_of(app).settings)
+        settings = context_of(app).settings
+        return AdminFront(app, heartbeats.all_alive, Site(settings, settings.admin_host)), Telemetry(app, settings)
 
     return Application(make_admin_front)
 

@@ -9,8 +9,11 @@ from riskmodel.home import Home
 from service.settings import Settings
 
 
-def check_address(host: str, port: int, *, patience: float = 0.0) -> None:
-    """Raise Unavailable if nothing can listen on this address, also not after so long [s]."""
+def check_address(host: str, port: int, *, named: str = "--port", patience: float = 0.0) -> None:
+    """Raise Unavailable if nothing can listen on this address within `patience` seconds.
+
+    `named` is the option or setting that names the port.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     until = time.monotonic() + patience
     while True:
@@ -22,7 +25,7 @@ def check_address(host: str, port: int, *, patience: float = 0.0) -> None:
                 if time.monotonic() < until:
                     time.sleep(0.02)
                     continue
-                text = f"cannot listen on {host}:{port} ({failure.strerror}); choose another --port"
+                text = f"cannot listen on {host}:{port} ({failure.strerror}); choose another {named}"
                 raise Unavailable(text) from None
             return
 

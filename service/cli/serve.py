@@ -70,7 +70,7 @@ def web(home: Home, host: str, port: int, workers: int) -> None:
     patience = 10.0 if PARENT_VARIABLE in os.environ else 0.0
     check_address(host, port, patience=patience)
     if settings.admin_port is not None:
-        check_address(settings.admin_host, settings.admin_port, patience=patience)
+        check_address(settings.admin_host, settings.admin_port, named="admin_port", patience=patience)
     if not is_loopback(host):
         click.echo(f"vigie: {describe_access(home, settings, host)}")
     serve(home, settings, host, port, workers)

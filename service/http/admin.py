@@ -16,6 +16,7 @@ from service.http.flask_pool import call_wsgi, wsgi_environ
 from service.http.front import READY_SECONDS, Disconnected, alive_response
 from service.http.gate import Refusal, finished_response, refusal_response, refuse
 from service.http.message import Request, Response
+from service.http.site import Site
 
 FORWARDED = ("/readyz", "/metrics")
 
@@ -25,8 +26,8 @@ log = logging.getLogger("vigie.web")
 class AdminFront:
     """Answers the operator's probes. It asks for no key: only the operator's machines should reach its port."""
 
-    def __init__(self, app: Flask, workers_alive: Callable[[], bool]) -> None:
-        self._app, self._workers_alive = app, workers_alive
+    def __init__(self, app: Flask, workers_alive: Callable[[], bool], site: Site) -> None:
+        self._app, self._workers_alive, self._site = app, workers_alive, site
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="flask")
         self._draining = False
 
@@ -63,6 +64,9 @@ class AdminFront:
             return alive_response([], alive=self._workers_alive())
         if request.path not in FORWARDED:
             raise Refusal(404, [])
+        # Probes name any host. A page of another site could read the metrics by DNS rebinding.
+        if request.path == "/metrics" and not self._site.answers_to_host(request):
+            refuse("unknown-host")
         if request.path == "/readyz" and self._draining:
             refuse("draining", ("Retry-After", "5"))
         environ = wsgi_environ(request)

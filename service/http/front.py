@@ -273,8 +273,10 @@ class Front:
                     sent += len(batch.body)
                     yield batch.body
                     continue
-                while (left := ends - loop.time()) > 0 and not await self.cache.wait_for_change(
-                    version, min(HEARTBEAT_INTERVAL, left)
+                while (
+                    not self._ending
+                    and (left := ends - loop.time()) > 0
+                    and not await self.cache.wait_for_change(version, min(HEARTBEAT_INTERVAL, left))
                 ):
                     yield b": no news\n"  # no blank line: some clients would see an empty message
         except Refusal:

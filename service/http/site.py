@@ -14,6 +14,9 @@ from service.settings import PREFIX_PATTERN, Settings, is_loopback
 MAX_PREFIX = 200
 """Longest prefix that a proxy can name [characters]."""
 
+MAX_HOST = 300
+"""Longest Host header that is accepted [characters]. A name has at most 253."""
+
 LANGUAGE_HOMES = tuple(f"/{code}" for code in LOCALES)
 
 _MAX_REMEMBERED = 1_024
@@ -77,8 +80,8 @@ class Site:
         """
         if self._any_host or (host := request.headers.get("host")) is None or host in self._accepted:
             return True
-        name = re.sub(r":[0-9]*$", "", host.lower()).strip("[]").rstrip(".")
-        if not (name in self._hosts or name.endswith(self._domains) or parse_address(name)):
+        name = re.sub(r":[0-9]{0,5}$", "", host.lower()).strip("[]").rstrip(".")
+        if len(host) > MAX_HOST or not (name in self._hosts or name.endswith(self._domains) or parse_address(name)):
             return False
         if len(self._accepted) >= _MAX_REMEMBERED:
             self._accepted.clear()

@@ -59,23 +59,31 @@ class TaskRequest:
         return cls(kind, parameters, hashlib.sha256(content.encode()).hexdigest(), reusable)
 
 
-def submit(store: Store, request: TaskRequest, now: datetime, places: Callable[[], int]) -> str:
+def submit(
+    store: Store,
+    request: TaskRequest,
+    now: datetime,
+    max_waiting: Callable[[], int | None],
+    count: Callable[[], None] = lambda: None,
+) -> str:
     """Return the id of the task for a request: an existing one, or a new one at the end of the queue.
 
-    `places` is called only for a new task, and returns how many tasks may wait. Raises QueueFull if so many do.
+    `max_waiting` is called only for a new task, and returns how many tasks may wait, or None for any number. `count` is
+    called when the new task has a place. Raises QueueFull if too many wait, and what the two raise.
     """
     with store.reading() as connection:  # a client that asks again and again does not take the write lock
         found = find(connection, request, now)
     if found is not None:
         return str(found.id)
-    max_waiting = places()
+    limit = max_waiting()
     with store.writing() as connection:
         found = find(connection, request, now)
         if found is not None:
             return str(found.id)
         waiting = sa.select(sa.func.count()).select_from(tasks).where(tasks.c.status == "waiting")
-        if connection.execute(waiting).scalar_one() >= max_waiting:
+        if limit is not None and connection.execute(waiting).scalar_one() >= limit:
             raise QueueFull
+        count()
         return _insert(connection, request, now, status="waiting", attempts=0)
 
 

@@ -148,7 +148,15 @@ def test_nginx_serves_the_service_with_tls(urls: tuple[str, str]) -> None:
         assert scores.headers.get_list("x-content-type-options") == ["nosniff"]
         assert visitor.get("/v1/scores", headers={"If-None-Match": scores.headers["etag"]}).status_code == 304
         assert visitor.get("/").status_code == 200
-        assert visitor.get("/metrics").status_code == 404
+        for address in (
+            "/metrics",
+            "/metrics/",
+            f"{visitor.base_url}/metrics",
+            "/metrics//",
+            "/%6detrics",
+            "/metrics?_=1",
+        ):
+            assert visitor.get(address).status_code == 404, address
         assert visitor.post("/v1/recompute").status_code == 401
         assert visitor.post("/v1/recompute", content=b"x" * 70_000).status_code == 413
     with client(plain) as visitor:
@@ -229,7 +237,8 @@ def test_nginx_serves_under_a_path(nginx: str, openssl: str, home: SnapshotHome,
         assert (page.status_code, 'href="/vigie/static/' in page.text) == (200, True)
         assert visitor.get("/vigie/v1/scores").status_code == 200
         assert visitor.get("/v1/scores").status_code == 404
-        assert visitor.get("/vigie/metrics").status_code == 404
+        for address in ("/vigie/metrics", "/vigie/metrics/", "/vigie//metrics", "/vigie/metrics//"):
+            assert visitor.get(address).status_code == 404, address
         with visitor.stream("GET", "/vigie/v1/stream") as stream:
             assert next(stream.iter_lines()).startswith("id: ")
 

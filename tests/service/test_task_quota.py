@@ -78,6 +78,17 @@ def fill_queue(home: SnapshotHome, number: int) -> None:
         task_queue.submit(home.store, request, NOW, lambda: 1_000)
 
 
+def test_a_full_queue_takes_nothing_from_the_quota(
+    home: SnapshotHome, server: Callable[..., FrontClient], reader: dict[str, str]
+) -> None:
+    client = server(limits={"tasks_per_hour": 1}, max_waiting_tasks=5)
+    fill_queue(home, 5)
+    for _ in range(3):
+        assert problem_kind(client.get(PAST, headers=reader)) == "queue-full"
+    forget_tasks(home)
+    assert client.get(PAST, headers=reader).status_code == 202
+
+
 def test_an_anonymous_read_starts_nothing_on_a_public_server(
     home: SnapshotHome, server: Callable[..., FrontClient], reader: dict[str, str]
 ) -> None:

@@ -148,6 +148,7 @@ def test_the_admin_server_has_a_port_of_its_own_and_notices_workers_that_hang(
         server.wait_for("/healthz", 200, admin)
         statuses = {path: server.status(path, admin) for path in ("/readyz", "/metrics", "/v1/scores", "/")}
         assert statuses == {"/readyz": 200, "/metrics": 200, "/v1/scores": 404, "/": 404}
+        assert httpx2.get(f"{admin}/metrics", headers={"Host": "evil.example"}, timeout=20).status_code == 421
         public = {path: server.status(path) for path in ("/healthz", "/readyz", "/metrics")}
         assert public == {"/healthz": 200, "/readyz": 200, "/metrics": 404}
         assert "vigie_snapshot_id" in httpx2.get(f"{admin}/metrics", timeout=20).text
