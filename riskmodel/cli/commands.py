@@ -1,4 +1,4 @@
-"""The commands that this package brings, by section of `vigie --help`."""
+"""The commands of the domain, by section of `vigie --help`. `training.cli` and `service.cli` have theirs."""
 
 from riskmodel.cli.archive import archive
 from riskmodel.cli.explanation import indicators, whatif

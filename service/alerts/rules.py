@@ -1,4 +1,4 @@
-"""Alert rules: the TOML file that people edit, read and checked."""
+"""Alert rules: the TOML file that people edit, read and checked. `service.alerts.wording` has the words of metrics."""
 
 import math
 import tomllib

@@ -1,4 +1,7 @@
-"""Scores: the region at `/v1/scores`, one country at `/v1/scores/{iso3}`, and a country's history."""
+"""Scores: the region at `/v1/scores`, one country at `/v1/scores/{iso3}`, and a country's history.
+
+Fields are described here. `service.jobs.snapshot_content` and `riskmodel.country_scores` compute them.
+"""
 
 from dataclasses import replace
 from typing import Annotated, Any, Literal, get_args

@@ -10,10 +10,10 @@ RESTART_DELAYS = (0.0, 0.0, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
 """How long to wait before starting a process again after its first, second, … quick death in a row [s]."""
 
 QUICK_DEATH = 2.0
-"""A process that is killed sooner than this after its start may always be [s]. Later it is started again at once."""
+"""A process that is killed sooner than this after its start is assumed to fail at every start [s]."""
 
 STABLE_AFTER = 300.0
-"""A process that ends by itself within this time may always end [s]."""
+"""A process that ends by itself within this time is assumed to fail at every start [s]."""
 
 CHECK_EVERY = 0.05
 """How often to check the processes [s]."""

@@ -1,4 +1,4 @@
-"""A seal in each row: a digest of all its values, so that `vigie db check` finds a row that Vigie did not write so.
+"""A seal in each row: a digest of all its values, so that `vigie db check` finds altered rows.
 
 `Store.writing` seals what a transaction wrote before it commits. A seal shows damage. It stops nobody who writes to the
 database and computes seals: the ledger, and a digest of it that is stored elsewhere, are against that.

@@ -37,8 +37,6 @@ ACROSS_BORDER = 100
 INSIDE_BORDER = 50
 """Events count on the country's own side of a border up to this distance [km]."""
 WEIGHT_STEPS = 1 << 16
-
-"""Points along a border, latitude and longitude, shape (point, 2) [degrees]."""
 NO_EVENTS = np.empty(0, dtype=np.intp)
 
 CONTAGION = Citation(
