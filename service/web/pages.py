@@ -1,7 +1,7 @@
 """The pages: the region at `/`, one country at `/country/{iso3}`, the scorecard at `/scorecard`, the API at `/docs`.
 
 Each page also has an address for each language (`/fr/docs`), where neither a query nor a header chooses the language.
-Pages read the same snapshots as the API. The templates are in `templates/`, the French texts in `drawing/messages/fr.po`.
+Pages read the same snapshots as the API. Their templates are in `templates/`, their French in `drawing/messages/fr.po`.
 """
 
 from collections.abc import Callable

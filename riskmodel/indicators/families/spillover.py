@@ -37,6 +37,7 @@ ACROSS_BORDER = 100
 INSIDE_BORDER = 50
 """Events count on the country's own side of a border up to this distance [km]."""
 WEIGHT_STEPS = 1 << 16
+"""Weights are rounded to so many parts of 1: sums of them then do not depend on the order of the countries."""
 NO_EVENTS = np.empty(0, dtype=np.intp)
 
 CONTAGION = Citation(
