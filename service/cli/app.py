@@ -135,9 +135,11 @@ def worker() -> Application:
     The worker ends with the process that started it.
     """
     end_with_parent(grace_seconds=0.5)
-    logs.configure(load(Home(default_home())).log_format)
+    settings = load(Home(default_home()))
+    logs.configure(settings.log_format)
     folder = os.environ.get(METRICS_FOLDER)
-    return Application(make_front, error_page.present, heartbeats=Heartbeats(Path(folder)) if folder else None)
+    heartbeats = Heartbeats(Path(folder)) if folder else None
+    return Application(make_front, error_page.present, site=_make_site(), heartbeats=heartbeats)
 
 
 def admin_worker() -> Application:
@@ -179,7 +181,11 @@ def _make_wsgi() -> GatedWsgi:
     return GatedWsgi(app, settings, make_gate(app), Telemetry(app, settings), error_page.present)
 
 
-wsgi = LazyWsgi(_make_wsgi, error_page.present)
+def _make_site() -> Site:
+    return Site(load(Home(default_home())), os.environ.get(LISTENS_ON))
+
+
+wsgi = LazyWsgi(_make_wsgi, error_page.present, _make_site)
 """The application for a plain WSGI server: `gunicorn service.cli.app:wsgi`. It has no streams and no response cache."""
 
 

@@ -113,7 +113,7 @@ class Front:
 
     def answer_from_cache(self, request: Request) -> Response | None:
         """Place a request, and answer it at once if its response is cached. Nearly all polls end here."""
-        self._gate.site.place(request)
+        self._gate.site.normalise(request)
         if self._gate.needs_keys(request) or (found := self.cache.find(request)) is None or found.internal:
             return None
         if self._draining and request.path == "/readyz":

@@ -17,6 +17,7 @@ from service.http.gate import Refusal, finished_response, refusal_response
 from service.http.heartbeats import WORKER_NUMBER, Heartbeats
 from service.http.message import EventStream, Presenter, Request, Response, unchanged
 from service.http.problems import KINDS
+from service.http.site import Site
 from service.http.telemetry import Telemetry
 
 SEND_SECONDS = 20.0
@@ -77,10 +78,12 @@ class Application:
         make_front: Callable[[], tuple[Answers, Telemetry]],
         present: Presenter = unchanged,
         *,
+        site: Site | None = None,
         heartbeats: Heartbeats | None = None,
     ) -> None:
-        """`heartbeats` are those of the workers of this server, if others read them."""
+        """`site` normalises requests while there is no front. `heartbeats` are those of the workers of this server."""
         self._make_front, self._present, self._heartbeats = make_front, present, heartbeats
+        self._site = site
         self._front: Answers | None = None
         self._telemetry: Telemetry | None = None
         self._running: list[asyncio.Task[None]] = []
@@ -204,6 +207,8 @@ class Application:
     async def _answer(self, request: Request, disconnected: Disconnected) -> Response | EventStream:
         if self._front is not None:
             return await self._front.answer(request, disconnected)
+        if self._site is not None:
+            self._site.normalise(request)
         request.request_id = secrets.token_hex(8)
         if request.path == "/healthz" and request.method in ("GET", "HEAD"):
             return finished_response(request, alive_response([]))

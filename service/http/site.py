@@ -45,7 +45,7 @@ class Site:
         self._hosts = {"localhost", *named, *([listens_on.lower()] if listens_on else [])}
         self._accepted: set[str] = set()
 
-    def place(self, request: Request) -> None:
+    def normalise(self, request: Request) -> None:
         """Give a request its prefix, and its address the one form that the service knows.
 
         A slash at the end makes no difference, nor does the case of a country's code. Tracking parameters are removed.

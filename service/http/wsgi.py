@@ -29,6 +29,7 @@ from service.http.gate import (
 )
 from service.http.message import Presenter, Request, Response, unchanged
 from service.http.problems import KINDS
+from service.http.site import Site
 from service.http.telemetry import Telemetry
 from service.settings import Settings
 
@@ -45,19 +46,28 @@ class LazyWsgi:
     database connections must not cross a fork.
     """
 
-    def __init__(self, make: "Callable[[], WSGIApplication]", present: Presenter) -> None:
-        self._make, self._present, self._reported = make, present, ""
+    def __init__(
+        self, make: "Callable[[], WSGIApplication]", present: Presenter, make_site: Callable[[], Site]
+    ) -> None:
+        self._make, self._present, self._make_site, self._reported = make, present, make_site, ""
         self._reset()
         os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
         self._made: WSGIApplication | None = None
+        self._site: Site | None = None
         self._making = threading.Lock()
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer a request. While the application cannot be made, only `/healthz` is answered."""
+        request = _request(environ)
         try:
-            if environ.get("PATH_INFO") != "/healthz":
+            if self._made is not None and not request.path.rstrip("/").endswith("/healthz"):
+                return self._made(environ, start_response)
+            if self._site is None:
+                self._site = self._make_site()
+            self._site.normalise(request)
+            if request.path != "/healthz":
                 return self._application()(environ, start_response)
             response = alive_response([])
         except VigieError as failure:
@@ -66,7 +76,6 @@ class LazyWsgi:
                 log.error("nothing can be served: %s", failure)
             kind = KINDS["unreadable-store"]
             response = refusal_response(Refusal(kind.status, [("Retry-After", "5")], kind))
-        request = _request(environ)
         request.request_id = client_request_id(request) or secrets.token_hex(8)
         return _send(self._present(request, finished_response(request, response)), start_response)
 
@@ -91,7 +100,7 @@ class GatedWsgi:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer a request."""
         started, request = time.perf_counter(), _request(environ)
-        self._gate.site.place(request)
+        self._gate.site.normalise(request)
         request.request_id = client_request_id(request) or f"{self._worker}-{next(self._numbers):x}"
         token = logs.request_id.set(request.request_id)
         try:

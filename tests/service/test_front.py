@@ -18,7 +18,9 @@ from service.cli.app import create_app, make_front
 from service.http import flask_pool, front, interfaces, keys, state_version
 from service.http.flask_pool import FLASK_THREADS
 from service.http.interfaces import Application
+from service.http.site import Site
 from service.jobs.processes import LISTENS_ON
+from service.settings import Settings
 
 AT_ONCE = 1.0
 """How soon a client gets what depends on nothing that hangs [s]."""
@@ -207,8 +209,9 @@ def test_a_worker_that_cannot_begin_answers_that_it_lives(
             raise VigieError("the database is away")
         return make_front()
 
-    with running(Application(make)) as client:
-        assert_answers_at_once(client, "/healthz")
+    with running(Application(make, site=Site(Settings(root_path="/vigie"), "127.0.0.1"))) as client:
+        for address in ("/healthz", "/vigie/healthz", "/healthz/"):
+            assert_answers_at_once(client, address)
         for method in ("GET", "HEAD", "POST"):
             response = client.open("/v1/scores", method)
             assert (response.status_code, response.headers["Retry-After"]) == (503, "5")

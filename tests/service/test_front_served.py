@@ -194,6 +194,7 @@ def test_a_client_that_reads_slowly_is_dropped_and_resumes_without_loss(home: Sn
                     issue(home, **dict.fromkeys(SCORES, band))
                 with ExitStack() as attempt:
                     other = open_stream(attempt, url)
+            issue(home, **dict.fromkeys(SCORES, "high"))  # the stream may have ended at the newest change
             received = slow.makefile("rb").read().decode()
         seen = re.findall(r"^id: (\S+)$", received[: received.rindex("\n\n")], re.MULTILINE)
         data = httpx2.get(f"{url}/v1/changes?since={cursor}&limit=1000", timeout=20).json()["data"]
@@ -392,8 +393,9 @@ def test_gunicorn_answers_that_it_lives_while_the_database_is_away(home: Snapsho
     if "VIGIE_DATABASE_URL" in os.environ:
         pytest.skip("the database of this run is shared")
     url_of_none = f"sqlite:///{tmp_path}/away/vigie.db"
-    with gunicorn(home, "--preload", VIGIE_DATABASE_URL=url_of_none) as url:
-        assert httpx2.get(f"{url}/healthz").json() == {"alive": True}
+    with gunicorn(home, "--preload", VIGIE_DATABASE_URL=url_of_none, VIGIE_ROOT_PATH="/vigie") as url:
+        for address in ("/healthz", "/vigie/healthz"):
+            assert httpx2.get(f"{url}{address}", timeout=20).json() == {"alive": True}
         away = httpx2.get(f"{url}/v1/scores")
         assert (away.status_code, away.json()["type"]) == (503, "urn:vigie:problem:unreadable-store")
         (tmp_path / "away").mkdir()
