@@ -33,7 +33,7 @@ def timed(name, work):
         best[name] = min(best.get(name, seconds), seconds) if name in best else float("inf")
 def open_inputs():
     view = Archive(home.archive).view()
-    return view, load_bundle(champion(home.models, simulated=view.simulated))
+    return view, load_bundle(champion(home.models, simulated=view.simulated, outcome="state_based"))
 def read():
     view, _ = open_inputs()
     members = geography.region(settings.region).members

@@ -23,6 +23,7 @@ from riskmodel.errors import Refused
 from riskmodel.events.manifest import shipped_only
 from riskmodel.home import atomic_write, sync
 from riskmodel.months import Month, month
+from riskmodel.outcomes import OUTCOMES
 
 if TYPE_CHECKING:
     from riskmodel.forecasting.component import Explainable
@@ -176,47 +177,64 @@ def _outdated_reason(manifest: Mapping[str, Any]) -> str | None:
 
 
 def set_champion(models: Path, name: str) -> None:
-    """Put a bundle into service for its kind of data, simulated or real. Raises Refused if it was altered."""
+    """Put a bundle into service for its outcome and its kind of data, simulated or real.
+
+    Raises Refused if it was altered.
+    """
     _set_pointer(models, name, CHAMPION)
 
 
-def champion(models: Path, *, simulated: bool) -> Path | None:
-    """Return the bundle in service for simulated or real data, or None. Raises Refused for an invalid pointer."""
-    return _read_pointer(models, _pointer(models, simulated=simulated, role=CHAMPION))
+def champion(models: Path, *, simulated: bool, outcome: str) -> Path | None:
+    """Return the bundle of an outcome in service for simulated or real data, or None.
+
+    Raises Refused for an invalid pointer.
+    """
+    return _read_pointer(models, pointer(models, CHAMPION, simulated=simulated, outcome=outcome))
+
+
+def champions(models: Path, *, simulated: bool) -> dict[str, Path]:
+    """Return the bundles in service for simulated or real data by outcome, that of the headline first.
+
+    Raises Refused for an invalid pointer.
+    """
+    found = {outcome: champion(models, simulated=simulated, outcome=outcome) for outcome in OUTCOMES}
+    return {outcome: path for outcome, path in found.items() if path is not None}
 
 
 def set_challenger(models: Path, name: str) -> None:
-    """Run a bundle in the shadow of the one in service. Raises Refused if it was altered."""
+    """Run a bundle in the shadow of the one of its outcome in service. Raises Refused if it was altered."""
     _set_pointer(models, name, CHALLENGER)
 
 
-def remove_challenger(models: Path, *, simulated: bool) -> None:
-    """Stop running a bundle in the shadow."""
-    _pointer(models, simulated=simulated, role=CHALLENGER).unlink(missing_ok=True)
+def remove_challenger(models: Path, *, simulated: bool, outcome: str) -> None:
+    """Stop running the bundle of an outcome in the shadow."""
+    pointer(models, CHALLENGER, simulated=simulated, outcome=outcome).unlink(missing_ok=True)
 
 
-def challenger(models: Path, *, simulated: bool) -> Path | None:
-    """Return the bundle that runs in the shadow, or None. Raises Refused for an invalid pointer."""
-    return _read_pointer(models, _pointer(models, simulated=simulated, role=CHALLENGER))
+def challenger(models: Path, *, simulated: bool, outcome: str) -> Path | None:
+    """Return the bundle of an outcome that runs in the shadow, or None. Raises Refused for an invalid pointer."""
+    return _read_pointer(models, pointer(models, CHALLENGER, simulated=simulated, outcome=outcome))
+
+
+def pointer(models: Path, role: str, *, simulated: bool, outcome: str) -> Path:
+    """Return the file that names the `CHAMPION` or `CHALLENGER` of an outcome for simulated or real data."""
+    return models / (f"{role}-simulated-{outcome}" if simulated else f"{role}-{outcome}")
 
 
 def _set_pointer(models: Path, name: str, role: str) -> None:
     manifest, _ = _verified(models / name)
-    with atomic_write(_pointer(models, simulated=manifest["simulated"], role=role)) as part:
+    target = pointer(models, role, simulated=manifest["simulated"], outcome=manifest["outcome"])
+    with atomic_write(target) as part:
         part.write_text(f"{name}\n", encoding="utf-8")
 
 
-def _read_pointer(models: Path, pointer: Path) -> Path | None:
-    if not pointer.exists():
+def _read_pointer(models: Path, file: Path) -> Path | None:
+    if not file.exists():
         return None
-    name = pointer.read_text(encoding="utf-8").strip()
+    name = file.read_text(encoding="utf-8").strip()
     if not re.fullmatch(r"[a-z0-9_-]+", name):  # a pointer must not lead out of the folder of models
-        raise Refused(f"{pointer} does not name a model")
+        raise Refused(f"{file} does not name a model")
     return models / name
-
-
-def _pointer(models: Path, *, simulated: bool, role: str) -> Path:
-    return models / (f"{role}-simulated" if simulated else role)
 
 
 def _is_intact(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """Deaths by country, month and outcome. An unknown number of deaths is NaN, never 0."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -8,7 +9,13 @@ from numpy.typing import NDArray
 from riskmodel.months import Month, Months
 
 TYPES = ("state_based", "non_state", "one_sided")
-OUTCOMES = ("state_based", "all")
+OUTCOMES = ("all", "state_based")
+"""What models forecast, the headline first."""
+OUTCOME_LABELS: Mapping[str, Mapping[str, str]] = {
+    "all": {"en": "all organised violence", "fr": "ensemble des violences organisées"},
+    "state_based": {"en": "state-based conflict", "fr": "conflits impliquant un État"},
+}
+"""The outcomes in words, by language. Pages, messages, tables and commands all use these."""
 
 MIN_HISTORY = 24
 """The fewest unbroken months that make a history [months]. A sample or a single month never makes one."""

@@ -91,7 +91,8 @@ def put_into_service(
     """
     checks = tuple(map(asdict, gate_result.checks)) if gate_result else ()
     windows = tuple(window.name for window in gate_result.windows) if gate_result else ()
-    entry = JournalEntry(iso_seconds(now), model.id, model.provenance.simulated, action, reason, checks, windows)
+    simulated = model.provenance.simulated
+    entry = JournalEntry(iso_seconds(now), model.id, simulated, model.outcome, action, reason, checks, windows)
     promote(home.models, entry)
 
 
@@ -107,7 +108,7 @@ def offer(
 
     Nothing changes where the model is in service already. `now` is in UTC.
     """
-    champion = bundle.champion(home.models, simulated=view.simulated)
+    champion = bundle.champion(home.models, simulated=view.simulated, outcome=model.outcome)
     if champion is None:
         put_into_service(home, model, now, "first")
         return Offer("first", None)
@@ -150,15 +151,13 @@ def _champion_result(
     home: Home, view: View, challenger: Bundle, windows: Sequence[Window], workers: Workers
 ) -> tuple[BacktestResult | None, str]:
     """Return the back-test of the model in service, or None and the reason."""
-    path = bundle.champion(home.models, simulated=view.simulated)
+    path = bundle.champion(home.models, simulated=view.simulated, outcome=challenger.outcome)
     if path is None:
         return None, "no model is in service yet"
     try:
         champion = bundle.load(path)
     except Refused as error:
         return None, f"not compared with the model in service: {error}"
-    if champion.outcome != challenger.outcome:
-        return None, f"not compared with the model in service: it forecasts {champion.outcome} deaths"
     ours, theirs = challenger.provenance, champion.provenance
     if (ours.configuration, ours.code) == (theirs.configuration, theirs.code):
         return None, "not compared with the model in service: it has the same configuration and code"

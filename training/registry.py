@@ -15,6 +15,7 @@ from filelock import FileLock
 from riskmodel import bundle
 from riskmodel.errors import Refused
 from riskmodel.home import atomic_write
+from riskmodel.outcomes import OUTCOME_LABELS, OUTCOMES
 
 JOURNAL_FILE = "promotions.jsonl"
 ACTION_LABELS = {
@@ -35,12 +36,14 @@ SHADOW_ACTIONS = ("shadow", "shadow_off")
 class JournalEntry:
     """A model put into service or into the shadow, or taken out of it.
 
-    `at` is ISO 8601 in UTC, `action` a key of `ACTION_LABELS`, `checks` what the gate found.
+    `at` is ISO 8601 in UTC, `action` a key of `ACTION_LABELS`, `checks` what the gate found. Each outcome has its own
+    model in service, for simulated and for real data.
     """
 
     at: str
     model: str
     simulated: bool
+    outcome: str
     action: str
     reason: str = ""
     checks: tuple[dict[str, Any], ...] = ()
@@ -50,12 +53,12 @@ class JournalEntry:
 def promote(models: Path, entry: JournalEntry) -> None:
     """Put a model into service and record it. Raises Refused for a model that is damaged."""
     with _locked(models):
-        before, entries = _in_service(models, entry.simulated), read_journal(models)
-        served = _service_stack(entries, entry.simulated)
+        before, entries = _in_service(models, entry.simulated, entry.outcome), read_journal(models)
+        served = _service_stack(entries, entry.simulated, entry.outcome)
         if before and before != (served[-1] if served else None):
             reason = "it was in service before this journal"
-            entries.append(JournalEntry(entry.at, before, entry.simulated, "first", reason))
-        _serve(models, entry.model, simulated=entry.simulated)
+            entries.append(JournalEntry(entry.at, before, entry.simulated, entry.outcome, "first", reason))
+        _serve(models, entry.model, entry.simulated, entry.outcome)
         _write_journal(models, [*entries, entry])
 
 
@@ -65,37 +68,37 @@ def start_shadow(models: Path, entry: JournalEntry) -> None:
     Raises Refused for a model that is damaged or in service.
     """
     with _locked(models):
-        if entry.model == _in_service(models, entry.simulated):
+        if entry.model == _in_service(models, entry.simulated, entry.outcome):
             raise Refused(f"{entry.model} is in service: only another model can run in its shadow")
         entries = read_journal(models)
         bundle.set_challenger(models, entry.model)
         _write_journal(models, [*entries, entry])
 
 
-def stop_shadow(models: Path, *, simulated: bool, at: str, reason: str) -> str:
-    """Take the model out of the shadow, and return its name. Raises Refused where there is none."""
+def stop_shadow(models: Path, outcome: str, *, simulated: bool, at: str, reason: str) -> str:
+    """Take the model of an outcome out of the shadow, and return its name. Raises Refused where there is none."""
     with _locked(models):
-        path = bundle.challenger(models, simulated=simulated)
+        path = bundle.challenger(models, simulated=simulated, outcome=outcome)
         if path is None:
-            raise Refused("no model runs in the shadow")
+            raise Refused(f"no model of {OUTCOME_LABELS[outcome]['en']} runs in the shadow")
         entries = read_journal(models)
-        bundle.remove_challenger(models, simulated=simulated)
-        _write_journal(models, [*entries, JournalEntry(at, path.name, simulated, "shadow_off", reason)])
+        bundle.remove_challenger(models, simulated=simulated, outcome=outcome)
+        _write_journal(models, [*entries, JournalEntry(at, path.name, simulated, outcome, "shadow_off", reason)])
     return path.name
 
 
-def rollback(models: Path, *, simulated: bool, at: str, reason: str) -> tuple[str, str]:
-    """Put the model before the present one back into service, and return the present one and the one before.
+def rollback(models: Path, outcome: str, *, simulated: bool, at: str, reason: str) -> tuple[str, str]:
+    """Put the model of an outcome before the present one back into service. Return the present one and the one before.
 
     Raises Refused where there is no model before, or it is damaged.
     """
     with _locked(models):
-        entries, present = read_journal(models), _in_service(models, simulated)
-        served = _service_stack(entries, simulated)
+        entries, present = read_journal(models), _in_service(models, simulated, outcome)
+        served = _service_stack(entries, simulated, outcome)
         if present is None or len(served) < 2 or served[-1] != present:
-            raise Refused("there is no earlier model to go back to")
-        _serve(models, served[-2], simulated=simulated)
-        _write_journal(models, [*entries, JournalEntry(at, served[-2], simulated, "rollback", reason)])
+            raise Refused(f"there is no earlier model of {OUTCOME_LABELS[outcome]['en']} to go back to")
+        _serve(models, served[-2], simulated, outcome)
+        _write_journal(models, [*entries, JournalEntry(at, served[-2], simulated, outcome, "rollback", reason)])
     return present, served[-2]
 
 
@@ -123,8 +126,9 @@ def model_names(models: Path) -> list[str]:
 
 def list_models(models: Path) -> list[dict[str, Any]]:
     """Return the facts of each model, the last trained one last; `damaged` is why a model cannot be read."""
-    serving = {_in_service(models, simulated) for simulated in (False, True)}
-    shadows = {path.name for simulated in (False, True) if (path := bundle.challenger(models, simulated=simulated))}
+    kinds = [(simulated, outcome) for simulated in (False, True) for outcome in OUTCOMES]
+    serving = {_in_service(models, *kind) for kind in kinds}
+    shadows = {_in_shadow(models, *kind) for kind in kinds}
     entries, listed = read_journal(models), []
     for name in model_names(models):
         facts: dict[str, Any] = {
@@ -158,11 +162,11 @@ def _locked(models: Path) -> FileLock:
     return FileLock(models / ".promotions.lock")
 
 
-def _service_stack(entries: Sequence[JournalEntry], simulated: bool) -> list[str]:
+def _service_stack(entries: Sequence[JournalEntry], simulated: bool, outcome: str) -> list[str]:
     """Return the models that were in service, the present one last; a rollback removes the one it left."""
     served: list[str] = []
     for entry in entries:
-        if entry.simulated == simulated and entry.action not in SHADOW_ACTIONS:
+        if (entry.simulated, entry.outcome) == (simulated, outcome) and entry.action not in SHADOW_ACTIONS:
             if entry.action == "rollback":
                 served.pop()
             elif served[-1:] != [entry.model]:
@@ -170,16 +174,21 @@ def _service_stack(entries: Sequence[JournalEntry], simulated: bool) -> list[str
     return served
 
 
-def _serve(models: Path, name: str, *, simulated: bool) -> None:
+def _serve(models: Path, name: str, simulated: bool, outcome: str) -> None:
     """Put a model into service, and take it out of the shadow if it is there."""
-    in_shadow = bundle.challenger(models, simulated=simulated)
+    in_shadow = _in_shadow(models, simulated, outcome)
     bundle.set_champion(models, name)
-    if in_shadow is not None and in_shadow.name == name:
-        bundle.remove_challenger(models, simulated=simulated)
+    if in_shadow == name:
+        bundle.remove_challenger(models, simulated=simulated, outcome=outcome)
 
 
-def _in_service(models: Path, simulated: bool) -> str | None:
-    path = bundle.champion(models, simulated=simulated)
+def _in_service(models: Path, simulated: bool, outcome: str) -> str | None:
+    path = bundle.champion(models, simulated=simulated, outcome=outcome)
+    return path.name if path else None
+
+
+def _in_shadow(models: Path, simulated: bool, outcome: str) -> str | None:
+    path = bundle.challenger(models, simulated=simulated, outcome=outcome)
     return path.name if path else None
 
 

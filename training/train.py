@@ -16,7 +16,6 @@ from riskmodel.events.view import View
 from riskmodel.forecasting.component import Explainable
 from riskmodel.home import Home
 from riskmodel.months import Month
-from riskmodel.outcomes import OUTCOMES
 from training.backtest_runner import build_inputs
 from training.fit import fit_model
 
@@ -41,7 +40,7 @@ def train_model(
     region: Sequence[str],
     now: datetime,
     *,
-    outcome: str = OUTCOMES[0],
+    outcome: str = "state_based",
     origin: Month | None = None,
     model: Explainable | None = None,
     seed: int = 1,

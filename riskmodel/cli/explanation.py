@@ -19,7 +19,7 @@ LANGUAGE_OPTION = click.option(
 @click.option(
     "--outcome",
     type=click.Choice(OUTCOMES),
-    default="state_based",
+    default=OUTCOMES[0],
     show_default=True,
     help="The deaths whose indicators are listed.",
 )
@@ -54,17 +54,22 @@ def indicators(names: tuple[str, ...], outcome: str, language: str, form: str) -
 @click.argument("iso3", type=options.ISO3)
 @click.option("--deaths", "factor", type=options.FACTOR, required=True, help="The factor: x2, x0.5.")
 @click.option("--months", type=click.IntRange(1, 60), default=3, show_default=True, help="How many of the last months.")
+@click.option(
+    "--outcome",
+    type=click.Choice(OUTCOMES),
+    help="The deaths to score (default: all, where a model of it is in service).",
+)
 @options.REGION_OPTION
 @options.FORMAT_OPTION
 @click.pass_obj
-def whatif(home: Home, iso3: str, factor: float, months: int, region: str, form: str) -> None:
+def whatif(home: Home, iso3: str, factor: float, months: int, outcome: str | None, region: str, form: str) -> None:
     """Show the scores of the region if a country had had more deaths, or fewer, in the last months.
 
     The difference is an association that the model has learned, not a cause.
     """
     from riskmodel.explanation.what_if import what_if
 
-    effects = what_if(home, iso3, factor, months, region)
+    effects = what_if(home, iso3, factor, months, region, outcome)
     if form == "json":
         click.echo(json.dumps(effects, indent=1, ensure_ascii=False))
     else:

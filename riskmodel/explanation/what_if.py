@@ -14,6 +14,7 @@ from riskmodel.explanation.neighbour_effects import CAVEAT, RegionScores
 from riskmodel.forecasting.component import Explainable
 from riskmodel.home import Home
 from riskmodel.indicators.panel import assemble
+from riskmodel.outcomes import OUTCOME_LABELS
 
 REPLICATES = 1000
 """How often the model's ensemble is resampled for the interval."""
@@ -57,21 +58,25 @@ def what_if_effect(
     return WhatIfEffect(assessment.members, before.mean(axis=0), after.mean(axis=0), low, high)
 
 
-def what_if(home: Home, iso3: str, factor: float, months: int, region: str) -> dict[str, Any]:
+def what_if(
+    home: Home, iso3: str, factor: float, months: int, region: str, outcome: str | None = None
+) -> dict[str, Any]:
     """Return the what-if result of `vigie whatif` and `/v1/whatif`, ready for JSON.
 
     It uses the archive and the model in service of a home. `factor` multiplies the deaths of `iso3` in its last
-    `months` [months]; `region` is the region's focal country. Raises BadInput where there are no data, no model, or no
-    data on the country.
+    `months` [months]; `region` is the region's focal country. `outcome` is the headline of those in service by default.
+    Raises BadInput where there are no data, no model, or no data on the country.
     """
     view = Archive(home.archive).view()
     if not view.ingests:
         raise BadInput("the archive is empty: load data with vigie ingest")
-    path = bundle.champion(home.models, simulated=view.simulated)
-    if path is None:
+    champions = bundle.champions(home.models, simulated=view.simulated)
+    if not champions or (outcome is not None and outcome not in champions):
         kind = "SIMULATED" if view.simulated else "real"
-        raise BadInput(f"there is no model trained on {kind} data: train one with vigie train")
-    model, members = bundle.load(path), geography.region(region).members
+        of = f" of {OUTCOME_LABELS[outcome]['en']}" if outcome else ""
+        raise BadInput(f"there is no model{of} trained on {kind} data: train one with vigie train")
+    model = bundle.load(champions[outcome] if outcome else next(iter(champions.values())))
+    members = geography.region(region).members
     assessment = assess(view, members, model.outcome, region_origin(view, members, model.outcome))
     if iso3 not in assessment.inputs.iso3:
         raise BadInput(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypedDict, Unpack
 
 from riskmodel.indicators.inputs import Indices, Inputs
+from riskmodel.outcomes import OUTCOME_LABELS
 from riskmodel.windows import Rectangle
 
 Text: TypeAlias = Mapping[str, str]
@@ -38,10 +39,6 @@ DIFFUSION = Citation(
     "10.1016/j.polgeo.2011.03.005",
 )
 
-OUTCOME_LABELS: Mapping[str, Text] = {
-    "state_based": {"en": "state-based", "fr": "violence impliquant un État"},
-}
-"""The deaths that an outcome counts, for outcomes that do not count all."""
 DEATHS_NOT_COVERED: Text = {
     "en": "a month of the window lies outside the coverage of every source",
     "fr": "un mois de la fenêtre n’est couvert par aucune source",

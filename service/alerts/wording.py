@@ -12,6 +12,7 @@ from babel.numbers import format_decimal, format_percent
 
 from riskmodel import geography
 from riskmodel.geography import WHOLE_REGION
+from riskmodel.outcomes import OUTCOME_LABELS
 
 Bilingual: TypeAlias = dict[str, str]
 """One text by language: `en` and `fr`."""
@@ -72,14 +73,9 @@ THRESHOLDS = {
     "fr": "(alerte à partir de {fire_at}, fin en dessous de {clear_at})",
 }
 
-OUTCOMES: dict[str, Bilingual] = {
-    "state_based": {"en": "state-based violence", "fr": "la violence impliquant un État"},
-    "all": {"en": "all organised violence", "fr": "toute forme de violence organisée"},
-}
-
 DATA = {
     "en": "Forecast no. {snapshot_id} covers {outcome} and uses data up to {day}",
-    "fr": "La prévision n°\xa0{snapshot_id} porte sur {outcome} et utilise les données jusqu’au {day}",
+    "fr": "La prévision n°\xa0{snapshot_id} ({outcome}) utilise les données jusqu’au {day}",
 }
 
 
@@ -202,7 +198,7 @@ def _measurement(data: Mapping[str, Any], language: str) -> str:
 
 def _data(data: Mapping[str, Any], language: str) -> str:
     day = format_date(date.fromisoformat(data["data_as_of"]), "long", locale=LOCALES[language])
-    outcome = OUTCOMES[data["outcome"]][language]
+    outcome = OUTCOME_LABELS[data["outcome"]][language]
     return DATA[language].format(snapshot_id=data["snapshot_id"], outcome=outcome, day=day)
 
 

@@ -121,8 +121,8 @@ def whatif(body: WhatIfRequest) -> Response:
     if not ingests:
         raise Problem("no-data")
     simulated = any(ingest.simulated for ingest in ingests)
-    model = bundle.champion(context.home.models, simulated=simulated)
-    depends = [parameters, manifest.digest(ingests), model.name if model else None, __version__]
+    models = [path.name for path in bundle.champions(context.home.models, simulated=simulated).values()]
+    depends = [parameters, manifest.digest(ingests), models, __version__]
     return accepted(TaskRequest.of("whatif", parameters, depends))
 
 

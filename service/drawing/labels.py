@@ -12,10 +12,6 @@ BAND_LABELS = {
     "extreme": "extreme",
 }
 STATUS_LABELS = {"fresh": "up to date", "late": "late", "stale": "out of date", "history": "history"}
-OUTCOME_LABELS = {
-    "state_based": "state-based violence",
-    "all": "all organised violence",
-}
 OUTCOME_MEANINGS = {
     "state_based": "armed conflict in which at least one side is a state",
     "all": "state-based violence, violence between non-state groups, and one-sided violence against civilians",

@@ -19,6 +19,7 @@ from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, format_percent
 
 from riskmodel import geography
+from riskmodel.outcomes import OUTCOME_LABELS
 
 SNAPSHOT_ROUNDING = 1e-4
 """Largest error of a stored log1p value: snapshots round to four decimals, which may turn 3 into 2.9998."""
@@ -43,6 +44,10 @@ class Language:
     def country(self, iso3: str) -> str:
         """Return a country's name."""
         return geography.country(iso3).name(self.code)
+
+    def outcome(self, outcome: str) -> str:
+        """Return an outcome in words."""
+        return OUTCOME_LABELS[outcome][self.code]
 
     def number(self, value: float, decimals: int = 0) -> str:
         """Format a number with this many decimals."""

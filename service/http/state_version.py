@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from riskmodel import bundle
 from riskmodel.home import Home
+from riskmodel.outcomes import OUTCOMES
 from service.alerts import outbox
 from service.settings import Settings
 from service.store.tables import changes, deliveries, jobs, runs, scorecards, snapshots
@@ -107,8 +109,12 @@ _NEWEST_RUN = (
 
 def file_versions(home: Home) -> tuple[FileVersion, ...]:
     """Return the versions of the files: the archive's manifest and the pointers to the models in service."""
-    paths = (home.archive / "manifest.json", home.models / "champion", home.models / "champion-simulated")
-    return tuple(_file_version(path) for path in paths)
+    pointers = [
+        bundle.pointer(home.models, bundle.CHAMPION, simulated=simulated, outcome=outcome)
+        for simulated in (False, True)
+        for outcome in OUTCOMES
+    ]
+    return tuple(_file_version(path) for path in (home.archive / "manifest.json", *pointers))
 
 
 def _file_version(path: Path) -> FileVersion:

@@ -70,7 +70,8 @@ def _no_usable_model(home: Home) -> str | None:
 
     A model that was altered is not replaced: the operator has to see the error.
     """
-    path = bundle.champion(home.models, simulated=manifest.realm(home.archive) == "simulated")
+    champions = bundle.champions(home.models, simulated=manifest.realm(home.archive) == "simulated")
+    path = champions.get("state_based", champions.get("all"))
     if path is None:
         return "there is none yet"
     try:

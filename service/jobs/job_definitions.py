@@ -110,7 +110,11 @@ def recompute_inputs(context: Context) -> str:
     """
     settings = context.settings
     try:
-        models = [str(bundle.champion(context.home.models, simulated=simulated)) for simulated in (True, False)]
+        models = [
+            str(path)
+            for simulated in (True, False)
+            for path in bundle.champions(context.home.models, simulated=simulated).values()
+        ]
     except VigieError as unreadable:
         models = [str(unreadable)]
     content = {

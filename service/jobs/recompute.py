@@ -14,7 +14,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from riskmodel import __version__
-from riskmodel.bundle import Bundle, champion, load
+from riskmodel.bundle import Bundle, champions, load
 from riskmodel.errors import BadInput
 from riskmodel.events.archive import Archive
 from riskmodel.events.view import View
@@ -118,7 +118,8 @@ class _Input:
         if not view.ingests:
             raise BadInput("the archive is empty: add data with vigie ingest")
         view.verify()
-        path = champion(home.models, simulated=view.simulated)
+        in_service = champions(home.models, simulated=view.simulated)
+        path = in_service.get("state_based", in_service.get("all"))
         if path is None:
             kind = "simulated" if view.simulated else "real"
             raise BadInput(f"there is no model trained on {kind} data: train one with vigie train")

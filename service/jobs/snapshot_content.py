@@ -72,15 +72,13 @@ class Challenger:
         """Load the challenger of a home, if there is one. Its faults never stop the recompute."""
         name = "unknown"
         try:
-            path = challenger(home.models, simulated=simulated)
+            path = challenger(home.models, simulated=simulated, outcome=champion.outcome)
             if path is None or path.name == champion.id:
                 return None
             name, bundle = path.name, load(path)
         except Exception as broken:
             log.warning("the challenger %s cannot forecast: %s", name, broken)
             return cls(name, reason=public_error(broken, home))
-        if bundle.outcome != champion.outcome:
-            return cls(name, reason=f"it forecasts {bundle.outcome} deaths")
         return cls(name, bundle)
 
     def forecast(self, panel: Panel, origin: Month, *, simulated: bool) -> tuple[list[StoredForecast], dict[str, Any]]:

@@ -4,7 +4,6 @@ A past moment is answered by the snapshot that was in service then. Where there 
 computation that the task queue has to run. It computes nothing itself, so the web process can import it.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -12,11 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from riskmodel import __version__, bundle, geography
-from riskmodel.errors import BadInput
 from riskmodel.events import manifest
 from riskmodel.events.manifest import OUTCOME_KINDS, Ingest
 from riskmodel.home import Home
-from riskmodel.outcomes import OUTCOMES
 from service.settings import Settings
 from service.snapshots import snapshot_cache
 from service.snapshots.snapshot_view import AsOf, SnapshotView
@@ -99,13 +96,5 @@ def _with_outcomes(ingests: Iterable[Ingest], members: Sequence[str], simulated:
 
 def _current_outcome(home: Home, simulated: bool) -> str:
     """Return the outcome of the model in service; without a model, the one that a first model would have."""
-    path = bundle.champion(home.models, simulated=simulated)
-    if path is None or not (path / bundle.MANIFEST_FILE).exists():
-        return OUTCOMES[0]
-    try:
-        outcome = json.loads((path / bundle.MANIFEST_FILE).read_text(encoding="utf-8"))["outcome"]
-    except (ValueError, KeyError):
-        outcome = None
-    if outcome not in OUTCOMES:
-        raise BadInput(f"the manifest of the model {path.name} has no valid outcome: train the model again")
-    return str(outcome)
+    champions = bundle.champions(home.models, simulated=simulated)
+    return "all" if list(champions) == ["all"] else "state_based"

@@ -18,7 +18,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from riskmodel import bundle
-from riskmodel.bundle import Provenance, champion, load, save, set_champion
+from riskmodel.bundle import (
+    Provenance,
+    challenger,
+    champion,
+    champions,
+    load,
+    remove_challenger,
+    save,
+    set_challenger,
+    set_champion,
+)
 from riskmodel.errors import Refused
 from riskmodel.forecasting.escalation import POOLED, Escalation
 from riskmodel.forecasting.forest import Forest
@@ -194,13 +204,30 @@ def test_a_model_that_needs_missing_code_is_refused(models: Path, monkeypatch: p
 
 
 def test_real_and_simulated_data_have_separate_champions(models: Path) -> None:
-    assert champion(models, simulated=False) is None
+    assert champion(models, simulated=False, outcome="state_based") is None
     real, simulated = save(MODEL, PROVENANCE, models), save(MODEL, replace(PROVENANCE, simulated=True), models)
     set_champion(models, simulated)
-    assert champion(models, simulated=False) is None
+    assert champion(models, simulated=False, outcome="state_based") is None
     set_champion(models, real)
-    assert champion(models, simulated=True) == models / simulated
-    assert champion(models, simulated=False) == models / real
+    assert champion(models, simulated=True, outcome="state_based") == models / simulated
+    assert champion(models, simulated=False, outcome="state_based") == models / real
+
+
+def test_each_outcome_has_its_own_champion_and_challenger(models: Path) -> None:
+    state_based = save(MODEL, PROVENANCE, models)
+    of_all = save(MODEL, replace(PROVENANCE, outcome="all"), models)
+    set_champion(models, state_based)
+    assert champions(models, simulated=False) == {"state_based": models / state_based}
+    set_champion(models, of_all)
+    assert list(champions(models, simulated=False).items()) == [
+        ("all", models / of_all),
+        ("state_based", models / state_based),
+    ]
+    set_challenger(models, of_all)
+    assert challenger(models, simulated=False, outcome="all") == models / of_all
+    assert challenger(models, simulated=False, outcome="state_based") is None
+    remove_challenger(models, simulated=False, outcome="all")
+    assert challenger(models, simulated=False, outcome="all") is None
 
 
 def test_a_champion_must_be_intact_and_its_pointer_a_name(models: Path) -> None:
@@ -210,10 +237,10 @@ def test_a_champion_must_be_intact_and_its_pointer_a_name(models: Path) -> None:
     (models / other / "model.joblib").write_bytes(b"")
     with pytest.raises(Refused):
         set_champion(models, other)
-    assert champion(models, simulated=False) == models / good
-    (models / "champion").write_text("../elsewhere\n", encoding="utf-8")
+    assert champion(models, simulated=False, outcome="state_based") == models / good
+    (models / "champion-state_based").write_text("../elsewhere\n", encoding="utf-8")
     with pytest.raises(Refused, match="does not name a model"):
-        champion(models, simulated=False)
+        champion(models, simulated=False, outcome="state_based")
 
 
 def test_a_kill_while_writing_leaves_the_old_champion_and_nothing_visible(models: Path) -> None:
@@ -234,8 +261,11 @@ def test_a_kill_while_writing_leaves_the_old_champion_and_nothing_visible(models
     process = subprocess.run([sys.executable, "-c", textwrap.dedent(script), str(models)], timeout=60, check=False)
     assert process.returncode == -signal.SIGKILL
     assert [path.name for path in models.glob(".*.part")] == [".new.part"]
-    assert sorted(path.name for path in models.iterdir() if not path.name.startswith(".")) == ["champion", good]
-    assert champion(models, simulated=False) == models / good
+    assert sorted(path.name for path in models.iterdir() if not path.name.startswith(".")) == [
+        "champion-state_based",
+        good,
+    ]
+    assert champion(models, simulated=False, outcome="state_based") == models / good
     load(models / good)
     save(MODEL, replace(PROVENANCE, seed=3), models)
     assert not list(models.glob(".*.part"))

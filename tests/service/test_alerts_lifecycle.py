@@ -282,12 +282,12 @@ def test_an_alert_that_fires_is_a_state_a_transition_and_a_message(alerts: Alert
     assert "route" not in data
     assert data["text"]["en"] == (
         "ALERT – Mali – Risk is very high. Risk score from 0 to 100: 78.1 (alert from 70, end below 65). "
-        "Reason: a new month of data. Forecast no. 1 covers state-based violence and uses data up to 28 December 2022."
+        "Reason: a new month of data. Forecast no. 1 covers state-based conflict and uses data up to 28 December 2022."
     )
     assert data["text"]["fr"] == (
         "ALERTE – Mali – Le risque est très élevé. Score de risque de 0 à 100\xa0: 78,1 "
         "(alerte à partir de 70, fin en dessous de 65). Raison\xa0: un nouveau mois de données. "
-        "La prévision n°\xa01 porte sur la violence impliquant un État et utilise les données jusqu’au "
+        "La prévision n°\xa01 (conflits impliquant un État) utilise les données jusqu’au "
         "28 décembre 2022."
     )
 

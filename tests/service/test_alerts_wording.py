@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from riskmodel import reference
+from riskmodel.outcomes import OUTCOMES
 from service.alerts import rules, wording
 
 FACTS: dict[str, Any] = {
@@ -34,7 +35,7 @@ def texts() -> list[dict[str, dict[str, str]]]:
         for state in ("ok", "pending", "firing", "resolved")
         for metric in wording.METRICS
         for cause in wording.CAUSES
-        for outcome in wording.OUTCOMES
+        for outcome in OUTCOMES
         for more in ([{"value": None}, PROBABILITIES] if metric.endswith("_probability") else [{}])
     ]
     return [*changes, *summaries, *corrections, wording.test("duty")]

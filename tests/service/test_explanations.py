@@ -47,7 +47,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def check_is_that_of_a_full_computation(operated: OperatedHome) -> None:
     """The explanations of the newest snapshot are those of a home that never had another one."""
-    path = champion(operated.home.models, simulated=False)
+    path = champion(operated.home.models, simulated=False, outcome="state_based")
     assert path
     full = snapshot_content.build(Archive(operated.home.archive).view(), load(path), operated.settings).document
     issued = operated.newest_document

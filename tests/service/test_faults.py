@@ -127,7 +127,7 @@ def archive_file(running: RunningVigie) -> None:
 
 
 def model_file(running: RunningVigie) -> None:
-    path = bundle.champion(running.home.models, simulated=False)
+    path = bundle.champion(running.home.models, simulated=False, outcome="state_based")
     assert path
     with altered(path / "model.joblib"):
         error = refused(running)

@@ -261,7 +261,7 @@ def failing_model(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Any:
 
 
 def test_the_challenger_is_set_by_command_and_listed(operated: OperatedHome, vigie: Callable[..., Any]) -> None:
-    serving = bundle.champion(operated.home.models, simulated=False)
+    serving = bundle.champion(operated.home.models, simulated=False, outcome="state_based")
     assert serving is not None
     assert "no model runs in the shadow" in vigie("shadow").out
     name = operated.put_model(SMOOTHED_HISTORY, challenger=True)
@@ -272,7 +272,7 @@ def test_the_challenger_is_set_by_command_and_listed(operated: OperatedHome, vig
     assert name in vigie("shadow").out
     assert vigie("shadow", "--off").code == 0
     assert vigie("shadow", "--off").code == 1
-    assert bundle.challenger(operated.home.models, simulated=False) is None
+    assert bundle.challenger(operated.home.models, simulated=False, outcome="state_based") is None
 
 
 def scored_cells(losses: Callable[[str, int], float], months: int = 12) -> dict[Cell, ScoredForecast]:

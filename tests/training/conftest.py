@@ -84,7 +84,7 @@ def in_service(home: Home) -> Callable[[], str]:
     """A function that returns the name of the model in service."""
 
     def name() -> str:
-        path = bundle.champion(home.models, simulated=False)
+        path = bundle.champion(home.models, simulated=False, outcome="state_based")
         assert path is not None
         return path.name
 

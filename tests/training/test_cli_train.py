@@ -45,7 +45,7 @@ def slow(seed):
 def test_a_model_up_to_the_origin_of_the_region_goes_into_service(home: Home, vigie: Vigie, archive: None) -> None:
     first = vigie("train")
     assert first.code == 0, first.err
-    path = bundle.champion(home.models, simulated=False)
+    path = bundle.champion(home.models, simulated=False, outcome="state_based")
     assert path is not None
     model = bundle.load(path)
     assert (str(model.origin), model.outcome, model.provenance.simulated) == ("2009-12", "state_based", False)
@@ -58,7 +58,7 @@ def test_a_model_up_to_the_origin_of_the_region_goes_into_service(home: Home, vi
     earlier = vigie("train", "--origin", "2008-06", "--brief")
     assert "final figures" not in earlier.out
     assert earlier.code == 0, earlier.err
-    champion = bundle.champion(home.models, simulated=False)
+    champion = bundle.champion(home.models, simulated=False, outcome="state_based")
     assert champion is not None
     assert str(bundle.load(champion).origin) == "2008-06"
     assert bundle.load(path).id == path.name
@@ -66,12 +66,12 @@ def test_a_model_up_to_the_origin_of_the_region_goes_into_service(home: Home, vi
 
 def test_training_twice_makes_one_model(home: Home, vigie: Vigie, archive: None) -> None:
     vigie("train", "--origin", "2004-06")
-    first = bundle.champion(home.models, simulated=False)
+    first = bundle.champion(home.models, simulated=False, outcome="state_based")
     assert first is not None
     again = vigie("train", "--origin", "2004-06")
     assert "not scored" in again.out
     assert again.out.splitlines()[-1] == f"{first.name} is in service already"
-    assert bundle.champion(home.models, simulated=False) == first
+    assert bundle.champion(home.models, simulated=False, outcome="state_based") == first
     assert len([path for path in home.models.iterdir() if path.is_dir()]) == 1
 
 
@@ -185,7 +185,7 @@ def test_what_cannot_be_trained_is_refused_with_the_reason(
     done = vigie(*arguments)
     assert done.code == code
     assert message in " ".join(done.err.split())
-    assert not home.models.exists() or bundle.champion(home.models, simulated=False) is None
+    assert not home.models.exists() or bundle.champion(home.models, simulated=False, outcome="state_based") is None
 
 
 def test_a_model_of_simulated_data_is_marked_and_not_served_for_real_data(home: Home, vigie: Vigie) -> None:
@@ -193,8 +193,8 @@ def test_a_model_of_simulated_data_is_marked_and_not_served_for_real_data(home: 
     done = vigie("train")
     assert done.code == 0, done.err
     assert "SIMULATED state_based deaths" in done.out
-    path = bundle.champion(home.models, simulated=True)
+    path = bundle.champion(home.models, simulated=True, outcome="state_based")
     assert path is not None
     assert path.name.startswith("simulated-")
     assert bundle.load(path).provenance.simulated
-    assert bundle.champion(home.models, simulated=False) is None
+    assert bundle.champion(home.models, simulated=False, outcome="state_based") is None

@@ -36,7 +36,7 @@ def test_backtest_and_compare_use_the_region_of_the_home(niger: Home, vigie: Vig
 
 def test_card_and_whatif_use_the_region_of_the_home(niger: Home, vigie: Vigie) -> None:
     assert vigie("train", "--origin", "2004-06").code == 0
-    assert bundle.champion(niger.models, simulated=False) is not None
+    assert bundle.champion(niger.models, simulated=False, outcome="state_based") is not None
     assert vigie("backtest", "--windows", "2008").code == 0
     card = vigie("card")
     assert card.code == 0, card.err

@@ -50,7 +50,10 @@ def test_the_shadow_changes_neither_the_service_nor_the_way_back(
     )
     zero = next(name for name in registry.model_names(home.models) if name != first)
     assert vigie("shadow", zero, "--why", "a trial").code == 0
-    assert (in_service(), bundle.challenger(home.models, simulated=False)) == (first, home.models / zero)
+    assert (in_service(), bundle.challenger(home.models, simulated=False, outcome="state_based")) == (
+        first,
+        home.models / zero,
+    )
     listed = {row["model"]: row for row in registry.list_models(home.models)}
     assert [(listed[name]["in_service"], listed[name]["in_shadow"]) for name in (first, zero)] == [
         (True, False),
@@ -59,7 +62,9 @@ def test_the_shadow_changes_neither_the_service_nor_the_way_back(
     assert listed[zero]["promoted"] is None
     assert vigie("rollback").code == Refused.exit_code, "a model in the shadow was not in service"
     assert vigie("promote", zero, "--force", "to see").code == 0
-    assert bundle.challenger(home.models, simulated=False) is None, "a model in service leaves the shadow"
+    assert bundle.challenger(home.models, simulated=False, outcome="state_based") is None, (
+        "a model in service leaves the shadow"
+    )
     assert vigie("rollback").code == 0
     assert in_service() == first
     actions = [(entry.action, entry.reason) for entry in registry.read_journal(home.models)]

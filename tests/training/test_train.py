@@ -32,7 +32,7 @@ def test_a_model_is_fitted_and_stored_and_nothing_is_put_into_service(home: Home
     assert trained.countries == 8
     assert trained.megabytes > 0
     assert [step.split()[0] for step in steps] == ["computing", "fitting", "choosing", "scoring", "storing"]
-    assert bundle.champion(home.models, simulated=False) is None
+    assert bundle.champion(home.models, simulated=False, outcome="state_based") is None
 
 
 def test_origin_and_folder_can_be_chosen(home: Home, archive: None, tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ import click
 
 from riskmodel.cli import options
 from riskmodel.home import Home
+from riskmodel.outcomes import OUTCOME_LABELS, OUTCOMES
 from training.cli.archive import open_view
 from training.cli.options import DASK_OPTION, JOBS_OPTION
 from training.cli.progress import window_progress
 
+SERVED_OUTCOME_OPTION = click.option("--outcome", type=click.Choice(OUTCOMES), help="The outcome whose model is meant.")
 REASON_OPTION = click.option("--why", "reason", default="", help="The reason, recorded in the journal.")
 
 
@@ -44,7 +46,7 @@ def list_models(home: Home, form: str) -> None:
 @options.REGION_OPTION
 @click.pass_obj
 def card(home: Home, name: str | None, out: Path | None, region: str) -> None:
-    """Write the card of a model as Markdown and HTML; without MODEL, of the one in service.
+    """Write the card of a model as Markdown and HTML; without MODEL, of each outcome's model in service.
 
     The card shows the training data, the scores of the configuration on past years, calibration, how the model entered
     service, and its limits. Scores on past years come from stored back-tests.
@@ -54,11 +56,12 @@ def card(home: Home, name: str | None, out: Path | None, region: str) -> None:
     from training.card import write_card
 
     view = open_view(home)
-    path = _find_model(home, name) if name else bundle.champion(home.models, simulated=view.simulated)
-    if path is None:
+    paths = [_find_model(home, name)] if name else bundle.champions(home.models, simulated=view.simulated).values()
+    if not paths:
         raise BadInput("no model is in service: vigie train makes one")
-    for written in write_card(home, view, bundle.load(path), region, out or home.cards):
-        click.echo(str(written))
+    for path in paths:
+        for written in write_card(home, view, bundle.load(path), region, out or home.cards):
+            click.echo(str(written))
 
 
 @click.command()
@@ -105,11 +108,12 @@ def promote(home: Home, name: str, years: str | None, force_reason: str | None, 
 
 @click.command()
 @click.argument("name", metavar="[MODEL]", required=False)
-@click.option("--off", is_flag=True, help="Take the model out of the shadow.")
+@click.option("--off", is_flag=True, help="Take the models out of the shadow, or with --outcome one of them.")
+@SERVED_OUTCOME_OPTION
 @REASON_OPTION
 @click.pass_obj
-def shadow(home: Home, name: str | None, off: bool, reason: str) -> None:
-    """Run a model in the shadow of the one in service, or take it out; without MODEL, say which one runs.
+def shadow(home: Home, name: str | None, off: bool, outcome: str | None, reason: str) -> None:
+    """Run a model in the shadow of the one of its outcome in service, or take it out; without MODEL, say which run.
 
     From the next snapshot on, the model forecasts next to the one in service. Its forecasts are stored and scored when
     their months are over, and the scorecard shows them; they are not served.
@@ -121,33 +125,57 @@ def shadow(home: Home, name: str | None, off: bool, reason: str) -> None:
 
     if off and name:
         raise click.UsageError("name a model, or use --off, not both")
+    if name and outcome:
+        raise click.UsageError("a model is of one outcome: leave out --outcome")
     simulated, now = open_view(home).simulated, iso_seconds(datetime.now(UTC))
+    running = {
+        each: path.name
+        for each in ([outcome] if outcome else OUTCOMES)
+        if (path := bundle.challenger(home.models, simulated=simulated, outcome=each))
+    }
     if off:
-        stopped = registry.stop_shadow(home.models, simulated=simulated, at=now, reason=reason)
-        click.echo(f"{stopped} no longer runs in the shadow")
+        if not running:
+            raise Refused("no model runs in the shadow")
+        for each in running:
+            stopped = registry.stop_shadow(home.models, each, simulated=simulated, at=now, reason=reason)
+            click.echo(f"{stopped} ({OUTCOME_LABELS[each]['en']}) no longer runs in the shadow")
     elif name:
         model = bundle.load(_find_model(home, name))
         if model.provenance.simulated != simulated:
             realm = "simulated" if simulated else "real"
             raise Refused(f"{model.id} cannot run in the shadow: the archive has {realm} data, the model had not")
-        registry.start_shadow(home.models, registry.JournalEntry(now, model.id, simulated, "shadow", reason))
-        click.echo(f"{model.id} runs in the shadow from the next snapshot on")
+        entry = registry.JournalEntry(now, model.id, simulated, model.outcome, "shadow", reason)
+        registry.start_shadow(home.models, entry)
+        click.echo(f"{model.id} ({OUTCOME_LABELS[model.outcome]['en']}) runs in the shadow from the next snapshot on")
     else:
-        path = bundle.challenger(home.models, simulated=simulated)
-        click.echo(f"{path.name} runs in the shadow" if path else "no model runs in the shadow")
+        for each, running_name in running.items():
+            click.echo(f"{running_name} ({OUTCOME_LABELS[each]['en']}) runs in the shadow")
+        if not running:
+            click.echo("no model runs in the shadow")
 
 
 @click.command()
+@SERVED_OUTCOME_OPTION
 @REASON_OPTION
 @click.pass_obj
-def rollback(home: Home, reason: str) -> None:
-    """Put the model that was in service before the present one back into service."""
+def rollback(home: Home, outcome: str | None, reason: str) -> None:
+    """Put the model that was in service before the present one back into service.
+
+    Each outcome has its own model in service. Where there are several, --outcome chooses.
+    """
+    from riskmodel import bundle
+    from riskmodel.errors import Refused
     from training import registry
     from training.train import iso_seconds
 
     simulated, now = open_view(home).simulated, iso_seconds(datetime.now(UTC))
-    left, restored = registry.rollback(home.models, simulated=simulated, at=now, reason=reason)
-    click.echo(f"{restored} is in service again, in place of {left}")
+    served = [outcome] if outcome else list(bundle.champions(home.models, simulated=simulated))
+    if not served:
+        raise Refused("no model is in service")
+    if len(served) > 1:
+        raise click.UsageError(f"models of {len(served)} outcomes are in service: choose with --outcome")
+    left, restored = registry.rollback(home.models, served[0], simulated=simulated, at=now, reason=reason)
+    click.echo(f"{restored} ({OUTCOME_LABELS[served[0]]['en']}) is in service again, in place of {left}")
 
 
 def _find_model(home: Home, name: str) -> Path:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 OUTCOME_OPTION = click.option(
     "--outcome",
     type=click.Choice(OUTCOMES),
-    default=OUTCOMES[0],
+    default="state_based",
     show_default=True,
     help="The deaths to forecast.",
 )
