@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from riskmodel.months import Month
     from riskmodel.outcomes import CountryMonths
 
+TABLE_OPTION = click.option(
+    "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True
+)
+
 
 @command_group()
 def archive() -> None:
@@ -110,7 +114,33 @@ def log(home: Home, form: str) -> None:
 
 
 @archive.command()
-@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.argument("number", metavar="INGEST")
+@TABLE_OPTION
+@click.pass_obj
+def quarantine(home: Home, number: str, form: str) -> None:
+    """Print the rows of a file that could not be read: row number, rule, value, and the row as it came."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from riskmodel.cli import terminal
+    from riskmodel.events.archive import Archive
+
+    rows = Archive(home.archive).quarantined(number).to_pandas()
+    if form == "json":
+        click.echo(rows.to_json(orient="records", indent=1, force_ascii=False))
+    elif form == "csv":
+        click.echo(rows.to_csv(index=False, lineterminator="\n"), nl=False)
+    elif rows.empty:
+        click.echo(f"every row of ingest {number} was read")
+    else:
+        table = Table(*rows.columns, box=None, pad_edge=False)
+        for row in rows.itertuples(index=False):
+            table.add_row(*(Text("–" if cell is None else str(cell)) for cell in row))
+        terminal.console().print(table)
+
+
+@archive.command()
+@TABLE_OPTION
 @click.option("--iso3", "countries", multiple=True, type=options.ISO3, help="Only this country. May be repeated.")
 @click.option("--from", "first", type=options.MONTH, help="The first month printed.")
 @click.option("--to", "last", type=options.MONTH, help="The last month printed.")

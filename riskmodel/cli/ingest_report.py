@@ -72,8 +72,8 @@ def show(home: Home, report: "IngestReport") -> None:
     for line in report.quarantined:
         click.echo(f"  quarantined: {line}", err=True)
     if entered.quarantined:
-        path = home.archive / entered.quarantine
-        click.echo(f"{entered.quarantined:,} rows quarantined, with their reasons: {path}", err=True)
+        rows = "1 row" if entered.quarantined == 1 else f"{entered.quarantined:,} rows"
+        click.echo(f"{rows} quarantined: vigie archive quarantine {entered.id} prints them with the reasons", err=True)
     for folder in Archive(home.archive).unlisted():
         click.echo(f"{folder} is not in the manifest and counts for nothing: {REBUILD}", err=True)
     if report.retires_simulation:

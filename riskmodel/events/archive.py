@@ -79,6 +79,19 @@ class Archive:
             else:
                 yield ingest, None
 
+    def quarantined(self, number: str) -> pa.Table:
+        """Return the rows of an ingest that could not be read, as `QUARANTINE_SCHEMA`.
+
+        Raises BadInput for an ingest that the archive does not have, and Refused for an altered file.
+        """
+        ingest = next((ingest for ingest in self.ingests() if ingest.id == number), None)
+        if ingest is None:
+            raise BadInput(f"{self.root} has no ingest {number}: vigie archive log lists them")
+        if ingest.quarantine_sha256 is None:
+            return QUARANTINE_SCHEMA.empty_table()
+        self._check_files(ingest)
+        return pq.read_table(self.root / ingest.quarantine, schema=QUARANTINE_SCHEMA)
+
     def _check_files(self, ingest: Ingest) -> None:
         check_digest(self.root / ingest.data, ingest.data_sha256)
         if ingest.quarantine_sha256:

@@ -65,3 +65,14 @@ def test_the_check_finds_one_altered_byte_and_exits_with_1(vigie: Vigie, three: 
 def test_an_empty_archive_has_an_empty_log(vigie: Vigie, home: Home) -> None:
     assert json.loads(vigie("archive", "log", "--format", "json").out) == []
     assert "0 ingests" in vigie("archive", "check").out
+
+
+def test_quarantined_rows_are_printed_with_their_reason(vigie: Vigie, three: Home) -> None:
+    rows = json.loads(vigie("archive", "quarantine", "0001", "--format", "json").out)
+    assert [(row["row"], row["rule"], row["value"]) for row in rows] == [(3, "best is not a whole number", "x")]
+    assert json.loads(rows[0]["record"])["best"] == "x"
+    assert "best is not a whole number" in vigie("archive", "quarantine", "0001").out
+    assert vigie("archive", "quarantine", "0001", "--format", "csv").out.startswith("row,rule,value,record\n3,")
+    assert "every row of ingest 0002 was read" in vigie("archive", "quarantine", "0002").out
+    unknown = vigie("archive", "quarantine", "0009")
+    assert (unknown.code, "vigie archive log lists them" in unknown.err) == (3, True)
