@@ -41,7 +41,10 @@ def show(home: Home, report: "IngestReport") -> None:
 
     entered = report.ingest
     if report.already_archived:
-        click.echo(f"{report.path.name}: already in the archive as ingest {entered.id}; nothing added")
+        click.echo(
+            f"{report.path.name}: already in the archive as ingest {entered.id}; nothing added. "
+            f"To read it in another way, withdraw that first: vigie archive withdraw {entered.id} --why …"
+        )
         return
     notes = [
         entered.variant,
