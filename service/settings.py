@@ -12,6 +12,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from contextvars import ContextVar
 from email.errors import HeaderParseError
 from email.headerregistry import Address
 from pathlib import Path
@@ -329,23 +330,33 @@ class Settings(BaseSettings):
         return host is not None and is_loopback(host) if self.public_read is None else self.public_read
 
 
+_settings_file: ContextVar[Path] = ContextVar("settings_file")
+
+
+class _HomeSettings(Settings):
+    """Settings from the environment and the file in `_settings_file`.
+
+    The class is made once: pydantic reads the source text of a class that it makes, and two threads that do so at the
+    same time fail under Python 3.11.
+    """
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return _Environment(settings_cls), TomlConfigSettingsSource(settings_cls, _settings_file.get())
+
+
 def load(home: Home) -> Settings:
     """Return the settings of a home. Raises BadInput with place, key and rule."""
-
-    class HomeSettings(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return _Environment(settings_cls), TomlConfigSettingsSource(settings_cls, home.settings)
-
+    token = _settings_file.set(home.settings)
     try:
-        return HomeSettings()
+        return _HomeSettings()
     except ValidationError as failure:
         raise BadInput(_describe(failure, home)) from None
     except SettingsError as failure:
@@ -359,6 +370,8 @@ def load(home: Home) -> Settings:
         raise BadInput(f"{home.settings}: not valid TOML: {reason}. Correct the file.") from None
     except UnicodeDecodeError:
         raise BadInput(f"{home.settings}: not UTF-8 text. Save the file as UTF-8.") from None
+    finally:
+        _settings_file.reset(token)
 
 
 class _Environment(EnvSettingsSource):

@@ -340,7 +340,7 @@ def test_an_internal_error_is_logged_and_retried_and_delays_no_other(
 
 def test_two_senders_at_once_send_each_message_once(store: Store, tmp_path: Path) -> None:
     ids = {enqueue(store, number=number) for number in range(20)}
-    together = threading.Barrier(2)
+    together = threading.Barrier(2, timeout=20)
     counts: list[Any] = []
     with HookReceiver().listening() as receiver:
         settings = SettingsOnLoopback(routes={"duty": receiver.route()})

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +150,15 @@ def test_what_is_not_one_email_address_is_refused_when_the_settings_are_read(wri
     text = EMAIL.replace('"a@example.org"', f'"a@example.org", {json.dumps(typed)}')
     with pytest.raises(BadInput, match=r"line 3: routes\.duty\.to\.1: .* is not one e-mail address: write duty@"):
         load(write(text))
+
+
+def test_threads_read_their_own_home_and_make_no_class(tmp_path: Path) -> None:
+    """Pydantic reads source text to make a class. Two threads that do so at once fail under Python 3.11."""
+    homes = [Home(tmp_path / region) for region in ("MLI", "NER")]
+    for home in homes:
+        home.root.mkdir()
+        home.settings.write_text(f'region = "{home.root.name}"\n', encoding="utf-8")
+    with ThreadPoolExecutor(2) as pool:
+        loaded = list(pool.map(load, homes * 20))
+    assert [settings.region for settings in loaded] == ["MLI", "NER"] * 20
+    assert len({type(settings) for settings in loaded}) == 1

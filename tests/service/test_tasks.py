@@ -83,7 +83,7 @@ def task_queue_runner(home: Home, store: Store, **chosen: Any) -> Callable[[], s
 
 
 def test_twenty_equal_requests_at_once_make_one_task(store: Store) -> None:
-    together, found = threading.Barrier(20), []
+    together, found = threading.Barrier(20, timeout=20), []
 
     def ask() -> None:
         together.wait()
