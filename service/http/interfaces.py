@@ -50,7 +50,7 @@ class RsgiProtocol(Protocol):
     def response_stream(self, status: int, headers: list[tuple[str, str]]) -> Any: ...
 
 
-class Answers(Protocol):
+class RequestHandler(Protocol):
     """What answers the requests of an application."""
 
     async def run(self) -> None:
@@ -75,7 +75,7 @@ class Application:
 
     def __init__(
         self,
-        make_front: Callable[[], tuple[Answers, Telemetry]],
+        make_front: Callable[[], tuple[RequestHandler, Telemetry]],
         present: Presenter = unchanged,
         *,
         site: Site | None = None,
@@ -84,7 +84,7 @@ class Application:
         """`site` normalises requests while there is no front. `heartbeats` are those of the workers of this server."""
         self._make_front, self._present, self._heartbeats = make_front, present, heartbeats
         self._site = site
-        self._front: Answers | None = None
+        self._front: RequestHandler | None = None
         self._telemetry: Telemetry | None = None
         self._running: list[asyncio.Task[None]] = []
         self._maker = ThreadPoolExecutor(1, thread_name_prefix="front")
