@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from riskmodel import geography
 from riskmodel.indicators.inputs import Events, Inputs
 from riskmodel.indicators.panel import FAMILIES, INDICATORS, assemble
-from riskmodel.outcomes import TYPES, CountryMonths
+from riskmodel.outcomes import KINDS, TYPES, CountryMonths
 from riskmodel.windows import Rectangle
 
 COUNTRIES, MONTHS, EVENTS = 191, 408, 418_000
@@ -109,8 +109,9 @@ def make_inputs(size: int, seed: int = 1) -> Inputs:
 
 def outcome_of(inputs: Inputs) -> CountryMonths:
     """Return the deaths of the inputs as an outcome."""
-    deaths = dict.fromkeys((*TYPES, "all"), inputs.tables["deaths"])
-    return CountryMonths(inputs.iso3, inputs.months, deaths, np.zeros((COUNTRIES, MONTHS), dtype=np.int16), ("0001",))
+    deaths = dict.fromkeys(KINDS, inputs.tables["deaths"])
+    source = dict.fromkeys(KINDS, np.zeros((COUNTRIES, MONTHS), dtype=np.int16))
+    return CountryMonths(inputs.iso3, inputs.months, deaths, source, ("0001",))
 
 
 def make_events(rng: np.random.Generator, iso3: tuple[str, ...], size: int) -> Events:

@@ -2,8 +2,8 @@
 
 FOLDER has `monthly_deaths_1989_2022.csv.gz` (country-months of UCDP GED 25.1) and `gedevents_*_to_2022.csv.gz` (the
 country downloads of ucdp.uu.se, about GED 24.1). Of the events, only the columns that Vigie reads are written, under
-UCDP's names: no source texts, headlines or descriptions. The sum of all deaths and the numbers of events by country and
-month are written too. Vigie does not read them yet.
+UCDP's names: no source texts, headlines or descriptions. The numbers of events by country and month are written too.
+Vigie does not read them yet.
 """
 
 import sys

@@ -227,8 +227,14 @@ def _rows_by_flag(combinations: Mapping[str, int]) -> Counter[str]:
 
 
 def death_columns(schema: pa.Schema) -> list[str]:
-    """Return the columns of best estimates: `deaths` of events, or `deaths_state_based` and so on of country-months."""
-    return [name for name in schema.names if name == "deaths"] or [n for n in schema.names if n.startswith("deaths_")]
+    """Return the columns whose sum is all deaths that a file knows: best estimates of events, or of country-months.
+
+    `deaths_all` includes the types, which are not added again.
+    """
+    for total in ("deaths", "deaths_all"):
+        if total in schema.names:
+            return [total]
+    return [name for name in schema.names if name.startswith("deaths_")]
 
 
 def _flag_combinations(flags: pa.ChunkedArray) -> dict[str, int]:

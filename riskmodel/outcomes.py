@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from riskmodel.months import Month, Months
 
 TYPES = ("state_based", "non_state", "one_sided")
+KINDS = (*TYPES, "all")
+"""What deaths are counted by: each type, and all of them together."""
 OUTCOMES = ("all", "state_based")
 """What models forecast, the headline first."""
 OUTCOME_LABELS: Mapping[str, Mapping[str, str]] = {
@@ -25,16 +27,22 @@ MIN_HISTORY = 24
 class CountryMonths:
     """A rectangle of country-months.
 
-    `deaths[kind]` is float64 of shape (country, month) [deaths]; kinds are the three types of violence and `all`, their
-    sum. A country-month that no source covers is NaN. `source` is int16 of the same shape: the position in `sources` of
-    the ingest that the state-based deaths come from, -1 if there is none.
+    `deaths[kind]` is float64 of shape (country, month) [deaths], for each of `KINDS`. A country-month that no source
+    covers is NaN. `source[kind]` is int16 of the same shape: the position in `sources` of the ingest that these deaths
+    come from, -1 if there is none. A kind comes from one ingest, and another kind can come from another one: so the
+    three types can be unknown where their sum is known, and need not add up to it.
     """
 
     iso3: tuple[str, ...]
     months: Months
     deaths: dict[str, NDArray[np.float64]]
-    source: NDArray[np.int16]
+    source: dict[str, NDArray[np.int16]]
     sources: tuple[str, ...] = field(default=())
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The numbers of countries and of months."""
+        return len(self.iso3), self.months.size
 
     def rows(self, iso3: tuple[str, ...]) -> NDArray[np.intp]:
         """Return the positions of these countries. Raises KeyError for one that is not there."""
@@ -48,7 +56,7 @@ class CountryMonths:
             self.iso3,
             self.months[:stop],
             {kind: values[:, :stop] for kind, values in self.deaths.items()},
-            self.source[:, :stop],
+            {kind: values[:, :stop] for kind, values in self.source.items()},
             self.sources,
         )
 
@@ -59,7 +67,7 @@ class CountryMonths:
             self.iso3,
             self.months[start:],
             {kind: values[:, start:] for kind, values in self.deaths.items()},
-            self.source[:, start:],
+            {kind: values[:, start:] for kind, values in self.source.items()},
             self.sources,
         )
 
@@ -75,7 +83,7 @@ class CountryMonths:
             (*self.iso3, *more),
             self.months,
             {kind: np.pad(values, padding, constant_values=np.nan) for kind, values in self.deaths.items()},
-            np.pad(self.source, padding, constant_values=-1),
+            {kind: np.pad(values, padding, constant_values=-1) for kind, values in self.source.items()},
             self.sources,
         )
 
@@ -88,7 +96,8 @@ class CountryMonths:
         """Return only these countries. Raises KeyError for one that is not there."""
         rows = self.rows(iso3)
         deaths = {kind: values[rows] for kind, values in self.deaths.items()}
-        return CountryMonths(iso3, self.months, deaths, self.source[rows], self.sources)
+        source = {kind: values[rows] for kind, values in self.source.items()}
+        return CountryMonths(iso3, self.months, deaths, source, self.sources)
 
 
 def latest_history(known: NDArray[np.bool_]) -> slice | None:

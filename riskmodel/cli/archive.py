@@ -184,9 +184,9 @@ def _death_rows(observed: "CountryMonths", *, simulated: bool) -> "pd.DataFrame"
     import numpy as np
     import pandas as pd
 
-    from riskmodel.outcomes import TYPES
+    from riskmodel.outcomes import KINDS
 
-    columns = {f"deaths_{kind}": observed.deaths[kind].ravel() for kind in (*TYPES, "all")}
+    columns = {f"deaths_{kind}": observed.deaths[kind].ravel() for kind in KINDS}
     return pd.DataFrame(
         {
             "iso3": np.repeat(np.array(observed.iso3, dtype=object), observed.months.size),

@@ -88,15 +88,16 @@ def _show_countries(entered: "Ingest", countries: "pd.DataFrame") -> None:
     from rich.table import Table
 
     from riskmodel.cli import terminal
-    from riskmodel.outcomes import TYPES
+    from riskmodel.outcomes import KINDS, TYPES
 
     table = Table("country", box=None, pad_edge=False)
-    for heading in (_ROW_NAMES[entered.kind], "first", "last", "state-based", "non-state", "one-sided", "deaths"):
+    for heading in (_ROW_NAMES[entered.kind], "first", "last", "state-based", "non-state", "one-sided", "all"):
         table.add_column(heading, justify="right")
-    totals = countries.assign(deaths=countries[list(TYPES)].sum(axis=1)).sort_values("deaths", ascending=False)
+    known = countries["all"].fillna(countries[list(TYPES)].sum(axis=1))
+    totals = countries.assign(known=known).sort_values("known", ascending=False)
     for iso3, row in totals.head(_SHOWN).iterrows():
         # NaN, the only value that differs from itself, is unknown.
-        deaths = ["–" if row[name] != row[name] else f"{row[name]:,.0f}" for name in (*TYPES, "deaths")]
+        deaths = ["–" if row[name] != row[name] else f"{row[name]:,.0f}" for name in KINDS]
         table.add_row(str(iso3), f"{row['rows']:,}", f"{row['first']:%Y-%m}", f"{row['last']:%Y-%m}", *deaths)
     terminal.console().print(table)
     if len(countries) > _SHOWN:
@@ -129,22 +130,25 @@ def _show_newer_data(home: Home) -> None:
     from riskmodel import geography
     from riskmodel.cli.options import region_of
     from riskmodel.events.archive import Archive
+    from riskmodel.outcomes import OUTCOME_LABELS, OUTCOMES
 
     try:
         members = geography.region(region := os.environ.get("VIGIE_REGION") or region_of(home)).members
     except BadInput:  # the file is in the archive: a wrong setting is no failure of its ingest
         return
     view = Archive(home.archive).view()
-    # Deaths are read only where the coverage differs: an archive of the world takes seconds.
-    if len({view.last_covered(iso3) for iso3 in members}) == 1 or (origin := view.origin(members)) is None:
-        return
-    if newer := view.newer_data(members, origin):
-        names = ", ".join(f"{iso3} to {last}" for iso3, last in newer.items())
-        click.echo(
-            f"newer data of the region of {region}: {names}. They do not count yet: its forecasts start after "
-            f"{origin}, the last month for which at least half of its countries have data",
-            err=True,
-        )
+    for outcome in OUTCOMES:
+        # Deaths are read only where the coverage differs: an archive of the world takes seconds.
+        if len({view.last_covered(iso3, outcome) for iso3 in members}) == 1:
+            continue
+        if (origin := view.origin(members, outcome)) and (newer := view.newer_data(members, origin, outcome)):
+            names = ", ".join(f"{iso3} to {last}" for iso3, last in newer.items())
+            click.echo(
+                f"newer data of the region of {region} on {OUTCOME_LABELS[outcome]['en']}: {names}. They do not count "
+                f"yet: its forecasts start after {origin}, the last month for which at least half of its countries "
+                "have data",
+                err=True,
+            )
 
 
 def _covered_long_after(entered: "Ingest", last: datetime) -> str | None:

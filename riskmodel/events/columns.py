@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from riskmodel.outcomes import TYPES
+
 DateOrder = Literal["dmy", "mdy"]
 """Whether the day or the month comes first in dates that do not begin with the year."""
 
@@ -70,6 +72,19 @@ def months_of(dates: pa.ChunkedArray) -> NDArray[np.datetime64]:
     """Return the months of dates, shape (n,)."""
     days: NDArray[np.datetime64] = dates.to_numpy()
     return days.astype("datetime64[M]")
+
+
+def monthly_deaths(table: pa.Table, kind: str) -> NDArray[np.float64] | None:
+    """Return the deaths of a kind (`outcomes.KINDS`) in each row of a country-month table [deaths]; None if unknown.
+
+    A table knows the deaths of all types by its column `deaths_all`, or else by the columns of all three types.
+    """
+    names = [f"deaths_{kind}"]
+    if kind == "all" and names[0] not in table.column_names:
+        names = [f"deaths_{each}" for each in TYPES]
+    if not set(names) <= set(table.column_names):
+        return None
+    return np.asarray(np.sum([table[name].to_numpy() for name in names], axis=0), dtype=np.float64)
 
 
 def positions(names: pa.ChunkedArray, order: Sequence[str]) -> NDArray[np.int64]:

@@ -8,17 +8,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from riskmodel.events.columns import months_of, positions
+from riskmodel.events.columns import monthly_deaths, months_of, positions
 from riskmodel.events.coverage import WORLD, Coverage
 from riskmodel.events.manifest import Ingest
 from riskmodel.events.storage import TableReader
-from riskmodel.outcomes import TYPES
+from riskmodel.outcomes import KINDS, TYPES
 
 
 def by_country(reader: TableReader, ingest: Ingest) -> pd.DataFrame:
     """Return one row per country of an ingest of events or country-months.
 
-    The columns are `rows`, `first` and `last` month, and deaths by type [deaths] (NaN if the file has no such column).
+    The columns are `rows`, `first` and `last` month, and deaths by kind [deaths] (NaN if the file does not know them).
     `outside` counts the rows of months that the ingest does not cover.
     """
     of_events = ingest.kind == "events"
@@ -36,12 +36,13 @@ def by_country(reader: TableReader, ingest: Ingest) -> pd.DataFrame:
 
     all_rows = np.ones(country.size, dtype=bool)
     columns: dict[str, NDArray[np.int64] | NDArray[np.float64]] = {"rows": sum_by_country(all_rows).astype(np.int64)}
-    for i, kind in enumerate(TYPES):
-        if of_events:
-            of_kind = positions(table["type_of_violence"], TYPES) == i
+    types = positions(table["type_of_violence"], TYPES) if of_events else None
+    for i, kind in enumerate(KINDS):
+        if types is not None:
+            of_kind = types == i if kind in TYPES else all_rows
             columns[kind] = sum_by_country(of_kind, table["deaths"].to_numpy())
-        elif f"deaths_{kind}" in table.column_names:
-            columns[kind] = sum_by_country(all_rows, table[f"deaths_{kind}"].to_numpy())
+        elif (deaths := monthly_deaths(table, kind)) is not None:
+            columns[kind] = sum_by_country(all_rows, deaths)
         else:
             columns[kind] = np.full(len(iso3), np.nan)
     covered = np.zeros(country.size, dtype=bool)

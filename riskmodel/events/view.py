@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from riskmodel import geography
 from riskmodel.events import coverage, manifest
-from riskmodel.events.columns import months_of, positions
+from riskmodel.events.columns import monthly_deaths, months_of, positions
 from riskmodel.events.coverage import WORLD, Coverage
 from riskmodel.events.manifest import Ingest, Kind
 from riskmodel.events.storage import TableReader, check_digest
 from riskmodel.events.table import SCHEMA
 from riskmodel.months import Month, Months, span
-from riskmodel.outcomes import TYPES, CountryMonths, latest_history
+from riskmodel.outcomes import KINDS, TYPES, CountryMonths, latest_history
 
 
 @dataclass(frozen=True)
@@ -131,26 +131,29 @@ class View:
         kind, best = positions(events["type_of_violence"], TYPES), events["deaths"].to_numpy()
         of_events, of_months = self._of_kind("events"), self._of_kind("country_months")
         tables = {number: self.reader.read(self.ingests[number]) for number in of_months}
-        deaths = {}
-        for i, name in enumerate(TYPES):
-            column = f"deaths_{name}"
-            with_column = [number for number in of_months if column in tables[number].column_names]
-            authority = self._authority([*of_events, *with_column])
-            counted = np.bincount(cell[kind == i], best[kind == i], minlength=len(iso3) * months.size).reshape(shape)
+        cells_of = {number: _cells(table["iso3"], table["month"], iso3, months) for number, table in tables.items()}
+        deaths, source = {}, {}
+        for i, name in enumerate(KINDS):
+            # An event of no known type counts in all deaths alone.
+            counts = kind == i if name in TYPES else np.ones(kind.size, dtype=bool)
+            counted = np.bincount(cell[counts], best[counts], minlength=len(iso3) * months.size).reshape(shape)
+            knows = {number: monthly_deaths(table, name) for number, table in tables.items()}
+            reports = {number: values for number, values in knows.items() if values is not None}
+            source[name] = authority = self._authority([*of_events, *reports])
             deaths[name] = np.where(np.isin(authority, of_events), counted, np.nan)
-            for number in with_column:
-                at, inside = _cells(tables[number]["iso3"], tables[number]["month"], iso3, months)
+            for number, values in reports.items():
+                at, inside = cells_of[number]
                 reported = np.full(shape, np.nan)
-                reported.flat[at[inside]] = tables[number][column].to_numpy()[inside]
+                reported.flat[at[inside]] = values[inside]
                 deaths[name] = np.where(authority == number, reported, deaths[name])
-            if name == "state_based":
-                source = authority
-        untyped = np.bincount(cell[kind < 0], best[kind < 0], minlength=len(iso3) * months.size).reshape(shape)
-        deaths["all"] = np.sum([*(deaths[name] for name in TYPES), untyped], axis=0)
         return CountryMonths(iso3, months, deaths, source, tuple(ingest.id for ingest in self.ingests))
 
     def outcomes(self) -> CountryMonths:
-        """Return deaths by country-month and type. A country-month that nothing covers is NaN."""
+        """Return deaths by country-month and kind. A country-month that nothing covers is NaN.
+
+        Each kind comes from the ingest of highest precedence that knows it. Events know all kinds; a country-month
+        table knows those of its columns (see `monthly_deaths`).
+        """
         return self._outcomes
 
     def origin(self, iso3: Sequence[str], outcome: str = "state_based") -> Month | None:
@@ -166,10 +169,14 @@ class View:
         ends = sorted(observed.months[run.stop - 1] for run in runs if run)
         return ends[len(ends) // 2] if ends else None
 
-    def last_covered(self, iso3: str) -> Month | None:
-        """Return the last month that any ingest covers for a country; no table is read."""
-        parts = (part for covers in self._covers for part in covers)
+    def last_covered(self, iso3: str, outcome: str = "state_based") -> Month | None:
+        """Return the last month that an ingest which knows an outcome covers for a country; no event is read."""
+        tables = (n for n in self._of_kind("country_months") if self._table_knows(n, outcome))
+        parts = (part for number in (*self._of_kind("events"), *tables) for part in self._covers[number])
         return max((part.last for part in parts if part.iso3 in (WORLD, iso3)), default=None)
+
+    def _table_knows(self, number: int, outcome: str) -> bool:
+        return monthly_deaths(self.reader.read(self.ingests[number]), outcome) is not None
 
     def newer_data(self, iso3: Sequence[str], origin: Month, outcome: str = "state_based") -> dict[str, Month]:
         """Return the last known month of each of those countries that has data after an origin: they do not count."""
@@ -187,13 +194,14 @@ class View:
         for ingest in self.ingests:
             check_digest(self.reader.root / ingest.data, ingest.data_sha256)
 
-    def sources(self, iso3: str, until: Month) -> list[dict[str, str | None]]:
-        """Return which ingests a country's state-based deaths come from, up to a month, in the order of the months.
+    def sources(self, iso3: str, until: Month, outcome: str = "state_based") -> list[dict[str, str | None]]:
+        """Return which ingests a country's deaths come from, up to a month, in the order of the months.
 
         Each entry has ingest, source, release, and the first and last month.
         """
         observed = self.outcomes().until(until)
-        row = observed.source[observed.iso3.index(iso3)] if iso3 in observed.iso3 else np.empty(0, dtype=np.int16)
+        source = observed.source[outcome]
+        row = source[observed.iso3.index(iso3)] if iso3 in observed.iso3 else np.empty(0, dtype=np.int16)
         found = [
             (part, self.ingests[number])
             for number in np.unique(row[row >= 0])
@@ -248,7 +256,9 @@ class ViewChange:
 
 def _known_cells_and_deaths(view: View) -> tuple[int, int]:
     deaths = view.outcomes().deaths
-    return int((~np.isnan(deaths["state_based"])).sum()), int(sum(np.nansum(deaths[kind]) for kind in TYPES))
+    known = np.any([~np.isnan(deaths[kind]) for kind in KINDS], axis=0)
+    by_type = np.nansum([deaths[kind] for kind in TYPES], axis=0)
+    return int(known.sum()), int(np.where(np.isnan(deaths["all"]), by_type, deaths["all"]).sum())
 
 
 def _filtered(table: pa.Table, mask: NDArray[np.bool_]) -> pa.Table:

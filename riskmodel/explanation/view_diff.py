@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from riskmodel.assessment import Assessment
 from riskmodel.events import coverage
-from riskmodel.events.columns import months_of, positions
+from riskmodel.events.columns import monthly_deaths, months_of, positions
 from riskmodel.events.coverage import WORLD, Coverage
 from riskmodel.events.manifest import OUTCOME_KINDS, Ingest
 from riskmodel.events.storage import TableReader
 from riskmodel.events.table import SCHEMA
 from riskmodel.events.view import View
 from riskmodel.months import Months, span
-from riskmodel.outcomes import TYPES, CountryMonths
+from riskmodel.outcomes import KINDS, TYPES, CountryMonths
 from riskmodel.reporting.completeness import MATURE_AGE, Completeness, ReportingCurve
 
 DataCause: TypeAlias = Literal["new_events", "revised_events", "moving_window", "new_source"]
@@ -63,18 +63,17 @@ class CombinedView(View):
 
 
 class _Side(NamedTuple):
-    """One of the two views on their common rectangle: arrays of shape (country, month), some by type of violence.
+    """One of the two views on their common rectangle: arrays of shape (country, month), some by kind of deaths.
 
     `events_from`, `table_from` and `source` are indices into the ingests of both views, -1 for none. They give the
-    ingest whose events count, the country-month table that has precedence over events, and the ingest of the
-    state-based deaths.
+    ingest whose events count, the country-month table that has precedence over events, and the ingest of the deaths.
     `table_deaths` are the deaths of that table [deaths]. `share` is the estimated share of deaths that is reported.
     """
 
     events_from: IngestIndices
     table_from: dict[str, IngestIndices]
     table_deaths: dict[str, Rectangle]
-    source: IngestIndices
+    source: dict[str, IngestIndices]
     share: Rectangle
     completeness: Completeness
 
@@ -179,15 +178,14 @@ class ViewDifference:
         table, cell = events.table.filter(pa.array(visible)), events.cell[visible]
         kind, best = positions(table["type_of_violence"], TYPES), table["deaths"].to_numpy()
         deaths = {}
-        for i, name in enumerate(TYPES):
+        for i, name in enumerate(KINDS):
+            counts = kind == i if name in TYPES else np.ones(kind.size, dtype=bool)
             in_table = np.where(changed, b.table_deaths[name], a.table_deaths[name])
             in_table = np.where(quiet & ~np.isnan(b.table_deaths[name]), 0.0, in_table)
             from_table = np.where(later, b.table_from[name], a.table_from[name]) >= 0
-            counted = np.where(has_events, _summed(cell[kind == i], best[kind == i], has_events.shape), np.nan)
+            counted = np.where(has_events, _summed(cell[counts], best[counts], has_events.shape), np.nan)
             deaths[name] = np.where(from_table, in_table, counted)
-        untyped = _summed(cell[kind < 0], best[kind < 0], has_events.shape)
-        deaths["all"] = np.sum([*(deaths[name] for name in TYPES), untyped], axis=0)
-        source = np.where(later, b.source, a.source)
+        source = {name: np.where(later, b.source[name], a.source[name]) for name in KINDS}
         frame = CountryMonths(self.iso3, self.months, deaths, source, tuple(ingest.id for ingest in self.ingests))
         side_tables = [
             ingest
@@ -241,16 +239,16 @@ def _side(
     observed, own_ids = view.outcomes(), {ingest.id for ingest in view.ingests}
     of_events = [n for n, ingest in enumerate(ingests) if ingest.id in own_ids and ingest.kind == "events"]
     index = {ingest.id: n for n, ingest in enumerate(ingests)}
-    table_columns = {index[ingest.id]: table.column_names for ingest, table in view.tables("country_months")}
-    table_from, table_deaths = {}, {}
-    for name in TYPES:
-        of_tables = [n for n, names in table_columns.items() if f"deaths_{name}" in names]
+    tables = {index[ingest.id]: table for ingest, table in view.tables("country_months")}
+    table_from, table_deaths, source = {}, {}, {}
+    events_from = _authority(ingests, of_events, iso3, months)
+    for name in KINDS:
+        of_tables = [n for n, table in tables.items() if monthly_deaths(table, name) is not None]
         authority = _authority(ingests, [*of_events, *of_tables], iso3, months)
         table_from[name] = np.where(np.isin(authority, of_tables), authority, -1).astype(np.int16)
         deaths = _reindexed(observed.deaths[name], (observed.iso3, observed.months), (iso3, months), np.nan)
         table_deaths[name] = np.where(table_from[name] >= 0, deaths, np.nan)
-    events_from = _authority(ingests, of_events, iso3, months)
-    source = np.where(table_from["state_based"] >= 0, table_from["state_based"], events_from)
+        source[name] = np.where(table_from[name] >= 0, table_from[name], events_from)
     share = _reindexed(completeness.deaths, (completeness.iso3, completeness.months), (iso3, months), np.nan)
     return _Side(events_from, table_from, table_deaths, source, share, completeness)
 
@@ -277,7 +275,7 @@ def _cell_causes(a: _Side, b: _Side, ingests: Sequence[Ingest]) -> Codes:
     later = (b.events_from, *b.table_from.values())
     new_source = np.any([(of >= 0) & ~used[rows, provider[of]] for of in later], axis=0)
     differs = new_source | (a.has_events != b.has_events)
-    for name in TYPES:
+    for name in KINDS:
         differs |= (a.table_from[name] < 0) != (b.table_from[name] < 0)
         differs |= _differ(a.table_deaths[name], b.table_deaths[name])
     cause = np.where(new_source, SOURCE, np.where(a.known, REVISED, NEW))
@@ -344,7 +342,8 @@ def _share_causes(a: _Side, b: _Side, cause: Codes, mostly_new: Cells, past: Cel
     While a country-month comes from the same ingest, its reports become more complete with time. Where another ingest
     replaces it, the completeness changes by the cause of the events that changed the country-month most.
     """
-    causes = np.where(a.known & (a.source != b.source), np.where(mostly_new, NEW, REVISED), MOVING)
+    replaced = a.source[a.completeness.outcome] != b.source[b.completeness.outcome]
+    causes = np.where(a.known & replaced, np.where(mostly_new, NEW, REVISED), MOVING)
     causes = np.where(~a.known & past, NEW, causes)
     causes = np.where(cause == SOURCE, SOURCE, causes)
     return np.where(_differ(a.share, b.share), causes, NONE).astype(np.int8)

@@ -79,7 +79,7 @@ class Completeness:
 
     def share_of_deaths(self, frame: CountryMonths) -> Rectangle:
         """Return the shares of deaths for the country-months of a frame, of its shape; NaN where unknown."""
-        share = np.full(frame.source.shape, np.nan)
+        share = np.full(frame.shape, np.nan)
         index = {code: i for i, code in enumerate(self.iso3)}
         rows = np.flatnonzero([code in index for code in frame.iso3])
         own_rows = np.array([index[frame.iso3[i]] for i in rows], dtype=np.intp)
@@ -118,7 +118,7 @@ def estimate_completeness(view: View, outcome: str) -> Completeness:
     each with `PRIOR_WEIGHT`. Reports can shrink as well as grow; the mean share is at most 1.
     """
     observed = view.outcomes()
-    age = _ages(view.ingests, observed.source, observed.months)
+    age = _ages(view.ingests, observed.source[outcome], observed.months)
     current = {"deaths": observed.deaths[outcome], "events": event_counts(view, outcome)}
     seen = _numbers_in_vintages(view, outcome, age)
     enough = np.array(

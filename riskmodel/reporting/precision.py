@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from riskmodel.events.columns import months_of, positions
 from riskmodel.events.view import View
 from riskmodel.months import Month
-from riskmodel.outcomes import TYPES, CountryMonths
+from riskmodel.outcomes import KINDS, TYPES, CountryMonths
 from riskmodel.reporting.counts import events_have_precedence
 
 VAGUE_DATE = 5
@@ -43,9 +43,8 @@ def spread_vague_deaths(view: View) -> CountryMonths:
     )
     first_month, last_month = months_of(table["date_start"]), months_of(table["date_end"])
     row, kind = positions(table["iso3"], observed.iso3), positions(table["type_of_violence"], TYPES)
-    from_events = events_have_precedence(view)
     column = (first_month - observed.months[:1]).astype(np.int64)
-    spread = (last_month > first_month) & (kind >= 0) & from_events[row, column]
+    spread = (last_month > first_month) & (kind >= 0)
     if not spread.any():
         return observed
     row, column, kind = row[spread], column[spread], kind[spread]
@@ -66,14 +65,16 @@ def spread_vague_deaths(view: View) -> CountryMonths:
 
     spread_deaths = {name: values.copy() for name, values in observed.deaths.items()}
     target = column[event] + months_after
-    received = target < observed.months.size
-    received[received] = from_events[row[event[received]], target[received]]
-    for number, name in enumerate(TYPES):
-        of_type = kind[event] == number
-        to_add = of_type & received
-        for outcome in (name, "all"):
-            np.subtract.at(spread_deaths[outcome], (row[event[of_type]], column[event[of_type]]), part[of_type])
-            np.add.at(spread_deaths[outcome], (row[event[to_add]], target[to_add]), part[to_add])
+    inside = target < observed.months.size
+    for name in KINDS:
+        from_events = events_have_precedence(view, name)
+        gives = from_events[row[event], column[event]]
+        if name in TYPES:
+            gives &= kind[event] == TYPES.index(name)
+        receives = gives & inside
+        receives[receives] = from_events[row[event[receives]], target[receives]]
+        np.subtract.at(spread_deaths[name], (row[event[gives]], column[event[gives]]), part[gives])
+        np.add.at(spread_deaths[name], (row[event[receives]], target[receives]), part[receives])
     return CountryMonths(observed.iso3, observed.months, spread_deaths, observed.source, observed.sources)
 
 

@@ -1,6 +1,7 @@
-"""Country-month tables, as CSV, .csv.gz or Parquet: `iso3, month, deaths_state_based[, deaths_non_state, …one_sided]`.
+"""Country-month tables, as CSV, .csv.gz or Parquet: `iso3`, `month`, and deaths by type, their sum, or both.
 
-A row covers its country-month. A month without a row is unknown.
+The columns are `deaths_state_based`, `deaths_non_state`, `deaths_one_sided` and `deaths_all`; any of them is enough. A
+row covers its country-month. A month without a row is unknown, and so are the types of which the table has no column.
 """
 
 from collections.abc import Collection, Iterator
@@ -19,8 +20,10 @@ from riskmodel.events.columns import DateOrder, dates, integers
 from riskmodel.events.coverage import Coverage
 from riskmodel.events.manifest import Kind
 from riskmodel.events.table import MOST_DEATHS, NAMES, TWICE, CheckedBatch, Quarantine, repeated_keys, unsplit_rows
-from riskmodel.outcomes import TYPES
+from riskmodel.outcomes import KINDS
 from riskmodel.sources import files
+
+BELOW_PARTS = "deaths_all is lower than the deaths of its types together"
 
 
 class MonthlyFile:
@@ -34,10 +37,10 @@ class MonthlyFile:
     ) -> None:
         self.source, self.variant = source, variant
         self.table, names = files.table(path)
-        self._deaths = [name for name in (f"deaths_{kind}" for kind in TYPES) if name in names]
+        self._deaths = [name for name in (f"deaths_{kind}" for kind in KINDS) if name in names]
         missing = [name for name in ("iso3", "month") if name not in names]
         if missing or not self._deaths:
-            lacking = ", ".join(missing or ["deaths_state_based"])
+            lacking = ", ".join(missing or ["deaths_state_based or deaths_all"])
             raise BadInput(f"{path}: header: no column {lacking}; this is no country-month table")
         self.schema = pa.schema(
             [("iso3", NAMES), ("month", pa.date32()), *((name, pa.float64()) for name in self._deaths)]
@@ -70,6 +73,9 @@ class MonthlyFile:
             out.add(
                 values > MOST_DEATHS, f"{name} is above {MOST_DEATHS:,}, more than any month had", batch.cells[name]
             )
+        if "deaths_all" in deaths:
+            parts = np.sum([values for name, values in deaths.items() if name != "deaths_all"], axis=0)
+            out.add(deaths["deaths_all"] < parts, BELOW_PARTS, batch.cells["deaths_all"])
         keys = pd.DataFrame({"iso3": iso3.to_pandas(), "month": months.astype("datetime64[s]")})
         again, contradicted = repeated_keys(keys, pd.DataFrame(deaths), out.accepted)
         out.add(again, TWICE, batch.cells["month"])
@@ -93,4 +99,4 @@ class MonthlyFile:
 
 def recognises(names: Collection[str]) -> bool:
     """Return whether a header is one of country-months, by its columns in small letters."""
-    return {"iso3", "month"} <= set(names) and any(f"deaths_{kind}" in names for kind in TYPES)
+    return {"iso3", "month"} <= set(names) and any(f"deaths_{kind}" in names for kind in KINDS)

@@ -130,7 +130,7 @@ def build(
     served = {iso3: _explained_targets(score) for iso3, score in scores.items() if score["risk_score"] is not None}
     explained = explanations.explain(bundle, assessed, served, before) if settings.drivers else None
     region_warnings, country_warnings = _data_quality(view, assessed)
-    sources = {iso3: view.sources(iso3, origin) for iso3 in members}
+    sources = {iso3: view.sources(iso3, origin, outcome) for iso3 in members}
     document = {
         "region": settings.region,
         "origin": str(origin),

@@ -18,9 +18,10 @@ POOL = Pool((PoolMember(Forest(trees=10, leaf=5, draws=500), 500), PoolMember(SM
 def assessment_of(deaths: NDArray[np.float64]) -> Assessment:
     """An assessment of the region where deaths are the only data."""
     observed = rectangle(deaths)
-    unknown = np.full(observed.source.shape, np.nan)
+    unknown = np.full(observed.shape, np.nan)
     curve = ReportingCurve(unknown, unknown, np.full(24, np.nan))
-    completeness = Completeness("state_based", observed.iso3, observed.months, observed.source, unknown, unknown, curve)
+    source = observed.source["state_based"]
+    completeness = Completeness("state_based", observed.iso3, observed.months, source, unknown, unknown, curve)
     inputs = Inputs(observed.iso3, observed.months, {"deaths": deaths})
     panel = assemble(observed, "state_based", inputs)
     return Assessment(SAHEL, "state_based", observed.months[-1], observed, observed, completeness, inputs, panel)

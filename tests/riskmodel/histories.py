@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from riskmodel.forecasting.component import Component
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month
-from riskmodel.outcomes import TYPES, CountryMonths
+from riskmodel.outcomes import KINDS, TYPES, CountryMonths
 
 SAHEL = ("MLI", "DZA", "BFA", "CIV", "GIN", "MRT", "NER", "SEN")
 
@@ -25,7 +25,9 @@ def rectangle(deaths: ArrayLike, iso3: Sequence[str] = SAHEL, first: str = "2000
     nothing = np.where(np.isnan(table), np.nan, 0.0)
     by_type = {kind: table if kind == "state_based" else nothing for kind in TYPES}
     source = np.where(np.isnan(table), -1, 0).astype(np.int16)
-    return CountryMonths(tuple(iso3[: len(table)]), months, {**by_type, "all": table}, source, ("0001",))
+    return CountryMonths(
+        tuple(iso3[: len(table)]), months, {**by_type, "all": table}, dict.fromkeys(KINDS, source), ("0001",)
+    )
 
 
 def made(seed: int = 1, months: int = 120, countries: int = len(SAHEL)) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from riskmodel.events import manifest
 from riskmodel.events.archive import Archive
 from riskmodel.ingest import ingest
 from riskmodel.months import month
+from riskmodel.outcomes import OUTCOMES
 from riskmodel.sources.history import EVENT_COUNTRIES, EVENTS_FILE, MONTHS_FILE, ingest_history
 from riskmodel.sources.monthly import MonthlyFile
 from riskmodel.sources.ucdp import GedFile
@@ -45,6 +46,16 @@ def test_its_deaths_are_those_of_the_source(archive: Archive, shared: Path) -> N
         theirs = source.loc[iso3]["deaths_state_based"].to_numpy()
         assert (deaths[outcomes.iso3.index(iso3)] == theirs).all()
     assert np.nansum(deaths) == source["deaths_state_based"].sum()
+
+
+def test_both_outcomes_are_known_for_all_its_countries(archive: Archive, shared: Path) -> None:
+    source = pd.read_csv(shared / "monthly_deaths_1989_2022.csv.gz")
+    deaths = archive.view().outcomes().deaths
+    for outcome in OUTCOMES:
+        assert deaths[outcome].shape == (191, 34 * 12)
+        assert np.nansum(deaths[outcome]) == source[f"deaths_{outcome}"].sum()
+    assert (np.isnan(deaths["all"]) == np.isnan(deaths["state_based"])).all()
+    assert not (deaths["all"] < deaths["state_based"]).any()
 
 
 def test_its_events_are_those_of_the_source(archive: Archive, shared: Path) -> None:
