@@ -16,7 +16,7 @@ from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import INDICATORS, Panel, assemble
 from riskmodel.indicators.read_inputs import read_inputs
 from riskmodel.months import Month
-from riskmodel.outcomes import CountryMonths
+from riskmodel.outcomes import OUTCOME_LABELS, CountryMonths
 from riskmodel.reporting.completeness import Completeness, estimate_completeness, nowcast
 from riskmodel.reporting.precision import spread_vague_deaths
 
@@ -48,8 +48,9 @@ def region_origin(view: View, members: Sequence[str], outcome: str) -> Month:
     origin = view.origin(members, outcome)
     if origin is None:
         raise BadInput(
-            f"no country of the region of {members[0]} has 24 unbroken months of {outcome} deaths: "
-            "load a history (vigie ingest monthly …, or vigie ingest ucdp … --covers …)"
+            f"no country of the region of {members[0]} has 24 unbroken months of deaths in "
+            f"{OUTCOME_LABELS[outcome]['en']}: load a history (vigie ingest monthly …, or vigie ingest ucdp … "
+            "--covers …)"
         )
     return origin
 

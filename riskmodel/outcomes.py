@@ -87,6 +87,12 @@ class CountryMonths:
             self.sources,
         )
 
+    @property
+    def headline(self) -> str:
+        """The outcome that is shown first: `all` where the deaths of all types are known, else `state_based`."""
+        known = (each for each in OUTCOMES if self.months.size and self.with_history(each, self.months[-1]).iso3)
+        return next(known, OUTCOMES[-1])
+
     def with_history(self, outcome: str, origin: Month) -> "CountryMonths":
         """Return only the countries that have a history (`MIN_HISTORY`) up to the origin."""
         known = ~np.isnan(self.until(origin).deaths[outcome])

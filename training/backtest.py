@@ -26,6 +26,7 @@ from riskmodel.forecasting.pool import SMOOTHED_HISTORY
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month
 from training.draw_scores import score_draws
+from training.formatting import format_outcome
 from training.results import (
     BATTLE_MONTH,
     COVERAGES,
@@ -131,7 +132,7 @@ def run_window(
 
 
 def _no_outcomes(panel: Panel, window: Window) -> str:
-    return f"the window {window.name} cannot be scored: no {panel.outcome} deaths are known in it"
+    return f"the window {window.name} cannot be scored: no {format_outcome(panel.outcome)} are known in it"
 
 
 def _observe(panel: Panel, origin: Month, window: Window) -> dict[str, Floats]:

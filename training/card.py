@@ -17,7 +17,7 @@ from riskmodel.indicators.panel import FAMILIES
 from riskmodel.scoring import Estimate
 from training import registry, report
 from training.card_skill import COMPARED_WITH, skill_blocks
-from training.formatting import INTERVAL_HEADING, LABELS, format_difference, format_value
+from training.formatting import INTERVAL_HEADING, LABELS, format_difference, format_outcome, format_value
 from training.gate import RULE_MEANINGS
 from training.promotion import stored_backtests_of
 from training.report import Block, BulletList, Heading, Paragraph, Table
@@ -68,7 +68,8 @@ def _blocks(home: Home, view: View, model: Bundle, region: str) -> Iterator[Bloc
         yield Heading(heading)
         if backtest is None:
             years = "--windows 2018:2022" if kind == "challenge" else "--rolling 2018:2022"
-            yield Paragraph(f"No back-test of this configuration and code is stored: run vigie backtest {years}.")
+            command = f"vigie backtest {years} --outcome {model.outcome}"
+            yield Paragraph(f"No back-test of this configuration and code is stored: run {command}.")
         else:
             yield from skill_blocks(backtest, model, region)
     yield Heading("Limits")
@@ -80,7 +81,7 @@ def _identity(model: Bundle) -> Iterator[Block]:
     yield Heading("What it is")
     yield BulletList(
         (
-            f"outcome: {provenance.outcome} deaths by country and month, leads 1-12",
+            f"outcome: {format_outcome(provenance.outcome)}, by country and month, leads 1-12",
             f"last month of its training data: {provenance.origin}",
             f"trained: {provenance.trained_at}",
             f"seed: {provenance.seed}",
@@ -106,7 +107,7 @@ def _training_data(view: View, model: Bundle) -> Iterator[Block]:
         yield Paragraph(
             f"{len(observed.iso3)} countries, {observed.months[0]} to {observed.months[-1]}: {int(known.sum()):,} "
             f"country-months, {(deaths[known] == 0).mean():.0%} of them without a death, "
-            f"{int(np.nansum(deaths)):,} {model.outcome} deaths in all."
+            f"{int(np.nansum(deaths)):,} {format_outcome(model.outcome)}."
         )
     names_read = {model.provenance.features[place] for place in model.model.used_indicators}
     yield Paragraph("Indicators that it reads, by family; the others were unknown in too many months of the training:")

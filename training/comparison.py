@@ -16,13 +16,13 @@ from training.results import BacktestResult, pair_forecasters
 
 
 def compare(
-    home: Home, open_view: Callable[[], View], one: str, other: str, outcome: str, kind: str
+    home: Home, open_view: Callable[[], View], one: str, other: str, outcome: str | None, kind: str
 ) -> tuple[BacktestResult, list[str]]:
     """Return a result with the two as its forecasters, and the names of the back-tests that they come from.
 
     `one` and `other` are each the name of a back-test, of a forecaster in a back-test, or a file. `open_view` is called
-    only if both are files. A forecaster is looked for in back-tests of a `kind`. Raises BadInput for a name that is
-    none of the three.
+    only if both are files: `outcome` is then the one that they forecast. A forecaster is looked for in back-tests of a
+    `kind`, and of an outcome if one is given. Raises BadInput for a name that is none of the three.
     """
     names = (one, other)
     files = {name: ForecastFile(Path(name)) for name in names if _is_file(name)}
@@ -30,12 +30,13 @@ def compare(
         name: find_backtest(home, name) for name in names if name not in files and re.fullmatch(r"[0-9a-f]{4,12}", name)
     }
     if len(files) == len(set(names)):
-        grid = observed_grid(list(files.values()), open_view(), outcome)
+        view = open_view()
+        grid = observed_grid(list(files.values()), view, outcome or view.outcomes().headline)
     else:
         grid = None
         for name in names:
             if name not in files and name not in backtests:
-                backtests[name] = _backtest_with(home, name, kind, next(iter(backtests.values()), None))
+                backtests[name] = _backtest_with(home, name, kind, outcome, next(iter(backtests.values()), None))
     sides = []
     for name, counterpart in (names, names[::-1]):
         if name in files:
@@ -57,9 +58,15 @@ def _is_file(name: str) -> bool:
     return False
 
 
-def _backtest_with(home: Home, forecaster: str, kind: str, preferred: StoredBacktest | None) -> StoredBacktest:
-    """Return the back-test that has a forecaster: the preferred one, else the newest of its kind."""
-    newest_first = [stored for stored in reversed(stored_backtests(home)) if stored.setup.kind == kind]
+def _backtest_with(
+    home: Home, forecaster: str, kind: str, outcome: str | None, preferred: StoredBacktest | None
+) -> StoredBacktest:
+    """Return the back-test that has a forecaster: the preferred one, else the newest of its kind and outcome."""
+    newest_first = [
+        stored
+        for stored in reversed(stored_backtests(home))
+        if stored.setup.kind == kind and outcome in (None, stored.setup.outcome)
+    ]
     for stored in [preferred, *newest_first] if preferred else newest_first:
         if forecaster in (stored.setup.model, *stored.read(stored.windows[:1]).forecasters):
             return stored

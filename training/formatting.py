@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from riskmodel.outcomes import OUTCOME_LABELS
 from riskmodel.scoring import Estimate
 from training.results import BATTLE_MONTH, ESCALATION, ONSET
 
@@ -34,6 +35,11 @@ _FORMATS: dict[str, Callable[[float], str]] = {
     "share": "{:.2f}".format,
     "months": "{:.0f}".format,
 }
+
+
+def format_outcome(outcome: str) -> str:
+    """Return an outcome in words: `deaths in state-based conflict`."""
+    return f"deaths in {OUTCOME_LABELS[outcome]['en']}"
 
 
 def format_value(kind: str, value: float | None) -> str:

@@ -230,8 +230,10 @@ def pair_forecasters(one: BacktestResult, ours: str, other: BacktestResult, thei
     """Put one forecaster of each of two back-tests into one result, on the cells that both have.
 
     A cell where the two back-tests observed different deaths is NaN. Windows and countries are those in common.
-    Raises BadInput where nothing is in common.
+    Raises BadInput where they have different outcomes, or nothing is in common.
     """
+    if one.outcome != other.outcome:
+        raise BadInput(f"nothing to compare: {ours} has the outcome {one.outcome}, and {theirs} {other.outcome}")
     windows = [window for window in one.windows if window in other.windows]
     iso3 = [code for code in one.iso3 if code in set(other.iso3)]
     if not windows or not iso3:

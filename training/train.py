@@ -12,10 +12,12 @@ from pathlib import Path
 from riskmodel import bundle
 from riskmodel.assessment import region_origin
 from riskmodel.bundle import Provenance
+from riskmodel.errors import BadInput
 from riskmodel.events.view import View
 from riskmodel.forecasting.component import Explainable
 from riskmodel.home import Home
 from riskmodel.months import Month
+from riskmodel.outcomes import MIN_HISTORY, OUTCOME_LABELS
 from training.backtest_runner import build_inputs
 from training.fit import fit_model
 
@@ -39,8 +41,8 @@ def train_model(
     view: View,
     region: Sequence[str],
     now: datetime,
+    outcome: str,
     *,
-    outcome: str = "state_based",
     origin: Month | None = None,
     model: Explainable | None = None,
     seed: int = 1,
@@ -52,10 +54,14 @@ def train_model(
     `region` are the ISO alpha-3 codes of the countries served: without an `origin`, the model learns up to their
     origin. `model` is the served pool by default. `now` is in UTC. `on_step` receives the name of each step before it
     begins. Nothing is put into service. A bundle appears only when complete: a training that is killed leaves none.
-    Raises BadInput where no country of the region has a history, and what `fit_model` raises.
+    Raises BadInput where no country of the region has a history, or none has one up to `origin`, and what `fit_model`
+    raises.
     """
     origin = origin or region_origin(view, region, outcome)
     observed = view.outcomes().with_history(outcome, origin)
+    if not observed.iso3:
+        label = OUTCOME_LABELS[outcome]["en"]
+        raise BadInput(f"no country has {MIN_HISTORY} unbroken months of deaths in {label} up to {origin}")
     on_step(f"computing the indicators of {len(observed.iso3)} countries to {origin}")
     inputs = build_inputs(view, observed, outcome)
     fitted = fit_model(

@@ -25,6 +25,7 @@ from riskmodel.forecasting.paths import (
 )
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month
+from riskmodel.outcomes import OUTCOME_LABELS
 
 MIN_TRAINING_MONTHS = 200
 """The forest needs this many country-months to learn from."""
@@ -92,8 +93,9 @@ class Forest:
         rows, paths, levels, age = _training_rows(panel.until(origin))
         if len(rows) < MIN_TRAINING_MONTHS:
             raise BadInput(
-                f"the history of {panel.outcome} deaths up to {origin} has {len(rows)} country-months with "
-                f"{REQUIRED_MONTHS} known months before and {LEADS} after them; a model needs {MIN_TRAINING_MONTHS}"
+                f"the history of deaths in {OUTCOME_LABELS[panel.outcome]['en']} up to {origin} has {len(rows)} "
+                f"country-months with {REQUIRED_MONTHS} known months before and {LEADS} after them; "
+                f"a model needs {MIN_TRAINING_MONTHS}"
             )
         weights = 0.5 ** (age / self.half_life)
         columns = np.flatnonzero((~np.isnan(rows)).mean(axis=0) >= MIN_KNOWN_SHARE)

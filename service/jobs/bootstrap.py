@@ -4,6 +4,7 @@ The service imports nothing of `training`; it starts the command line as a child
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Protocol
 
 import numpy as np
@@ -66,16 +67,16 @@ def _last_covered_month(home: Home) -> Month:
 
 
 def _no_usable_model(home: Home) -> str | None:
-    """Return why the archive needs a new model, or None.
+    """Return why the archive needs new models, or None.
 
-    A model that was altered is not replaced: the operator has to see the error.
+    A model that was altered is not replaced: the operator has to see the error. Where one outcome has a model, the
+    other one is not trained by itself: the archive may not know it, or the operator may not want it.
     """
     champions = bundle.champions(home.models, simulated=manifest.realm(home.archive) == "simulated")
-    path = champions.get("state_based", champions.get("all"))
-    if path is None:
+    if not champions:
         return "there is none yet"
-    try:
-        reason = bundle.replacement_reason(path, home.archive)
-    except Refused:
-        return None
-    return f"the one in service {reason}" if reason else None
+    for path in champions.values():
+        with suppress(Refused):
+            if reason := bundle.replacement_reason(path, home.archive):
+                return f"the one in service {reason}"
+    return None

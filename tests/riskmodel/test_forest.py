@@ -137,7 +137,7 @@ def test_unknown_indicators_and_countries_without_history_are_accepted() -> None
 
 def test_too_short_a_history_is_refused_with_a_reason() -> None:
     panel = panel_of(made(months=30))
-    with pytest.raises(BadInput, match=r"state_based deaths up to 2002-06 has 40 country-months .* needs 200"):
+    with pytest.raises(BadInput, match=r"state-based conflict up to 2002-06 has 40 country-months .* needs 200"):
         SMALL.fit(panel, panel.months[-1])
     with pytest.raises(ValueError, match="fitted before"):
         SMALL.forecast(panel, panel.months[-1])

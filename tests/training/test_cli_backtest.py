@@ -44,7 +44,7 @@ def test_all_forecasters_are_shown_and_the_forecasts_written(vigie: Vigie, archi
     out = tmp_path / "forecasts.parquet"
     done = vigie("backtest", "--windows", "2007:2008", "--forecasts-out", out)
     assert done.code == 0, done.err
-    assert "state_based deaths, the region of MLI (8 countries), final figures" in done.out
+    assert "deaths in state-based conflict, the region of MLI (8 countries), final figures" in done.out
     for forecaster in ("pool", "ew4s", "conflictology12", "history60", "last", "zero"):
         assert done.out.count(f" {forecaster} ") >= 3
     assert "windows won" in done.out
@@ -90,6 +90,6 @@ def test_a_back_test_that_fails_leaves_the_file_as_it_was(vigie: Vigie, archive:
 def test_simulated_data_are_marked_in_tables_and_files(vigie: Vigie, tmp_path: Path) -> None:
     assert vigie("ingest", "simulated", "--until", "1992-12").code == 0
     done = vigie("backtest", "--windows", "1992", "--forecasts-out", tmp_path / "draws.parquet")
-    assert "SIMULATED state_based deaths" in done.out
+    assert "SIMULATED deaths in all organised violence" in done.out, "the simulator has all types"
     assert set(pq.read_table(tmp_path / "draws.parquet")["simulated"].to_pylist()) == {True}
     assert vigie("compare", "ew4s", "conflictology12").out.startswith("SIMULATED ")

@@ -49,10 +49,10 @@ def test_a_model_up_to_the_origin_of_the_region_goes_into_service(home: Home, vi
     assert path is not None
     model = bundle.load(path)
     assert (str(model.origin), model.outcome, model.provenance.simulated) == ("2009-12", "state_based", False)
-    assert f"model {path.name}: state_based deaths of 8 countries to 2009-12" in first.out
+    assert f"model {path.name}: deaths in state-based conflict in 8 countries to 2009-12" in first.out
     assert "final figures" in first.out
     assert "lower is better" in first.out
-    assert first.out.splitlines()[-1] == f"{path.name} is now in service"
+    assert first.out.splitlines()[-1] == f"{path.name} is now in service for state-based conflict"
     assert "computing the indicators of 8 countries to 2009-12" in first.err
     assert "step 3 of 3" in first.err
     earlier = vigie("train", "--origin", "2008-06", "--brief")
@@ -70,7 +70,7 @@ def test_training_twice_makes_one_model(home: Home, vigie: Vigie, archive: None)
     assert first is not None
     again = vigie("train", "--origin", "2004-06")
     assert "not scored" in again.out
-    assert again.out.splitlines()[-1] == f"{first.name} is in service already"
+    assert again.out.splitlines()[-1] == f"{first.name} is in service already for state-based conflict"
     assert bundle.champion(home.models, simulated=False, outcome="state_based") == first
     assert len([path for path in home.models.iterdir() if path.is_dir()]) == 1
 
@@ -122,7 +122,7 @@ def test_a_model_of_the_past_is_stored_in_a_folder_and_only_its_path_is_printed(
     assert Path(printed).parent == into
     assert loaded.trained_at.startswith(today[:4])
     assert "fitting the model" in done.err
-    assert f"model {loaded.id}: state_based deaths of 8 countries to 2009-12" in done.err
+    assert f"model {loaded.id}: deaths in state-based conflict in 8 countries to 2009-12" in done.err
     assert registry.model_names(home.models) == []
 
 
@@ -173,7 +173,7 @@ def test_wrong_use_and_an_empty_archive_are_refused(
     [
         (["train", "--region", "XYZ"], 2, "'XYZ' is not the ISO alpha-3 code"),
         (["train", "--region", "JPN"], 3, "no country of the region of JPN has 24 unbroken months"),
-        (["train", "--outcome", "all"], 3, "24 unbroken months of all deaths"),
+        (["train", "--outcome", "all"], 3, "24 unbroken months of deaths in all organised violence"),
         (["train", "--origin", "soon"], 2, "not a month written YYYY-MM"),
         (["train", "--origin", "2011-01"], 3, "lies outside the data"),
         (["train", "--origin", "2001-01"], 3, "a model needs 200"),
@@ -190,9 +190,9 @@ def test_what_cannot_be_trained_is_refused_with_the_reason(
 
 def test_a_model_of_simulated_data_is_marked_and_not_served_for_real_data(home: Home, vigie: Vigie) -> None:
     assert vigie("ingest", "simulated", "--until", "1992-12").code == 0
-    done = vigie("train")
+    done = vigie("train", "--outcome", "state_based")
     assert done.code == 0, done.err
-    assert "SIMULATED state_based deaths" in done.out
+    assert "SIMULATED deaths in state-based conflict" in done.out
     path = bundle.champion(home.models, simulated=True, outcome="state_based")
     assert path is not None
     assert path.name.startswith("simulated-")

@@ -20,7 +20,7 @@ MALI = geography.region("MLI").members
 def test_a_model_is_fitted_and_stored_and_nothing_is_put_into_service(home: Home, archive: None) -> None:
     steps: list[str] = []
     view = Archive(home.archive).view()
-    trained = train_model(home, view, MALI, NOW, model=Zero(), seed=3, on_step=steps.append)
+    trained = train_model(home, view, MALI, NOW, "state_based", model=Zero(), seed=3, on_step=steps.append)
     loaded = bundle.load(trained.path)
     assert trained.path.parent == home.models
     assert (loaded.provenance.data_digest, loaded.provenance.seed, loaded.trained_at) == (
@@ -38,7 +38,7 @@ def test_a_model_is_fitted_and_stored_and_nothing_is_put_into_service(home: Home
 def test_origin_and_folder_can_be_chosen(home: Home, archive: None, tmp_path: Path) -> None:
     origin, into = np.datetime64("2008-06", "M"), tmp_path / "elsewhere"
     view = Archive(home.archive).view()
-    trained = train_model(home, view, MALI, NOW, origin=origin, model=Zero(), into=into)
+    trained = train_model(home, view, MALI, NOW, "state_based", origin=origin, model=Zero(), into=into)
     assert trained.path.parent == into
     assert trained.provenance.origin == "2008-06"
     assert not home.models.exists()
@@ -46,4 +46,6 @@ def test_origin_and_folder_can_be_chosen(home: Home, archive: None, tmp_path: Pa
 
 def test_a_region_without_a_history_is_refused(home: Home, archive: None) -> None:
     with pytest.raises(BadInput, match="no country of the region of JPN has 24 unbroken months"):
-        train_model(home, Archive(home.archive).view(), geography.region("JPN").members, NOW, model=Zero())
+        train_model(
+            home, Archive(home.archive).view(), geography.region("JPN").members, NOW, "state_based", model=Zero()
+        )

@@ -74,7 +74,7 @@ def backtest(
     model_name: str | None,
     hidden_families: tuple[str, ...],
     forecasts_out: Path | None,
-    outcome: str,
+    outcome: str | None,
     region: str,
     seed: int,
 ) -> None:
@@ -90,6 +90,7 @@ def backtest(
     from riskmodel.cli import terminal
     from training import ablation, export, windows
     from training.backtest_runner import Backtest
+    from training.formatting import format_outcome
     from training.result_tables import KIND_DESCRIPTIONS
     from training.workers import Workers
 
@@ -103,6 +104,7 @@ def backtest(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--windows" if challenge_years else "--rolling") from None
     model, view = ablation.without_families(chosen_model(model_name, seed), hidden_families), open_view(home)
+    outcome = outcome or view.outcomes().headline
     run = Backtest(view, outcome, model, seed, "challenge" if challenge_years else "rolling")
     result = _run(home, run, chosen_windows, Workers(jobs, dask), draws=forecasts_out is not None)
     stored, console, iso3 = run.stored(home), terminal.console(), set[str]()
@@ -111,8 +113,8 @@ def backtest(
         part, where = _for_scope(result, scope, region)
         iso3.update(part.iso3)
         console.print(
-            f"back-test {stored.name}: {realm_prefix(view)}{outcome} deaths, {where} ({_count_countries(part)}), "
-            f"final figures; {KIND_DESCRIPTIONS[run.kind]}"
+            f"back-test {stored.name}: {realm_prefix(view)}{format_outcome(outcome)}, {where} "
+            f"({_count_countries(part)}), final figures; {KIND_DESCRIPTIONS[run.kind]}"
         )
         if challenge_years:
             _print_losses(part, console, seed)
@@ -140,20 +142,21 @@ def compare(
     other: str,
     rolling: bool,
     scopes: "tuple[Scope, ...]",
-    outcome: str,
+    outcome: str | None,
     region: str,
     seed: int,
 ) -> None:
     """Compare two forecasts on the country-months that both have.
 
     Each is a back-test (the first digits of its name), a forecaster in a back-test (pool, ew4s, conflictology12, …), or
-    a Parquet file. A file has the columns origin, iso3, month, draw, deaths; `vigie backtest --forecasts-out` writes
-    such files.
+    a Parquet file. A forecaster is looked for in the newest back-test, with --outcome in the newest of that outcome. A
+    file has the columns origin, iso3, month, draw, deaths; `vigie backtest --forecasts-out` writes such files.
     """
     from riskmodel.cli import terminal
     from riskmodel.events import manifest
     from training import comparison
     from training.cli import console_tables
+    from training.formatting import format_outcome
     from training.result_tables import LEAD_RANGES
     from training.results import DEATHS
 
@@ -165,8 +168,8 @@ def compare(
         part, where = _for_scope(result, scope, region)
         number = int((part.observed[DEATHS] >= 0).sum())
         console.print(
-            f"{realm}{where} ({_count_countries(part)}), {part.outcome} deaths, {number:,} forecasts that both have "
-            f"in {len(part.windows)} windows: {', '.join(window.name for window in part.windows)}"
+            f"{realm}{where} ({_count_countries(part)}), {format_outcome(part.outcome)}, {number:,} forecasts that "
+            f"both have in {len(part.windows)} windows: {', '.join(window.name for window in part.windows)}"
             + (f"; from {', '.join(backtests)}" if backtests else "")
         )
         if part.windows[0].issues == 1:
@@ -189,6 +192,7 @@ def _for_scope(result: "BacktestResult", scope: "Scope", region: str) -> "tuple[
     """Return the results of a scope, and its name. Raises BadInput where no deaths are known in it."""
     from riskmodel import geography
     from riskmodel.errors import BadInput
+    from training.formatting import format_outcome
 
     if scope == "world":
         return result, "World"
@@ -201,7 +205,7 @@ def _for_scope(result: "BacktestResult", scope: "Scope", region: str) -> "tuple[
     part = result.for_countries(iso3)
     if part.has_outcomes:
         return part, where
-    raise BadInput(f"{where} cannot be scored: none of its {result.outcome} deaths are known in these windows")
+    raise BadInput(f"{where} cannot be scored: no {format_outcome(result.outcome)} are known in these windows")
 
 
 def _count_countries(result: "BacktestResult") -> str:

@@ -7,8 +7,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from riskmodel.outcomes import OUTCOME_LABELS
 from riskmodel.scoring import Estimate
-from training.formatting import INTERVAL_HEADING, LABELS, format_difference, format_value
+from training.formatting import INTERVAL_HEADING, LABELS, format_difference, format_outcome, format_value
 from training.gate import RULE_MEANINGS
 from training.promotion import GateResult
 from training.registry import ACTION_LABELS
@@ -108,11 +109,14 @@ def print_alerts(result: BacktestResult, console: Console, seed: int) -> None:
     _print_notes((*ALERT_NOTES, _interval_note(part)), console)
 
 
-def print_gate_result(result: GateResult, console: Console) -> None:
+def print_gate_result(result: GateResult, outcome: str, console: Console) -> None:
     """Print the gate's requirements and what it found."""
     if result.windows:
         names = ", ".join(window.name for window in result.windows)
-        console.print(f"the gate: all countries, windows {names}, data to October of the year before, leads 3-14")
+        console.print(
+            f"the gate: {format_outcome(outcome)}, all countries, windows {names}, data to October of the year before, "
+            "leads 3-14"
+        )
     for note in result.notes:
         console.print(note)
     if not result.checks:
@@ -145,7 +149,7 @@ def print_models(models: Sequence[Mapping[str, Any]], console: Console) -> None:
             model["model"],
             model["trained_at"][:16].replace("T", " "),
             model["origin"],
-            model["outcome"],
+            OUTCOME_LABELS[model["outcome"]]["en"],
             str(model["seed"]),
             _service_state(model),
             _last_promotion(model),

@@ -98,12 +98,12 @@ def promote(home: Home, name: str, years: str | None, force_reason: str | None, 
     model, view = bundle.load(_find_model(home, name)), open_view(home)
     with window_progress(len(chosen_windows)) as on_window:
         result = promotion.run_gate(home, view, model, chosen_windows, Workers(jobs, dask), on_window)
-    console_tables.print_gate_result(result, terminal.console())
+    console_tables.print_gate_result(result, model.outcome, terminal.console())
     if not result.passed and force_reason is None:
         raise Refused(f"{model.id} does not pass the gate; the model in service stays (--force WHY overrules)")
     action = "gate" if result.passed else "force"
     promotion.put_into_service(home, model, datetime.now(UTC), action, force_reason or "", result)
-    click.echo(f"{model.id} is now in service")
+    click.echo(f"{model.id} is now in service for {OUTCOME_LABELS[model.outcome]['en']}")
 
 
 @click.command()

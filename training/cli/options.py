@@ -12,9 +12,7 @@ if TYPE_CHECKING:
 OUTCOME_OPTION = click.option(
     "--outcome",
     type=click.Choice(OUTCOMES),
-    default="state_based",
-    show_default=True,
-    help="The deaths to forecast.",
+    help="The deaths to forecast (default: all, where the archive knows the deaths of all types, else state_based).",
 )
 SEED_OPTION = click.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="The same seed gives the same model."

@@ -1,7 +1,9 @@
 """`vigie train`: train a model and put it into service."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,19 +11,15 @@ import click
 
 from riskmodel.cli import options
 from riskmodel.home import Home
+from riskmodel.outcomes import OUTCOME_LABELS, OUTCOMES
 from training.cli.archive import open_view, realm_prefix
-from training.cli.options import (
-    JOBS_OPTION,
-    MODEL_OPTION,
-    OUTCOME_OPTION,
-    SEED_OPTION,
-    chosen_model,
-)
+from training.cli.options import JOBS_OPTION, MODEL_OPTION, SEED_OPTION, chosen_model
 from training.cli.progress import window_progress
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from riskmodel.errors import BadInput
     from riskmodel.events.view import View
     from riskmodel.months import Month
     from training.train import TrainedModel
@@ -46,7 +44,13 @@ if TYPE_CHECKING:
     help="Store the model in this folder, and do not put it into service.",
 )
 @click.option("--brief", is_flag=True, help="Print the steps and the result, and no scores.")
-@OUTCOME_OPTION
+@click.option(
+    "--outcome",
+    "outcomes",
+    type=click.Choice(OUTCOMES),
+    multiple=True,
+    help="The deaths to forecast. Can be repeated (default: both outcomes, as far as the archive knows them).",
+)
 @options.REGION_OPTION
 @SEED_OPTION
 @click.pass_obj
@@ -59,19 +63,23 @@ def train(
     as_of: datetime | None,
     into: Path | None,
     brief: bool,
-    outcome: str,
+    outcomes: tuple[str, ...],
     region: str,
     seed: int,
 ) -> None:
-    """Train a model on all countries of the archive, and put it into service.
+    """Train a model of each outcome on all countries of the archive, and put them into service.
 
-    The first model is put into service at once. A later one has to pass the gate (see `vigie promote`). A model that
-    does not pass is stored, and the one in service stays; this is no failure, and the exit code is 0.
+    The first model of an outcome is put into service at once. A later one has to pass the gate (see `vigie promote`). A
+    model that does not pass is stored, and the one in service stays; this is no failure, and the exit code is 0.
 
-    With --into, standard output has only the path of the model, and the report goes to standard error.
+    Without --outcome, an outcome that the archive does not know is left out, with the reason. With --jobs 2, the models
+    are trained at the same time.
+
+    With --into, standard output has only the paths of the models, and the report goes to standard error.
     """
     from riskmodel import bundle, geography
     from riskmodel.cli import terminal
+    from riskmodel.errors import BadInput
     from training import tracking
     from training.train import train_model
     from training.workers import Workers
@@ -80,35 +88,50 @@ def train(
         raise click.UsageError("--as-of needs --into: a model of the past is not put into service")
     started, console = time.monotonic(), terminal.console(stderr=into is not None)
     model, view = chosen_model(model_name, seed), open_view(home, as_of)
-    trained = train_model(
-        home,
-        view,
-        geography.region(region).members,
-        datetime.now(UTC),
-        outcome=outcome,
-        origin=origin,
-        model=model,
-        seed=seed,
-        into=into,
-        on_step=lambda step: click.echo(step, err=True),
-    )
-    if not brief:
-        _report(trained, model.name, realm_prefix(view), time.monotonic() - started, console)
-    last_line = str(trained.path) if into is not None else _offer(home, view, trained.path, Workers(jobs), console)
+    members, now = geography.region(region).members, datetime.now(UTC)
+    train_one = partial(train_model, home, view, members, now, origin=origin, model=model, seed=seed, into=into)
+    trained_models = Workers(jobs).map_unordered(_train, [(train_one, each) for each in outcomes or OUTCOMES])
+    reasons, last_lines = {}, {}
+    for outcome, trained in trained_models:
+        if isinstance(trained, BadInput):
+            reasons[outcome] = trained
+            continue
+        if not brief:
+            _report(trained, model.name, realm_prefix(view), time.monotonic() - started, console)
+        into_service = into is None
+        last_lines[trained.path] = (
+            _offer(home, view, trained.path, Workers(jobs), console) if into_service else str(trained.path)
+        )
+    if reasons and (outcomes or not last_lines):
+        raise next(reversed(reasons.values()))
+    for outcome, reason in reasons.items():
+        click.echo(f"no model of {OUTCOME_LABELS[outcome]['en']}: {reason}", err=True)
     try:
-        if mlflow:
-            console.print(f"logged to MLflow: run {tracking.log_model(bundle.load(trained.path), mlflow)}")
-    finally:  # the last line has to come also when MLflow does not answer
-        click.echo(last_line)
+        for path in last_lines if mlflow else ():
+            console.print(f"logged to MLflow: run {tracking.log_model(bundle.load(path), str(mlflow))}")
+    finally:  # the last lines have to come also when MLflow does not answer
+        for line in last_lines.values():
+            click.echo(line)
+
+
+def _train(train_one: "Callable[..., TrainedModel]", outcome: str) -> "TrainedModel | BadInput":
+    """Train the model of an outcome, and print each step. Returns the reason where it cannot be trained."""
+    from riskmodel.errors import BadInput
+
+    label = OUTCOME_LABELS[outcome]["en"]
+    try:
+        return train_one(outcome, on_step=lambda step: click.echo(f"{label}: {step}", err=True))
+    except BadInput as reason:
+        return reason
 
 
 def _report(trained: "TrainedModel", model_name: str, realm: str, seconds: float, console: "Console") -> None:
     from training.card import describe_escalation_choice
-    from training.formatting import LABELS, format_value
+    from training.formatting import LABELS, format_outcome, format_value
 
     provenance = trained.provenance
     console.print(
-        f"model {trained.path.name}: {realm}{provenance.outcome} deaths of {trained.countries} countries to "
+        f"model {trained.path.name}: {realm}{format_outcome(provenance.outcome)} in {trained.countries} countries to "
         f"{provenance.origin}, {len(provenance.features)} indicators, {trained.megabytes:.1f} MB, {seconds:.1f} s"
     )
     scores = provenance.scores
@@ -118,8 +141,8 @@ def _report(trained: "TrainedModel", model_name: str, realm: str, seconds: float
         ours, reference = scores[model_name], scores["conflictology12"]
         console.print(
             f"the same configuration, fitted to {scores['origin']} and scored on {scores['months']} ({realm}"
-            f"{provenance.outcome} deaths, all countries, final figures; conflictology12 in brackets; losses: lower "
-            "is better):"
+            f"{format_outcome(provenance.outcome)}, all countries, final figures; conflictology12 in brackets; losses: "
+            "lower is better):"
         )
         console.print(
             "  "
@@ -138,16 +161,17 @@ def _offer(home: Home, view: "View", path: Path, workers: "Workers", console: "C
     from training.cli import console_tables
 
     model = bundle.load(path)
+    label = OUTCOME_LABELS[model.outcome]["en"]
     with window_progress(0) as on_window:
         offered = promotion.offer(home, view, model, datetime.now(UTC), workers, on_window)
     if offered.gate_result is not None:
-        console_tables.print_gate_result(offered.gate_result, console)
+        console_tables.print_gate_result(offered.gate_result, model.outcome, console)
     if offered.action == "gate":
-        return f"{model.id} passes the gate and is now in service"
+        return f"{model.id} passes the gate and is now in service for {label}"
     if offered.action is not None:
-        return f"{model.id} is now in service"
+        return f"{model.id} is now in service for {label}"
     if offered.gate_result is None:
-        return f"{model.id} is in service already"
+        return f"{model.id} is in service already for {label}"
     console.print(f"to put it into service all the same: vigie promote {model.id} --force WHY")
     console.print(f"to run it in the shadow of the model in service: vigie shadow {model.id}")
-    return f"{model.id} is stored but does not pass the gate: {offered.champion} stays in service"
+    return f"{model.id} is stored but does not pass the gate: {offered.champion} stays in service for {label}"
