@@ -55,6 +55,7 @@ def test_a_model_up_to_the_origin_of_the_region_goes_into_service(home: Home, vi
     assert first.out.splitlines()[-1] == f"{path.name} is now in service for state-based conflict"
     assert "computing the indicators of 8 countries to 2009-12" in first.err
     assert "step 3 of 3" in first.err
+    assert "no model of all organised violence: no country of the region of MLI has 24 unbroken months" in first.err
     earlier = vigie("train", "--origin", "2008-06", "--brief")
     assert "final figures" not in earlier.out
     assert earlier.code == 0, earlier.err
