@@ -106,6 +106,20 @@ class CountryMonths:
         return CountryMonths(iso3, self.months, deaths, source, self.sources)
 
 
+def raise_to_newer_types(deaths: dict[str, NDArray[np.float64]], source: dict[str, NDArray[np.int16]]) -> None:
+    """Let all deaths of a country-month be at least those of the types that a newer ingest knows. Changes both.
+
+    An event file can cover a month without an event, and a newer table of state-based deaths have deaths in it: then
+    all deaths are known to be more than the file says. A greater number in `source` is an ingest of higher precedence.
+    """
+    newer = {name: source[name] > source["all"] for name in TYPES}
+    parts = np.sum([np.where(newer[name], deaths[name], 0.0) for name in TYPES], axis=0)
+    more = parts > deaths["all"]
+    deaths["all"] = np.where(more, parts, deaths["all"])
+    highest = np.max([np.where(newer[name], source[name], -1) for name in TYPES], axis=0)
+    source["all"] = np.where(more, highest, source["all"])
+
+
 def latest_history(known: NDArray[np.bool_]) -> slice | None:
     """Return the latest unbroken run of at least `MIN_HISTORY` known months in one country's row, or None."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], known, [False])).astype(np.int8)))

@@ -149,6 +149,7 @@ def _show_newer_data(home: Home) -> None:
                 "have data",
                 err=True,
             )
+            return
 
 
 def _covered_long_after(entered: "Ingest", last: datetime) -> str | None:

@@ -20,7 +20,7 @@ from riskmodel.events.manifest import Ingest, Kind
 from riskmodel.events.storage import TableReader, check_digest
 from riskmodel.events.table import SCHEMA
 from riskmodel.months import Month, Months, span
-from riskmodel.outcomes import KINDS, TYPES, CountryMonths, latest_history
+from riskmodel.outcomes import KINDS, TYPES, CountryMonths, latest_history, raise_to_newer_types
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,7 @@ class View:
                 reported = np.full(shape, np.nan)
                 reported.flat[at[inside]] = values[inside]
                 deaths[name] = np.where(authority == number, reported, deaths[name])
+        raise_to_newer_types(deaths, source)
         return CountryMonths(iso3, months, deaths, source, tuple(ingest.id for ingest in self.ingests))
 
     def outcomes(self) -> CountryMonths:

@@ -22,7 +22,7 @@ from riskmodel.events.storage import TableReader
 from riskmodel.events.table import SCHEMA
 from riskmodel.events.view import View
 from riskmodel.months import Months, span
-from riskmodel.outcomes import KINDS, TYPES, CountryMonths
+from riskmodel.outcomes import KINDS, TYPES, CountryMonths, raise_to_newer_types
 from riskmodel.reporting.completeness import MATURE_AGE, Completeness, ReportingCurve
 
 DataCause: TypeAlias = Literal["new_events", "revised_events", "moving_window", "new_source"]
@@ -186,6 +186,7 @@ class ViewDifference:
             counted = np.where(has_events, _summed(cell[counts], best[counts], has_events.shape), np.nan)
             deaths[name] = np.where(from_table, in_table, counted)
         source = {name: np.where(later, b.source[name], a.source[name]) for name in KINDS}
+        raise_to_newer_types(deaths, source)
         frame = CountryMonths(self.iso3, self.months, deaths, source, tuple(ingest.id for ingest in self.ingests))
         side_tables = [
             ingest

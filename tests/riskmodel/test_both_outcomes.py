@@ -86,6 +86,8 @@ def test_all_deaths_come_from_the_newest_file_that_knows_them(archive: Archive) 
     assert mali(archive) == {"state_based": 5, "non_state": 0, "one_sided": 4, "all": 10}
     add_table(archive, ("state_based",), (6,), release="25.1")
     assert mali(archive) == {"state_based": 6, "non_state": 0, "one_sided": 4, "all": 10}
+    add_table(archive, ("state_based",), (12,), release="25.1")
+    assert mali(archive)["all"] == 12, "all deaths are at least those of a newer table of one type"
     add_events(archive, {"best": 8}, release="26.1")
     assert mali(archive) == {"state_based": 8, "non_state": 0, "one_sided": 0, "all": 8}
 

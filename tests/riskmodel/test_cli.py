@@ -309,7 +309,8 @@ def test_an_ingest_says_which_new_months_do_not_count_yet(vigie: Vigie, tmp_path
 
     assert "newer data" not in take_in("2022-10", "MLI", "BFA", "NER", "DZA")
     message = (
-        "newer data of the region of MLI: MLI to 2022-12. They do not count yet: its forecasts start after 2022-10"
+        "newer data of the region of MLI on state-based conflict: MLI to 2022-12. They do not count yet: its forecasts "
+        "start after 2022-10"
     )
     assert message in take_in("2022-12", "MLI")
     assert "newer data" not in take_in("2022-12", "MLI", "BFA")

@@ -58,7 +58,7 @@ def test_each_outcome_has_its_own_shadow_and_way_back(home: Home, vigie: Vigie, 
     better = vigie("train", "--model", "promoted:zero", "--outcome", "all")
     assert f"{before['all']} stays in service for all organised violence" in better.out
     [zero] = set(registry.model_names(home.models)) - set(before.values())
-    assert "(all organised violence)" in vigie("shadow", zero).out
+    assert "in the shadow for all organised violence" in vigie("shadow", zero).out
     assert "no model" in vigie("shadow", "--outcome", "state_based").out
     assert vigie("promote", zero, "--windows", "2009", "--force", "to see").code == 0
     assert in_service(home) == {**before, "all": zero}

@@ -31,7 +31,7 @@ def test_wrong_use_and_an_empty_archive_are_refused(
     ("arguments", "message"),
     [
         (["--windows", "2012"], "the archive holds 2000-01 to 2009-12"),
-        (["--windows", "2008", "--outcome", "all"], "history of all deaths up to 2007-10"),
+        (["--windows", "2008", "--outcome", "all"], "history of deaths in all organised violence up to 2007-10"),
     ],
 )
 def test_windows_without_data_are_refused(vigie: Vigie, archive: None, arguments: list[str], message: str) -> None:

@@ -177,7 +177,12 @@ def test_wrong_use_and_an_empty_archive_are_refused(
         (["train", "--outcome", "all"], 3, "24 unbroken months of deaths in all organised violence"),
         (["train", "--origin", "soon"], 2, "not a month written YYYY-MM"),
         (["train", "--origin", "2011-01"], 3, "lies outside the data"),
-        (["train", "--origin", "2001-01"], 3, "a model needs 200"),
+        (["train", "--origin", "2002-06"], 3, "a model needs 200"),
+        (
+            ["train", "--origin", "2001-01"],
+            3,
+            "no country has 24 unbroken months of deaths in state-based conflict up to 2001-01",
+        ),
     ],
 )
 def test_what_cannot_be_trained_is_refused_with_the_reason(

@@ -96,5 +96,7 @@ def test_an_origin_outside_the_data_is_refused(origin: str) -> None:
 def test_an_outcome_without_data_is_refused() -> None:
     observed = rectangle(made())
     observed.deaths["all"][:] = np.nan
-    with pytest.raises(BadInput, match="history of all deaths up to 2009-12 has 0 country-months"):
+    with pytest.raises(
+        BadInput, match="history of deaths in all organised violence up to 2009-12 has 0 country-months"
+    ):
         fit_model(observed, "2009-12", "all")

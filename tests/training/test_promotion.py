@@ -30,11 +30,13 @@ def test_a_model_goes_through_the_gate_or_stays_outside(
     assert in_service() == vague
     zero = next(name for name in registry.model_names(home.models) if name != vague)
     last_line = poor.out.splitlines()[-1]
-    assert last_line == f"{zero} is stored but does not pass the gate: {vague} stays in service"
+    assert (
+        last_line == f"{zero} is stored but does not pass the gate: {vague} stays in service for state-based conflict"
+    )
 
     better = vigie("train", "--model", "promoted:seer")
     seer = in_service()
-    assert better.out.splitlines()[-1] == f"{seer} passes the gate and is now in service"
+    assert better.out.splitlines()[-1] == f"{seer} passes the gate and is now in service for state-based conflict"
     assert "windows 2006, 2007, 2008, 2009, data" in better.out
     assert "the model in service" in better.out
     assert "NOT MET" not in better.out
@@ -53,8 +55,11 @@ def test_a_model_goes_through_the_gate_or_stays_outside(
     assert vigie("promote", zero, "--force", "a trial of the way back").code == 0
     assert in_service() == zero
     assert re.search(rf"{zero} .* yes .* past the gate", vigie("models").out)
-    assert f"{seer} is in service again, in place of {zero}" in vigie("rollback", "--why", "as planned").out
-    assert f"{vague} is in service again, in place of {seer}" in vigie("rollback").out
+    assert (
+        f"{seer} is in service again for state-based conflict, in place of {zero}"
+        in vigie("rollback", "--why", "as planned").out
+    )
+    assert f"{vague} is in service again for state-based conflict, in place of {seer}" in vigie("rollback").out
     assert vigie("rollback").code == Refused.exit_code
     assert in_service() == vague
     listed = json.loads(vigie("models", "--format", "json").out)

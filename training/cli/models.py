@@ -138,7 +138,7 @@ def shadow(home: Home, name: str | None, off: bool, outcome: str | None, reason:
             raise Refused("no model runs in the shadow")
         for each in running:
             stopped = registry.stop_shadow(home.models, each, simulated=simulated, at=now, reason=reason)
-            click.echo(f"{stopped} ({OUTCOME_LABELS[each]['en']}) no longer runs in the shadow")
+            click.echo(f"{stopped} no longer runs in the shadow for {OUTCOME_LABELS[each]['en']}")
     elif name:
         model = bundle.load(_find_model(home, name))
         if model.provenance.simulated != simulated:
@@ -146,10 +146,10 @@ def shadow(home: Home, name: str | None, off: bool, outcome: str | None, reason:
             raise Refused(f"{model.id} cannot run in the shadow: the archive has {realm} data, the model had not")
         entry = registry.JournalEntry(now, model.id, simulated, model.outcome, "shadow", reason)
         registry.start_shadow(home.models, entry)
-        click.echo(f"{model.id} ({OUTCOME_LABELS[model.outcome]['en']}) runs in the shadow from the next snapshot on")
+        click.echo(f"{model.id} runs in the shadow for {OUTCOME_LABELS[model.outcome]['en']} from the next snapshot on")
     else:
         for each, running_name in running.items():
-            click.echo(f"{running_name} ({OUTCOME_LABELS[each]['en']}) runs in the shadow")
+            click.echo(f"{running_name} runs in the shadow for {OUTCOME_LABELS[each]['en']}")
         if not running:
             click.echo("no model runs in the shadow")
 
@@ -171,11 +171,11 @@ def rollback(home: Home, outcome: str | None, reason: str) -> None:
     simulated, now = open_view(home).simulated, iso_seconds(datetime.now(UTC))
     served = [outcome] if outcome else list(bundle.champions(home.models, simulated=simulated))
     if not served:
-        raise Refused("no model is in service")
+        raise Refused("no model is in service, so there is no earlier model to go back to")
     if len(served) > 1:
         raise click.UsageError(f"models of {len(served)} outcomes are in service: choose with --outcome")
     left, restored = registry.rollback(home.models, served[0], simulated=simulated, at=now, reason=reason)
-    click.echo(f"{restored} ({OUTCOME_LABELS[served[0]]['en']}) is in service again, in place of {left}")
+    click.echo(f"{restored} is in service again for {OUTCOME_LABELS[served[0]]['en']}, in place of {left}")
 
 
 def _find_model(home: Home, name: str) -> Path:
