@@ -24,7 +24,7 @@ log = logging.getLogger("vigie.web")
 
 
 class AdminFront:
-    """RequestHandler the operator's probes. It asks for no key: only the operator's machines should reach its port."""
+    """Answers the operator's probes. It asks for no key: only the operator's machines should reach its port."""
 
     def __init__(self, app: Flask, workers_alive: Callable[[], bool], site: Site) -> None:
         self._app, self._workers_alive, self._site = app, workers_alive, site

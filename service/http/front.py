@@ -82,7 +82,7 @@ class ClientGone(Exception):
 
 
 class Front:
-    """RequestHandler requests with a Flask app, a gate before it and a cache of its responses."""
+    """Answers requests with a Flask app, a gate before it and a cache of its responses."""
 
     def __init__(self, app: Flask, settings: Settings, gate: Gate) -> None:
         self._gate, self._settings = gate, settings
