@@ -102,8 +102,8 @@ def make_inputs(size: int, seed: int = 1) -> Inputs:
     tables = {"deaths": events.count(of_type, events.deaths)}
     for name in sorted({name for indicator in INDICATORS for name in indicator.inputs} - {"events", "deaths"}):
         tables[name] = rng.poisson(3, (COUNTRIES, MONTHS)).astype(np.float64)
-    if "completeness" in tables:
-        tables["completeness"] = np.minimum(0.6 + 0.1 * tables["completeness"], 1.0)
+    if "reported_ratio" in tables:
+        tables["reported_ratio"] = 0.6 + 0.1 * tables["reported_ratio"]
     return Inputs(iso3, FIRST_MONTH + np.arange(MONTHS), tables, events)
 
 

@@ -10,6 +10,7 @@ from riskmodel.cli import options
 from riskmodel.cli.groups import command_group
 from riskmodel.cli.ingest_report import REBUILD
 from riskmodel.home import Home
+from riskmodel.outcomes import OUTCOMES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -212,6 +213,69 @@ def _show_deaths(rows: "pd.DataFrame") -> None:
         table.add_column(name.removeprefix("deaths_").replace("_", "-"), justify="right")
     for row in rows.to_dict("records"):
         table.add_row(row["iso3"], row["month"], *("–" if pd.isna(row[name]) else f"{row[name]:,}" for name in counts))
+    console.print(table)
+
+
+@archive.command()
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.option("--iso3", "countries", multiple=True, type=options.ISO3, help="Only this country. May be repeated.")
+@click.option("--outcome", type=click.Choice(OUTCOMES), help="By default all deaths where they are known.")
+@click.option("--as-of", type=options.PAST_MOMENT, help="As the archive was known at a past day or moment.")
+@click.pass_obj
+def revisions(home: Home, form: str, countries: tuple[str, ...], outcome: str | None, as_of: datetime | None) -> None:
+    """Print how reported deaths are revised until they are final, by release class, level and country.
+
+    Ratios are final divided by reported deaths. `learned` rows come from the vintages of this archive, together with
+    the constants that Vigie starts from; `constants` rows come from these alone.
+    """
+    import pandas as pd
+
+    from riskmodel.events.archive import Archive
+    from riskmodel.reporting.revision_table import COLUMNS, revision_table
+    from riskmodel.reporting.revisions import RevisionModel
+    from riskmodel.reporting.vintages import revisions_of
+
+    view = Archive(home.archive).view(as_of)
+    chosen = outcome or view.outcomes().headline
+    seen = revisions_of(view, chosen)
+    rows = pd.DataFrame(revision_table(seen, RevisionModel.fit(seen)), columns=[*COLUMNS])
+    if countries:
+        rows = rows[rows["location_code"].isin(countries)]
+    rows = rows.assign(outcome=chosen, simulated=view.simulated).astype(object)
+    rows = rows.where(rows.notna(), None)
+    if form == "json":
+        click.echo(json.dumps(rows.to_dict("records"), indent=1))
+    elif form == "csv":
+        click.echo(rows.to_csv(index=False, lineterminator="\n"), nl=False)
+    else:
+        _show_revisions(rows, chosen, simulated=view.simulated)
+
+
+def _show_revisions(rows: "pd.DataFrame", outcome: str, *, simulated: bool) -> None:
+    from rich.table import Table
+
+    from riskmodel.cli import terminal
+    from riskmodel.outcomes import OUTCOME_LABELS
+    from riskmodel.reporting.release_class import CLASS_LABELS
+
+    console = terminal.console()
+    console.print(f"{'SIMULATED ' if simulated else ''}{OUTCOME_LABELS[outcome]['en']}: final / reported deaths")
+    table = Table("release class", "reported", "country", "basis", box=None, pad_edge=False)
+    for heading in ("months", "vanished", "grown", "median", "50 % interval", "90 % interval"):
+        table.add_column(heading, justify="right")
+    for row in rows.to_dict("records"):
+        shares = ("–" if row[name] is None else f"{row[name]:.0%}" for name in ("vanished", "grown"))
+        known = row["median_ratio"] is not None
+        table.add_row(
+            CLASS_LABELS[row["release_class"]]["en"],
+            row["level"] or "",
+            row["location_code"] or "",
+            row["basis"],
+            f"{row['months']:,}",
+            *shares,
+            f"{row['median_ratio']:.2f}" if known else "–",
+            *(f"{row[low]:.2f}-{row[high]:.2f}" if known else "–" for low, high in (("p25", "p75"), ("p05", "p95"))),
+        )
     console.print(table)
 
 

@@ -39,6 +39,20 @@ def coverage_of(release: str) -> str:
     return f"*:20{yy}-{first}..20{until}-{last}"
 
 
+def last_final_year(release: str) -> int | None:
+    """Return the last year that a final release covers; None for a candidate. Raises BadInput as `published` does."""
+    published(release)
+    return 1999 + int(final[1]) if (final := _FINAL.fullmatch(release)) else None
+
+
+def is_year_file(release: str) -> bool:
+    """Return whether a release is the candidate of a whole year, as 25.01.25.12."""
+    consolidated = _CONSOLIDATED.fullmatch(release)
+    return bool(
+        consolidated and (consolidated[2], consolidated[4]) == ("01", "12") and consolidated[1] == consolidated[3]
+    )
+
+
 def _candidate(release: str, year: int, month: int) -> datetime:
     if not 1 <= month <= 12:
         raise BadInput(f"{release!r} is no release: there is no month {month}")

@@ -38,8 +38,9 @@ CAUSE_MEANINGS: Mapping[Cause, Mapping[str, str]] = {
         "fr": "événements connus qu’une source a modifiés ou retirés",
     },
     "moving_window": {
-        "en": "time passing, as if the new months had been quiet, and reports becoming more complete",
-        "fr": "le temps qui passe, comme si les nouveaux mois avaient été calmes, et des signalements plus complets",
+        "en": "time passing, as if the new months had been quiet, and more known about how figures are revised",
+        "fr": "le temps qui passe, comme si les nouveaux mois avaient été calmes, et une meilleure connaissance des "
+        "révisions",
     },
     "new_source": {
         "en": "a source that was not used for the country before",
@@ -139,8 +140,7 @@ def assess_with_causes(
     """Assess the region as if only some of the causes had occurred."""
     chosen = frozenset(causes)
     origin = (after if "moving_window" in chosen else before).origin
-    view, completeness = difference.view(chosen), difference.completeness(chosen)
-    return assess(view, before.members, before.outcome, origin, completeness)
+    return assess(difference.view(chosen), before.members, before.outcome, origin, difference.reporting(chosen))
 
 
 def shapley_values(
@@ -175,7 +175,7 @@ def _check_comparable(before: ScoreInputs, after: ScoreInputs) -> None:
 
 def _scores(assessment: Assessment, inputs: ScoreInputs) -> Values:
     """The scores of each member by the model of some inputs, shape (score, member); NaN where unknown."""
-    forecast = inputs.model.forecast(assessment.panel, assessment.origin)
+    forecast = assessment.forecast(inputs.model)
     escalation = inputs.escalation.probabilities(assessment.panel, forecast).probability
     scores = np.full((len(ATTRIBUTED_SCORES), len(assessment.members)), np.nan)
     for row, draws in enumerate(forecast.draws.astype(np.float64)):

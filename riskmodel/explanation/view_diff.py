@@ -5,9 +5,10 @@ where one of these is the cause, and the earlier state elsewhere.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
+import joblib
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,7 +24,8 @@ from riskmodel.events.table import SCHEMA
 from riskmodel.events.view import View
 from riskmodel.months import Months, span
 from riskmodel.outcomes import KINDS, TYPES, CountryMonths, raise_to_newer_types
-from riskmodel.reporting.completeness import MATURE_AGE, Completeness, ReportingCurve
+from riskmodel.reporting.release_class import UNKNOWN, UNSETTLED
+from riskmodel.reporting.unsettled import ReportingState
 
 DataCause: TypeAlias = Literal["new_events", "revised_events", "moving_window", "new_source"]
 """The causes that lie in the data and in the time; another trained model is a cause besides these."""
@@ -37,7 +39,7 @@ Codes: TypeAlias = NDArray[np.int8]
 IngestIndices: TypeAlias = NDArray[np.int16]
 Rectangle: TypeAlias = NDArray[np.float64]
 Axes: TypeAlias = tuple[Sequence[str], NDArray[Any]]
-"""Countries, and their months or ages."""
+"""Countries and months."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +69,14 @@ class _Side(NamedTuple):
 
     `events_from`, `table_from` and `source` are indices into the ingests of both views, -1 for none. They give the
     ingest whose events count, the country-month table that has precedence over events, and the ingest of the deaths.
-    `table_deaths` are the deaths of that table [deaths]. `share` is the estimated share of deaths that is reported.
+    `table_deaths` are the deaths of that table [deaths]. `reporting` is the state of the reports, on the rectangle.
     """
 
     events_from: IngestIndices
     table_from: dict[str, IngestIndices]
     table_deaths: dict[str, Rectangle]
     source: dict[str, IngestIndices]
-    share: Rectangle
-    completeness: Completeness
+    reporting: ReportingState
 
     @property
     def has_events(self) -> Cells:
@@ -111,10 +112,11 @@ class _Events(NamedTuple):
 class ViewDifference:
     """The difference of two views, on the countries and months that either of two assessments reads.
 
-    `cause`, of shape (country, month), is the cause of a change that a country-month has as a unit. `share_cause` is
-    that of a change of its completeness. `quiet` marks months that passed since the earlier origin: as long as their
-    own cause is absent, they count as known and without deaths. `side_tables` are the tables that are no outcomes, each
-    with the causes that add and remove it.
+    `cause`, of shape (country, month), is the cause of a change that a country-month has as a unit. `state_cause` is
+    that of a change of its release class, or of what is known of revisions, and `model_cause` that of another revision
+    model. `quiet` marks months that passed since the earlier origin: as long as their own cause is absent, they count
+    as known and without deaths. `side_tables` are the tables that are no outcomes, each with the causes that add and
+    remove it.
     """
 
     reader: TableReader
@@ -124,24 +126,26 @@ class ViewDifference:
     months: Months
     sides: tuple[_Side, _Side]
     cause: Codes
-    share_cause: Codes
+    state_cause: Codes
+    model_cause: int
     quiet: Cells
     events: _Events
     origin_moved: bool
 
     @classmethod
     def between(cls, before: tuple[View, Assessment], after: tuple[View, Assessment]) -> "ViewDifference":
-        """Return the difference of two views, each assessed with its own origin and completeness."""
+        """Return the difference of two views, each assessed with its own origin and reporting state."""
         (old, first), (new, last) = before, after
         iso3 = tuple(sorted({*first.observed.iso3, *last.observed.iso3}))
         months = span(min(view.outcomes().months[0] for view in (old, new)), max(first.origin, last.origin))
         ingests = _ingests_of_either(old, new, outcomes=True)
-        a, b = (_side(view, assessment.completeness, ingests, iso3, months) for view, assessment in (before, after))
+        a, b = (_side(view, assessment.reporting, ingests, iso3, months) for view, assessment in (before, after))
         cause = _cell_causes(a, b, ingests)
         # All events of these country-months change together, so that the month is never known only in part.
         shared = np.where((cause == SOURCE) | (a.has_events != b.has_events), cause, NONE).astype(np.int8).ravel()
         events = _event_causes(old, new, iso3, months, shared)
         mostly_new = events.deaths_moved(NEW, cause.shape) > events.deaths_moved(REVISED, cause.shape)
+        state_cause = _state_causes(a, b, cause, mostly_new, months <= first.origin)
         return cls(
             reader=old.reader,
             ingests=ingests,
@@ -150,7 +154,8 @@ class ViewDifference:
             months=months,
             sides=(a, b),
             cause=cause,
-            share_cause=_share_causes(a, b, cause, mostly_new, months <= first.origin),
+            state_cause=state_cause,
+            model_cause=_model_cause(state_cause[np.isin(b.reporting.classes, UNSETTLED)], first.origin != last.origin),
             quiet=~a.known & b.known & (months > first.origin),
             events=events,
             origin_moved=bool(first.origin != last.origin),
@@ -160,7 +165,7 @@ class ViewDifference:
     def causes(self) -> tuple[DataCause, ...]:
         """The causes that occur."""
         tables = np.array([code for _, *codes in self.side_tables for code in codes], dtype=np.int8)
-        all_codes = (self.cause, self.share_cause, self.events.added_by, self.events.removed_by, tables)
+        all_codes = (self.cause, self.state_cause, self.events.added_by, self.events.removed_by, tables)
         codes = {MOVING} if self.origin_moved else set()
         codes.update(*(np.unique(part).tolist() for part in all_codes))
         return tuple(name for code, name in enumerate(DATA_CAUSES) if code in codes)
@@ -195,26 +200,16 @@ class ViewDifference:
         ]
         return CombinedView(self.reader, (*self.ingests, *side_tables), frame, has_events, table)
 
-    def completeness(self, causes: Iterable[str]) -> Completeness:
-        """Return the completeness that would be estimated if only some of the causes had occurred."""
-        occurred, (a, b) = _occurred(causes), (side.completeness for side in self.sides)
-        later, axes = occurred[self.share_cause], (self.iso3, self.months)
-        estimate = b if occurred[MOVING] else a
-        have, want = (estimate.iso3, np.arange(MATURE_AGE)), (self.iso3, np.arange(MATURE_AGE))
-        curve = ReportingCurve(
-            _reindexed(estimate.curve.share, have, want, np.nan),
-            _reindexed(estimate.curve.weight, have, want, np.nan),
-            estimate.curve.concentration,
+    def reporting(self, causes: Iterable[str]) -> ReportingState:
+        """Return the state of the reports if only some of the causes had occurred."""
+        occurred, (a, b) = _occurred(causes), (side.reporting for side in self.sides)
+        later = occurred[self.state_cause]
+        return replace(
+            a,
+            classes=np.where(later, b.classes, a.classes),
+            share_of_events=np.where(later, b.share_of_events, a.share_of_events),
+            model=(b if occurred[self.model_cause] else a).model,
         )
-        age, deaths, events = (
-            np.where(
-                later,
-                _reindexed(new, (b.iso3, b.months), axes, empty),
-                _reindexed(old, (a.iso3, a.months), axes, empty),
-            )
-            for old, new, empty in ((a.age, b.age, -1), (a.deaths, b.deaths, np.nan), (a.events, b.events, np.nan))
-        )
-        return Completeness(a.outcome, self.iso3, self.months, age, deaths, events, curve)
 
 
 def _summed(cell: NDArray[np.int64], deaths: NDArray[np.float64], shape: tuple[int, ...]) -> Rectangle:
@@ -235,7 +230,7 @@ def _ingests_of_either(old: View, new: View, *, outcomes: bool) -> tuple[Ingest,
 
 
 def _side(
-    view: View, completeness: Completeness, ingests: Sequence[Ingest], iso3: tuple[str, ...], months: Months
+    view: View, reporting: ReportingState, ingests: Sequence[Ingest], iso3: tuple[str, ...], months: Months
 ) -> _Side:
     observed, own_ids = view.outcomes(), {ingest.id for ingest in view.ingests}
     of_events = [n for n, ingest in enumerate(ingests) if ingest.id in own_ids and ingest.kind == "events"]
@@ -250,8 +245,15 @@ def _side(
         deaths = _reindexed(observed.deaths[name], (observed.iso3, observed.months), (iso3, months), np.nan)
         table_deaths[name] = np.where(table_from[name] >= 0, deaths, np.nan)
         source[name] = np.where(table_from[name] >= 0, table_from[name], events_from)
-    share = _reindexed(completeness.deaths, (completeness.iso3, completeness.months), (iso3, months), np.nan)
-    return _Side(events_from, table_from, table_deaths, source, share, completeness)
+    have, want = (reporting.iso3, reporting.months), (iso3, months)
+    reporting = replace(
+        reporting,
+        iso3=iso3,
+        months=months,
+        classes=_reindexed(reporting.classes, have, want, UNKNOWN),
+        share_of_events=_reindexed(reporting.share_of_events, have, want, np.nan),
+    )
+    return _Side(events_from, table_from, table_deaths, source, reporting)
 
 
 def _authority(
@@ -337,17 +339,30 @@ def _equal_rows(old: pa.Table, new: pa.Table) -> Cells:
     return equal
 
 
-def _share_causes(a: _Side, b: _Side, cause: Codes, mostly_new: Cells, past: Cells) -> Codes:
-    """The cause of a change of completeness; `past` are the months up to the earlier origin.
+def _state_causes(a: _Side, b: _Side, cause: Codes, mostly_new: Cells, past: Cells) -> Codes:
+    """The cause of a change of a report's state; `past` are the months up to the earlier origin.
 
-    While a country-month comes from the same ingest, its reports become more complete with time. Where another ingest
-    replaces it, the completeness changes by the cause of the events that changed the country-month most.
+    While a country-month comes from the same ingest, time teaches more about revisions. Where another ingest replaces
+    it, its release class changes by the cause of the events that changed the country-month most.
     """
-    replaced = a.source[a.completeness.outcome] != b.source[b.completeness.outcome]
+    replaced = a.source[a.reporting.outcome] != b.source[b.reporting.outcome]
     causes = np.where(a.known & replaced, np.where(mostly_new, NEW, REVISED), MOVING)
     causes = np.where(~a.known & past, NEW, causes)
     causes = np.where(cause == SOURCE, SOURCE, causes)
-    return np.where(_differ(a.share, b.share), causes, NONE).astype(np.int8)
+    one, other = a.reporting, b.reporting
+    unsettled = np.isin(one.classes, UNSETTLED) | np.isin(other.classes, UNSETTLED)
+    differs = unsettled & (one.classes != other.classes) | _differ(one.share_of_events, other.share_of_events)
+    if joblib.hash(one.model) != joblib.hash(other.model):
+        differs |= np.isin(other.classes, UNSETTLED)
+    return np.where(differs, causes, NONE).astype(np.int8)
+
+
+def _model_cause(of_unsettled: Codes, origin_moved: bool) -> int:
+    """The cause of another revision model: time, unless the months that it is used for have another cause."""
+    causes = of_unsettled[of_unsettled != NONE]
+    if origin_moved or not causes.size or (causes == MOVING).any():
+        return MOVING
+    return int(np.bincount(causes).argmax())
 
 
 def _side_table_causes(old: View, new: View) -> tuple[tuple[Ingest, int, int], ...]:
@@ -370,7 +385,7 @@ def _differ(one: Rectangle, other: Rectangle) -> Cells:
 
 
 def _reindexed(values: NDArray[Any], have: Axes, want: Axes, empty: object) -> NDArray[Any]:
-    """Values by country and month, or age, on other countries and months; `empty` where they have none."""
+    """Values by country and month, on other countries and months; `empty` where they have none."""
     reindexed = np.full((len(want[0]), len(want[1])), empty, dtype=values.dtype)
     _, to_row, row = np.intersect1d(np.array(want[0], dtype=str), np.array(have[0], dtype=str), return_indices=True)
     _, to_column, column = np.intersect1d(want[1], have[1], return_indices=True)

@@ -1,5 +1,7 @@
 """Read the inputs of indicators from a view of the archive, for a rectangle's countries and months."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,18 +15,15 @@ from riskmodel.windows import Rectangle
 
 
 def read_inputs(
-    view: View, frame: CountryMonths, outcome: str, deaths: Rectangle, completeness: Rectangle | None = None
+    view: View, frame: CountryMonths, outcome: str, deaths: Rectangle, tables: Mapping[str, Rectangle] | None = None
 ) -> Inputs:
     """Return the inputs that a view has for a frame's countries and months.
 
-    `deaths` are those of the outcome that indicators are computed from, float64 of the frame's shape [deaths];
-    `completeness`, of that shape, is the share of each month's deaths that is reported. With simulated data, no real
-    tables are read.
+    `deaths` are those of the outcome that indicators are computed from, float64 of the frame's shape [deaths]; `tables`
+    are more tables of that shape. With simulated data, no real tables are read.
     """
-    tables = {**monthly_tables(view, frame.iso3, frame.months), "deaths": deaths}
-    if completeness is not None:
-        tables["completeness"] = completeness
-    return Inputs(frame.iso3, frame.months, tables, read_events(view, frame), outcome)
+    all_tables = {**monthly_tables(view, frame.iso3, frame.months), "deaths": deaths, **(tables or {})}
+    return Inputs(frame.iso3, frame.months, all_tables, read_events(view, frame), outcome)
 
 
 _EVENT_COLUMNS = (

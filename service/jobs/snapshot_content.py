@@ -22,7 +22,6 @@ from riskmodel.home import Home
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month, last_day
 from riskmodel.reporting import counts, precision
-from riskmodel.reporting.completeness import MATURE_AGE, NO_VINTAGES, Completeness, ReportedShare
 from riskmodel.reporting.under_reporting import few_reports_warning, few_reports_warning_of_region
 from service.jobs import draws, explanations
 from service.jobs.draws import StoredForecast
@@ -34,6 +33,8 @@ OBSERVED_MONTHS = 36
 
 OPEN_SOURCES = {"ucdp": "UCDP", "unhcr": "UNHCR"}
 """The sources under CC BY 4.0, with the name that they ask for."""
+
+NO_VINTAGES = "no_vintages"
 
 SIMULATED_LICENCE = "CC0-1.0"
 
@@ -81,7 +82,7 @@ class Challenger:
             return cls(name, reason=public_error(broken, home))
         return cls(name, bundle)
 
-    def forecast(self, panel: Panel, origin: Month, *, simulated: bool) -> tuple[list[StoredForecast], dict[str, Any]]:
+    def forecast(self, assessed: Assessment, *, simulated: bool) -> tuple[list[StoredForecast], dict[str, Any]]:
         """Return its draws, and what the snapshot says about it. If it fails, there are no draws but a reason."""
         facts: dict[str, Any] = {
             "model_id": self.name,
@@ -92,8 +93,8 @@ class Challenger:
             return [], facts
         facts |= {"digest": self.bundle.digest, "origin": str(self.bundle.origin)}
         try:
-            forecast = self.bundle.model.forecast(panel, origin)
-            if (forecast.iso3, forecast.origin) != (panel.iso3, origin) or (forecast.draws < 0).any():
+            panel, forecast = assessed.panel, assessed.forecast(self.bundle.model)
+            if (forecast.iso3, forecast.origin) != (panel.iso3, assessed.origin) or (forecast.draws < 0).any():
                 raise ValueError("it returned no forecast of these countries")
             escalation = _probabilities(panel, self.bundle.escalation.probabilities(panel, forecast).probability)
             stored = draws.to_store("shadow", self.name, forecast, simulated=simulated)
@@ -118,10 +119,9 @@ def build(
     members, outcome = geography.region(settings.region).members, bundle.outcome
     origin = assessment.region_origin(view, members, outcome)
     assessed = assessment.assess(view, members, outcome, origin)
-    panel, completeness = assessed.panel, assessed.completeness
-    forecast = bundle.model.forecast(panel, origin)
-    stored = _served_and_baselines(bundle, panel, forecast, simulated=view.simulated)
-    in_shadow, challenger_facts = shadow.forecast(panel, origin, simulated=view.simulated) if shadow else ([], None)
+    panel, forecast = assessed.panel, assessed.forecast(bundle.model)
+    stored = _served_and_baselines(bundle, assessed, forecast, simulated=view.simulated)
+    in_shadow, challenger_facts = shadow.forecast(assessed, simulated=view.simulated) if shadow else ([], None)
     stored += in_shadow
     escalation = bundle.escalation.probabilities(panel, forecast)
     scores = {
@@ -161,7 +161,7 @@ def build(
         "countries": [
             {
                 **_with_drivers(
-                    _with_completeness(scores[iso3], completeness, origin),
+                    _with_completeness(scores[iso3], assessed),
                     explained.drivers[iso3] if explained else None,
                 ),
                 "data_quality": country_warnings[iso3],
@@ -177,10 +177,12 @@ def build(
     return SnapshotContent(document, stored)
 
 
-def _served_and_baselines(bundle: Bundle, panel: Panel, forecast: Forecast, *, simulated: bool) -> list[StoredForecast]:
+def _served_and_baselines(
+    bundle: Bundle, assessed: Assessment, forecast: Forecast, *, simulated: bool
+) -> list[StoredForecast]:
     stored = draws.to_store("served", bundle.id, forecast, simulated=simulated)
     for baseline in BASELINES:
-        simple = baseline.forecast(panel, forecast.origin)
+        simple = assessed.forecast(baseline)
         stored += draws.to_store("baseline", baseline.name, simple, simulated=simulated)
     return stored
 
@@ -254,14 +256,25 @@ def _observed(assessed: Assessment, iso3: str) -> list[dict[str, Any]]:
     ]
 
 
-def _with_completeness(scores: dict[str, Any], completeness: Completeness, origin: Month) -> dict[str, Any]:
+def _with_completeness(scores: dict[str, Any], assessed: Assessment) -> dict[str, Any]:
     """Add to a country's scores which share of the origin's deaths is reported, or why that is not known."""
-    share = completeness.share_of_month(scores["location_code"], origin)
-    if share is not None:
-        return {**scores, "completeness": {"month": str(origin), **_rounded(share)}}
+    share = _share(assessed, scores["location_code"], assessed.origin)
     no_data = {"no_history", "history_ends_early"} & {scores["reasons"].get("risk_score")}
+    if share is not None and not no_data:
+        return {**scores, "completeness": {"month": str(assessed.origin), **share}}
     reason = no_data.pop() if no_data else NO_VINTAGES
     return {**scores, "completeness": None, "reasons": {**scores["reasons"], "completeness": reason}}
+
+
+def _share(assessed: Assessment, iso3: str, month: Month) -> dict[str, float] | None:
+    revised = assessed.final.month(iso3, month)
+    if revised is None:
+        return {"value": 1.0, "low": 1.0, "high": 1.0}
+    if revised.expected <= 0 or revised.reported <= 0:
+        return None
+    value = min(max(revised.reported / revised.expected, 0.05), 1.0)
+    low, high = revised.reported / max(revised.p95, 1), revised.reported / max(revised.p05, 1)
+    return {"value": round(value, 4), "low": round(min(low, value), 4), "high": round(min(max(high, value), 1.0), 4)}
 
 
 def _explained_targets(scores: Mapping[str, Any]) -> dict[str, float]:
@@ -278,26 +291,19 @@ def _with_drivers(scores: dict[str, Any], drivers: dict[str, Any] | None) -> dic
 
 
 def _nowcast(assessed: Assessment, iso3: str) -> list[dict[str, Any]]:
-    """Return a country's newest months whose reports are not complete, with the deaths expected in the end."""
-    observed, expected, completeness = assessed.observed, assessed.expected, assessed.completeness
+    """Return a country's newest months whose figures can still change, with the deaths expected in the end."""
+    observed, expected = assessed.observed, assessed.expected
     row, outcome = observed.iso3.index(iso3), assessed.outcome
-    nowcast = []
-    for i in range(max(len(observed.months) - MATURE_AGE, 0), len(observed.months)):
-        share = completeness.share_of_month(iso3, observed.months[i])
-        if share is not None and share.low < 1:
-            nowcast.append(
-                {
-                    "month": str(observed.months[i]),
-                    "reported": int(observed.deaths[outcome][row, i]),
-                    "expected": int(expected.deaths[outcome][row, i]),
-                    **_rounded(share),
-                }
-            )
-    return nowcast
-
-
-def _rounded(share: ReportedShare) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in share._asdict().items()}
+    return [
+        {
+            "month": str(month),
+            "reported": int(observed.deaths[outcome][row, i]),
+            "expected": int(expected.deaths[outcome][row, i]),
+            **share,
+        }
+        for i, month in enumerate(observed.months)
+        if assessed.final.month(iso3, month) is not None and (share := _share(assessed, iso3, month))
+    ]
 
 
 def _data_quality(view: View, assessed: Assessment) -> tuple[Warnings, dict[str, Warnings]]:
@@ -311,7 +317,7 @@ def _data_quality(view: View, assessed: Assessment) -> tuple[Warnings, dict[str,
         for table in (
             counts.event_counts(view, "all"),
             all_countries.deaths[assessed.outcome],
-            assessed.completeness.events,
+            assessed.reporting.share_of_events_of(all_countries),
         )
     )
     imprecise = precision.precision_warnings(view, members, last_month)

@@ -22,7 +22,7 @@ from riskmodel.events.archive import Archive
 from riskmodel.events.view import View
 from riskmodel.forecasting.forecast import SERVED_LEADS
 from riskmodel.months import Month, Months
-from riskmodel.reporting.completeness import estimate_completeness
+from riskmodel.reporting.release_class import FINAL, release_classes
 from riskmodel.targets import HORIZON, RUNGS, escalation_threshold
 from service.jobs import draws, scorecard_build
 from service.jobs.scorecard_build import Cell, SnapshotFacts
@@ -30,9 +30,6 @@ from service.store.context import Context
 from service.store.database import Store
 from service.store.leases import Fence, check
 from service.store.tables import forecasts, snapshots, verifications
-
-COMPLETE = 0.9
-"""A month is complete when this share of its deaths is reported, as estimated from earlier releases."""
 
 ACTIVE_MONTHS = 12
 """A country is active at an origin if it had deaths in one of this many months up to the origin."""
@@ -66,17 +63,15 @@ class CompleteOutcomes:
 
     @classmethod
     def of(cls, view: View, outcome: str) -> "CompleteOutcomes":
-        """Return the complete outcomes of a view.
+        """Return the settled outcomes of a view.
 
-        A month is complete by the country's estimated completeness. Where that is unknown, as for a table without
-        earlier releases, it is complete when it is old enough to be final. Simulated data are always complete.
+        An outcome is settled from the first final GED on, whatever its number: were an outcome settled as soon as it is
+        unlikely to change, quiet months would be scored a year before violent ones, and the scorecard would flatter.
         """
         observed = view.outcomes()
         deaths = observed.deaths[outcome]
         known = ~np.isnan(deaths)
-        complete = known
-        if not view.simulated:
-            complete = known & (estimate_completeness(view, outcome).share_of_deaths(observed) >= COMPLETE)
+        complete = known & (release_classes(view, outcome) >= FINAL)
         return cls(observed.iso3, observed.months, np.where(complete, deaths, np.nan), known & ~complete)
 
     def total(self, iso3: str, first: Month, last: Month) -> int | None:

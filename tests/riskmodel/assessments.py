@@ -9,7 +9,9 @@ from riskmodel.forecasting.forest import Forest
 from riskmodel.forecasting.pool import SMOOTHED_HISTORY, Pool, PoolMember
 from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import assemble
-from riskmodel.reporting.completeness import Completeness, ReportingCurve
+from riskmodel.reporting.release_class import NEXT_FINAL
+from riskmodel.reporting.revisions import RevisionModel
+from riskmodel.reporting.unsettled import ReportingState, final_figures
 
 MONTHS = 200
 POOL = Pool((PoolMember(Forest(trees=10, leaf=5, draws=500), 500), PoolMember(SMOOTHED_HISTORY, 500)))
@@ -18,10 +20,10 @@ POOL = Pool((PoolMember(Forest(trees=10, leaf=5, draws=500), 500), PoolMember(SM
 def assessment_of(deaths: NDArray[np.float64]) -> Assessment:
     """An assessment of the region where deaths are the only data."""
     observed = rectangle(deaths)
-    unknown = np.full(observed.shape, np.nan)
-    curve = ReportingCurve(unknown, unknown, np.full(24, np.nan))
-    source = observed.source["state_based"]
-    completeness = Completeness("state_based", observed.iso3, observed.months, source, unknown, unknown, curve)
+    settled = np.full(observed.shape, NEXT_FINAL, dtype=np.int8)
+    share = np.ones(settled.shape)
+    reporting = ReportingState("state_based", observed.iso3, observed.months, settled, share, RevisionModel({}))
+    final = final_figures(observed, reporting, 1)
     inputs = Inputs(observed.iso3, observed.months, {"deaths": deaths})
     panel = assemble(observed, "state_based", inputs)
-    return Assessment(SAHEL, "state_based", observed.months[-1], observed, observed, completeness, inputs, panel)
+    return Assessment(SAHEL, "state_based", observed.months[-1], observed, observed, reporting, final, inputs, panel)

@@ -20,10 +20,25 @@ SHARE = {"MLI": 0.5, "NER": 0.8, "BFA": 0.65, "AFG": 0.9}
 """The share of a month's events in its first candidate release."""
 
 
-def take_in(archive: Archive, path: Path, *covers: str, release: str | None = None, now: datetime = NOW) -> None:
+def take_in(
+    archive: Archive,
+    path: Path,
+    *covers: str,
+    release: str | None = None,
+    known_since: str | None = None,
+    now: datetime = NOW,
+) -> None:
     """Take in a UCDP file, or a country-month table (`.monthly`), for the country-months that it covers."""
     reader = MonthlyFile if path.suffix == ".monthly" else GedFile
-    ingest(archive, reader(path), covers=[Coverage.parse(c) for c in covers], release=release, now=now)
+    known = datetime.fromisoformat(known_since).replace(tzinfo=UTC) if known_since else None
+    ingest(
+        archive,
+        reader(path),
+        covers=[Coverage.parse(c) for c in covers],
+        release=release,
+        known_since=known,
+        now=now,
+    )
 
 
 class Releases:

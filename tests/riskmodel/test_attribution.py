@@ -104,7 +104,7 @@ def checked_attribution(before: ScoreInputs, after: ScoreInputs) -> Attribution:
 
 def scored(assessment: Assessment, model: Explainable = MODEL) -> dict[str, float]:
     """The risk score of each country, not rounded."""
-    forecast = model.forecast(assessment.panel, assessment.origin)
+    forecast = assessment.forecast(model)
     return {iso3: risk_score(forecast.only([iso3]).draws[0].astype(np.float64)) for iso3 in GW}
 
 
@@ -282,7 +282,7 @@ def test_all_causes_at_once_and_in_reverse(archive: ChangingArchive) -> None:
 
 
 @pytest.mark.parametrize(("final", "cause"), [((100,), "revised_events"), ((50, 50), "new_events")])
-def test_a_final_release_as_expected_changes_no_score(tmp_path: Path, final: tuple[int, ...], cause: str) -> None:
+def test_a_final_release_that_settles_months_has_one_cause(tmp_path: Path, final: tuple[int, ...], cause: str) -> None:
     """Half of the newest months was estimated to be missing; the final release adds that half."""
     archive = ReleasesOfEqualMonths(tmp_path)
     for m in range(1, 13):
@@ -291,18 +291,17 @@ def test_a_final_release_as_expected_changes_no_score(tmp_path: Path, final: tup
     for m in range(1, 5):
         archive.release(f"21.0.{m}", f"2021-{m:02}", f"2021-{m:02}", 50)
     before = archive.score_inputs(Conflictology())
-    share = assessed(before).completeness.share_of_month("MLI", month("2021-04"))
-    assert share is not None
-    assert share.value == 0.5
+    revised = assessed(before).final.month("MLI", month("2021-04"))
+    assert revised is not None
+    assert revised.reported == 50 < revised.p25 < revised.expected < revised.p75
+    assert revised.release_class == "monthly_candidate"
     archive.release("22.1", "2016-01", "2021-04", *final)
-    attribution = checked_attribution(before, archive.score_inputs(before.model))
-    assert attribution.present == (cause,)
-    for change in (attribution.changes["risk_score"][iso3] for iso3 in GW):
-        assert change.before == change.after > 0
-        assert set(change.causes.values()) == {0.0}
+    after = archive.score_inputs(before.model)
+    assert assessed(after).final.month("MLI", month("2021-04")) is None
+    assert checked_attribution(before, after).present == (cause,)
 
 
-def test_the_completeness_of_a_new_source_has_the_same_cause(tmp_path: Path) -> None:
+def test_the_release_class_of_a_new_source_has_the_same_cause(tmp_path: Path) -> None:
     archive = ReleasesOfEqualMonths(tmp_path)
     archive.ingest_table(month("2016-01"), month("2021-01"))
     before = archive.score_inputs()
@@ -311,21 +310,6 @@ def test_the_completeness_of_a_new_source_has_the_same_cause(tmp_path: Path) -> 
     archive.release("21.1", "2016-01", "2020-12", 100)
     archive.release("21.0.1", "2021-01", "2021-01", 50)
     assert_single_cause(checked_attribution(before, archive.score_inputs()), "new_source")
-
-
-def test_ageing_reports_are_time_passing(tmp_path: Path) -> None:
-    """A candidate month estimated as half complete is complete when it is mature."""
-    archive = ReleasesOfEqualMonths(tmp_path)
-    for m in range(1, 13):
-        archive.release(f"20.0.{m}", f"2020-{m:02}", f"2020-{m:02}", 50)
-    archive.release("21.1", "2016-01", "2020-12", 100)
-    archive.release("21.0.1", "2021-01", "2021-01", 50)
-    before = archive.score_inputs(Conflictology())
-    archive.release("22.0.12", "2022-12", "2022-12", 50)
-    after = replace(archive.score_inputs(before.model), origin=before.origin)
-    attribution = checked_attribution(before, after)
-    assert "moving_window" in attribution.present
-    assert parts(attribution, metric="escalation_probability").keys() <= {"moving_window"}
 
 
 def test_inputs_that_cannot_be_compared_are_refused(archive: ChangingArchive) -> None:

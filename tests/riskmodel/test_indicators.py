@@ -320,7 +320,7 @@ def test_an_indicator_reads_no_input_that_it_does_not_declare(complete_world: tu
     """Completeness can be used by any indicator: it corrects the others where it is known."""
     inputs, panel = complete_world
     for index, indicator in enumerate(INDICATORS):
-        allowed = {*indicator.inputs, "completeness"}
+        allowed = {*indicator.inputs, "share_of_events"}
         tables = {name: table for name, table in inputs.tables.items() if name in allowed}
         alone = Inputs(inputs.iso3, inputs.months, tables, inputs.events if "events" in indicator.inputs else None)
         same(indicator.compute(alone).astype(np.float32), panel.values[:, :, index])

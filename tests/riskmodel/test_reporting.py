@@ -86,7 +86,7 @@ def test_the_probability_equals_a_naive_computation(
     reported = np.full((2, 144), np.nan)
     if share is not None:
         reported[:, 70:] = share
-        inputs = replace(inputs, tables={**inputs.tables, "completeness": reported})
+        inputs = replace(inputs, tables={**inputs.tables, "share_of_events": reported})
     events = np.where(covered, counts, np.nan).astype(np.float64)
     for months in RECENT_MONTHS:
         found = COMPUTE[f"under_reporting_{months}m"](inputs)
@@ -128,13 +128,13 @@ def test_no_reports_from_a_busy_country_are_improbable(one: Inputs) -> None:
     assert found[1, -1] > 0.3
 
 
-def test_completeness_explains_events_that_are_not_reported_yet(one: Inputs) -> None:
+def test_the_share_of_events_explains_events_that_are_not_reported_yet(one: Inputs) -> None:
     counts = np.full((2, 144), 8)
     counts[:, -1] = 2
     inputs = repeated(one, counts, np.ones((2, 144), dtype=bool))
     share = np.ones((2, 144))
     share[0, -1] = 0.25
-    found = COMPUTE["under_reporting_1m"](replace(inputs, tables={**inputs.tables, "completeness": share}))
+    found = COMPUTE["under_reporting_1m"](replace(inputs, tables={**inputs.tables, "share_of_events": share}))
     assert found[0, -1] > 0.5
     assert found[1, -1] < 0.02
 
@@ -181,7 +181,9 @@ def test_mali_at_the_end_of_2022_by_hand(shared: Path, tmp_path: Path) -> None:
     inputs = ged.inputs(tmp_path, {"MLI:1989-01..2022-12": path})
     column = worlds.column(inputs, "2022-12")
     found: dict[str, float] = {
-        name: float(compute(inputs)[0, column]) for name, compute in COMPUTE.items() if not name.startswith("complete")
+        name: float(compute(inputs)[0, column])
+        for name, compute in COMPUTE.items()
+        if not name.startswith("reported_ratio")
     }
     rows = ged.rows(path)
     assert len(rows) == 1801

@@ -155,8 +155,8 @@ def _used(names: int, *columns: NDArray[np.intp]) -> tuple[NDArray[np.intp], lis
 def _table(name: str, shape: tuple[int, int], rng: np.random.Generator) -> Rectangle:
     if name == "deaths":
         return made(int(rng.integers(1 << 30)), shape[1], shape[0])
-    if name == "completeness":
-        return rng.uniform(0.3, 1.0, shape)
+    if name == "reported_ratio":
+        return rng.uniform(0.3, 1.5, shape)
     if "tone" in name:
         return rng.normal(-2, 3, shape)
     if name == "military":

@@ -1,4 +1,4 @@
-"""The family `reporting`: how complete, precise and well sourced the data are, and signs of under-reporting.
+"""The family `reporting`: how settled, precise and well sourced the data are, and signs of under-reporting.
 
 It measures no violence: it shows how reliable the other families are.
 """
@@ -44,9 +44,9 @@ BIAS = Citation(
     "10.1111/ajps.12196",
 )
 
-NO_VINTAGES = {
-    "en": "too few earlier versions of the data are known to estimate how much is still unreported",
-    "fr": "trop peu de versions antérieures des données sont connues pour estimer ce qui reste à signaler",
+NOT_EXPECTED = {
+    "en": "a month of the window can still change and no deaths are expected in it, or it is not covered",
+    "fr": "un mois de la fenêtre peut encore changer et aucun mort n’y est attendu, ou il n’est pas couvert",
 }
 NO_HISTORY = {
     "en": f"no event file covers the newest months, or less than {MIN_HISTORY_MONTHS} unbroken months before them",
@@ -55,13 +55,13 @@ NO_HISTORY = {
 }
 
 
-def _completeness(inputs: Inputs, *, months: int) -> Rectangle:
-    return windows.mean(inputs.tables["completeness"], months)
+def _reported_ratio(inputs: Inputs, *, months: int) -> Rectangle:
+    return windows.mean(inputs.tables["reported_ratio"], months)
 
 
 def _under_reporting(inputs: Inputs, *, months: int) -> Rectangle:
     events = inputs.required_events.count()
-    share = inputs.tables.get("completeness")
+    share = inputs.tables.get("share_of_events")
     return few_events_probability(events, np.ones(events.shape) if share is None else share, months)
 
 
@@ -109,7 +109,7 @@ def _key_events(inputs: Inputs, row: int, column: int) -> Indices:
     return recent[np.lexsort((-recent, -events.deaths[recent]))][:MAX_KEY_EVENTS]
 
 
-declare = Declarations(NAME, missing=NO_VINTAGES, inputs=("events",))
+declare = Declarations(NAME, missing=NOT_EXPECTED, inputs=("events",))
 
 
 def _attribute_unknown(en: str, fr: str) -> Text:
@@ -127,25 +127,26 @@ NO_SOURCES = _attribute_unknown("how many sources report them", "le nombre de le
 
 
 INDICATORS: tuple[Indicator, ...] = (
-    declare.share(
-        "completeness_1m",
-        "deaths",
+    declare.value(
+        "reported_ratio_1m",
+        "reported / expected final deaths",
         window=1,
-        en="Share of the last month's deaths that is reported so far",
-        fr="Part des morts du dernier mois signalée à ce jour",
-        compute=partial(_completeness, months=1),
+        en="Reported deaths of the last month, divided by those expected in the final figures",
+        fr="Morts signalées du dernier mois, divisées par celles attendues dans les chiffres définitifs",
+        compute=partial(_reported_ratio, months=1),
         literature=(CANDIDATE,),
-        inputs=("completeness",),
+        inputs=("reported_ratio",),
     ),
-    declare.share(
-        "completeness_3m",
-        "deaths",
+    declare.value(
+        "reported_ratio_3m",
+        "reported / expected final deaths",
         window=3,
-        en="Share of the deaths of the last 3 months that is reported so far, mean of the months",
-        fr="Part des morts des 3 derniers mois signalée à ce jour, moyenne des mois",
-        compute=partial(_completeness, months=3),
+        en="Reported deaths of the last 3 months, divided by those expected in the final figures, mean of the months",
+        fr="Morts signalées des 3 derniers mois, divisées par celles attendues dans les chiffres définitifs, moyenne "
+        "des mois",
+        compute=partial(_reported_ratio, months=3),
         literature=(CANDIDATE,),
-        inputs=("completeness",),
+        inputs=("reported_ratio",),
     ),
     *(
         declare.value(
@@ -220,7 +221,7 @@ FAMILY = Family(
         "en": "How much the figures can be trusted",
         "fr": "Le crédit que méritent les chiffres",
     },
-    headline=("completeness_1m", "under_reporting_3m"),
+    headline=("reported_ratio_1m", "under_reporting_3m"),
     indicators=INDICATORS,
     key_events=_key_events,
 )
