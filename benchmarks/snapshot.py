@@ -16,11 +16,11 @@ TIME_PARTS = """
 import sys, time, resource
 from pathlib import Path
 from riskmodel import geography
-from riskmodel.bundle import champion, load as load_bundle
 from riskmodel.events.archive import Archive
 from riskmodel.home import Home
 from riskmodel.indicators.read_inputs import read_events
 from service.jobs import snapshot_content
+from service.jobs.served_models import ServedModels
 from service.settings import load
 home = Home(Path(sys.argv[1]))
 settings = load(home)
@@ -33,7 +33,7 @@ def timed(name, work):
         best[name] = min(best.get(name, seconds), seconds) if name in best else float("inf")
 def open_inputs():
     view = Archive(home.archive).view()
-    return view, load_bundle(champion(home.models, simulated=view.simulated, outcome="state_based"))
+    return view, ServedModels.load(home, simulated=view.simulated).of_view(view, settings.region)
 def read():
     view, _ = open_inputs()
     members = geography.region(settings.region).members

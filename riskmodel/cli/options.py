@@ -1,4 +1,4 @@
-"""What commands of every package share: types of arguments, and the options `--region` and `--format`.
+"""What commands of every package share: types of arguments, and the options `--region`, `--outcome` and `--format`.
 
 A value that cannot be read is wrong use of the command line.
 """
@@ -13,6 +13,7 @@ import click
 from riskmodel import geography
 from riskmodel.errors import BadInput
 from riskmodel.home import Home
+from riskmodel.outcomes import OUTCOMES
 
 if TYPE_CHECKING:
     from riskmodel.events.coverage import Coverage
@@ -116,6 +117,13 @@ REGION_OPTION = click.option(
     help=f"The focal country of the region (default: `region` in the home's vigie.toml, else {DEFAULT_REGION}).",
 )
 """The region is the focal country with its neighbours. The option wins, then VIGIE_REGION, then vigie.toml."""
+
+OUTCOME_OPTION = click.option(
+    "--outcome",
+    type=click.Choice(OUTCOMES),
+    help="The deaths that are forecast: all organised violence, or state-based conflict (default: the headline).",
+)
+"""For commands that read a snapshot. The headline is the outcome that comes first in it."""
 
 FORMAT_OPTION = click.option(
     "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from riskmodel.geography import WHOLE_REGION
 from service.alerts import outbox, wording
+from service.snapshots.outcome_parts import of_outcome
 from service.store.tables import deliveries, runs
 from service.store.values import instant
 
@@ -37,8 +38,14 @@ def correct(connection: sa.Connection, snapshot: sa.Row[Any], why: str, now: dat
     received = connection.execute(
         sa.select(deliveries).where(messages, outbox.RECEIVED).order_by(deliveries.c.created_at, deliveries.c.id)
     ).all()
-    facts = {key: snapshot.document[key] for key in ("region", "simulated", "outcome", "origin", "data_as_of")}
-    facts |= {"snapshot_id": snapshot.id, "at": instant(now), "withdrawn_reason": why}
+    document = of_outcome(snapshot.document)
+    facts = {key: document[key] for key in ("region", "simulated", "outcome", "origin", "data_as_of")}
+    facts |= {
+        "outcomes": list(document["available_outcomes"]),
+        "snapshot_id": snapshot.id,
+        "at": instant(now),
+        "withdrawn_reason": why,
+    }
     routes = tuple(sorted({message.route for message in received}))
     for route in routes:
         data = {

@@ -6,7 +6,7 @@ the values: a state, its transition and its message are written together or not 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -15,6 +15,7 @@ from riskmodel.geography import WHOLE_REGION
 from service.alerts import outbox, wording
 from service.alerts.rules import REGION_METRIC, Rule
 from service.snapshots import change_feed
+from service.snapshots.outcome_parts import available, of_outcome
 from service.store.tables import alert_states, deliveries, transitions
 from service.store.values import instant
 
@@ -28,6 +29,7 @@ LISTED_KEYS = (
     "title",
     "location_code",
     "name",
+    "outcome",
     "metric",
     "fire_at",
     "clear_at",
@@ -37,6 +39,19 @@ LISTED_KEYS = (
     "text",
 )
 """Keys that the list of firing alerts copies from the transition to firing."""
+
+RECORDED_KEYS = (
+    "run_id",
+    "snapshot_id",
+    "region",
+    "rule",
+    "location_code",
+    "simulated",
+    "outcome",
+    "from_state",
+    "to_state",
+)
+"""Keys of a transition's document that are columns of its row too."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +71,7 @@ class Reading:
     """What a rule reads for one location: a value in the unit of its metric, or None and the reason."""
 
     rule: Rule
+    outcome: str
     location_code: str
     value: float | None
     reason: str | None
@@ -93,38 +109,42 @@ def evaluate(
     run_id: int,
     snapshot_id: int,
     now: datetime,
-    data_age_days: float,
-    causes: Sequence[str],
-    first: bool,
+    causes: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Update all alerts of a region from a snapshot and the clock, in the run's transaction. Return the transitions.
 
-    A run that issued no snapshot passes the one in service and no `causes` (keys of `wording.CAUSES`). An alert that
-    fires or is resolved gives one message by the route of its rule. The `first` snapshot of a region on real or on
-    simulated data gives one summary by each route instead. `data_age_days` [days] is the age of the end of the origin
-    month.
+    `causes` (keys of `wording.CAUSES`) say why alerts can change. By default they are those of the document, with which
+    each outcome differs from the snapshot before; a run that issued no snapshot passes none. An alert that fires or is
+    resolved gives one message by the route of its rule. The first forecast of an outcome gives one summary by each
+    route instead.
     """
-    facts = {key: document[key] for key in ("region", "simulated", "outcome", "origin", "data_as_of")}
-    facts |= {"run_id": run_id, "snapshot_id": snapshot_id, "at": instant(now)}
-    of_region = (alert_states.c.region == facts["region"]) & (alert_states.c.simulated == facts["simulated"])
+    forecasts = {outcome: of_outcome(document, outcome) for outcome in available(document)}
+    facts = {outcome: _facts(forecast, run_id, snapshot_id, now) for outcome, forecast in forecasts.items()}
+    causes_by_outcome = {o: forecast["causes"] if causes is None else causes for o, forecast in forecasts.items()}
+    region, simulated = document["region"], document["simulated"]
+    of_region = (alert_states.c.region == region) & (alert_states.c.simulated == simulated)
     rows = connection.execute(sa.select(alert_states).where(of_region))
-    before = {(row.rule, row.location_code): row for row in rows}
+    before = {(row.rule, row.location_code, row.outcome): row for row in rows}
 
     states, changes = [], []
-    for reading in _readings(rules, document, data_age_days):
-        row = before.pop((reading.rule.name, reading.location_code), None)
+    for reading in _readings(rules, document, forecasts, now):
+        rule, outcome = reading.rule, reading.outcome
+        row = before.pop((rule.name, reading.location_code, outcome), None)
         old = AlertState(row.state, row.origins, row.last_origin) if row else AlertState()
-        new = next_state(old, reading.rule, reading.value, facts["origin"])
         since, transition_id = (row.since, row.transition_id) if row else (now, None)
+        new = old
+        if outcome in forecasts:
+            new = next_state(old, rule, reading.value, facts[outcome]["origin"])
         if new.state != old.state:
-            change = _change(reading, old.state, new.state, facts, ("first",) if first else causes)
+            change = _change(reading, old.state, new.state, facts[outcome], causes_by_outcome[outcome])
             changes.append(Transition(change, transition_id))
             since, transition_id = now, _record(connection, change, now)
         states.append(
             {
-                "region": facts["region"],
-                "simulated": facts["simulated"],
-                "rule": reading.rule.name,
+                "region": region,
+                "simulated": simulated,
+                "rule": rule.name,
+                "outcome": outcome,
                 "location_code": reading.location_code,
                 "value": reading.value,
                 "reason": reading.reason,
@@ -133,20 +153,30 @@ def evaluate(
                 **asdict(new),
             }
         )
-    for row in before.values():  # no rule reads these any more
+    read = {(state["rule"], state["location_code"]) for state in states}
+    for row in before.values():  # no rule reads these any more, or it reads another outcome
         if row.state in (PENDING, FIRING):
-            change = _end_without_rule(connection, row, facts)
+            other_outcome = (row.rule, row.location_code) in read
+            of_row = facts.get(row.outcome, facts[document["outcome"]])
+            change = _end_unread(connection, row, of_row, other_outcome=other_outcome)
             changes.append(Transition(change, row.transition_id))
             _record(connection, change, now)
     connection.execute(sa.delete(alert_states).where(of_region))
     if states:
         connection.execute(sa.insert(alert_states), states)
 
+    first = [outcome for outcome, found in causes_by_outcome.items() if list(found) == ["first"]]
     if first:
-        _enqueue_summaries(connection, rules, changes, facts, now)
-    else:
-        _enqueue_messages(connection, changes, now)
+        summary_facts = {**facts[first[0]], "outcomes": first}
+        _enqueue_summaries(connection, rules, changes, summary_facts, now)
+    _enqueue_messages(connection, [change for change in changes if change.document["outcome"] not in first], now)
     return [change.document for change in changes]
+
+
+def _facts(forecast: Mapping[str, Any], run_id: int, snapshot_id: int, now: datetime) -> dict[str, Any]:
+    """Return what every message about a forecast says of it."""
+    facts = {key: forecast[key] for key in ("region", "simulated", "outcome", "origin", "data_as_of")}
+    return facts | {"run_id": run_id, "snapshot_id": snapshot_id, "at": instant(now)}
 
 
 def firing(connection: sa.Connection, region: str, simulated: bool) -> list[dict[str, Any]]:
@@ -174,16 +204,23 @@ def firing(connection: sa.Connection, region: str, simulated: bool) -> list[dict
     return sorted(alerts, key=lambda alert: SEVEREST_FIRST.index(alert["severity"]))
 
 
-def _readings(rules: Sequence[Rule], document: Mapping[str, Any], data_age_days: float) -> Iterator[Reading]:
+def _readings(
+    rules: Sequence[Rule], document: Mapping[str, Any], forecasts: Mapping[str, Mapping[str, Any]], now: datetime
+) -> Iterator[Reading]:
+    headline = forecasts[document["outcome"]]
     for rule in rules:
+        outcome = rule.outcome or document["outcome"]
+        forecast = forecasts.get(outcome)
+        missing = None if forecast else document["missing_outcomes"].get(outcome, "unknown")
         if rule.metric == REGION_METRIC:
-            yield Reading(rule, WHOLE_REGION, data_age_days, None)
+            age = (now.date() - date.fromisoformat(forecast["data_as_of"])).days if forecast else None
+            yield Reading(rule, outcome, WHOLE_REGION, age, missing)
             continue
-        for country in document["countries"]:
+        for country in (forecast or headline)["countries"]:
             if rule.countries is None or country["location_code"] in rule.countries:
-                value = country[rule.metric]
-                reason = None if value is not None else country["reasons"].get(rule.metric, "unknown")
-                yield Reading(rule, country["location_code"], value, reason)
+                value = country[rule.metric] if forecast else None
+                reason = None if value is not None else missing or country["reasons"].get(rule.metric, "unknown")
+                yield Reading(rule, outcome, country["location_code"], value, reason)
 
 
 def _change(
@@ -218,26 +255,31 @@ def _causes(rule: Rule, to_state: str, causes: Sequence[str]) -> list[str]:
     return list(causes) or ["rules"]
 
 
-def _end_without_rule(connection: sa.Connection, row: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """End an alert whose rule is gone or no longer covers its location. The message goes by the route that it had."""
+def _end_unread(
+    connection: sa.Connection, row: Any, facts: Mapping[str, Any], *, other_outcome: bool
+) -> dict[str, Any]:
+    """End an alert that no rule reads any more. The message goes by the route that it had.
+
+    Its rule is gone, no longer covers its location, or reads another outcome.
+    """
     last = connection.execute(
         sa.select(transitions.c.document).where(transitions.c.id == row.transition_id)
     ).scalar_one()
     change = {
         **last,
         **facts,
+        "outcome": row.outcome,
         "value": None,
-        "reason": "rule_withdrawn",
+        "reason": "other_outcome" if other_outcome else "rule_withdrawn",
         "from_state": row.state,
         "to_state": RESOLVED if row.state == FIRING else OK,
-        "causes": ["rules"],
+        "causes": ["outcome" if other_outcome else "rules"],
     }
     return change | wording.change(change["to_state"], change)
 
 
 def _record(connection: sa.Connection, change: Mapping[str, Any], now: datetime) -> int:
-    columns = ("run_id", "snapshot_id", "region", "rule", "location_code", "simulated", "from_state", "to_state")
-    row = sa.insert(transitions).values(at=now, document=change, **{column: change[column] for column in columns})
+    row = sa.insert(transitions).values(at=now, document=change, **{name: change[name] for name in RECORDED_KEYS})
     transition_id: int = connection.execute(row.returning(transitions.c.id)).scalar_one()
     change_feed.alert_changed(connection, change, now)
     return transition_id
@@ -267,11 +309,11 @@ def _announcement(connection: sa.Connection, transition_id: int | None) -> sa.Ro
     if transition is None:
         return None
     of_run = (deliveries.c.run_id == transition.run_id) & (deliveries.c.created_at == transition.at)
-    alert = (transition.rule, transition.location_code)
+    alert = (transition.rule, transition.location_code, transition.outcome)
     for message in connection.execute(sa.select(deliveries).where(of_run, deliveries.c.kind.in_((FIRING, "summary")))):
         data = message.document["data"]
         listed = data["alerts"] if message.kind == "summary" else [data]
-        if any((entry["rule"], entry["location_code"]) == alert for entry in listed):
+        if any((entry["rule"], entry["location_code"], entry["outcome"]) == alert for entry in listed):
             return message
     return None
 
@@ -283,10 +325,15 @@ def _enqueue_summaries(
     facts: Mapping[str, Any],
     now: datetime,
 ) -> None:
-    """Add one summary for each route that a rule names, even if nothing fires: it shows that the route works."""
+    """Add one summary of the outcomes in `facts` for each route that a rule names, even if nothing fires.
+
+    It shows that the route works.
+    """
     for route in sorted({rule.route for rule in rules if rule.route}):
         alerts = [
-            _message_data(change) for change, _ in changes if change["route"] == route and change["to_state"] == FIRING
+            _message_data(change)
+            for change, _ in changes
+            if change["route"] == route and change["to_state"] == FIRING and change["outcome"] in facts["outcomes"]
         ]
         summary = {**facts, "name": wording.name(WHOLE_REGION, facts["region"]), "alerts": alerts}
         outbox.enqueue(connection, route=route, kind="summary", data=summary | wording.summary(summary), now=now)

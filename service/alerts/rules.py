@@ -16,6 +16,7 @@ SHIPPED = "alert_rules.toml"
 WAY_OUT = "Correct it and check it with `vigie alerts rules`, or move it away to use the rules that Vigie ships."
 
 Metric = Literal["risk_score", "escalation_probability", "onset_probability", "expected_deaths", "data_age_days"]
+Outcome = Literal["all", "state_based"]
 Severity = Literal["info", "warning", "severe"]
 
 REGION_METRIC: Metric = "data_age_days"
@@ -45,6 +46,7 @@ class Title(BaseModel, extra="forbid", frozen=True):
 class Rule(BaseModel):
     """Rule: it fires once `metric` is at or above `fire_at` for `for_origins` origins, and clears below `clear_at`.
 
+    The metric is that of the forecast of `outcome`, by default of each snapshot's headline.
     Thresholds are in the unit of the metric: risk score 0-100, probabilities 0-1, [deaths], [days].
     """
 
@@ -53,6 +55,7 @@ class Rule(BaseModel):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
     title: Title
     metric: Metric
+    outcome: Outcome | None = None
     fire_at: Threshold
     clear_at: Threshold
     for_origins: Annotated[int, Field(alias="for", strict=True, ge=1)] = 1

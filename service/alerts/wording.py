@@ -28,6 +28,10 @@ CAUSES: dict[str, Bilingual] = {
     "settings": {"en": "changed settings", "fr": "une modification des réglages"},
     "withdrawal": {"en": "the withdrawal of a forecast", "fr": "le retrait d’une prévision"},
     "rules": {"en": "a changed alert rule", "fr": "une modification de la règle d’alerte"},
+    "outcome": {
+        "en": "the alert rule now uses the forecast of another type of violence",
+        "fr": "la règle d’alerte utilise désormais la prévision d’un autre type de violence",
+    },
     "clock": {"en": "no new data for a long time", "fr": "l’absence prolongée de nouvelles données"},
 }
 """Reasons for a change of state."""
@@ -99,7 +103,10 @@ def change(kind: str, data: Mapping[str, Any]) -> dict[str, Bilingual]:
 
 
 def summary(data: Mapping[str, Any]) -> dict[str, Bilingual]:
-    """Return headline and text of the message for a first snapshot, whose firing alerts are `data["alerts"]`."""
+    """Return headline and text of the message for the first forecasts of some outcomes.
+
+    Their firing alerts are `data["alerts"]`.
+    """
     count = len(data["alerts"])
     subject = {
         "en": f"{data['name']['en']} – first forecast, {count} {'alert' if count == 1 else 'alerts'}",
@@ -185,7 +192,7 @@ def _headline(kind: str, data: Mapping[str, Any], language: str, subject: str) -
 
 
 def _alert(data: Mapping[str, Any], language: str) -> str:
-    return f"{data['name'][language]} – {data['title'][language]}"
+    return f"{data['name'][language]} – {data['title'][language]} ({_outcomes(data, language)})"
 
 
 def _measurement(data: Mapping[str, Any], language: str) -> str:
@@ -198,8 +205,13 @@ def _measurement(data: Mapping[str, Any], language: str) -> str:
 
 def _data(data: Mapping[str, Any], language: str) -> str:
     day = format_date(date.fromisoformat(data["data_as_of"]), "long", locale=LOCALES[language])
-    outcome = OUTCOME_LABELS[data["outcome"]][language]
-    return DATA[language].format(snapshot_id=data["snapshot_id"], outcome=outcome, day=day)
+    return DATA[language].format(snapshot_id=data["snapshot_id"], outcome=_outcomes(data, language), day=day)
+
+
+def _outcomes(data: Mapping[str, Any], language: str) -> str:
+    """Return the outcomes of a message in words."""
+    labels = [OUTCOME_LABELS[outcome][language] for outcome in data.get("outcomes", [data["outcome"]])]
+    return {"en": " and ", "fr": " et "}[language].join(labels)
 
 
 def _sentences(*parts: str) -> str:

@@ -26,6 +26,7 @@ class Alert(Schema):
     title: LocalizedText
     location_code: str = described("ISO alpha-3 code; * is the region as a whole")
     name: LocalizedText
+    outcome: str = described("the deaths that are forecast: state_based or all")
     metric: str
     fire_at: float
     clear_at: float
@@ -78,7 +79,19 @@ class UndeliveredQuery(Query):
 
 
 ALERT_COLUMNS = [
-    *("rule", "severity", "location_code", "metric", "value", "reason", "fire_at", "clear_at", "since", "since_origin"),
+    *(
+        "rule",
+        "severity",
+        "location_code",
+        "outcome",
+        "metric",
+        "value",
+        "reason",
+        "fire_at",
+        "clear_at",
+        "since",
+        "since_origin",
+    ),
     *("causes", "simulated"),
 ]
 

@@ -57,12 +57,13 @@ class Change(Schema):
     at: str
     kind: str = described("snapshot, band, alert, withdrawal, scorecard or realm")
     simulated: bool | None
+    outcome: str | None = described("the outcome that changed; null: a change of all outcomes")
     location_code: str | None = described("null: the region as a whole")
     snapshot_id: int | None
     digest: str | None = only_for("snapshot", "SHA-256 of its document")
     issued_at: str | None = only_for("snapshot", "when it was issued")
-    origin: str | None = only_for("snapshot", "the last month of the data used")
-    data_as_of: str | None = only_for("snapshot", "the last day of the data used")
+    origin: str | None = only_for("snapshot", "the last month of the data used by the headline's forecast")
+    data_as_of: str | None = only_for("snapshot", "the last day of the data used by the headline's forecast")
     causes: list[str] | None = only_for("snapshot, alert", "what had changed")
     location_name: str | None = only_for("band", "English name of the country")
     from_band: str | None = only_for("band", "the band before")

@@ -76,7 +76,7 @@ def forecast(query: AsOfQuery, iso3: str) -> Payload:
         payload = read_model.forecast_payload(view, iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
-        stored = _draws_column(session, view.id, iso3, table.c.csv.is_not(None).label("csv"))
+        stored = _draws_column(session, view, iso3, table.c.csv.is_not(None).label("csv"))
         address = link(f"/v1/forecasts/{iso3}/draws")
         as_of = f"?{urlencode({'as_of': query.as_of})}" if query.as_of else ""
         draws = {
@@ -98,7 +98,7 @@ def forecast(query: AsOfQuery, iso3: str) -> Payload:
     problems=(*NO_SNAPSHOT_PROBLEMS, *AS_OF_PROBLEMS, "unknown-country", "no-draws"),
 )
 def draws_parquet(query: AsOfQuery, iso3: str) -> Response:
-    """Return the columns origin, iso3, month, draw, deaths and simulated."""
+    """Return the columns origin, iso3, month, draw, deaths, outcome and simulated."""
     with request_session() as session:
         view, content = _draws(session, query, iso3, table.c.parquet)
         return _download(view, iso3, content, "parquet", PARQUET_MEDIA_TYPE)
@@ -121,10 +121,11 @@ def draws_csv(query: AsOfQuery, iso3: str) -> Response:
 
 
 def _draws_column(
-    session: ReadSession, snapshot_id: int | None, iso3: str, column: sa.ColumnElement[Any]
+    session: ReadSession, view: SnapshotView, iso3: str, column: sa.ColumnElement[Any]
 ) -> sa.Row[Any] | None:
     """Return one column of the served draws; None if the snapshot has none of this country."""
-    of_country = (table.c.snapshot_id == snapshot_id) & (table.c.location_code == iso3) & (table.c.role == SERVED_ROLE)
+    of_outcome = (table.c.snapshot_id == view.id) & (table.c.outcome == view.document["outcome"])
+    of_country = of_outcome & (table.c.location_code == iso3) & (table.c.role == SERVED_ROLE)
     return session.connection.execute(sa.select(column).where(of_country)).first()
 
 
@@ -135,7 +136,7 @@ def _draws(
     view = session.served(query.as_of)
     if not any(row["location_code"] == iso3 for row in view.document["countries"]):
         raise Problem("unknown-country", location_code=iso3)
-    stored = _draws_column(session, view.id, iso3, column)
+    stored = _draws_column(session, view, iso3, column)
     if stored is None or stored[0] is None:
         raise Problem("no-draws", location_code=iso3, reason=_no_draws_reason(view, iso3))
     content: bytes = stored[0]

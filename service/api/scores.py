@@ -140,6 +140,7 @@ class ScoresResponse(RegionMeta):
 class HistoryEntry(CountryRef):
     """The scores of a country in one snapshot."""
 
+    outcome: str = described("the deaths that are forecast: state_based or all")
     snapshot_id: int
     issued_at: str
     origin: str
@@ -306,7 +307,8 @@ def country_history(query: HistoryQuery, iso3: str) -> Payload:
         if query.as_of is not None:
             until = session.parse_as_of(query.as_of)
             view = session.issued_by(until)
-        rows = history.of_country(session.connection, region, simulated, iso3, query.before, query.limit + 1, until)
+        outcome, limit = view.document["outcome"], query.limit + 1
+        rows = history.of_country(session.connection, region, simulated, outcome, iso3, query.before, limit, until)
         entries, last = split_page(rows, query.limit)
         name = geography.country(iso3).name()
         return {

@@ -15,6 +15,7 @@ from service.http.problems import Problem
 from service.http.request_context import ReadSession, request_session
 from service.snapshots import diff as snapshot_diff
 from service.snapshots import history, snapshot_cache, snapshot_view
+from service.snapshots.outcome_parts import OutcomeMissing
 from service.snapshots.snapshot_cache import Snapshot
 from service.snapshots.snapshot_view import SnapshotView
 from service.store.values import instant
@@ -30,6 +31,7 @@ class SnapshotEntry(Schema):
 
     snapshot_id: int
     issued_at: str
+    outcome: str = described("the outcome that origin and model are of: the headline of the snapshot")
     origin: str = described("the last month of the data used, YYYY-MM")
     data_as_of: str = described("the last day of the data used")
     model_id: str
@@ -154,19 +156,17 @@ def snapshot(number: int) -> Payload:
     """Return a snapshot, withdrawn or not. The shared keys are those of this snapshot."""
     with request_session() as session:
         found = _find(session, number)
-        document = found.document
+        view = _view(session, found)
         data = {
             "snapshot_id": found.id,
-            "issued_at": document["issued_at"],
-            "origin": document["origin"],
-            "data_as_of": document["data_as_of"],
-            "model_id": document["model"]["id"],
+            **{name: view.document[name] for name in ("issued_at", "outcome", "origin", "data_as_of")},
+            "model_id": view.document["model"]["id"],
             "digest": found.digest,
             "withdrawn_at": instant(found.withdrawn_at),
             "withdrawn_reason": found.withdrawn_reason,
-            "document": document,
+            "document": found.document,
         }
-        return {"data": data, **snapshot_view.meta(_view(session, found))}
+        return {"data": data, **snapshot_view.meta(view)}
 
 
 @endpoint(
@@ -181,9 +181,11 @@ def diff(a: int, b: int) -> Payload:
     """Return the differences from snapshot `a` to snapshot `b`. The shared keys are those of `b`."""
     with request_session() as session:
         before, after = _find(session, a), _find(session, b)
-        if before.document["outcome"] != after.document["outcome"]:
-            raise Problem("incomparable-snapshots")
-        return {**snapshot_diff.between(before, after), **snapshot_view.meta(_view(session, after))}
+        try:
+            differences = snapshot_diff.between(before, after)
+        except OutcomeMissing:
+            raise Problem("incomparable-snapshots") from None
+        return {**differences, **snapshot_view.meta(_view(session, after))}
 
 
 def _find(session: ReadSession, number: int) -> Snapshot:

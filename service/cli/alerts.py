@@ -26,6 +26,7 @@ def alerts() -> None:
 def list_(home: Home) -> None:
     """List the alerts that are firing."""
     from riskmodel.events import manifest
+    from riskmodel.outcomes import OUTCOME_LABELS
     from service.alerts import lifecycle, wording
     from service.snapshots import snapshot_view
 
@@ -40,8 +41,8 @@ def list_(home: Home) -> None:
     for alert in firing:
         value = alert["reason"] if alert["value"] is None else wording.amount(alert["metric"], alert["value"], "en")
         click.echo(
-            f"{alert['severity']:8} {alert['location_code']:4} {alert['title']['en']}: {alert['metric']} {value}, "
-            f"since {alert['since']}"
+            f"{alert['severity']:8} {alert['location_code']:4} {alert['title']['en']} "
+            f"({OUTCOME_LABELS[alert['outcome']]['en']}): {alert['metric']} {value}, since {alert['since']}"
         )
     if not firing:
         click.echo("no alert is firing")
@@ -77,8 +78,9 @@ def rules(home: Home, toml: bool) -> None:
     for rule in in_force:
         missing = "" if rule.route is None or rule.route in routes else " (NOT SET: the settings have no such route)"
         click.echo(
-            f"{rule.name}: {rule.severity}; {rule.metric} fires at {rule.fire_at:g} for {rule.for_origins} origin(s), "
-            f"clears below {rule.clear_at:g}; {' '.join(rule.countries or ['whole region'])}; "
+            f"{rule.name}: {rule.severity}; {rule.metric} of {rule.outcome or 'the headline'} "
+            f"fires at {rule.fire_at:g} for {rule.for_origins} origin(s), clears below {rule.clear_at:g}; "
+            f"{' '.join(rule.countries or ['whole region'])}; "
             f"route {rule.route or 'none: page and API only'}{missing}"
         )
 

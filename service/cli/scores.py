@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from riskmodel import geography
-from riskmodel.cli.options import PAST_MOMENT, REGION_OPTION
+from riskmodel.cli.options import OUTCOME_OPTION, PAST_MOMENT, REGION_OPTION
 from riskmodel.home import Home
+from riskmodel.outcomes import OUTCOME_LABELS
 from service.cli.context import settings_of
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @REGION_OPTION
+@OUTCOME_OPTION
 @click.option(
     "--format", "output_format", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True
 )
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     help="A past day or moment: print the scores issued by then, or compute them from the data known then.",
 )
 @click.pass_obj
-def scores(home: Home, region: str, output_format: str, as_of: "datetime | None") -> None:
+def scores(home: Home, region: str, outcome: str | None, output_format: str, as_of: "datetime | None") -> None:
     """Print the scores in service as a table, JSON or CSV."""
     from datetime import UTC, datetime
 
@@ -42,10 +44,12 @@ def scores(home: Home, region: str, output_format: str, as_of: "datetime | None"
     if as_of is not None:
         from service.jobs.task_worker import snapshot_as_of
 
-        view: SnapshotView | None = snapshot_as_of(Context(home, settings, store), as_of, simulated=simulated)
+        context = Context(home, settings, store)
+        view: SnapshotView | None = snapshot_as_of(context, as_of, simulated=simulated, outcome=outcome)
     else:
         with store.reading() as connection:
-            view = snapshot_view.in_service(connection, settings, simulated=simulated, now=datetime.now(UTC))
+            now = datetime.now(UTC)
+            view = snapshot_view.in_service(connection, settings, simulated=simulated, now=now, outcome=outcome)
     if view is None:
         kind = "SIMULATED" if simulated else "real"
         raise BadInput(
@@ -70,7 +74,7 @@ def _print_table(view: "SnapshotView") -> None:
     document, console = view.document, terminal.console()
     simulated = "SIMULATED  " if document["simulated"] else ""
     console.print(
-        f"{simulated}{document['outcome']} deaths, data as of {document['data_as_of']} ({view.status}, "
+        f"{simulated}{OUTCOME_LABELS[document['outcome']]['en']}, data as of {document['data_as_of']} ({view.status}, "
         f"{view.data_age_days:,} days old), from {document['source']}; {_snapshot(view)}, "
         f"model {document['model']['id']}"
     )

@@ -7,8 +7,9 @@ import click
 
 from riskmodel import geography
 from riskmodel.cli.groups import command_group
-from riskmodel.cli.options import REGION_OPTION
+from riskmodel.cli.options import OUTCOME_OPTION, REGION_OPTION
 from riskmodel.home import Home
+from riskmodel.outcomes import OUTCOME_LABELS
 from service.cli.context import settings_of
 
 FORMAT_OPTION = click.option(
@@ -18,16 +19,17 @@ FORMAT_OPTION = click.option(
 
 @command_group("snapshots", invoke_without_command=True)
 @REGION_OPTION
+@OUTCOME_OPTION
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="List at most so many.")
 @FORMAT_OPTION
 @click.pass_context
-def snapshots(context: click.Context, region: str, limit: int, output_format: str) -> None:
+def snapshots(context: click.Context, region: str, outcome: str | None, limit: int, output_format: str) -> None:
     """List the snapshots, newest first, or withdraw one."""
     if context.invoked_subcommand is None:
-        _list(context.obj, region, limit, output_format)
+        _list(context.obj, region, outcome, limit, output_format)
 
 
-def _list(home: Home, region: str, limit: int, output_format: str) -> None:
+def _list(home: Home, region: str, outcome: str | None, limit: int, output_format: str) -> None:
     from riskmodel.events import manifest
     from service.snapshots import history
     from service.store.database import Store
@@ -35,7 +37,7 @@ def _list(home: Home, region: str, limit: int, output_format: str) -> None:
     settings = settings_of(home, region)
     simulated = manifest.realm(home.archive) == "simulated"
     with Store.of(home).reading() as connection:
-        entries = history.entries(connection, settings.region, simulated, limit)
+        entries = history.entries(connection, settings.region, simulated, limit, outcome=outcome)
     if output_format == "json":
         click.echo(json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False))
     elif entries:
@@ -53,13 +55,14 @@ def _print_list(entries: list[dict[str, Any]], simulated: bool) -> None:
     if simulated:
         console.print("SIMULATED")
     table = Table(box=None, pad_edge=False)
-    for heading in ("number", "issued", "origin", "data as of", "model", "withdrawn"):
+    for heading in ("number", "issued", "outcome", "origin", "data as of", "model", "withdrawn"):
         table.add_column(heading, justify="right" if heading == "number" else "left")
     for entry in entries:
         withdrawal = f"{entry['withdrawn_at']}: {entry['withdrawn_reason']}" if entry["withdrawn_at"] else "–"
         table.add_row(
             str(entry["snapshot_id"]),
             entry["issued_at"],
+            entry["outcome"],
             entry["origin"],
             entry["data_as_of"],
             entry["model_id"],
@@ -92,6 +95,7 @@ def withdraw(home: Home, number: int, why: str) -> None:
 @click.command()
 @click.argument("before", metavar="A", type=int)
 @click.argument("after", metavar="B", type=int)
+@OUTCOME_OPTION
 @click.option(
     "--format",
     "output_format",
@@ -101,12 +105,12 @@ def withdraw(home: Home, number: int, why: str) -> None:
     help="JSON is not rounded and has the escalation probability too.",
 )
 @click.pass_obj
-def changed(home: Home, before: int, after: int, output_format: str) -> None:
+def changed(home: Home, before: int, after: int, outcome: str | None, output_format: str) -> None:
     """Explain the differences in scores from snapshot A to snapshot B, split by cause."""
     from service.jobs.attribution import between
     from service.store.database import Store
 
-    attribution = between(home, Store.of(home), before, after)
+    attribution = between(home, Store.of(home), before, after, outcome)
     if output_format == "json":
         click.echo(json.dumps(attribution, indent=2, ensure_ascii=False, allow_nan=False))
     else:
@@ -121,8 +125,9 @@ def _print_attribution(attribution: dict[str, Any]) -> None:
 
     console = terminal.console()
     before, after = attribution["before"], attribution["after"]
+    simulated = "SIMULATED  " if attribution["simulated"] else ""
     console.print(
-        f"{'SIMULATED  ' if attribution['simulated'] else ''}risk score of {attribution['outcome']} deaths, in points: "
+        f"{simulated}risk score of {OUTCOME_LABELS[attribution['outcome']]['en']}, in points: "
         f"from snapshot {before['snapshot_id']} (data as of {before['data_as_of']}) "
         f"to {after['snapshot_id']} ({after['data_as_of']})"
     )

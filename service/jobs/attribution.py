@@ -4,7 +4,7 @@ The scores of both snapshots are computed again from their data and models. If t
 the issued score counts, and the difference is shown as a part of its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -28,6 +28,7 @@ from riskmodel.explanation.attribution import (
 )
 from riskmodel.home import Home
 from riskmodel.months import month
+from service.snapshots.outcome_parts import of_outcome
 from service.store.database import Store
 from service.store.tables import snapshots
 
@@ -67,34 +68,35 @@ Reason = Literal["unknown_before", "unknown_after", "not_reproduced", "unknown_b
 
 @dataclass(frozen=True)
 class _Snapshot:
-    """A snapshot with the data and the model that it was made from."""
+    """One outcome of a snapshot, with the data and the model that it was made from."""
 
     row: sa.Row[Any]
+    document: Mapping[str, Any]
     view: View
     bundle: Bundle
 
-    @property
-    def document(self) -> dict[str, Any]:
-        document: dict[str, Any] = self.row.document
-        return document
-
     def country(self, iso3: str) -> dict[str, Any]:
         """Return a country's part of the document."""
-        return next(country for country in self.document["countries"] if country["location_code"] == iso3)
+        countries: Sequence[dict[str, Any]] = self.document["countries"]
+        return next(country for country in countries if country["location_code"] == iso3)
 
 
-def between(home: Home, store: Store, a: int, b: int) -> dict[str, Any]:
-    """Return what changed from snapshot `a` to snapshot `b`, ready for JSON.
+def between(home: Home, store: Store, a: int, b: int, outcome: str | None = None) -> dict[str, Any]:
+    """Return what changed in an outcome from snapshot `a` to snapshot `b`, ready for JSON.
+
+    Without an `outcome`, it is the headline of `b`.
 
     `countries[i]["risk_score"]` [0-100] and `["escalation_probability"]` [0-1] have `before`, `after`, `causes` and
     `not_reproduced`; the last two sum to the change. They are null where it cannot be split, and `reasons` says why.
-    Raises BadInput for snapshots that do not exist or cannot be compared; Refused if the data or the model of one of
-    them are missing or were altered.
+    Raises BadInput for snapshots that do not exist, lack the outcome or cannot be compared; Refused if the data or the
+    model of one of them are missing or were altered.
     """
     rows = [_row(store, number) for number in (a, b)]
-    _check_comparable(rows[0].document, rows[1].document)
+    outcome = outcome or rows[1].document["outcome"]
+    documents = [of_outcome(row.document, outcome) for row in rows]
+    _check_comparable(*documents)
     reader = TableReader(home.archive)
-    before, after = (_load(home, reader, row) for row in rows)
+    before, after = (_load(home, reader, row, document) for row, document in zip(rows, documents, strict=True))
     attribution = attribute(_score_inputs(before), _score_inputs(after, before))
     countries = [
         _country(iso3, attribution, before.country(iso3), after.country(iso3)) for iso3 in _score_inputs(before).members
@@ -124,10 +126,9 @@ def _row(store: Store, number: int) -> sa.Row[Any]:
 
 
 def _check_comparable(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-    """Raise BadInput for snapshots of different regions, outcomes, kinds of data or countries."""
+    """Raise BadInput for snapshots of different regions, kinds of data or countries."""
     for kind, one, other in (
         ("regions", before["region"], after["region"]),
-        ("outcomes", before["outcome"], after["outcome"]),
         ("data", *("SIMULATED" if document["simulated"] else "real" for document in (before, after))),
         ("countries", *(" ".join(c["location_code"] for c in document["countries"]) for document in (before, after))),
     ):
@@ -138,17 +139,17 @@ def _check_comparable(before: Mapping[str, Any], after: Mapping[str, Any]) -> No
             )
 
 
-def _load(home: Home, reader: TableReader, row: sa.Row[Any]) -> _Snapshot:
+def _load(home: Home, reader: TableReader, row: sa.Row[Any], document: Mapping[str, Any]) -> _Snapshot:
     """Load the view of a snapshot, including ingests that were withdrawn since, and its model. Raises Refused."""
     error = f"snapshot {row.id} cannot be computed again"
-    data, ingests = row.document["data"], {ingest.id: ingest for ingest in Archive(home.archive).ingests()}
+    data, ingests = document["data"], {ingest.id: ingest for ingest in Archive(home.archive).ingests()}
     ids = [str(ingest["id"]) for ingest in data["ingests"]]
     if missing := [ingest_id for ingest_id in ids if ingest_id not in ingests]:
         raise Refused(f"{error}: the archive has no ingest {', '.join(missing)}")
     view = View(reader, tuple(ingests[ingest_id] for ingest_id in ids))
     if view.digest != data["digest"]:
         raise Refused(f"{error}: its ingests in {home.archive} were altered")
-    model = row.document["model"]
+    model = document["model"]
     try:
         if reason := outdated_reason(home.models / model["id"]):
             raise Refused(f"its model {reason}")
@@ -157,7 +158,7 @@ def _load(home: Home, reader: TableReader, row: sa.Row[Any]) -> _Snapshot:
         raise Refused(f"{error}: {refused}") from None
     if bundle.digest != model["digest"]:
         raise Refused(f"{error}: the model {model['id']} is not the one that it was made with")
-    return _Snapshot(row, view, bundle)
+    return _Snapshot(row, document, view, bundle)
 
 
 def _score_inputs(snapshot: _Snapshot, other: _Snapshot | None = None) -> ScoreInputs:

@@ -1,7 +1,7 @@
 """The draws behind a snapshot as they are stored: one Parquet file for each forecaster and country.
 
-The schema is that of `riskmodel.forecasting.forecast_table` for leads 1-12, with the column `simulated`. The model in
-service also has gzipped CSV. This module knows no database and no model.
+The schema is that of `riskmodel.forecasting.forecast_table` for leads 1-12, with the columns `outcome` and `simulated`.
+The model in service also has gzipped CSV. This module knows no database and no model.
 """
 
 import gzip
@@ -26,8 +26,9 @@ Role = Literal["served", "baseline", "shadow"]
 
 @dataclass(frozen=True)
 class StoredForecast:
-    """One forecaster's draws for one country. `digest` is the SHA-256 of `parquet`."""
+    """One forecaster's draws of an outcome for one country. `digest` is the SHA-256 of `parquet`."""
 
+    outcome: str
     role: Role
     forecaster: str
     location_code: str
@@ -41,7 +42,7 @@ class StoredForecast:
     @property
     def row(self) -> dict[str, Any]:
         """The columns of a row of `forecasts`, without the snapshot."""
-        names = ("role", "forecaster", "location_code", "parquet", "csv", "digest")
+        names = ("outcome", "role", "forecaster", "location_code", "parquet", "csv", "digest")
         return {name: getattr(self, name) for name in names}
 
 
@@ -51,14 +52,15 @@ def to_store(role: Role, forecaster: str, forecast: Forecast, *, simulated: bool
     for iso3, draws in zip(forecast.iso3, forecast.draws, strict=True):
         if not np.isnan(draws).any():
             table = forecast_table(forecast.only([iso3]), 1, SERVED_LEADS)
-            table = table.append_column("simulated", pa.array([simulated] * table.num_rows))
+            for name, value in (("outcome", forecast.outcome), ("simulated", simulated)):
+                table = table.append_column(name, pa.array([value] * table.num_rows))
             csv_file = _csv(table) if role == "served" else None
-            stored.append(StoredForecast(role, forecaster, iso3, _parquet(table), csv_file))
+            stored.append(StoredForecast(forecast.outcome, role, forecaster, iso3, _parquet(table), csv_file))
     return stored
 
 
 def digests(stored: Sequence[StoredForecast]) -> dict[str, Any]:
-    """Return the digests that a snapshot's document repeats, so that its own digest covers the draws."""
+    """Return the digests that the part of an outcome in a snapshot's document repeats: its digest covers the draws."""
     parquet: dict[str, dict[str, str]] = {}
     for forecast in stored:
         parquet.setdefault(forecast.forecaster, {})[forecast.location_code] = forecast.digest

@@ -36,7 +36,7 @@ def explain(
     """Return the explanations of a region's scores.
 
     `served` has the targets of each country that is forecast, as the snapshot serves them [points]. `before` is the
-    document of the snapshot in service, if there is one.
+    same outcome's part of the snapshot in service, if there is one.
     """
     digests = _digests(bundle, assessed, served)
     known: Digests = (before or {}).get("explanation_digests") or {"drivers": {}, "neighbour_effects": None}

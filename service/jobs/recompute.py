@@ -14,16 +14,16 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from riskmodel import __version__
-from riskmodel.bundle import Bundle, champions, load
 from riskmodel.errors import BadInput
 from riskmodel.events.archive import Archive
 from riskmodel.events.view import View
 from riskmodel.home import Home
 from service import logs
+from service.alerts import lifecycle
 from service.alerts.rules import Rule
 from service.jobs import public_events, snapshot_chain, snapshot_content
-from service.jobs.alert_update import update_alerts
 from service.jobs.public_errors import public_error
+from service.jobs.served_models import ServedModels
 from service.jobs.snapshot_content import Challenger, SnapshotContent
 from service.settings import Settings
 from service.snapshots import change_feed, history
@@ -108,24 +108,20 @@ class _Input:
     """What a run reads. `digest` changes whenever the snapshot could."""
 
     view: View
-    bundle: Bundle
+    models: ServedModels
     digest: str
 
     @classmethod
     def read(cls, home: Home, settings: Settings) -> "_Input":
-        """Read the archive as it is now, and the model in service for its kind of data, real or simulated."""
+        """Read the archive as it is now, and the models in service for its kind of data, real or simulated."""
         view = Archive(home.archive).view()
         if not view.ingests:
             raise BadInput("the archive is empty: add data with vigie ingest")
         view.verify()
-        in_service = champions(home.models, simulated=view.simulated)
-        path = in_service.get("state_based", in_service.get("all"))
-        if path is None:
-            kind = "simulated" if view.simulated else "real"
-            raise BadInput(f"there is no model trained on {kind} data: train one with vigie train")
-        bundle = load(path)
-        content = [view.digest, bundle.digest, settings.region, settings.bands, settings.drivers, __version__]
-        return cls(view, bundle, hashlib.sha256(canonical({"input": content}).encode()).hexdigest())
+        models = ServedModels.load(home, simulated=view.simulated)
+        digests = {outcome: bundle.digest for outcome, bundle in models.bundles.items()}
+        content = [view.digest, digests, settings.region, settings.bands, settings.drivers, __version__]
+        return cls(view, models, hashlib.sha256(canonical({"input": content}).encode()).hexdigest())
 
 
 @dataclass(frozen=True)
@@ -161,9 +157,13 @@ def _run(context: Context, rules: Sequence[Rule], run_id: int, fence: Fence | No
         events = public_events.updated(store, inputs.view, settings.region)
     while True:
         if standing.status == "snapshot" and content is None:
-            shadow = Challenger.of(context.home, inputs.bundle, simulated=inputs.view.simulated)
+            models = inputs.models.of_view(inputs.view, settings.region)
+            challengers = {
+                outcome: Challenger.of(context.home, bundle, simulated=inputs.view.simulated)
+                for outcome, bundle in models.bundles.items()
+            }
             before = standing.last.document if standing.last else None
-            content = snapshot_content.build(inputs.view, inputs.bundle, settings, shadow, before)
+            content = snapshot_content.build(inputs.view, models, settings, challengers, before)
         with store.writing() as connection:
             check(connection, fence)
             # While this run computed, a snapshot may have been withdrawn: what counts is the state now.
@@ -192,9 +192,16 @@ def _issue(
         events.store(connection)
     transitions = 0
     if snapshot is not None:
-        transitions = update_alerts(
-            connection, snapshot, rules, run_id, now, causes=snapshot.document["causes"] if status == "snapshot" else ()
+        changes = lifecycle.evaluate(
+            connection,
+            rules=rules,
+            document=snapshot.document,
+            run_id=run_id,
+            snapshot_id=snapshot.id,
+            now=now,
+            causes=None if status == "snapshot" else (),
         )
+        transitions = len(changes)
     snapshot_id = snapshot.id if snapshot is not None else None
     _finish(connection, run_id, now, status=status, input_digest=standing.input_digest, snapshot_id=snapshot_id)
     return RunResult(run_id, snapshot_id, status, transitions, _note(standing.withdrawn))

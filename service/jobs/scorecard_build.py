@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from riskmodel import geography, scoring
 from riskmodel.months import Month, month
+from riskmodel.outcomes import OUTCOMES
 from riskmodel.targets import BATTLE_DEATHS, HORIZON, RUNGS
 from service.snapshots.scorecard import EMPTY_SCORECARD, SERVED_FORECASTER
 from service.store.database import Store
@@ -36,7 +37,7 @@ CLASSES = 10
 
 @dataclass(frozen=True)
 class SnapshotFacts:
-    """What verification needs to know about a snapshot, read without the rest of its document."""
+    """What verification needs to know about one outcome of a snapshot, read without the rest of its document."""
 
     id: int
     region: str
@@ -85,29 +86,37 @@ class CountedForecasts:
 
 
 def read_facts(connection: sa.Connection) -> list[SnapshotFacts]:
-    """Return the facts of all snapshots with stored draws, oldest first."""
+    """Return the facts of all outcomes of all snapshots with stored draws, oldest first."""
     text = snapshots.c.document
     document: Any = sa.type_coerce(text, sa.JSON) if connection.dialect.name == "sqlite" else sa.cast(text, sa.JSON)
+    origins = {"origin": ("origin",), "model_origin": ("model", "origin"), "challenger_origin": ("shadow", "origin")}
     query = sa.select(
         *(snapshots.c[name] for name in ("id", "region", "simulated", "withdrawn_at")),
-        document["outcome"].as_string().label("outcome"),
-        document["origin"].as_string().label("origin"),
-        document[("model", "origin")].as_string().label("model_origin"),
-        document[("shadow", "origin")].as_string().label("challenger_origin"),
+        *(
+            document[("outcomes", outcome, *path)].as_string().label(f"{outcome}_{name}")
+            for outcome in OUTCOMES
+            for name, path in origins.items()
+        ),
     ).where(sa.exists().where(forecasts.c.snapshot_id == snapshots.c.id))
-    return [
-        SnapshotFacts(
-            id=row.id,
-            region=row.region,
-            simulated=row.simulated,
-            outcome=row.outcome,
-            origin=month(row.origin),
-            model_origin=month(row.model_origin),
-            challenger_origin=month(row.challenger_origin) if row.challenger_origin else None,
-            withdrawn_at=row.withdrawn_at,
-        )
-        for row in connection.execute(query.order_by(snapshots.c.id))
-    ]
+    facts = []
+    for row in connection.execute(query.order_by(snapshots.c.id)).mappings():
+        for outcome in OUTCOMES:
+            months = {name: row[f"{outcome}_{name}"] for name in origins}
+            if months["origin"] is None:
+                continue
+            facts.append(
+                SnapshotFacts(
+                    id=row["id"],
+                    region=row["region"],
+                    simulated=row["simulated"],
+                    outcome=outcome,
+                    origin=month(months["origin"]),
+                    model_origin=month(months["model_origin"]),
+                    challenger_origin=month(months["challenger_origin"]) if months["challenger_origin"] else None,
+                    withdrawn_at=row["withdrawn_at"],
+                )
+            )
+    return facts
 
 
 def counting_snapshots(issued: Sequence[SnapshotFacts], first_scored: Mapping[int, datetime]) -> dict[int, Month]:
@@ -157,17 +166,18 @@ def update_scorecards(
                 continue
             connection.execute(sa.insert(scorecards).values(**key, at=now, document=document))
             facts = {"cases": document["cases"], "last_month": document["last_month"]}
-            change = {"at": now, "kind": "scorecard", "region": region, "simulated": simulated, "document": facts}
+            change = {"at": now, "kind": "scorecard", **key, "document": facts}
             connection.execute(sa.insert(changes).values(**change, snapshot_id=of_group[-1].id))
 
 
 def _counted(connection: sa.Connection, issued: Sequence[SnapshotFacts]) -> CountedForecasts:
     """Return the forecasts that count of one region, outcome and kind of data; each cell with its last revision."""
-    v, f = verifications.c, forecasts.c
-    first = sa.select(v.snapshot_id, sa.func.min(v.at)).group_by(v.snapshot_id)
+    v, f, outcome = verifications.c, forecasts.c, issued[0].outcome
+    first = sa.select(v.snapshot_id, sa.func.min(v.at)).where(v.outcome == outcome).group_by(v.snapshot_id)
     counting = counting_snapshots(issued, {row[0]: row[1] for row in connection.execute(first)})
     challenger_origins = {facts.id: facts.challenger_origin for facts in issued}
-    same = (v.snapshot_id == f.snapshot_id) & (v.forecaster == f.forecaster) & (v.location_code == f.location_code)
+    key = ("snapshot_id", "outcome", "forecaster", "location_code")
+    same = sa.and_(v.outcome == outcome, *(v[name] == f[name] for name in key))
     columns = (v.snapshot_id, v.location_code, v.lead, v.months, v.month, v.observed, v.scores, v.forecaster, f.role)
     rows = sa.select(*columns).join(forecasts, same).where(v.snapshot_id.in_(counting)).order_by(v.revision, v.id)
     counted = CountedForecasts()
@@ -193,7 +203,7 @@ def _awaited_months(
     issued: Sequence[SnapshotFacts], connection: sa.Connection, incomplete: Mapping[str, list[str]]
 ) -> list[dict[str, Any]]:
     """Return the incomplete months that forecasts exist for, by country."""
-    of_group = forecasts.c.snapshot_id.in_([facts.id for facts in issued])
+    of_group = forecasts.c.snapshot_id.in_([facts.id for facts in issued]) & (forecasts.c.outcome == issued[0].outcome)
     members = connection.scalars(sa.select(forecasts.c.location_code).distinct().where(of_group)).all()
     first = str(min(facts.origin for facts in issued) + 1)
     awaited = {iso3: [m for m in incomplete.get(iso3, ()) if m >= first] for iso3 in sorted(members)}

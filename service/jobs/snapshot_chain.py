@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from service.snapshots import ledger
+from service.snapshots.outcome_parts import of_outcome
 from service.store.tables import forecasts, snapshots
 from service.store.values import canonical, instant
 
 if TYPE_CHECKING:
     from service.jobs.snapshot_content import SnapshotContent  # slow to import, and a withdrawal does not need it
+
+CAUSES = ("first", "new_month", "revision", "new_source", "model", "settings")
+"""Why a snapshot differs from the one before it."""
 
 
 def in_service(connection: sa.Connection, region: str, *, simulated: bool) -> sa.Row[Any] | None:
@@ -39,6 +43,7 @@ def append(
     """Add a snapshot at the end of the chain, with the draws behind it. `last` is the snapshot in service so far."""
     issued_at = now.replace(microsecond=0)  # as precise as in the document, so that the digest covers the column too
     newest = connection.execute(sa.select(snapshots.c.id, snapshots.c.digest).order_by(snapshots.c.id.desc())).first()
+    by_outcome = causes(last.document if last else None, content.document)
     document = {
         **content.document,
         "id": newest.id + 1 if newest else 1,
@@ -46,8 +51,10 @@ def append(
         "issued_at": instant(issued_at),
         "input_digest": input_digest,
         "withdrawals": ledger.withdrawals(connection),
-        "first": last is None,
-        "causes": ["first"] if last is None else causes(last.document, content.document),
+        "causes": [cause for cause in CAUSES if any(cause in found for found in by_outcome.values())] or ["model"],
+        "outcomes": {
+            outcome: {**part, "causes": by_outcome[outcome]} for outcome, part in content.document["outcomes"].items()
+        },
     }
     row = {
         "id": document["id"],
@@ -67,13 +74,23 @@ def append(
     return connection.execute(sa.select(snapshots).where(snapshots.c.id == row["id"])).one()
 
 
-def causes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Return why a snapshot differs from the one before it.
+def causes(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return for each outcome of a snapshot why it differs from the snapshot before: codes of `CAUSES`, in this order.
 
-    The codes are new_month, revision, new_source, model and settings, in this order. A revision is a change of deaths
-    in a month that both have. A new source is a kind of data that indicators did not have before. If no cause shows in
-    the documents, the data were revised in a month that they do not contain.
+    The first forecast of an outcome has the cause `first`. A revision is a change of deaths in a month that both
+    snapshots have, or, if no cause shows in the documents of different data, in one that they do not contain. A new
+    source is a kind of data that indicators did not have before. An outcome that does not differ has no cause.
     """
+    outcomes_before = before["outcomes"] if before else {}
+    return {
+        outcome: _causes(of_outcome(before, outcome), of_outcome(after, outcome))
+        if before and outcome in outcomes_before
+        else ["first"]
+        for outcome in after["outcomes"]
+    }
+
+
+def _causes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     found = {
         "new_month": after["origin"] != before["origin"],
         "revision": _observed_deaths_differ(before, after),
@@ -81,7 +98,9 @@ def causes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
         "model": any(after["model"][part] != before["model"][part] for part in ("digest", "vigie")),
         "settings": after["bands"] != before["bands"] or _has_drivers(after) != _has_drivers(before),
     }
-    return [cause for cause, applies in found.items() if applies] or ["revision"]
+    if not any(found.values()) and after["data"]["digest"] != before["data"]["digest"]:
+        return ["revision"]
+    return [cause for cause, applies in found.items() if applies]
 
 
 def _observed_deaths_differ(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:

@@ -26,7 +26,9 @@ from riskmodel.reporting.under_reporting import few_reports_warning, few_reports
 from service.jobs import draws, explanations
 from service.jobs.draws import StoredForecast
 from service.jobs.public_errors import public_error
+from service.jobs.served_models import ServedModels
 from service.settings import Settings
+from service.snapshots import outcome_parts
 
 OBSERVED_MONTHS = 36
 """How many observed months a snapshot contains for each country."""
@@ -51,7 +53,10 @@ log = logging.getLogger("vigie.recompute")
 
 @dataclass(frozen=True)
 class SnapshotContent:
-    """The content of a snapshot, without its place in the chain of snapshots, and the draws behind it."""
+    """The content of a snapshot, without its place in the chain of snapshots, and the draws behind it.
+
+    `document` has what the outcomes share, and under `outcomes` the part of each.
+    """
 
     document: dict[str, Any]
     forecasts: list[StoredForecast]
@@ -70,7 +75,7 @@ class Challenger:
 
     @classmethod
     def of(cls, home: Home, champion: Bundle, *, simulated: bool) -> "Challenger | None":
-        """Load the challenger of a home, if there is one. Its faults never stop the recompute."""
+        """Load the challenger of a model in service, if there is one. Its faults never stop the recompute."""
         name = "unknown"
         try:
             path = challenger(home.models, simulated=simulated, outcome=champion.outcome)
@@ -106,16 +111,44 @@ class Challenger:
 
 def build(
     view: View,
-    bundle: Bundle,
+    models: ServedModels,
     settings: Settings,
-    shadow: Challenger | None = None,
+    challengers: Mapping[str, Challenger | None] | None = None,
     before: Mapping[str, Any] | None = None,
 ) -> SnapshotContent:
-    """Compute the content of a snapshot of the settings' region.
+    """Compute the content of a snapshot of the settings' region, with every outcome that has a model.
 
-    `before` is the document of the snapshot in service: explanations that cannot have changed are taken from it. Raises
-    BadInput if no country of the region has a history.
+    `challengers` are the challengers by outcome. `before` is the document of the snapshot in service: explanations that
+    cannot have changed are taken from it. Raises BadInput if no country of the region has a history.
     """
+    parts_before = before["outcomes"] if before else {}
+    parts, stored = {}, []
+    for outcome, bundle in models.bundles.items():
+        shadow = (challengers or {}).get(outcome)
+        parts[outcome], draws_of_outcome = _build_part(view, bundle, settings, shadow, parts_before.get(outcome))
+        stored += draws_of_outcome
+    document = {
+        "region": settings.region,
+        "simulated": view.simulated,
+        "licence": _licence(view),
+        "shipped_only": view.shipped_only,
+        "data": {"digest": view.digest, "ingests": _ingests(view)},
+        "bands": settings.bands,
+        "outcome": outcome_parts.headline({outcome: part["origin"] for outcome, part in parts.items()}),
+        "missing_outcomes": dict(models.missing),
+        "outcomes": parts,
+    }
+    return SnapshotContent(document, stored)
+
+
+def _build_part(
+    view: View,
+    bundle: Bundle,
+    settings: Settings,
+    shadow: Challenger | None,
+    before: Mapping[str, Any] | None,
+) -> tuple[dict[str, Any], list[StoredForecast]]:
+    """Return the part of one outcome, and its draws. `before` is the part of the snapshot in service."""
     members, outcome = geography.region(settings.region).members, bundle.outcome
     origin = assessment.region_origin(view, members, outcome)
     assessed = assessment.assess(view, members, outcome, origin)
@@ -131,17 +164,11 @@ def build(
     explained = explanations.explain(bundle, assessed, served, before) if settings.drivers else None
     region_warnings, country_warnings = _data_quality(view, assessed)
     sources = {iso3: view.sources(iso3, origin, outcome) for iso3 in members}
-    document = {
-        "region": settings.region,
+    part = {
         "origin": str(origin),
         "data_as_of": last_day(origin),
         "newer_data": {iso3: str(last) for iso3, last in view.newer_data(members, origin, outcome).items()},
-        "outcome": outcome,
-        "simulated": view.simulated,
         "source": _sources_of_month(sources, str(origin)),
-        "licence": _licence(view),
-        "shipped_only": view.shipped_only,
-        "data": {"digest": view.digest, "ingests": _ingests(view)},
         "model": {
             "id": bundle.id,
             "digest": bundle.digest,
@@ -152,7 +179,6 @@ def build(
         "shadow": challenger_facts,
         "escalation_h24": _probabilities(panel, escalation_from_history(panel.history(origin, RULE_MONTHS))),
         **draws.digests(stored),
-        "bands": settings.bands,
         "data_quality": region_warnings,
         "indicator_families": _families(panel),
         "indicator_sources": _indicator_sources(view, assessed),
@@ -174,7 +200,7 @@ def build(
             for iso3 in members
         ],
     }
-    return SnapshotContent(document, stored)
+    return part, stored
 
 
 def _served_and_baselines(

@@ -20,11 +20,14 @@ from riskmodel.events.archive import Archive
 from riskmodel.events.view import View
 from riskmodel.explanation.what_if import what_if
 from riskmodel.moments import parse_past_moment
+from riskmodel.outcomes import OUTCOMES
 from service.alerts import rules
 from service.jobs import processes, snapshot_content
 from service.jobs.public_errors import public_error
 from service.jobs.recompute import recompute
+from service.jobs.served_models import ServedModels
 from service.snapshots import as_of
+from service.snapshots.outcome_parts import NOT_COMPUTED
 from service.snapshots.snapshot_view import SnapshotView
 from service.store import task_queue
 from service.store.context import Context
@@ -32,7 +35,7 @@ from service.store.leases import Fence
 from service.store.values import canonical
 
 DRAWS_KEYS = ("forecasts", "forecasts_csv", "shadow")
-"""The keys of a snapshot about its draws. A recomputed snapshot stores no draws."""
+"""The keys of an outcome's part about its draws. A recomputed snapshot stores no draws."""
 
 log = logging.getLogger("vigie.task")
 
@@ -72,17 +75,20 @@ def run_task(context: Context, task_id: str, fence: Fence | None = None) -> None
         finish(result=result)
 
 
-def snapshot_as_of(context: Context, moment: datetime, *, simulated: bool) -> SnapshotView:
+def snapshot_as_of(context: Context, moment: datetime, *, simulated: bool, outcome: str | None = None) -> SnapshotView:
     """Return the snapshot of a past moment. If none was issued and none is stored, compute it now and store it.
 
-    Raises BadInput if nothing was known at that moment, or too little for a forecast.
+    Raises BadInput if nothing was known at that moment, or too little for a forecast, and OutcomeMissing if the
+    snapshot that was issued does not have the outcome.
     """
     with context.store.reading() as connection:
-        issued = as_of.issued_snapshot(connection, context.settings, simulated=simulated, moment=moment)
+        issued = as_of.issued_snapshot(
+            connection, context.settings, simulated=simulated, moment=moment, outcome=outcome
+        )
     if issued is not None:
         return issued
     try:
-        request = as_of.recompute_request(context.home, context.settings, moment, simulated=simulated)
+        request = as_of.recompute_request(context.home, context.settings, moment, simulated=simulated, outcome=outcome)
     except as_of.NothingKnown as nothing:
         since = f"; the first data are known since {nothing.since:%Y-%m-%d}" if nothing.since else ""
         region = f"the region of {context.settings.region}"
@@ -100,14 +106,17 @@ def snapshot_as_of(context: Context, moment: datetime, *, simulated: bool) -> Sn
 
 
 def _recompute_past(context: Context, request: Mapping[str, Any], fence: Fence | None) -> dict[str, Any]:
-    """Return the document of a past moment, and its digest."""
+    """Return the document of a past moment with one outcome, and its digest."""
     view = Archive(context.home.archive).view(parse_past_moment(request["as_of"], context.clock()))
     if view.digest != request["data_digest"]:
         raise Refused("the data known at that moment have changed since the request: send the request again")
     view.verify()
-    model = bundle.load(_model_of_view(context, view, request))
-    snapshot = snapshot_content.build(view, model, context.settings)
-    document = {name: value for name, value in snapshot.document.items() if name not in DRAWS_KEYS}
+    outcome = request["outcome"]
+    others = {other: NOT_COMPUTED for other in OUTCOMES if other != outcome}
+    models = ServedModels({outcome: bundle.load(_model_of_view(context, view, request))}, others)
+    document = snapshot_content.build(view, models, context.settings).document
+    part = document["outcomes"][outcome]
+    document["outcomes"] = {outcome: {name: value for name, value in part.items() if name not in DRAWS_KEYS}}
     return {"document": document, "digest": hashlib.sha256(canonical(document).encode()).hexdigest()}
 
 

@@ -132,32 +132,34 @@ def _missing_rows(
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the rows that a snapshot's forecasts lack, and an error for each file that cannot be read."""
     with store.reading() as connection:
-        of_snapshot = forecasts.c.snapshot_id == snapshot.id
+        of_snapshot = (forecasts.c.snapshot_id == snapshot.id) & (forecasts.c.outcome == snapshot.outcome)
         files = sa.select(forecasts.c.forecaster, forecasts.c.location_code).where(of_snapshot)
         missing = _missing_cells(
             connection, snapshot, connection.execute(files.order_by(*files.selected_columns)), outcomes
         )
         if not missing:
             return [], []
-        document = connection.execute(sa.select(snapshots.c.document).where(snapshots.c.id == snapshot.id)).scalar_one()
+        stored_document = sa.select(snapshots.c.document).where(snapshots.c.id == snapshot.id)
+        part = connection.execute(stored_document).scalar_one()["outcomes"][snapshot.outcome]
         rows, errors = [], []
         for (forecaster, iso3), cells in missing.items():
             of_file = of_snapshot & (forecasts.c.forecaster == forecaster) & (forecasts.c.location_code == iso3)
             parquet = connection.execute(sa.select(forecasts.c.parquet).where(of_file)).scalar_one()
-            name = f"snapshot {snapshot.id}, {forecaster}, {iso3}"
+            name = f"snapshot {snapshot.id}, {snapshot.outcome}, {forecaster}, {iso3}"
             try:
-                deaths = draws.read(parquet, document["forecasts"][forecaster][iso3], name)
+                deaths = draws.read(parquet, part["forecasts"][forecaster][iso3], name)
             except Refused as altered:
                 errors.append(str(altered))
                 continue
             except KeyError:
                 errors.append(f"{name} is not in the snapshot")
                 continue
-            country = CountryAtIssue.of(document, iso3)
+            country = CountryAtIssue.of(part, iso3)
             for cell, revision, observed in cells:
                 rows.append(
                     {
                         "snapshot_id": snapshot.id,
+                        "outcome": snapshot.outcome,
                         "forecaster": forecaster,
                         "location_code": iso3,
                         "lead": cell.lead,
@@ -180,7 +182,7 @@ def _missing_cells(
     outcomes: CompleteOutcomes,
 ) -> dict[tuple[str, str], list[tuple[Cell, int, int]]]:
     """Return, by forecaster and country, the cells without a row for their outcome: cell, revision, deaths."""
-    stored = _stored_outcomes(connection, snapshot.id)
+    stored = _stored_outcomes(connection, snapshot)
     missing: dict[tuple[str, str], list[tuple[Cell, int, int]]] = {}
     for file in files:
         forecaster, iso3 = file.forecaster, file.location_code
@@ -191,13 +193,13 @@ def _missing_cells(
     return missing
 
 
-def _stored_outcomes(connection: sa.Connection, snapshot_id: int) -> dict[tuple[str, Cell], tuple[int, int]]:
+def _stored_outcomes(connection: sa.Connection, snapshot: SnapshotFacts) -> dict[tuple[str, Cell], tuple[int, int]]:
     """Return the last revision of each scored cell of a snapshot, and the deaths that it was scored with."""
     v = verifications.c
     rows = sa.select(v.forecaster, v.location_code, v.lead, v.months, v.revision, v.observed)
-    of_snapshot = rows.where(v.snapshot_id == snapshot_id).order_by(v.revision)
+    of_snapshot = rows.where(v.snapshot_id == snapshot.id, v.outcome == snapshot.outcome).order_by(v.revision)
     return {
-        (row.forecaster, Cell(snapshot_id, row.location_code, row.lead, row.months)): (row.revision, row.observed)
+        (row.forecaster, Cell(snapshot.id, row.location_code, row.lead, row.months)): (row.revision, row.observed)
         for row in connection.execute(of_snapshot)
     }
 
@@ -212,7 +214,7 @@ def _cell_outcomes(snapshot: SnapshotFacts, iso3: str, outcomes: CompleteOutcome
 
 @dataclass(frozen=True)
 class CountryAtIssue:
-    """What a snapshot says of a country, as far as it is needed to score the forecasts.
+    """What a snapshot says of a country for one outcome, as far as it is needed to score the forecasts.
 
     `escalation_threshold` is the number of deaths in three months that counts as an escalation; NaN if the last three
     months were not all known. `escalation_probabilities` are those that a model issued, by its id: they may differ from
@@ -225,21 +227,24 @@ class CountryAtIssue:
     escalation_h24: float | None
 
     @classmethod
-    def of(cls, document: Mapping[str, Any], iso3: str) -> "CountryAtIssue":
-        """Read it from a snapshot's document. Escalation is relative to the expected deaths, as when it was issued."""
-        country = next(country for country in document["countries"] if country["location_code"] == iso3)
+    def of(cls, part: Mapping[str, Any], iso3: str) -> "CountryAtIssue":
+        """Read it from the outcome's part of a snapshot's document.
+
+        Escalation is relative to the expected deaths, as when it was issued.
+        """
+        country = next(country for country in part["countries"] if country["location_code"] == iso3)
         expected = {month["month"]: month["expected"] for month in country["nowcast"]}
         observed: list[int | None] = [month["deaths"] for month in country["observed"]]
         last = [expected.get(month["month"], month["deaths"]) for month in country["observed"]][-HORIZON:]
-        probabilities = {document["model"]["id"]: country["escalation_probability"]}
-        if challenger := document["shadow"]:
+        probabilities = {part["model"]["id"]: country["escalation_probability"]}
+        if challenger := part["shadow"]:
             by_country = challenger["escalation_probability"] or {}
             probabilities[challenger["model_id"]] = by_country.get(iso3)
         return cls(
             active=any(deaths for deaths in observed[-ACTIVE_MONTHS:]),
             escalation_threshold=float(escalation_threshold(np.array(last, dtype=np.float64))),
             escalation_probabilities=probabilities,
-            escalation_h24=document["escalation_h24"].get(iso3),
+            escalation_h24=part["escalation_h24"].get(iso3),
         )
 
 

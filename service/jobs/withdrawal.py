@@ -7,10 +7,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from riskmodel.errors import BadInput
+from service.alerts import lifecycle
 from service.alerts.correction import Correction, correct
 from service.alerts.rules import Rule
 from service.jobs import snapshot_chain
-from service.jobs.alert_update import update_alerts
 from service.snapshots import change_feed
 from service.store.database import Store
 from service.store.tables import alert_states, runs, snapshots
@@ -49,4 +49,12 @@ def _restore_previous(
     run = {"region": withdrawn.region, "started_at": now, "finished_at": now, "status": "withdrawal"}
     new_run = sa.insert(runs).values(**run, snapshot_id=previous.id).returning(runs.c.id)
     run_id = connection.execute(new_run).scalar_one()
-    update_alerts(connection, previous, rules, run_id, now, causes=["withdrawal"])
+    lifecycle.evaluate(
+        connection,
+        rules=rules,
+        document=previous.document,
+        run_id=run_id,
+        snapshot_id=previous.id,
+        now=now,
+        causes=["withdrawal"],
+    )

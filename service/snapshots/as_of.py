@@ -14,8 +14,10 @@ from riskmodel import __version__, bundle, geography
 from riskmodel.events import manifest
 from riskmodel.events.manifest import OUTCOME_KINDS, Ingest
 from riskmodel.home import Home
+from riskmodel.outcomes import OUTCOMES
 from service.settings import Settings
 from service.snapshots import snapshot_cache
+from service.snapshots.outcome_parts import of_outcome
 from service.snapshots.snapshot_view import AsOf, SnapshotView
 from service.store.tables import snapshots
 from service.store.task_queue import TaskRequest
@@ -34,11 +36,11 @@ class NothingKnown(Exception):
 
 
 def issued_snapshot(
-    connection: sa.Connection, settings: Settings, *, simulated: bool, moment: datetime
+    connection: sa.Connection, settings: Settings, *, simulated: bool, moment: datetime, outcome: str | None = None
 ) -> SnapshotView | None:
     """Return the newest snapshot issued by a moment, as seen at that moment.
 
-    A snapshot that is withdrawn today is skipped, even if it was withdrawn after the moment.
+    A snapshot that is withdrawn today is skipped, even if it was withdrawn after the moment. Raises OutcomeMissing.
     """
     row = connection.execute(
         sa.select(snapshots.c.id, snapshots.c.digest)
@@ -53,7 +55,7 @@ def issued_snapshot(
     ).one_or_none()
     if row is None:
         return None
-    document = snapshot_cache.document(connection, row.id, row.digest)
+    document = of_outcome(snapshot_cache.document(connection, row.id, row.digest), outcome)
     return SnapshotView(row.id, row.digest, document, settings, moment, None, AsOf(moment, "issued", None))
 
 
@@ -61,21 +63,23 @@ def recomputed_snapshot(task: sa.Row[Any], settings: Settings, moment: datetime)
     """Return the snapshot that a finished task computed, as seen at the moment asked for."""
     computed = task.result
     as_of = AsOf(moment, "recomputed", task.finished_at)
-    return SnapshotView(None, computed["digest"], computed["document"], settings, moment, None, as_of)
+    return SnapshotView(None, computed["digest"], of_outcome(computed["document"]), settings, moment, None, as_of)
 
 
-def recompute_request(home: Home, settings: Settings, moment: datetime, *, simulated: bool) -> TaskRequest:
-    """Return the task that computes a past moment. Raises NothingKnown.
+def recompute_request(
+    home: Home, settings: Settings, moment: datetime, *, simulated: bool, outcome: str | None = None
+) -> TaskRequest:
+    """Return the task that computes one outcome of a past moment. Raises NothingKnown.
 
-    Two moments with the same known data make the same task. Its result depends on that data, and on today's region,
-    outcome, settings and version of Vigie.
+    Without an `outcome`, it is the first one that has a model in service. Two moments with the same known data make the
+    same task. Its result depends on that data, and on today's region, outcome, settings and version of Vigie.
     """
     ingests, members = manifest.read(home.archive), geography.region(settings.region).members
     known = manifest.active(ingests, moment)
     if not _with_outcomes(known, members, simulated):
         counted = _with_outcomes([ingest for ingest in ingests if ingest.is_active(None)], members, simulated)
         raise NothingKnown(min((datetime.fromisoformat(ingest.known_since) for ingest in counted), default=None))
-    outcome = _current_outcome(home, simulated)
+    outcome = outcome or next(iter(bundle.champions(home.models, simulated=simulated)), OUTCOMES[-1])
     digest = manifest.digest(known)
     request = {"as_of": instant(moment), "region": settings.region, "outcome": outcome, "data_digest": digest}
     depends = [digest, settings.region, outcome, settings.bands, settings.drivers, __version__]
@@ -92,9 +96,3 @@ def _with_outcomes(ingests: Iterable[Ingest], members: Sequence[str], simulated:
         and ingest.simulated == simulated
         and any(span.partition(":")[0] in countries for span in ingest.covers)
     ]
-
-
-def _current_outcome(home: Home, simulated: bool) -> str:
-    """Return the outcome of the model in service; without a model, the one that a first model would have."""
-    champions = bundle.champions(home.models, simulated=simulated)
-    return "all" if list(champions) == ["all"] else "state_based"

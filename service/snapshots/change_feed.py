@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from riskmodel import geography
 from riskmodel.errors import BadInput
+from service.snapshots.outcome_parts import of_outcome
 from service.store.tables import changes
 from service.store.values import instant
 
@@ -121,6 +122,7 @@ def _entry(row: sa.Row[Any], cursor: Cursor) -> dict[str, Any]:
         "at": instant(row.at),
         "kind": row.kind,
         "simulated": row.simulated,
+        "outcome": row.outcome,
         "location_code": row.location_code,
         "snapshot_id": row.snapshot_id,
         **row.document,
@@ -134,6 +136,7 @@ def _realm_entry(cursor: Cursor, simulated: bool | None, at: datetime) -> dict[s
         "at": instant(at),
         "kind": REALM,
         "simulated": simulated,
+        "outcome": None,
         "location_code": None,
         "snapshot_id": None,
         "realm": cursor.realm,
@@ -144,7 +147,7 @@ def snapshot_issued(
     connection: sa.Connection, snapshot: sa.Row[Any], before: Mapping[str, Any] | None, at: datetime
 ) -> None:
     """Record a new snapshot, and each band that differs from the document that was in service before, if any."""
-    facts = {**snapshot.document, "digest": snapshot.digest}
+    facts = {**of_outcome(snapshot.document), "causes": snapshot.document["causes"], "digest": snapshot.digest}
     _record_for_snapshot(connection, SNAPSHOT, snapshot, {key: facts[key] for key in SNAPSHOT_CHANGE_KEYS}, at)
     if before is not None:
         _record_bands(connection, before, snapshot, at)
@@ -168,12 +171,26 @@ def alert_changed(connection: sa.Connection, transition: Mapping[str, Any], at: 
     """Record a transition of an alert."""
     location_code = None if transition["location_code"] == geography.WHOLE_REGION else transition["location_code"]
     facts = {key: transition[key] for key in ALERT_CHANGE_KEYS}
-    _record(connection, ALERT, transition, transition["snapshot_id"], facts, at, location_code)
+    _record(connection, ALERT, transition, transition["snapshot_id"], facts, at, transition["outcome"], location_code)
 
 
 def _record_bands(connection: sa.Connection, before: Mapping[str, Any], after: sa.Row[Any], at: datetime) -> None:
-    countries_before = {country["location_code"]: country for country in before["countries"]}
-    for country in after.document["countries"]:
+    """Record the bands of the outcomes that both snapshots have."""
+    for outcome, part in after.document["outcomes"].items():
+        if outcome in before["outcomes"]:
+            _record_bands_of_outcome(connection, outcome, before["outcomes"][outcome], part, after, at)
+
+
+def _record_bands_of_outcome(
+    connection: sa.Connection,
+    outcome: str,
+    part_before: Mapping[str, Any],
+    part: Mapping[str, Any],
+    snapshot: sa.Row[Any],
+    at: datetime,
+) -> None:
+    countries_before = {country["location_code"]: country for country in part_before["countries"]}
+    for country in part["countries"]:
         iso3 = country["location_code"]
         if iso3 not in countries_before or countries_before[iso3]["band"] == country["band"]:
             continue
@@ -189,7 +206,7 @@ def _record_bands(connection: sa.Connection, before: Mapping[str, Any], after: s
                 if row["band"] is None
             },
         }
-        _record_for_snapshot(connection, BAND, after, facts, at, iso3)
+        _record_for_snapshot(connection, BAND, snapshot, facts, at, outcome, iso3)
 
 
 def _record_for_snapshot(
@@ -198,9 +215,10 @@ def _record_for_snapshot(
     snapshot: sa.Row[Any],
     facts: Mapping[str, Any],
     at: datetime,
+    outcome: str | None = None,
     location_code: str | None = None,
 ) -> None:
-    _record(connection, kind, snapshot.document, snapshot.id, facts, at, location_code)
+    _record(connection, kind, snapshot.document, snapshot.id, facts, at, outcome, location_code)
 
 
 def _record(
@@ -210,6 +228,7 @@ def _record(
     snapshot_id: int,
     facts: Mapping[str, Any],
     at: datetime,
+    outcome: str | None,
     location_code: str | None,
 ) -> None:
     values = {
@@ -217,6 +236,7 @@ def _record(
         "kind": kind,
         "region": subject["region"],
         "simulated": subject["simulated"],
+        "outcome": outcome,
         "location_code": location_code,
         "snapshot_id": snapshot_id,
         "document": dict(facts),

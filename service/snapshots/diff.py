@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from riskmodel import geography
+from service.snapshots.outcome_parts import of_outcome
 from service.snapshots.snapshot_cache import Snapshot
 from service.snapshots.snapshot_view import NOT_IN_SNAPSHOT
 from service.store.values import instant
@@ -15,23 +16,32 @@ DIFFERENCE_DIGITS = {"risk_score": 1, "escalation_probability": 4, "expected_dea
 """The numbers that are subtracted, and the digits of each difference."""
 
 ATTRIBUTION_HINT = {
-    "en": "vigie changed {before} {after} computes both snapshots again and splits each change by its causes",
-    "fr": "vigie changed {before} {after} recalcule les deux bulletins et répartit chaque écart entre ses causes",
+    "en": "vigie changed {before} {after} --outcome {outcome} computes both snapshots again "
+    "and splits each change by its causes",
+    "fr": "vigie changed {before} {after} --outcome {outcome} recalcule les deux bulletins "
+    "et répartit chaque écart entre ses causes",
 }
 
 
-def between(before: Snapshot, after: Snapshot) -> dict[str, Any]:
-    """Return the differences from one snapshot to another, country by country."""
-    old, new = before.document, after.document
+def between(before: Snapshot, after: Snapshot, outcome: str | None = None) -> dict[str, Any]:
+    """Return the differences in an outcome from one snapshot to another, country by country.
+
+    Without an `outcome`, it is the headline of `after`. Raises OutcomeMissing if one of them does not have it.
+    """
+    new = of_outcome(after.document, outcome)
+    old = of_outcome(before.document, new["outcome"])
     old_rows, new_rows = ({row["location_code"]: row for row in doc["countries"]} for doc in (old, new))
     countries = dict.fromkeys([*new_rows, *old_rows])
     return {
         "data": [_country(iso3, old_rows.get(iso3), new_rows.get(iso3)) for iso3 in countries],
-        "before": _side(before),
-        "after": _side(after),
+        "before": _side(before, old),
+        "after": _side(after, new),
         "differs": _differs(old, new),
         "ingests": {"added": _missing(new, old), "removed": _missing(old, new)},
-        "attribution": {code: text.format(before=before.id, after=after.id) for code, text in ATTRIBUTION_HINT.items()},
+        "attribution": {
+            code: text.format(before=before.id, after=after.id, outcome=new["outcome"])
+            for code, text in ATTRIBUTION_HINT.items()
+        },
     }
 
 
@@ -51,8 +61,7 @@ def _country(iso3: str, before: Mapping[str, Any] | None, after: Mapping[str, An
     return {**entry, "reasons": reasons}
 
 
-def _side(snapshot: Snapshot) -> dict[str, Any]:
-    document = snapshot.document
+def _side(snapshot: Snapshot, document: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "snapshot_id": snapshot.id,
         "digest": snapshot.digest,

@@ -8,6 +8,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring  # nosec B405  #
 import sqlalchemy as sa
 
 from riskmodel import geography
+from riskmodel.outcomes import OUTCOME_LABELS, OUTCOMES
 from service.snapshots import history, snapshot_cache
 from service.store.values import instant
 
@@ -16,20 +17,25 @@ MAX_SNAPSHOTS = 50
 """How many snapshots a feed contains."""
 
 
-def scores(connection: sa.Connection, region: str, simulated: bool, now: datetime, site: str) -> bytes:
+def scores(
+    connection: sa.Connection, region: str, simulated: bool, now: datetime, site: str, outcome: str | None = None
+) -> bytes:
     """Return the feed of a region, of real or simulated data, newest entry first. Without a snapshot it is empty.
 
-    `site` is the address of the service that links begin with, without a slash at its end.
+    Without an `outcome`, it is that of the newest snapshot's headline. `site` is the address of the service that links
+    begin with, without a slash at its end.
     """
-    listed = history.newest(connection, region, simulated, MAX_SNAPSHOTS + 1)
+    newest = history.newest(connection, region, simulated, 1)
+    shared = snapshot_cache.document(connection, newest[0].id, newest[0].digest) if newest else {}
+    outcome = outcome or shared.get("outcome", OUTCOMES[0])
+    listed = history.newest(connection, region, simulated, MAX_SNAPSHOTS + 1, outcome=outcome)
     numbers = [row.id for row in listed]
-    rows = history.of_snapshots(connection, numbers)
+    rows = history.of_snapshots(connection, numbers, outcome)
     withdrawals = history.withdrawn(connection, region, simulated, numbers)
     valid = [number for number in numbers if number not in withdrawals]
     entries = [
         entry
         for snapshot in listed[:MAX_SNAPSHOTS]  # the one after them is only compared with
-        if rows[snapshot.id]
         for entry in (
             _snapshot_entry(snapshot, rows[snapshot.id], withdrawals.get(snapshot.id)),
             *(_band_entries(snapshot, rows, valid) if snapshot.id in valid else ()),
@@ -37,14 +43,15 @@ def scores(connection: sa.Connection, region: str, simulated: bool, now: datetim
     ]
     feed = Element("feed", {"xmlns": ATOM_NAMESPACE, "xml:lang": "en"})
     prefix = "SIMULATED: " if simulated else ""
-    _add_text(feed, "id", f"urn:vigie:feed:scores:{region}:{'simulated' if simulated else 'real'}")
-    _add_text(feed, "title", f"{prefix}Vigie – risk scores of {_name(region)} and its neighbours")
-    _add_text(feed, "subtitle", "Forecasts of political violence. A forecast is not a fact.")
+    label = OUTCOME_LABELS[outcome]["en"]
+    _add_text(feed, "id", f"urn:vigie:feed:scores:{region}:{'simulated' if simulated else 'real'}:{outcome}")
+    _add_text(feed, "title", f"{prefix}Vigie – risk scores of {_name(region)} and its neighbours, {label}")
+    _add_text(feed, "subtitle", f"Forecasts of deaths in {label}. A forecast is not a fact.")
     _add_text(feed, "updated", max((entry["updated"] for entry in entries), default=instant(now)))
     SubElement(feed, "link", {"rel": "self", "type": "application/atom+xml", "href": f"{site}/feeds/scores.atom"})
     SubElement(feed, "link", {"rel": "alternate", "type": "text/html", "href": f"{site}/"})
     _add_text(SubElement(feed, "author"), "name", "Vigie")
-    if listed and (licence := snapshot_cache.document(connection, listed[0].id, listed[0].digest)["licence"]):
+    if licence := shared.get("licence"):
         _add_text(feed, "rights", licence)
     for entry in entries:
         node = SubElement(feed, "entry")
@@ -61,10 +68,11 @@ def _snapshot_entry(
 ) -> dict[str, Any]:
     """Return the entry of a snapshot. Its title says if the snapshot was withdrawn."""
     ranked = sorted(rows, key=lambda row: (row.risk_score is None, -(row.risk_score or 0.0)))
+    outcome = ranked[0].outcome
     return {
-        "id": f"urn:vigie:snapshot:{snapshot.digest}",
-        "title": f"{'WITHDRAWN: ' if withdrawal else ''}{_simulated_prefix(ranked)}"
-        f"Risk scores from data to {ranked[0].origin} (snapshot {snapshot.id})",
+        "id": f"urn:vigie:snapshot:{snapshot.digest}:{outcome}",
+        "title": f"{'WITHDRAWN: ' if withdrawal else ''}{_simulated_prefix(ranked)}Risk scores of "
+        f"{OUTCOME_LABELS[outcome]['en']} from data to {ranked[0].origin} (snapshot {snapshot.id})",
         "published": instant(snapshot.issued_at),
         "updated": instant(withdrawal.withdrawn_at if withdrawal else snapshot.issued_at),
         "link": "/",
@@ -84,8 +92,9 @@ def _band_entries(
         if iso3 in bands_before and bands_before[iso3] != row.band:
             band_before = bands_before[iso3] or "unknown"
             yield {
-                "id": f"urn:vigie:band:{snapshot.digest}:{iso3}",
-                "title": f"{_simulated_prefix([row])}{_name(iso3)}: {band_before} → {row.band or 'unknown'}",
+                "id": f"urn:vigie:band:{snapshot.digest}:{row.outcome}:{iso3}",
+                "title": f"{_simulated_prefix([row])}{_name(iso3)}: {band_before} → {row.band or 'unknown'} "
+                f"({OUTCOME_LABELS[row.outcome]['en']})",
                 "published": instant(snapshot.issued_at),
                 "updated": instant(snapshot.issued_at),
                 "link": f"/country/{iso3}",

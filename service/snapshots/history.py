@@ -1,4 +1,4 @@
-"""The scores of every snapshot as rows, one per country, so that a history does not read the documents.
+"""The scores of every snapshot as rows, one per outcome and country, so that a history does not read the documents.
 
 A document is about half a megabyte: ten years of them are too much to read for one line each.
 """
@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from riskmodel.months import first_day, last_day, month
+from service.snapshots.outcome_parts import headline
 from service.store.tables import scores, snapshots
 from service.store.values import instant
 
@@ -23,17 +24,25 @@ def add_missing(connection: sa.Connection) -> None:
     missing = connection.scalars(sa.select(snapshots.c.id).where(~inserted.exists()).order_by(snapshots.c.id)).all()
     for number in missing:
         row = connection.execute(sa.select(snapshots).where(snapshots.c.id == number)).one()
-        connection.execute(sa.insert(scores), [_score_row(row, country) for country in row.document["countries"]])
+        score_rows = [
+            _score_row(row, outcome, part, country)
+            for outcome, part in row.document["outcomes"].items()
+            for country in part["countries"]
+        ]
+        connection.execute(sa.insert(scores), score_rows)
 
 
-def _score_row(snapshot: sa.Row[Any], country: Mapping[str, Any]) -> dict[str, Any]:
+def _score_row(
+    snapshot: sa.Row[Any], outcome: str, part: Mapping[str, Any], country: Mapping[str, Any]
+) -> dict[str, Any]:
     completeness = country["completeness"]
     return {
         "snapshot_id": snapshot.id,
+        "outcome": outcome,
         "location_code": country["location_code"],
         **{name: getattr(snapshot, name) for name in ("region", "simulated", "issued_at")},
-        "origin": snapshot.document["origin"],
-        "model_id": snapshot.document["model"]["id"],
+        "origin": part["origin"],
+        "model_id": part["model"]["id"],
         **{name: country[name] for name in SCORE_VALUES},
         "completeness": completeness["value"] if completeness else None,
         "reasons": {
@@ -43,13 +52,20 @@ def _score_row(snapshot: sa.Row[Any], country: Mapping[str, Any]) -> dict[str, A
 
 
 def of_country(
-    connection: sa.Connection, region: str, simulated: bool, iso3: str, before: int, limit: int, until: datetime | None
+    connection: sa.Connection,
+    region: str,
+    simulated: bool,
+    outcome: str,
+    iso3: str,
+    before: int,
+    limit: int,
+    until: datetime | None,
 ) -> list[dict[str, Any]]:
     """Return a country's scores in the snapshots below number `before`, newest first; withdrawn ones say so.
 
-    `until` leaves out snapshots that were issued later.
+    `until` leaves out snapshots that were issued later. Snapshots without the outcome have no entry.
     """
-    in_realm = (scores.c.region == region) & (scores.c.simulated == simulated)
+    in_realm = (scores.c.region == region) & (scores.c.simulated == simulated) & (scores.c.outcome == outcome)
     query = sa.select(scores).where(in_realm, scores.c.location_code == iso3, scores.c.snapshot_id < before)
     if until is not None:
         query = query.where(scores.c.issued_at <= until)
@@ -83,6 +99,7 @@ def _reference_period(origin: str) -> dict[str, str]:
 def _entry(row: sa.Row[Any], withdrawal: sa.Row[Any] | None) -> dict[str, Any]:
     return {
         "location_code": row.location_code,
+        "outcome": row.outcome,
         "snapshot_id": row.snapshot_id,
         "issued_at": instant(row.issued_at),
         "origin": row.origin,
@@ -97,43 +114,63 @@ def _entry(row: sa.Row[Any], withdrawal: sa.Row[Any] | None) -> dict[str, Any]:
 
 
 def newest(
-    connection: sa.Connection, region: str, simulated: bool, limit: int, before: int | None = None
+    connection: sa.Connection,
+    region: str,
+    simulated: bool,
+    limit: int,
+    before: int | None = None,
+    outcome: str | None = None,
 ) -> list[sa.Row[Any]]:
     """Return number, digest and issue time of a region's newest snapshots, withdrawn or not, newest first.
 
-    `before` leaves out the snapshots from that number on.
+    `before` leaves out the snapshots from that number on, and `outcome` those without it.
     """
     columns = (snapshots.c.id, snapshots.c.digest, snapshots.c.issued_at)
     in_realm = (snapshots.c.region == region) & (snapshots.c.simulated == simulated)
     query = sa.select(*columns).where(in_realm)
     if before is not None:
         query = query.where(snapshots.c.id < before)
+    if outcome is not None:
+        query = query.where(sa.exists().where(scores.c.snapshot_id == snapshots.c.id, scores.c.outcome == outcome))
     return list(connection.execute(query.order_by(snapshots.c.id.desc()).limit(limit)))
 
 
 def entries(
-    connection: sa.Connection, region: str, simulated: bool, limit: int, before: int | None = None
+    connection: sa.Connection,
+    region: str,
+    simulated: bool,
+    limit: int,
+    before: int | None = None,
+    outcome: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Return one entry for each of a region's newest snapshots, withdrawn or not, newest first."""
-    rows = newest(connection, region, simulated, limit, before)
+    """Return one entry for each of a region's newest snapshots, withdrawn or not, newest first.
+
+    Origin and model are those of `outcome`; without it, those of each snapshot's headline.
+    """
+    rows = newest(connection, region, simulated, limit, before, outcome)
     numbers = [row.id for row in rows]
     withdrawals = withdrawn(connection, region, simulated, numbers)
-    facts = sa.select(scores.c.snapshot_id, scores.c.origin, scores.c.model_id).distinct()
-    facts_by_snapshot = {
-        row.snapshot_id: row for row in connection.execute(facts.where(scores.c.snapshot_id.in_(numbers)))
-    }
-    return [
-        {
-            "snapshot_id": row.id,
-            "issued_at": instant(row.issued_at),
-            "origin": facts_by_snapshot[row.id].origin,
-            "data_as_of": last_day(month(facts_by_snapshot[row.id].origin)),
-            "model_id": facts_by_snapshot[row.id].model_id,
-            "digest": row.digest,
-            **_withdrawal(withdrawals.get(row.id)),
-        }
-        for row in rows
-    ]
+    facts = sa.select(scores.c.snapshot_id, scores.c.outcome, scores.c.origin, scores.c.model_id).distinct()
+    by_outcome: dict[int, dict[str, Any]] = {number: {} for number in numbers}
+    for found in connection.execute(facts.where(scores.c.snapshot_id.in_(numbers))):
+        by_outcome[found.snapshot_id][found.outcome] = found
+    entries = []
+    for row in rows:
+        of_snapshot = by_outcome[row.id]
+        fact = of_snapshot[outcome or headline({name: each.origin for name, each in of_snapshot.items()})]
+        entries.append(
+            {
+                "snapshot_id": row.id,
+                "issued_at": instant(row.issued_at),
+                "outcome": fact.outcome,
+                "origin": fact.origin,
+                "data_as_of": last_day(month(fact.origin)),
+                "model_id": fact.model_id,
+                "digest": row.digest,
+                **_withdrawal(withdrawals.get(row.id)),
+            }
+        )
+    return entries
 
 
 def _withdrawal(row: sa.Row[Any] | None) -> dict[str, Any]:
@@ -143,9 +180,10 @@ def _withdrawal(row: sa.Row[Any] | None) -> dict[str, Any]:
     }
 
 
-def of_snapshots(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, list[sa.Row[Any]]]:
-    """Return the rows of scores of some snapshots, by snapshot number."""
-    query = sa.select(scores).where(scores.c.snapshot_id.in_(numbers)).order_by(scores.c.snapshot_id)
+def of_snapshots(connection: sa.Connection, numbers: Sequence[int], outcome: str) -> dict[int, list[sa.Row[Any]]]:
+    """Return the rows of scores of an outcome in some snapshots, by snapshot number."""
+    of_outcome = scores.c.snapshot_id.in_(numbers) & (scores.c.outcome == outcome)
+    query = sa.select(scores).where(of_outcome).order_by(scores.c.snapshot_id)
     rows_by_snapshot: dict[int, list[sa.Row[Any]]] = {number: [] for number in numbers}
     for row in connection.execute(query):
         rows_by_snapshot[row.snapshot_id].append(row)

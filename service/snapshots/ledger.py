@@ -132,27 +132,38 @@ def _snapshot_faults(row: sa.Row[Any], document: Mapping[str, Any], digest_befor
 
 def _draws_faults(rows: Sequence[sa.Row[Any]], document: Mapping[str, Any]) -> Iterator[str]:
     """Yield the faults of the draws behind a snapshot."""
-    csv_digests, roles = document.get("forecasts_csv", {}), {}
-    for key, role in (("model", "served"), ("shadow", "shadow")):
-        facts = document.get(key) or {}
-        roles[facts.get("id", facts.get("model_id"))] = role
-    expected = {(name, iso3): d for name, of in document.get("forecasts", {}).items() for iso3, d in of.items()}
+    parts: Mapping[str, Mapping[str, Any]] = document.get("outcomes", {})
+    roles = {}
+    for outcome, part in parts.items():
+        for key, role in (("model", "served"), ("shadow", "shadow")):
+            facts = part.get(key) or {}
+            roles[outcome, facts.get("id", facts.get("model_id"))] = role
+    expected = {
+        (outcome, name, iso3): digest
+        for outcome, part in parts.items()
+        for name, by_country in part.get("forecasts", {}).items()
+        for iso3, digest in by_country.items()
+    }
     for row in rows:
-        forecaster, iso3 = stored_text(row.forecaster), stored_text(row.location_code)
-        digest, draws = expected.pop((forecaster, iso3), None), f"draws of {forecaster} for {iso3}"
+        outcome, forecaster, iso3 = (stored_text(cell) for cell in (row.outcome, row.forecaster, row.location_code))
+        digest, draws = expected.pop((outcome, forecaster, iso3), None), _draws_name(outcome, forecaster, iso3)
         if digest is None:
             yield f"{draws}: inserted"
             continue
-        role = roles.get(forecaster, "baseline")
-        csv_digest = csv_digests.get(iso3) if role == "served" else None
+        role = roles.get((outcome, forecaster), "baseline")
+        csv_digest = parts[outcome].get("forecasts_csv", {}).get(iso3) if role == "served" else None
         if hashlib.sha256(_bytes(row.parquet)).hexdigest() != digest:
             yield f"{draws}: altered"
         if (None if row.csv is None else hashlib.sha256(_bytes(row.csv)).hexdigest()) != csv_digest:
             yield f"{draws}: the CSV is altered"
         if (stored_text(row.role), stored_text(row.digest)) != (role, digest):
             yield f"{draws}: the role or the digest differs from the snapshot"
-    for forecaster, iso3 in expected:
-        yield f"draws of {forecaster} for {iso3}: missing"
+    for missing in expected:
+        yield f"{_draws_name(*missing)}: missing"
+
+
+def _draws_name(outcome: str, forecaster: str, iso3: str) -> str:
+    return f"draws of {forecaster} for {iso3} ({outcome})"
 
 
 def _withdrawal_faults(documents: Sequence[Mapping[str, Any]], withdrawn: Sequence[_Withdrawal]) -> Iterator[str]:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from riskmodel import geography
 from service.settings import Settings
 from service.snapshots import snapshot_cache
+from service.snapshots.outcome_parts import of_outcome
 from service.snapshots.snapshot_cache import Snapshot
 from service.store.tables import runs, snapshots
 from service.store.values import instant
@@ -65,8 +66,9 @@ class Withdrawal:
 
 @dataclass(frozen=True)
 class SnapshotView:
-    """A snapshot as seen at the moment `now`. Every payload is made from one.
+    """One outcome of a snapshot as seen at the moment `now`. Every payload is made from one.
 
+    `document` is the flat document of the outcome (`outcome_parts.of_outcome`).
     `as_of` is set for a past moment; `now` is that moment then. `id` is None for a recomputed snapshot, which was never
     issued. `failing` is true if the newest finished run failed: data that has come in since is not in the snapshot.
     `withdrawn` is set if a newer snapshot was withdrawn.
@@ -118,8 +120,13 @@ class SnapshotView:
         return self.next_run_at is not None and self.now > self.next_run_at + grace
 
 
-def in_service(connection: sa.Connection, settings: Settings, *, simulated: bool, now: datetime) -> SnapshotView | None:
-    """Return the newest snapshot of the settings' region that is not withdrawn, of real or simulated data."""
+def in_service(
+    connection: sa.Connection, settings: Settings, *, simulated: bool, now: datetime, outcome: str | None = None
+) -> SnapshotView | None:
+    """Return the newest snapshot of the settings' region that is not withdrawn, of real or simulated data.
+
+    Without an `outcome`, it is that of the headline. Raises OutcomeMissing if the snapshot does not have the outcome.
+    """
     row = connection.execute(
         sa.select(snapshots.c.id, snapshots.c.digest)
         .where(
@@ -136,7 +143,7 @@ def in_service(connection: sa.Connection, settings: Settings, *, simulated: bool
     return SnapshotView(
         row.id,
         row.digest,
-        document,
+        of_outcome(document, outcome),
         settings,
         now,
         next_run_at(connection, settings),
@@ -155,9 +162,12 @@ def _withdrawn_after(connection: sa.Connection, number: int, region: str, *, sim
     return None if row is None else Withdrawal(row.id, row.withdrawn_at, row.withdrawn_reason)
 
 
-def view_of(snapshot: Snapshot, settings: Settings, now: datetime, next_run_at: datetime | None) -> SnapshotView:
-    """Return any snapshot, withdrawn or not, as seen at `now`."""
-    return SnapshotView(snapshot.id, snapshot.digest, snapshot.document, settings, now, next_run_at)
+def view_of(
+    snapshot: Snapshot, settings: Settings, now: datetime, next_run_at: datetime | None, outcome: str | None = None
+) -> SnapshotView:
+    """Return any snapshot, withdrawn or not, as seen at `now`. Raises OutcomeMissing."""
+    document = of_outcome(snapshot.document, outcome)
+    return SnapshotView(snapshot.id, snapshot.digest, document, settings, now, next_run_at)
 
 
 def next_run_at(connection: sa.Connection, settings: Settings) -> datetime | None:

@@ -62,6 +62,7 @@ scores = sa.Table(  # each country's scores in each snapshot, so that a history 
     "scores",
     metadata,
     sa.Column("snapshot_id", sa.Integer, sa.ForeignKey("snapshots.id"), primary_key=True),
+    sa.Column("outcome", sa.String(16), primary_key=True),
     sa.Column("location_code", sa.String(3), primary_key=True),
     sa.Column("region", sa.String(3), nullable=False),
     sa.Column("simulated", sa.Boolean, nullable=False),
@@ -75,7 +76,7 @@ scores = sa.Table(  # each country's scores in each snapshot, so that a history 
     sa.Column("expected_deaths", sa.Float),
     sa.Column("completeness", sa.Float),
     sa.Column("reasons", Document, nullable=False),  # why a score is null, by column
-    sa.Index("scores_of_country", "region", "simulated", "location_code", "snapshot_id"),
+    sa.Index("scores_of_country", "region", "simulated", "outcome", "location_code", "snapshot_id"),
 )
 
 event_lists = sa.Table(  # for each region, which events may be published; `events` has the events themselves
@@ -119,6 +120,7 @@ alert_states = sa.Table(
     sa.Column("rule", sa.String(64), primary_key=True),
     sa.Column("location_code", sa.String(3), primary_key=True),
     sa.Column("simulated", sa.Boolean, primary_key=True),
+    sa.Column("outcome", sa.String(16), nullable=False),
     sa.Column("state", sa.String(16), nullable=False),  # ok | pending | firing | resolved
     sa.Column("since", UtcTime, nullable=False),
     sa.Column("origins", sa.Integer, nullable=False),  # number of consecutive origins at or beyond fire_at
@@ -138,6 +140,7 @@ transitions = sa.Table(
     sa.Column("rule", sa.String(64), nullable=False),
     sa.Column("location_code", sa.String(3), nullable=False),
     sa.Column("simulated", sa.Boolean, nullable=False),
+    sa.Column("outcome", sa.String(16), nullable=False),
     sa.Column("from_state", sa.String(16), nullable=False),
     sa.Column("to_state", sa.String(16), nullable=False),
     sa.Column("at", UtcTime, nullable=False),
@@ -175,6 +178,7 @@ changes = sa.Table(  # the change feed: every change of what is served, in the o
     sa.Column("kind", sa.String(16), nullable=False),  # snapshot | band | alert | withdrawal | scorecard
     sa.Column("region", sa.String(3), nullable=False),
     sa.Column("simulated", sa.Boolean, nullable=False),
+    sa.Column("outcome", sa.String(16)),  # null: a change of all outcomes
     sa.Column("location_code", sa.String(3)),  # null: the whole region
     sa.Column("snapshot_id", sa.Integer, sa.ForeignKey("snapshots.id"), nullable=False),
     sa.Column("document", Document, nullable=False),
@@ -186,10 +190,11 @@ forecasts = sa.Table(  # the draws behind a snapshot: of the model in service, t
     "forecasts",
     metadata,
     sa.Column("snapshot_id", sa.Integer, sa.ForeignKey("snapshots.id"), primary_key=True),
+    sa.Column("outcome", sa.String(16), primary_key=True),
     sa.Column("forecaster", sa.String(64), primary_key=True),  # a baseline's name or a model's id
     sa.Column("location_code", sa.String(3), primary_key=True),
     sa.Column("role", sa.String(16), nullable=False),  # served | baseline | shadow
-    sa.Column("parquet", sa.LargeBinary, nullable=False),  # origin, iso3, month, draw, deaths
+    sa.Column("parquet", sa.LargeBinary, nullable=False),  # origin, iso3, month, draw, deaths, outcome
     sa.Column("csv", sa.LargeBinary),  # the same, gzipped; only for the role `served`
     sa.Column("digest", sa.String(64), nullable=False),  # SHA-256 of `parquet`; the snapshot's document has it too
 )
@@ -199,6 +204,7 @@ verifications = sa.Table(  # a forecast scored against its outcome; a revised ou
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("snapshot_id", sa.Integer, sa.ForeignKey("snapshots.id"), nullable=False),
+    sa.Column("outcome", sa.String(16), nullable=False),
     sa.Column("forecaster", sa.String(64), nullable=False),
     sa.Column("location_code", sa.String(3), nullable=False),
     sa.Column("lead", sa.Integer, nullable=False),  # of the last month [months]
@@ -210,9 +216,9 @@ verifications = sa.Table(  # a forecast scored against its outcome; a revised ou
     sa.Column("at", UtcTime, nullable=False),
     sa.Column("scores", Document, nullable=False),  # losses, interval coverage, PIT, probabilities of the rungs
     sa.UniqueConstraint(
-        "snapshot_id", "forecaster", "location_code", "lead", "months", "revision", name="verified_once"
+        "snapshot_id", "outcome", "forecaster", "location_code", "lead", "months", "revision", name="verified_once"
     ),
-    sa.Index("verifications_of_month", "forecaster", "location_code", "month"),
+    sa.Index("verifications_of_month", "outcome", "forecaster", "location_code", "month"),
     sqlite_autoincrement=True,
 )
 

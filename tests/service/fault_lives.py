@@ -31,6 +31,7 @@ from riskmodel.events.archive import Archive
 from riskmodel.home import Home
 from riskmodel.ingest import ingest
 from riskmodel.sources.monthly import MonthlyFile
+from service.snapshots.outcome_parts import of_outcome
 from service.store.tables import changes, deliveries, jobs, runs, snapshots, transitions
 
 PATIENCE = 180.0
@@ -278,7 +279,9 @@ class RunningVigie:
             self.counts.update(reader.counts)
             for number, scores in reader.scores_by_snapshot.items():
                 row = issued[number]
-                assert scores <= {json.dumps([row.digest, *score_fields(c)]) for c in row.document["countries"]}
+                assert scores <= {
+                    json.dumps([row.digest, *score_fields(c)]) for c in of_outcome(row.document)["countries"]
+                }
         for follower in self.followers:
             assert follower.seen == [row.id for row in self.operated.rows(changes)], "each change once, in order"
         self._check_messages()

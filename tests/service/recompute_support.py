@@ -27,6 +27,7 @@ from service.alerts import rules
 from service.jobs.recompute import RunResult, recompute
 from service.jobs.verification import VerificationResult, verify
 from service.settings import Settings, load
+from service.snapshots.outcome_parts import of_outcome
 from service.store.context import Context
 from service.store.database import Store
 from service.store.tables import snapshots
@@ -58,18 +59,27 @@ class OperatedHome:
         made.put_model()
         return made
 
-    def ingest_months(self, last: str, *, known_since: datetime | None = None, **deaths: Sequence[int]) -> None:
-        """Ingest five years of months up to `last`: 2 deaths in Mali each. `deaths` are those of the last months."""
+    def ingest_months(
+        self, last: str, *, known_since: datetime | None = None, massacres: int | None = None, **deaths: Sequence[int]
+    ) -> None:
+        """Ingest five years of months up to `last`: 2 state-based deaths in Mali each.
+
+        `deaths` are those of the last months. With `massacres`, the table has all types of violence, with so many
+        one-sided deaths a month in each country.
+        """
+        others, other_columns = "", ""
+        if massacres is not None:
+            others, other_columns = f",0,{massacres}", ",deaths_non_state,deaths_one_sided"
         months = np.arange(month(last) - 59, month(last) + 1)
         lines = []
         for iso3 in COUNTRIES:
             values = [2 if iso3 == "MLI" else 0] * 60
             newest = list(deaths.get(iso3, ()))
             values[60 - len(newest) :] = newest
-            lines += [f"{iso3},{target},{value}\n" for target, value in zip(months, values, strict=True)]
+            lines += [f"{iso3},{target},{value}{others}\n" for target, value in zip(months, values, strict=True)]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{last}-{hashlib.sha256(''.join(lines).encode()).hexdigest()[:8]}.csv"
-            path.write_text("iso3,month,deaths_state_based\n" + "".join(lines))
+            path.write_text(f"iso3,month,deaths_state_based{other_columns}\n" + "".join(lines))
             ingest(Archive(self.home.archive), MonthlyFile(path), now=known_since or self.known_since)
 
     def simulate(self, last: str, now: datetime) -> None:
@@ -112,8 +122,11 @@ class OperatedHome:
         with self.store.reading() as connection:
             return connection.execute(sa.select(table).order_by(*by)).all()
 
+    def document(self, position: int) -> dict[str, Any]:
+        """The flat document of the headline of a snapshot, by its position among all."""
+        return of_outcome(self.rows(snapshots)[position].document)
+
     @property
     def newest_document(self) -> dict[str, Any]:
-        """The document of the newest snapshot."""
-        document: dict[str, Any] = self.rows(snapshots)[-1].document
-        return document
+        """The flat document of the newest snapshot's headline."""
+        return self.document(-1)

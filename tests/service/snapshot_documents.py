@@ -7,6 +7,7 @@ from typing import Any
 
 from riskmodel import geography
 from riskmodel.months import last_day, month
+from riskmodel.outcomes import OUTCOMES
 
 NOW = datetime(2023, 1, 10, 8, 30, tzinfo=UTC)
 BANDS = {"minimal": 0.0, "low": 10.0, "moderate": 30.0, "high": 50.0, "very high": 70.0, "extreme": 85.0}
@@ -168,7 +169,10 @@ def _points(source: str, to: str) -> dict[str, Any]:
 def document(
     *, origin: str = "2022-12", simulated: bool = False, number: int = 1, issued_at: datetime = NOW
 ) -> dict[str, Any]:
-    """Return a snapshot of the region of Mali. Mauritania has no history, Guinea has a gap of six months."""
+    """Return the flat document of an outcome in the region of Mali.
+
+    Mauritania has no history, Guinea has a gap of six months.
+    """
     source = {"source": "SIMULATED" if simulated else "UCDP 24.1", "release": None if simulated else "24.1"}
     return {
         "id": number,
@@ -180,7 +184,6 @@ def document(
         "newer_data": {},
         "outcome": "state_based",
         "simulated": simulated,
-        "first": number == 1,
         "causes": ["new_month"],
         "source": "SIMULATED" if simulated else "UCDP 24.1",
         "licence": "CC0-1.0" if simulated else "CC BY 4.0 · UCDP",
@@ -201,6 +204,28 @@ def document(
         "neighbour_effects": neighbour_effects(),
         "countries": [country(iso3, origin, source) for iso3 in geography.region("MLI").members],
     }
+
+
+SHARED_KEYS = (
+    *("id", "previous_digest", "issued_at", "region", "simulated", "causes", "licence", "shipped_only", "data"),
+    *("bands", "outcome", "missing_outcomes", "withdrawals", "input_digest"),
+)
+"""The keys of a snapshot's document that its outcomes share."""
+
+
+def nested(*flat: dict[str, Any]) -> dict[str, Any]:
+    """Return the document of a snapshot, given the flat documents of its outcomes, the headline first."""
+    parts = {
+        each["outcome"]: {
+            key: value
+            for key, value in each.items()
+            if key not in (*SHARED_KEYS, "available_outcomes") or key == "causes"
+        }
+        for each in flat
+    }
+    missing = {outcome: "no_model" for outcome in OUTCOMES if outcome not in parts}
+    shared = {key: value for key, value in flat[0].items() if key in SHARED_KEYS}
+    return {"missing_outcomes": missing, **shared, "outcomes": parts}
 
 
 def country(iso3: str, origin: str, source: dict[str, Any]) -> dict[str, Any]:

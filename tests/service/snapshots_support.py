@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from snapshot_documents import NOW, SCORES, document
+from snapshot_documents import NOW, SCORES, document, nested
 
 from riskmodel.events import manifest
 from riskmodel.home import Home
@@ -64,10 +64,14 @@ class SnapshotHome:
         manifest.write(self.home.archive, tuple(ingest(simulated=realm == "simulated") for realm in realms))
 
     def issue(self, *, at: datetime = NOW, **how: Any) -> dict[str, Any]:
-        """Issue a snapshot, with its run, which started a minute before `at`."""
+        """Issue a snapshot of one outcome, with its run, which started a minute before `at`.
+
+        Return its flat document.
+        """
         with self.store.writing() as connection:
             number = (connection.scalar(sa.select(sa.func.max(snapshots.c.id))) or 0) + 1
             issued = document(number=number, issued_at=at, **how)
+            stored = nested(issued)
             connection.execute(
                 sa.insert(snapshots).values(
                     id=number,
@@ -76,19 +80,20 @@ class SnapshotHome:
                     issued_at=at,
                     input_digest="f" * 64,
                     previous_digest=None,
-                    digest=hashlib.sha256(canonical(issued).encode()).hexdigest(),
-                    document=issued,
+                    digest=hashlib.sha256(canonical(stored).encode()).hexdigest(),
+                    document=stored,
                 )
             )
             history.add_missing(connection)
             self._run(connection, at, "snapshot", number, None)
         return issued
 
-    def replace(self, issued: dict[str, Any]) -> None:
-        """Replace the document of a snapshot, and its digest."""
-        values = {"document": issued, "digest": hashlib.sha256(canonical(issued).encode()).hexdigest()}
+    def replace(self, *flat: dict[str, Any]) -> None:
+        """Replace the document of a snapshot, and its digest; `flat` are those of its outcomes, the headline first."""
+        stored = nested(*flat)
+        values = {"document": stored, "digest": hashlib.sha256(canonical(stored).encode()).hexdigest()}
         with self.store.writing() as connection:
-            connection.execute(sa.update(snapshots).where(snapshots.c.id == issued["id"]).values(values))
+            connection.execute(sa.update(snapshots).where(snapshots.c.id == stored["id"]).values(values))
 
     def run(self, status: str, *, at: datetime = NOW, snapshot: int | None = None, error: str | None = None) -> None:
         """Add a run that issued no snapshot."""
@@ -130,10 +135,11 @@ def full_home(root: Path, *, simulated: bool = False) -> SnapshotHome:
         )
         connection.execute(sa.insert(event_lists).values({**event_list(), "simulated": simulated}))
         connection.execute(sa.insert(events), [event(number) for number in range(250)])
-        text = f"origin,iso3,month,draw,deaths,simulated\n2022-12,MLI,2023-01,1,7,{str(simulated).lower()}\n"
+        columns = "origin,iso3,month,draw,deaths,outcome,simulated"
+        text = f"{columns}\n2022-12,MLI,2023-01,1,7,state_based,{str(simulated).lower()}\n"
         drawn = {"parquet": b"PAR1 not really PAR1", "csv": gzip.compress(text.encode(), mtime=0), "digest": "a" * 64}
         of_country = {"snapshot_id": 3, "forecaster": "pool", "location_code": "MLI", "role": "served"}
-        connection.execute(sa.insert(forecasts).values(**of_country, **drawn))
+        connection.execute(sa.insert(forecasts).values(outcome="state_based", **of_country, **drawn))
         fire_alerts(home, connection, 3, simulated=simulated)
         card = {"region": "MLI", "simulated": simulated, "outcome": "state_based", "at": NOW}
         connection.execute(sa.insert(scorecards).values(**card, document=scorecard_document()))
@@ -182,13 +188,11 @@ def fire_alerts(home: SnapshotHome, connection: sa.Connection, snapshot: int, *,
     lifecycle.evaluate(
         connection,
         rules=rules.load(home.home),
-        document=document(number=snapshot, simulated=simulated),
+        document=nested(document(number=snapshot, simulated=simulated)),
         run_id=snapshot,
         snapshot_id=snapshot,
         now=NOW,
-        data_age_days=10,
         causes=["new_month"],
-        first=False,
     )
     headline = {"headline": {"en": "An invented alert", "fr": "Une alerte inventée"}}
     lost = outbox.enqueue(connection, route="duty", kind="firing", data=headline, now=NOW)

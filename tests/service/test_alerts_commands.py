@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from receivers import SECRET, HookReceiver
+from snapshot_documents import NOW, nested
 from snapshots_support import SnapshotHome
 
 from riskmodel import reference
@@ -58,7 +59,10 @@ def test_an_unknown_route_is_a_usage_error_that_names_the_known_ones(home: Home,
 def test_the_rules_in_force_are_printed(home: Home, vigie: Vigie) -> None:
     result = vigie("alerts", "rules")
     assert result.code == 0
-    assert "escalation: severe; escalation_probability fires at 0.5 for 1 origin(s), clears below 0.4" in result.out
+    assert (
+        "escalation: severe; escalation_probability of the headline fires at 0.5 for 1 origin(s), clears below 0.4"
+        in result.out
+    )
     result = vigie("alerts", "rules", "--toml")
     assert result.out == reference.text(rules.SHIPPED)
 
@@ -163,13 +167,11 @@ def test_the_alerts_of_the_realm_in_service_are_listed(home: Home, vigie: Vigie,
         lifecycle.evaluate(
             connection,
             rules=rules.load(home),
-            document=document,
+            document=nested(document),
             run_id=1,
             snapshot_id=1,
-            now=datetime.now(UTC),
-            data_age_days=10,
-            causes=["new_month"],
-            first=True,
+            now=NOW,
+            causes=["first"],
         )
     result = vigie("alerts", "list")
     assert result.code == 0

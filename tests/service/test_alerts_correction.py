@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from receivers import SECRET
-from snapshot_documents import NOW
+from snapshot_documents import NOW, nested
 from snapshots_support import SnapshotHome
 
 from service.alerts import lifecycle, outbox, rules
@@ -15,7 +15,7 @@ from service.alerts.channels import DeliveryError
 from service.alerts.correction import Correction
 from service.jobs.withdrawal import withdraw
 from service.settings import Settings, WebhookRoute
-from service.store.tables import deliveries, snapshots
+from service.store.tables import deliveries
 
 RULES = rules.parse(
     '[[rule]]\nname = "grave"\nmetric = "risk_score"\nfire_at = 60\nclear_at = 55\nseverity = "warning"\n'
@@ -61,18 +61,16 @@ def evaluate(issuer: SnapshotHome, number: int, *, calm: bool = False, first: bo
     document = issuer.issue(at=now)
     for country in document["countries"] if calm else []:
         country["risk_score"] = 5.0
+    issuer.replace(document)
     with issuer.store.writing() as connection:
-        connection.execute(sa.update(snapshots).where(snapshots.c.id == number).values(document=document))
         lifecycle.evaluate(
             connection,
             rules=RULES,
-            document=document,
+            document=nested(document),
             run_id=number,
             snapshot_id=number,
             now=now,
-            data_age_days=10,
-            causes=["revision"],
-            first=first,
+            causes=["first"] if first else ["revision"],
         )
 
 

@@ -38,6 +38,7 @@ def rule(**changed: Any) -> Rule:
     )
 
 
+FIRST = ("first",)
 AGE = rule(name="data-too-old", metric="data_age_days", fire_at=100, clear_at=100)
 
 
@@ -52,13 +53,13 @@ def document(origin: str = "2022-12", *, simulated: bool = False, **scores: floa
         }
         for iso3 in REGION
     ]
+    part = {"origin": origin, "data_as_of": f"{origin}-28", "causes": ["new_month"], "countries": countries}
     return {
         "region": "MLI",
-        "origin": origin,
-        "data_as_of": f"{origin}-28",
-        "outcome": "state_based",
         "simulated": simulated,
-        "countries": countries,
+        "outcome": "state_based",
+        "missing_outcomes": {"all": "no_model"},
+        "outcomes": {"state_based": part},
     }
 
 
@@ -80,11 +81,13 @@ class AlertStore:
         self,
         document: dict[str, Any],
         *rules: Rule,
-        causes: Sequence[str] = ("new_month",),
-        first: bool = False,
-        age: float = 20,
+        causes: Sequence[str] | None = None,
+        age: int | None = None,
     ) -> list[dict[str, Any]]:
+        """Evaluate an hour after the last time; `age` is that of the data [days]."""
         self.now += timedelta(hours=1)
+        for part in document["outcomes"].values() if age is not None else ():
+            part["data_as_of"] = (self.now.date() - timedelta(days=age)).isoformat()
         with self.store.writing() as connection:
             return lifecycle.evaluate(
                 connection,
@@ -93,9 +96,7 @@ class AlertStore:
                 run_id=1,
                 snapshot_id=1,
                 now=self.now,
-                data_age_days=age,
                 causes=causes,
-                first=first,
             )
 
     def rows(self, table: sa.Table) -> list[Any]:
@@ -230,9 +231,6 @@ def test_transitions_form_a_chain_and_each_start_or_end_gives_one_message(
                 run_id=1,
                 snapshot_id=1,
                 now=NOW + timedelta(hours=hour),
-                data_age_days=1,
-                causes=["new_month"],
-                first=False,
             )
         of_mali = transitions.c.location_code == "MLI"
         chain = connection.execute(sa.select(transitions).where(of_mali).order_by(transitions.c.id)).all()
@@ -281,11 +279,12 @@ def test_an_alert_that_fires_is_a_state_a_transition_and_a_message(alerts: Alert
     }.items() <= data.items()
     assert "route" not in data
     assert data["text"]["en"] == (
-        "ALERT – Mali – Risk is very high. Risk score from 0 to 100: 78.1 (alert from 70, end below 65). "
-        "Reason: a new month of data. Forecast no. 1 covers state-based conflict and uses data up to 28 December 2022."
+        "ALERT – Mali – Risk is very high (state-based conflict). "
+        "Risk score from 0 to 100: 78.1 (alert from 70, end below 65). Reason: a new month of data. "
+        "Forecast no. 1 covers state-based conflict and uses data up to 28 December 2022."
     )
     assert data["text"]["fr"] == (
-        "ALERTE – Mali – Le risque est très élevé. Score de risque de 0 à 100\xa0: 78,1 "
+        "ALERTE – Mali – Le risque est très élevé (conflits impliquant un État). Score de risque de 0 à 100\xa0: 78,1 "
         "(alerte à partir de 70, fin en dessous de 65). Raison\xa0: un nouveau mois de données. "
         "La prévision n°\xa01 (conflits impliquant un État) utilise les données jusqu’au "
         "28 décembre 2022."
@@ -378,7 +377,7 @@ def test_old_data_is_an_alert_of_the_region_caused_by_the_clock(alerts: AlertSto
 def test_a_first_snapshot_gives_one_summary_by_each_route(alerts: AlertStore) -> None:
     elsewhere = rule(name="risk-60", fire_at=60, clear_at=50, route="analysts")
     unsent = rule(name="risk-50", fire_at=50, clear_at=50, route=None)
-    changes = alerts.evaluate(document(MLI=78.1, BFA=81, NER=66), rule(), elsewhere, unsent, AGE, first=True, age=500)
+    changes = alerts.evaluate(document(MLI=78.1, BFA=81, NER=66), rule(), elsewhere, unsent, AGE, causes=FIRST, age=500)
     assert all(change["causes"] == ["first"] for change in changes)
     assert len(changes) == 9
     assert len(alerts.firing()) == 9
@@ -392,7 +391,8 @@ def test_a_first_snapshot_gives_one_summary_by_each_route(alerts: AlertStore) ->
         ("data-too-old", "*"),
     ]
     assert duty["text"]["en"].splitlines()[1] == (
-        "- Mali – Risk is very high. Risk score from 0 to 100: 78.1 (alert from 70, end below 65)."
+        "- Mali – Risk is very high (state-based conflict). "
+        "Risk score from 0 to 100: 78.1 (alert from 70, end below 65)."
     )
     assert "first forecast, 3 alerts" in duty["headline"]["en"]
     alerts.evaluate(document("2023-01", MLI=60, BFA=81, NER=66), rule(), elsewhere, unsent, AGE, age=30)
@@ -400,7 +400,7 @@ def test_a_first_snapshot_gives_one_summary_by_each_route(alerts: AlertStore) ->
 
 
 def test_a_first_snapshot_without_alerts_gives_a_summary_too(alerts: AlertStore) -> None:
-    assert alerts.evaluate(document(), rule(), first=True) == []
+    assert alerts.evaluate(document(), rule(), causes=FIRST) == []
     (delivery,) = alerts.rows(deliveries)
     assert delivery.document["data"]["alerts"] == []
 
@@ -411,7 +411,7 @@ def test_simulated_alerts_are_marked_and_kept_apart_from_real_ones(alerts: Alert
     for language in ("en", "fr"):
         assert change["headline"][language].startswith("SIMULATED")
         assert change["text"][language].startswith("SIMULATED")
-    assert len(alerts.evaluate(document(MLI=78), rule(), first=True)) == 1
+    assert len(alerts.evaluate(document(MLI=78), rule(), causes=FIRST)) == 1
     assert [alert["simulated"] for alert in alerts.firing()] == [False]
     assert [alert["simulated"] for alert in alerts.firing(simulated=True)] == [True]
     summary = alerts.rows(deliveries)[-1].document["data"]
@@ -419,7 +419,7 @@ def test_simulated_alerts_are_marked_and_kept_apart_from_real_ones(alerts: Alert
 
 
 def test_the_summary_of_a_simulated_snapshot_is_marked(alerts: AlertStore) -> None:
-    alerts.evaluate(document(simulated=True, MLI=78), rule(), first=True)
+    alerts.evaluate(document(simulated=True, MLI=78), rule(), causes=FIRST)
     (delivery,) = alerts.rows(deliveries)
     assert delivery.document["data"]["simulated"] is True
     assert delivery.document["data"]["text"]["fr"].startswith("SIMULATED")
@@ -437,14 +437,15 @@ def test_alerts_of_a_removed_rule_end_by_the_route_that_they_had(alerts: AlertSt
     resolved = alerts.rows(deliveries)[-1].document["data"]
     assert (resolved["value"], resolved["reason"]) == (None, "rule_withdrawn")
     assert resolved["text"]["en"].startswith(
-        "END OF ALERT – Mali – Risk is very high. Reason: a changed alert rule. It does not reflect new events."
+        "END OF ALERT – Mali – Risk is very high (state-based conflict). "
+        "Reason: a changed alert rule. It does not reflect new events."
     )
     assert alerts.evaluate(document(MLI=78), rule(countries=["BFA"]), causes=()) == []
 
 
 @pytest.mark.parametrize("first", [False, True])
 def test_the_end_of_an_alert_is_not_announced_if_its_message_was_dismissed(alerts: AlertStore, first: bool) -> None:
-    alerts.evaluate(document(MLI=78, BFA=81), rule(), first=first)
+    alerts.evaluate(document(MLI=78, BFA=81), rule(), causes=FIRST if first else None)
     (dismissed, *_) = [
         row.id for row in alerts.rows(deliveries) if first or row.document["data"]["name"]["en"] == "Mali"
     ]

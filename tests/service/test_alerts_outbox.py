@@ -222,7 +222,10 @@ def test_a_message_that_a_receiver_refuses_for_good_is_given_up_and_listed(store
         assert outbox.deliver_due(store, settings, later(days=9)) == {}
     (failed,) = read(store, outbox.undelivered)
     assert (failed["id"], failed["status"]) == (delivery_id, "failed")
-    assert failed["headline"] == {"en": "ALERT – Mali – Risk", "fr": "ALERTE – Mali – Risque"}
+    assert failed["headline"] == {
+        "en": "ALERT – Mali – Risk (state-based conflict)",
+        "fr": "ALERTE – Mali – Risque (conflits impliquant un État)",
+    }
 
 
 def test_an_operator_retries_a_given_up_message_under_the_same_id(store: Store) -> None:

@@ -15,6 +15,7 @@ from snapshot_documents import NOW
 from snapshots_support import SettableClock, SnapshotHome, full_home
 
 from service.cli.app import create_app
+from service.snapshots.outcome_parts import of_outcome
 from service.store.tables import forecasts, snapshots
 from service.store.values import canonical
 
@@ -120,7 +121,9 @@ def test_draws_are_files_with_telling_names_and_headers(client: FlaskClient, see
     assert (parquet.data, parquet.mimetype) == (stored.parquet, "application/vnd.apache.parquet")
     assert "MLI-2022-12-snapshot-3.parquet" in parquet.headers["Content-Disposition"]
     assert (parquet.headers["Vigie-Snapshot"], parquet.headers["Vigie-Simulated"]) == ("3", "false")
-    assert client.get(forecast["draws"]["csv"]).text.splitlines()[0] == "origin,iso3,month,draw,deaths,simulated"
+    assert (
+        client.get(forecast["draws"]["csv"]).text.splitlines()[0] == "origin,iso3,month,draw,deaths,outcome,simulated"
+    )
     without = client.get("/v1/forecasts/BFA").json["data"]
     assert (without["draws"], without["reasons"]) == (
         {"parquet": None, "csv": None},
@@ -166,7 +169,7 @@ def test_a_snapshot_is_served_as_it_was_issued_even_if_withdrawn(client: FlaskCl
         document = payload["data"].pop("document")
         assert payload["data"] in entries
         assert hashlib.sha256(canonical(document).encode()).hexdigest() == payload["data"]["digest"]
-        assert (payload["snapshot_id"], payload["origin"]) == (number, document["origin"])
+        assert (payload["snapshot_id"], payload["origin"]) == (number, of_outcome(document)["origin"])
 
 
 def test_a_snapshot_of_another_region_or_of_retired_data_is_not_found(tmp_path: Path) -> None:
@@ -206,7 +209,7 @@ def test_the_difference_between_two_snapshots(tmp_path: Path) -> None:
     mali = next(row for row in diff["data"] if row["location_code"] == "MLI")
     assert (mali["risk_score_before"], mali["risk_score_after"], mali["risk_score_difference"]) == (81.4, 66.6, -14.8)
     assert (mali["band_before"], mali["band_after"]) == ("very high", "high")
-    assert "vigie changed 1 2" in diff["attribution"]["en"]
+    assert "vigie changed 1 2 --outcome state_based" in diff["attribution"]["en"]
     unknown = next(row for row in diff["data"] if row["location_code"] == "MRT")
     assert (unknown["risk_score_difference"], unknown["reasons"]["risk_score_before"]) == (None, "no_history")
     assert client.get("/v1/snapshots/9/diff/1").json["snapshot_id"] == 9
@@ -267,9 +270,9 @@ def test_the_feed_has_snapshots_and_changed_bands(tmp_path: Path) -> None:
         assert node.find(f"{ATOM}link") is not None
     titles = [entry.findtext(f"{ATOM}title") for entry in feed.iter(f"{ATOM}entry")]
     assert titles == [
-        "Risk scores from data to 2022-12 (snapshot 2)",
-        "Mali: high → very high",
-        "Risk scores from data to 2022-11 (snapshot 1)",
+        "Risk scores of state-based conflict from data to 2022-12 (snapshot 2)",
+        "Mali: high → very high (state-based conflict)",
+        "Risk scores of state-based conflict from data to 2022-11 (snapshot 1)",
     ]
     assert feed.findtext(f"{ATOM}updated") == "2023-01-10T08:30:00Z"
     ids = [entry.findtext(f"{ATOM}id") for entry in feed.iter(f"{ATOM}entry")]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from snapshot_documents import nested
 
 from riskmodel import bundle
 from riskmodel.errors import BadInput, Refused
@@ -26,6 +27,7 @@ from service.alerts import rules
 from service.jobs.attribution import NOTES, between
 from service.jobs.recompute import recompute
 from service.settings import load
+from service.snapshots.outcome_parts import of_outcome
 from service.store.context import Context
 from service.store.database import Store
 from service.store.tables import snapshots
@@ -69,12 +71,12 @@ class ComparedHome:
         return snapshot_id
 
     def alter(self, number: int, change: Callable[[dict[str, Any]], object]) -> None:
-        """Change the document of an issued snapshot."""
+        """Change the flat document of an issued snapshot."""
         with self.store.writing() as connection:
             row = connection.execute(sa.select(snapshots).where(snapshots.c.id == number)).one()
-            document = row.document
+            document = of_outcome(row.document)
             change(document)
-            connection.execute(sa.update(snapshots).where(snapshots.c.id == number).values(document=document))
+            connection.execute(sa.update(snapshots).where(snapshots.c.id == number).values(document=nested(document)))
 
     def compare(self, a: int = 1, b: int = 2) -> dict[str, Any]:
         """Compare two snapshots. The parts of each change sum to it."""
@@ -88,11 +90,10 @@ class ComparedHome:
         return changed
 
     def document(self, number: int) -> dict[str, Any]:
+        """The flat document of an issued snapshot."""
         with self.store.reading() as connection:
-            document: dict[str, Any] = connection.execute(
-                sa.select(snapshots.c.document).where(snapshots.c.id == number)
-            ).scalar_one()
-        return document
+            query = sa.select(snapshots.c.document).where(snapshots.c.id == number)
+            return of_outcome(connection.execute(query).scalar_one())
 
 
 @pytest.fixture
@@ -214,7 +215,7 @@ def test_an_issued_score_that_is_unknown_now_is_not_split(compared: ComparedHome
     ("change", "reason"),
     [
         ({"region": "NER"}, "different regions .MLI, NER."),
-        ({"outcome": "all"}, "different outcomes .state_based, all."),
+        ({"outcome": "all"}, "snapshot 1 has no forecast of all organised violence"),
         ({"simulated": True}, "different data .real, SIMULATED."),
     ],
 )
@@ -287,13 +288,9 @@ def test_every_note_is_in_both_languages() -> None:
 
 
 def test_a_model_that_is_outdated_is_refused_with_the_reason(compared: ComparedHome) -> None:
-    with compared.store.reading() as connection:
-        (document,) = connection.execute(sa.select(snapshots.c.document).where(snapshots.c.id == 1)).one()
     outdated = bundle.Provenance("state_based", "2021-12", "d" * 64, False, 0, ("one",), {}, "2022-01-20T08:00:00Z")
     name = bundle.save(Conflictology(), outdated, compared.home.models)
-    document["model"] = {**document["model"], "id": name}
-    with compared.store.writing() as connection:
-        connection.execute(sa.update(snapshots).where(snapshots.c.id == 1).values(document=document))
+    compared.alter(1, lambda document: document["model"].update(id=name))
     with pytest.raises(Refused, match="snapshot 1 cannot be computed again: its model was trained on other indicators"):
         compared.compare()
 

@@ -52,6 +52,7 @@ def test_a_snapshot_and_the_bands_that_differ_are_told_in_order(home: SnapshotHo
         "at": "2023-01-10T08:30:00Z",
         "kind": "band",
         "simulated": False,
+        "outcome": "state_based",
         "location_code": "SEN",
         "location_name": "Senegal",
         "snapshot_id": 2,
@@ -69,7 +70,7 @@ def test_an_alert_is_told_with_its_transition(home: SnapshotHome, client: FlaskC
     number = issue(home)
     with home.store.writing() as connection:
         document = connection.execute(sa.select(snapshots.c.document)).scalar_one()
-        how = {"run_id": 1, "snapshot_id": number, "now": NOW, "data_age_days": 10, "first": False}
+        how = {"run_id": 1, "snapshot_id": number, "now": NOW}
         lifecycle.evaluate(connection, rules=RULES, document=document, causes=["new_month"], **how)
     (_, alert) = changes_since(client)["data"]
     assert (alert["kind"], alert["location_code"], alert["rule"]) == ("alert", "MLI", "grave")

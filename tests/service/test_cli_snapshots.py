@@ -25,11 +25,11 @@ def test_the_list_is_that_of_the_api(lived: SnapshotHome, vigie: Callable[..., A
 
 def test_the_table_has_a_line_for_each_snapshot(lived: SnapshotHome, vigie: Callable[..., Any]) -> None:
     heading, *lines = vigie("--home", lived.home.root, "snapshots").out.splitlines()
-    assert heading.split() == ["number", "issued", "origin", "data", "as", "of", "model", "withdrawn"]
+    assert heading.split() == ["number", "issued", "outcome", "origin", "data", "as", "of", "model", "withdrawn"]
     assert [line.split()[0] for line in lines] == ["4", "3", "2", "1"]
     assert lines[0].endswith("2023-01-10T08:33:00Z: an invented mistake")
     assert lines[1].split() == [
-        *("3", "2023-01-10T08:30:00Z", "2022-12", "2022-12-31", "2022-12-state_based-ab12cd34", "–"),
+        *("3", "2023-01-10T08:30:00Z", "state_based", "2022-12", "2022-12-31", "2022-12-state_based-ab12cd34", "–"),
     ]
 
 

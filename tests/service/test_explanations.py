@@ -8,12 +8,13 @@ import pytest
 from recompute_support import COUNTRIES, LONG_AFTER, OperatedHome
 
 from riskmodel.bands import DEFAULT_BANDS
-from riskmodel.bundle import champion, load
 from riskmodel.events.archive import Archive
 from riskmodel.explanation import drivers, neighbour_effects
 from riskmodel.forecasting.pool import SMOOTHED_HISTORY
 from riskmodel.home import Home
 from service.jobs import snapshot_content
+from service.jobs.served_models import ServedModels
+from service.snapshots.outcome_parts import of_outcome
 from service.store.values import canonical
 
 BACKGROUNDS = set(drivers.BACKGROUNDS)
@@ -47,9 +48,9 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def check_is_that_of_a_full_computation(operated: OperatedHome) -> None:
     """The explanations of the newest snapshot are those of a home that never had another one."""
-    path = champion(operated.home.models, simulated=False, outcome="state_based")
-    assert path
-    full = snapshot_content.build(Archive(operated.home.archive).view(), load(path), operated.settings).document
+    view = Archive(operated.home.archive).view()
+    models = ServedModels.load(operated.home, simulated=False).of_view(view, operated.settings.region)
+    full = of_outcome(snapshot_content.build(view, models, operated.settings).document)
     issued = operated.newest_document
     for document in (full, issued):
         assert document["neighbour_effects"]["pairs"]

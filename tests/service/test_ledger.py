@@ -134,9 +134,9 @@ def _of(file: Path, table: str) -> list[tuple[str, str, int, bytes]]:
         ("UPDATE forecasts SET csv = NULL WHERE role = 'served'", "the CSV is altered"),
         ("UPDATE forecasts SET csv = parquet WHERE forecaster = 'zero'", "the CSV is altered"),
         (
-            "INSERT INTO forecasts SELECT 3, 'mine', location_code, role, parquet, csv, digest, seal FROM forecasts"
-            " WHERE location_code = 'MLI' LIMIT 1",
-            "snapshot 3, draws of mine for MLI: inserted",
+            "INSERT INTO forecasts SELECT 3, outcome, 'mine', location_code, role, parquet, csv, digest, seal"
+            " FROM forecasts WHERE location_code = 'MLI' LIMIT 1",
+            "snapshot 3, draws of mine for MLI (state_based): inserted",
         ),
         ("UPDATE forecasts SET snapshot_id = 9 WHERE rowid = 1", "snapshot 9: missing, but needed by draws"),
         ("UPDATE snapshots SET withdrawn_at = NULL WHERE id = 2", "snapshot 2: its withdrawal differs from the one in"),
@@ -157,7 +157,7 @@ def test_missing_inserted_and_altered_rows_are_named(file: Path, statement: str,
 
 def test_a_document_rewritten_with_its_digest_breaks_the_chain(issued: OperatedHome, file: Path) -> None:
     first = issued.rows(snapshots)[0]
-    text = canonical({**first.document, "source": "mine"})
+    text = canonical({**first.document, "licence": "mine"})
     digest = hashlib.sha256(text.encode()).hexdigest()
     faults = tampered(file, "UPDATE snapshots SET document = ?, digest = ? WHERE id = 1", text, digest)
     assert faults == ("snapshot 2: it does not have the digest of the snapshot before it",)

@@ -235,9 +235,7 @@ def fire_alerts(home: SnapshotHome) -> None:
             run_id=1,
             snapshot_id=1,
             now=NOW,
-            data_age_days=10,
             causes=["new_month"],
-            first=False,
         )
 
 

@@ -30,7 +30,7 @@ from service.jobs import scorecard_build, verification
 from service.jobs.scorecard_build import Cell, CountedForecasts, ScoredForecast, SnapshotFacts
 from service.jobs.withdrawal import withdraw
 from service.snapshots.scorecard import EMPTY_SCORECARD
-from service.store.tables import changes, forecasts, scorecards, snapshots, verifications
+from service.store.tables import changes, forecasts, scorecards, verifications
 
 BASELINES = {"zero", "last", "conflictology12", "history60", "ew4s"}
 
@@ -49,23 +49,25 @@ def newest_scorecard(operated: OperatedHome) -> dict[str, Any]:
 
 
 def test_the_draws_behind_a_snapshot_are_stored_and_its_digest_covers_them(operated: OperatedHome) -> None:
-    (snapshot,), stored = operated.rows(snapshots), operated.rows(forecasts)
-    served = snapshot.document["model"]["id"]
+    document, stored = operated.document(0), operated.rows(forecasts)
+    served = document["model"]["id"]
     assert {(row.forecaster, row.role) for row in stored} == {(served, "served"), *((n, "baseline") for n in BASELINES)}
     assert {row.location_code for row in stored} == set(COUNTRIES), "a country without a forecast has no draws"
     for row in stored:
         assert hashlib.sha256(row.parquet).hexdigest() == row.digest
-        assert snapshot.document["forecasts"][row.forecaster][row.location_code] == row.digest
+        assert document["forecasts"][row.forecaster][row.location_code] == row.digest
         assert (row.csv is not None) == (row.role == "served")
     mali = next(row for row in stored if (row.role, row.location_code) == ("served", "MLI"))
     table = pq.read_table(io.BytesIO(mali.parquet))
-    assert table.schema.equals(FORECAST_SCHEMA.append(pa.field("simulated", pa.bool_())))
+    assert table.schema.equals(
+        FORECAST_SCHEMA.append(pa.field("outcome", pa.string())).append(pa.field("simulated", pa.bool_()))
+    )
     assert set(table["deaths"].to_pylist()) == {30}
     assert (table.num_rows, table["month"][0].as_py().date().isoformat()) == (12 * 12, "2022-01-01")
     lines = list(csv.DictReader(io.StringIO(gzip.decompress(mali.csv).decode())))
     last = {"origin": "2021-12-01", "iso3": "MLI", "month": "2022-12-01", "draw": "11", "deaths": "30"}
-    assert lines[-1] == {**last, "simulated": "false"}
-    assert hashlib.sha256(mali.csv).hexdigest() == snapshot.document["forecasts_csv"]["MLI"]
+    assert lines[-1] == {**last, "outcome": "state_based", "simulated": "false"}
+    assert hashlib.sha256(mali.csv).hexdigest() == document["forecasts_csv"]["MLI"]
 
 
 def test_each_forecast_is_scored_when_its_month_is_complete(operated: OperatedHome) -> None:
@@ -74,7 +76,7 @@ def test_each_forecast_is_scored_when_its_month_is_complete(operated: OperatedHo
     assert operated.verify(NOW).scored == len(COUNTRIES) * 6
     assert operated.verify(NOW).scored == 0
     rows = {(row.forecaster, row.location_code): row for row in operated.rows(verifications)}
-    served = operated.rows(snapshots)[0].document["model"]["id"]
+    served = operated.document(0)["model"]["id"]
     mali = rows[served, "MLI"]
     assert (mali.lead, mali.months, mali.revision, mali.month, mali.observed) == (1, 1, 0, "2022-01", 44)
     assert mali.scores["crps"] == 14
@@ -99,7 +101,7 @@ def test_each_forecast_is_scored_when_its_month_is_complete(operated: OperatedHo
 def test_three_months_are_scored_as_a_sum_with_escalation(operated: OperatedHome) -> None:
     operated.ingest_months("2022-03", MLI=[30] * 12 + [60, 60, 61])
     operated.verify(NOW)
-    served = operated.rows(snapshots)[0].document["model"]["id"]
+    served = operated.document(0)["model"]["id"]
     sums = {(r.forecaster, r.location_code): r for r in operated.rows(verifications) if r.months == 3}
     mali = sums[served, "MLI"]
     assert (mali.lead, mali.month, mali.observed) == (3, "2022-03", 181)
@@ -116,7 +118,7 @@ def test_three_months_are_scored_as_a_sum_with_escalation(operated: OperatedHome
 
 
 def test_escalation_is_scored_by_the_issued_probability_and_not_by_the_draws(operated: OperatedHome) -> None:
-    document = operated.rows(snapshots)[0].document
+    document = operated.document(0)
     served, cell = document["model"]["id"], Cell(1, "MLI", 3, 3)
     document["countries"][0]["escalation_probability"] = 0.75
     document["shadow"] = {"model_id": "other", "escalation_probability": {"MLI": 0.5}}
@@ -194,19 +196,19 @@ def test_altered_draws_are_not_scored(operated: OperatedHome, vigie: Callable[..
         same = (forecasts.c.forecaster == "ew4s") & (forecasts.c.location_code == "MLI")
         connection.execute(sa.update(forecasts).where(same).values(parquet=b"PAR1", digest="0" * 64))
     operated.ingest_months("2022-01", MLI=[30] * 12 + [44])
-    with pytest.raises(Refused, match="snapshot 1, ew4s, MLI have changed since they were issued"):
+    with pytest.raises(Refused, match="snapshot 1, state_based, ew4s, MLI have changed since they were issued"):
         operated.verify(NOW)
     assert len(operated.rows(verifications)) == len(COUNTRIES) * 6 - 1
     assert vigie("verify").code == 1
 
 
 def test_a_challenger_forecasts_in_the_shadow_and_is_scored(operated: OperatedHome) -> None:
-    before = operated.rows(snapshots)[0].document
+    before = operated.document(0)
     name = operated.put_model(SMOOTHED_HISTORY, challenger=True)
     assert not operated.run(NOW).issued, "a new challenger is no reason for a snapshot"
     operated.ingest_months("2022-01", MLI=[30] * 12 + [44])
     operated.run(NOW)
-    document = operated.rows(snapshots)[1].document
+    document = operated.document(1)
     assert (before["shadow"], document["shadow"]["model_id"], document["shadow"]["reason"]) == (None, name, None)
     roles = {(row.snapshot_id, row.role) for row in operated.rows(forecasts) if row.forecaster == name}
     assert roles == {(2, "shadow")}
@@ -241,7 +243,7 @@ def test_a_broken_challenger_never_harms_what_is_served(
             (operated.home.models / "challenger").write_text("../elsewhere\n")
         operated.ingest_months("2021-12", MLI=[30 + number] * 12)
         assert operated.run(NOW).issued, broken
-        document = operated.rows(snapshots)[-1].document
+        document = operated.document(-1)
         assert document["countries"][0]["expected_deaths"] == 3 * (30 + number)
         assert document["shadow"]["reason"], broken
         assert str(operated.home.root) not in document["shadow"]["reason"]
@@ -267,7 +269,7 @@ def test_the_challenger_is_set_by_command_and_listed(operated: OperatedHome, vig
     name = operated.put_model(SMOOTHED_HISTORY, challenger=True)
     assert vigie("shadow", "--off").code == 0
     assert vigie("shadow", serving.name).code == 1, "it is in service"
-    assert f"{name} runs in the shadow" in vigie("shadow", name, "--why", "a trial").out
+    assert f"{name} (state-based conflict) runs in the shadow" in vigie("shadow", name, "--why", "a trial").out
     assert "in its shadow" in vigie("models").out
     assert name in vigie("shadow").out
     assert vigie("shadow", "--off").code == 0

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from snapshot_documents import NOW
+from snapshot_documents import NOW, nested
 from snapshots_support import SnapshotHome
 
 from riskmodel.errors import BadInput
@@ -36,18 +36,16 @@ def wrong(tmp_path: Path) -> SnapshotHome:
         if calm:
             for country in document["countries"]:
                 country["risk_score"] = 5.0 if country["risk_score"] is not None else None
+        issuer.replace(document)
         with issuer.store.writing() as connection:
-            connection.execute(sa.update(snapshots).where(snapshots.c.id == number).values(document=document))
             lifecycle.evaluate(
                 connection,
                 rules=RULES,
-                document=document,
+                document=nested(document),
                 run_id=number,
                 snapshot_id=number,
                 now=NOW + timedelta(hours=number),
-                data_age_days=10,
                 causes=["revision"],
-                first=False,
             )
     with issuer.store.writing() as connection:
         (first, second, _) = connection.execute(sa.select(deliveries.c.id).order_by(deliveries.c.created_at)).scalars()

@@ -93,6 +93,7 @@ def upgrade() -> None:
         sa.Column("rule", sa.String(64), nullable=False),
         sa.Column("location_code", sa.String(3), nullable=False),
         sa.Column("simulated", sa.Boolean, nullable=False),
+        sa.Column("outcome", sa.String(16), nullable=False),
         sa.Column("from_state", sa.String(16), nullable=False),
         sa.Column("to_state", sa.String(16), nullable=False),
         sa.Column("at", MOMENT, nullable=False),
@@ -108,6 +109,7 @@ def upgrade() -> None:
         sa.Column("rule", sa.String(64), nullable=False),
         sa.Column("location_code", sa.String(3), nullable=False),
         sa.Column("simulated", sa.Boolean, nullable=False),
+        sa.Column("outcome", sa.String(16), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("since", MOMENT, nullable=False),
         sa.Column("origins", sa.Integer, nullable=False),
@@ -185,6 +187,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(16), nullable=False),
         sa.Column("region", sa.String(3), nullable=False),
         sa.Column("simulated", sa.Boolean, nullable=False),
+        sa.Column("outcome", sa.String(16)),
         sa.Column("location_code", sa.String(3)),
         sa.Column("snapshot_id", sa.Integer, nullable=False),
         sa.Column("document", sa.Text, nullable=False),
@@ -196,6 +199,7 @@ def upgrade() -> None:
     op.create_table(
         "forecasts",
         sa.Column("snapshot_id", sa.Integer, nullable=False),
+        sa.Column("outcome", sa.String(16), nullable=False),
         sa.Column("forecaster", sa.String(64), nullable=False),
         sa.Column("location_code", sa.String(3), nullable=False),
         sa.Column("role", sa.String(16), nullable=False),
@@ -203,12 +207,13 @@ def upgrade() -> None:
         sa.Column("csv", sa.LargeBinary),
         sa.Column("digest", sa.String(64), nullable=False),
         sa.ForeignKeyConstraint(["snapshot_id"], ["snapshots.id"]),
-        sa.PrimaryKeyConstraint("snapshot_id", "forecaster", "location_code"),
+        sa.PrimaryKeyConstraint("snapshot_id", "outcome", "forecaster", "location_code"),
     )
     op.create_table(
         "verifications",
         sa.Column("id", sa.Integer, nullable=False),
         sa.Column("snapshot_id", sa.Integer, nullable=False),
+        sa.Column("outcome", sa.String(16), nullable=False),
         sa.Column("forecaster", sa.String(64), nullable=False),
         sa.Column("location_code", sa.String(3), nullable=False),
         sa.Column("lead", sa.Integer, nullable=False),
@@ -222,11 +227,11 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["snapshot_id"], ["snapshots.id"]),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint(
-            "snapshot_id", "forecaster", "location_code", "lead", "months", "revision", name="verified_once"
+            "snapshot_id", "outcome", "forecaster", "location_code", "lead", "months", "revision", name="verified_once"
         ),
         sqlite_autoincrement=True,
     )
-    op.create_index("verifications_of_month", "verifications", ["forecaster", "location_code", "month"])
+    op.create_index("verifications_of_month", "verifications", ["outcome", "forecaster", "location_code", "month"])
     op.create_table(
         "scorecards",
         sa.Column("id", sa.Integer, nullable=False),
@@ -242,6 +247,7 @@ def upgrade() -> None:
     op.create_table(
         "scores",
         sa.Column("snapshot_id", sa.Integer, nullable=False),
+        sa.Column("outcome", sa.String(16), nullable=False),
         sa.Column("location_code", sa.String(3), nullable=False),
         sa.Column("region", sa.String(3), nullable=False),
         sa.Column("simulated", sa.Boolean, nullable=False),
@@ -256,9 +262,9 @@ def upgrade() -> None:
         sa.Column("completeness", sa.Float),
         sa.Column("reasons", sa.Text, nullable=False),
         sa.ForeignKeyConstraint(["snapshot_id"], ["snapshots.id"]),
-        sa.PrimaryKeyConstraint("snapshot_id", "location_code"),
+        sa.PrimaryKeyConstraint("snapshot_id", "outcome", "location_code"),
     )
-    op.create_index("scores_of_country", "scores", ["region", "simulated", "location_code", "snapshot_id"])
+    op.create_index("scores_of_country", "scores", ["region", "simulated", "outcome", "location_code", "snapshot_id"])
     op.create_table(
         "event_lists",
         sa.Column("region", sa.String(3), nullable=False),
