@@ -269,7 +269,7 @@ def test_the_challenger_is_set_by_command_and_listed(operated: OperatedHome, vig
     name = operated.put_model(SMOOTHED_HISTORY, challenger=True)
     assert vigie("shadow", "--off").code == 0
     assert vigie("shadow", serving.name).code == 1, "it is in service"
-    assert f"{name} (state-based conflict) runs in the shadow" in vigie("shadow", name, "--why", "a trial").out
+    assert f"{name} runs in the shadow for state-based conflict" in vigie("shadow", name, "--why", "a trial").out
     assert "in its shadow" in vigie("models").out
     assert name in vigie("shadow").out
     assert vigie("shadow", "--off").code == 0
