@@ -215,6 +215,8 @@ class Settings(BaseSettings):
     """Names of the score bands with the lowest score of each (0-100), in rising order from 0."""
     drivers: bool = True
     """Compute the drivers of each score."""
+    outcomes: Annotated[list[Literal["all", "state_based"]], Field(min_length=1)] = ["all", "state_based"]
+    """Outcomes of which Vigie trains a model if there is none and the archive knows them."""
     simulated: bool = False
     """Whether a home without data gets a SIMULATED archive and not the history that ships with Vigie."""
     simulated_seed: int = 1

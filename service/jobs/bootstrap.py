@@ -5,16 +5,20 @@ The service imports nothing of `training`; it starts the command line as a child
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Protocol
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from riskmodel import bundle
+from riskmodel import bundle, geography
 from riskmodel.errors import Refused
 from riskmodel.events import manifest
 from riskmodel.events.coverage import Coverage
 from riskmodel.home import Home
 from riskmodel.months import Month
+from riskmodel.outcomes import OUTCOME_LABELS, OUTCOMES
+from service.jobs.job_run import ChildKilled, DeadlineExceeded, JobFailed
+from service.settings import Settings
 from service.store.context import Context
 
 TRAINING_DEADLINE = 3600.0
@@ -28,10 +32,19 @@ class RunVigie(Protocol):
         """Run the command."""
 
 
-def missing(context: Context) -> Iterator[tuple[str, list[str]]]:
-    """Yield the steps that create what is missing, in order: what it does, and the arguments of the `vigie` command.
+class Step(NamedTuple):
+    """What is missing, and the arguments of the `vigie` command that creates it; `optional` if scores need it not."""
 
-    A step is checked only after the caller has done the steps before it.
+    text: str
+    arguments: list[str]
+    optional: bool = False
+
+
+def missing(context: Context) -> Iterator[Step]:
+    """Yield the steps that create what is missing, in order.
+
+    A step is checked only after the caller has done the steps before it. Without any model, only the model of the first
+    outcome is trained, so that the first page comes early.
     """
     home, settings = context.home, context.settings
     last_month = np.datetime64(context.clock().date(), "M") - 1
@@ -40,43 +53,73 @@ def missing(context: Context) -> Iterator[tuple[str, list[str]]]:
     shipped = {ingest.kind for ingest in manifest.read(home.archive) if ingest.variant == manifest.SHIPPED}
     if manifest.realm(home.archive) is None or len(shipped) == 1:
         if settings.simulated and not shipped:
-            yield "making a SIMULATED archive", simulate
+            yield Step("making a SIMULATED archive", simulate)
         else:
-            yield "taking in the history to December 2022 that ships with Vigie", ["ingest", "history"]
+            yield Step("taking in the history to December 2022 that ships with Vigie", ["ingest", "history"])
     elif manifest.realm(home.archive) == "simulated" and _last_covered_month(home) < last_month:
-        yield "making the newest month of the SIMULATED archive", simulate
-    if reason := _no_usable_model(home):
-        yield (
-            f"training a model, which takes about a minute: {reason}",
-            ["train", "--brief", "--region", settings.region],
-        )
+        yield Step("making the newest month of the SIMULATED archive", simulate)
+    champions, untrained = _champions(home), untrained_outcomes(context)
+    if not champions:
+        yield _training(settings, (untrained or settings.outcomes[-1:])[0], "there is none yet")
+        return
+    for outcome, path in champions.items():
+        # A model that was altered is not replaced: the operator has to see the error.
+        with suppress(Refused):
+            if reason := bundle.replacement_reason(path, home.archive):
+                yield _training(settings, outcome, f"the one in service {reason}")
+    for outcome in untrained:
+        yield _training(settings, outcome, "there is none yet", optional=True)
 
 
-def prepare(context: Context, print_line: Callable[[str], None], run_vigie: RunVigie) -> None:
-    """Create what is missing, then recompute. Raises what `run_vigie` raises; later steps are not run then."""
-    for what, arguments in missing(context):
-        print_line(what)
-        run_vigie(*arguments, deadline=TRAINING_DEADLINE)
+def untrained_outcomes(context: Context) -> list[str]:
+    """Return the outcomes of the settings that the archive knows and that have no model, the headline first."""
+    home, settings = context.home, context.settings
+    champions = _champions(home)
+    without = [outcome for outcome in OUTCOMES if outcome in settings.outcomes and outcome not in champions]
+    if not without:
+        return []
+    # Imported here, because it is slow, and most homes have all their models.
+    from riskmodel.events.archive import Archive
+
+    try:
+        view = Archive(home.archive).view()
+        members = geography.region(settings.region).members
+        return [outcome for outcome in without if view.origin(members, outcome) is not None]
+    except Refused:  # the recompute says what is damaged
+        return []
+
+
+def prepare(context: Context, print_line: Callable[[str], None], run_vigie: RunVigie) -> bool:
+    """Create what is missing, then recompute. Return whether another outcome is to be trained in a run of its own.
+
+    Raises what `run_vigie` raises; later steps are not run then. A model that cannot be trained stops nothing if
+    another outcome has one.
+    """
+    first_start = not _champions(context.home)
+    for step in missing(context):
+        print_line(step.text)
+        try:
+            run_vigie(*step.arguments, deadline=TRAINING_DEADLINE)
+        except (ChildKilled, DeadlineExceeded):
+            raise
+        except JobFailed as failed:
+            if not step.optional:
+                raise
+            print_line(str(failed))
     region = context.settings.region
     print_line(f"computing the scores of the region of {region}")
     run_vigie("recompute", "--region", region, deadline=context.settings.recompute_deadline_seconds)
+    return first_start and bool(untrained_outcomes(context))
+
+
+def _training(settings: Settings, outcome: str, reason: str, *, optional: bool = False) -> Step:
+    text = f"training a model of {OUTCOME_LABELS[outcome]['en']}, which takes about a minute: {reason}"
+    return Step(text, ["train", "--brief", "--region", settings.region, "--outcome", outcome], optional)
+
+
+def _champions(home: Home) -> dict[str, Path]:
+    return bundle.champions(home.models, simulated=manifest.realm(home.archive) == "simulated")
 
 
 def _last_covered_month(home: Home) -> Month:
     return max(Coverage.parse(span).last for ingest in manifest.read(home.archive) for span in ingest.covers)
-
-
-def _no_usable_model(home: Home) -> str | None:
-    """Return why the archive needs new models, or None.
-
-    A model that was altered is not replaced: the operator has to see the error. Where one outcome has a model, the
-    other one is not trained by itself: the archive may not know it, or the operator may not want it.
-    """
-    champions = bundle.champions(home.models, simulated=manifest.realm(home.archive) == "simulated")
-    if not champions:
-        return "there is none yet"
-    for path in champions.values():
-        with suppress(Refused):
-            if reason := bundle.replacement_reason(path, home.archive):
-                return f"the one in service {reason}"
-    return None

@@ -53,7 +53,7 @@ def recompute(run: JobRun) -> None:
     """Create what is missing, recompute, and export. If the recompute fails, the last snapshot stays in service."""
     context = run.context
     try:
-        prepare(context, run.print_line, run.vigie)
+        run.again = prepare(context, run.print_line, run.vigie)
     except (Interrupted, DeadlineExceeded) as cut_off:
         # pandas is slow to import: a scheduler that starts must not wait for it.
         from service.jobs.recompute import mark_abandoned_runs

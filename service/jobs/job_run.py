@@ -116,7 +116,12 @@ class JobRunner:
 
 
 class JobRun:
-    """One run of a job. Its children run under its fencing token, its lease and its deadline."""
+    """One run of a job. Its children run under its fencing token, its lease and its deadline.
+
+    If the work sets `again`, the next run is due at once.
+    """
+
+    again = False
 
     def __init__(
         self, runner: JobRunner, job: Job, fence: Fence, inputs: str | None, *, is_retry: bool = False
@@ -134,7 +139,7 @@ class JobRun:
         error = retry_at = None
         try:
             self._job.work(self)
-            status = "ok"
+            status, retry_at = "ok", self.context.clock() if self.again else None
         except Superseded as lost:
             log.error("job %s: %s", self._job.name, lost, extra=self._log_fields)
             return

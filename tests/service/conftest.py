@@ -20,6 +20,14 @@ from service.http import keys
 Databases = Callable[[], AbstractContextManager[None]]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_outcome() -> Iterator[None]:
+    """Homes get a model of one outcome: a second one takes half a minute. Tests of both outcomes remove the setting."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("VIGIE_OUTCOMES", '["state_based"]')
+        yield
+
+
 @pytest.fixture(scope="session")
 def databases(request: pytest.FixtureRequest) -> Databases:
     """A context in which every store is empty: on SQLite one for each home, on PostgreSQL one for all homes."""

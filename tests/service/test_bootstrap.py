@@ -16,12 +16,14 @@ from riskmodel.indicators.panel import INDICATORS
 from riskmodel.ingest import ingest
 from riskmodel.sources.history import ingest_history
 from riskmodel.sources.monthly import MonthlyFile
-from service.jobs.bootstrap import missing
+from service.jobs.bootstrap import missing, prepare
+from service.jobs.job_run import JobFailed
 from service.settings import load
 from service.store.context import Context
 from service.store.database import Store
 
 NOW = datetime(2022, 1, 20, tzinfo=UTC)
+TRAINING = "training a model of state-based conflict, which takes about a minute"
 FEATURES = tuple(indicator.name for indicator in INDICATORS)
 
 
@@ -38,10 +40,12 @@ def ingest_three_deaths(home: Home, tmp_path: Path) -> None:
     ingest(Archive(home.archive), MonthlyFile(path), now=NOW)
 
 
-def put(home: Home, features: tuple[str, ...] = FEATURES, *, shipped_only: bool = False) -> Path:
+def put(
+    home: Home, features: tuple[str, ...] = FEATURES, *, shipped_only: bool = False, outcome: str = "state_based"
+) -> Path:
     """Put a model of some indicators into service."""
     made = Provenance(
-        *("state_based", "2021-12", "d" * 64, False, 0, features, {}, "2022-01-20T08:00:00Z"), shipped_only=shipped_only
+        *(outcome, "2021-12", "d" * 64, False, 0, features, {}, "2022-01-20T08:00:00Z"), shipped_only=shipped_only
     )
     name = bundle.save(Conflictology(), made, home.models)
     bundle.set_champion(home.models, name)
@@ -49,20 +53,21 @@ def put(home: Home, features: tuple[str, ...] = FEATURES, *, shipped_only: bool 
 
 
 def missing_steps(home: Home) -> list[tuple[str, str]]:
-    return [(what, arguments[0]) for what, arguments in missing(Context(home, load(home), Store.of(home), lambda: NOW))]
+    steps = missing(Context(home, load(home), Store.of(home), lambda: NOW))
+    return [(step.text, step.arguments[0]) for step in steps]
 
 
 def test_an_empty_home_gets_the_shipped_history_or_simulated_data_if_asked_for(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = Context(home, load(home), Store.of(home), lambda: NOW)
-    assert next(missing(context)) == (
+    assert next(missing(context))[:2] == (
         "taking in the history to December 2022 that ships with Vigie",
         ["ingest", "history"],
     )
     monkeypatch.setenv("VIGIE_SIMULATED", "true")
     simulated = next(missing(Context(home, load(home), context.store, lambda: NOW)))
-    assert simulated == ("making a SIMULATED archive", ["ingest", "simulated", "--seed", "1"])
+    assert simulated[:2] == ("making a SIMULATED archive", ["ingest", "simulated", "--seed", "1"])
 
 
 def test_a_shipped_history_that_was_interrupted_is_completed(home: Home) -> None:
@@ -81,15 +86,15 @@ def test_a_model_of_the_shipped_history_alone_is_replaced_when_other_data_come_i
     ingest_three_deaths(home, tmp_path)
     assert missing_steps(home) == [
         (
-            "training a model, which takes about a minute: the one in service was trained on the history that ships "
-            "with Vigie alone, and other data have come in",
+            f"{TRAINING}: the one in service was trained on the history that ships with Vigie alone, and other data "
+            "have come in",
             "train",
         )
     ]
 
 
 def test_an_archive_without_a_model_needs_one(real: Home) -> None:
-    assert missing_steps(real) == [("training a model, which takes about a minute: there is none yet", "train")]
+    assert missing_steps(real) == [(f"{TRAINING}: there is none yet", "train")]
 
 
 def test_with_a_current_model_nothing_is_missing(real: Home) -> None:
@@ -116,3 +121,60 @@ def test_an_altered_model_is_not_replaced(real: Home) -> None:
     model = put(real, FEATURES[:30]) / "model.joblib"
     model.write_bytes(model.read_bytes() + b"x")
     assert missing_steps(real) == []
+
+
+@pytest.fixture
+def both(home: Home, monkeypatch: pytest.MonkeyPatch) -> Context:
+    """A home that knows both outcomes, and wants models of both."""
+    monkeypatch.delenv("VIGIE_OUTCOMES")
+    list(ingest_history(Archive(home.archive), datetime(2026, 1, 20, tzinfo=UTC)))
+    return Context(home, load(home), Store.of(home), lambda: NOW)
+
+
+class Vigie:
+    """Stands for the `vigie` commands of a run: a training puts a model into service, or fails."""
+
+    def __init__(self, home: Home, failing: tuple[str, ...] = ()) -> None:
+        self.home, self.failing, self.done = home, failing, list[str]()
+
+    def __call__(self, *arguments: str, deadline: float) -> None:
+        outcome = arguments[-1] if arguments[0] == "train" else ""
+        self.done.append(f"{arguments[0]} {outcome}".strip())
+        if outcome in self.failing:
+            raise JobFailed("vigie train ended with exit code 3: too little history")
+        if outcome:
+            put(self.home, outcome=outcome)
+
+
+def test_a_first_start_trains_the_headline_and_a_run_of_its_own_the_other_outcome(both: Context) -> None:
+    vigie = Vigie(both.home)
+    assert prepare(both, print, vigie), "another run is to follow at once"
+    assert vigie.done == ["train all", "recompute"]
+    assert not prepare(both, print, vigie)
+    assert vigie.done[2:] == ["train state_based", "recompute"]
+    assert not prepare(both, print, vigie)
+    assert vigie.done[4:] == ["recompute"]
+
+
+def test_an_outcome_that_cannot_be_trained_does_not_stop_the_other_one(
+    both: Context, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(both.home, outcome="state_based")
+    vigie = Vigie(both.home, failing=("all",))
+    assert not prepare(both, print, vigie), "no run follows at once, else they would never end"
+    assert vigie.done == ["train all", "recompute"]
+    assert "too little history" in capsys.readouterr().out
+
+
+def test_an_archive_of_state_based_deaths_alone_gets_one_model(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VIGIE_OUTCOMES")
+    path = tmp_path / "history.csv"
+    rows = [f"MLI,{year}-{month:02},3" for year in (2020, 2021) for month in range(1, 13)]
+    path.write_text("\n".join(["iso3,month,deaths_state_based", *rows]) + "\n")
+    ingest(Archive(home.archive), MonthlyFile(path), now=NOW)
+    context = Context(home, load(home), Store.of(home), lambda: NOW)
+    vigie = Vigie(home)
+    assert not prepare(context, print, vigie)
+    assert vigie.done == ["train state_based", "recompute"]

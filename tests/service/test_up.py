@@ -218,7 +218,7 @@ def test_an_empty_home_serves_the_shipped_history_also_without_the_internet(tmp_
     before_the_first_page = log.partition("Vigie is running")[0].splitlines()
     assert len(before_the_first_page) < 20, "the terminal shows the steps and no tables"
     assert "taking in the history to December 2022 that ships with Vigie" in log
-    assert "training a model, which takes about a minute: there is none yet" in log
+    assert "training a model of state-based conflict, which takes about a minute: there is none yet" in log
     assert "computing the scores of the region of MLI" in log
     assert "ucdp: vigie pull ucdp ended with exit code 4" in log
     assert "the data that are here" in log
