@@ -6,7 +6,7 @@ from flask import Blueprint
 from pydantic import Field
 
 from service.alerts import lifecycle, outbox
-from service.api.endpoints import NO_SNAPSHOT_PROBLEMS, Payload, Query, endpoint
+from service.api.endpoints import OUTCOME_PROBLEMS, OutcomeQuery, Payload, Query, endpoint
 from service.api.paging import DEFAULT_LIMIT, Limit, next_address, split_page
 from service.api.shared_schemas import LocalizedText, Meta, Page, Schema, described
 from service.api.tabular import as_csv, listed
@@ -101,16 +101,17 @@ ALERT_COLUMNS = [
     "/v1/alerts",
     "List the firing alerts",
     AlertsResponse,
+    query=OutcomeQuery,
     formats=[as_csv(listed, ALERT_COLUMNS)],
-    problems=NO_SNAPSHOT_PROBLEMS,
+    problems=OUTCOME_PROBLEMS,
 )
-def alerts() -> Payload:
-    """Return the firing alerts."""
+def alerts(query: OutcomeQuery) -> Payload:
+    """Return the firing alerts of all outcomes, or of one: no default may hide an alert."""
     with request_session() as session:
-        view = session.served()
+        view = session.served(outcome=query.outcome)
         firing = lifecycle.firing(session.connection, session.settings.region, bool(session.simulated))
         return {
-            "data": firing,
+            "data": [alert for alert in firing if query.outcome in (None, alert["outcome"])],
             "undelivered": outbox.undelivered(session.connection, DEFAULT_LIMIT),
             "undelivered_count": outbox.count_undelivered(session.connection)[0],
             "undelivered_url": link("/v1/alerts/undelivered"),

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, g, jsonify, request
 from pydantic import Field
 
 from riskmodel.errors import BadInput
-from service.api.endpoints import Query, endpoint
+from service.api.endpoints import OutcomeQuery, endpoint
 from service.api.paging import DEFAULT_LIMIT, Limit
 from service.api.shared_schemas import LocalizedText, Meta, Schema, described
 from service.http.front import HAS_NEWS, NEXT_CURSOR
@@ -33,8 +33,8 @@ SINCE_FIELD = Field(
 )
 
 
-class StreamQuery(Query):
-    """Where to start."""
+class StreamQuery(OutcomeQuery):
+    """Where to start, and the outcome whose changes of bands are wanted."""
 
     since: str | None = SINCE_FIELD
 
@@ -70,6 +70,7 @@ class Change(Schema):
     to_band: str | None = only_for("band", "the band after")
     from_score: float | None = only_for("band", "the score before")
     to_score: float | None = only_for("band", "the score after")
+    of_headline: bool | None = only_for("band", "whether the outcome is the headline of the snapshot")
     reasons: dict[str, str] | None = only_for("band, withdrawal", "why a key is null")
     rule: str | None = only_for("alert", "the rule")
     severity: str | None = only_for("alert", "info, warning or severe")
@@ -101,14 +102,15 @@ class ChangesResponse(Meta):
     "List the changes after a cursor",
     ChangesResponse,
     query=ChangesQuery,
-    problems=("bad-cursor",),
+    problems=("bad-cursor", "no-outcome"),
 )
 def changes(query: ChangesQuery) -> Response:
     """Return the changes after a cursor. Without a cursor, return no changes and the newest cursor."""
     with request_session() as session:
-        batch = _changes_since(session, _cursor(session, query.since), query.limit)
+        view = session.find_served(query.outcome)
+        batch = _changes_since(session, _cursor(session, query.since), query.limit, query.outcome)
         payload = {"data": batch.data, "next": batch.next.text, "more": batch.more}
-        return _for_front(jsonify(payload | session.meta(session.find_served())), batch)
+        return _for_front(jsonify(payload | session.meta(view)), batch)
 
 
 @endpoint(
@@ -117,7 +119,7 @@ def changes(query: ChangesQuery) -> Response:
     "Stream the changes as server-sent events",
     "text/event-stream",
     query=StreamQuery,
-    problems=("bad-cursor", "too-many-waiters"),
+    problems=("bad-cursor", "no-outcome", "too-many-waiters"),
 )
 def stream(query: StreamQuery) -> Response:
     """Return the changes after a cursor, or only the newest cursor, as server-sent events.
@@ -126,7 +128,8 @@ def stream(query: StreamQuery) -> Response:
     """
     since = request.headers.get("Last-Event-ID") or query.since
     with request_session() as session:
-        batch = _changes_since(session, _cursor(session, since), DEFAULT_LIMIT)
+        session.find_served(query.outcome)  # an outcome that is not there is a problem, and not a stream without news
+        batch = _changes_since(session, _cursor(session, since), DEFAULT_LIMIT, query.outcome)
     events = [_event(change["kind"], change["cursor"], change) for change in batch.data]
     if since is None:  # a client whose connection breaks before the first change can resume too
         events.insert(0, _event("cursor", batch.next.text, {"cursor": batch.next.text}))
@@ -170,8 +173,8 @@ def _cursor(session: ReadSession, text: str | None) -> Cursor:
         raise Problem("bad-cursor", reason=str(invalid)) from None
 
 
-def _changes_since(session: ReadSession, cursor: Cursor, limit: int) -> Batch:
+def _changes_since(session: ReadSession, cursor: Cursor, limit: int, outcome: str | None) -> Batch:
     try:
-        return change_feed.since(session.connection, cursor, session.simulated, limit, session.now)
+        return change_feed.since(session.connection, cursor, session.simulated, limit, session.now, outcome)
     except BadInput as invalid:
         raise Problem("bad-cursor", reason=str(invalid)) from None

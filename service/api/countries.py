@@ -3,7 +3,7 @@
 from flask import Blueprint
 
 from riskmodel import geography
-from service.api.endpoints import Payload, endpoint
+from service.api.endpoints import OutcomeQuery, Payload, endpoint
 from service.api.shared_schemas import CountryRef, LocalizedText, Meta, described
 from service.api.tabular import as_csv
 from service.http.request_context import request_session
@@ -45,12 +45,14 @@ COUNTRY_COLUMNS = [
     "/v1/countries",
     "List the countries of the region",
     CountriesResponse,
+    query=OutcomeQuery,
     formats=[as_csv(_rows, COUNTRY_COLUMNS)],
+    problems=("no-outcome",),
 )
-def countries() -> Payload:
+def countries(query: OutcomeQuery) -> Payload:
     """Return the countries of the region. There need not be a snapshot."""
     with request_session() as session:
-        view = session.find_served()
+        view = session.find_served(query.outcome)
         scored = {row["location_code"]: row for row in view.countries} if view else {}
         region = geography.region(session.settings.region)
         rows = []

@@ -5,7 +5,7 @@ from typing import Any
 from flask import Blueprint
 from pydantic import Field
 
-from service.api.endpoints import AS_OF_PROBLEMS, NO_SNAPSHOT_PROBLEMS, Payload, endpoint
+from service.api.endpoints import AS_OF_PROBLEMS, OUTCOME_PROBLEMS, Payload, endpoint
 from service.api.shared_schemas import CountryRef, LocalizedText, Meta, Schema, described, optional
 from service.api.tabular import as_csv
 from service.api.tasks import TASK_ACCEPTED, AsOfQuery
@@ -147,12 +147,12 @@ def _rows(payload: Payload) -> list[dict[str, Any]]:
     formats=[as_csv(_rows, DRIVER_COLUMNS)],
     other_responses=TASK_ACCEPTED,
     query=AsOfQuery,
-    problems=(*NO_SNAPSHOT_PROBLEMS, *AS_OF_PROBLEMS, "unknown-country"),
+    problems=(*OUTCOME_PROBLEMS, *AS_OF_PROBLEMS, "unknown-country"),
 )
 def country(query: AsOfQuery, iso3: str) -> Payload:
     """Return the drivers and neighbour effects of one country."""
     with request_session() as session:
-        payload = read_model.drivers_payload(session.served(query.as_of), iso3)
+        payload = read_model.drivers_payload(session.served(query.as_of, query.outcome), iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
         return payload

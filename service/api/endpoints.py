@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from flask import Blueprint, Response, current_app, request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -38,8 +38,14 @@ MAX_NUMBER = 2**31 - 1
 NO_SNAPSHOT_PROBLEMS = ("no-data", "no-snapshot", "no-real-snapshot")
 """Problems of an endpoint that needs a snapshot in service."""
 
+OUTCOME_PROBLEMS = (*NO_SNAPSHOT_PROBLEMS, "no-outcome")
+"""Problems of an endpoint that takes `outcome` and needs a snapshot."""
+
 AS_OF_PROBLEMS = ("nothing-known", "tasks-need-a-key", "too-many-tasks", "task-failed", "queue-full")
 """Problems of an endpoint that takes `as_of`."""
+
+Outcome = Literal["all", "state_based"]
+"""An outcome in a query or a body: the values of `riskmodel.outcomes.OUTCOMES`."""
 
 Payload = dict[str, Any]
 Content = type[BaseModel] | tuple[str, ...]
@@ -52,6 +58,14 @@ class Query(BaseModel):
     """The query parameters of an endpoint. An unknown or repeated parameter is refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OutcomeQuery(Query):
+    """A read about one outcome."""
+
+    outcome: Outcome | None = Field(
+        default=None, description="the deaths that are forecast; by default the headline of the snapshot"
+    )
 
 
 class Body(BaseModel):

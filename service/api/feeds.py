@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response
 
-from service.api.endpoints import endpoint
+from service.api.endpoints import OutcomeQuery, endpoint
 from service.http.links import public_site
 from service.http.problems import Problem
 from service.http.request_context import request_session
@@ -14,12 +14,19 @@ ATOM_MEDIA_TYPE = "application/atom+xml"
 
 
 @endpoint(
-    resource, "/feeds/scores.atom", "Follow snapshots and bands as an Atom feed", ATOM_MEDIA_TYPE, problems=("no-data",)
+    resource,
+    "/feeds/scores.atom",
+    "Follow snapshots and bands as an Atom feed",
+    ATOM_MEDIA_TYPE,
+    query=OutcomeQuery,
+    problems=("no-data", "no-outcome"),
 )
-def scores() -> Response:
+def scores(query: OutcomeQuery) -> Response:
     """Return the feed of the newest snapshots."""
     with request_session() as session:
         if session.simulated is None:
             raise Problem("no-data")
-        feed = feeds.scores(session.connection, session.settings.region, session.simulated, session.now, public_site())
+        session.find_served(query.outcome)  # an outcome that is not there is a problem, and not an empty feed
+        realm = (session.connection, session.settings.region, session.simulated)
+        feed = feeds.scores(*realm, session.now, public_site(), query.outcome)
         return Response(feed, content_type=f"{ATOM_MEDIA_TYPE}; charset=utf-8")

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import sqlalchemy as sa
 from flask import Blueprint, Response
 
-from service.api.endpoints import AS_OF_PROBLEMS, NO_SNAPSHOT_PROBLEMS, Payload, endpoint
+from service.api.endpoints import AS_OF_PROBLEMS, OUTCOME_PROBLEMS, Payload, endpoint
 from service.api.shared_schemas import CountryRef, ForecastLead, Meta, Schema, described
 from service.api.tabular import as_csv
 from service.api.tasks import TASK_ACCEPTED, AsOfQuery
@@ -67,21 +67,22 @@ def _rows(payload: Payload) -> list[dict[str, Any]]:
     formats=[as_csv(_rows, [*CountryRef.model_fields, *ForecastMonth.model_fields])],
     other_responses=TASK_ACCEPTED,
     query=AsOfQuery,
-    problems=(*NO_SNAPSHOT_PROBLEMS, *AS_OF_PROBLEMS, "unknown-country"),
+    problems=(*OUTCOME_PROBLEMS, *AS_OF_PROBLEMS, "unknown-country"),
 )
 def forecast(query: AsOfQuery, iso3: str) -> Payload:
     """Return the twelve months of one country."""
     with request_session() as session:
-        view = session.served(query.as_of)
+        view = session.served(query.as_of, query.outcome)
         payload = read_model.forecast_payload(view, iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
         stored = _draws_column(session, view, iso3, table.c.csv.is_not(None).label("csv"))
         address = link(f"/v1/forecasts/{iso3}/draws")
-        as_of = f"?{urlencode({'as_of': query.as_of})}" if query.as_of else ""
+        chosen = query.model_dump(exclude_none=True)
+        same = f"?{urlencode(chosen)}" if chosen else ""
         draws = {
-            "parquet": f"{address}.parquet{as_of}" if stored else None,
-            "csv": f"{address}.csv{as_of}" if stored and stored.csv else None,
+            "parquet": f"{address}.parquet{same}" if stored else None,
+            "csv": f"{address}.csv{same}" if stored and stored.csv else None,
         }
         reasons = payload["data"]["reasons"] | ({} if stored else {"draws": _no_draws_reason(view, iso3)})
         payload["data"] |= {"draws": draws, "reasons": reasons}
@@ -95,7 +96,7 @@ def forecast(query: AsOfQuery, iso3: str) -> Payload:
     PARQUET_MEDIA_TYPE,
     other_responses=TASK_ACCEPTED,
     query=AsOfQuery,
-    problems=(*NO_SNAPSHOT_PROBLEMS, *AS_OF_PROBLEMS, "unknown-country", "no-draws"),
+    problems=(*OUTCOME_PROBLEMS, *AS_OF_PROBLEMS, "unknown-country", "no-draws"),
 )
 def draws_parquet(query: AsOfQuery, iso3: str) -> Response:
     """Return the columns origin, iso3, month, draw, deaths, outcome and simulated."""
@@ -111,7 +112,7 @@ def draws_parquet(query: AsOfQuery, iso3: str) -> Response:
     "text/csv",
     other_responses=TASK_ACCEPTED,
     query=AsOfQuery,
-    problems=(*NO_SNAPSHOT_PROBLEMS, *AS_OF_PROBLEMS, "unknown-country", "no-draws"),
+    problems=(*OUTCOME_PROBLEMS, *AS_OF_PROBLEMS, "unknown-country", "no-draws"),
 )
 def draws_csv(query: AsOfQuery, iso3: str) -> Response:
     """Return the same columns as CSV."""
@@ -133,7 +134,7 @@ def _draws(
     session: ReadSession, query: AsOfQuery, iso3: str, column: sa.ColumnElement[Any]
 ) -> tuple[SnapshotView, bytes]:
     """Return the snapshot and one of its draws files. Raises Problem if there is none."""
-    view = session.served(query.as_of)
+    view = session.served(query.as_of, query.outcome)
     if not any(row["location_code"] == iso3 for row in view.document["countries"]):
         raise Problem("unknown-country", location_code=iso3)
     stored = _draws_column(session, view, iso3, column)
@@ -156,13 +157,15 @@ def _download(view: SnapshotView, iso3: str, content: bytes, suffix: str, media_
     """Return a file. Its name and headers say what it is, because its bytes are served as they were issued."""
     simulated = bool(view.document["simulated"])
     prefix = ("vigie", "SIMULATED") if simulated else ("vigie",)
-    name = "-".join((*prefix, iso3, view.document["origin"], f"snapshot-{view.id}"))
+    outcome = view.document["outcome"]
+    name = "-".join((*prefix, iso3, outcome, view.document["origin"], f"snapshot-{view.id}"))
     return Response(
         content,
         HTTPStatus.OK,
         {
             "Content-Disposition": f'attachment; filename="{name}.{suffix}"',
             "Vigie-Snapshot": str(view.id),
+            "Vigie-Outcome": outcome,
             "Vigie-Simulated": "true" if simulated else "false",
             **({"Vigie-As-Of": instant(view.as_of.moment)} if view.as_of else {}),
         },

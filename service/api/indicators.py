@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from flask import Blueprint
 
-from service.api.endpoints import AS_OF_PROBLEMS, NO_SNAPSHOT_PROBLEMS, Payload, endpoint
+from service.api.endpoints import AS_OF_PROBLEMS, OUTCOME_PROBLEMS, Payload, endpoint
 from service.api.shared_schemas import CountryRef, LocalizedText, Meta, Schema, described
 from service.api.tabular import as_csv
 from service.api.tasks import TASK_ACCEPTED, AsOfQuery
@@ -137,12 +137,12 @@ def _value_rows(payload: Payload) -> list[dict[str, Any]]:
     formats=[as_csv(_declaration_rows, DECLARATION_COLUMNS)],
     other_responses=TASK_ACCEPTED,
     query=AsOfQuery,
-    problems=(*NO_SNAPSHOT_PROBLEMS, *AS_OF_PROBLEMS),
+    problems=(*OUTCOME_PROBLEMS, *AS_OF_PROBLEMS),
 )
 def indicators(query: AsOfQuery) -> Payload:
     """Return the definitions of the indicators, by family."""
     with request_session() as session:
-        return read_model.declarations_payload(session.served(query.as_of))
+        return read_model.declarations_payload(session.served(query.as_of, query.outcome))
 
 
 @endpoint(
@@ -153,12 +153,12 @@ def indicators(query: AsOfQuery) -> Payload:
     formats=[as_csv(_value_rows, [*CountryRef.model_fields, "family", "name", "value", "before", "reasons"])],
     other_responses=TASK_ACCEPTED,
     query=AsOfQuery,
-    problems=(*NO_SNAPSHOT_PROBLEMS, *AS_OF_PROBLEMS, "unknown-country"),
+    problems=(*OUTCOME_PROBLEMS, *AS_OF_PROBLEMS, "unknown-country"),
 )
 def country(query: AsOfQuery, iso3: str) -> Payload:
     """Return the values of one country, by family."""
     with request_session() as session:
-        payload = read_model.indicators_payload(session.served(query.as_of), iso3)
+        payload = read_model.indicators_payload(session.served(query.as_of, query.outcome), iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
         return payload

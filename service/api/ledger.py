@@ -1,12 +1,13 @@
 """The ledger at `/v1/ledger`: the chain of all issued snapshots, so that others can store its newest digest."""
 
 from typing import Annotated
+from urllib.parse import urlencode
 
 from flask import Blueprint
 from pydantic import Field
 
-from service.api.endpoints import IN_DIGITS, MAX_NUMBER, Payload, Query, endpoint
-from service.api.paging import DEFAULT_LIMIT, Limit
+from service.api.endpoints import IN_DIGITS, MAX_NUMBER, OutcomeQuery, Payload, endpoint
+from service.api.paging import DEFAULT_LIMIT, Limit, split_page
 from service.api.shared_schemas import Page, Schema, described
 from service.api.tabular import as_csv, listed
 from service.http.links import link
@@ -16,8 +17,8 @@ from service.snapshots import ledger as snapshot_ledger
 resource = Blueprint("ledger", __name__)
 
 
-class LedgerQuery(Query):
-    """A page of the chain."""
+class LedgerQuery(OutcomeQuery):
+    """A page of the chain, of all snapshots or of those with an outcome."""
 
     limit: Limit = DEFAULT_LIMIT
     before: Annotated[int, Field(ge=1, le=MAX_NUMBER), IN_DIGITS] | None = Field(
@@ -31,6 +32,7 @@ class LedgerEntry(Schema):
     id: int
     region: str
     simulated: bool
+    outcomes: list[str] = described("the outcomes of the snapshot, the headline first")
     issued_at: str
     digest: str = described("SHA-256 of its document")
     previous_digest: str | None = described("digest of the snapshot before it; null for the first")
@@ -52,13 +54,14 @@ class LedgerResponse(Page):
     LedgerResponse,
     query=LedgerQuery,
     formats=[as_csv(listed, list(LedgerEntry.model_fields))],
+    problems=("no-outcome",),
 )
 def ledger(query: LedgerQuery) -> Payload:
     """Return the newest entries, or those before one."""
     with request_session() as session:
-        entries = snapshot_ledger.entries(session.connection, query.before, query.limit)
-        # Snapshots are numbered from 1 without gaps, so a page that ends above 1 has a next one.
-        more = bool(entries) and entries[-1]["id"] > 1
-        limit = "" if query.limit == DEFAULT_LIMIT else f"&limit={query.limit}"
-        following = link(f"/v1/ledger?before={entries[-1]['id']}{limit}") if more else None
-        return {"data": entries, "next": following, **session.meta(session.find_served())}
+        view = session.find_served(query.outcome)
+        entries = snapshot_ledger.entries(session.connection, query.before, query.limit + 1, query.outcome)
+        page, last = split_page(entries, query.limit)
+        same = query.model_dump(exclude_defaults=True, exclude={"before"})
+        following = link(f"/v1/ledger?{urlencode({'before': last['id']} | same)}") if last else None
+        return {"data": page, "next": following, **session.meta(view)}

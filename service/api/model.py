@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Blueprint
 
-from service.api.endpoints import NO_SNAPSHOT_PROBLEMS, Payload, endpoint
+from service.api.endpoints import OUTCOME_PROBLEMS, OutcomeQuery, Payload, endpoint
 from service.api.shared_schemas import Meta, Schema, described
 from service.http.request_context import current_context, request_session
 from service.snapshots import snapshot_view
@@ -44,13 +44,21 @@ class ModelResponse(Meta):
     """The model in service."""
 
     data: ModelDescription
+    missing_outcomes: dict[str, str] = described("why an outcome is not in the snapshot, by its name")
 
 
-@endpoint(resource, "/v1/model", "Describe the model behind the scores", ModelResponse, problems=NO_SNAPSHOT_PROBLEMS)
-def model() -> Payload:
+@endpoint(
+    resource,
+    "/v1/model",
+    "Describe the model behind the scores",
+    ModelResponse,
+    query=OutcomeQuery,
+    problems=OUTCOME_PROBLEMS,
+)
+def model(query: OutcomeQuery) -> Payload:
     """Return what the snapshot and the manifest record about the model."""
     with request_session() as session:
-        view = session.served()
+        view = session.served(outcome=query.outcome)
         recorded = view.document["model"]
         models = current_context().home.models
         manifest, problem = _manifest(models / recorded["id"] / MANIFEST_FILE, recorded["digest"])
@@ -62,7 +70,8 @@ def model() -> Payload:
             **facts,
             "reasons": {name: problem or "unknown" for name, value in facts.items() if value is None},
         }
-        return {"data": data, **snapshot_view.meta(view)}
+        missing = view.document["missing_outcomes"]
+        return {"data": data, "missing_outcomes": missing, **snapshot_view.meta(view)}
 
 
 def _manifest(path: Path, digest: str) -> tuple[dict[str, Any], str | None]:

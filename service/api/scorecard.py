@@ -6,7 +6,7 @@ from typing import Any
 from flask import Blueprint
 from pydantic import Field
 
-from service.api.endpoints import NO_SNAPSHOT_PROBLEMS, Payload, endpoint
+from service.api.endpoints import OUTCOME_PROBLEMS, OutcomeQuery, Payload, endpoint
 from service.api.shared_schemas import CountryRef, Meta, Schema, described
 from service.api.tabular import as_csv
 from service.http.request_context import request_session
@@ -210,10 +210,11 @@ def _rows(payload: Payload) -> Iterator[Mapping[str, Any]]:
     "/v1/scorecard",
     "Get the scores of the issued forecasts",
     ScorecardResponse,
+    query=OutcomeQuery,
     formats=[as_csv(_rows, SCORECARD_COLUMNS)],
-    problems=NO_SNAPSHOT_PROBLEMS,
+    problems=OUTCOME_PROBLEMS,
 )
-def scorecard() -> Payload:
+def scorecard(query: OutcomeQuery) -> Payload:
     """Return the scorecard of the region in service."""
     with request_session() as session:
-        return stored_scorecard.payload(session.connection, session.served())
+        return stored_scorecard.payload(session.connection, session.served(outcome=query.outcome))

@@ -10,7 +10,7 @@ from flask import Blueprint, current_app
 from pydantic import Field, create_model
 
 from riskmodel import geography
-from service.api.endpoints import AS_OF_PROBLEMS, COMMA_SEPARATED, NO_SNAPSHOT_PROBLEMS, Format, Iso3, Payload, endpoint
+from service.api.endpoints import AS_OF_PROBLEMS, COMMA_SEPARATED, OUTCOME_PROBLEMS, Format, Iso3, Payload, endpoint
 from service.api.paging import PageQuery, next_address, split_page
 from service.api.shared_schemas import (
     CompletenessEstimate,
@@ -129,6 +129,7 @@ class RegionMeta(Meta):
         "the last month of data of each country that has data after the origin; these months do not count yet"
     )
     data_quality: list[DataWarning] = described("warnings about the data of the whole region")
+    missing_outcomes: dict[str, str] = described("why an outcome is not in the snapshot, by its name")
 
 
 class ScoresResponse(RegionMeta):
@@ -140,7 +141,7 @@ class ScoresResponse(RegionMeta):
 class HistoryEntry(CountryRef):
     """The scores of a country in one snapshot."""
 
-    outcome: str = described("the deaths that are forecast: state_based or all")
+    outcome: str
     snapshot_id: int
     issued_at: str
     origin: str
@@ -177,7 +178,7 @@ class ScoreFeature(Schema):
     type: Literal["Feature"]
     id: str
     geometry: CapitalPoint
-    properties: dict[str, Any] = described("the keys of CountryScore, capital and simulated")
+    properties: dict[str, Any] = described("the keys of CountryScore, capital, outcome, outcome_label and simulated")
 
 
 class ScoresGeoJsonResponse(RegionMeta):
@@ -239,7 +240,7 @@ GEOJSON = Format(
     query=ScoresQuery,
     other_responses=TASK_ACCEPTED,
     formats=[CSV, GEOJSON],
-    problems=(*NO_SNAPSHOT_PROBLEMS, *AS_OF_PROBLEMS, "unknown-region"),
+    problems=(*OUTCOME_PROBLEMS, *AS_OF_PROBLEMS, "unknown-region"),
     links={
         "scores.country": {"iso3": "/data/0/location_code"},
         "scores.country_history": {"iso3": "/data/0/location_code"},
@@ -251,7 +252,7 @@ GEOJSON = Format(
 def scores(query: ScoresQuery) -> Payload:
     """Return the scores of a region, or some of them."""
     with request_session() as session:
-        view = (_of_region(session, query.region) if query.region else session).served(query.as_of)
+        view = (_of_region(session, query.region) if query.region else session).served(query.as_of, query.outcome)
         minimum_score = None
         if query.band_at_least is not None:
             bands = view.document["bands"]
@@ -277,12 +278,12 @@ def _of_region(session: ReadSession, region: str) -> ReadSession:
     CountryResponse,
     other_responses=TASK_ACCEPTED,
     query=AsOfQuery,
-    problems=(*NO_SNAPSHOT_PROBLEMS, *AS_OF_PROBLEMS, "unknown-country"),
+    problems=(*OUTCOME_PROBLEMS, *AS_OF_PROBLEMS, "unknown-country"),
 )
 def country(query: AsOfQuery, iso3: str) -> Payload:
     """Return one country with its months of history and forecast."""
     with request_session() as session:
-        payload = read_model.country_payload(session.served(query.as_of), iso3)
+        payload = read_model.country_payload(session.served(query.as_of, query.outcome), iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
         return payload
@@ -295,18 +296,18 @@ def country(query: AsOfQuery, iso3: str) -> Payload:
     HistoryResponse,
     query=HistoryQuery,
     formats=[as_csv(listed, list(HistoryEntry.model_fields))],
-    problems=(*NO_SNAPSHOT_PROBLEMS, "nothing-issued", "unknown-country"),
+    problems=(*OUTCOME_PROBLEMS, "nothing-issued", "unknown-country"),
 )
 def country_history(query: HistoryQuery, iso3: str) -> Payload:
     """Return one entry per snapshot, withdrawn ones too. `as_of` leaves out later ones; withdrawals are today's."""
     with request_session() as session:
-        view, until = session.served(), None
+        view, until = session.served(outcome=query.outcome), None
         if not any(row["location_code"] == iso3 for row in view.document["countries"]):
             raise Problem("unknown-country", location_code=iso3)
         region, simulated = session.settings.region, bool(session.simulated)
         if query.as_of is not None:
             until = session.parse_as_of(query.as_of)
-            view = session.issued_by(until)
+            view = session.issued_by(until, query.outcome)
         outcome, limit = view.document["outcome"], query.limit + 1
         rows = history.of_country(session.connection, region, simulated, outcome, iso3, query.before, limit, until)
         entries, last = split_page(rows, query.limit)

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint
 
-from service.api.endpoints import Payload, endpoint
+from service.api.endpoints import OutcomeQuery, Payload, endpoint
 from service.api.paging import PageQuery, next_address, split_page
 from service.api.shared_schemas import CountryRef, LocalizedText, Meta, Page, Schema, described
 from service.api.tabular import as_csv, listed
@@ -26,12 +26,17 @@ NUMBER_CONVERTER = "int(max=2147483647)"
 """A number above PostgreSQL's `integer` matches no address, so it is a plain 404."""
 
 
+class SnapshotsQuery(PageQuery, OutcomeQuery):
+    """A page of the snapshots, of all or of those with an outcome."""
+
+
 class SnapshotEntry(Schema):
     """One snapshot."""
 
     snapshot_id: int
     issued_at: str
-    outcome: str = described("the outcome that origin and model are of: the headline of the snapshot")
+    outcome: str = described("the outcome whose origin and model are given")
+    outcomes: list[str] = described("the outcomes of the snapshot, the headline first")
     origin: str = described("the last month of the data used, YYYY-MM")
     data_as_of: str = described("the last day of the data used")
     model_id: str
@@ -125,23 +130,25 @@ class SnapshotDiffResponse(Meta):
     "/v1/snapshots",
     "List the snapshots, newest first",
     SnapshotsResponse,
-    query=PageQuery,
+    query=SnapshotsQuery,
+    problems=("no-outcome",),
     formats=[as_csv(listed, list(SnapshotEntry.model_fields))],
     links={
         "snapshots.snapshot": {"number": "/data/0/snapshot_id"},
         "snapshots.diff": {"a": "/data/0/snapshot_id", "b": "/data/0/snapshot_id"},
     },
 )
-def snapshots(query: PageQuery) -> Payload:
+def snapshots(query: SnapshotsQuery) -> Payload:
     """Return a page of the snapshots of the region, withdrawn ones too."""
     with request_session() as session:
+        view = session.find_served(query.outcome)
         region, simulated = session.settings.region, bool(session.simulated)
-        entries = history.entries(session.connection, region, simulated, query.limit + 1, query.before)
+        entries = history.entries(session.connection, region, simulated, query.limit + 1, query.before, query.outcome)
         page, last = split_page(entries, query.limit)
         return {
             "data": page,
             "next": next_address(str(last["snapshot_id"]) if last else None),
-            **session.meta(session.find_served()),
+            **session.meta(view),
         }
 
 
@@ -150,16 +157,18 @@ def snapshots(query: PageQuery) -> Payload:
     f"/v1/snapshots/<{NUMBER_CONVERTER}:number>",
     "Get one snapshot with its document",
     SnapshotResponse,
-    problems=("no-data", "unknown-snapshot", "retired-snapshot"),
+    query=OutcomeQuery,
+    problems=("no-data", "unknown-snapshot", "retired-snapshot", "no-outcome"),
 )
-def snapshot(number: int) -> Payload:
+def snapshot(query: OutcomeQuery, number: int) -> Payload:
     """Return a snapshot, withdrawn or not. The shared keys are those of this snapshot."""
     with request_session() as session:
         found = _find(session, number)
-        view = _view(session, found)
+        view = _view(session, found, query.outcome)
         data = {
             "snapshot_id": found.id,
             **{name: view.document[name] for name in ("issued_at", "outcome", "origin", "data_as_of")},
+            "outcomes": view.document["available_outcomes"],
             "model_id": view.document["model"]["id"],
             "digest": found.digest,
             "withdrawn_at": instant(found.withdrawn_at),
@@ -175,17 +184,21 @@ def snapshot(number: int) -> Payload:
     "Compare two snapshots",
     SnapshotDiffResponse,
     formats=[as_csv(listed, list(CountryDiff.model_fields))],
-    problems=("no-data", "unknown-snapshot", "retired-snapshot", "incomparable-snapshots"),
+    query=OutcomeQuery,
+    problems=("no-data", "unknown-snapshot", "retired-snapshot", "no-outcome", "incomparable-snapshots"),
 )
-def diff(a: int, b: int) -> Payload:
+def diff(query: OutcomeQuery, a: int, b: int) -> Payload:
     """Return the differences from snapshot `a` to snapshot `b`. The shared keys are those of `b`."""
     with request_session() as session:
         before, after = _find(session, a), _find(session, b)
+        view = _view(session, after, query.outcome)
         try:
-            differences = snapshot_diff.between(before, after)
+            differences = snapshot_diff.between(before, after, view.document["outcome"])
         except OutcomeMissing:
+            if query.outcome:
+                raise
             raise Problem("incomparable-snapshots") from None
-        return {**differences, **snapshot_view.meta(_view(session, after))}
+        return {**differences, **snapshot_view.meta(view)}
 
 
 def _find(session: ReadSession, number: int) -> Snapshot:
@@ -200,6 +213,6 @@ def _find(session: ReadSession, number: int) -> Snapshot:
     return found
 
 
-def _view(session: ReadSession, snapshot: Snapshot) -> SnapshotView:
+def _view(session: ReadSession, snapshot: Snapshot, outcome: str | None) -> SnapshotView:
     next_run_at = snapshot_view.next_run_at(session.connection, session.settings)
-    return snapshot_view.view_of(snapshot, session.settings, session.now, next_run_at)
+    return snapshot_view.view_of(snapshot, session.settings, session.now, next_run_at, outcome)

@@ -14,7 +14,7 @@ from riskmodel import __version__, bundle, geography
 from riskmodel.errors import BadInput
 from riskmodel.events import manifest
 from riskmodel.moments import MOMENT_PATTERN
-from service.api.endpoints import JSON, Body, Iso3, Payload, Query, endpoint
+from service.api.endpoints import JSON, Body, Iso3, Outcome, OutcomeQuery, Payload, endpoint
 from service.api.shared_schemas import Meta, Schema, described
 from service.http import problems
 from service.http.flask_pool import KEY, START_TASK
@@ -22,6 +22,7 @@ from service.http.links import link
 from service.http.problems import Problem
 from service.http.request_context import TaskRequired, current_context, request_session
 from service.http.task_quota import TaskStart
+from service.snapshots.outcome_parts import NO_MODEL
 from service.store import task_queue
 from service.store.task_queue import TaskRequest
 
@@ -31,8 +32,8 @@ QUEUE_FULL_RETRY_AFTER = 30
 """When to try again after the queue was full [s]."""
 
 
-class AsOfQuery(Query):
-    """A read that may be as of a past moment."""
+class AsOfQuery(OutcomeQuery):
+    """A read about one outcome that may be as of a past moment."""
 
     as_of: (
         Annotated[
@@ -82,6 +83,9 @@ class WhatIfRequest(Body):
         int, Field(ge=1, le=60, description="how many of its last months are changed [months]; 3 by default")
     ] = 3
     region: Iso3 | None = Field(default=None, description="the focal country; by default the region in service")
+    outcome: Outcome | None = Field(
+        default=None, description="the deaths that are forecast; by default the headline of the models in service"
+    )
 
 
 @endpoint(
@@ -105,7 +109,7 @@ def task(id: str) -> Response:  # noqa: A002 - the name of the path part
     method="POST",
     status=HTTPStatus.ACCEPTED,
     body=WhatIfRequest,
-    problems=("key-needed", "no-data", "queue-full", "too-many-tasks", "task-failed"),
+    problems=("key-needed", "no-data", "queue-full", "too-many-tasks", "task-failed", "no-outcome"),
 )
 def whatif(body: WhatIfRequest) -> Response:
     """Request the same result as `vigie whatif`."""
@@ -121,7 +125,11 @@ def whatif(body: WhatIfRequest) -> Response:
     if not ingests:
         raise Problem("no-data")
     simulated = any(ingest.simulated for ingest in ingests)
-    models = [path.name for path in bundle.champions(context.home.models, simulated=simulated).values()]
+    models = {
+        outcome: path.name for outcome, path in bundle.champions(context.home.models, simulated=simulated).items()
+    }
+    if body.outcome and body.outcome not in models:
+        raise problems.no_outcome(body.outcome, _missing_reason(body.outcome), tuple(models))
     depends = [parameters, manifest.digest(ingests), models, __version__]
     return accepted(TaskRequest.of("whatif", parameters, depends))
 
@@ -142,6 +150,14 @@ def recompute() -> Response:
         raise Problem("bad-body", field="body", rule="this endpoint takes no body")
     parameters = {"region": current_context().settings.region}
     return accepted(TaskRequest.of("recompute", parameters, [parameters], reusable=False))
+
+
+def _missing_reason(outcome: str) -> str:
+    """Return why there is no model of an outcome, as the snapshot in service says it."""
+    with request_session() as session:
+        view = session.find_served()
+        reason: str = (view.document["missing_outcomes"] if view else {}).get(outcome, NO_MODEL)
+    return reason
 
 
 def accepted(task_request: TaskRequest) -> Response:

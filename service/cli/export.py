@@ -34,7 +34,7 @@ from service.store.values import instant
 SCORES_ADDRESS = "/v1/scores"
 """The address whose payload says what is exported."""
 
-MANIFEST_KEYS = ("region", "simulated", "snapshot_id", "digest", "issued_at", "data_as_of")
+MANIFEST_KEYS = ("region", "simulated", "outcomes", "snapshot_id", "digest", "issued_at", "data_as_of")
 """The keys of that payload that the manifest repeats."""
 
 BROTLI_QUALITY = 10

@@ -15,6 +15,7 @@ from werkzeug.routing import Rule
 
 from riskmodel import geography
 from riskmodel.errors import Refused, VigieError
+from service.api.endpoints import Operation
 from service.drawing.language import LOCALES
 from service.http.request_context import context_of
 from service.store.tables import snapshots
@@ -74,13 +75,15 @@ def path_values(app: Flask, connection: sa.Connection, scores: ExportedResponse)
     payload = json.loads(scores.body)
     in_realm = (snapshots.c.region == payload["region"]) & (snapshots.c.simulated == payload["simulated"])
     numbers = list(connection.scalars(sa.select(snapshots.c.id).where(in_realm).order_by(snapshots.c.id)))
-    countries = geography.region(payload["region"]).members
+    countries, others = geography.region(payload["region"]).members, payload["outcomes"][1:]
     static = Path(cast(str, app.static_folder))
     return {
         (): [()],
         ("iso3",): [(iso3,) for iso3 in countries],
         ("language",): [(code,) for code in LOCALES],
         ("iso3", "language"): list(product(countries, LOCALES)),
+        ("language", "outcome"): list(product(LOCALES, others)),
+        ("iso3", "language", "outcome"): list(product(countries, LOCALES, others)),
         ("number",): [(number,) for number in numbers],
         ("a", "b"): list(pairwise(numbers)),
         ("filename",): [(str(path.relative_to(static)),) for path in sorted(static.rglob("*")) if path.is_file()],
@@ -90,8 +93,10 @@ def path_values(app: Flask, connection: sa.Connection, scores: ExportedResponse)
 def addresses(app: Flask, values: PathValues) -> list[str]:
     """Return the addresses of all exported routes, without the further pages of lists.
 
-    Raises VigieError for a route whose path parts are not in `values`, so that no new route is forgotten.
+    The headline has the addresses without an outcome, and the other outcome those with its name. Raises VigieError for
+    a route whose path parts are not in `values`, so that no new route is forgotten.
     """
+    others = sorted({outcome for _, outcome in values["language", "outcome"]})
     found = []
     for rule in app.url_map.iter_rules():
         if "GET" not in (rule.methods or ()) or rule.endpoint.split(".")[0] in NOT_EXPORTED:
@@ -99,8 +104,17 @@ def addresses(app: Flask, values: PathValues) -> list[str]:
         names = tuple(sorted(rule.arguments))
         if names not in values:
             raise VigieError(f"the export has no values for the path parts of {rule.rule}")
-        found += [_build(rule, dict(zip(names, combination, strict=True))) for combination in values[names]]
-    return sorted([*found, *(f"/v1/scores.csv?excel={code}" for code in LOCALES)])  # pages link to them
+        of_rule = [_build(rule, dict(zip(names, combination, strict=True))) for combination in values[names]]
+        found += of_rule
+        if takes_outcome(app.view_functions[rule.endpoint]):
+            found += [f"{address}?outcome={other}" for address, other in product(of_rule, others)]
+    excel = [f"/v1/scores.csv?excel={code}" for code in LOCALES]  # pages link to them
+    return sorted([*found, *excel, *(f"{address}&outcome={other}" for address, other in product(excel, others))])
+
+
+def takes_outcome(view: object) -> bool:
+    """Return whether an endpoint of the API takes `outcome`."""
+    return isinstance(view, Operation) and view.query is not None and "outcome" in view.query.model_fields
 
 
 def _build(rule: Rule, values: Mapping[str, Any]) -> str:

@@ -1,7 +1,9 @@
-"""English labels of codes (bands, outcomes, reasons, severities, units), which are also the keys of translations.
+"""English labels of codes (bands, reasons, severities, units), which are also the keys of translations.
 
 A code without a label is shown as it is: the name of a band that the operator chose needs no translation.
 """
+
+from service.snapshots import outcome_parts
 
 BAND_LABELS = {
     "minimal": "minimal",
@@ -13,9 +15,11 @@ BAND_LABELS = {
 }
 STATUS_LABELS = {"fresh": "up to date", "late": "late", "stale": "out of date", "history": "history"}
 OUTCOME_MEANINGS = {
+    "all": "state-based conflict, violence between non-state groups, and one-sided violence against civilians",
     "state_based": "armed conflict in which at least one side is a state",
-    "all": "state-based violence, violence between non-state groups, and one-sided violence against civilians",
 }
+"""What the outcomes count. Their names are in `riskmodel.outcomes`."""
+MISSING_OUTCOME_LABELS, MISSING_OUTCOME_ACTIONS = outcome_parts.MISSING_REASONS, outcome_parts.MISSING_ACTIONS
 SEVERITY_LABELS = {"info": "information", "warning": "warning", "severe": "severe"}
 REASON_LABELS = {
     "no_history": "no known history",

@@ -133,6 +133,11 @@ class Language:
         return f"1er {formatted[2:]}" if self.code == "fr" and day.day == 1 else formatted
 
 
+def sentence_case(text: str) -> str:
+    """Begin a text with a capital, and leave the rest of it as it is."""
+    return text[:1].upper() + text[1:]
+
+
 # A page formats the same few thousand numbers at each rendering; looking them up is much faster than formatting.
 @lru_cache(maxsize=8_192)
 def _decimal(value: float, pattern: str, locale: Locale) -> str:

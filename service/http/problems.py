@@ -5,6 +5,7 @@ the log.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,9 @@ from werkzeug.exceptions import HTTPException
 
 from riskmodel.errors import VigieError
 from service import logs
+from service.drawing.labels import MISSING_OUTCOME_ACTIONS, MISSING_OUTCOME_LABELS
+from service.drawing.language import LOCALES, language, sentence_case
+from service.snapshots.outcome_parts import OutcomeMissing
 
 MEDIA_TYPE = "application/problem+json; charset=utf-8"
 
@@ -126,7 +130,13 @@ KINDS = {
             "incomparable-snapshots",
             409,
             "These snapshots cannot be compared",
-            "They forecast different outcomes.",
+            "The first does not forecast the headline of the second. Name an outcome that both have.",
+        ),
+        Kind(
+            "no-outcome",
+            404,
+            "Outcome not available",
+            "The snapshot does not forecast these deaths. The address without an outcome has what it does forecast.",
         ),
         Kind(
             "no-draws",
@@ -258,6 +268,17 @@ def problem_response(problem: Problem) -> Response:
     return response
 
 
+def no_outcome(outcome: str, reason: str, available: Sequence[str]) -> Problem:
+    """Return the problem of an outcome that is not there: why (a key of `MISSING_OUTCOME_LABELS`), and what helps."""
+    explanation = {}
+    for code in LOCALES:
+        translate = language(code).translations.gettext
+        why = translate(MISSING_OUTCOME_LABELS[reason])
+        explanation[code] = f"{sentence_case(why)}. {translate(MISSING_OUTCOME_ACTIONS[reason])}"
+    facts = {"outcome": outcome, "reason": reason, "outcomes": list(available)}
+    return Problem("no-outcome", **facts, explanation=explanation)
+
+
 def register(app: Flask) -> None:
     """Make every failure of the application a problem document."""
 
@@ -274,6 +295,9 @@ def register(app: Flask) -> None:
         app.logger.error("the database cannot be read: %s", error)
         return problem_response(Problem("unreadable-store"))
 
+    def handle_missing_outcome(missing: OutcomeMissing) -> Response:
+        return problem_response(no_outcome(missing.outcome, missing.reason, missing.available))
+
     def handle_data_error(error: VigieError) -> Response:
         app.logger.error("the data cannot be read: %s", error)
         return problem_response(Problem("unreadable-data"))
@@ -282,4 +306,5 @@ def register(app: Flask) -> None:
     app.register_error_handler(HTTPException, handle_http_error)
     app.register_error_handler(sa.exc.DBAPIError, handle_database_error)
     app.register_error_handler(sa.exc.TimeoutError, handle_database_error)
+    app.register_error_handler(OutcomeMissing, handle_missing_outcome)
     app.register_error_handler(VigieError, handle_data_error)

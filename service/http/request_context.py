@@ -41,20 +41,26 @@ class ReadSession:
     now: datetime
     home: Home
 
-    def find_served(self) -> SnapshotView | None:
-        """Return the snapshot in service, or None. Real data retire all simulated snapshots."""
+    def find_served(self, outcome: str | None = None) -> SnapshotView | None:
+        """Return an outcome of the snapshot in service, or None. Real data retire all simulated snapshots.
+
+        The outcome is by default the headline. Raises OutcomeMissing if the snapshot does not have it.
+        """
         if self.simulated is None:
             return None
-        return snapshot_view.in_service(self.connection, self.settings, simulated=self.simulated, now=self.now)
+        return snapshot_view.in_service(
+            self.connection, self.settings, simulated=self.simulated, now=self.now, outcome=outcome
+        )
 
-    def served(self, as_of: str | None = None) -> SnapshotView:
-        """Return the snapshot in service, now or at a past moment.
+    def served(self, as_of: str | None = None, outcome: str | None = None) -> SnapshotView:
+        """Return an outcome of the snapshot in service, by default the headline, now or at a past moment.
 
-        Raises Problem where there is none, and TaskRequired where a past one must be computed.
+        Raises Problem where there is no snapshot, OutcomeMissing where it does not have the outcome, and TaskRequired
+        where a past one must be computed.
         """
         if as_of is not None:
-            return self._served_as_of(as_of)
-        if (found := self.find_served()) is not None:
+            return self._served_as_of(as_of, outcome)
+        if (found := self.find_served(outcome)) is not None:
             return found
         if self.simulated is None:
             raise Problem("no-data")
@@ -67,23 +73,27 @@ class ReadSession:
         except ValueError as rule:
             raise Problem("bad-query", parameter="as_of", rule=str(rule)) from None
 
-    def issued_by(self, when: datetime) -> SnapshotView:
-        """Return the snapshot in service at a past moment. Raises Problem if there was none."""
-        found = past.issued_snapshot(self.connection, self.settings, simulated=bool(self.simulated), moment=when)
+    def issued_by(self, when: datetime, outcome: str | None) -> SnapshotView:
+        """Return the snapshot in service at a past moment. Raises Problem if there was none, and OutcomeMissing."""
+        found = past.issued_snapshot(
+            self.connection, self.settings, simulated=bool(self.simulated), moment=when, outcome=outcome
+        )
         if found is None:
             raise Problem("nothing-issued", as_of=instant(when))
         return found
 
-    def _served_as_of(self, as_of: str) -> SnapshotView:
+    def _served_as_of(self, as_of: str, outcome: str | None) -> SnapshotView:
         """Return the snapshot issued by then, else a stored recomputation. Raises TaskRequired if there is none."""
         when = self.parse_as_of(as_of)
         if self.simulated is None:
             raise Problem("no-data")
-        issued = past.issued_snapshot(self.connection, self.settings, simulated=self.simulated, moment=when)
+        issued = past.issued_snapshot(
+            self.connection, self.settings, simulated=self.simulated, moment=when, outcome=outcome
+        )
         if issued is not None:
             return issued
         try:
-            question = past.recompute_request(self.home, self.settings, when, simulated=self.simulated)
+            question = past.recompute_request(self.home, self.settings, when, simulated=self.simulated, outcome=outcome)
         except past.NothingKnown as nothing:
             raise Problem("nothing-known", as_of=as_of, since=instant(nothing.since)) from None
         done = task_queue.find_done(self.connection, question)

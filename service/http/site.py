@@ -6,6 +6,7 @@ Every request passes here first, so that one thing has one address for everythin
 import re
 from urllib.parse import urlsplit
 
+from riskmodel.outcomes import OUTCOMES
 from service.drawing.language import LOCALES
 from service.http.client_address import parse_address
 from service.http.message import Request
@@ -17,7 +18,8 @@ MAX_PREFIX = 200
 MAX_HOST = 300
 """Longest Host header that is accepted [characters]. A name has at most 253."""
 
-LANGUAGE_HOMES = tuple(f"/{code}" for code in LOCALES)
+FIRST_PAGES = tuple(f"/{code}{under}" for code in LOCALES for under in ("", *(f"/{name}" for name in OUTCOMES)))
+"""The addresses of the first page, by language and outcome, without the slash at their end."""
 
 _MAX_REMEMBERED = 1_024
 """How many accepted Host headers a worker remembers."""
@@ -62,9 +64,9 @@ class Site:
                 path = path[len(prefix) :]
         if path.startswith("//"):
             path = "/" + path.lstrip("/")
-        if path in LANGUAGE_HOMES:
+        if path in FIRST_PAGES:
             path += "/"
-        elif path.endswith("/") and path[:-1] not in LANGUAGE_HOMES:
+        elif path.endswith("/") and path[:-1] not in FIRST_PAGES:
             path = path[:-1] or "/"
         if _LOWER_CASE_COUNTRY.search(path):
             path = _LOWER_CASE_COUNTRY.sub(_country_in_capitals, path)

@@ -27,7 +27,7 @@ from service.jobs.public_errors import public_error
 from service.jobs.recompute import recompute
 from service.jobs.served_models import ServedModels
 from service.snapshots import as_of
-from service.snapshots.outcome_parts import NOT_COMPUTED
+from service.snapshots.outcome_parts import NOT_COMPUTED, headline
 from service.snapshots.snapshot_view import SnapshotView
 from service.store import task_queue
 from service.store.context import Context
@@ -111,20 +111,28 @@ def _recompute_past(context: Context, request: Mapping[str, Any], fence: Fence |
     if view.digest != request["data_digest"]:
         raise Refused("the data known at that moment have changed since the request: send the request again")
     view.verify()
-    outcome = request["outcome"]
+    outcome = _known_outcome(view, request)
     others = {other: NOT_COMPUTED for other in OUTCOMES if other != outcome}
-    models = ServedModels({outcome: bundle.load(_model_of_view(context, view, request))}, others)
+    models = ServedModels({outcome: bundle.load(_model_of_view(context, view, request, outcome))}, others)
     document = snapshot_content.build(view, models, context.settings).document
     part = document["outcomes"][outcome]
     document["outcomes"] = {outcome: {name: value for name, value in part.items() if name not in DRAWS_KEYS}}
     return {"document": document, "digest": hashlib.sha256(canonical(document).encode()).hexdigest()}
 
 
-def _model_of_view(context: Context, view: View, request: Mapping[str, Any]) -> Path:
-    """Return a model trained on this view only: a stored one, or a new one."""
+def _known_outcome(view: View, request: Mapping[str, Any]) -> str:
+    """Return the headline of the requested outcomes that the view knows. Raises BadInput where it knows none."""
+    members, outcomes = geography.region(request["region"]).members, request["outcomes"]
+    origins = {outcome: view.origin(members, outcome) for outcome in outcomes}
+    known = {outcome: str(origin) for outcome, origin in origins.items() if origin is not None}
+    return headline(known) if known else str(assessment.region_origin(view, members, outcomes[0]))  # raises
+
+
+def _model_of_view(context: Context, view: View, request: Mapping[str, Any], outcome: str) -> Path:
+    """Return a model of an outcome trained on this view only: a stored one, or a new one."""
     members = geography.region(context.settings.region).members
-    origin = assessment.region_origin(view, members, request["outcome"])
-    key = {"of": [view.digest, request["outcome"], str(origin), __version__]}
+    origin = assessment.region_origin(view, members, outcome)
+    key = {"of": [view.digest, outcome, str(origin), __version__]}
     folder = context.home.as_of_models / hashlib.sha256(canonical(key).encode()).hexdigest()[:16]
     for manifest in folder.glob(f"*/{bundle.MANIFEST_FILE}"):
         with contextlib.suppress(Refused):
@@ -133,13 +141,13 @@ def _model_of_view(context: Context, view: View, request: Mapping[str, Any]) -> 
                 return manifest.parent
     if folder.exists():
         shutil.rmtree(folder)
-    _train(context, folder, request)
+    _train(context, folder, request, outcome)
     return next(folder.glob(f"*/{bundle.MANIFEST_FILE}")).parent
 
 
-def _train(context: Context, folder: Path, request: Mapping[str, Any]) -> None:
+def _train(context: Context, folder: Path, request: Mapping[str, Any], outcome: str) -> None:
     """Train a model on the data known at the moment of the request. The child ends with this process."""
-    options = ("--as-of", request["as_of"], "--into", str(folder), "--outcome", request["outcome"])
+    options = ("--as-of", request["as_of"], "--into", str(folder), "--outcome", outcome)
     line = processes.command(context.home, "train", *options, "--region", request["region"])
     child = processes.start(line, capture=True)
     result = processes.run(child, print_line=lambda text: print(text, file=sys.stderr, flush=True))
@@ -154,7 +162,8 @@ def _train(context: Context, folder: Path, request: Mapping[str, Any]) -> None:
 
 def _whatif(context: Context, request: Mapping[str, Any], fence: Fence | None) -> dict[str, Any]:
     """Return what `vigie whatif` prints."""
-    return what_if(context.home, request["location_code"], request["deaths"], request["months"], request["region"])
+    change = request["location_code"], request["deaths"], request["months"]
+    return what_if(context.home, *change, request["region"], request["outcome"])
 
 
 def _recompute(context: Context, request: Mapping[str, Any], fence: Fence | None) -> dict[str, Any]:

@@ -69,20 +69,21 @@ def recomputed_snapshot(task: sa.Row[Any], settings: Settings, moment: datetime)
 def recompute_request(
     home: Home, settings: Settings, moment: datetime, *, simulated: bool, outcome: str | None = None
 ) -> TaskRequest:
-    """Return the task that computes one outcome of a past moment. Raises NothingKnown.
+    """Return the task that computes an outcome of a past moment. Raises NothingKnown.
 
-    Without an `outcome`, it is the first one that has a model in service. Two moments with the same known data make the
-    same task. Its result depends on that data, and on today's region, outcome, settings and version of Vigie.
+    Without an `outcome`, it is the headline of those that are in service today and were known then. Two moments with
+    the same known data make the same task. Its result depends on that data, and on today's region, outcomes, settings
+    and version of Vigie.
     """
     ingests, members = manifest.read(home.archive), geography.region(settings.region).members
     known = manifest.active(ingests, moment)
     if not _with_outcomes(known, members, simulated):
         counted = _with_outcomes([ingest for ingest in ingests if ingest.is_active(None)], members, simulated)
         raise NothingKnown(min((datetime.fromisoformat(ingest.known_since) for ingest in counted), default=None))
-    outcome = outcome or next(iter(bundle.champions(home.models, simulated=simulated)), OUTCOMES[-1])
+    outcomes = [outcome] if outcome else list(bundle.champions(home.models, simulated=simulated)) or list(OUTCOMES)
     digest = manifest.digest(known)
-    request = {"as_of": instant(moment), "region": settings.region, "outcome": outcome, "data_digest": digest}
-    depends = [digest, settings.region, outcome, settings.bands, settings.drivers, __version__]
+    request = {"as_of": instant(moment), "region": settings.region, "outcomes": outcomes, "data_digest": digest}
+    depends = [digest, settings.region, outcomes, settings.bands, settings.drivers, __version__]
     return TaskRequest.of("as_of", request, depends)
 
 

@@ -91,8 +91,17 @@ def start(connection: sa.Connection, region: str, simulated: bool | None) -> Cur
     return Cursor(oldest - 1, region, REALMS[simulated])
 
 
-def since(connection: sa.Connection, seen: Cursor, simulated: bool | None, limit: int, at: datetime) -> Batch:
+def since(
+    connection: sa.Connection,
+    seen: Cursor,
+    simulated: bool | None,
+    limit: int,
+    at: datetime,
+    outcome: str | None = None,
+) -> Batch:
     """Return at most `limit` changes after a cursor, of the kind of data in service.
+
+    Of the changes of bands only those of an `outcome` are returned, by default of the headline of each snapshot.
 
     If the cursor comes from the other kind of data, the first change is a `realm` change. Raises BadInput for a cursor
     after the newest change (the database was restored) and for one whose next change may be deleted already.
@@ -109,11 +118,25 @@ def since(connection: sa.Connection, seen: Cursor, simulated: bool | None, limit
         entries.append(_realm_entry(seen, simulated, at))
     following = (changes.c.region == seen.region) & (changes.c.simulated == simulated) & (changes.c.id > seen.after)
     room = max(limit - len(entries), 0)
-    rows = connection.execute(sa.select(changes).where(following).order_by(changes.c.id).limit(room + 1)).all()
+    chosen = _is_headline(connection) if outcome is None else changes.c.outcome == outcome
+    wanted = sa.select(changes).where(following, (changes.c.kind != BAND) | chosen)
+    rows = connection.execute(wanted.order_by(changes.c.id).limit(room + 1)).all()
     for row in rows[:room]:
         seen = Cursor(row.id, seen.region, realm)
         entries.append(_entry(row, seen))
-    return Batch(entries, seen, more=len(rows) > room)
+    more = len(rows) > room
+    if not more:
+        # Past the changes of other outcomes too: a client that gets none of them must not seem to have missed them.
+        seen = Cursor(max(seen.after, newest or 0), seen.region, realm)
+    return Batch(entries, seen, more)
+
+
+def _is_headline(connection: sa.Connection) -> sa.ColumnElement[bool]:
+    """Return whether a change of a band is of the headline of its snapshot."""
+    text = sa.type_coerce(changes.c.document, sa.Text)
+    document: Any = sa.type_coerce(text, sa.JSON) if connection.dialect.name == "sqlite" else sa.cast(text, sa.JSON)
+    is_headline: sa.ColumnElement[bool] = document["of_headline"].as_boolean()
+    return is_headline
 
 
 def _entry(row: sa.Row[Any], cursor: Cursor) -> dict[str, Any]:
@@ -199,6 +222,7 @@ def _record_bands_of_outcome(
             "location_name": geography.country(iso3).name(),
             **{f"{side}_band": row["band"] for side, row in sides.items()},
             **{f"{side}_score": row["risk_score"] for side, row in sides.items()},
+            "of_headline": outcome == snapshot.document["outcome"],
             "reasons": {
                 f"{side}_{field}": row["reasons"].get("risk_score", "unknown")
                 for side, row in sides.items()

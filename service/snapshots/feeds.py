@@ -25,6 +25,7 @@ def scores(
     Without an `outcome`, it is that of the newest snapshot's headline. `site` is the address of the service that links
     begin with, without a slash at its end.
     """
+    query, pages = (f"?outcome={outcome}", f"{site}/en/{outcome}") if outcome else ("", site)
     newest = history.newest(connection, region, simulated, 1)
     shared = snapshot_cache.document(connection, newest[0].id, newest[0].digest) if newest else {}
     outcome = outcome or shared.get("outcome", OUTCOMES[0])
@@ -48,8 +49,10 @@ def scores(
     _add_text(feed, "title", f"{prefix}Vigie – risk scores of {_name(region)} and its neighbours, {label}")
     _add_text(feed, "subtitle", f"Forecasts of deaths in {label}. A forecast is not a fact.")
     _add_text(feed, "updated", max((entry["updated"] for entry in entries), default=instant(now)))
-    SubElement(feed, "link", {"rel": "self", "type": "application/atom+xml", "href": f"{site}/feeds/scores.atom"})
-    SubElement(feed, "link", {"rel": "alternate", "type": "text/html", "href": f"{site}/"})
+    SubElement(
+        feed, "link", {"rel": "self", "type": "application/atom+xml", "href": f"{site}/feeds/scores.atom{query}"}
+    )
+    SubElement(feed, "link", {"rel": "alternate", "type": "text/html", "href": f"{pages}/"})
     _add_text(SubElement(feed, "author"), "name", "Vigie")
     if licence := shared.get("licence"):
         _add_text(feed, "rights", licence)
@@ -57,10 +60,12 @@ def scores(
         node = SubElement(feed, "entry")
         for name in ("id", "title", "updated", "published"):
             _add_text(node, name, entry[name])
-        SubElement(node, "link", {"rel": "alternate", "href": site + entry["link"]})
+        SubElement(node, "link", {"rel": "alternate", "href": pages + entry["link"]})
+        for code, text in OUTCOME_LABELS[outcome].items():
+            SubElement(node, "category", {"term": outcome, "label": text, "xml:lang": code})
         _add_text(node, entry["element"], entry["text"])
-    document: bytes = tostring(feed, encoding="utf-8", xml_declaration=True)
-    return document
+    written: bytes = tostring(feed, encoding="utf-8", xml_declaration=True)
+    return written
 
 
 def _snapshot_entry(

@@ -16,7 +16,11 @@ def scores(payload: Mapping[str, Any]) -> dict[str, Any]:
                 "type": "Feature",
                 "id": row["location_code"],
                 "geometry": {"type": "Point", "coordinates": [place.longitude, place.latitude]},
-                "properties": {**row, "capital": place.capital, "simulated": payload["simulated"]},
+                "properties": {
+                    **row,
+                    "capital": place.capital,
+                    **{key: payload[key] for key in ("outcome", "outcome_label", "simulated")},
+                },
             }
         )
     return {"type": "FeatureCollection", "features": features, **{k: v for k, v in payload.items() if k != "data"}}

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from riskmodel.months import first_day, last_day, month
-from service.snapshots.outcome_parts import headline
+from service.snapshots.outcome_parts import ranked
 from service.store.tables import scores, snapshots
 from service.store.values import instant
 
@@ -131,7 +131,7 @@ def newest(
     if before is not None:
         query = query.where(snapshots.c.id < before)
     if outcome is not None:
-        query = query.where(sa.exists().where(scores.c.snapshot_id == snapshots.c.id, scores.c.outcome == outcome))
+        query = query.where(has_outcome(outcome))
     return list(connection.execute(query.order_by(snapshots.c.id.desc()).limit(limit)))
 
 
@@ -150,19 +150,16 @@ def entries(
     rows = newest(connection, region, simulated, limit, before, outcome)
     numbers = [row.id for row in rows]
     withdrawals = withdrawn(connection, region, simulated, numbers)
-    facts = sa.select(scores.c.snapshot_id, scores.c.outcome, scores.c.origin, scores.c.model_id).distinct()
-    by_outcome: dict[int, dict[str, Any]] = {number: {} for number in numbers}
-    for found in connection.execute(facts.where(scores.c.snapshot_id.in_(numbers))):
-        by_outcome[found.snapshot_id][found.outcome] = found
+    parts = outcomes_of(connection, numbers)
     entries = []
     for row in rows:
-        of_snapshot = by_outcome[row.id]
-        fact = of_snapshot[outcome or headline({name: each.origin for name, each in of_snapshot.items()})]
+        fact = parts[row.id][outcome] if outcome else next(iter(parts[row.id].values()))
         entries.append(
             {
                 "snapshot_id": row.id,
                 "issued_at": instant(row.issued_at),
                 "outcome": fact.outcome,
+                "outcomes": list(parts[row.id]),
                 "origin": fact.origin,
                 "data_as_of": last_day(month(fact.origin)),
                 "model_id": fact.model_id,
@@ -171,6 +168,23 @@ def entries(
             }
         )
     return entries
+
+
+def has_outcome(outcome: str) -> sa.ColumnElement[bool]:
+    """Return whether a snapshot has an outcome, as a condition of a query of `snapshots`."""
+    return sa.exists().where(scores.c.snapshot_id == snapshots.c.id, scores.c.outcome == outcome)
+
+
+def outcomes_of(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Return a row with origin and model for each outcome of some snapshots, by snapshot number, the headline first."""
+    facts = sa.select(scores.c.snapshot_id, scores.c.outcome, scores.c.origin, scores.c.model_id).distinct()
+    found: dict[int, dict[str, Any]] = {number: {} for number in numbers}
+    for fact in connection.execute(facts.where(scores.c.snapshot_id.in_(numbers))):
+        found[fact.snapshot_id][fact.outcome] = fact
+    return {
+        number: {name: parts[name] for name in ranked({name: part.origin for name, part in parts.items()})}
+        for number, parts in found.items()
+    }
 
 
 def _withdrawal(row: sa.Row[Any] | None) -> dict[str, Any]:

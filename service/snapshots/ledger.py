@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from service.snapshots import history
 from service.store.seals import stored, stored_text
 from service.store.tables import forecasts, runs, snapshots, verifications
 from service.store.values import instant
@@ -37,16 +38,26 @@ class _Withdrawal:
     withdrawn_reason: str
 
 
-def entries(connection: sa.Connection, before: int | None, limit: int) -> list[dict[str, Any]]:
-    """Return the newest entries, newest first; `before` leaves out the snapshots from that number on."""
+def entries(
+    connection: sa.Connection, before: int | None, limit: int, outcome: str | None = None
+) -> list[dict[str, Any]]:
+    """Return the newest entries, newest first.
+
+    `before` leaves out the snapshots from that number on, and `outcome` those without it.
+    """
     query = sa.select(*(column for column in snapshots.c if column.name != "document"))
     if before is not None:
         query = query.where(snapshots.c.id < before)
+    if outcome is not None:
+        query = query.where(history.has_outcome(outcome))
+    rows = connection.execute(query.order_by(snapshots.c.id.desc()).limit(limit)).all()
+    outcomes = history.outcomes_of(connection, [row.id for row in rows])
     return [
         {
             "id": row.id,
             "region": row.region,
             "simulated": row.simulated,
+            "outcomes": list(outcomes[row.id]),
             "issued_at": instant(row.issued_at),
             "digest": row.digest,
             "previous_digest": row.previous_digest,
@@ -54,7 +65,7 @@ def entries(connection: sa.Connection, before: int | None, limit: int) -> list[d
             "withdrawn_at": instant(row.withdrawn_at),
             "withdrawn_reason": row.withdrawn_reason,
         }
-        for row in connection.execute(query.order_by(snapshots.c.id.desc()).limit(limit))
+        for row in rows
     ]
 
 

@@ -13,12 +13,20 @@ from riskmodel.outcomes import OUTCOME_LABELS, OUTCOMES
 NO_MODEL, NOT_COMPUTED = "no_model", "not_computed"
 
 MISSING_REASONS: Mapping[str, str] = {
-    "only_state_based": "the sources of the region tell state-based deaths alone",
-    "only_all": "the sources of the region tell the sum of all deaths alone",
-    NO_MODEL: "no model of it is in service: run vigie train",
-    NOT_COMPUTED: "it was not computed for this moment",
+    "only_state_based": "no source in the archive counts the deaths of all types of violence",
+    "only_all": "no source in the archive counts the deaths of state-based conflict apart",
+    NO_MODEL: "no model of these deaths is in service",
+    NOT_COMPUTED: "not computed for this moment",
 }
-"""Why a snapshot does not have an outcome."""
+"""Why a snapshot does not have an outcome. These texts are the keys of their translations."""
+
+MISSING_ACTIONS: Mapping[str, str] = {
+    "only_state_based": "Take in UCDP’s events or a table of all deaths with vigie ingest, then run vigie train.",
+    "only_all": "Take in UCDP’s events with vigie ingest, then run vigie train.",
+    NO_MODEL: "Train one with vigie train.",
+    NOT_COMPUTED: "Ask for the present, or for another moment.",
+}
+"""What can be done about it."""
 
 NO_HISTORY: Mapping[str, str] = {"all": "only_state_based", "state_based": "only_all"}
 """The reason where the data of a region do not have an outcome: they have the other one."""
@@ -32,7 +40,8 @@ class OutcomeMissing(BadInput):
         self.reason: str = document["missing_outcomes"].get(outcome, NOT_COMPUTED)
         snapshot = f"snapshot {document['id']}" if "id" in document else "the snapshot"
         label = OUTCOME_LABELS[outcome]["en"]
-        super().__init__(f"{snapshot} has no forecast of {label} ({outcome}): {MISSING_REASONS[self.reason]}")
+        why = f"{MISSING_REASONS[self.reason]}. {MISSING_ACTIONS[self.reason]}"
+        super().__init__(f"{snapshot} has no forecast of {label} ({outcome}): {why}")
 
 
 def headline(origins: Mapping[str, str]) -> str:
@@ -43,6 +52,12 @@ def headline(origins: Mapping[str, str]) -> str:
     """
     newest = max(origins.values())
     return next(outcome for outcome in OUTCOMES if origins.get(outcome) == newest)
+
+
+def ranked(origins: Mapping[str, str]) -> list[str]:
+    """Return the outcomes, the headline first, given the origin of each, YYYY-MM."""
+    by_name = [outcome for outcome in OUTCOMES if outcome in origins]
+    return sorted(by_name, key=lambda outcome: origins[outcome], reverse=True)
 
 
 def available(document: Mapping[str, Any]) -> tuple[str, ...]:

@@ -144,8 +144,8 @@ def _row(view: SnapshotView, iso3: str) -> dict[str, Any] | None:
 
 
 def _region_meta(view: SnapshotView, iso3: str | None = None) -> dict[str, Any]:
-    """Return the shared keys, the score bands, newer data, and the warnings about the region's data."""
-    own = {key: view.document[key] for key in ("bands", "newer_data", "data_quality")}
+    """Return the shared keys, the score bands, newer data, missing outcomes, and the warnings about the data."""
+    own = {key: view.document[key] for key in ("bands", "newer_data", "missing_outcomes", "data_quality")}
     return {**own, **meta(view, iso3)}
 
 

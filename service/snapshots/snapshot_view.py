@@ -11,6 +11,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from riskmodel import geography
+from riskmodel.outcomes import OUTCOME_LABELS
 from service.settings import Settings
 from service.snapshots import snapshot_cache
 from service.snapshots.outcome_parts import of_outcome
@@ -31,6 +32,8 @@ SNAPSHOT_KEYS = (
     "data_as_of",
     "origin",
     "outcome",
+    "outcome_label",
+    "outcomes",
     "source",
     "licence",
     "model_id",
@@ -207,6 +210,8 @@ def meta(view: SnapshotView, iso3: str | None = None, reasons: Mapping[str, str]
         "data_as_of": document["data_as_of"],
         "origin": document["origin"],
         "outcome": document["outcome"],
+        "outcome_label": OUTCOME_LABELS[document["outcome"]],
+        "outcomes": document["available_outcomes"],
         "source": document["source"],
         "licence": document["licence"],
         "model_id": document["model"]["id"],

@@ -21,11 +21,14 @@ from service.web.templating import environment
 HTML = "text/html; charset=utf-8"
 JSON_TYPES = ("application/json", "application/problem+json")
 
-SHOWN = ("type", "status", "title", "detail", "parameter", "rule", "error", "since")
+SHOWN = ("type", "status", "title", "detail", "reason", "parameter", "rule", "error", "since")
 """Members of a problem document that a page shows, besides the id of the request."""
 
 NO_PAGES = ("/v1/", "/static/", "/feeds/", "/openapi.json", "/metrics", "/readyz")
 """Addresses that have no other language: the links of their error pages lead home."""
+
+NO_CHOICES = dict.fromkeys(("outcome_path", "as_of_query", "outcome_query", "data_query"), "")
+"""What links of a page add for its outcome and its past moment: an error page is about no snapshot."""
 
 _PATH, _REQUEST_ID = "/path-of-the-request", "id-of-the-request"
 """What stands for them in a page that is rendered once for many requests."""
@@ -69,9 +72,7 @@ def render(problem_document: bytes, root: str, path: str, query: str, accept_lan
 @lru_cache(maxsize=128)
 def rendered_page(language: str, root: str, members: tuple[tuple[str, Any], ...]) -> str:
     template = environment(language).get_template("error.html")
-    return template.render(
-        problem=dict(members), root=root, path=_PATH, site="", as_of_query="", request_id=_REQUEST_ID
-    )
+    return template.render(problem=dict(members), root=root, path=_PATH, site="", **NO_CHOICES, request_id=_REQUEST_ID)
 
 
 @lru_cache(maxsize=256)

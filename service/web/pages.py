@@ -1,10 +1,12 @@
 """The pages: the region at `/`, one country at `/country/{iso3}`, the scorecard at `/scorecard`, the API at `/docs`.
 
 Each page also has an address for each language (`/fr/docs`), where neither a query nor a header chooses the language.
+Under the language, a page about scores has an address for each outcome (`/fr/state_based/`), which a file server that
+ignores queries can serve too.
 Pages read the same snapshots as the API. Their templates are in `templates/`, their French in `drawing/messages/fr.po`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cache, lru_cache
 from http import HTTPStatus
@@ -15,6 +17,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, Flask, Response, current_app, g, request
 
 from riskmodel.geography import WHOLE_REGION
+from riskmodel.outcomes import OUTCOMES
 from service.alerts import lifecycle, outbox
 from service.api import description
 from service.api.tasks import submit
@@ -24,6 +27,7 @@ from service.http.links import link
 from service.http.problems import Problem, problem_response
 from service.http.request_context import ReadSession, TaskRequired, current_context, request_session
 from service.snapshots import read_model, scorecard
+from service.snapshots.outcome_parts import NOT_COMPUTED
 from service.snapshots.snapshot_view import SnapshotView
 from service.store import leases
 from service.web import api_reference, driver_view
@@ -39,33 +43,35 @@ RELOAD_SECONDS = 5
 """How often the waiting page reloads [s]."""
 
 
-def page_route(path: str) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
-    """Serve a view at a path, and at that path under each language."""
+def page_route(path: str, *, by_outcome: bool = True) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
+    """Serve a view at a path, at that path under each language, and under each language and outcome."""
 
     def register(view: Callable[..., Response]) -> Callable[..., Response]:
-        for rule in (path, f"/<any({', '.join(LOCALES)}):language>{path}"):
-            resource.add_url_rule(rule, view.__name__, view)
+        language, outcome = f"/<any({', '.join(LOCALES)}):language>", f"/<any({', '.join(OUTCOMES)}):outcome>"
+        for under in ("", language, language + outcome) if by_outcome else ("", language):
+            resource.add_url_rule(f"{under}{path}", view.__name__, view)
         return view
 
     return register
 
 
 @resource.url_value_preprocessor
-def take_language_from_path(endpoint: str | None, values: dict[str, Any] | None) -> None:
-    """Store the language that the path names, if any, and remove it from the arguments of the view."""
+def take_choices_from_path(endpoint: str | None, values: dict[str, Any] | None) -> None:
+    """Store the language and the outcome that the path names, if any, and remove them from the view's arguments."""
     g.language = (values or {}).pop("language", None)
+    g.outcome = (values or {}).pop("outcome", None)
 
 
 @page_route("/")
 def region() -> Response:
     """Show the region: state of the data, alerts, the table of countries, neighbour effects."""
     with request_session() as session:
-        snapshot = session.served(_as_of())
+        snapshot = session.served(_as_of(), _outcome())
         axis_top = charts.axis_top(snapshot.countries)
         rows = [(country, charts.country_chart(country, axis_top)) for country in snapshot.countries]
-        return _page(
+        return _snapshot_page(
             "region.html",
-            snapshot=snapshot,
+            snapshot,
             rows=rows,
             grid_lines=rows[0][1].grid_lines,
             main_families={row["location_code"]: driver_view.main_family(row) for row in snapshot.countries},
@@ -79,13 +85,13 @@ def region() -> Response:
 def country(iso3: str) -> Response:
     """Show one country: chart, how its score is computed, drivers, the twelve months of its forecast, indicators."""
     with request_session() as session:
-        snapshot = session.served(_as_of())
+        snapshot = session.served(_as_of(), _outcome())
         row = next((row for row in snapshot.countries if row["location_code"] == iso3), None)
         if row is None:
             raise Problem("unknown-country", location_code=iso3)
-        return _page(
+        return _snapshot_page(
             "country.html",
-            snapshot=snapshot,
+            snapshot,
             country=row,
             chart=charts.country_chart(row, charts.axis_top([row])),
             family_titles=driver_view.family_titles(snapshot.document),
@@ -99,12 +105,12 @@ def country(iso3: str) -> Response:
 def scorecard_page() -> Response:
     """Show how accurate the issued forecasts were, next to the baselines."""
     with request_session() as session:
-        snapshot = session.served()
+        snapshot = session.served(outcome=_outcome())
         card = scorecard.payload(session.connection, snapshot)["data"]
-        return _page("scorecard.html", snapshot=snapshot, card=card, hard_baselines=HARD_BASELINES)
+        return _snapshot_page("scorecard.html", snapshot, card=card, hard_baselines=HARD_BASELINES)
 
 
-@page_route("/docs")
+@page_route("/docs", by_outcome=False)
 def docs() -> Response:
     """Show the API reference, which needs no script."""
     page_request = _page_request()
@@ -148,7 +154,7 @@ def waiting_page(required: TaskRequired) -> Response:
         task = submit(required.question)["data"]
     except Problem as problem:
         return problem_response(problem)
-    response = _page("waiting.html", task=task, as_of=required.question.parameters["as_of"])
+    response = _page("waiting.html", _outcome(), task=task, as_of=required.question.parameters["as_of"])
     response.status_code = HTTPStatus.ACCEPTED
     response.headers["Refresh"] = str(RELOAD_SECONDS)  # a header, because pages have no scripts
     return response
@@ -165,6 +171,14 @@ def vary_by_language(response: Response) -> Response:
 def _as_of() -> str | None:
     """Return the requested past moment. The form sends an empty field for none."""
     return request.args.get("as_of") or None
+
+
+def _outcome() -> str | None:
+    """Return the requested outcome, None for the headline. Raises Problem for an unknown one."""
+    outcome: str | None = g.outcome or request.args.get("outcome")
+    if outcome is not None and outcome not in OUTCOMES:
+        raise Problem("bad-query", parameter="outcome", rule=f"one of: {', '.join(OUTCOMES)}")
+    return outcome
 
 
 def _form_and_alerts(session: ReadSession, snapshot: SnapshotView, iso3: str | None = None) -> dict[str, Any]:
@@ -185,32 +199,70 @@ def _form_and_alerts(session: ReadSession, snapshot: SnapshotView, iso3: str | N
 class PageRequest(NamedTuple):
     """What a page needs of its request.
 
-    The language, the path without it, the past moment as a query string, what precedes paths in links, and the
-    public address of the service or an empty text.
+    The language; the path without it and without the outcome; the path of the outcome, which is empty for the headline;
+    as query strings the past moment, the outcome, and both; what precedes paths in links; and the public address of the
+    service or an empty text.
     """
 
     language: str
     path: str
+    outcome_path: str
     as_of_query: str
+    outcome_query: str
+    data_query: str
     root: str
     site: str
 
 
-def _page_request() -> PageRequest:
+def _page_request(outcome: str | None = None) -> PageRequest:
+    """Return what a page needs of the current request. `outcome` is None for the headline."""
     named = g.language or request.args.get("lang")
     language = (
         named
         if named in LOCALES
         else request.accept_languages.best_match(LOCALES, DEFAULT_LANGUAGE) or DEFAULT_LANGUAGE
     )
-    path = request.path.removeprefix(f"/{g.language}") if g.language else request.path
-    as_of = _as_of()
-    as_of_query = f"?{urlencode({'as_of': as_of})}" if as_of else ""
-    return PageRequest(language, path, as_of_query, request.script_root, current_context().settings.base_url or "")
+    path = request.path
+    for part in filter(None, (g.language, g.outcome)):
+        path = path.removeprefix(f"/{part}")
+    as_of = {"as_of": moment} if (moment := _as_of()) else {}
+    of_outcome = {"outcome": outcome} if outcome else {}
+    return PageRequest(
+        language,
+        path,
+        _outcome_path(outcome),
+        _query(as_of),
+        _query(of_outcome),
+        _query(as_of | of_outcome),
+        request.script_root,
+        current_context().settings.base_url or "",
+    )
 
 
-def _page(template: str, **content: Any) -> Response:
-    page_request = _page_request()
+def _outcome_path(outcome: str | None) -> str:
+    return f"/{outcome}" if outcome else ""
+
+
+def _query(values: Mapping[str, str]) -> str:
+    return f"?{urlencode(values)}" if values else ""
+
+
+def _snapshot_page(template: str, snapshot: SnapshotView, **content: Any) -> Response:
+    """Return a page about an outcome of a snapshot. The headline has the addresses without an outcome.
+
+    A recomputed snapshot has one outcome, which need not be the headline, so its links name the outcome.
+    """
+    document = snapshot.document
+    headline = document["available_outcomes"][0] if snapshot.id is not None else None
+    chosen = {outcome: None if outcome == headline else outcome for outcome in OUTCOMES}
+    missing = {name: why for name, why in document["missing_outcomes"].items() if why != NOT_COMPUTED}
+    paths = {name: _outcome_path(chosen[name]) for name in OUTCOMES if name not in missing}
+    choice = {"outcome_paths": paths, "missing_outcomes": missing}
+    return _page(template, chosen[document["outcome"]], snapshot=snapshot, **choice, **content)
+
+
+def _page(template: str, outcome: str | None, **content: Any) -> Response:
+    page_request = _page_request(outcome)
     return _response(page_request.language, _render(template, page_request, **content))
 
 

@@ -1,4 +1,4 @@
-"""The template environment of each language, and the two functions that templates need beyond it."""
+"""The template environment of each language, and the functions that templates need beyond it."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from riskmodel.geography import WHOLE_REGION
 from service.drawing import charts, labels
-from service.drawing.language import LOCALES, language
+from service.drawing.language import LOCALES, language, sentence_case
 from service.web import driver_view
 
 BAND_SHADES = 6
@@ -30,7 +30,7 @@ def environment(code: str) -> Environment:
         extensions=["jinja2.ext.i18n"],
     )
     templates.install_gettext_translations(page_language.translations, newstyle=True)  # type: ignore[attr-defined]  # the i18n extension adds it
-    templates.filters.update(number=page_language.number, month=page_language.month)
+    templates.filters.update(number=page_language.number, month=page_language.month, sentence_case=sentence_case)
     templates.globals.update(
         language=page_language,
         languages=[language(other) for other in LOCALES],

@@ -10,8 +10,6 @@ from service.store.tables import snapshots
 
 def issue(home: SnapshotHome, **bands: str | None) -> int:
     """Issue a snapshot in which these countries have these bands, and note what has changed. Returns its number."""
-    with home.store.reading() as connection:
-        before = connection.execute(sa.select(snapshots).order_by(snapshots.c.id.desc())).first()
     document = home.issue()
     for country in document["countries"]:
         if country["location_code"] in bands:
@@ -19,7 +17,16 @@ def issue(home: SnapshotHome, **bands: str | None) -> int:
             if country["band"] is None:
                 country.update(risk_score=None, reasons={"risk_score": "no_history"})
     home.replace(document)
-    with home.store.writing() as connection:
-        row = connection.execute(sa.select(snapshots).where(snapshots.c.id == document["id"])).one()
-        change_feed.snapshot_issued(connection, row, before.document if before else None, NOW)
+    record_changes(home, document["id"])
     return int(document["id"])
+
+
+def record_changes(home: SnapshotHome, number: int) -> None:
+    """Record what a snapshot changes, compared with the one before it."""
+    with home.store.writing() as connection:
+        before, row = (
+            connection.execute(sa.select(snapshots).where(snapshots.c.id == each)).one_or_none()
+            for each in (number - 1, number)
+        )
+        assert row is not None
+        change_feed.snapshot_issued(connection, row, before.document if before else None, NOW)

@@ -1,6 +1,7 @@
 """Invented snapshots, as a recompute writes them: made by rule and seed, without data."""
 
 import random
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import exp, log1p
 from typing import Any
@@ -22,6 +23,9 @@ SCORES = {
     "MRT": None,
 }
 
+
+STATE_BASED_SCORES = {iso3: None if score is None else round(score * 0.75, 1) for iso3, score in SCORES.items()}
+"""Scores of the second outcome in a snapshot with both: lower, and in other bands."""
 
 QUALITY = {
     "NER": [{"code": "few_reports", "probability": 0.0004, "months": 3}],
@@ -148,18 +152,18 @@ def drivers(score: float, escalation: float) -> dict[str, Any]:
     }
 
 
-def neighbour_effects() -> dict[str, Any]:
+def neighbour_effects(scores: Mapping[str, float | None]) -> dict[str, Any]:
     """Return invented effects between land neighbours. Those on Mauritania are unknown, because its score is."""
-    pairs = [(source, to) for source in SCORES for to in SCORES if to in geography.country(source).neighbours]
+    pairs = [(source, to) for source in scores for to in scores if to in geography.country(source).neighbours]
     return {
         "note": {"en": "An association, not a cause.", "fr": "Une association, et non une cause."},
-        "pairs": [{"from": source, "to": to, **_points(source, to)} for source, to in pairs],
-        "all": [{"to": to, **_points("all", to)} for to in SCORES],
+        "pairs": [{"from": source, "to": to, **_points(source, to, scores)} for source, to in pairs],
+        "all": [{"to": to, **_points("all", to, scores)} for to in scores],
     }
 
 
-def _points(source: str, to: str) -> dict[str, Any]:
-    score = SCORES[to]
+def _points(source: str, to: str, scores: Mapping[str, float | None]) -> dict[str, Any]:
+    score = scores[to]
     if score is None:
         return {"points": None, "share": None, "reason": "not_forecast"}
     points = round(random.Random(source + to).uniform(-0.5, 3), 2)
@@ -167,7 +171,13 @@ def _points(source: str, to: str) -> dict[str, Any]:
 
 
 def document(
-    *, origin: str = "2022-12", simulated: bool = False, number: int = 1, issued_at: datetime = NOW
+    *,
+    origin: str = "2022-12",
+    simulated: bool = False,
+    number: int = 1,
+    issued_at: datetime = NOW,
+    outcome: str = "state_based",
+    scores: Mapping[str, float | None] = SCORES,
 ) -> dict[str, Any]:
     """Return the flat document of an outcome in the region of Mali.
 
@@ -182,7 +192,7 @@ def document(
         "origin": origin,
         "data_as_of": last_day(month(origin)),
         "newer_data": {},
-        "outcome": "state_based",
+        "outcome": outcome,
         "simulated": simulated,
         "causes": ["new_month"],
         "source": "SIMULATED" if simulated else "UCDP 24.1",
@@ -190,7 +200,7 @@ def document(
         "shipped_only": False,
         "data": {"digest": "d" * 64, "ingests": []},
         "model": {
-            "id": "2022-12-state_based-ab12cd34",
+            "id": f"2022-12-{outcome}-ab12cd34",
             "digest": "e" * 64,
             "origin": origin,
             "trained_at": None,
@@ -201,8 +211,8 @@ def document(
         "data_quality": [],
         "indicator_families": families(),
         "indicator_sources": [{"kind": "events", "source": "UCDP 24.1"}, {"kind": "coups", "source": "Invented"}],
-        "neighbour_effects": neighbour_effects(),
-        "countries": [country(iso3, origin, source) for iso3 in geography.region("MLI").members],
+        "neighbour_effects": neighbour_effects(scores),
+        "countries": [country(iso3, origin, source, scores[iso3]) for iso3 in geography.region("MLI").members],
     }
 
 
@@ -228,9 +238,14 @@ def nested(*flat: dict[str, Any]) -> dict[str, Any]:
     return {"missing_outcomes": missing, **shared, "outcomes": parts}
 
 
-def country(iso3: str, origin: str, source: dict[str, Any]) -> dict[str, Any]:
-    """Return one country's part of a snapshot, made from its score in `SCORES`."""
-    score, end, rng = SCORES[iso3], month(origin), random.Random(iso3)
+def both_outcomes(**how: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the flat documents of a snapshot with both outcomes: the headline, all, and state_based."""
+    return document(**how, outcome="all"), document(**how, outcome="state_based", scores=STATE_BASED_SCORES)
+
+
+def country(iso3: str, origin: str, source: dict[str, Any], score: float | None) -> dict[str, Any]:
+    """Return one country's part of a snapshot, made from its score."""
+    end, rng = month(origin), random.Random(iso3)
     level = exp(((score or 0) - 15) / 14) if score and score > 10 else 0.2
     observed: list[float | None] = [float(int(level * rng.lognormvariate(0, 0.7))) for _ in range(36)]
     if iso3 == "GIN":

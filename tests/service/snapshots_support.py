@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from snapshot_documents import NOW, SCORES, document, nested
+from snapshot_documents import NOW, SCORES, both_outcomes, document, nested
 
 from riskmodel.events import manifest
 from riskmodel.home import Home
+from riskmodel.outcomes import OUTCOMES
 from service.alerts import lifecycle, outbox, rules
 from service.jobs import scorecard_build
 from service.jobs.scorecard_build import Cell, CountedForecasts, ScoredForecast
@@ -63,15 +64,16 @@ class SnapshotHome:
         """Put ingests of these kinds of data, real or simulated, into the archive."""
         manifest.write(self.home.archive, tuple(ingest(simulated=realm == "simulated") for realm in realms))
 
-    def issue(self, *, at: datetime = NOW, **how: Any) -> dict[str, Any]:
-        """Issue a snapshot of one outcome, with its run, which started a minute before `at`.
+    def issue(self, *, at: datetime = NOW, both: bool = False, **how: Any) -> dict[str, Any]:
+        """Issue a snapshot with its run, which started a minute before `at`. Return the flat document of its headline.
 
-        Return its flat document.
+        It has state_based, or with `both` all and state_based.
         """
         with self.store.writing() as connection:
             number = (connection.scalar(sa.select(sa.func.max(snapshots.c.id))) or 0) + 1
-            issued = document(number=number, issued_at=at, **how)
-            stored = nested(issued)
+            how |= {"number": number, "issued_at": at}
+            flat = both_outcomes(**how) if both else (document(**how),)
+            issued, stored = flat[0], nested(*flat)
             connection.execute(
                 sa.insert(snapshots).values(
                     id=number,
@@ -121,12 +123,15 @@ TASK = "5f0c1d7e-0000-4000-8000-000000000001"
 
 
 def full_home(root: Path, *, simulated: bool = False) -> SnapshotHome:
-    """Return a home with three months, a withdrawn snapshot, a failed run, and rows for every endpoint of the API."""
+    """Return a home with three months, a withdrawn snapshot, a failed run, and rows for every endpoint of the API.
+
+    Its snapshots have both outcomes.
+    """
     home = SnapshotHome(root)
     home.add_ingests("simulated" if simulated else "real")
     for months, origin in enumerate(("2022-10", "2022-11", "2022-12")):
-        home.issue(origin=origin, at=NOW + timedelta(days=30 * (months - 2)), simulated=simulated)
-    home.issue(at=NOW + timedelta(minutes=1), simulated=simulated)
+        home.issue(origin=origin, at=NOW + timedelta(days=30 * (months - 2)), simulated=simulated, both=True)
+    home.issue(at=NOW + timedelta(minutes=1), simulated=simulated, both=True)
     home.run("failed", at=NOW + timedelta(minutes=2), error="an invented reason")
     with home.store.writing() as connection:
         wrong = sa.update(snapshots).where(snapshots.c.id == 4)
@@ -136,13 +141,14 @@ def full_home(root: Path, *, simulated: bool = False) -> SnapshotHome:
         connection.execute(sa.insert(event_lists).values({**event_list(), "simulated": simulated}))
         connection.execute(sa.insert(events), [event(number) for number in range(250)])
         columns = "origin,iso3,month,draw,deaths,outcome,simulated"
-        text = f"{columns}\n2022-12,MLI,2023-01,1,7,state_based,{str(simulated).lower()}\n"
-        drawn = {"parquet": b"PAR1 not really PAR1", "csv": gzip.compress(text.encode(), mtime=0), "digest": "a" * 64}
         of_country = {"snapshot_id": 3, "forecaster": "pool", "location_code": "MLI", "role": "served"}
-        connection.execute(sa.insert(forecasts).values(outcome="state_based", **of_country, **drawn))
+        for outcome in OUTCOMES:
+            text = f"{columns}\n2022-12,MLI,2023-01,1,7,{outcome},{str(simulated).lower()}\n"
+            drawn = {"parquet": b"PAR1 not really PAR1", "csv": gzip.compress(text.encode(), mtime=0)}
+            connection.execute(sa.insert(forecasts).values(outcome=outcome, **of_country, **drawn, digest="a" * 64))
+            card = {"region": "MLI", "simulated": simulated, "outcome": outcome, "at": NOW}
+            connection.execute(sa.insert(scorecards).values(**card, document=scorecard_document()))
         fire_alerts(home, connection, 3, simulated=simulated)
-        card = {"region": "MLI", "simulated": simulated, "outcome": "state_based", "at": NOW}
-        connection.execute(sa.insert(scorecards).values(**card, document=scorecard_document()))
         connection.execute(sa.insert(jobs), [job("recompute"), job("verify", succeeded_at=None, next_run_at=None)])
         requested = {"kind": "recompute", "request": {"region": "MLI"}, "digest": "b" * 64, "requested_at": NOW}
         done = {"status": "done", "attempts": 1, "started_at": NOW, "finished_at": NOW}
@@ -188,7 +194,7 @@ def fire_alerts(home: SnapshotHome, connection: sa.Connection, snapshot: int, *,
     lifecycle.evaluate(
         connection,
         rules=rules.load(home.home),
-        document=nested(document(number=snapshot, simulated=simulated)),
+        document=nested(*both_outcomes(number=snapshot, simulated=simulated)),
         run_id=snapshot,
         snapshot_id=snapshot,
         now=NOW,

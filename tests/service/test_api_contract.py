@@ -33,6 +33,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 PROMISED = Path(__file__).with_name("promised.txt")
 SHOWN = ("/", "/country/{iso3}", "/docs", "/scorecard")
 PAGES = {f"{under}{page}" for page in SHOWN for under in ("", "/{language}")}
+PAGES |= {f"/{{language}}/{{outcome}}{page}" for page in SHOWN if page != "/docs"}
 PAGES |= {"/static/{filename}", "/favicon.ico", "/robots.txt"}
 KEY = {"vigie.key": "abcdef"}
 """What the gate adds to a request with a key."""

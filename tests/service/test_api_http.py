@@ -73,7 +73,8 @@ def test_accept_selects_among_all_formats_or_is_refused(client: FlaskClient) -> 
 @pytest.mark.parametrize(
     ("query", "parameter", "rule"),
     [
-        ("/v1/scores?bnad=1", "bnad", "unknown parameter; use one of: as_of, region, band_at_least, fields"),
+        ("/v1/scores?bnad=1", "bnad", "unknown parameter; use one of: outcome, as_of, region, band_at_least"),
+        ("/v1/scores?outcome=non_state", "outcome", "'all' or 'state_based'"),
         ("/v1/scores?region=ML1", "region", "A-Z"),
         ("/v1/scores?band_at_least=severe", "band_at_least", "one of minimal, low, moderate, high, very high, extreme"),
         ("/v1/scores?fields=risk_score,secret", "fields", "'risk_score'"),

@@ -116,10 +116,10 @@ def test_draws_are_files_with_telling_names_and_headers(client: FlaskClient, see
     assert [lead["lead"] for lead in forecast["leads"]] == list(range(1, 13))
     assert forecast["leads"][0]["reference_period_start"] == "2023-01-01"
     with seeded.store.reading() as connection:
-        stored = connection.execute(sa.select(forecasts)).one()
+        stored = connection.execute(sa.select(forecasts).where(forecasts.c.outcome == "all")).one()
     parquet = client.get(forecast["draws"]["parquet"])
     assert (parquet.data, parquet.mimetype) == (stored.parquet, "application/vnd.apache.parquet")
-    assert "MLI-2022-12-snapshot-3.parquet" in parquet.headers["Content-Disposition"]
+    assert "MLI-all-2022-12-snapshot-3.parquet" in parquet.headers["Content-Disposition"]
     assert (parquet.headers["Vigie-Snapshot"], parquet.headers["Vigie-Simulated"]) == ("3", "false")
     assert (
         client.get(forecast["draws"]["csv"]).text.splitlines()[0] == "origin,iso3,month,draw,deaths,outcome,simulated"
@@ -143,7 +143,7 @@ def test_snapshots_are_listed_newest_first_in_pages(client: FlaskClient) -> None
     ]
     newest = listed["data"][0]
     assert (newest["withdrawn_at"], newest["withdrawn_reason"]) == ("2023-01-10T08:33:00Z", "an invented mistake")
-    assert (newest["issued_at"], newest["model_id"]) == ("2023-01-10T08:31:00Z", "2022-12-state_based-ab12cd34")
+    assert (newest["issued_at"], newest["model_id"]) == ("2023-01-10T08:31:00Z", "2022-12-all-ab12cd34")
     assert {row["withdrawn_at"] for row in listed["data"][1:]} == {None}
     assert listed["snapshot_id"] == 3
     pages, following = [], "/v1/snapshots?limit=3"

@@ -61,6 +61,7 @@ def test_a_snapshot_and_the_bands_that_differ_are_told_in_order(home: SnapshotHo
         "from_score": 7.8,
         "to_score": 7.8,
         "reasons": {},
+        "of_headline": True,
     }
     assert (guinea["from_band"], guinea["to_band"], guinea["to_score"]) == ("low", None, None)
     assert guinea["reasons"] == {"to_band": "no_history", "to_score": "no_history"}

@@ -29,7 +29,7 @@ def test_the_table_has_a_line_for_each_snapshot(lived: SnapshotHome, vigie: Call
     assert [line.split()[0] for line in lines] == ["4", "3", "2", "1"]
     assert lines[0].endswith("2023-01-10T08:33:00Z: an invented mistake")
     assert lines[1].split() == [
-        *("3", "2023-01-10T08:30:00Z", "state_based", "2022-12", "2022-12-31", "2022-12-state_based-ab12cd34", "–"),
+        *("3", "2023-01-10T08:30:00Z", "all", "2022-12", "2022-12-31", "2022-12-all-ab12cd34", "–"),
     ]
 
 

@@ -134,6 +134,9 @@ def test_every_lasting_address_is_exported(full: SnapshotHome, result: ExportRes
         "/v1/forecasts/MLI/draws.parquet",
         "/static/vigie.css",
     } <= exported
+    addresses_with_query = {entry["address"] for entry in result.manifest["files"]}
+    assert {"/v1/scores?outcome=state_based", "/v1/scores.csv?excel=fr&outcome=state_based"} <= addresses_with_query
+    assert "/fr/state_based/country/MLI" in exported
     assert "/v1/forecasts/NER/draws.parquet" not in exported  # that country has no draws
     assert not [address for address in exported if address.startswith(("/healthz", "/readyz"))]
 
@@ -364,6 +367,7 @@ def test_nginx_serves_the_files_at_the_same_addresses(result: ExportResult, tmp_
         for address in (
             "/v1/scores/XYZ",
             "/v1/scores?band_at_least=high",
+            "/v1/scores?outcome=all",
             "/v1/runs?cursor=999",
             "/v1/runs?x=/../..",
             "/no",
@@ -386,7 +390,9 @@ def test_a_simple_file_server_and_chromium_show_the_pages(result: ExportResult, 
                 response = client.get(path.partition("?")[0], follow_redirects=True)
                 assert response.status_code == 200, path
                 links += re.findall(r'(?:href|src)="(/[^"#]*)"', response.text)
-        assert len([path for path in collected if path.startswith("/fr/country/")]) == 8
+        for under in ("/fr/country/", "/fr/state_based/country/"):
+            assert len([path for path in collected if path.startswith(under)]) == 8
+        assert "Conflits impliquant un État" in client.get("/fr/state_based/country/MLI/").text
         shown = subprocess.run(
             [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", f"{url}/fr/country/MLI"],
             capture_output=True,

@@ -286,7 +286,7 @@ def test_sources_of_one_type_alone_give_one_outcome(home: Home) -> None:
     operated.run()
     document = operated.rows(snapshots)[-1].document
     assert (document["missing_outcomes"], available(document)) == ({"all": "only_state_based"}, ("state_based",))
-    with pytest.raises(OutcomeMissing, match="the sources of the region tell state-based deaths alone"):
+    with pytest.raises(OutcomeMissing, match="no source in the archive counts the deaths of all types"):
         of_outcome(document, "all")
 
 
