@@ -91,23 +91,42 @@ def run_window(
     training_panel = panel.until(window.origin)
     forecasters = [forecaster.fit(training_panel, window.origin) for forecaster in (model, *baselines)]
     escalation = Escalation().fit(training_panel, window.origin, model) if window.issues > 1 else None
-    names = tuple(forecaster.name for forecaster in forecasters)
-    if escalation is not None:
-        names = (*names, RULE, SERVED)
-    scores_by_origin: list[list[dict[str, Floats]]] = []
-    observed_by_origin: list[dict[str, Floats]] = []
     model_forecasts = []
-    for origin in window.origins:
+
+    def forecasts_at(origin: Month) -> tuple[list[Forecast], list[Floats]]:
         known_panel = panel.until(origin)
         forecasts = [forecaster.forecast(known_panel, origin) for forecaster in forecasters]
         model_forecasts.append(forecasts[0])
+        if escalation is None:
+            return forecasts, []
+        by_rule = escalation_from_history(known_panel.history(origin, RULE_MONTHS))
+        return forecasts, [by_rule, escalation.probabilities(known_panel, forecasts[0]).probability]
+
+    names = tuple(forecaster.name for forecaster in forecasters)
+    names = names if escalation is None else (*names, RULE, SERVED)
+    return score_window(panel, window, names, forecasts_at), model_forecasts
+
+
+def score_window(
+    panel: Panel,
+    window: Window,
+    names: tuple[str, ...],
+    forecasts_at: Callable[[Month], tuple[Sequence[Forecast], Sequence[Floats]]],
+) -> BacktestResult:
+    """Score the forecasts of a window's origins on a panel, whose countries they have in its order.
+
+    `forecasts_at` gets each origin. It returns the forecasts and, of forecasters that only know escalation, its
+    probabilities, shape (country,); `names` has a name for each. Raises BadInput where no deaths are known.
+    """
+    scores_by_origin: list[list[dict[str, Floats]]] = []
+    observed_by_origin: list[dict[str, Floats]] = []
+    for origin in window.origins:
+        known_panel = panel.until(origin)
+        forecasts, probabilities = forecasts_at(origin)
         observed = _observe(panel, origin, window)
         active = np.nan_to_num(known_panel.history(origin, ACTIVE_MONTHS)).sum(axis=1) > 0
         scored = [_score_forecast(forecast, known_panel, observed, active, window) for forecast in forecasts]
-        if escalation is not None:
-            by_rule = escalation_from_history(known_panel.history(origin, RULE_MONTHS))
-            as_served = escalation.probabilities(known_panel, forecasts[0]).probability
-            scored += [_escalation_only(probability, window) for probability in (by_rule, as_served)]
+        scored += [_escalation_only(probability, window) for probability in probabilities]
         observed_by_origin.append(observed)
         scores_by_origin.append(scored)
     result = BacktestResult(
@@ -128,7 +147,7 @@ def run_window(
     )
     if np.isnan(result.scores["crps"][0]).all():
         raise BadInput(_no_outcomes(panel, window))
-    return result, model_forecasts
+    return result
 
 
 def _no_outcomes(panel: Panel, window: Window) -> str:

@@ -33,6 +33,7 @@ _FORMATS: dict[str, Callable[[float], str]] = {
     "average_precision": "{:.3f}".format,
     "difference": "{:+.1%}".format,
     "share": "{:.2f}".format,
+    "won_back": "{:.0%}".format,
     "months": "{:.0f}".format,
 }
 

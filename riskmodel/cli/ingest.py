@@ -149,8 +149,14 @@ def history(home: Home) -> None:
 @ingest.command()
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same archive.")
 @click.option("--until", type=options.MONTH, help="The last month simulated (default: last month).")
+@click.option(
+    "--first-reports",
+    "years",
+    type=click.IntRange(min=1),
+    help="Also make the first reports of the last so many years, which final releases revise, as UCDP does.",
+)
 @click.pass_obj
-def simulated(home: Home, seed: int, until: "Month | None") -> None:
+def simulated(home: Home, seed: int, until: "Month | None", years: int | None) -> None:
     """Make a SIMULATED archive of invented armed groups, to try Vigie without data. Real data retires it."""
     import numpy as np
 
@@ -165,11 +171,33 @@ def simulated(home: Home, seed: int, until: "Month | None") -> None:
     last = until or last_month
     if not FIRST <= last <= last_month:
         raise click.BadParameter(f"{last} is not between {FIRST} and {last_month}", param_hint="--until")
+    if years:
+        _ingest_simulated_releases(home, seed, last, years, now)
+        return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"SIMULATED-seed-{seed}-to-{last}.csv.gz"
         simulate(path, seed=seed, last=last)
         covers = [Coverage(WORLD, FIRST, last)]
         ingest_report.show(home, ingest_file(Archive(home.archive), GedFile(path), covers=covers, now=now))
+
+
+def _ingest_simulated_releases(home: Home, seed: int, last: "Month", years: int, now: datetime) -> None:
+    """Take in simulated releases one by one, in the order in which they become known."""
+    from riskmodel.events.archive import Archive
+    from riskmodel.ingest import ingest as ingest_file
+    from riskmodel.sources.simulated_releases import simulated_releases
+    from riskmodel.sources.ucdp import GedFile
+
+    files = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for path, release, covers in simulated_releases(
+            Path(folder), seed=seed, last=last, years=years, today=now.date()
+        ):
+            ingest_file(Archive(home.archive), GedFile(path), covers=[covers], release=release, now=now)
+            files += 1
+    click.echo(
+        f"{files} SIMULATED releases to {last}: `vigie archive log` lists them, `vigie archive revisions` compares them"
+    )
 
 
 def _ingest_files(

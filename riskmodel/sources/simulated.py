@@ -11,10 +11,12 @@ an opinion on, any real country.
 """
 
 import gzip
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from pyarrow import csv
 
 from riskmodel import geography
@@ -74,14 +76,28 @@ def simulate(path: Path, *, seed: int, last: Month) -> None:
     The same seed gives the same bytes, and a later `last` only appends rows. All countries of `geography.countries()`
     are covered: one without events was quiet. Raises ValueError if `last` is before 1989-01.
     """
+    countries, events = simulated_events(seed, last)
+    write_events(path, rows_of(countries, events, [seed, 1]))
+
+
+def simulated_events(seed: int, last: Month) -> tuple[Countries, Events]:
+    """Return the prone countries and all events from 1989-01 to a month. Raises ValueError as `simulate` does."""
     if last < FIRST:
         raise ValueError(f"simulated events begin in {FIRST}; there are none up to {last}")
     rng = np.random.default_rng(seed)
     countries = _prone_countries(rng)
-    events = _events(rng, countries, span(FIRST, last))
-    # One row of uniform numbers per event, drawn row by row: more events do not change the numbers of earlier ones.
-    uniform = np.random.default_rng([seed, 1]).random((len(events.when), len(UniformNumbers._fields)))
-    table = event_rows(countries, events, UniformNumbers(*uniform.T))
+    return countries, _events(rng, countries, span(FIRST, last))
+
+
+def rows_of(countries: Countries, events: Events, seed: Sequence[int]) -> pa.Table:
+    """Return the rows of events in UCDP's 49 columns; more events do not change the rows of earlier ones."""
+    # One row of uniform numbers per event, drawn row by row.
+    uniform = np.random.default_rng(seed).random((len(events.when), len(UniformNumbers._fields)))
+    return event_rows(countries, events, UniformNumbers(*uniform.T))
+
+
+def write_events(path: Path, table: pa.Table) -> None:
+    """Write rows of events as .csv.gz; the same rows give the same bytes."""
     # The gzip header holds neither the file's name nor the time, or the same seed would not give the same bytes.
     with (
         atomic_write(path) as part,

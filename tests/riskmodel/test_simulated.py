@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from riskmodel.geography import countries, iso3_by_gw
 from riskmodel.months import Month, month, span
 from riskmodel.sources.simulated import FIRST, OTHER_PRONE_COUNTRIES, REGION_PROPENSITIES, simulate
+from riskmodel.sources.simulated_releases import simulated_releases
 from riskmodel.sources.simulated_rows import priogrid
 from riskmodel.sources.ucdp_layout import GED_COLUMNS
 
@@ -290,3 +292,26 @@ def test_the_distribution_is_similar_to_that_of_real_conflict(shared: Path, even
     assert found["stay"] == pytest.approx(expected["stay"], abs=0.1)
     assert found["tail"] == pytest.approx(expected["tail"], abs=1.5)
     assert 0.1 < found["top"] < expected["top"] + 0.1
+
+
+def test_simulated_releases_revise_first_reports(tmp_path: Path) -> None:
+    found = {}
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        made = list(
+            simulated_releases(tmp_path / folder, seed=1, last=month("2002-12"), years=1, today=date(2026, 1, 1))
+        )
+        candidates = [f"02.0.{m}" for m in range(1, 13)]
+        assert [release for _, release, _ in made] == [*candidates[:4], "02.1", *candidates[4:], "03.1"]
+        found[folder] = {release: content(path) for path, release, _ in made}
+    assert found["one"] == found["other"], "the same seed gives the same bytes"
+    tables = {release: pd.read_csv(path) for path, release, _ in made}
+    final = tables["03.1"]
+    first = pd.concat([table for release, table in tables.items() if ".0." in release])
+    assert set(first["date_start"].str[:4]) == {"2002"}
+    in_both = first.merge(final, on="id", suffixes=("_first", "_final"))
+    assert (in_both["best_first"] != in_both["best_final"]).mean() > 0.3
+    withdrawn = first[~first["id"].isin(final["id"])]
+    assert 20 < len(withdrawn) < 200
+    assert withdrawn["best"].between(1, 40).all()
+    assert in_both["best_first"].sum() < in_both["best_final"].sum(), "most first reports are too low"

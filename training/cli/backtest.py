@@ -22,6 +22,8 @@ from training.cli.progress import window_progress
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from riskmodel.events.view import View
+    from riskmodel.forecasting.component import Component
     from training.backtest_runner import Backtest
     from training.results import BacktestResult
     from training.windows import Window
@@ -60,6 +62,11 @@ SCOPE_OPTION = click.option(
 @click.option(
     "--forecasts-out", type=click.Path(dir_okay=False, path_type=Path), help="Write the forecasts as Parquet."
 )
+@click.option(
+    "--as-known",
+    is_flag=True,
+    help="Forecast from what had been published by each origin, and say what not knowing the final figures costs.",
+)
 @OUTCOME_OPTION
 @options.REGION_OPTION
 @SEED_OPTION
@@ -74,6 +81,7 @@ def backtest(
     model_name: str | None,
     hidden_families: tuple[str, ...],
     forecasts_out: Path | None,
+    as_known: bool,
     outcome: str | None,
     region: str,
     seed: int,
@@ -83,6 +91,9 @@ def backtest(
     With --windows, each year is forecast from data to October of the year before, leads 3-14; the model is fitted for
     each year. With --rolling, it is what the service issues: a forecast every month-end, leads 1-12; the model is
     fitted each January. The model learns from all countries of the archive.
+
+    With --as-known, the model forecasts from what had been published by each origin, with the revision model and
+    without, and from the final figures. The archive needs the releases of that time. These results are not stored.
 
     The results of each year are stored in the home. A back-test that was stopped continues where it stopped, and the
     same back-test is read, not run. The alert thresholds of a rolling back-test come from earlier years, if stored.
@@ -105,6 +116,11 @@ def backtest(
         raise click.BadParameter(str(error), param_hint="--windows" if challenge_years else "--rolling") from None
     model, view = ablation.without_families(chosen_model(model_name, seed), hidden_families), open_view(home)
     outcome = outcome or view.outcomes().headline
+    if as_known:
+        if forecasts_out:
+            raise click.UsageError("--as-known stores no forecasts: leave --forecasts-out out")
+        _run_as_known(view, outcome, model, chosen_windows, scopes, region, seed)
+        return
     run = Backtest(view, outcome, model, seed, "challenge" if challenge_years else "rolling")
     result = _run(home, run, chosen_windows, Workers(jobs, dask), draws=forecasts_out is not None)
     stored, console, iso3 = run.stored(home), terminal.console(), set[str]()
@@ -188,24 +204,60 @@ def _run(
         return run.run(home, windows, workers, draws=draws, on_window=on_window)
 
 
+def _run_as_known(
+    view: "View",
+    outcome: str,
+    model: "Component",
+    windows: "Sequence[Window]",
+    scopes: "Sequence[Scope]",
+    region: str,
+    seed: int,
+) -> None:
+    """Run a back-test on what was known, and print what not knowing costs."""
+    from riskmodel.cli import terminal
+    from training import as_known
+    from training.cli import console_tables
+    from training.formatting import format_outcome
+    from training.result_tables import LEAD_RANGES
+
+    countries = {iso3 for scope in scopes for iso3 in _scope_members(scope, region, view.outcomes().iso3)[0]}
+    with window_progress(len(windows)) as on_window:
+        result = as_known.run(view, outcome, model, windows, sorted(countries), on_window)
+    console = terminal.console()
+    for scope in scopes:
+        part, where = _for_scope(result, scope, region)
+        console.print(
+            f"back-test as known: {realm_prefix(view)}{format_outcome(outcome)}, {where} ({_count_countries(part)}), "
+            f"scored on the newest figures; windows {', '.join(window.name for window in part.windows)}"
+        )
+        for first, last in LEAD_RANGES if windows[0].issues > 1 else ((windows[0].first_lead, windows[0].last_lead),):
+            console.print(f"leads {first}-{last}")
+            console_tables.print_cost_of_not_knowing(part.for_leads(first, last), console, seed)
+
+
 def _for_scope(result: "BacktestResult", scope: "Scope", region: str) -> "tuple[BacktestResult, str]":
     """Return the results of a scope, and its name. Raises BadInput where no deaths are known in it."""
-    from riskmodel import geography
     from riskmodel.errors import BadInput
     from training.formatting import format_outcome
 
-    if scope == "world":
-        return result, "World"
-    if scope == "region":
-        iso3, where = geography.region(region).members, f"the region of {region}"
-    elif scope == "africa":
-        iso3, where = geography.continent("Africa"), "Africa"
-    else:
-        iso3, where = tuple(scope), ", ".join(scope)
+    iso3, where = _scope_members(scope, region, result.iso3)
     part = result.for_countries(iso3)
     if part.has_outcomes:
         return part, where
     raise BadInput(f"{where} cannot be scored: no {format_outcome(result.outcome)} are known in these windows")
+
+
+def _scope_members(scope: "Scope", region: str, world: "Sequence[str]") -> "tuple[Sequence[str], str]":
+    """Return the countries of a scope, and its name."""
+    from riskmodel import geography
+
+    if scope == "world":
+        return world, "World"
+    if scope == "region":
+        return geography.region(region).members, f"the region of {region}"
+    if scope == "africa":
+        return geography.continent("Africa"), "Africa"
+    return tuple(scope), ", ".join(scope)
 
 
 def _count_countries(result: "BacktestResult") -> str:

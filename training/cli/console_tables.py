@@ -9,6 +9,7 @@ from rich.table import Table
 
 from riskmodel.outcomes import OUTCOME_LABELS
 from riskmodel.scoring import Estimate
+from training import as_known
 from training.formatting import INTERVAL_HEADING, LABELS, format_difference, format_outcome, format_value
 from training.gate import RULE_MEANINGS
 from training.promotion import GateResult
@@ -25,6 +26,12 @@ from training.result_tables import (
 )
 from training.results import COVERAGES, EVENTS, LOSSES, BacktestResult
 
+AS_KNOWN_SCORES = ("crps", "log_crps", "ign")
+AS_KNOWN_NOTES = (
+    "final: from the newest figures; reported: from those published by the origin, as if final; revised: from these, "
+    "with the revision model",
+    "cost: reported against final; gain: revised against reported; won back: the share of the cost that is regained",
+)
 REFERENCE = "conflictology12"
 """The forecaster that the others are compared with."""
 
@@ -84,6 +91,31 @@ def print_comparison(result: BacktestResult, console: Console, seed: int) -> Non
         our_coverage, their_coverage = (format_value(level, mean) for mean in result.means(level)[:, -1])
         console.print(f"{LABELS[level]} of active country-months: {our_coverage} and {their_coverage}")
     console.print(_difference_note(result))
+
+
+def print_cost_of_not_knowing(result: BacktestResult, console: Console, seed: int) -> None:
+    """Print the mean losses from final, reported and revised figures, what not knowing costs and what is won back."""
+    headings = ("forecaster", "score", *as_known.BASES, "cost", INTERVAL_HEADING, "gain", INTERVAL_HEADING, "won back")
+    table = _make_table(*headings)
+    for forecaster in dict.fromkeys(name.rpartition(", ")[0] for name in result.forecasters):
+        for score in AS_KNOWN_SCORES:
+            rng = np.random.default_rng(seed)
+            means = [
+                result.means(score)[result.index_of(as_known.name_of(forecaster, basis)), -1]
+                for basis in as_known.BASES
+            ]
+            found = as_known.cost_of_not_knowing(result, forecaster, score, rng)
+            table.add_row(
+                forecaster if score == AS_KNOWN_SCORES[0] else "",
+                LABELS[score],
+                *(format_value(score, mean) for mean in means),
+                *format_difference(found.cost),
+                *format_difference(found.gain),
+                format_value("won_back", found.won_back),
+                end_section=score == AS_KNOWN_SCORES[-1],
+            )
+    console.print(table)
+    _print_notes((*AS_KNOWN_NOTES, _difference_note(result)), console)
 
 
 def print_coverage(result: BacktestResult, console: Console, seed: int) -> None:
