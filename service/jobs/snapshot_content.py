@@ -23,7 +23,7 @@ from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month, last_day
 from riskmodel.reporting import counts, precision
 from riskmodel.reporting.under_reporting import few_reports_warning, few_reports_warning_of_region
-from service.jobs import draws, explanations
+from service.jobs import draws, explanations, forked_work
 from service.jobs.draws import StoredForecast
 from service.jobs.public_errors import public_error
 from service.jobs.served_models import ServedModels
@@ -122,11 +122,14 @@ def build(
     cannot have changed are taken from it. Raises BadInput if no country of the region has a history.
     """
     parts_before = before["outcomes"] if before else {}
-    parts, stored = {}, []
-    for outcome, bundle in models.bundles.items():
+
+    def build_part(outcome: str) -> tuple[dict[str, Any], list[StoredForecast]]:
         shadow = (challengers or {}).get(outcome)
-        parts[outcome], draws_of_outcome = _build_part(view, bundle, settings, shadow, parts_before.get(outcome))
-        stored += draws_of_outcome
+        return _build_part(view, models.bundles[outcome], settings, shadow, parts_before.get(outcome))
+
+    built = dict(zip(models.bundles, forked_work.for_each(build_part, list(models.bundles)), strict=True))
+    parts = {outcome: part for outcome, (part, _) in built.items()}
+    stored = [forecast for _, forecasts in built.values() for forecast in forecasts]
     document = {
         "region": settings.region,
         "simulated": view.simulated,
