@@ -159,6 +159,7 @@ def undelivered(
             "id": row.id,
             "route": row.route,
             "kind": row.kind,
+            "outcome": row.document["data"].get("outcome"),
             "status": row.status,
             "attempts": row.attempts,
             "problem": "no_route" if row.error == NO_ROUTE else "not_accepted",

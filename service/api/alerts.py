@@ -46,6 +46,7 @@ class UndeliveredMessage(Schema):
     id: str
     route: str
     kind: str
+    outcome: str | None = described("the outcome that it is about, or the first of several; null: none")
     status: Literal["waiting", "failed"]
     attempts: int
     problem: Literal["no_route", "not_accepted"]

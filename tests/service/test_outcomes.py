@@ -14,7 +14,7 @@ from announced import record_changes
 from flask import Flask
 from flask.testing import FlaskClient
 from html_page import BROWSER, Page, get_page
-from inprocess import FrontClient, record_requests
+from inprocess import Exchange, FrontClient, record_requests
 from snapshot_documents import NOW, SCORES, STATE_BASED_SCORES, both_outcomes
 from snapshots_support import SettableClock, SnapshotHome, full_home
 
@@ -56,6 +56,16 @@ def addresses_with_outcome(client: FlaskClient) -> list[str]:
         for path, methods in client.get("/openapi.json").json["paths"].items()
         if any(parameter["name"] == "outcome" for parameter in methods.get("get", {}).get("parameters", ()))
     ]
+
+
+def begin(client: FrontClient, target: str) -> Exchange:
+    exchange = client.begin(target, headers={"Prefer": "wait=20"})
+    exchange.send(b"")
+    return exchange
+
+
+def kinds_of(data: list[dict[str, Any]]) -> list[tuple[str, str | None, str | None]]:
+    return [(change["kind"], change["outcome"], change["location_code"]) for change in data]
 
 
 def risk_of_mali(client: FlaskClient, query: str = "") -> float:
@@ -244,8 +254,7 @@ def follower(tmp_path: Path) -> FlaskClient:
 
 def test_changes_of_bands_are_those_of_the_outcome_and_others_come_always(follower: FlaskClient) -> None:
     def followed(query: str) -> list[tuple[str, str | None, str | None]]:
-        data = follower.get(f"/v1/changes?since=start{query}").json["data"]
-        return [(change["kind"], change["outcome"], change["location_code"]) for change in data]
+        return kinds_of(follower.get(f"/v1/changes?since=start{query}").json["data"])
 
     issued = ("snapshot", None, None)
     assert followed("") == followed("&outcome=all") == [issued, issued, issued, ("band", "all", "SEN")]
@@ -363,3 +372,25 @@ def test_alerts_of_every_outcome_are_listed_and_can_be_chosen(both: FlaskClient)
     shown: Any = get_page(both, "/en/state_based/").text
     assert f"{every[0]['title']['en']}" in shown
     assert "– all organised violence" in shown
+
+
+def test_a_long_poll_and_a_stream_wait_for_the_outcome_that_they_named(grown: SnapshotHome, app: Flask) -> None:
+    with FrontClient(app) as client:
+        cursor = client.get("/v1/changes").json["next"]
+        waiting = {name: begin(client, f"/v1/changes?since={cursor}&outcome={name}") for name in OUTCOMES}
+        stream = begin(client, f"/v1/stream?since={cursor}&outcome=state_based")
+        assert stream.status == 200
+        grown.issue(both=True)
+        flat = both_outcomes(number=3)
+        for document, iso3 in zip(flat, ("SEN", "GIN"), strict=True):
+            next(row for row in document["countries"] if row["location_code"] == iso3)["band"] = "extreme"
+        grown.replace(*flat)
+        record_changes(grown, 3)
+        for name, iso3 in (("all", "SEN"), ("state_based", "GIN")):
+            data = kinds_of(waiting[name].response().json["data"])
+            assert data == [("snapshot", None, None), ("band", name, iso3)]
+        seen = b""
+        while b'"GIN"' not in seen:
+            seen += stream.read() or b""
+        assert b'"SEN"' not in seen
+        stream.disconnect()
