@@ -23,6 +23,16 @@ MIN_HISTORY = 24
 """The fewest unbroken months that make a history [months]. A sample or a single month never makes one."""
 
 
+def ranked(origins: Mapping[str, str]) -> list[str]:
+    """Return outcomes, the headline first, given the origin of each, YYYY-MM.
+
+    The newest origin comes first, and among equals the order of `OUTCOMES` counts: an outcome whose data end earlier
+    never hides a newer one.
+    """
+    in_order = [outcome for outcome in OUTCOMES if outcome in origins]
+    return sorted(in_order, key=lambda outcome: origins[outcome], reverse=True)
+
+
 @dataclass(frozen=True)
 class CountryMonths:
     """A rectangle of country-months.

@@ -14,7 +14,7 @@ from riskmodel.explanation.neighbour_effects import CAVEAT, RegionScores
 from riskmodel.forecasting.component import Explainable
 from riskmodel.home import Home
 from riskmodel.indicators.panel import assemble
-from riskmodel.outcomes import OUTCOME_LABELS
+from riskmodel.outcomes import OUTCOME_LABELS, ranked
 
 REPLICATES = 1000
 """How often the model's ensemble is resampled for the interval."""
@@ -75,8 +75,10 @@ def what_if(
         kind = "SIMULATED" if view.simulated else "real"
         of = f" of {OUTCOME_LABELS[outcome]['en']}" if outcome else ""
         raise BadInput(f"there is no model{of} trained on {kind} data: train one with vigie train")
-    model = bundle.load(champions[outcome] if outcome else next(iter(champions.values())))
     members = geography.region(region).members
+    origins = {each: view.origin(members, each) for each in champions}
+    known = ranked({each: str(origin) for each, origin in origins.items() if origin is not None})
+    model = bundle.load(champions[outcome or (known or list(champions))[0]])
     assessment = assess(view, members, model.outcome, region_origin(view, members, model.outcome))
     if iso3 not in assessment.inputs.iso3:
         raise BadInput(

@@ -21,6 +21,7 @@ from riskmodel.forecasting.pool import SMOOTHED_HISTORY
 from riskmodel.home import Home
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month, last_day
+from riskmodel.outcomes import ranked
 from riskmodel.reporting import counts, precision
 from riskmodel.reporting.under_reporting import few_reports_warning, few_reports_warning_of_region
 from service.jobs import draws, explanations, forked_work
@@ -28,7 +29,6 @@ from service.jobs.draws import StoredForecast
 from service.jobs.public_errors import public_error
 from service.jobs.served_models import ServedModels
 from service.settings import Settings
-from service.snapshots import outcome_parts
 
 OBSERVED_MONTHS = 36
 """How many observed months a snapshot contains for each country."""
@@ -137,7 +137,7 @@ def build(
         "shipped_only": view.shipped_only,
         "data": {"digest": view.digest, "ingests": _ingests(view)},
         "bands": settings.bands,
-        "outcome": outcome_parts.headline({outcome: part["origin"] for outcome, part in parts.items()}),
+        "outcome": ranked({outcome: part["origin"] for outcome, part in parts.items()})[0],
         "missing_outcomes": dict(models.missing),
         "outcomes": parts,
     }

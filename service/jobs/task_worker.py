@@ -20,14 +20,14 @@ from riskmodel.events.archive import Archive
 from riskmodel.events.view import View
 from riskmodel.explanation.what_if import what_if
 from riskmodel.moments import parse_past_moment
-from riskmodel.outcomes import OUTCOMES
+from riskmodel.outcomes import OUTCOMES, ranked
 from service.alerts import rules
 from service.jobs import processes, snapshot_content
 from service.jobs.public_errors import public_error
 from service.jobs.recompute import recompute
 from service.jobs.served_models import ServedModels
 from service.snapshots import as_of
-from service.snapshots.outcome_parts import NOT_COMPUTED, headline
+from service.snapshots.outcome_parts import NOT_COMPUTED
 from service.snapshots.snapshot_view import SnapshotView
 from service.store import task_queue
 from service.store.context import Context
@@ -125,7 +125,7 @@ def _known_outcome(view: View, request: Mapping[str, Any]) -> str:
     members, outcomes = geography.region(request["region"]).members, request["outcomes"]
     origins = {outcome: view.origin(members, outcome) for outcome in outcomes}
     known = {outcome: str(origin) for outcome, origin in origins.items() if origin is not None}
-    return headline(known) if known else str(assessment.region_origin(view, members, outcomes[0]))  # raises
+    return ranked(known)[0] if known else str(assessment.region_origin(view, members, outcomes[0]))  # raises
 
 
 def _model_of_view(context: Context, view: View, request: Mapping[str, Any], outcome: str) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from riskmodel.months import first_day, last_day, month
-from service.snapshots.outcome_parts import ranked
+from riskmodel.outcomes import ranked
 from service.store.tables import scores, snapshots
 from service.store.values import instant
 

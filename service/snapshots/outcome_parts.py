@@ -44,22 +44,6 @@ class OutcomeMissing(BadInput):
         super().__init__(f"{snapshot} has no forecast of {label} ({outcome}): {why}")
 
 
-def headline(origins: Mapping[str, str]) -> str:
-    """Return the outcome that comes first, given the origin of each, YYYY-MM.
-
-    It is the first of `OUTCOMES` among those with the newest origin: an outcome whose data end earlier never hides a
-    newer one.
-    """
-    newest = max(origins.values())
-    return next(outcome for outcome in OUTCOMES if origins.get(outcome) == newest)
-
-
-def ranked(origins: Mapping[str, str]) -> list[str]:
-    """Return the outcomes, the headline first, given the origin of each, YYYY-MM."""
-    by_name = [outcome for outcome in OUTCOMES if outcome in origins]
-    return sorted(by_name, key=lambda outcome: origins[outcome], reverse=True)
-
-
 def available(document: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the outcomes of a document, the headline first."""
     first: str = document["outcome"]

@@ -16,12 +16,12 @@ from riskmodel import bundle
 from riskmodel.bundle import CHAMPION
 from riskmodel.forecasting.baselines import Conflictology, History
 from riskmodel.home import Home
-from riskmodel.outcomes import OUTCOMES
+from riskmodel.outcomes import OUTCOMES, ranked
 from service.alerts import lifecycle, rules
 from service.jobs import attribution
 from service.jobs.withdrawal import withdraw
 from service.snapshots import as_of, change_feed, diff, feeds, history, ledger, snapshot_cache, snapshot_view
-from service.snapshots.outcome_parts import OutcomeMissing, available, headline, of_outcome
+from service.snapshots.outcome_parts import OutcomeMissing, available, of_outcome
 from service.store.tables import (
     alert_states,
     changes,
@@ -291,6 +291,6 @@ def test_sources_of_one_type_alone_give_one_outcome(home: Home) -> None:
 
 
 def test_the_headline_is_all_violence_unless_its_data_end_earlier() -> None:
-    assert headline({"state_based": "2022-12", "all": "2022-12"}) == "all"
-    assert headline({"state_based": "2022-12"}) == "state_based"
-    assert headline({"all": "2022-11", "state_based": "2022-12"}) == "state_based"
+    assert ranked({"state_based": "2022-12", "all": "2022-12"}) == ["all", "state_based"]
+    assert ranked({"state_based": "2022-12"}) == ["state_based"]
+    assert ranked({"all": "2022-11", "state_based": "2022-12"}) == ["state_based", "all"]
