@@ -175,7 +175,7 @@ def _as_of() -> str | None:
 
 def _outcome() -> str | None:
     """Return the requested outcome, None for the headline. Raises Problem for an unknown one."""
-    outcome: str | None = g.outcome or request.args.get("outcome")
+    outcome: str | None = g.outcome or request.args.get("outcome") or None
     if outcome is not None and outcome not in OUTCOMES:
         raise Problem("bad-query", parameter="outcome", rule=f"one of: {', '.join(OUTCOMES)}")
     return outcome

@@ -220,6 +220,8 @@ def test_a_task_is_of_the_outcome_that_was_named(tmp_path: Path) -> None:
     requested = [task.json["data"]["request"]["outcomes"] for task in tasks]
     assert requested == [list(OUTCOMES), ["all"], ["state_based"]]
     assert len({task.json["data"]["id"] for task in tasks}) == 3
+    waiting = get_page(client, "/en/state_based/?as_of=2023-01-05", 202)
+    assert "/fr/state_based/?as_of=2023-01-05" in {link["href"] for link in waiting.attributes_of("a")}
     refused = client.post(
         "/v1/whatif", json={"location_code": "MLI", "deaths": 2, "outcome": "all"}, environ_overrides=KEY
     )

@@ -207,6 +207,8 @@ def test_no_host_of_a_client_is_in_a_response(full: SnapshotHome, monkeypatch: p
         ("/country/mli", "/country/MLI"),
         ("/fr/country/mli/", "/fr/country/MLI"),
         ("/fr", "/fr/"),
+        ("/fr/state_based", "/fr/state_based/"),
+        ("/fr/state_based/country/mli/", "/fr/state_based/country/MLI"),
         ("/docs/", "/docs"),
         ("/v1/scores?utm_source=a&utm_medium=b", "/v1/scores"),
         ("/v1/scores?_=17&fields=band&fbclid=x", "/v1/scores?fields=band"),
