@@ -98,8 +98,8 @@ class CountryMonths:
         )
 
     @property
-    def headline(self) -> str:
-        """The outcome that is shown first: `all` where the deaths of all types are known, else `state_based`."""
+    def default_outcome(self) -> str:
+        """The outcome of a command that names none: `all` where a country has a history of it, else `state_based`."""
         known = (each for each in OUTCOMES if self.months.size and self.with_history(each, self.months[-1]).iso3)
         return next(known, OUTCOMES[-1])
 

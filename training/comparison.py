@@ -31,7 +31,7 @@ def compare(
     }
     if len(files) == len(set(names)):
         view = open_view()
-        grid = observed_grid(list(files.values()), view, outcome or view.outcomes().headline)
+        grid = observed_grid(list(files.values()), view, outcome or view.outcomes().default_outcome)
     else:
         grid = None
         for name in names:

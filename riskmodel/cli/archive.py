@@ -236,7 +236,7 @@ def revisions(home: Home, form: str, countries: tuple[str, ...], outcome: str | 
     from riskmodel.reporting.vintages import revisions_of
 
     view = Archive(home.archive).view(as_of)
-    chosen = outcome or view.outcomes().headline
+    chosen = outcome or view.outcomes().default_outcome
     seen = revisions_of(view, chosen)
     rows = pd.DataFrame(revision_table(seen, RevisionModel.fit(seen)), columns=[*COLUMNS])
     if countries:

@@ -16,7 +16,7 @@ from riskmodel.events import manifest
 from riskmodel.events.coverage import Coverage
 from riskmodel.home import Home
 from riskmodel.months import Month
-from riskmodel.outcomes import OUTCOME_LABELS, OUTCOMES
+from riskmodel.outcomes import OUTCOME_LABELS, OUTCOMES, ranked
 from service.jobs.job_run import ChildKilled, DeadlineExceeded, JobFailed
 from service.settings import Settings
 from service.store.context import Context
@@ -84,7 +84,8 @@ def untrained_outcomes(context: Context) -> list[str]:
     try:
         view = Archive(home.archive).view()
         members = geography.region(settings.region).members
-        return [outcome for outcome in without if view.origin(members, outcome) is not None]
+        origins = {outcome: view.origin(members, outcome) for outcome in without}
+        return ranked({outcome: str(origin) for outcome, origin in origins.items() if origin is not None})
     except Refused:  # the recompute says what is damaged
         return []
 

@@ -115,7 +115,7 @@ def backtest(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--windows" if challenge_years else "--rolling") from None
     model, view = ablation.without_families(chosen_model(model_name, seed), hidden_families), open_view(home)
-    outcome = outcome or view.outcomes().headline
+    outcome = outcome or view.outcomes().default_outcome
     if as_known:
         if forecasts_out:
             raise click.UsageError("--as-known stores no forecasts: leave --forecasts-out out")
