@@ -1,6 +1,6 @@
 """The scores of every snapshot as rows, one per outcome and country, so that a history does not read the documents.
 
-A document is about half a megabyte: ten years of them are too much to read for one line each.
+A document is about a megabyte: ten years of them are too much to read for one line each.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
 """Snapshots with their documents, which are parsed once and cached.
 
-A document is about half a megabyte and never changes, and its digest covers all of it. So a cached document with the
+A document is about a megabyte and never changes, and its digest covers all of it. So a cached document with the
 same number and digest is always right. All readers share it; nobody may change it.
 """
 

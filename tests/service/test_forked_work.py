@@ -2,6 +2,11 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -36,3 +41,42 @@ def test_an_error_is_raised_in_this_process(wrong: str) -> None:
 
     with pytest.raises(ValueError, match=f"{wrong} is wrong"):
         forked_work.for_each(work, ["a", "b"])
+
+
+ENDLESS = """
+import os, sys, time
+from pathlib import Path
+from service.jobs import forked_work
+
+def work(item):
+    Path(sys.argv[1], f"{item}.part").write_text(str(os.getpid()))
+    Path(sys.argv[1], f"{item}.part").rename(Path(sys.argv[1], item))
+    time.sleep(600)
+
+forked_work.for_each(work, ["a", "b"])
+"""
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="with one processor there are no children")
+def test_a_child_ends_with_its_killed_parent(tmp_path: Path) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", ENDLESS, str(tmp_path)])
+    files = [tmp_path / name for name in ("a", "b")]
+    wait_until(lambda: all(file.exists() for file in files))
+    child = int(files[1].read_text())
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: has_ended(child))
+
+
+def has_ended(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
