@@ -3,8 +3,8 @@
 `python benchmarks/serve.py` needs `nginx` and `wrk` (Debian packages of these names). Both servers run on this machine
 and take requests in turn over 32 connections, first alone, then beside a loop of `vigie recompute`; compare the ratios
 of the medians. The same is measured beside 2,000 streams and 2,000 long polls. Further lines show the start, the time
-from new events to a new snapshot beside `vigie scheduler`, every address from a database of ten years of snapshots, and
-the memory. `--only` measures one part alone. All data are SIMULATED.
+from new events to a new snapshot with both outcomes beside `vigie scheduler`, every address from a database of ten
+years of snapshots, and the memory. `--only` measures one part alone. All data are SIMULATED.
 """
 
 import argparse
