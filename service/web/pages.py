@@ -197,21 +197,16 @@ def _form_and_alerts(session: ReadSession, snapshot: SnapshotView, iso3: str | N
 
 
 class PageRequest(NamedTuple):
-    """What a page needs of its request.
-
-    The language; the path without it and without the outcome; the path of the outcome, which is empty for the headline;
-    as query strings the past moment, the outcome, and both; what precedes paths in links; and the public address of the
-    service or an empty text.
-    """
+    """What a page needs of its request. Queries begin with `?`; a query or a path that is not needed is empty."""
 
     language: str
-    path: str
-    outcome_path: str
+    path: str  # without the language and the outcome
+    outcome_path: str  # empty for the headline
     as_of_query: str
     outcome_query: str
-    data_query: str
-    root: str
-    site: str
+    data_query: str  # the past moment and the outcome
+    root: str  # what precedes paths in links
+    site: str  # the public address of the service, if it is known
 
 
 def _page_request(outcome: str | None = None) -> PageRequest:
