@@ -13,13 +13,13 @@ from riskmodel import geography
 from service.api.endpoints import AS_OF_PROBLEMS, COMMA_SEPARATED, OUTCOME_PROBLEMS, Format, Iso3, Payload, endpoint
 from service.api.paging import PageQuery, next_address, split_page
 from service.api.shared_schemas import (
-    CompletenessEstimate,
     CountryRef,
     DataWarning,
     ForecastLead,
     Meta,
     MonthsSource,
     Page,
+    ReleaseClass,
     Schema,
     described,
     optional,
@@ -45,7 +45,7 @@ ScoreKey = Literal[
     "escalation_model",
     "escalation_from_draws",
     "onset_model",
-    "completeness",
+    "latest_month",
     "data_quality",
     "reasons",
     "sources",
@@ -85,6 +85,19 @@ class RungProbability(Schema):
     probability: float
 
 
+class LatestMonth(Schema):
+    """The figure of the origin. A settled figure is its own expectation and interval."""
+
+    month: str = described("YYYY-MM")
+    reported: int = described("as reported [deaths]")
+    expected_final: float = described("the mean of its final figure [deaths]")
+    p05: int = described("lower end of the 90 % interval of its final figure [deaths]")
+    p25: int = described("lower end of the 50 % interval [deaths]")
+    p75: int = described("upper end of the 50 % interval [deaths]")
+    p95: int = described("upper end of the 90 % interval [deaths]")
+    release_class: ReleaseClass
+
+
 class CountryScore(CountryRef):
     """The forecast of one country for the three months after the origin."""
 
@@ -103,7 +116,7 @@ class CountryScore(CountryRef):
     escalation_model: str | None = described("the model of escalation_probability: draws, h24 or draws_and_regression")
     escalation_from_draws: float | None = described("the escalation probability of the forecast's draws")
     onset_model: str | None = described("the model of onset_probability: draws")
-    completeness: CompletenessEstimate | None = described("share of the origin's deaths that is reported so far")
+    latest_month: LatestMonth | None = described("the figure of the origin, and what it will be in the end")
     data_quality: list[DataWarning] = described("warnings about the data")
     reasons: dict[str, str] = described("why a key is null, by its name")
     sources: list[MonthsSource] = described("the ingest and release of each span of months")
@@ -152,7 +165,7 @@ class HistoryEntry(CountryRef):
     escalation_probability: float | None
     onset_probability: float | None
     expected_deaths: float | None
-    completeness: float | None = described("share of the origin's deaths that was reported at that time")
+    release_class: ReleaseClass | None = described("how settled the origin's figure was at that time")
     model_id: str
     withdrawn_at: str | None = described("when the snapshot was withdrawn; it is no longer valid")
     withdrawn_reason: str | None
@@ -188,22 +201,21 @@ class ScoresGeoJsonResponse(RegionMeta):
     features: list[ScoreFeature]
 
 
+_OF_UNSETTLED = "only of a month whose figure can still change: "
+
+
 class ObservedMonth(Schema):
-    """A month as reported."""
+    """A month as reported, and what its final figure will be."""
 
     month: str
-    deaths: int | None = described("null: no source covers the month [deaths]")
-
-
-class NowcastMonth(Schema):
-    """A month that is not reported in full yet."""
-
-    month: str
-    reported: int = described("reported so far [deaths]")
-    expected: int = described("expected once reporting is complete [deaths]")
-    value: float = described("completeness")
-    low: float = described("lower end of its 90 % interval")
-    high: float = described("upper end of its 90 % interval")
+    deaths: int | None = described("as reported; null: no source covers the month [deaths]")
+    reported: int = optional(_OF_UNSETTLED + "the deaths again, as reported [deaths]")
+    expected_final: float = optional(_OF_UNSETTLED + "the mean of its final figure [deaths]")
+    p05: int = optional(_OF_UNSETTLED + "lower end of the 90 % interval of its final figure [deaths]")
+    p25: int = optional(_OF_UNSETTLED + "lower end of the 50 % interval [deaths]")
+    p75: int = optional(_OF_UNSETTLED + "upper end of the 50 % interval [deaths]")
+    p95: int = optional(_OF_UNSETTLED + "upper end of the 90 % interval [deaths]")
+    release_class: ReleaseClass = optional(_OF_UNSETTLED + "how settled it is")
 
 
 class CountryDetail(CountryScore):
@@ -211,7 +223,6 @@ class CountryDetail(CountryScore):
 
     forecast: list[ForecastLead] = described("see /v1/forecasts/{iso3}")
     observed: list[ObservedMonth]
-    nowcast: list[NowcastMonth] = described("the months that are not reported in full yet")
     indicators: dict[str, float | None]
     indicators_before: dict[str, float | None] = described("the same 12 months earlier")
     drivers: dict[str, Any] | None = described("see /v1/drivers/{iso3}")

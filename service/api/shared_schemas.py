@@ -36,19 +36,8 @@ def as_of_only(description: str) -> Any:
     return Field(default=None, description=f"only with as_of: {description}")
 
 
-class CompletenessEstimate(Schema):
-    """The share of a month's deaths that is reported so far."""
-
-    month: str = described("YYYY-MM")
-    value: float = described("share reported, in (0, 1]")
-    low: float = described("lower end of its 90 % interval")
-    high: float = described("upper end of its 90 % interval")
-
-
-class CountryCompleteness(CompletenessEstimate):
-    """The completeness of the country that the payload is about, else of the least complete country of the region."""
-
-    location_code: str = described("ISO alpha-3 code of the country")
+ReleaseClass = Literal["monthly_candidate", "year_file", "final", "next_final"]
+"""How far UCDP's cycle of revisions has gone with a figure; the first two can still change."""
 
 
 class Meta(Schema):
@@ -66,8 +55,8 @@ class Meta(Schema):
     source: str | None = described("the data sources and their releases")
     licence: str | None = described("the licence of the data, and whom to name: CC BY 4.0 · UCDP")
     model_id: str | None = described("the model bundle")
-    completeness: CountryCompleteness | None = described(
-        "of the country, or of the least complete country of the region"
+    release_class: ReleaseClass | None = described(
+        "how settled the origin's figures are: of the country, or of the least settled country of the region"
     )
     status: Literal["fresh", "late", "stale", "history"] | None = described(
         "age of the data at the time of the request; history: the data that ship with Vigie"

@@ -51,12 +51,15 @@ class YearLabel:
 class CountryChart:
     """SVG paths of one country's chart, `width` x `CHART_HEIGHT` units.
 
-    `gaps` are the unknown months as (x, width); `origin` is the x at which the forecast begins.
+    `gaps` are the unknown months as (x, width); `origin` is the x at which the forecast begins. `unsettled` are the
+    bars of reported months whose figures can still change, `whiskers` the 90 % intervals of their final figures.
     """
 
     width: int
     origin: int
     observed: str
+    unsettled: str
+    whiskers: str
     gaps: tuple[tuple[int, int], ...]
     interval_90: str
     interval_50: str
@@ -68,8 +71,8 @@ class CountryChart:
 def axis_top(countries: Sequence[Mapping[str, Any]]) -> float:
     """Return the upper end of the deaths axis for charts of these countries [deaths a month]."""
     observed = [month["deaths"] for country in countries for month in country["observed"]]
-    forecast = [month["p95"] for country in countries for month in country["forecast"]]
-    known: list[float] = [deaths for deaths in observed + forecast if deaths is not None]
+    high = [month.get("p95") for country in countries for month in (*country["observed"], *country["forecast"])]
+    known: list[float] = [deaths for deaths in observed + high if deaths is not None]
     return max([MIN_AXIS_TOP, *known])
 
 
@@ -89,13 +92,22 @@ def country_chart(country: Mapping[str, Any], top: float) -> CountryChart:
         lower_edge = "".join(f"V{y(month[low])}h-{MONTH_WIDTH}" for month in reversed(forecast))
         return f"M{origin} {CHART_HEIGHT}{upper_edge}{lower_edge}Z" if forecast else ""
 
+    def bars_of(*, settled: bool) -> str:
+        return "".join(
+            f"M{i * MONTH_WIDTH + MONTH_WIDTH // 2} {CHART_HEIGHT}V{y(month['deaths'])}"
+            for i, month in enumerate(country["observed"])
+            if month["deaths"] is not None and ("p95" not in month) == settled
+        )
+
     return CountryChart(
         width=width,
         origin=origin,
-        observed="".join(
-            f"M{i * MONTH_WIDTH + MONTH_WIDTH // 2} {CHART_HEIGHT}V{y(deaths)}"
-            for i, deaths in enumerate(observed)
-            if deaths is not None
+        observed=bars_of(settled=True),
+        unsettled=bars_of(settled=False),
+        whiskers="".join(
+            f"M{i * MONTH_WIDTH + 2} {y(month['p95'])}h6m-3 0V{y(month['p05'])}m-3 0h6"
+            for i, month in enumerate(country["observed"])
+            if "p95" in month
         ),
         gaps=tuple(_gaps(observed)),
         interval_90=interval("p05", "p95"),

@@ -26,7 +26,6 @@ REASON_LABELS = {
     "history_ends_early": "no recent data",
     "history_too_short": "known history too short",
     "not_quiet": "violence in the last five years",
-    "no_vintages": "too few earlier versions of the figures",
     "not_asked": "not computed: switched off in the settings",
     "not_forecast": "not forecast",
     "no_neighbour": "no common border within the region",
@@ -34,6 +33,13 @@ REASON_LABELS = {
     "input_missing": "the required data are not in the archive",
     "unknown": "unknown",
 }
+RELEASE_CLASS_LABELS = {
+    "monthly_candidate": "monthly first report",
+    "year_file": "first report of the year",
+    "final": "final release",
+    "next_final": "revised final release",
+}
+"""How settled a figure is."""
 ESCALATION_MODEL_LABELS = {
     "draws": "forecast draws",
     "h24": "share of the last 24 three-month totals",
@@ -47,6 +53,7 @@ EXTRA_INPUT_LABELS = {"own_deaths": "The country’s own deaths, month by month"
 """What a model uses besides the declared indicators."""
 
 UNIT_LABELS = {
+    "reported / expected deaths": "reported / expected deaths",
     "1 or 0": "1 or 0",
     "armed actors": "armed actors",
     "coups": "coups",

@@ -20,10 +20,12 @@ from riskmodel.forecasting.forecast import Forecast
 from riskmodel.forecasting.pool import SMOOTHED_HISTORY
 from riskmodel.home import Home
 from riskmodel.indicators.panel import Panel
-from riskmodel.months import Month, last_day
+from riskmodel.months import last_day
 from riskmodel.outcomes import ranked
 from riskmodel.reporting import counts, precision
+from riskmodel.reporting.release_class import RELEASE_CLASSES
 from riskmodel.reporting.under_reporting import few_reports_warning, few_reports_warning_of_region
+from riskmodel.reporting.unsettled import RevisedMonth
 from service.jobs import draws, explanations, forked_work
 from service.jobs.draws import StoredForecast
 from service.jobs.public_errors import public_error
@@ -35,8 +37,6 @@ OBSERVED_MONTHS = 36
 
 OPEN_SOURCES = {"ucdp": "UCDP", "unhcr": "UNHCR"}
 """The sources under CC BY 4.0, with the name that they ask for."""
-
-NO_VINTAGES = "no_vintages"
 
 SIMULATED_LICENCE = "CC0-1.0"
 
@@ -190,12 +190,11 @@ def _build_part(
         "countries": [
             {
                 **_with_drivers(
-                    _with_completeness(scores[iso3], assessed),
+                    _with_latest_month(scores[iso3], assessed),
                     explained.drivers[iso3] if explained else None,
                 ),
                 "data_quality": country_warnings[iso3],
                 "observed": _observed(assessed, iso3),
-                "nowcast": _nowcast(assessed, iso3),
                 "sources": sources[iso3],
                 "indicators": _indicators(panel, iso3, 0),
                 "indicators_before": _indicators(panel, iso3, assessment.EARLIER_ORIGINS),
@@ -276,34 +275,42 @@ def _indicators(panel: Panel, iso3: str, months_before: int) -> dict[str, float 
 
 
 def _observed(assessed: Assessment, iso3: str) -> list[dict[str, Any]]:
-    """Return the last observed months of a country; unknown deaths are None."""
+    """Return the last observed months of a country; unknown deaths are None.
+
+    A month whose figure can still change also has its release class and what its final figure will be.
+    """
     observed = assessed.observed
     deaths = observed.deaths[assessed.outcome][observed.iso3.index(iso3), -OBSERVED_MONTHS:]
     return [
-        {"month": str(month), "deaths": None if np.isnan(value) else int(value)}
+        {
+            "month": str(month),
+            "deaths": None if np.isnan(value) else int(value),
+            **(_revised(revised) if (revised := assessed.final.month(iso3, month)) else {}),
+        }
         for month, value in zip(observed.months[-OBSERVED_MONTHS:], deaths, strict=True)
     ]
 
 
-def _with_completeness(scores: dict[str, Any], assessed: Assessment) -> dict[str, Any]:
-    """Add to a country's scores which share of the origin's deaths is reported, or why that is not known."""
-    share = _share(assessed, scores["location_code"], assessed.origin)
-    no_data = {"no_history", "history_ends_early"} & {scores["reasons"].get("risk_score")}
-    if share is not None and not no_data:
-        return {**scores, "completeness": {"month": str(assessed.origin), **share}}
-    reason = no_data.pop() if no_data else NO_VINTAGES
-    return {**scores, "completeness": None, "reasons": {**scores["reasons"], "completeness": reason}}
+def _revised(month: RevisedMonth) -> dict[str, Any]:
+    figures = {name: int(getattr(month, name)) for name in ("reported", "p05", "p25", "p75", "p95")}
+    return {**figures, "expected_final": round(month.expected, 1), "release_class": month.release_class}
 
 
-def _share(assessed: Assessment, iso3: str, month: Month) -> dict[str, float] | None:
-    revised = assessed.final.month(iso3, month)
-    if revised is None:
-        return {"value": 1.0, "low": 1.0, "high": 1.0}
-    if revised.expected <= 0 or revised.reported <= 0:
-        return None
-    value = min(max(revised.reported / revised.expected, 0.05), 1.0)
-    low, high = revised.reported / max(revised.p95, 1), revised.reported / max(revised.p05, 1)
-    return {"value": round(value, 4), "low": round(min(low, value), 4), "high": round(min(max(high, value), 1.0), 4)}
+def _with_latest_month(scores: dict[str, Any], assessed: Assessment) -> dict[str, Any]:
+    """Add to a country's scores the figure of the origin: reported, expected and how settled; or why it is not known.
+
+    A settled figure is its own expectation and interval.
+    """
+    observed, iso3 = assessed.observed, scores["location_code"]
+    row = observed.iso3.index(iso3)
+    reported = float(observed.deaths[assessed.outcome][row, -1])
+    if np.isnan(reported):
+        known = np.isfinite(observed.deaths[assessed.outcome][row]).any()
+        reason = "history_ends_early" if known else "no_history"
+        return {**scores, "latest_month": None, "reasons": {**scores["reasons"], "latest_month": reason}}
+    settled = RELEASE_CLASSES[assessed.reporting.classes_of(observed)[row, -1]]
+    revised = assessed.final.month(iso3, assessed.origin) or RevisedMonth(*(reported,) * 6, settled)
+    return {**scores, "latest_month": {"month": str(assessed.origin), **_revised(revised)}}
 
 
 def _explained_targets(scores: Mapping[str, Any]) -> dict[str, float]:
@@ -317,22 +324,6 @@ def _with_drivers(scores: dict[str, Any], drivers: dict[str, Any] | None) -> dic
         return {**scores, "drivers": drivers}
     reason = scores["reasons"].get("risk_score", "not_asked")
     return {**scores, "drivers": None, "reasons": {**scores["reasons"], "drivers": reason}}
-
-
-def _nowcast(assessed: Assessment, iso3: str) -> list[dict[str, Any]]:
-    """Return a country's newest months whose figures can still change, with the deaths expected in the end."""
-    observed, expected = assessed.observed, assessed.expected
-    row, outcome = observed.iso3.index(iso3), assessed.outcome
-    return [
-        {
-            "month": str(month),
-            "reported": int(observed.deaths[outcome][row, i]),
-            "expected": int(expected.deaths[outcome][row, i]),
-            **share,
-        }
-        for i, month in enumerate(observed.months)
-        if assessed.final.month(iso3, month) is not None and (share := _share(assessed, iso3, month))
-    ]
 
 
 def _data_quality(view: View, assessed: Assessment) -> tuple[Warnings, dict[str, Warnings]]:

@@ -233,16 +233,15 @@ class CountryAtIssue:
         Escalation is relative to the expected deaths, as when it was issued.
         """
         country = next(country for country in part["countries"] if country["location_code"] == iso3)
-        expected = {month["month"]: month["expected"] for month in country["nowcast"]}
         observed: list[int | None] = [month["deaths"] for month in country["observed"]]
-        last = [expected.get(month["month"], month["deaths"]) for month in country["observed"]][-HORIZON:]
+        last = [month.get("expected_final", month["deaths"]) for month in country["observed"]][-HORIZON:]
         probabilities = {part["model"]["id"]: country["escalation_probability"]}
         if challenger := part["shadow"]:
             by_country = challenger["escalation_probability"] or {}
             probabilities[challenger["model_id"]] = by_country.get(iso3)
         return cls(
             active=any(deaths for deaths in observed[-ACTIVE_MONTHS:]),
-            escalation_threshold=float(escalation_threshold(np.array(last, dtype=np.float64))),
+            escalation_threshold=float(escalation_threshold(np.rint(np.array(last, dtype=np.float64)))),
             escalation_probabilities=probabilities,
             escalation_h24=part["escalation_h24"].get(iso3),
         )

@@ -55,6 +55,13 @@ SCORE_COLUMNS = (
 )
 
 
+LATEST_COLUMNS = {
+    **{name: name for name in ("reported", "expected_final", "release_class")},
+    **{f"final_{name}": name for name in ("p05", "p25", "p75", "p95")},
+}
+"""The columns about the figure of the origin, and their keys in `latest_month`."""
+
+
 def table(payload: Mapping[str, Any], columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """Return rows as CSV: their own columns first, then the payload's `META_COLUMNS`.
 
@@ -72,7 +79,8 @@ def scores_table(payload: Mapping[str, Any], fields: Sequence[str] | None = None
     """
     rungs = sorted({rung["deaths"] for row in payload["data"] for rung in row.get("rungs", ())})
     key_of_column = {column: column for column in SCORE_COLUMNS} | {f"rung_{deaths}": "rungs" for deaths in rungs}
-    key_of_column |= {key: key for key in ("completeness", "data_quality", "reasons", "sources")}
+    key_of_column |= dict.fromkeys(LATEST_COLUMNS, "latest_month")
+    key_of_column |= {key: key for key in ("data_quality", "reasons", "sources")}
     columns = [c for c, key in key_of_column.items() if fields is None or key in ("location_code", *fields)]
     return table(payload, columns, (dict.fromkeys(columns) | _score_row(row) for row in payload["data"]))
 
@@ -82,7 +90,7 @@ def _score_row(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **row,
         **{f"rung_{rung['deaths']}": rung["probability"] for rung in row.get("rungs", ())},
-        "completeness": (row.get("completeness") or {}).get("value"),
+        **{column: (row.get("latest_month") or {}).get(key) for column, key in LATEST_COLUMNS.items()},
         "data_quality": [warning["code"] for warning in row.get("data_quality", ())],
         "sources": list(dict.fromkeys(source["source"] for source in row.get("sources", ()))),
     }

@@ -35,7 +35,7 @@ def add_missing(connection: sa.Connection) -> None:
 def _score_row(
     snapshot: sa.Row[Any], outcome: str, part: Mapping[str, Any], country: Mapping[str, Any]
 ) -> dict[str, Any]:
-    completeness = country["completeness"]
+    latest = country["latest_month"]
     return {
         "snapshot_id": snapshot.id,
         "outcome": outcome,
@@ -44,9 +44,10 @@ def _score_row(
         "origin": part["origin"],
         "model_id": part["model"]["id"],
         **{name: country[name] for name in SCORE_VALUES},
-        "completeness": completeness["value"] if completeness else None,
+        "release_class": latest["release_class"] if latest else None,
         "reasons": {
-            name: reason for name, reason in country["reasons"].items() if name in (*SCORE_VALUES, "completeness")
+            **{name: reason for name, reason in country["reasons"].items() if name in SCORE_VALUES},
+            **({} if latest else {"release_class": country["reasons"]["latest_month"]}),
         },
     }
 
@@ -105,7 +106,7 @@ def _entry(row: sa.Row[Any], withdrawal: sa.Row[Any] | None) -> dict[str, Any]:
         "origin": row.origin,
         **_reference_period(row.origin),
         **{name: getattr(row, name) for name in SCORE_VALUES},
-        "completeness": row.completeness,
+        "release_class": row.release_class,
         "model_id": row.model_id,
         "withdrawn_at": instant(withdrawal.withdrawn_at) if withdrawal else None,
         "withdrawn_reason": withdrawal.withdrawn_reason if withdrawal else None,

@@ -13,7 +13,7 @@ from riskmodel.months import first_day, last_day, month
 from service.snapshots.snapshot_view import SnapshotView, meta
 from service.store.values import instant
 
-COUNTRY_ONLY_KEYS = ("forecast", "observed", "nowcast", "indicators", "indicators_before", "drivers")
+COUNTRY_ONLY_KEYS = ("forecast", "observed", "indicators", "indicators_before", "drivers")
 """The keys of a country that only its own payload has: they are long."""
 
 

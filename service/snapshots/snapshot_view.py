@@ -37,11 +37,14 @@ SNAPSHOT_KEYS = (
     "source",
     "licence",
     "model_id",
-    "completeness",
+    "release_class",
     "status",
     "data_age_days",
 )
 """The keys of every payload that are null where there is no snapshot."""
+
+RELEASE_CLASSES = ("monthly_candidate", "year_file", "final", "next_final")
+"""The release classes of figures, the least settled first; see `riskmodel.reporting.release_class`."""
 
 AS_OF_KEYS = ("as_of", "basis", "computed_at", "vigie")
 """The keys that a payload about a past moment has in addition."""
@@ -196,11 +199,11 @@ def newest_run_failed(connection: sa.Connection, settings: Settings) -> bool:
 def meta(view: SnapshotView, iso3: str | None = None, reasons: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the keys of every payload: which snapshot, from which data, by which model, how old, real or simulated.
 
-    Completeness is that of the country `iso3`, or of the least complete country of the region. `reasons` are those of
-    the payload's own keys.
+    The release class is that of the origin's figures of the country `iso3`, or of the least settled country of the
+    region. `reasons` are those of the payload's own keys.
     """
     document = view.document
-    completeness, completeness_reason = _completeness(document, iso3)
+    release_class, unknown_class = _release_class(document, iso3)
     past, past_reasons = _as_of_meta(view)
     return {
         "region": document["region"],
@@ -215,14 +218,14 @@ def meta(view: SnapshotView, iso3: str | None = None, reasons: Mapping[str, str]
         "source": document["source"],
         "licence": document["licence"],
         "model_id": document["model"]["id"],
-        "completeness": completeness,
+        "release_class": release_class,
         "status": view.status,
         "data_age_days": view.data_age_days,
         "simulated": document["simulated"],
         "next_run_at": instant(view.next_run_at),
         **past,
         "reasons": {
-            **({"completeness": completeness_reason} if completeness_reason else {}),
+            **({"release_class": unknown_class} if unknown_class else {}),
             **({} if document["licence"] else {"licence": "not_declared"}),
             **past_reasons,
             **(reasons or {}),
@@ -257,13 +260,12 @@ def _as_of_meta(view: SnapshotView) -> tuple[dict[str, Any], dict[str, str]]:
     return keys, {"next_run_at": "past", **dict.fromkeys(unknown, view.as_of.basis)}
 
 
-def _completeness(document: Mapping[str, Any], iso3: str | None) -> tuple[dict[str, Any] | None, str | None]:
-    """Return the completeness of a country or of the least complete one, or the reason why none is known."""
+def _release_class(document: Mapping[str, Any], iso3: str | None) -> tuple[str | None, str | None]:
+    """Return the release class of a country or of the least settled one, or the reason why none is known."""
     rows = [row for row in document["countries"] if iso3 in (None, row["location_code"])]
-    known = [row for row in rows if row["completeness"]]
-    if known:
-        least = min(known, key=lambda row: row["completeness"]["value"])
-        return {"location_code": least["location_code"], **least["completeness"]}, None
-    reasons = [row["reasons"]["completeness"] for row in rows]
+    classes = [row["latest_month"]["release_class"] for row in rows if row["latest_month"]]
+    if classes:
+        return min(classes, key=RELEASE_CLASSES.index), None
+    reasons = [row["reasons"]["latest_month"] for row in rows]
     # A country without data says nothing about the region: any other reason is more useful.
     return None, next((reason for reason in reasons if reason != "no_history"), "no_history")

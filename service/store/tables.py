@@ -74,7 +74,7 @@ scores = sa.Table(  # each country's scores in each snapshot, so that a history 
     sa.Column("escalation_probability", sa.Float),
     sa.Column("onset_probability", sa.Float),
     sa.Column("expected_deaths", sa.Float),
-    sa.Column("completeness", sa.Float),
+    sa.Column("release_class", sa.Text),
     sa.Column("reasons", Document, nullable=False),  # why a score is null, by column
     sa.Index("scores_of_country", "region", "simulated", "outcome", "location_code", "snapshot_id"),
 )

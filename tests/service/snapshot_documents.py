@@ -243,6 +243,18 @@ def both_outcomes(**how: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return document(**how, outcome="all"), document(**how, outcome="state_based", scores=STATE_BASED_SCORES)
 
 
+LATEST = {
+    "reported": 31,
+    "expected_final": 50.2,
+    "p05": 12,
+    "p25": 33,
+    "p75": 64,
+    "p95": 130,
+    "release_class": "monthly_candidate",
+}
+"""An unsettled figure."""
+
+
 def country(iso3: str, origin: str, source: dict[str, Any], score: float | None) -> dict[str, Any]:
     """Return one country's part of a snapshot, made from its score."""
     end, rng = month(origin), random.Random(iso3)
@@ -263,12 +275,14 @@ def country(iso3: str, origin: str, source: dict[str, Any], score: float | None)
         "escalation_model": None if score is None else "draws_and_regression",
         "escalation_from_draws": None if score is None else round(score / 250, 3),
         "onset_model": None if score is None else "draws",
-        "completeness": {"month": origin, "value": 0.62, "low": 0.41, "high": 0.83},
+        "latest_month": {"month": origin, **LATEST},
         "data_quality": QUALITY.get(iso3, []),
-        "nowcast": [{"month": origin, "reported": 31, "expected": 50, "value": 0.62, "low": 0.41, "high": 0.83}],
         "reasons": {"onset_probability": "not_quiet"} if score and score > 30 else {},
         "forecast": [],
-        "observed": [{"month": str(end - 35 + i), "deaths": deaths} for i, deaths in enumerate(observed)],
+        "observed": [
+            {"month": str(end - 35 + i), "deaths": deaths, **({**LATEST, "reported": deaths} if i == 35 else {})}
+            for i, deaths in enumerate(observed)
+        ],
         "sources": [{"ingest": "i1", **source, "first": "1989-01", "last": origin}],
         "indicators": {name: now for name, (now, _) in VALUES.items()},
         "indicators_before": {name: before for name, (_, before) in VALUES.items()},
@@ -276,11 +290,12 @@ def country(iso3: str, origin: str, source: dict[str, Any], score: float | None)
     }
     if score is None:
         fields = ("risk_score", "escalation_probability", "onset_probability", "expected_deaths")
-        nothing = {"observed": [{**month, "deaths": None} for month in entry["observed"]], "sources": [], "nowcast": []}
+        months = [{"month": str(end - 35 + i), "deaths": None} for i in range(36)]
+        nothing = {"observed": months, "sources": []}
         unknown = {key: dict.fromkeys(VALUES) for key in ("indicators", "indicators_before")}
         model_fields = ("escalation_model", "escalation_from_draws", "onset_model")
-        reasons = dict.fromkeys((*fields, *model_fields, "completeness", "drivers"), "no_history")
-        return {**entry, **nothing, **unknown, "completeness": None, "reasons": reasons}
+        reasons = dict.fromkeys((*fields, *model_fields, "latest_month", "drivers"), "no_history")
+        return {**entry, **nothing, **unknown, "latest_month": None, "reasons": reasons}
     entry["rungs"] = [
         {"deaths": rung, "probability": round(1 / (1 + (rung / (3 * level)) ** 1.4), 3)}
         for rung in (1, 5, 25, 100, 300, 1000)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
-from snapshot_documents import NOW, SCORES
+from snapshot_documents import LATEST, NOW, SCORES
 from snapshots_support import SettableClock, SnapshotHome, fire_alerts
 
 from service.cli.app import create_app
@@ -72,7 +72,7 @@ def test_scores_are_sorted_by_risk_and_describe_their_snapshot(real: SnapshotHom
 
 def test_the_list_of_scores_omits_long_keys(real: SnapshotHome, client: FlaskClient) -> None:
     row, full = client.get("/v1/scores").json["data"][1], client.get("/v1/scores/MLI").json["data"]
-    long = {"forecast", "observed", "nowcast", "indicators", "indicators_before", "drivers"}
+    long = {"forecast", "observed", "indicators", "indicators_before", "drivers"}
     assert full.keys() - row.keys() == long
     assert {key: full[key] for key in row} == row
     assert row["location_name"] == "Mali"
@@ -118,17 +118,21 @@ def test_every_payload_has_the_shared_keys(real: SnapshotHome, client: FlaskClie
         assert client.get(path).json.keys() >= META, path
 
 
-def test_completeness_and_data_quality_are_in_json_and_csv(real: SnapshotHome, client: FlaskClient) -> None:
+def test_unsettled_figures_and_data_quality_are_in_json_and_csv(real: SnapshotHome, client: FlaskClient) -> None:
     payload = client.get("/v1/scores").json
     rows = {row["location_code"]: row for row in payload["data"]}
     assert payload["data_quality"] == []
-    assert rows["MLI"]["completeness"] == {"month": "2022-12", "value": 0.62, "low": 0.41, "high": 0.83}
-    assert (rows["MRT"]["completeness"], rows["MRT"]["reasons"]["completeness"]) == (None, "no_history")
+    assert payload["release_class"] == "monthly_candidate"
+    assert rows["MLI"]["latest_month"] == {"month": "2022-12", **LATEST}
+    assert (rows["MRT"]["latest_month"], rows["MRT"]["reasons"]["latest_month"]) == (None, "no_history")
     assert rows["NER"]["data_quality"] == [{"code": "few_reports", "probability": 0.0004, "months": 3}]
-    (month,) = client.get("/v1/scores/MLI").json["data"]["nowcast"]
-    assert (month["month"], month["reported"], month["expected"]) == ("2022-12", 31, 50)
+    *settled, newest = client.get("/v1/scores/MLI").json["data"]["observed"]
+    assert {key for month in settled for key in month} == {"month", "deaths"}
+    assert newest == {"month": "2022-12", **LATEST, "reported": newest["deaths"], "deaths": newest["deaths"]}
     lines = {line["location_code"]: line for line in csv.DictReader(io.StringIO(client.get("/v1/scores.csv").text))}
-    assert (lines["MLI"]["completeness"], lines["MRT"]["completeness"]) == ("0.62", "")
+    columns = ("release_class", "reported", "expected_final", "final_p05", "final_p25", "final_p75", "final_p95")
+    assert [lines["MLI"][column] for column in columns] == ["monthly_candidate", "31", "50.2", "12", "33", "64", "130"]
+    assert [lines["MRT"][column] for column in columns] == [""] * 7
     assert lines["DZA"]["data_quality"] == "imprecise_dates; imprecise_places"
 
 

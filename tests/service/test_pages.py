@@ -181,33 +181,35 @@ def test_the_quality_of_the_data_is_shown(real: SnapshotHome, client: FlaskClien
     page = get_page(client)
     niger = page.rows[3]
     assert "few or no recent reports" in niger
-    assert "December 2022: about 62% of deaths reported" in niger
+    assert "December 2022: 31 reported, 12–130 expected" in niger
     assert [row for row in page.rows[1:9] if "few or no recent reports" in row] == [niger]
-    assert "still unreported" not in page.text
     niger_text = get_page(client, "/country/NER?lang=en").text
     assert "Few or no events reported for 3 months." in niger_text
     assert "Judging by past reports, the probability of so few is < 1%." in niger_text
-    assert "About 62% of the deaths of December 2022 have been reported so far" in niger_text
-    assert "(90% interval: 41% to 83%)." in niger_text
+    assert "For December 2022, 31 deaths have been reported so far (monthly first report)." in niger_text
+    assert "50 are expected (50% interval: 33 to 64; 90% interval: 12 to 130)." in niger_text
     algeria = get_page(client, "/country/DZA?lang=fr").text
     assert "le mois exact est inconnu pour 2 % des événements (31 % des morts)." in algeria
     assert "le district exact est inconnu pour 25 % des événements." in algeria
     mauritania = get_page(client, "/country/MRT?lang=en").text
-    assert "It is not known how many deaths of December 2022 are still unreported: no known history" in mauritania
+    assert "No figure is known for December 2022: no known history" in mauritania
 
 
-def test_figures_of_unknown_completeness_are_not_called_complete(home: SnapshotHome, client: FlaskClient) -> None:
+def test_settled_figures_are_called_final_and_a_region_can_have_warnings(
+    home: SnapshotHome, client: FlaskClient
+) -> None:
     home.add_ingests("real")
     document = home.issue()
     document["data_quality"] = [{"code": "few_reports", "probability": 0.002, "months": 1}]
     for country in document["countries"]:
-        country["completeness"], country["reasons"]["completeness"] = None, "no_vintages"
+        if country["latest_month"]:
+            country["latest_month"]["release_class"] = "final"
     home.replace(document)
     page = get_page(client).text
-    assert "It is not known how many deaths of the latest month are still unreported." in page
     assert "Whole region: Few or no events reported for 1 month." in page
+    assert "reported, 12–130 expected" not in page
     country = get_page(client, "/country/MLI?lang=fr").text
-    assert "combien de morts restent à signaler pour décembre 2022 : trop peu de versions antérieures" in country
+    assert "Les chiffres pour décembre 2022 sont définitifs." in country
 
 
 def test_active_alerts_are_shown(real: SnapshotHome, client: FlaskClient) -> None:

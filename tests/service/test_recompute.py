@@ -127,8 +127,10 @@ def test_newer_months_that_do_not_count_are_named(
 def test_figures_that_are_old_enough_to_be_final_are_not_revised(operated: OperatedHome) -> None:
     operated.run()
     mali, mauritania = (operated.newest_document["countries"][i] for i in (0, 5))
-    assert (mali["completeness"]["value"], mali["nowcast"], mali["expected_deaths"]) == (1, [], 90)
-    assert (mauritania["completeness"], mauritania["reasons"]["completeness"]) == (None, "no_history")
+    assert (mali["latest_month"]["release_class"], mali["expected_deaths"]) == ("final", 90)
+    assert {mali["latest_month"][name] for name in ("reported", "expected_final", "p05", "p95")} == {30}
+    assert {key for month in mali["observed"] for key in month} == {"month", "deaths"}
+    assert (mauritania["latest_month"], mauritania["reasons"]["latest_month"]) == (None, "no_history")
     assert (mali["data_quality"], operated.newest_document["data_quality"]) == ([], [])
 
 
@@ -158,11 +160,13 @@ def test_the_forecast_starts_from_expected_deaths_and_the_chart_from_reported_on
     operated.run()
     assert operated.newest_document["origin"] == "2021-01"
     mali = operated.newest_document["countries"][0]
-    (newest,) = mali["nowcast"]
-    assert (newest["month"], newest["reported"]) == ("2021-01", 50)
-    assert 70 < newest["expected"] < 100, "twelve months of vintages, and what is usual"
+    newest = mali["observed"][-1]
+    assert mali["latest_month"] == {key: value for key, value in newest.items() if key != "deaths"}
+    assert (newest["month"], newest["reported"], newest["release_class"]) == ("2021-01", 50, "monthly_candidate")
+    assert 70 < newest["expected_final"] < 100, "twelve months of vintages, and what is usual"
+    assert newest["p05"] < newest["p25"] < newest["expected_final"] < newest["p95"]
     assert [seen["deaths"] for seen in mali["observed"]] == [100] * 35 + [50]
-    assert np.expm1(mali["indicators"]["deaths_1m"]) == pytest.approx(newest["expected"], rel=1e-3)
+    assert np.expm1(mali["indicators"]["deaths_1m"]) == pytest.approx(round(newest["expected_final"]), rel=1e-3)
     assert 250 < mali["expected_deaths"] < 300
 
 

@@ -129,21 +129,21 @@ NO_SOURCES = _attribute_unknown("how many sources report them", "le nombre de le
 INDICATORS: tuple[Indicator, ...] = (
     declare.value(
         "reported_ratio_1m",
-        "reported / expected final deaths",
+        "reported / expected deaths",
         window=1,
         en="Reported deaths of the last month, divided by those expected in the final figures",
-        fr="Morts signalées du dernier mois, divisées par celles attendues dans les chiffres définitifs",
+        fr="Morts signalés du dernier mois, divisés par ceux attendus dans les chiffres définitifs",
         compute=partial(_reported_ratio, months=1),
         literature=(CANDIDATE,),
         inputs=("reported_ratio",),
     ),
     declare.value(
         "reported_ratio_3m",
-        "reported / expected final deaths",
+        "reported / expected deaths",
         window=3,
         en="Reported deaths of the last 3 months, divided by those expected in the final figures, mean of the months",
-        fr="Morts signalées des 3 derniers mois, divisées par celles attendues dans les chiffres définitifs, moyenne "
-        "des mois",
+        fr="Morts signalés des 3 derniers mois, divisés par ceux attendus dans les chiffres définitifs, moyenne des "
+        "mois",
         compute=partial(_reported_ratio, months=3),
         literature=(CANDIDATE,),
         inputs=("reported_ratio",),

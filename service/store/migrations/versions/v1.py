@@ -259,7 +259,7 @@ def upgrade() -> None:
         sa.Column("escalation_probability", sa.Float),
         sa.Column("onset_probability", sa.Float),
         sa.Column("expected_deaths", sa.Float),
-        sa.Column("completeness", sa.Float),
+        sa.Column("release_class", sa.Text),
         sa.Column("reasons", sa.Text, nullable=False),
         sa.ForeignKeyConstraint(["snapshot_id"], ["snapshots.id"]),
         sa.PrimaryKeyConstraint("snapshot_id", "outcome", "location_code"),
