@@ -166,9 +166,8 @@ def evaluate(
         connection.execute(sa.insert(alert_states), states)
 
     first = [outcome for outcome, found in causes_by_outcome.items() if list(found) == ["first"]]
-    if first:
-        summary_facts = {**facts[first[0]], "outcomes": first}
-        _enqueue_summaries(connection, rules, changes, summary_facts, now)
+    if readers := [rule for rule in rules if (rule.outcome or document["outcome"]) in first]:
+        _enqueue_summaries(connection, readers, changes, {**facts[first[0]], "outcomes": first}, now)
     _enqueue_messages(connection, [change for change in changes if change.document["outcome"] not in first], now)
     return [change.document for change in changes]
 

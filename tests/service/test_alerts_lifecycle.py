@@ -405,6 +405,16 @@ def test_a_first_snapshot_without_alerts_gives_a_summary_too(alerts: AlertStore)
     assert delivery.document["data"]["alerts"] == []
 
 
+def test_the_first_forecast_of_an_outcome_that_no_rule_reads_gives_no_message(alerts: AlertStore) -> None:
+    both = document(MLI=78)
+    both["outcomes"]["all"] = both["outcomes"]["state_based"] | {"causes": ["first"]}
+    assert [change["outcome"] for change in alerts.evaluate(both, rule(route=None))] == ["state_based"]
+    assert alerts.rows(deliveries) == []
+    alerts.evaluate(both, rule(route=None), rule(name="other", outcome="all"))
+    (delivery,) = alerts.rows(deliveries)
+    assert (delivery.kind, delivery.document["data"]["outcomes"]) == ("summary", ["all"])
+
+
 def test_simulated_alerts_are_marked_and_kept_apart_from_real_ones(alerts: AlertStore) -> None:
     (change,) = alerts.evaluate(document(simulated=True, MLI=78), rule())
     assert change["simulated"] is True
