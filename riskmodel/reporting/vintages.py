@@ -4,9 +4,10 @@ A vintage is the archive as it was when an ingest became known. A view of an ear
 nothing here looks ahead.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,46 +77,74 @@ def activity(deaths: Floats) -> Floats:
 def revisions_of(view: View, outcome: str, classes: Sequence[int] = UNSETTLED) -> Revisions:
     """Return the revisions that a view has seen: one for each country-month and release class that it left behind.
 
-    `classes` are those that are looked for; the figures of final GEDs take long to decode. A figure is compared with
-    one of the same source only, since sources count differently.
+    `first` is the last figure that a country-month had in its class. `classes` are those that are looked for; the
+    figures of final GEDs take long to decode. A figure is compared with one of the same source only, since sources
+    count differently.
     """
     observed, now = view.outcomes(), release_classes(view, outcome)
     deaths, provider = observed.deaths[outcome], _providers(view.ingests)
-    shape = (NEXT_FINAL, *now.shape)
-    first, active, events = np.full((3, *shape), np.nan)
-    ingests = [ingest for ingest in view.ingests if _knows(view, ingest, outcome)]
-    masks = {i.id: coverage.mask(map(Coverage.parse, i.covers), observed.iso3, observed.months) for i in ingests}
-    own_classes = {i.id: classes_of_ingest(i, observed.months) for i in ingests}
-    can_change = [i for i in ingests if (masks[i.id] & np.isin(own_classes[i.id], classes)).any()]
-    for moment in sorted({i.known_since for i in can_change}, key=datetime.fromisoformat):
-        known = [i for i in ingests if datetime.fromisoformat(i.known_since) <= datetime.fromisoformat(moment)]
-        then = _class_then(known, masks, own_classes, now.shape)
-        # Figures that were settled then are read from today's view: decoding old final releases would take long.
-        open_then = np.isin(then, classes) & (now > then) & (now >= FINAL)
-        vintage = view.with_ingests([i for i in known if (masks[i.id] & open_then).any()])
-        if not vintage.ingests:
+    first, active, events = np.full((3, NEXT_FINAL, *now.shape), np.nan)
+    for left, then, ingests in _steps(view, outcome):
+        leaving = left & np.isin(then, classes) & (now > then) & (now >= FINAL)
+        if not leaving.any():
             continue
+        read = leaving | np.isin(then, UNSETTLED)
+        vintage = view.with_ingests([ingest for ingest in ingests if (_mask(ingest, observed) & read).any()])
         figures, source = _aligned(vintage, outcome, observed)
-        same = open_then & (provider[observed.source[outcome]] == _provider_of(vintage, view, source, provider))
-        around = activity(np.where(np.isin(then, UNSETTLED), figures, np.where(then >= FINAL, deaths, np.nan)))
-        counted = _events(vintage, outcome, observed)
+        leaving &= provider[observed.source[outcome]] == _provider_of(vintage, view, source, provider)
+        # Figures that were settled then are read from today's view: decoding old final releases would take long.
+        known = np.where(np.isin(then, UNSETTLED), figures, np.where(then >= FINAL, deaths, np.nan))
+        around, counted = activity(known), _events(vintage, outcome, observed)
         for code in classes:
-            row, column = np.nonzero(same & (then == code) & np.isfinite(figures))
+            row, column = np.nonzero(leaving & (then == code) & np.isfinite(figures))
             first[code, row, column] = figures[row, column]
             active[code, row, column] = around[row, column]
             events[code, row, column] = counted[row, column]
     events_now = np.where(events_have_precedence(view, outcome), count_events(view, outcome, observed)[0], np.nan)
-    left, row, column = np.nonzero(np.isfinite(first) & np.isfinite(deaths))
+    reported, row, column = np.nonzero(np.isfinite(first) & np.isfinite(deaths))
     return Revisions(
         np.array(observed.iso3, dtype=str)[row],
         observed.months[column],
-        left,
-        first[left, row, column],
+        reported,
+        first[reported, row, column],
         deaths[row, column],
-        active[left, row, column],
-        events[left, row, column],
+        active[reported, row, column],
+        events[reported, row, column],
         events_now[row, column],
     )
+
+
+def _steps(view: View, outcome: str) -> Iterator[tuple[NDArray[np.bool_], Classes, list[Ingest]]]:
+    """Yield each moment after which some country-month left its release class, in order of time.
+
+    With it: which left, the classes until then, and the ingests that were known, in rising precedence.
+    """
+    observed = view.outcomes()
+    ingests = [ingest for ingest in view.ingests if _knows(view, ingest, outcome)]
+    of_ingest = np.stack(
+        [
+            *(classes_of_ingest(ingest, observed.months) for ingest in ingests),
+            np.full(observed.months.size, UNKNOWN, dtype=np.int8),  # for the index -1
+        ]
+    )
+    authority = np.full(observed.shape, UNKNOWN, dtype=np.int16)
+    month = np.arange(observed.months.size)
+    then, known = of_ingest[authority, month], list[int]()
+    in_time = sorted(range(len(ingests)), key=lambda number: datetime.fromisoformat(ingests[number].known_since))
+    for _, numbers in groupby(in_time, key=lambda number: ingests[number].known_since):
+        before = then
+        new = list(numbers)
+        for number in new:
+            covered = _mask(ingests[number], observed)
+            authority[covered] = np.maximum(authority[covered], number)
+        then = of_ingest[authority, month]
+        if (left := (before != then) & (before != UNKNOWN)).any():
+            yield left, before, [ingests[number] for number in sorted(known)]
+        known += new
+
+
+def _mask(ingest: Ingest, observed: CountryMonths) -> NDArray[np.bool_]:
+    return coverage.mask(map(Coverage.parse, ingest.covers), observed.iso3, observed.months)
 
 
 def _knows(view: View, ingest: Ingest, outcome: str) -> bool:
@@ -123,16 +152,6 @@ def _knows(view: View, ingest: Ingest, outcome: str) -> bool:
     if ingest.kind != "country_months":
         return ingest.kind == "events"
     return monthly_deaths(view.reader.read(ingest), outcome) is not None
-
-
-def _class_then(
-    known: Sequence[Ingest], masks: dict[str, NDArray[np.bool_]], classes: dict[str, Classes], shape: tuple[int, ...]
-) -> Classes:
-    """The classes that country-months had when only some ingests, in rising precedence, were known."""
-    then = np.full(shape, UNKNOWN, dtype=np.int8)
-    for ingest in known:
-        then = np.where(masks[ingest.id], classes[ingest.id], then)
-    return then
 
 
 def _providers(ingests: Sequence[Ingest]) -> NDArray[np.intp]:
