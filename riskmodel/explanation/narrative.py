@@ -70,7 +70,10 @@ _MEAN = {
 }
 _EARLIER = {"en": "12 months earlier", "fr": "12 mois plus tôt"}
 _MAINLY = {"en": ", mainly with ", "fr": ", surtout avec "}
-_ROUNDING = {"en": "rounding of the draws", "fr": "arrondi des tirages"}
+_ROUNDING = {
+    "en": "rounding and months that can still change",
+    "fr": "arrondi et mois qui peuvent encore changer",
+}
 _PARTS = {
     "en": ("{points} associated with: {families}", "none with: {families}", "not read by this model: {families}"),
     "fr": (
@@ -117,8 +120,8 @@ def drivers_payload(
 ) -> dict[str, Any]:
     """Return the drivers of a country's score by target and background, with the key events of each family.
 
-    `served` has each target as the snapshot serves it [points]. It differs from the model's own output by the rounding
-    of the draws.
+    `served` has each target as the snapshot serves it [points]. It differs from the model's own output, because
+    draws are rounded and mix over what unsettled months may turn out to be.
     """
     return {
         **{
@@ -209,7 +212,7 @@ class _ScoreSplit(NamedTuple):
 
     @property
     def rounding(self) -> float:
-        """The served value minus the model's own output [points]: the rounding of the draws."""
+        """The served value minus the model's own output [points]: rounded draws, mixed over unsettled months."""
         return self.served - self.split.value
 
     @property

@@ -55,8 +55,13 @@ _MONTHLY_WIDENING = 0.470 / 0.383
 _MONTHLY_VANISHED = np.array([0.56, 0.16, 0.02, 0.0])
 _MONTHLY_RATIOS = np.array([0.64, 0.95, 1.09, 1.16])
 """Final divided by first deaths of all months of a level, those that vanish among them."""
-_MONTHLY_COUNTRY_RATIOS = {"MLI": (1.22, 1.16), "BFA": (1.30, 1.16), "NER": (0.96, 1.09), "NGA": (0.47, 1.16)}
-"""Final divided by first deaths of a country, and of its usual level."""
+_MONTHLY_COUNTRY_RATIOS = {
+    "MLI": (1.22, 1.16, 12),
+    "BFA": (1.30, 1.16, 12),
+    "NER": (0.96, 1.09, 12),
+    "NGA": (0.47, 1.16, 24),
+}
+"""Final divided by first deaths of a country, the same of its usual level, and the number of months seen."""
 
 
 def _monthly_changes() -> NDArray[np.float64]:
@@ -72,6 +77,6 @@ CONSTANTS = {
     MONTHLY: Constants(
         np.array([3.10, -0.99, -3.34]),
         _monthly_changes(),
-        {iso3: (float(np.log(own / usual)), 12) for iso3, (own, usual) in _MONTHLY_COUNTRY_RATIOS.items()},
+        {iso3: (float(np.log(own / usual)), n) for iso3, (own, usual, n) in _MONTHLY_COUNTRY_RATIOS.items()},
     ),
 }
