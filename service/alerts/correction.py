@@ -12,7 +12,7 @@ from service.snapshots.outcome_parts import of_outcome
 from service.store.tables import deliveries, runs
 from service.store.values import instant
 
-CORRECTED_KINDS = ("firing", "resolved", "summary")
+CORRECTED_KINDS = ("firing", "resolved", "summary", "missing")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@
 the values: a state, its transition and its message are written together or not at all. It sends nothing.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from riskmodel.geography import WHOLE_REGION
 from service.alerts import outbox, wording
 from service.alerts.rules import REGION_METRIC, Rule
 from service.snapshots import change_feed
-from service.snapshots.outcome_parts import available, of_outcome
+from service.snapshots.outcome_parts import MISSING_REASONS, NOT_COMPUTED, available, of_outcome
 from service.store.tables import alert_states, deliveries, transitions
 from service.store.values import instant
 
@@ -116,7 +116,7 @@ def evaluate(
     `causes` (keys of `wording.CAUSES`) say why alerts can change. By default they are those of the document, with which
     each outcome differs from the snapshot before; a run that issued no snapshot passes none. An alert that fires or is
     resolved gives one message by the route of its rule. The first forecast of an outcome gives one summary by each
-    route instead.
+    route instead. If an outcome is no longer forecast, each route of a rule that used it gets one message.
     """
     forecasts = {outcome: of_outcome(document, outcome) for outcome in available(document)}
     facts = {outcome: _facts(forecast, run_id, snapshot_id, now) for outcome, forecast in forecasts.items()}
@@ -125,6 +125,13 @@ def evaluate(
     of_region = (alert_states.c.region == region) & (alert_states.c.simulated == simulated)
     rows = connection.execute(sa.select(alert_states).where(of_region))
     before = {(row.rule, row.location_code, row.outcome): row for row in rows}
+    outcomes_before = {row.rule: row.outcome for row in before.values()}
+    # A forecast that the last run missed already is no news.
+    lost = {
+        (row.rule, row.outcome)
+        for row in before.values()
+        if row.outcome not in forecasts and row.reason not in MISSING_REASONS
+    }
 
     states, changes = [], []
     for reading in _readings(rules, document, forecasts, now):
@@ -136,7 +143,10 @@ def evaluate(
         if outcome in forecasts:
             new = next_state(old, rule, reading.value, facts[outcome]["origin"])
         if new.state != old.state:
-            change = _change(reading, old.state, new.state, facts[outcome], causes_by_outcome[outcome])
+            why = causes_by_outcome[outcome]
+            if outcomes_before.get(rule.name, outcome) != outcome and list(why) != ["first"]:
+                why = ["outcome", *why]
+            change = _change(reading, old.state, new.state, facts[outcome], why)
             changes.append(Transition(change, transition_id))
             since, transition_id = now, _record(connection, change, now)
         states.append(
@@ -157,8 +167,8 @@ def evaluate(
     for row in before.values():  # no rule reads these any more, or it reads another outcome
         if row.state in (PENDING, FIRING):
             other_outcome = (row.rule, row.location_code) in read
-            of_row = facts.get(row.outcome, facts[document["outcome"]])
-            change = _end_unread(connection, row, of_row, other_outcome=other_outcome)
+            of_forecast = facts.get(row.outcome, facts[document["outcome"]])
+            change = _end_unread(connection, row, of_forecast, other_outcome=other_outcome)
             changes.append(Transition(change, row.transition_id))
             _record(connection, change, now)
     connection.execute(sa.delete(alert_states).where(of_region))
@@ -167,7 +177,9 @@ def evaluate(
 
     first = [outcome for outcome, found in causes_by_outcome.items() if list(found) == ["first"]]
     if readers := [rule for rule in rules if (rule.outcome or document["outcome"]) in first]:
-        _enqueue_summaries(connection, readers, changes, {**facts[first[0]], "outcomes": first}, now)
+        _enqueue_summaries(connection, readers, {**facts[first[0]], "outcomes": first}, now)
+    if lost:
+        _enqueue_losses(connection, rules, lost, document, facts[document["outcome"]], now)
     _enqueue_messages(connection, [change for change in changes if change.document["outcome"] not in first], now)
     return [change.document for change in changes]
 
@@ -175,6 +187,7 @@ def evaluate(
 def _facts(forecast: Mapping[str, Any], run_id: int, snapshot_id: int, now: datetime) -> dict[str, Any]:
     """Return what every message about a forecast says of it."""
     facts = {key: forecast[key] for key in ("region", "simulated", "outcome", "origin", "data_as_of")}
+    facts["of_headline"] = forecast["outcome"] == forecast["available_outcomes"][0]
     return facts | {"run_id": run_id, "snapshot_id": snapshot_id, "at": instant(now)}
 
 
@@ -274,7 +287,7 @@ def _end_unread(
         "to_state": RESOLVED if row.state == FIRING else OK,
         "causes": ["outcome" if other_outcome else "rules"],
     }
-    return change | wording.change(change["to_state"], change)
+    return change | wording.change(change["to_state"], change, of_forecast=facts["outcome"])
 
 
 def _record(connection: sa.Connection, change: Mapping[str, Any], now: datetime) -> int:
@@ -318,24 +331,50 @@ def _announcement(connection: sa.Connection, transition_id: int | None) -> sa.Ro
 
 
 def _enqueue_summaries(
-    connection: sa.Connection,
-    rules: Sequence[Rule],
-    changes: Sequence[Transition],
-    facts: Mapping[str, Any],
-    now: datetime,
+    connection: sa.Connection, rules: Sequence[Rule], facts: Mapping[str, Any], now: datetime
 ) -> None:
     """Add one summary of the outcomes in `facts` for each route that a rule names, even if nothing fires.
 
-    It shows that the route works.
+    It shows that the route works. It lists every firing alert: also those that began before their forecast was missing
+    for some time.
     """
+    of_region = (alert_states.c.region == facts["region"]) & (alert_states.c.simulated == facts["simulated"])
+    rows = connection.execute(
+        sa.select(transitions.c.document, alert_states.c.value, alert_states.c.reason)
+        .join(alert_states, transitions.c.id == alert_states.c.transition_id)
+        .where(of_region, alert_states.c.state == FIRING, alert_states.c.outcome.in_(facts["outcomes"]))
+        .order_by(transitions.c.id)
+    )
+    firing_alerts = [{**row.document, "value": row.value, "reason": row.reason} for row in rows]
     for route in sorted({rule.route for rule in rules if rule.route}):
-        alerts = [
-            _message_data(change)
-            for change, _ in changes
-            if change["route"] == route and change["to_state"] == FIRING and change["outcome"] in facts["outcomes"]
-        ]
+        alerts = [_message_data(alert) for alert in firing_alerts if alert["route"] == route]
         summary = {**facts, "name": wording.name(WHOLE_REGION, facts["region"]), "alerts": alerts}
         outbox.enqueue(connection, route=route, kind="summary", data=summary | wording.summary(summary), now=now)
+
+
+def _enqueue_losses(
+    connection: sa.Connection,
+    rules: Sequence[Rule],
+    lost: Collection[tuple[str, str]],
+    document: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    now: datetime,
+) -> None:
+    """Add one message by each route of a rule whose outcome the snapshot no longer has; `lost` has rule and outcome.
+
+    Without it, a rule that can no longer fire would look like peace.
+    """
+    (outcome,) = {outcome for _, outcome in lost}  # a snapshot has at least one of the two
+    reason = document["missing_outcomes"].get(outcome, NOT_COMPUTED)
+    loss = {
+        **facts,
+        "outcome": outcome,
+        "reason": reason,
+        "name": wording.name(WHOLE_REGION, facts["region"]),
+    }
+    loss |= wording.loss(loss, of_forecast=facts["outcome"])
+    for route in sorted({rule.route for rule in rules if rule.route and (rule.name, outcome) in lost}):
+        outbox.enqueue(connection, route=route, kind="missing", data=loss, now=now)
 
 
 def _message_data(change: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from babel.numbers import format_decimal, format_percent
 from riskmodel import geography
 from riskmodel.geography import WHOLE_REGION
 from riskmodel.outcomes import OUTCOME_LABELS
+from service.drawing.language import language as language_of
+from service.snapshots.outcome_parts import MISSING_REASONS
 
 Bilingual: TypeAlias = dict[str, str]
 """One text by language: `en` and `fr`."""
@@ -45,6 +47,7 @@ KINDS: dict[str, Bilingual] = {
     "firing": {"en": "ALERT", "fr": "ALERTE"},
     "resolved": {"en": "END OF ALERT", "fr": "FIN D’ALERTE"},
     "summary": {"en": "SUMMARY", "fr": "RÉCAPITULATIF"},
+    "missing": {"en": "NO FORECAST", "fr": "PAS DE PRÉVISION"},
     "correction": {"en": "CORRECTION", "fr": "RECTIFICATIF"},
     "test": {"en": "TEST", "fr": "ESSAI"},
 }
@@ -77,6 +80,11 @@ THRESHOLDS = {
     "fr": "(alerte à partir de {fire_at}, fin en dessous de {clear_at})",
 }
 
+LOSS = {
+    "en": "Until this forecast is back, alerts about these deaths do not change",
+    "fr": "Jusqu’à son retour, les alertes sur ces morts ne changent pas",
+}
+
 DATA = {
     "en": "Forecast no. {snapshot_id} covers {outcome} and uses data up to {day}",
     "fr": "La prévision n°\xa0{snapshot_id} ({outcome}) utilise les données jusqu’au {day}",
@@ -91,12 +99,16 @@ def name(location_code: str, region: str) -> Bilingual:
     return {"en": f"{focal['en']} and its neighbours", "fr": f"{focal['fr']} et pays voisins"}
 
 
-def change(kind: str, data: Mapping[str, Any]) -> dict[str, Bilingual]:
-    """Return headline and text of a transition to the state `kind`."""
+def change(kind: str, data: Mapping[str, Any], *, of_forecast: str | None = None) -> dict[str, Bilingual]:
+    """Return headline and text of a transition to the state `kind`.
+
+    `of_forecast` is the outcome of the forecast, if it is not that of the alert.
+    """
     headline = _bilingual(lambda language: _headline(kind, data, language, _alert(data, language)))
 
     def text(language: str) -> str:
-        parts = (_measurement(data, language), reason(data["causes"], language), _data(data, language))
+        forecast = _data(data, language, of_forecast)
+        parts = (_measurement(data, language), reason(data["causes"], language), forecast)
         return _sentences(headline[language], *parts)
 
     return {"headline": headline, "text": _bilingual(text)}
@@ -117,6 +129,25 @@ def summary(data: Mapping[str, Any]) -> dict[str, Bilingual]:
     def text(language: str) -> str:
         alerts = (_sentences(_alert(alert, language), _measurement(alert, language)) for alert in data["alerts"])
         return "\n".join([_sentences(headline[language], _data(data, language)), *(f"- {alert}" for alert in alerts)])
+
+    return {"headline": headline, "text": _bilingual(text)}
+
+
+def loss(data: Mapping[str, Any], *, of_forecast: str) -> dict[str, Bilingual]:
+    """Return headline and text of the message that an outcome is no longer forecast.
+
+    `data["reason"]` is a key of `MISSING_REASONS`. `of_forecast` is the outcome that is still forecast.
+    """
+
+    def subject(code: str) -> str:
+        return f"{data['name'][code]} – {_outcomes(data, code)}"
+
+    headline = _bilingual(lambda code: _headline("missing", data, code, subject(code)))
+
+    def text(code: str) -> str:
+        why = language_of(code).translations.gettext(MISSING_REASONS[data["reason"]])
+        reasoned = {"en": f"Reason: {why}", "fr": f"Raison\xa0: {why}"}[code]
+        return _sentences(headline[code], reasoned, LOSS[code], _data(data, code, of_forecast))
 
     return {"headline": headline, "text": _bilingual(text)}
 
@@ -160,6 +191,8 @@ def with_links(document: Mapping[str, Any], base_url: str | None) -> Mapping[str
         return document
     location = document["data"].get("location_code", WHOLE_REGION)
     path = "/" if location == WHOLE_REGION else f"/country/{location}"
+    if not document["data"].get("of_headline", True):
+        path = f"/{document['data']['outcome']}{path}"
     urls = _bilingual(lambda language: f"{base_url}/{language}{path}")
     return {**document, "data": {**document["data"], "url": urls}}
 
@@ -203,9 +236,10 @@ def _measurement(data: Mapping[str, Any], language: str) -> str:
     return f"{METRICS[data['metric']][language].format(amounts['value'])} {THRESHOLDS[language].format(**amounts)}"
 
 
-def _data(data: Mapping[str, Any], language: str) -> str:
+def _data(data: Mapping[str, Any], language: str, of_forecast: str | None = None) -> str:
     day = format_date(date.fromisoformat(data["data_as_of"]), "long", locale=LOCALES[language])
-    return DATA[language].format(snapshot_id=data["snapshot_id"], outcome=_outcomes(data, language), day=day)
+    outcome = OUTCOME_LABELS[of_forecast][language] if of_forecast else _outcomes(data, language)
+    return DATA[language].format(snapshot_id=data["snapshot_id"], outcome=outcome, day=day)
 
 
 def _outcomes(data: Mapping[str, Any], language: str) -> str:

@@ -155,7 +155,7 @@ deliveries = sa.Table(  # the outbox: one row for each message to each route
     sa.Column("id", sa.String(40), primary_key=True),  # every attempt to send carries the same id
     sa.Column("run_id", sa.Integer, sa.ForeignKey("runs.id")),
     sa.Column("route", sa.String(64), nullable=False),
-    sa.Column("kind", sa.String(16), nullable=False),  # firing | resolved | summary | correction | test
+    sa.Column("kind", sa.String(16), nullable=False),  # firing | resolved | summary | missing | correction | test
     sa.Column("document", Document, nullable=False),  # the payload; every attempt sends the same bytes
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("status", sa.String(16), nullable=False),  # waiting | sent | failed | dismissed

@@ -8,6 +8,7 @@ import pytest
 from riskmodel import reference
 from riskmodel.outcomes import OUTCOMES
 from service.alerts import rules, wording
+from service.snapshots.outcome_parts import MISSING_REASONS
 
 FACTS: dict[str, Any] = {
     "name": wording.name("BFA", "MLI"),
@@ -38,7 +39,8 @@ def texts() -> list[dict[str, dict[str, str]]]:
         for outcome in OUTCOMES
         for more in ([{"value": None}, PROBABILITIES] if metric.endswith("_probability") else [{}])
     ]
-    return [*changes, *summaries, *corrections, wording.test("duty")]
+    losses = [wording.loss(FACTS | {"reason": reason}, of_forecast="all") for reason in MISSING_REASONS]
+    return [*changes, *summaries, *losses, *corrections, wording.test("duty")]
 
 
 def test_no_text_contains_jargon() -> None:
@@ -89,3 +91,13 @@ def test_a_correction_counts_the_messages_and_gives_the_reason(count: int, en: s
 )
 def test_amounts_are_written_as_in_the_language(metric: str, value: float, en: str, fr: str) -> None:
     assert (wording.amount(metric, value, "en"), wording.amount(metric, value, "fr")) == (en, fr)
+
+
+def test_a_message_leads_to_the_page_of_its_outcome() -> None:
+    data = {"location_code": "MLI", "outcome": "state_based"}
+    for more, page in (
+        ({"of_headline": True}, "/fr/country/MLI"),
+        ({"of_headline": False}, "/fr/state_based/country/MLI"),
+    ):
+        linked = wording.with_links({"data": data | more}, "https://example.org")
+        assert linked["data"]["url"]["fr"] == f"https://example.org{page}"

@@ -46,6 +46,17 @@ severity = "info"
 route = "duty"
 
 [[rule]]
+name = "massacres"
+title = { en = "Risk to civilians", fr = "Risque pour les civils" }
+metric = "risk_score"
+outcome = "all"
+fire_at = 1
+clear_at = 1
+countries = ["MLI"]
+severity = "info"
+route = "staff"
+
+[[rule]]
 name = "armies"
 title = { en = "Risk of war", fr = "Risque de guerre" }
 metric = "risk_score"
@@ -190,7 +201,7 @@ def test_each_change_names_its_outcome(both: OperatedHome) -> None:
 
 def test_a_rule_on_one_outcome_stands_beside_a_rule_on_the_headline(both: OperatedHome) -> None:
     states = {(row.rule, row.outcome) for row in both.rows(alert_states)}
-    assert states == {("any", "all"), ("armies", "state_based")}
+    assert states == {("any", "all"), ("massacres", "all"), ("armies", "state_based")}
     document = both.rows(snapshots)[-1].document
     values = {(row.rule, row.location_code): row.value for row in both.rows(alert_states)}
     for name, outcome in (("any", "all"), ("armies", "state_based")):
@@ -199,7 +210,9 @@ def test_a_rule_on_one_outcome_stands_beside_a_rule_on_the_headline(both: Operat
         firing = {alert["rule"]: alert for alert in lifecycle.firing(connection, "MLI", False)}
     assert firing["any"]["headline"]["en"].endswith("Risk (all organised violence)")
     assert firing["armies"]["headline"]["fr"].endswith("Risque de guerre (conflits impliquant un État)")
-    (summary,) = (row.document["data"] for row in both.rows(deliveries) if row.kind == "summary")
+    summaries = {row.route: row.document["data"] for row in both.rows(deliveries) if row.kind == "summary"}
+    assert {alert["rule"] for alert in summaries["staff"]["alerts"]} == {"massacres"}
+    summary = summaries["duty"]
     assert summary["outcomes"] == list(OUTCOMES)
     assert {(alert["rule"], alert["outcome"]) for alert in summary["alerts"]} >= {
         ("any", "all"),
@@ -269,15 +282,33 @@ def test_an_outcome_without_a_model_is_missing_and_its_alerts_go_over_to_the_oth
     newest = [row for row in both.rows(transitions_table) if row.snapshot_id == 4]
     ended = [row for row in newest if row.to_state == "resolved"]
     assert {(row.rule, row.outcome, row.document["reason"]) for row in ended} == {("any", "all", "other_outcome")}
-    assert {(row.rule, row.outcome) for row in newest if row.to_state == "firing"} == {("any", "state_based")}
+    began = [row for row in newest if row.to_state == "firing"]
+    assert {(row.rule, row.outcome) for row in began} == {("any", "state_based")}
+    assert all(row.document["causes"] == ["outcome", "new_month"] for row in began)
+    for row in ended:  # the snapshot does not have the outcome that the alert was about
+        assert "(all organised violence). Reason" in row.document["text"]["en"]
+        assert "Forecast no. 4 covers state-based conflict" in row.document["text"]["en"]
+    lost = {row.route: row.document["data"] for row in both.rows(deliveries) if row.kind == "missing"}
+    assert set(lost) == {"duty", "staff"}, "each route of a rule that used it, named or as the headline"
+    for message in lost.values():
+        assert (message["outcome"], message["reason"], message["snapshot_id"]) == ("all", "no_model", 4)
+        assert message["text"]["en"] == (
+            "NO FORECAST – Mali and its neighbours – all organised violence. Reason: no model of these deaths is in "
+            "service. Until this forecast is back, alerts about these deaths do not change. Forecast no. 4 covers "
+            "state-based conflict and uses data up to 30 April 2021."
+        )
+        assert "Raison\xa0: aucun modèle" in message["text"]["fr"]
+    both.run(moment(4))
+    assert len([row for row in both.rows(deliveries) if row.kind == "missing"]) == 2, "it is sent once"
     put_models(both, "all")
     both.run(moment(5))
     document = both.rows(snapshots)[-1].document
     assert (available(document), document["missing_outcomes"]) == (OUTCOMES, {})
     assert (document["outcomes"]["all"]["causes"], document["outcomes"]["state_based"]["causes"]) == (["first"], [])
-    *_, last = (row.document["data"] for row in both.rows(deliveries, "created_at") if row.kind == "summary")
-    assert last["outcomes"] == ["all"]
-    assert {alert["rule"] for alert in last["alerts"]} == {"any"}
+    last = {row.route: row.document["data"] for row in both.rows(deliveries, "created_at") if row.kind == "summary"}
+    assert {tuple(summary["outcomes"]) for summary in last.values()} == {("all",)}
+    listed = {route: {alert["rule"] for alert in summary["alerts"]} for route, summary in last.items()}
+    assert listed == {"duty": {"any"}, "staff": {"massacres"}}, "also what fired before the forecast was missing"
 
 
 def test_sources_of_one_type_alone_give_one_outcome(home: Home) -> None:
