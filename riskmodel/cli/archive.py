@@ -233,25 +233,25 @@ def revisions(home: Home, form: str, countries: tuple[str, ...], outcome: str | 
     from riskmodel.events.archive import Archive
     from riskmodel.reporting.revision_table import COLUMNS, revision_table
     from riskmodel.reporting.revisions import RevisionModel
-    from riskmodel.reporting.vintages import revisions_of
+    from riskmodel.reporting.shared_revisions import teaching_revisions
 
     view = Archive(home.archive).view(as_of)
     chosen = outcome or view.outcomes().default_outcome
-    seen = revisions_of(view, chosen)
+    taught_by, seen = teaching_revisions(view, chosen)
     rows = pd.DataFrame(revision_table(seen, RevisionModel.fit(seen)), columns=[*COLUMNS])
     if countries:
         rows = rows[rows["location_code"].isin(countries)]
-    rows = rows.assign(outcome=chosen, simulated=view.simulated).astype(object)
+    rows = rows.assign(outcome=chosen, learned_from=taught_by, simulated=view.simulated).astype(object)
     rows = rows.where(rows.notna(), None)
     if form == "json":
         click.echo(json.dumps(rows.to_dict("records"), indent=1))
     elif form == "csv":
         click.echo(rows.to_csv(index=False, lineterminator="\n"), nl=False)
     else:
-        _show_revisions(rows, chosen, simulated=view.simulated)
+        _show_revisions(rows, chosen, taught_by, simulated=view.simulated)
 
 
-def _show_revisions(rows: "pd.DataFrame", outcome: str, *, simulated: bool) -> None:
+def _show_revisions(rows: "pd.DataFrame", outcome: str, taught_by: str, *, simulated: bool) -> None:
     from rich.table import Table
 
     from riskmodel.cli import terminal
@@ -260,6 +260,10 @@ def _show_revisions(rows: "pd.DataFrame", outcome: str, *, simulated: bool) -> N
 
     console = terminal.console()
     console.print(f"{'SIMULATED ' if simulated else ''}{OUTCOME_LABELS[outcome]['en']}: final / reported deaths")
+    if taught_by != outcome:
+        console.print(
+            f"learned from the revisions of {OUTCOME_LABELS[taught_by]['en']}: its own are too few, or predict less"
+        )
     table = Table("release class", "reported", "country", "basis", box=None, pad_edge=False)
     for heading in ("months", "vanished", "grown", "median", "50 % interval", "90 % interval"):
         table.add_column(heading, justify="right")

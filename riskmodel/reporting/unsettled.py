@@ -19,7 +19,8 @@ from riskmodel.reporting.release_class import (
 )
 from riskmodel.reporting.reported_events import share_of_events_reported
 from riskmodel.reporting.revisions import Floats, RevisionModel, even_ranks, joint_ranks
-from riskmodel.reporting.vintages import activity, revisions_of
+from riskmodel.reporting.shared_revisions import teaching_revisions
+from riskmodel.reporting.vintages import activity
 
 INTERVALS = (0.05, 0.25, 0.75, 0.95)
 _RANKS = 200
@@ -64,7 +65,8 @@ class ReportingState:
 
 def reporting_state(view: View, outcome: str) -> ReportingState:
     """Return the reporting state of a view: its release classes, and the revision model that its vintages teach."""
-    observed, classes, seen = view.outcomes(), release_classes(view, outcome), revisions_of(view, outcome)
+    observed, classes = view.outcomes(), release_classes(view, outcome)
+    _, seen = teaching_revisions(view, outcome)
     share = share_of_events_reported(seen, classes, observed.iso3)
     return ReportingState(outcome, observed.iso3, observed.months, classes, share, RevisionModel.fit(seen))
 

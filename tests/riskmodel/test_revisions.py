@@ -20,6 +20,7 @@ from riskmodel.outcomes import CountryMonths
 from riskmodel.reporting.release_class import FINAL, MONTHLY, NEXT_FINAL, UNKNOWN, YEAR_FILE, release_classes
 from riskmodel.reporting.revision_constants import CONSTANTS, LEVEL_ACTIVITY, LEVEL_CENTRES
 from riskmodel.reporting.revisions import ClassModel, RevisionModel, even_ranks, joint_ranks, levels
+from riskmodel.reporting.shared_revisions import teaching_revisions
 from riskmodel.reporting.unsettled import ReportingState, final_figures, reporting_state
 from riskmodel.reporting.vintages import Revisions, activity, revisions_of
 
@@ -220,6 +221,27 @@ def test_final_figures_are_whole_and_rise_with_the_rank(
         assert (figures == np.rint(figures)).all()
         if reported == 0 and not any(first == 0 for _, first, _ in rows):
             assert not figures.any()
+
+
+def test_state_based_deaths_learn_from_all_deaths_where_only_their_vintages_are_known(tmp_path: Path) -> None:
+    archive, months = Archive(tmp_path / "archive"), np.arange(month("2022-01"), month("2024-01"))
+    history = tmp_path / "history.monthly"
+    history.write_text("iso3,month,deaths_state_based\n" + "".join(f"MLI,{m},5\n" for m in months))
+    take_in(archive, history, known_since="2024-01-25")
+    for known, deaths in (("2024-03-01", 20), ("2024-07-01", 30)):
+        path = tmp_path / f"{known}.monthly"
+        path.write_text("iso3,month,deaths_all\n" + "".join(f"MLI,{m},{deaths}\n" for m in months))
+        take_in(archive, path, known_since=known)
+    taught_by, learned = teaching_revisions(archive.view(), "state_based")
+    assert (taught_by, learned.first.size, learned.final.tolist()) == ("all", 12, [30] * 12)
+    assert set(learned.release_class.tolist()) == {YEAR_FILE}
+    assert teaching_revisions(archive.view(), "all")[0] == "all"
+
+
+def test_state_based_deaths_learn_from_their_own_revisions_if_these_predict_better(releases: Releases) -> None:
+    taught_by, learned = teaching_revisions(releases.archive.view(), "state_based")
+    assert learned.first.size == 36 * len(SHARE)
+    assert taught_by == "state_based", "equal revisions predict equally well"
 
 
 def test_levels_begin_at_their_floors() -> None:
