@@ -282,6 +282,12 @@ def _of_region(session: ReadSession, region: str) -> ReadSession:
     return other
 
 
+def _observed_months(payload: Payload) -> list[dict[str, Any]]:
+    """Return the observed months of a country; settled ones have empty cells for what only unsettled ones have."""
+    country = {name: payload["data"][name] for name in CountryRef.model_fields}
+    return [{**country, **dict.fromkeys(ObservedMonth.model_fields), **month} for month in payload["data"]["observed"]]
+
+
 @endpoint(
     resource,
     "/v1/scores/<iso3>",
@@ -289,6 +295,7 @@ def _of_region(session: ReadSession, region: str) -> ReadSession:
     CountryResponse,
     other_responses=TASK_ACCEPTED,
     query=AsOfQuery,
+    formats=[as_csv(_observed_months, [*CountryRef.model_fields, *ObservedMonth.model_fields])],
     problems=(*OUTCOME_PROBLEMS, *AS_OF_PROBLEMS, "unknown-country"),
 )
 def country(query: AsOfQuery, iso3: str) -> Payload:

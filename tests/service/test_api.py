@@ -129,6 +129,9 @@ def test_unsettled_figures_and_data_quality_are_in_json_and_csv(real: SnapshotHo
     *settled, newest = client.get("/v1/scores/MLI").json["data"]["observed"]
     assert {key for month in settled for key in month} == {"month", "deaths"}
     assert newest == {"month": "2022-12", **LATEST, "reported": newest["deaths"], "deaths": newest["deaths"]}
+    *_, last = csv.DictReader(io.StringIO(client.get("/v1/scores/MLI.csv").text))
+    assert (last["month"], last["release_class"], last["expected_final"]) == ("2022-12", "monthly_candidate", "50.2")
+    assert [last[name] for name in ("p05", "p25", "p75", "p95")] == ["12", "33", "64", "130"]
     lines = {line["location_code"]: line for line in csv.DictReader(io.StringIO(client.get("/v1/scores.csv").text))}
     columns = ("release_class", "reported", "expected_final", "final_p05", "final_p25", "final_p75", "final_p95")
     assert [lines["MLI"][column] for column in columns] == ["monthly_candidate", "31", "50.2", "12", "33", "64", "130"]
