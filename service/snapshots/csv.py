@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from riskmodel.outcomes import OUTCOME_LABELS
 from service.snapshots.snapshot_view import AS_OF_KEYS
 
 FORMULA_MARKS = "=+@\uff1d\uff0b\uff0d\uff20-"
@@ -21,6 +22,8 @@ BYTE_ORDER_MARK = "\ufeff"
 """Tells Excel that a file is in UTF-8."""
 
 _TEXT_OR_MARK = re.compile(r'("(?:[^"]|"")*")|([,.])')
+
+LABEL = "outcome_label"
 
 META_COLUMNS = (
     *(
@@ -65,11 +68,20 @@ LATEST_COLUMNS = {
 def table(payload: Mapping[str, Any], columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """Return rows as CSV: their own columns first, then the payload's `META_COLUMNS`.
 
-    A name that is a column of the rows already is not repeated. An unknown value is an empty cell.
+    A name that is a column of the rows already is not repeated. An unknown value is an empty cell. The outcome also
+    stands in words (English, as all texts of a CSV).
     """
     meta = [name for name in (*META_COLUMNS, *AS_OF_KEYS) if name in payload and name not in columns]
-    repeated = [payload[name] for name in meta]
-    return write([*columns, *meta], ([*(row[name] for name in columns), *repeated] for row in rows))
+    names = [*columns, *meta]
+    if "outcome" in names:
+        names.insert(names.index("outcome") + 1, LABEL)
+    shared = {name: payload[name] for name in meta}
+    lines = ({**row, **shared} for row in rows)
+    return write(names, ([_label(line) if name == LABEL else line[name] for name in names] for line in lines))
+
+
+def _label(line: Mapping[str, Any]) -> str | None:
+    return None if line["outcome"] is None else OUTCOME_LABELS[line["outcome"]]["en"]
 
 
 def scores_table(payload: Mapping[str, Any], fields: Sequence[str] | None = None) -> str:

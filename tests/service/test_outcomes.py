@@ -102,6 +102,15 @@ def test_every_address_of_an_outcome_takes_it_and_says_it(both: FlaskClient) -> 
         assert all(name in unknown.json["rule"] for name in OUTCOMES), address
 
 
+def test_each_line_of_a_csv_names_its_outcome_in_words(both: FlaskClient) -> None:
+    labels = {"all": "all organised violence", "state_based": "state-based conflict"}
+    for path in ("/v1/scores.csv", "/v1/scores/MLI/history.csv", "/v1/drivers/MLI.csv", "/v1/alerts.csv"):
+        for outcome, label in labels.items():
+            lines = list(csv.DictReader(io.StringIO(both.get(f"{path}?outcome={outcome}").text)))
+            assert {(line["outcome"], line["outcome_label"]) for line in lines} <= {(outcome, label)}, path
+            assert lines or "alerts" in path
+
+
 def test_an_outcome_that_is_not_there_is_a_problem_with_its_reason(single: FlaskClient) -> None:
     for address in addresses_with_outcome(single):
         address = re.sub("/2$|/1/diff/2", lambda part: part[0].replace("2", "1"), address)  # there is one snapshot
