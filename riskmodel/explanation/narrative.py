@@ -19,6 +19,7 @@ from riskmodel.explanation.drivers import BACKGROUNDS, OWN_DEATHS, TARGETS, Cont
 from riskmodel.explanation.neighbour_effects import CAVEAT, NEIGHBOUR_MONTHS, NeighbourEffects
 from riskmodel.indicators.declaration import Family, Indicator, Text
 from riskmodel.indicators.panel import FAMILIES, INDICATORS
+from riskmodel.outcomes import OUTCOME_LABELS
 
 LANGUAGES = ("en", "fr")
 MAX_INDICATORS = 3
@@ -300,7 +301,8 @@ def _summary_sentence(part: _ScoreSplit, language: str) -> str:
     side, background = _SIDE[language][difference < 0], _AVERAGE[part.background][language]
     distance = f"{format_number(abs(difference), language)} {_unit(difference, target, language)}"
     name, points = _TARGET[target][language], _POINTS[target][language][1]
-    value_phrase = f"{country} : {name} de {value}" if language == "fr" else f"{country}: {name} {value}"
+    subject = f"{country} ({OUTCOME_LABELS[part.assessment.outcome][language]})"
+    value_phrase = f"{subject} : {name} de {value}" if language == "fr" else f"{subject}: {name} {value}"
     phrases = [f"{value_phrase}, {distance} {side} {background} ({average})"]
     for families, phrase in zip((contributing, without_points, not_read), _PARTS[language], strict=True):
         if families:

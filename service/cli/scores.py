@@ -70,6 +70,7 @@ def _print_table(view: "SnapshotView") -> None:
     from rich.table import Table
 
     from riskmodel.cli import terminal
+    from service.snapshots.outcome_parts import MISSING_REASONS
 
     document, console = view.document, terminal.console()
     simulated = "SIMULATED  " if document["simulated"] else ""
@@ -83,6 +84,8 @@ def _print_table(view: "SnapshotView") -> None:
             f"newer data: {', '.join(f'{geography.country(iso3).name()} to {last}' for iso3, last in newer.items())}; "
             "a month counts when at least half of the countries have data for it"
         )
+    for outcome, reason in document["missing_outcomes"].items():
+        console.print(f"no forecast of {OUTCOME_LABELS[outcome]['en']}: {MISSING_REASONS[reason]}")
     table = Table(box=None, pad_edge=False)
     for heading in ("country", "", "risk", "band", "escalation", "onset", "expected deaths, 3 months"):
         table.add_column(heading, justify="left" if heading in ("country", "", "band") else "right")

@@ -20,9 +20,9 @@ def test_sentences_state_what_was_computed_in_both_languages(pool: Pool, assessm
     assert [family["family"] for family in split["families"]] == [family.name for family in FAMILIES]
     assert sum(family["contribution"] for family in split["families"]) == pytest.approx(split["difference"], abs=0.1)
     assert split["rounding"] == 0
-    assert split["sentence"]["en"].startswith("Mali: risk score ")
+    assert split["sentence"]["en"].startswith("Mali (state-based conflict): risk score ")
     assert "points associated with: " in split["sentence"]["en"]
-    assert split["sentence"]["fr"].startswith("Mali\xa0: score de risque de ")
+    assert split["sentence"]["fr"].startswith("Mali (conflits impliquant un État)\xa0: score de risque de ")
     capital = next(family for family in split["families"] if family["family"] == "capital")
     assert capital["contribution"] == 0
     assert capital["sentence"]["en"].startswith("Capital and sites: 0.0 points (this model does not read it")

@@ -311,12 +311,14 @@ def test_an_outcome_without_a_model_is_missing_and_its_alerts_go_over_to_the_oth
     assert listed == {"duty": {"any"}, "staff": {"massacres"}}, "also what fired before the forecast was missing"
 
 
-def test_sources_of_one_type_alone_give_one_outcome(home: Home) -> None:
+def test_sources_of_one_type_alone_give_one_outcome(home: Home, vigie: Callable[..., Any]) -> None:
     operated = OperatedHome.ready(home, drivers=False)
     operated.put_model(outcome="all")
     operated.run()
     document = operated.rows(snapshots)[-1].document
     assert (document["missing_outcomes"], available(document)) == ({"all": "only_state_based"}, ("state_based",))
+    why = "no forecast of all organised violence: no source in the archive counts the deaths of all types of violence"
+    assert why in " ".join(vigie("--home", home.root, "scores").out.split())
     with pytest.raises(OutcomeMissing, match="no source in the archive counts the deaths of all types"):
         of_outcome(document, "all")
 

@@ -223,8 +223,8 @@ INDICATORS: tuple[Indicator, ...] = (
             f"capital_deaths_{within}km_12m",
             "deaths",
             window=12,
-            en=f"Deaths in located events within {within} km of the capital over the last 12 months",
-            fr=f"Morts lors d’événements localisés dans un rayon de {within} km autour de la capitale "
+            en=f"Deaths in located events of all types within {within} km of the capital over the last 12 months",
+            fr=f"Morts lors d’événements localisés de tous types dans un rayon de {within} km autour de la capitale "
             "sur les 12 derniers mois",
             compute=partial(_deaths, within=within, months=12),
         )

@@ -328,7 +328,13 @@ INDICATORS: tuple[Indicator, ...] = (
             missing=NO_BORDER_COVERED,
         )
         for what, label in (
-            ("deaths", {"en": "Deaths in located events", "fr": "Morts dans des événements localisés"}),
+            (
+                "deaths",
+                {
+                    "en": "Deaths in located events of all types",
+                    "fr": "Morts dans des événements localisés de tous types",
+                },
+            ),
             ("events", {"en": "Located events", "fr": "Événements localisés"}),
         )
         for months in (3, 12)
