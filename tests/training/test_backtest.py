@@ -115,7 +115,7 @@ def test_a_window_outside_the_data_or_without_outcomes_is_refused() -> None:
         with pytest.raises(BadInput, match=rf"window {year} needs .* the archive holds 2000-01 to 2009-12"):
             backtest.run(assemble(observed, "state_based"), [challenge_window(year)], SAHEL, Zero())
     observed.deaths["all"][:] = np.nan
-    with pytest.raises(BadInput, match="the window 2008 cannot be scored: no all deaths"):
+    with pytest.raises(BadInput, match="the window 2008 cannot be scored: no deaths in all organised violence"):
         backtest.run(assemble(observed, "all"), [challenge_window(2008)], SAHEL, Zero())
 
 

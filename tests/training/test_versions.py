@@ -33,5 +33,5 @@ def test_no_figure_comes_from_code_that_is_left_out_of_the_digest() -> None:
         "riskmodel.home",
     }
     of_training = {name.removeprefix("training.") for name in loaded if name.startswith("training.")}
-    without_figures = {"backtest_runner", "export", "result_store", "versions", "workers"}
+    without_figures = {"backtest_runner", "export", "formatting", "result_store", "versions", "workers"}
     assert of_training == {module.removesuffix(".py") for module in SCORING_MODULES} | without_figures
