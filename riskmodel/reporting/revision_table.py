@@ -7,7 +7,7 @@ import numpy as np
 
 from riskmodel.reporting.release_class import RELEASE_CLASSES
 from riskmodel.reporting.revision_constants import LEVEL_ACTIVITY, LEVEL_CENTRES, LEVELS
-from riskmodel.reporting.revisions import ClassModel, Floats, RevisionModel, even_ranks, levels
+from riskmodel.reporting.revisions import ClassModel, Floats, RevisionModel, central_interval, even_ranks, levels
 from riskmodel.reporting.vintages import Revisions
 
 COLUMNS = (
@@ -69,11 +69,11 @@ def _ratios(model: ClassModel, iso3: str, reported: float, active: float) -> dic
     vanished = float(model.vanish_probability(country, figure, activity)[0])
     final = model.final_figures(country, figure, activity, even_ranks(RANKS)[None])[0]
     stays: Floats = final[final >= 1] / reported
-    bounds = np.quantile(final / reported, (0.05, 0.25, 0.75, 0.95), method="inverted_cdf")
+    (p05, p95), (p25, p75) = (central_interval(final, level) for level in (0.9, 0.5))
     return {
         "median_ratio": _rounded(np.median(stays)),
         "vanished": _rounded(vanished),
-        **{key: _rounded(value) for key, value in zip(COLUMNS[-5:-1], bounds, strict=True)},
+        **{name: _rounded(end / reported) for name, end in {"p05": p05, "p25": p25, "p75": p75, "p95": p95}.items()},
     }
 
 

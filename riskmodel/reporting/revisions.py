@@ -240,6 +240,21 @@ class RevisionModel:
         return figures
 
 
+def central_interval(figures: Floats, level: float) -> tuple[float, float]:
+    """Return the ends of the central interval of a level among equally probable whole figures, shape (figure,).
+
+    The interval includes its ends. A figure that many draws share is in it if the middle of their ranks is: with the
+    usual quantiles, an interval with whole ends holds more than its level. Ma, Genton & Parzen (2011),
+    doi:10.1007/s10463-008-0215-z.
+    """
+    ordered = np.sort(figures)
+    below, up_to = (np.searchsorted(ordered, ordered, side=side) for side in ("left", "right"))
+    middle = (below + up_to) / 2 / ordered.size
+    # 1e-9: ranks are sums of fractions, and an end must not depend on their last digit
+    inside = ordered[np.abs(middle - 0.5) <= level / 2 + 1e-9]
+    return float(inside[0]), float(inside[-1])
+
+
 def even_ranks(number: int) -> Floats:
     """Return `number` ranks at even steps in (0, 1)."""
     return (np.arange(number) + 0.5) / number

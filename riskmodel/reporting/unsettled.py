@@ -18,11 +18,10 @@ from riskmodel.reporting.release_class import (
     release_classes,
 )
 from riskmodel.reporting.reported_events import share_of_events_reported
-from riskmodel.reporting.revisions import Floats, RevisionModel, even_ranks, joint_ranks
+from riskmodel.reporting.revisions import Floats, RevisionModel, central_interval, even_ranks, joint_ranks
 from riskmodel.reporting.shared_revisions import teaching_revisions
 from riskmodel.reporting.vintages import activity
 
-INTERVALS = (0.05, 0.25, 0.75, 0.95)
 _RANKS = 200
 """Expected figures and intervals come from this many even ranks."""
 
@@ -107,7 +106,7 @@ class FinalFigures:
         if not place.any():
             return None
         at = int(np.flatnonzero(place)[0])
-        p05, p25, p75, p95 = np.quantile(self.figures[at], INTERVALS, method="inverted_cdf").tolist()
+        (p05, p95), (p25, p75) = (central_interval(self.figures[at], level) for level in (0.9, 0.5))
         return RevisedMonth(
             float(self.observed.deaths[self.outcome][self.row[at], self.column[at]]),
             float(self.figures[at].mean()),

@@ -19,7 +19,7 @@ from riskmodel.months import month
 from riskmodel.outcomes import CountryMonths
 from riskmodel.reporting.release_class import FINAL, MONTHLY, NEXT_FINAL, UNKNOWN, YEAR_FILE, release_classes
 from riskmodel.reporting.revision_constants import CONSTANTS, LEVEL_ACTIVITY, LEVEL_CENTRES
-from riskmodel.reporting.revisions import ClassModel, RevisionModel, even_ranks, joint_ranks, levels
+from riskmodel.reporting.revisions import ClassModel, RevisionModel, central_interval, even_ranks, joint_ranks, levels
 from riskmodel.reporting.shared_revisions import teaching_revisions
 from riskmodel.reporting.unsettled import ReportingState, final_figures, reporting_state
 from riskmodel.reporting.vintages import Revisions, activity, revisions_of
@@ -244,6 +244,22 @@ def test_state_based_deaths_learn_from_their_own_revisions_if_these_predict_bett
     assert taught_by == "state_based", "equal revisions predict equally well"
 
 
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=60), st.sampled_from([0.5, 0.9]))
+def test_an_interval_has_whole_ends_and_leaves_little_out(figures: list[int], level: float) -> None:
+    low, high = central_interval(np.array(figures, dtype=np.float64), level)
+    assert {low, high} <= set(figures)
+    assert low <= high
+    below, above = (np.mean(part) for part in (np.array(figures) < low, np.array(figures) > high))
+    largest = max(map(figures.count, figures)) / len(figures)
+    assert max(below, above) <= (1 - level) / 2 + largest / 2 + 1e-6
+
+
+def test_a_wider_interval_contains_a_narrower_one() -> None:
+    figures = np.array([0] * 36 + [2] * 49 + [3] * 15, dtype=np.float64)
+    assert central_interval(figures, 0.5) == (2, 2), "half of the figures are 2"
+    assert central_interval(figures, 0.9) == (0, 3)
+
+
 def test_levels_begin_at_their_floors() -> None:
     assert levels(np.array([0, 1, 4, 5, 24, 25, 99, 100.0, 5000])).tolist() == [0, 1, 1, 2, 2, 3, 3, 4, 4]
 
@@ -286,6 +302,8 @@ def test_real_vintages_are_predicted(shared: Path, benchmark: ModuleType) -> Non
         skill = benchmark.judge(found, half)
         assert 0.40 <= skill.within_50 <= 0.60
         assert 0.84 <= skill.within_90 <= 0.94
+        assert 0.40 <= skill.shown_50 <= 0.60
+        assert 0.84 <= skill.shown_90 <= 0.94
         gains.append(skill.gain)
     assert max(gains[:2]) <= -0.20, "of countries of which nothing was seen"
     assert gains[2] <= -0.30, "of countries of which other months were seen"
