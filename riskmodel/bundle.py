@@ -23,7 +23,7 @@ from riskmodel.errors import Refused
 from riskmodel.events.manifest import shipped_only
 from riskmodel.home import atomic_write, sync
 from riskmodel.months import Month, month
-from riskmodel.outcomes import OUTCOMES
+from riskmodel.outcomes import OUTCOME_LABELS, OUTCOMES
 
 if TYPE_CHECKING:
     from riskmodel.forecasting.component import Explainable
@@ -113,8 +113,8 @@ def save(model: "Explainable", provenance: Provenance, models: Path, escalation:
         }
         # The time of training is no part of the id: training again on the same data gives the same id.
         identity = {name: value for name, value in content.items() if name != "trained_at"}
-        prefix = "simulated-" if provenance.simulated else ""
-        name = f"{prefix}{provenance.outcome}-{provenance.origin}-{_digest(_encoded(identity))[:12]}"
+        prefix = _name_prefix(simulated=provenance.simulated, outcome=provenance.outcome)
+        name = f"{prefix}{provenance.origin}-{_digest(_encoded(identity))[:12]}"
         (part / MANIFEST_FILE).write_bytes(_encoded(_sealed({"id": name, **content})))
         for path in (part / MODEL_FILE, part / MANIFEST_FILE, part):
             sync(path)
@@ -189,7 +189,7 @@ def champion(models: Path, *, simulated: bool, outcome: str) -> Path | None:
 
     Raises Refused for an invalid pointer.
     """
-    return _read_pointer(models, pointer(models, CHAMPION, simulated=simulated, outcome=outcome))
+    return _read_pointer(models, CHAMPION, simulated=simulated, outcome=outcome)
 
 
 def champions(models: Path, *, simulated: bool) -> dict[str, Path]:
@@ -213,7 +213,7 @@ def remove_challenger(models: Path, *, simulated: bool, outcome: str) -> None:
 
 def challenger(models: Path, *, simulated: bool, outcome: str) -> Path | None:
     """Return the bundle of an outcome that runs in the shadow, or None. Raises Refused for an invalid pointer."""
-    return _read_pointer(models, pointer(models, CHALLENGER, simulated=simulated, outcome=outcome))
+    return _read_pointer(models, CHALLENGER, simulated=simulated, outcome=outcome)
 
 
 def pointer(models: Path, role: str, *, simulated: bool, outcome: str) -> Path:
@@ -228,13 +228,25 @@ def _set_pointer(models: Path, name: str, role: str) -> None:
         part.write_text(f"{name}\n", encoding="utf-8")
 
 
-def _read_pointer(models: Path, file: Path) -> Path | None:
+def _read_pointer(models: Path, role: str, *, simulated: bool, outcome: str) -> Path | None:
+    file = pointer(models, role, simulated=simulated, outcome=outcome)
     if not file.exists():
         return None
     name = file.read_text(encoding="utf-8").strip()
-    if not re.fullmatch(r"[a-z0-9_-]+", name):  # a pointer must not lead out of the folder of models
-        raise Refused(f"{file} does not name a model")
+    # A pointer must lead neither out of the folder of models, nor to forecasts of other deaths.
+    prefix = _name_prefix(simulated=simulated, outcome=outcome)
+    if not re.fullmatch(f"{prefix}[a-z0-9_-]+", name):
+        kind = "simulated" if simulated else "real"
+        raise Refused(
+            f"{file} does not name a model of {OUTCOME_LABELS[outcome]['en']} from {kind} data: delete it, and put a "
+            "model into service with vigie promote or vigie train"
+        )
     return models / name
+
+
+def _name_prefix(*, simulated: bool, outcome: str) -> str:
+    """Return how the name of a bundle begins. Its manifest has the same name, so other deaths never fit."""
+    return f"{'simulated-' if simulated else ''}{outcome}-"
 
 
 def _is_intact(path: Path) -> bool:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from riskmodel import __version__
 from riskmodel.errors import BadInput
+from riskmodel.events import manifest
 from riskmodel.events.archive import Archive
 from riskmodel.events.view import View
 from riskmodel.home import Home
@@ -90,6 +91,10 @@ def recompute(context: Context, rules: Sequence[Rule], fence: Fence | None = Non
                 with store.writing() as connection:
                     check(connection, fence)
                     _finish(connection, run_id, clock(), status="failed", error=error)
+                try:
+                    _evaluate_alerts_on_old_data(context, rules, run_id, fence)
+                except Exception as second:  # what the caller needs is the first failure
+                    log.error("the alerts could not be updated: %s", public_error(second, context.home))
                 raise
             log.info(result.summary())
             return result
@@ -101,6 +106,24 @@ def mark_abandoned_runs(store: Store, now: datetime, error: str, fence: Fence | 
         check(connection, fence)
         running = sa.update(runs).where(runs.c.status == "running")
         connection.execute(running.values(status="failed", finished_at=now, error=error))
+
+
+def _evaluate_alerts_on_old_data(context: Context, rules: Sequence[Rule], run_id: int, fence: Fence | None) -> None:
+    """Update the alerts from the snapshot that stays in service: data get too old while runs fail."""
+    simulated = manifest.realm(context.home.archive) == "simulated"
+    with context.store.writing() as connection:
+        check(connection, fence)
+        snapshot = snapshot_chain.in_service(connection, context.settings.region, simulated=simulated)
+        if snapshot is not None:
+            lifecycle.evaluate(
+                connection,
+                rules=rules,
+                document=snapshot.document,
+                run_id=run_id,
+                snapshot_id=snapshot.id,
+                now=context.clock(),
+                causes=(),
+            )
 
 
 @dataclass(frozen=True)

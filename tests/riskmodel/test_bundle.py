@@ -238,9 +238,12 @@ def test_a_champion_must_be_intact_and_its_pointer_a_name(models: Path) -> None:
     with pytest.raises(Refused):
         set_champion(models, other)
     assert champion(models, simulated=False, outcome="state_based") == models / good
-    (models / "champion-state_based").write_text("../elsewhere\n", encoding="utf-8")
-    with pytest.raises(Refused, match="does not name a model"):
-        champion(models, simulated=False, outcome="state_based")
+    of_all = save(MODEL, replace(PROVENANCE, outcome="all"), models)
+    simulated = save(MODEL, replace(PROVENANCE, simulated=True), models)
+    for name in ("../elsewhere", "", of_all, simulated):
+        (models / "champion-state_based").write_text(f"{name}\n", encoding="utf-8")
+        with pytest.raises(Refused, match="does not name a model of state-based conflict from real data"):
+            champion(models, simulated=False, outcome="state_based")
 
 
 def test_a_kill_while_writing_leaves_the_old_champion_and_nothing_visible(models: Path) -> None:

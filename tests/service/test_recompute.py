@@ -361,6 +361,21 @@ def test_only_a_successful_run_calls_the_heartbeat(
         assert receiver.paths == ["/alive"]
 
 
+def test_data_get_too_old_also_while_runs_fail(operated: OperatedHome) -> None:
+    operated.home.alert_rules.write_text(
+        '[[rule]]\nname = "old"\ntitle = { en = "Old data", fr = "Données anciennes" }\nmetric = "data_age_days"\n'
+        'fire_at = 100\nclear_at = 100\nseverity = "warning"\nroute = "duty"\n'
+    )
+    operated.run(datetime(2022, 1, 15, tzinfo=UTC))
+    next(operated.home.models.glob("*/model.joblib")).unlink()
+    for number in (2, 6, 7):
+        with pytest.raises(Refused, match="was altered"):
+            operated.run(datetime(2022, number, 15, tzinfo=UTC))
+    messages = [(row.kind, row.run_id) for row in operated.rows(deliveries, "created_at")]
+    assert messages == [("summary", 1), ("firing", 3)]
+    assert [row.status for row in operated.rows(runs)] == ["snapshot", "failed", "failed", "failed"]
+
+
 def test_a_damaged_archive_fails_the_run_even_if_nothing_else_changed(operated: OperatedHome) -> None:
     operated.run()
     file = operated.home.archive / "0001" / "country_months.parquet"
