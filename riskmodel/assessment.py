@@ -95,11 +95,13 @@ def assess(
 
 def _histories(final: FinalFigures, spread: CountryMonths, inputs: Inputs, panel: Panel) -> tuple[Panel, ...]:
     """The members' panels with joint draws of the final figures; of the indicators, only the last month differs."""
-    months = max(INDICATORS[i].window for i in READ_DEATHS)
+    # Without events, which these indicators do not read: to cut them to the last months would take longest.
+    recent_inputs = replace(inputs, events=None).last(max(INDICATORS[i].window for i in READ_DEATHS))
+    months = len(recent_inputs.months)
     panels = []
     for history in final.histories():
-        deaths = revise_spread(spread, final.observed, history, final.outcome)
-        drawn = replace(inputs, tables={**inputs.tables, "deaths": deaths}).last(months)
+        deaths = revise_spread(spread, final.observed, history, final.outcome)[:, -months:]
+        drawn = replace(recent_inputs, tables={**recent_inputs.tables, "deaths": deaths})
         recent = assemble(
             history.since(drawn.months[0]), final.outcome, drawn, indicators=[INDICATORS[i] for i in READ_DEATHS]
         ).only(panel.iso3)
