@@ -136,7 +136,7 @@ KINDS = {
             "no-outcome",
             404,
             "Outcome not available",
-            "The snapshot does not forecast these deaths. The address without an outcome has what it does forecast.",
+            "The snapshot has no forecast of these deaths. Leave out the outcome to get the forecast that it has.",
         ),
         Kind(
             "no-draws",
