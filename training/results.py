@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from riskmodel import scoring
 from riskmodel.errors import BadInput
+from riskmodel.outcomes import OUTCOME_LABELS
 from riskmodel.scoring import Estimate, Reliability
 from training.windows import Window
 
@@ -233,7 +234,8 @@ def pair_forecasters(one: BacktestResult, ours: str, other: BacktestResult, thei
     Raises BadInput where they have different outcomes, or nothing is in common.
     """
     if one.outcome != other.outcome:
-        raise BadInput(f"nothing to compare: {ours} has the outcome {one.outcome}, and {theirs} {other.outcome}")
+        labels = [OUTCOME_LABELS[result.outcome]["en"] for result in (one, other)]
+        raise BadInput(f"nothing to compare: {ours} forecasts {labels[0]}, and {theirs} {labels[1]}")
     windows = [window for window in one.windows if window in other.windows]
     iso3 = [code for code in one.iso3 if code in set(other.iso3)]
     if not windows or not iso3:

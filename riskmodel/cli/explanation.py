@@ -107,8 +107,8 @@ def _show(effects: dict[str, Any]) -> None:
     name = geography.country(scenario["location_code"]).name()
     period = f"{last_months(scenario['months'], 'en')} to {effects['origin']}"
     console.print(
-        f"{'SIMULATED ' if effects['simulated'] else ''}{effects['outcome']} deaths of {name} in {period} times "
-        f"{scenario['deaths']:g}, deaths of single events included:"
+        f"{'SIMULATED ' if effects['simulated'] else ''}{effects['outcome_label']['en']}: deaths in {name} in {period} "
+        f"times {scenario['deaths']:g}, deaths of single events included:"
     )
     if not effects["deaths"]:
         reason = "are not all known" if effects["deaths"] is None else "are zero"

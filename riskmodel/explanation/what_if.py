@@ -89,6 +89,7 @@ def what_if(
         "scenario": {"location_code": iso3, "deaths": factor, "months": months},
         "origin": str(assessment.origin),
         "outcome": assessment.outcome,
+        "outcome_label": OUTCOME_LABELS[assessment.outcome],
         "model_id": model.id,
         "simulated": view.simulated,
         "deaths": _multiplied_deaths(assessment, iso3, months),

@@ -79,7 +79,7 @@ def test_back_tests_are_of_all_deaths_by_default_and_outcomes_are_not_mixed(vigi
         for line in (first.out, vigie("backtest", "--windows", "2008", "--outcome", "state_based").out)
     ]
     mixed = vigie("compare", *names)
-    assert (mixed.code, "has the outcome all" in mixed.err) == (3, True)
+    assert (mixed.code, "forecasts all organised violence" in mixed.err) == (3, True)
 
 
 @pytest.mark.long

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
 import pytest
 
 from riskmodel import bundle
@@ -168,7 +169,8 @@ def test_the_journal_records_shadow_force_and_rollback(guide_home: Home, vigie: 
 
 
 def test_every_option_named_in_the_guide_exists() -> None:
-    commands = list(vigie_group.commands.values())
+    groups = [vigie_group, *(each for each in vigie_group.commands.values() if isinstance(each, click.Group))]
+    commands = [command for group in groups for command in group.commands.values()]
     known = {
         option for command in (vigie_group, *commands) for parameter in command.params for option in parameter.opts
     }
