@@ -231,14 +231,17 @@ def revisions(home: Home, form: str, countries: tuple[str, ...], outcome: str | 
     import pandas as pd
 
     from riskmodel.events.archive import Archive
+    from riskmodel.reporting.release_class import FINAL
     from riskmodel.reporting.revision_table import COLUMNS, revision_table
     from riskmodel.reporting.revisions import RevisionModel
     from riskmodel.reporting.shared_revisions import teaching_revisions
+    from riskmodel.reporting.vintages import revisions_of
 
     view = Archive(home.archive).view(as_of)
     chosen = outcome or view.outcomes().default_outcome
     taught_by, seen = teaching_revisions(view, chosen)
-    rows = pd.DataFrame(revision_table(seen, RevisionModel.fit(seen)), columns=[*COLUMNS])
+    finals = revisions_of(view, chosen, (FINAL,))
+    rows = pd.DataFrame(revision_table(seen, RevisionModel.fit(seen), finals), columns=[*COLUMNS])
     if countries:
         rows = rows[rows["location_code"].isin(countries)]
     rows = rows.assign(outcome=chosen, learned_from=taught_by, simulated=view.simulated).astype(object)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from riskmodel.reporting.release_class import RELEASE_CLASSES
+from riskmodel.reporting.release_class import FINAL, RELEASE_CLASSES
 from riskmodel.reporting.revision_constants import LEVEL_ACTIVITY, LEVEL_CENTRES, LEVELS
 from riskmodel.reporting.revisions import ClassModel, Floats, RevisionModel, central_interval, even_ranks, levels
 from riskmodel.reporting.vintages import Revisions
@@ -26,13 +26,16 @@ def level_name(number: int) -> str:
     return str(low) if low == high else f"{low}-{high}" if high is not None else f"{low}+"
 
 
-def revision_table(seen: Revisions, model: RevisionModel) -> list[dict[str, Any]]:
+def revision_table(seen: Revisions, model: RevisionModel, finals: Revisions | None = None) -> list[dict[str, Any]]:
     """Return the rows of the table, ready for JSON; ratios of the level 0 are None: there `vanished` has no meaning.
 
     Rows of a level are for a usual figure of it, in a country without a record of its own. Rows of a country are for
-    its own median report.
+    its own median report. `finals` are revisions of final GEDs, which no forecast uses: their rows come last.
     """
-    return [row for code, of_class in model.classes.items() for row in _rows_of_class(code, of_class, seen)]
+    rows = [row for code, of_class in model.classes.items() for row in _rows_of_class(code, of_class, seen)]
+    if finals is not None and finals.first.size:
+        rows += _rows_of_class(FINAL, ClassModel.fit(finals, None), finals)
+    return rows
 
 
 def _rows_of_class(code: int, model: ClassModel, seen: Revisions) -> Iterator[dict[str, Any]]:

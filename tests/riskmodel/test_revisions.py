@@ -315,6 +315,8 @@ def test_the_command_prints_the_table(vigie: Any, releases: Releases) -> None:
     of_level = {(row["release_class"], row["level"]): row for row in rows if row["location_code"] is None}
     assert of_level["monthly_candidate", "25-99"]["basis"] == "learned"
     assert of_level["year_file", "25-99"]["basis"] == "constants"
+    assert of_level["final", "25-99"]["months"] > 20
+    assert {of_level["final", "25-99"][name] for name in ("p05", "p95", "median_ratio")} == {1.0}
     of_country = {row["location_code"]: row for row in rows if row["release_class"] == "monthly_candidate"}
     assert of_country["MLI"]["median_ratio"] > 1.3
     assert of_country["MLI"]["months"] == 36
