@@ -33,6 +33,8 @@ REASON_LABELS = {
     "input_missing": "the required data are not in the archive",
     "unknown": "unknown",
 }
+ALERT_REASON_LABELS = {**REASON_LABELS, **MISSING_OUTCOME_LABELS}
+"""Why a firing alert has no value today."""
 RELEASE_CLASS_LABELS = {
     "monthly_candidate": "monthly first report",
     "year_file": "first report of the year",

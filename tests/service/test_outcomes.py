@@ -10,18 +10,20 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import sqlalchemy as sa
 from announced import record_changes
 from flask import Flask
 from flask.testing import FlaskClient
 from html_page import BROWSER, Page, get_page
 from inprocess import Exchange, FrontClient, record_requests
 from snapshot_documents import NOW, SCORES, STATE_BASED_SCORES, both_outcomes
-from snapshots_support import SettableClock, SnapshotHome, full_home
+from snapshots_support import SettableClock, SnapshotHome, fire_alerts, full_home
 
 from riskmodel.outcomes import OUTCOME_LABELS, OUTCOMES
 from service.cli.app import create_app
 from service.http.request_context import context_of
 from service.store import task_queue
+from service.store.tables import alert_states
 
 KEY = {"vigie.key": "abcdef"}
 """What the gate adds to a request with a key."""
@@ -372,6 +374,18 @@ def test_a_page_says_why_an_outcome_is_not_there(single: FlaskClient) -> None:
     assert "Entraînez-en un avec vigie train." in missing.text
     assert "/fr/" in {link["href"] for link in missing.attributes_of("a")}
     assert single.get("/?outcome=non_state", headers=BROWSER).status_code == 400
+
+
+def test_the_page_says_why_a_firing_alert_has_no_value_today(tmp_path: Path) -> None:
+    home = SnapshotHome(tmp_path / "silent")
+    home.add_ingests("real")
+    home.issue()
+    with home.store.writing() as connection:
+        fire_alerts(home, connection, 1)
+        connection.execute(sa.update(alert_states).values(value=None, reason="no_model"))
+    client = create_app(home.home, clock=SettableClock()).test_client()
+    assert "(today: no model of these deaths is in service)" in get_page(client, "/en/").text
+    assert "(aujourd’hui : aucun modèle" in get_page(client, "/fr/").text
 
 
 def test_alerts_of_every_outcome_are_listed_and_can_be_chosen(both: FlaskClient) -> None:
