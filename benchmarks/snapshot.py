@@ -33,7 +33,7 @@ def timed(name, work):
         best[name] = min(best.get(name, seconds), seconds) if name in best else float("inf")
 def open_inputs():
     view = Archive(home.archive).view()
-    return view, ServedModels.load(home, simulated=view.simulated).of_view(view, settings.region)
+    return view, ServedModels.of_home(home, simulated=view.simulated).of_view(view, settings.region)
 def read():
     view, _ = open_inputs()
     members = geography.region(settings.region).members

@@ -130,11 +130,23 @@ def save(model: "Explainable", provenance: Provenance, models: Path, escalation:
 
 def load(path: Path) -> Bundle:
     """Read a bundle. Raises Refused, with the reason, if it was altered or this Vigie cannot use it."""
+    manifest, files = _usable(path)
+    model, escalation = _unpickled(path, files[MODEL_FILE])
+    return Bundle(manifest["id"], manifest["files"][MODEL_FILE], model, escalation, _provenance(manifest))
+
+
+def usable_digest(path: Path) -> str:
+    """Return the digest of a bundle's model without loading it. Raises Refused as `load` does."""
+    digest: str = _usable(path)[0]["files"][MODEL_FILE]
+    return digest
+
+
+def _usable(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The manifest and the files of a bundle. Raises Refused if it was altered or this Vigie cannot use it."""
     manifest, files = _verified(path)
     if reason := _outdated_reason(manifest):
         raise Refused(f"the model {path.name} {reason}: run vigie train again")
-    model, escalation = _unpickled(path, files[MODEL_FILE])
-    return Bundle(manifest["id"], manifest["files"][MODEL_FILE], model, escalation, _provenance(manifest))
+    return manifest, files
 
 
 def read_provenance(path: Path) -> Provenance:

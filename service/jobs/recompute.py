@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -141,9 +142,8 @@ class _Input:
         if not view.ingests:
             raise BadInput("the archive is empty: add data with vigie ingest")
         view.verify()
-        models = ServedModels.load(home, simulated=view.simulated)
-        digests = {outcome: bundle.digest for outcome, bundle in models.bundles.items()}
-        content = [view.digest, digests, settings.region, settings.bands, settings.drivers, __version__]
+        models = ServedModels.of_home(home, simulated=view.simulated)
+        content = [view.digest, models.digests(), settings.region, settings.bands, settings.drivers, __version__]
         return cls(view, models, hashlib.sha256(canonical({"input": content}).encode()).hexdigest())
 
 
@@ -181,12 +181,9 @@ def _run(context: Context, rules: Sequence[Rule], run_id: int, fence: Fence | No
     while True:
         if standing.status == "snapshot" and content is None:
             models = inputs.models.of_view(inputs.view, settings.region)
-            challengers = {
-                outcome: Challenger.of(context.home, bundle, simulated=inputs.view.simulated)
-                for outcome, bundle in models.bundles.items()
-            }
+            find_challenger = partial(Challenger.of, context.home, simulated=inputs.view.simulated)
             before = standing.last.document if standing.last else None
-            content = snapshot_content.build(inputs.view, models, settings, challengers, before)
+            content = snapshot_content.build(inputs.view, models, settings, find_challenger, before)
         with store.writing() as connection:
             check(connection, fence)
             # While this run computed, a snapshot may have been withdrawn: what counts is the state now.

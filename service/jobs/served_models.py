@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from riskmodel import assessment, geography
-from riskmodel.bundle import Bundle, champions, load
+from riskmodel.bundle import champions, usable_digest
 from riskmodel.errors import BadInput
 from riskmodel.events.view import View
 from riskmodel.home import Home
@@ -14,16 +15,19 @@ from service.snapshots.outcome_parts import NO_HISTORY, NO_MODEL
 
 @dataclass(frozen=True)
 class ServedModels:
-    """The model in service of each outcome. `missing` says why an outcome has none: a reason by outcome."""
+    """The bundle in service of each outcome. `missing` says why an outcome has none: a reason by outcome."""
 
-    bundles: Mapping[str, Bundle]
+    bundles: Mapping[str, Path]
     missing: Mapping[str, str]
 
     @classmethod
-    def load(cls, home: Home, *, simulated: bool) -> "ServedModels":
-        """Load the models in service for simulated or real data. Raises BadInput where there is none."""
-        bundles = {outcome: load(path) for outcome, path in champions(home.models, simulated=simulated).items()}
-        return cls._checked(bundles, {}, simulated=simulated)
+    def of_home(cls, home: Home, *, simulated: bool) -> "ServedModels":
+        """Return the models in service for simulated or real data. Raises BadInput where there is none."""
+        return cls._checked(champions(home.models, simulated=simulated), {}, simulated=simulated)
+
+    def digests(self) -> dict[str, str]:
+        """Return the digest of each model; none is loaded. Raises Refused if one was altered or cannot be used."""
+        return {outcome: usable_digest(path) for outcome, path in self.bundles.items()}
 
     def of_view(self, view: View, region: str) -> "ServedModels":
         """Return only the models of the outcomes that a view knows for a region.
@@ -34,12 +38,12 @@ class ServedModels:
         known = [outcome for outcome in OUTCOMES if view.origin(members, outcome) is not None]
         if not known:
             assessment.region_origin(view, members, OUTCOMES[-1])  # raises BadInput, with the way out
-        bundles = {outcome: bundle for outcome, bundle in self.bundles.items() if outcome in known}
+        bundles = {outcome: path for outcome, path in self.bundles.items() if outcome in known}
         unknown = {outcome: NO_HISTORY[outcome] for outcome in OUTCOMES if outcome not in known}
         return self._checked(bundles, unknown, simulated=view.simulated)
 
     @classmethod
-    def _checked(cls, bundles: Mapping[str, Bundle], unknown: Mapping[str, str], *, simulated: bool) -> "ServedModels":
+    def _checked(cls, bundles: Mapping[str, Path], unknown: Mapping[str, str], *, simulated: bool) -> "ServedModels":
         if not bundles:
             kind = "simulated" if simulated else "real"
             raise BadInput(f"there is no model trained on {kind} data: train one with vigie train")

@@ -1,7 +1,7 @@
 """Compute what a snapshot contains: scores, forecasts, drivers, indicators and data quality of a region."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,19 +113,19 @@ def build(
     view: View,
     models: ServedModels,
     settings: Settings,
-    challengers: Mapping[str, Challenger | None] | None = None,
+    find_challenger: Callable[[Bundle], Challenger | None] = lambda champion: None,
     before: Mapping[str, Any] | None = None,
 ) -> SnapshotContent:
     """Compute the content of a snapshot of the settings' region, with every outcome that has a model.
 
-    `challengers` are the challengers by outcome. `before` is the document of the snapshot in service: explanations that
-    cannot have changed are taken from it. Raises BadInput if no country of the region has a history.
+    `find_challenger` returns the challenger of a model in service. `before` is the document of the snapshot in service:
+    explanations that cannot have changed are taken from it. Raises BadInput if no country of the region has a history.
     """
     parts_before = before["outcomes"] if before else {}
 
     def build_part(outcome: str) -> tuple[dict[str, Any], list[StoredForecast]]:
-        shadow = (challengers or {}).get(outcome)
-        return _build_part(view, models.bundles[outcome], settings, shadow, parts_before.get(outcome))
+        bundle = load(models.bundles[outcome])
+        return _build_part(view, bundle, settings, find_challenger(bundle), parts_before.get(outcome))
 
     built = dict(zip(models.bundles, forked_work.for_each(build_part, list(models.bundles)), strict=True))
     parts = {outcome: part for outcome, (part, _) in built.items()}

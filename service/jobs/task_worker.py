@@ -113,7 +113,7 @@ def _recompute_past(context: Context, request: Mapping[str, Any], fence: Fence |
     view.verify()
     outcome = _known_outcome(view, request)
     others = {other: NOT_COMPUTED for other in OUTCOMES if other != outcome}
-    models = ServedModels({outcome: bundle.load(_model_of_view(context, view, request, outcome))}, others)
+    models = ServedModels({outcome: _model_of_view(context, view, request, outcome)}, others)
     document = snapshot_content.build(view, models, context.settings).document
     part = document["outcomes"][outcome]
     document["outcomes"] = {outcome: {name: value for name, value in part.items() if name not in DRAWS_KEYS}}

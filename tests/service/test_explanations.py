@@ -49,7 +49,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def check_is_that_of_a_full_computation(operated: OperatedHome) -> None:
     """The explanations of the newest snapshot are those of a home that never had another one."""
     view = Archive(operated.home.archive).view()
-    models = ServedModels.load(operated.home, simulated=False).of_view(view, operated.settings.region)
+    models = ServedModels.of_home(operated.home, simulated=False).of_view(view, operated.settings.region)
     full = of_outcome(snapshot_content.build(view, models, operated.settings).document)
     issued = operated.newest_document
     for document in (full, issued):
