@@ -17,7 +17,7 @@ from riskmodel.events.coverage import Coverage
 from riskmodel.home import Home
 from riskmodel.months import Month
 from riskmodel.outcomes import OUTCOME_LABELS, OUTCOMES, ranked
-from service.jobs.job_run import ChildKilled, DeadlineExceeded, JobFailed
+from service.jobs.job_run import JobFailed
 from service.settings import Settings
 from service.store.context import Context
 
@@ -66,7 +66,8 @@ def missing(context: Context) -> Iterator[Step]:
         # A model that was altered is not replaced: the operator has to see the error.
         with suppress(Refused):
             if reason := bundle.replacement_reason(path, home.archive):
-                yield _training(settings, outcome, f"the one in service {reason}")
+                usable = bundle.outdated_reason(path) is None
+                yield _training(settings, outcome, f"the one in service {reason}", optional=usable)
     for outcome in untrained:
         yield _training(settings, outcome, "there is none yet", optional=True)
 
@@ -93,16 +94,14 @@ def untrained_outcomes(context: Context) -> list[str]:
 def prepare(context: Context, print_line: Callable[[str], None], run_vigie: RunVigie) -> bool:
     """Create what is missing, then recompute. Return whether another outcome is to be trained in a run of its own.
 
-    Raises what `run_vigie` raises; later steps are not run then. A model that cannot be trained stops nothing if
-    another outcome has one.
+    Raises what `run_vigie` raises; later steps are not run then. A training that fails, is killed or takes too long
+    stops nothing if there are models to compute with: new data must not wait for it.
     """
     first_start = not _champions(context.home)
     for step in missing(context):
         print_line(step.text)
         try:
             run_vigie(*step.arguments, deadline=TRAINING_DEADLINE)
-        except (ChildKilled, DeadlineExceeded):
-            raise
         except JobFailed as failed:
             if not step.optional:
                 raise

@@ -14,10 +14,11 @@ from riskmodel.forecasting.baselines import Conflictology
 from riskmodel.home import Home
 from riskmodel.indicators.panel import INDICATORS
 from riskmodel.ingest import ingest
+from riskmodel.outcomes import OUTCOMES
 from riskmodel.sources.history import ingest_history
 from riskmodel.sources.monthly import MonthlyFile
 from service.jobs.bootstrap import missing, prepare
-from service.jobs.job_run import JobFailed
+from service.jobs.job_run import ChildKilled, DeadlineExceeded, JobFailed
 from service.settings import load
 from service.store.context import Context
 from service.store.database import Store
@@ -134,14 +135,14 @@ def both(home: Home, monkeypatch: pytest.MonkeyPatch) -> Context:
 class Vigie:
     """Stands for the `vigie` commands of a run: a training puts a model into service, or fails."""
 
-    def __init__(self, home: Home, failing: tuple[str, ...] = ()) -> None:
-        self.home, self.failing, self.done = home, failing, list[str]()
+    def __init__(self, home: Home, failing: tuple[str, ...] = (), kind: type[JobFailed] = JobFailed) -> None:
+        self.home, self.failing, self.kind, self.done = home, failing, kind, list[str]()
 
     def __call__(self, *arguments: str, deadline: float) -> None:
         outcome = arguments[-1] if arguments[0] == "train" else ""
         self.done.append(f"{arguments[0]} {outcome}".strip())
         if outcome in self.failing:
-            raise JobFailed("vigie train ended with exit code 3: too little history")
+            raise self.kind("vigie train ended with exit code 3: too little history")
         if outcome:
             put(self.home, outcome=outcome)
 
@@ -156,14 +157,27 @@ def test_a_first_start_trains_the_headline_and_a_run_of_its_own_the_other_outcom
     assert vigie.done[4:] == ["recompute"]
 
 
+@pytest.mark.parametrize("kind", [JobFailed, ChildKilled, DeadlineExceeded])
 def test_an_outcome_that_cannot_be_trained_does_not_stop_the_other_one(
-    both: Context, capsys: pytest.CaptureFixture[str]
+    both: Context, capsys: pytest.CaptureFixture[str], kind: type[JobFailed]
 ) -> None:
     put(both.home, outcome="state_based")
-    vigie = Vigie(both.home, failing=("all",))
+    vigie = Vigie(both.home, failing=("all",), kind=kind)
     assert not prepare(both, print, vigie), "no run follows at once, else they would never end"
     assert vigie.done == ["train all", "recompute"]
     assert "too little history" in capsys.readouterr().out
+
+
+def test_new_data_do_not_wait_for_a_model_that_cannot_be_replaced(both: Context, tmp_path: Path) -> None:
+    for outcome in OUTCOMES:
+        put(both.home, outcome=outcome, shipped_only=True)
+    ingest_three_deaths(both.home, tmp_path)
+    vigie = Vigie(both.home, failing=OUTCOMES, kind=ChildKilled)
+    assert not prepare(both, print, vigie)
+    assert vigie.done == ["train all", "train state_based", "recompute"]
+    put(both.home, FEATURES[:30])  # nothing can be computed with a model of an older Vigie
+    with pytest.raises(ChildKilled):
+        prepare(both, print, vigie)
 
 
 def test_an_archive_of_state_based_deaths_alone_gets_one_model(
