@@ -1,6 +1,7 @@
 """Forecasts from an uncertain present: a mixture over joint histories of the months that can still be revised."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,15 @@ def mixed_forecast(component: Component, panel: Panel, histories: Sequence[Panel
     exactly the draws of the panel, at no cost.
     """
     forecast = component.forecast(panel, origin)
-    place = panel.month_index(origin) + 1
+    place, draws = panel.month_index(origin) + 1, None
     for number, history in enumerate(histories):
         same_deaths = _equal(panel.deaths[:, :place], history.deaths[:, :place])
         rows = np.flatnonzero(~(same_deaths & _equal(panel.at(origin), history.at(origin))))
         if rows.size:
             drawn = component.forecast(history.only([panel.iso3[row] for row in rows]), origin).draws
-            forecast.draws[rows, :, number :: len(histories)] = drawn[..., number :: len(histories)]
-    return forecast
+            draws = forecast.draws.copy() if draws is None else draws
+            draws[rows, :, number :: len(histories)] = drawn[..., number :: len(histories)]
+    return forecast if draws is None else replace(forecast, draws=draws)
 
 
 def _equal(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
