@@ -81,8 +81,8 @@ THRESHOLDS = {
 }
 
 LOSS = {
-    "en": "Until this forecast is back, alerts about these deaths do not change",
-    "fr": "Jusqu’à son retour, les alertes sur ces morts ne changent pas",
+    "en": "Until this forecast is back, there are no new alerts about these deaths",
+    "fr": "Jusqu’à son retour, il n’y a pas de nouvelle alerte sur ces morts",
 }
 
 DATA = {

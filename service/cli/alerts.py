@@ -28,7 +28,7 @@ def list_(home: Home) -> None:
     from riskmodel.events import manifest
     from riskmodel.outcomes import OUTCOME_LABELS
     from service.alerts import lifecycle, wording
-    from service.snapshots import snapshot_view
+    from service.snapshots import outcome_parts, snapshot_view
 
     settings, store = _open(home)
     simulated = manifest.realm(home.archive) == "simulated"
@@ -39,7 +39,11 @@ def list_(home: Home) -> None:
         firing = lifecycle.firing(connection, settings.region, simulated)
     click.echo(f"{'SIMULATED. ' if simulated else ''}Data as of {served.document['data_as_of']}, {served.status}.")
     for alert in firing:
-        value = alert["reason"] if alert["value"] is None else wording.amount(alert["metric"], alert["value"], "en")
+        if alert["value"] is None:
+            reason = outcome_parts.MISSING_REASONS.get(alert["reason"], alert["reason"].replace("_", " "))
+            value = f"unknown: {reason}"
+        else:
+            value = wording.amount(alert["metric"], alert["value"], "en")
         click.echo(
             f"{alert['severity']:8} {alert['location_code']:4} {alert['title']['en']} "
             f"({OUTCOME_LABELS[alert['outcome']]['en']}): {alert['metric']} {value}, since {alert['since']}"

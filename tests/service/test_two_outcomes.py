@@ -271,7 +271,9 @@ def test_withdrawal_takes_back_both_outcomes(both: OperatedHome) -> None:
     assert values["armies", "MLI"] == of_outcome(document, "state_based")["countries"][0]["risk_score"]
 
 
-def test_an_outcome_without_a_model_is_missing_and_its_alerts_go_over_to_the_other(both: OperatedHome) -> None:
+def test_an_outcome_without_a_model_is_missing_and_its_alerts_go_over_to_the_other(
+    both: OperatedHome, vigie: Callable[..., Any]
+) -> None:
     bundle.pointer(both.home.models, CHAMPION, simulated=False, outcome="all").unlink()
     ingest_month(both, 4)
     both.run(moment(4))
@@ -294,10 +296,12 @@ def test_an_outcome_without_a_model_is_missing_and_its_alerts_go_over_to_the_oth
         assert (message["outcome"], message["reason"], message["snapshot_id"]) == ("all", "no_model", 4)
         assert message["text"]["en"] == (
             "NO FORECAST – Mali and its neighbours – all organised violence. Reason: no model of these deaths is in "
-            "service. Until this forecast is back, alerts about these deaths do not change. Forecast no. 4 covers "
+            "service. Until this forecast is back, there are no new alerts about these deaths. Forecast no. 4 covers "
             "state-based conflict and uses data up to 30 April 2021."
         )
         assert "Raison\xa0: aucun modèle" in message["text"]["fr"]
+    printed = vigie("--home", both.home.root, "alerts", "list").out
+    assert "(all organised violence): risk_score unknown: no model of these deaths is in service, since" in printed
     both.run(moment(4))
     assert len([row for row in both.rows(deliveries) if row.kind == "missing"]) == 2, "it is sent once"
     put_models(both, "all")
