@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from riskmodel import __version__
 from riskmodel.errors import VigieError
+from riskmodel.outcomes import OUTCOMES
 from service.alerts import outbox
 from service.api.endpoints import endpoint
 from service.http.request_context import ReadSession, request_session
@@ -90,6 +91,12 @@ def store_metrics(session: ReadSession) -> Iterator[Metric]:
             "vigie_snapshot_age_seconds", "Time since the snapshot in service was issued.", _since(session, issued_at)
         )
         yield gauge("vigie_snapshot_id", "Number of the snapshot in service.", view.document["id"])
+        forecast = GaugeMetricFamily(
+            "vigie_outcome_forecast", "1 if the snapshot in service forecasts an outcome.", labels=("outcome",)
+        )
+        for outcome in OUTCOMES:
+            forecast.add_metric((outcome,), int(outcome in view.document["available_outcomes"]))
+        yield forecast
     if last_success_at := snapshot_view.last_success_at(session.connection, session.settings):
         yield gauge(
             "vigie_run_success_age_seconds", "Time since a run last succeeded.", _since(session, last_success_at)

@@ -152,6 +152,8 @@ def test_metrics_report_the_state_of_the_service(issuer: SnapshotHome, client: F
     scrape = samples(response.text)
     assert (scrape["vigie_simulated"], scrape["vigie_database_up"], scrape["vigie_snapshot_id"]) == (1, 1, 1)
     assert (scrape["vigie_snapshot_age_seconds"], scrape["vigie_data_age_seconds"]) == (300, 10 * 86400)
+    forecast = [scrape[f'vigie_outcome_forecast{{outcome="{outcome}"}}'] for outcome in ("all", "state_based")]
+    assert forecast == [0, 1]
     assert [scrape[f'vigie_deliveries{{status="{status}"}}'] for status in ("waiting", "failed", "sent")] == [1, 1, 1]
     assert (scrape["vigie_undelivered_messages"], scrape["vigie_undelivered_age_seconds"]) == (1, 600)
     assert (request_count(scrape, "/v1/scores/{iso3}"), request_count(scrape, "other", 404)) == (2, 1)
