@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from riskmodel.cli.main import main
 from riskmodel.home import Home
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# By default an example fails after 200 ms, which a loaded machine takes now and then.
+settings.register_profile("loaded_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("loaded_machine")
 
 MEMORY_DISK = Path("/dev/shm")  # noqa: S108 - pytest makes a private folder in it
 MEMORY_DISK_FREE = 4 * 2**30
