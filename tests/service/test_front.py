@@ -22,7 +22,7 @@ from service.http.site import Site
 from service.jobs.processes import LISTENS_ON
 from service.settings import Settings
 
-AT_ONCE = 1.0
+AT_ONCE = 5.0
 """How soon a client gets what depends on nothing that hangs [s]."""
 
 
