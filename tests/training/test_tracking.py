@@ -36,4 +36,4 @@ def test_a_model_is_logged_to_mlflow(
     silent = vigie("train", "--model", "promoted:vague", "--mlflow", "http://127.0.0.1:9")
     assert silent.code == 4
     assert "is stored; MLflow at http://127.0.0.1:9 did not take it" in silent.err
-    assert silent.out.splitlines()[-1] == f"{in_service()} is in service already"
+    assert silent.out.splitlines()[-1] == f"{in_service()} is in service already for state-based conflict"
