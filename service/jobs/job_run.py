@@ -23,6 +23,7 @@ from service.jobs.processes import Child, ChildResult
 from service.jobs.public_errors import INTERNAL_ERROR, without_home
 from service.store import leases
 from service.store.context import Context
+from service.store.database import DatabaseUnavailable
 from service.store.leases import Fence, Superseded, Timing
 
 log = logging.getLogger("vigie.jobs")
@@ -151,6 +152,9 @@ class JobRun:
             log.error("job %s: %s", self._job.name, error, extra=self._log_fields)
             if isinstance(failed, ChildKilled) and not self._is_retry:
                 retry_at = self.context.clock() + _RANDOM.uniform(0.5, 1.5) * RETRY_AFTER
+        except (DatabaseUnavailable, sa.exc.OperationalError, sa.exc.InterfaceError) as away:
+            status, error = "failed", "the database could not be used"
+            log.error("job %s: %s: %s", self._job.name, error, away, extra=self._log_fields)
         except Exception:
             status, error = "failed", INTERNAL_ERROR
             log.exception("job %s: %s", self._job.name, error, extra=self._log_fields)

@@ -358,6 +358,17 @@ def test_an_internal_error_of_a_job_is_not_public(runner: JobRunner, store: Stor
     assert row(store).error == "internal error of Vigie; the log has the traceback"
 
 
+def test_a_database_that_goes_away_during_a_job_is_no_internal_error(
+    runner: JobRunner, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(run: JobRun) -> None:
+        raise sa.exc.OperationalError("SELECT 1", None, OSError("unable to open database file"))
+
+    SteppedScheduler(runner, Job("work", HOUR, HOUR, fail)).run_due()
+    assert (row(store).status, row(store).error) == ("failed", "the database could not be used")
+    assert not any(record.exc_info for record in caplog.records)
+
+
 @pytest.fixture
 def issuer(tmp_path: Path) -> SnapshotHome:
     made = SnapshotHome(tmp_path / "home")
