@@ -126,7 +126,7 @@ def _show_coverage(entered: "Ingest", outside: int, missing: list[str], last: da
 
 
 def _show_newer_data(home: Home) -> None:
-    """Print which months of the region do not count yet, because most of its countries have no data for them."""
+    """Print which countries of the region have too little data for a score, and which months do not count yet."""
     from riskmodel import geography
     from riskmodel.cli.options import region_of
     from riskmodel.events.archive import Archive
@@ -141,7 +141,17 @@ def _show_newer_data(home: Home) -> None:
         # Deaths are read only where the coverage differs: an archive of the world takes seconds.
         if len({view.last_covered(iso3, outcome) for iso3 in members}) == 1:
             continue
-        if (origin := view.origin(members, outcome)) and (newer := view.newer_data(members, origin, outcome)):
+        if (origin := view.origin(members, outcome)) is None:
+            continue
+        lasts = {iso3: view.last_covered(iso3, outcome) for iso3 in members}
+        if lagging := [f"{iso3} to {last}" for iso3, last in lasts.items() if last is not None and last < origin]:
+            click.echo(
+                f"countries of the region of {region} without a score on {OUTCOME_LABELS[outcome]['en']}: "
+                f"{', '.join(lagging)}. Its forecasts start after {origin}, the last month for which at least half of "
+                "its countries have data",
+                err=True,
+            )
+        if newer := view.newer_data(members, origin, outcome):
             names = ", ".join(f"{iso3} to {last}" for iso3, last in newer.items())
             click.echo(
                 f"newer data of the region of {region} on {OUTCOME_LABELS[outcome]['en']}: {names}. They do not count "

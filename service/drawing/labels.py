@@ -25,7 +25,7 @@ REASON_LABELS = {
     "no_history": "no known history",
     "history_ends_early": "no recent data",
     "history_too_short": "known history too short",
-    "not_quiet": "violence in the last five years",
+    "not_quiet": "25 deaths or more in a month of the last five years",
     "not_asked": "not computed: switched off in the settings",
     "not_forecast": "not forecast",
     "no_neighbour": "no common border within the region",

@@ -231,12 +231,16 @@ def _sources_of_month(sources: Mapping[str, Sequence[Mapping[str, Any]]], month:
 def _licence(view: View) -> str | None:
     """Return the licence of the data and who asks to be named, as it has to stand wherever figures show.
 
-    None if only sources count whose terms Vigie does not know.
+    It names the sources whose terms Vigie does not know. None if only such sources count.
     """
     if view.simulated:
         return SIMULATED_LICENCE
-    named = [OPEN_SOURCES[ingest.source] for ingest in view.ingests if ingest.source in OPEN_SOURCES]
-    return f"CC BY 4.0 · {', '.join(sorted(set(named)))}" if named else None
+    named = {OPEN_SOURCES[ingest.source] for ingest in view.ingests if ingest.source in OPEN_SOURCES}
+    if not named:
+        return None
+    others = {ingest.label for ingest in view.ingests if ingest.source not in OPEN_SOURCES}
+    rest = f" (terms not known: {', '.join(sorted(others))})" if others else ""
+    return f"CC BY 4.0 · {', '.join(sorted(named))}{rest}"
 
 
 def _ingests(view: View) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ MISSING_REASONS: Mapping[str, str] = {
 MISSING_ACTIONS: Mapping[str, str] = {
     "only_state_based": "Take in UCDP’s events or a table of all deaths with vigie ingest, then run vigie train.",
     "only_all": "Take in UCDP’s events with vigie ingest, then run vigie train.",
-    NO_MODEL: "Train one with vigie train.",
+    NO_MODEL: "After a first start, Vigie trains it within minutes. To train it by hand: vigie train.",
     NOT_COMPUTED: "Ask for the present, or for another moment.",
 }
 """What can be done about it."""

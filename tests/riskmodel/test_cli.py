@@ -313,7 +313,12 @@ def test_an_ingest_says_which_new_months_do_not_count_yet(vigie: Vigie, tmp_path
         "start after 2022-10"
     )
     assert message in take_in("2022-12", "MLI")
-    assert "newer data" not in take_in("2022-12", "MLI", "BFA")
+    advanced = take_in("2022-12", "MLI", "BFA")
+    assert "newer data" not in advanced
+    lagging = (
+        "without a score on state-based conflict: DZA to 2022-10, NER to 2022-10. Its forecasts start after 2022-12"
+    )
+    assert lagging in advanced
 
 
 def test_the_user_says_since_when_a_file_is_known(vigie: Vigie, tmp_path: Path, home: Home) -> None:

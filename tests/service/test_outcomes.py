@@ -122,8 +122,11 @@ def test_an_outcome_that_is_not_there_is_a_problem_with_its_reason(single: Flask
         assert problem["type"] == "urn:vigie:problem:no-outcome", address
         facts = [problem[name] for name in ("outcome", "reason", "outcomes")]
         assert facts == ["all", "no_model", ["state_based"]]
-        assert problem["explanation"]["en"] == "No model of these deaths is in service. Train one with vigie train."
-        assert problem["explanation"]["fr"].endswith("Entraînez-en un avec vigie train.")
+        assert problem["explanation"]["en"] == (
+            "No model of these deaths is in service. After a first start, Vigie trains it within minutes. "
+            "To train it by hand: vigie train."
+        )
+        assert problem["explanation"]["fr"].endswith("vous-même\u00a0: vigie train.")
     payload = single.get("/v1/scores").json
     assert (payload["outcome"], payload["outcomes"]) == ("state_based", ["state_based"])
     assert payload["missing_outcomes"] == single.get("/v1/model").json["missing_outcomes"] == {"all": "no_model"}
@@ -371,7 +374,7 @@ def test_a_page_says_why_an_outcome_is_not_there(single: FlaskClient) -> None:
             assert not [link for link in page.attributes_of("a") if "/all/" in (link["href"] or "")]
     missing = get_page(single, "/fr/all/country/MLI", 404)
     assert "Prévision non disponible" in missing.text
-    assert "Entraînez-en un avec vigie train." in missing.text
+    assert "Vigie l’entraîne en quelques minutes." in missing.text
     assert "/fr/" in {link["href"] for link in missing.attributes_of("a")}
     assert single.get("/?outcome=non_state", headers=BROWSER).status_code == 400
 

@@ -59,7 +59,7 @@ def test_the_table_is_sorted_by_risk_and_names_scores_and_reasons(real: Snapshot
     assert "86.2 extreme" in rows[0]
     assert "81.4 very high" in rows[1]
     assert "27%" in rows[1]
-    assert "violence in the last five years" in rows[1]
+    assert "25 deaths or more in a month of the last five years" in rows[1]
     assert "379 Jan 26–354 Feb 25–363 Mar 23–373" in rows[1]
     assert "12%" in rows[5]
 
@@ -127,7 +127,7 @@ def test_the_french_page_has_french_words_names_numbers_and_dates(real: Snapshot
         "31 décembre 2022 (il y a 10 jours)",
         "à jour",
         "Publié le 10 janvier 2023 à 8 h 30 UTC.",
-        "violences au cours des cinq dernières années",
+        "25 morts ou plus en un mois au cours des cinq dernières années",
     ):
         assert expected in page.text, expected
     assert "Algérie" in page.rows[4]
@@ -181,7 +181,7 @@ def test_the_quality_of_the_data_is_shown(real: SnapshotHome, client: FlaskClien
     page = get_page(client)
     niger = page.rows[3]
     assert "few or no recent reports" in niger
-    assert "December 2022: 31 reported, 12–130 expected" in niger
+    assert "December 2022: 31 reported; expected final figure 50 (90%: 12–130)" in niger
     assert [row for row in page.rows[1:9] if "few or no recent reports" in row] == [niger]
     niger_text = get_page(client, "/country/NER?lang=en").text
     assert "Few or no events reported for 3 months." in niger_text
@@ -207,7 +207,7 @@ def test_settled_figures_are_called_final_and_a_region_can_have_warnings(
     home.replace(document)
     page = get_page(client).text
     assert "Whole region: Few or no events reported for 1 month." in page
-    assert "reported, 12–130 expected" not in page
+    assert "expected final figure" not in page
     country = get_page(client, "/country/MLI?lang=fr").text
     assert "Les chiffres pour décembre 2022 sont définitifs." in country
 

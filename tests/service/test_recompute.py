@@ -484,3 +484,14 @@ def test_a_snapshot_can_be_withdrawn_while_a_run_computes_the_next(
     assert operated.run(NOW + timedelta(hours=1)).snapshot_id == 3
     bands = [row.location_code for row in operated.rows(changes) if row.kind == "band" and row.snapshot_id == 3]
     assert bands == [], "it is compared with snapshot 1, which has the same bands, and not with snapshot 2"
+
+
+def test_the_licence_names_sources_whose_terms_are_not_known(operated: OperatedHome, tmp_path: Path) -> None:
+    operated.run()
+    assert operated.rows(snapshots)[-1].document["licence"] is None
+    covers = [Coverage("MLI", month("2021-01"), month("2021-01"))]
+    source = GedFile(ged.write(tmp_path / "mali.csv", {"date": "2021-01-05", "best": 3}))
+    ingest(Archive(operated.home.archive), source, covers=covers, release="23.1", now=NOW)
+    operated.run()
+    licence = operated.rows(snapshots)[-1].document["licence"]
+    assert licence == "CC BY 4.0 · UCDP (terms not known: country-month table)"
