@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,9 @@ def ranked(origins: Mapping[str, str]) -> list[str]:
     """
     in_order = [outcome for outcome in OUTCOMES if outcome in origins]
     return sorted(in_order, key=lambda outcome: origins[outcome], reverse=True)
+
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,17 @@ class CountryMonths:
         deaths = {kind: values[rows] for kind, values in self.deaths.items()}
         source = {kind: values[rows] for kind, values in self.source.items()}
         return CountryMonths(iso3, self.months, deaths, source, self.sources)
+
+
+def aligned(
+    values: NDArray[Scalar], iso3: tuple[str, ...], months: Months, frame: CountryMonths, empty: float
+) -> NDArray[Scalar]:
+    """Return values, shape (iso3, month), on the country-months of a frame; `empty` where there is none."""
+    result = np.full(frame.shape, empty, dtype=values.dtype)
+    _, to_row, row = np.intersect1d(np.array(frame.iso3, dtype=str), np.array(iso3, dtype=str), return_indices=True)
+    _, to_column, column = np.intersect1d(frame.months, months, return_indices=True)
+    result[np.ix_(to_row, to_column)] = values[np.ix_(row, column)]
+    return result
 
 
 def raise_to_newer_types(deaths: dict[str, NDArray[np.float64]], source: dict[str, NDArray[np.int16]]) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from riskmodel.events.view import View
 from riskmodel.months import Month, Months
-from riskmodel.outcomes import CountryMonths
+from riskmodel.outcomes import CountryMonths, aligned
 from riskmodel.reporting.release_class import (
     RELEASE_CLASSES,
     UNKNOWN,
@@ -55,11 +55,11 @@ class ReportingState:
 
     def classes_of(self, frame: CountryMonths) -> Classes:
         """Return the release classes of the country-months of a frame; `UNKNOWN` where nothing is known of them."""
-        return aligned(self.classes, self, frame, UNKNOWN)
+        return aligned(self.classes, self.iso3, self.months, frame, UNKNOWN)
 
     def share_of_events_of(self, frame: CountryMonths) -> Floats:
         """Return the shares of events reported of the country-months of a frame; NaN where unknown."""
-        return aligned(self.share_of_events, self, frame, np.nan)
+        return aligned(self.share_of_events, self.iso3, self.months, frame, np.nan)
 
 
 def reporting_state(view: View, outcome: str) -> ReportingState:
@@ -159,12 +159,3 @@ def revise_spread(spread: CountryMonths, observed: CountryMonths, revised: Count
     with np.errstate(invalid="ignore", divide="ignore"):
         moved = np.where(before > 0, np.rint(deaths * after / before), deaths + after)
     return np.where(before == after, deaths, np.where(np.isnan(before), deaths, moved))
-
-
-def aligned(values: NDArray[np.generic], have: ReportingState, want: CountryMonths, empty: float) -> NDArray:  # type: ignore[type-arg]
-    """Return values of the country-months of a state on those of a frame; `empty` where it has none."""
-    result = np.full(want.shape, empty, dtype=values.dtype)
-    _, to_row, row = np.intersect1d(np.array(want.iso3, dtype=str), np.array(have.iso3, dtype=str), return_indices=True)
-    _, to_column, column = np.intersect1d(want.months, have.months, return_indices=True)
-    result[np.ix_(to_row, to_column)] = values[np.ix_(row, column)]
-    return result

@@ -17,7 +17,7 @@ from riskmodel.events.columns import monthly_deaths
 from riskmodel.events.coverage import Coverage
 from riskmodel.events.manifest import Ingest
 from riskmodel.events.view import View
-from riskmodel.outcomes import CountryMonths
+from riskmodel.outcomes import CountryMonths, aligned
 from riskmodel.reporting.counts import count_events, events_have_precedence
 from riskmodel.reporting.release_class import (
     FINAL,
@@ -90,7 +90,9 @@ def revisions_of(view: View, outcome: str, classes: Sequence[int] = UNSETTLED) -
             continue
         read = leaving | np.isin(then, UNSETTLED)
         vintage = view.with_ingests([ingest for ingest in ingests if (_mask(ingest, observed) & read).any()])
-        figures, source = _aligned(vintage, outcome, observed)
+        frame = vintage.outcomes()
+        figures = aligned(frame.deaths[outcome], frame.iso3, frame.months, observed, np.nan)
+        source = aligned(frame.source[outcome], frame.iso3, frame.months, observed, -1)
         leaving &= provider[observed.source[outcome]] == _provider_of(vintage, view, source, provider)
         # Figures that were settled then are read from today's view: decoding old final releases would take long.
         known = np.where(np.isin(then, UNSETTLED), figures, np.where(then >= FINAL, deaths, np.nan))
@@ -163,17 +165,6 @@ def _providers(ingests: Sequence[Ingest]) -> NDArray[np.intp]:
 def _provider_of(vintage: View, view: View, source: NDArray[np.int16], provider: NDArray[np.intp]) -> NDArray[np.intp]:
     position = {ingest.id: number for number, ingest in enumerate(view.ingests)}
     return np.array([*(provider[position[ingest.id]] for ingest in vintage.ingests), -2], dtype=np.intp)[source]
-
-
-def _aligned(vintage: View, outcome: str, observed: CountryMonths) -> tuple[Floats, NDArray[np.int16]]:
-    """The deaths and sources of a vintage, on the country-months of another frame."""
-    frame = vintage.outcomes()
-    deaths = np.full(observed.shape, np.nan)
-    source = np.full(observed.shape, -1, dtype=np.int16)
-    _, columns, own = np.intersect1d(observed.months, frame.months, return_indices=True)
-    at = np.ix_(observed.rows(frame.iso3), columns)
-    deaths[at], source[at] = frame.deaths[outcome][:, own], frame.source[outcome][:, own]
-    return deaths, source
 
 
 def _events(vintage: View, outcome: str, observed: CountryMonths) -> Floats:
