@@ -39,6 +39,11 @@ class Home:
         return self.root / "backtests"
 
     @property
+    def hindcasts(self) -> Path:
+        """Hindcasts, one file for each origin. Deleting them costs their computation."""
+        return self.root / "hindcasts"
+
+    @property
     def cards(self) -> Path:
         return self.root / "cards"
 
