@@ -23,8 +23,8 @@ from riskmodel.months import Month, last_day
 from riskmodel.reporting.release_class import NEXT_FINAL
 from riskmodel.reporting.unsettled import reporting_state
 from riskmodel.scoring import Estimate
-from training.backtest import score_window
 from training.backtest_runner import build_panel
+from training.evaluation import score_window
 from training.results import BacktestResult, Floats, join_windows
 from training.windows import Window
 

@@ -16,7 +16,7 @@ from riskmodel.indicators.panel import Panel, assemble
 from riskmodel.indicators.read_inputs import read_inputs
 from riskmodel.outcomes import CountryMonths
 from riskmodel.reporting.precision import spread_vague_deaths
-from training import backtest, export
+from training import evaluation, export
 from training.ablation import mask_families
 from training.result_store import BacktestSetup, StoredBacktest, stored_backtest
 from training.results import BacktestResult
@@ -43,7 +43,7 @@ class Backtest:
             outcome=self.outcome,
             model=self.model.name,
             configuration=configuration(self.model),
-            baselines=tuple(map(configuration, backtest.BASELINES)),
+            baselines=tuple(map(configuration, evaluation.BASELINES)),
             seed=self.seed,
             data_digest=self.view.digest,
             simulated=self.view.simulated,
@@ -73,7 +73,7 @@ class Backtest:
         """Return the results over all countries; missing windows are computed and stored first.
 
         `draws` also stores the model's draws. `on_window` is called after each computed window. Raises BadInput as
-        `backtest.run` does, and what `Workers.map_unordered` raises.
+        `evaluation.run` does, and what `Workers.map_unordered` raises.
         """
         stored, missing = self.stored(home), self.missing_windows(home, windows, draws=draws)
         work = partial(_run_window, model=self.model, draws=draws)
@@ -110,5 +110,5 @@ def build_inputs(view: View, observed: CountryMonths, outcome: str) -> Inputs:
 def _run_window(
     panel: Panel, window: Window, *, model: Component, draws: bool
 ) -> tuple[BacktestResult, list[Forecast]]:
-    result, forecasts = backtest.run_window(panel, window, model)
+    result, forecasts = evaluation.run_window(panel, window, model)
     return result, forecasts if draws else []  # draws are large: do not send them between processes for nothing

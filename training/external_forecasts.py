@@ -18,8 +18,8 @@ from riskmodel import geography
 from riskmodel.errors import BadInput
 from riskmodel.events.view import View
 from riskmodel.months import Month, Months, span
-from training.backtest import ACTIVE_MONTHS
 from training.draw_scores import score_draws
+from training.evaluation import ACTIVE_MONTHS
 from training.results import COVERAGES, DEATHS, OBSERVED_COLUMNS, SCORE_COLUMNS, BacktestResult
 from training.windows import Window
 

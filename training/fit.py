@@ -18,7 +18,7 @@ from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import Panel, assemble
 from riskmodel.months import Month
 from riskmodel.outcomes import CountryMonths
-from training import backtest
+from training import evaluation
 from training.results import COVERAGES, LOSSES
 from training.versions import code_digest, configuration
 from training.windows import held_out_window
@@ -83,7 +83,7 @@ def _held_out_scores(panel: Panel, origin: Month, model: Explainable) -> Mapping
     """Return the mean scores of the model and two baselines on the held-out window, or why there are none."""
     window = held_out_window(origin)
     try:
-        result = backtest.run(panel, [window], panel.iso3, model, baselines=[SMOOTHED_HISTORY, Conflictology()])
+        result = evaluation.run(panel, [window], panel.iso3, model, baselines=[SMOOTHED_HISTORY, Conflictology()])
     except BadInput as error:
         return {"unscored": str(error)}
     means = {score: result.means(score)[:, -1] for score in (*LOSSES, *COVERAGES)}

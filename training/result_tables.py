@@ -7,7 +7,7 @@ import numpy as np
 from riskmodel.forecasting.escalation import RULE
 from riskmodel.scoring import Estimate
 from training.alert_evaluation import ALERT_MONTHS, MAX_ALERTS_PER_YEAR, MIN_EARLIER_WINDOWS, evaluate_alerts
-from training.backtest import SERVED
+from training.evaluation import SERVED
 from training.formatting import (
     INTERVAL_HEADING,
     LABELS,

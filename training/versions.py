@@ -14,7 +14,7 @@ from riskmodel.forecasting.component import Component
 
 PARTS_WITHOUT_FIGURES = ("__main__.py", "bundle.py", "cli", "errors.py", "explanation", "hindcasts.py", "home.py")
 """Modules and packages of `riskmodel` that no figure depends on. A change in them leaves the digest as it is."""
-SCORING_MODULES = ("ablation.py", "backtest.py", "draw_scores.py", "results.py", "windows.py")
+SCORING_MODULES = ("ablation.py", "draw_scores.py", "evaluation.py", "results.py", "windows.py")
 """Modules of `training` that figures depend on."""
 LIBRARIES = ("joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy")
 

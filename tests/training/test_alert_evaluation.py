@@ -6,7 +6,7 @@ from histories import SAHEL, made, rectangle
 
 from riskmodel.forecasting.baselines import Conflictology
 from riskmodel.indicators.panel import assemble
-from training import backtest
+from training import evaluation
 from training.alert_evaluation import evaluate_alerts
 from training.results import ESCALATION, PROBABILITY_OF, BacktestResult
 from training.windows import service_windows
@@ -24,7 +24,7 @@ def deaths() -> np.ndarray:
 def result() -> BacktestResult:
     """A rolling back-test of six years."""
     panel = assemble(rectangle(deaths()), "state_based")
-    return backtest.run(panel, service_windows("2004:2009"), SAHEL, Conflictology(), baselines=[])
+    return evaluation.run(panel, service_windows("2004:2009"), SAHEL, Conflictology(), baselines=[])
 
 
 def naive(chances: list[float], thresholds: list[float]) -> list[int]:

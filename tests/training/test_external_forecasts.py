@@ -11,7 +11,7 @@ from histories import SAHEL, made, rectangle
 from riskmodel.errors import BadInput
 from riskmodel.forecasting.baselines import Conflictology, History
 from riskmodel.indicators.panel import assemble
-from training import backtest, export
+from training import evaluation, export
 from training.external_forecasts import ForecastFile, score_file
 from training.results import LOSSES, pair_forecasters
 from training.windows import challenge_windows
@@ -35,7 +35,7 @@ def altered(path: Path, alter: Callable[[pd.DataFrame], pd.DataFrame]) -> Path:
 
 
 def test_a_file_has_the_scores_of_the_forecaster_that_wrote_it(theirs: Path) -> None:
-    grid = backtest.run(PANEL, challenge_windows("2006:2008"), SAHEL, History(), baselines=[Conflictology()])
+    grid = evaluation.run(PANEL, challenge_windows("2006:2008"), SAHEL, History(), baselines=[Conflictology()])
     scored = score_file(ForecastFile(theirs), grid, "theirs")
     for score in (*LOSSES, "within_50", "within_90"):
         np.testing.assert_allclose(scored.scores[score][0, 1:], grid.scores[score][0, 1:], rtol=1e-12)

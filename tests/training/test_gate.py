@@ -6,7 +6,7 @@ from histories import SAHEL, made, rectangle
 from riskmodel.forecasting.baselines import Zero
 from riskmodel.forecasting.pool import SMOOTHED_HISTORY
 from riskmodel.indicators.panel import assemble
-from training import backtest
+from training import evaluation
 from training.gate import run_checks
 from training.windows import challenge_windows
 
@@ -15,8 +15,8 @@ PANEL = assemble(rectangle(made()), "state_based")
 
 def test_the_gate_compares_with_simple_forecasters_and_with_the_model_in_service() -> None:
     windows = challenge_windows("2006:2008")
-    ew4s = backtest.run(PANEL, windows, SAHEL, SMOOTHED_HISTORY)
-    zero = backtest.run(PANEL, windows, SAHEL, Zero())
+    ew4s = evaluation.run(PANEL, windows, SAHEL, SMOOTHED_HISTORY)
+    zero = evaluation.run(PANEL, windows, SAHEL, Zero())
     checks = run_checks(ew4s, zero)
     assert {(check.against, check.score, check.rule) for check in checks} == {
         ("conflictology12", "ign", "better"),
@@ -41,7 +41,7 @@ def test_the_gate_compares_with_simple_forecasters_and_with_the_model_in_service
 
 
 def test_an_equal_model_is_not_better_but_not_worse() -> None:
-    ew4s = backtest.run(PANEL, challenge_windows("2006:2008"), SAHEL, SMOOTHED_HISTORY)
+    ew4s = evaluation.run(PANEL, challenge_windows("2006:2008"), SAHEL, SMOOTHED_HISTORY)
     by_name = {(check.against, check.score): check for check in run_checks(ew4s, None)}
     assert (by_name["ew4s", "ign"].value, by_name["ew4s", "ign"].passed) == (0.0, False)
     assert by_name["ew4s", "crps"].passed

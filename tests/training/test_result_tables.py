@@ -6,7 +6,7 @@ from histories import SAHEL, made, rectangle
 
 from riskmodel.forecasting.baselines import Conflictology
 from riskmodel.indicators.panel import assemble
-from training import backtest
+from training import evaluation
 from training.formatting import LABELS
 from training.result_tables import alert_rows, coverage_rows, event_rows
 from training.results import EVENTS, BacktestResult
@@ -20,7 +20,7 @@ def result() -> BacktestResult:
     deaths[[1, 3, 5, 6]] = 0
     deaths[7] = np.where(np.arange(120) % 6 < 3, 20, 0)
     panel = assemble(rectangle(deaths), "state_based")
-    return backtest.run(panel, service_windows("2004:2009"), SAHEL, Conflictology(), baselines=[])
+    return evaluation.run(panel, service_windows("2004:2009"), SAHEL, Conflictology(), baselines=[])
 
 
 def test_event_rows_show_the_model_the_rule_and_their_difference(result: BacktestResult) -> None:

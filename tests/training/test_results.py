@@ -7,7 +7,7 @@ from histories import SAHEL, made, rectangle
 from riskmodel.errors import BadInput
 from riskmodel.forecasting.baselines import Conflictology, History, Zero
 from riskmodel.indicators.panel import assemble
-from training import backtest
+from training import evaluation
 from training.results import LOSSES, pair_forecasters
 from training.windows import challenge_window, challenge_windows, service_windows
 
@@ -15,8 +15,8 @@ PANEL = assemble(rectangle(made()), "state_based")
 
 
 def test_a_pair_has_the_windows_and_countries_of_both() -> None:
-    one = backtest.run(PANEL, challenge_windows("2006:2008"), SAHEL, History(), baselines=[])
-    other = backtest.run(PANEL, challenge_windows("2007:2009"), SAHEL[:5], Conflictology(), baselines=[])
+    one = evaluation.run(PANEL, challenge_windows("2006:2008"), SAHEL, History(), baselines=[])
+    other = evaluation.run(PANEL, challenge_windows("2007:2009"), SAHEL[:5], Conflictology(), baselines=[])
     pair = pair_forecasters(one, "history60", other, "conflictology12")
     assert [window.name for window in pair.windows] == ["2007", "2008"]
     assert set(pair.iso3) == set(SAHEL[:5])
@@ -26,7 +26,7 @@ def test_a_pair_has_the_windows_and_countries_of_both() -> None:
 
 
 def test_a_country_that_is_not_in_the_result_is_nan_after_reindexing() -> None:
-    result = backtest.run(PANEL, [challenge_window(2008)], SAHEL, Zero(), baselines=[])
+    result = evaluation.run(PANEL, [challenge_window(2008)], SAHEL, Zero(), baselines=[])
     reindexed = result.reindexed(["FRA", "NER"])
     assert np.isnan(reindexed.scores["crps"][:, :, 0]).all()
     row = result.iso3.index("NER")
@@ -35,7 +35,7 @@ def test_a_country_that_is_not_in_the_result_is_nan_after_reindexing() -> None:
 
 def test_back_tests_without_common_windows_cannot_be_compared() -> None:
     one, later, rolling = (
-        backtest.run(PANEL, [window], SAHEL, Zero(), baselines=[])
+        evaluation.run(PANEL, [window], SAHEL, Zero(), baselines=[])
         for window in (challenge_window(2007), challenge_window(2008), *service_windows("2007"))
     )
     for other in (later, rolling):

@@ -21,7 +21,7 @@ from riskmodel.forecasting.pool import SMOOTHED_HISTORY, Pool, PoolMember, serve
 from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import Panel, assemble
 from riskmodel.months import Month
-from training import backtest
+from training import evaluation
 from training.results import DEATHS, ESCALATION, ONSET, PROBABILITY_OF
 from training.windows import Window, challenge_window, challenge_windows, service_windows
 
@@ -47,7 +47,7 @@ class Spy:
 
 def test_a_model_is_fitted_in_each_window_on_all_countries_and_sees_nothing_later() -> None:
     spy = Spy()
-    result = backtest.run(
+    result = evaluation.run(
         assemble(rectangle(made()), "state_based"), challenge_windows("2007:2008"), ["MLI", "NER", "FRA"], spy
     )
     assert spy.seen == [("2006-10", "2006-10", 8)] * 2 + [("2007-10", "2007-10", 8)] * 2
@@ -73,7 +73,7 @@ class Leads:
 
 
 def test_the_first_month_scored_is_lead_3() -> None:
-    result = backtest.run(
+    result = evaluation.run(
         assemble(rectangle(np.zeros((8, 120))), "state_based"), [challenge_window(2008)], SAHEL, Leads(), baselines=[]
     )
     np.testing.assert_array_equal(result.scores["crps"][0, 0], np.tile(np.arange(3, 15), (8, 1)))
@@ -81,7 +81,7 @@ def test_the_first_month_scored_is_lead_3() -> None:
 
 def test_losses_are_those_of_leads_3_to_14() -> None:
     observed = rectangle(made())
-    result = backtest.run(
+    result = evaluation.run(
         assemble(observed, "state_based"), [challenge_window(2008)], SAHEL, Conflictology(), baselines=[Zero()]
     )
     year = observed.deaths["state_based"][:, 96:108]
@@ -99,7 +99,7 @@ def test_unknown_months_are_left_out_for_all_forecasters() -> None:
     deaths = made()
     deaths[0, 100] = np.nan  # an outcome
     deaths[1, 90] = np.nan  # a month of the history
-    result = backtest.run(
+    result = evaluation.run(
         assemble(rectangle(deaths), "state_based"), [challenge_window(2008)], SAHEL, Conflictology(), baselines=[Zero()]
     )
     unknown = np.isnan(result.scores["ign"])
@@ -113,14 +113,16 @@ def test_a_window_outside_the_data_or_without_outcomes_is_refused() -> None:
     observed = rectangle(made())
     for year in (2000, 2011):
         with pytest.raises(BadInput, match=rf"window {year} needs .* the archive holds 2000-01 to 2009-12"):
-            backtest.run(assemble(observed, "state_based"), [challenge_window(year)], SAHEL, Zero())
+            evaluation.run(assemble(observed, "state_based"), [challenge_window(year)], SAHEL, Zero())
     observed.deaths["all"][:] = np.nan
     with pytest.raises(BadInput, match="the window 2008 cannot be scored: no deaths in all organised violence"):
-        backtest.run(assemble(observed, "all"), [challenge_window(2008)], SAHEL, Zero())
+        evaluation.run(assemble(observed, "all"), [challenge_window(2008)], SAHEL, Zero())
 
 
 def test_differences_are_relative_to_another_forecaster() -> None:
-    result = backtest.run(assemble(rectangle(made()), "state_based"), challenge_windows("2006:2008"), SAHEL, History())
+    result = evaluation.run(
+        assemble(rectangle(made()), "state_based"), challenge_windows("2006:2008"), SAHEL, History()
+    )
     difference = result.difference("ign", "history60", "conflictology12", np.random.default_rng(1))
     means = result.means("ign")
     ours, theirs = (means[result.index_of(name)] for name in ("history60", "conflictology12"))
@@ -134,7 +136,7 @@ def test_differences_are_relative_to_another_forecaster() -> None:
 def test_each_forecast_of_the_model_is_passed_to_the_callback() -> None:
     issued: list[tuple[Window, Forecast]] = []
     windows = challenge_windows("2007:2008")
-    backtest.run(
+    evaluation.run(
         assemble(rectangle(made()), "state_based"),
         windows,
         ["MLI"],
@@ -147,7 +149,7 @@ def test_each_forecast_of_the_model_is_passed_to_the_callback() -> None:
 
 def test_the_baselines_have_the_known_figures(shared: Path) -> None:
     observed = monthly(shared)
-    result = backtest.run(
+    result = evaluation.run(
         assemble(observed, "state_based"),
         challenge_windows("2018:2022"),
         observed.iso3,
@@ -163,7 +165,7 @@ def test_the_baselines_have_the_known_figures(shared: Path) -> None:
 def test_the_pool_beats_conflictology_where_it_was_chosen(shared: Path) -> None:
     """On one of the windows of 2000-2015, by the scores that were better in each of them."""
     observed = monthly(shared)
-    result = backtest.run(
+    result = evaluation.run(
         assemble(observed, "state_based"),
         [challenge_window(2013)],
         observed.iso3,
@@ -179,7 +181,7 @@ def test_the_pool_beats_conflictology_where_it_was_chosen(shared: Path) -> None:
 def test_rolling_forecasts_are_issued_each_month_by_a_model_fitted_in_january() -> None:
     spy = Spy()
     panel = assemble(rectangle(made()), "state_based")
-    result = backtest.run(panel, service_windows("2008:2009"), SAHEL, spy)
+    result = evaluation.run(panel, service_windows("2008:2009"), SAHEL, spy)
     origins = [str(np.datetime64("2007-12", "M") + month) for month in range(24)]
     seen = [(origin, origin, 8) for origin in origins]
     expected = []
@@ -204,7 +206,7 @@ def test_escalation_and_onset_against_naive_loops() -> None:
     deaths = made(seed=3)
     deaths[5:, :] = np.where(deaths[5:] > 200, 40.0, 0.0)  # countries that are quiet for long
     panel = assemble(rectangle(deaths), "state_based")
-    result = backtest.run(panel, service_windows("2008"), SAHEL, Conflictology(), baselines=[])
+    result = evaluation.run(panel, service_windows("2008"), SAHEL, Conflictology(), baselines=[])
     conflictology, h24 = (result.index_of(name) for name in ("conflictology12", "h24"))
     escalations = onsets = 0
     for country in range(8):
@@ -239,7 +241,7 @@ def test_escalation_and_onset_against_naive_loops() -> None:
 def test_the_served_escalation_model_is_chosen_each_january_and_used_every_month() -> None:
     deaths = made(seed=4, months=132)
     panel = assemble(rectangle(deaths), "state_based")
-    result = backtest.run(panel, service_windows("2008:2009"), SAHEL, Conflictology(), baselines=[])
+    result = evaluation.run(panel, service_windows("2008:2009"), SAHEL, Conflictology(), baselines=[])
     place = result.index_of("served")
     for w, january in enumerate(("2007-12", "2008-12")):
         known = panel.until(np.datetime64(january, "M"))
@@ -252,7 +254,8 @@ def test_the_served_escalation_model_is_chosen_each_january_and_used_every_month
     assert np.isnan(result.scores["crps"][place]).all()
     assert result.event_skill(ESCALATION)["events"][place, -1] == result.event_skill(ESCALATION)["events"][0, -1] > 0
     assert (
-        "served" not in backtest.run(panel, challenge_windows("2008"), SAHEL, Conflictology(), baselines=[]).forecasters
+        "served"
+        not in evaluation.run(panel, challenge_windows("2008"), SAHEL, Conflictology(), baselines=[]).forecasters
     )
 
 
@@ -264,13 +267,13 @@ def test_other_data_after_the_origin_change_no_forecast_and_after_the_target_mon
     window = service_windows("2007")[0] if is_rolling else challenge_window(2007)
     pool = Pool((PoolMember(Forest(trees=3, draws=60, seed=1), 60), PoolMember(SMOOTHED_HISTORY, 60)))
     inputs = worlds.world(seed % 7, months=120, events=400)
-    result, forecasts = backtest.run_window(worlds.panel(inputs), window, pool)
-    same, same_forecasts = backtest.run_window(
+    result, forecasts = evaluation.run_window(worlds.panel(inputs), window, pool)
+    same, same_forecasts = evaluation.run_window(
         worlds.panel(with_other_data_after(inputs, window.target_months[-1], seed)), window, pool
     )
     for score in result.scores:
         np.testing.assert_array_equal(result.scores[score], same.scores[score])
-    other, other_forecasts = backtest.run_window(
+    other, other_forecasts = evaluation.run_window(
         worlds.panel(with_other_data_after(inputs, window.origin, seed)), window, pool
     )
     for one, two in zip(forecasts, same_forecasts, strict=True):
