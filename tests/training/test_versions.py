@@ -20,7 +20,7 @@ def test_a_model_whose_repr_does_not_show_its_configuration_is_refused() -> None
 def test_no_figure_comes_from_code_that_is_left_out_of_the_digest() -> None:
     script = """
         import sys
-        import training.backtest, training.backtest_runner, riskmodel.forecasting.pool
+        import training.evaluation, training.backtest_runner, riskmodel.forecasting.pool
         print("\\n".join(name for name in sys.modules if name.partition(".")[0] in ("riskmodel", "training")))
     """
     loaded = subprocess.run(
