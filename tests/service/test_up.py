@@ -18,6 +18,7 @@ import httpx2
 import numpy as np
 import pytest
 from providers import Ucdp, monthly_events
+from recompute_support import OperatedHome
 from servers import free_port
 
 from riskmodel import geography
@@ -108,16 +109,20 @@ def has_ended(pid: int, within: float = 10.0) -> bool:
 
 @pytest.fixture(scope="module")
 def prepared_home(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> Path:
-    """A home that `vigie up --simulated` has prepared from an empty folder."""
-    home = tmp_path_factory.mktemp("up") / "home"
-    with up(home, "--simulated") as running:
+    """A home with simulated data, a simple model and a snapshot, in which `vigie up` has run."""
+    now = datetime.now(UTC)
+    operated = OperatedHome(tmp_path_factory.mktemp("up") / "home")
+    operated.simulate(str(np.datetime64(now.date(), "M") - 1), now)
+    operated.put_model(simulated=True, origin=str(np.datetime64(now.date(), "M") - 1))
+    with up(operated.home.root) as running:
         running.wait("/", 200, START_TIMEOUT)
         assert running.end() == 0
-    return home
+    return operated.home.root
 
 
-def test_a_first_start_serves_scores_marked_simulated(prepared_home: Path) -> None:
-    with up(prepared_home) as running:
+@pytest.mark.long
+def test_a_first_start_serves_scores_marked_simulated(tmp_path: Path) -> None:
+    with up(tmp_path / "home", "--simulated") as running:
         running.wait("/", 200, START_TIMEOUT)
         scores = running.json("/v1/scores")
         assert scores["simulated"] is True
@@ -126,7 +131,8 @@ def test_a_first_start_serves_scores_marked_simulated(prepared_home: Path) -> No
         assert "SIMULATED" in running.get("/?lang=en")[1].decode()
         assert "SIMUL" in running.get("/?lang=fr")[1].decode()
         assert running.get("/readyz")[0] == 200
-    log = (prepared_home.parent / "up.log").read_text()
+        assert running.end() == 0
+    log = (tmp_path / "up.log").read_text()
     assert "making a SIMULATED archive" in log
     assert "Vigie is running at http://127.0.0.1:" in log
 
