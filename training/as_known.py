@@ -15,9 +15,9 @@ import numpy as np
 from riskmodel.assessment import Assessment, assess
 from riskmodel.errors import BadInput
 from riskmodel.events.view import View
+from riskmodel.forecasting.baselines import SMOOTHED_HISTORY
 from riskmodel.forecasting.component import Component
 from riskmodel.forecasting.forecast import Forecast
-from riskmodel.forecasting.pool import SMOOTHED_HISTORY
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month, last_day
 from riskmodel.reporting.release_class import NEXT_FINAL

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from riskmodel.events.view import View
+from riskmodel.forecasting.baselines import BASELINES
 from riskmodel.forecasting.component import Component
 from riskmodel.forecasting.forecast import Forecast
 from riskmodel.home import Home
@@ -43,7 +44,7 @@ class Backtest:
             outcome=self.outcome,
             model=self.model.name,
             configuration=configuration(self.model),
-            baselines=tuple(map(configuration, evaluation.BASELINES)),
+            baselines=tuple(map(configuration, BASELINES)),
             seed=self.seed,
             data_digest=self.view.digest,
             simulated=self.view.simulated,

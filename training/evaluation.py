@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from riskmodel import targets
 from riskmodel.errors import BadInput
-from riskmodel.forecasting.baselines import Conflictology, History, Last, Zero
+from riskmodel.forecasting.baselines import BASELINES
 from riskmodel.forecasting.component import Component
 from riskmodel.forecasting.escalation import (
     RULE,
@@ -22,7 +22,6 @@ from riskmodel.forecasting.escalation import (
     escalation_from_history,
 )
 from riskmodel.forecasting.forecast import SERVED_LEADS, Forecast
-from riskmodel.forecasting.pool import SMOOTHED_HISTORY
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month
 from training.draw_scores import score_draws
@@ -43,7 +42,6 @@ from training.results import (
 )
 from training.windows import Window
 
-BASELINES: tuple[Component, ...] = (SMOOTHED_HISTORY, Conflictology(), History(), Last(), Zero())
 SERVED = "served"
 """The forecaster of escalation that the service would use. It forecasts nothing else."""
 ACTIVE_MONTHS = 12

@@ -10,10 +10,10 @@ import numpy as np
 
 from riskmodel.bundle import Provenance
 from riskmodel.errors import BadInput
-from riskmodel.forecasting.baselines import Conflictology
+from riskmodel.forecasting.baselines import SMOOTHED_HISTORY, Conflictology
 from riskmodel.forecasting.component import Explainable
 from riskmodel.forecasting.escalation import Escalation
-from riskmodel.forecasting.pool import SMOOTHED_HISTORY, served_model
+from riskmodel.forecasting.pool import served_model
 from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import Panel, assemble
 from riskmodel.months import Month

@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from riskmodel.forecasting.component import REQUIRED_MONTHS, Scenarios, forecastable
+from riskmodel.forecasting.component import REQUIRED_MONTHS, Component, Scenarios, forecastable
 from riskmodel.forecasting.forecast import LEADS, Forecast
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month
@@ -143,6 +143,12 @@ class History(HistoryBaseline):
             noise = self.spread * _normal_values(self.draws)
             paths = np.where(paths > 0, np.rint(np.expm1(np.log1p(paths) + noise)), paths)
         return np.asarray(np.maximum(paths, 0.0))
+
+
+SMOOTHED_HISTORY = History(name="ew4s", months=84, half_life=4.0, spread=0.5)
+"""The best baseline: models are compared with it."""
+BASELINES: tuple[Component, ...] = (SMOOTHED_HISTORY, Conflictology(), History(), Last(), Zero())
+"""What models are compared with in back-tests, and every issued or hindcast forecast once its outcome is known."""
 
 
 def systematic_sample(weights: NDArray[np.float64], number: int) -> NDArray[np.intp]:

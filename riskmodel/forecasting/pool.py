@@ -14,9 +14,6 @@ from riskmodel.forecasting.trajectories import Trajectories
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month
 
-SMOOTHED_HISTORY = History(name="ew4s", months=84, half_life=4.0, spread=0.5)
-"""The best baseline: models are compared with it."""
-
 
 @dataclass(frozen=True)
 class PoolMember:

@@ -14,10 +14,9 @@ from riskmodel.bundle import Bundle, challenger, load
 from riskmodel.country_scores import country_scores
 from riskmodel.events.view import View
 from riskmodel.explanation import narrative
-from riskmodel.forecasting.baselines import Conflictology, History, Last, Zero
+from riskmodel.forecasting.baselines import BASELINES
 from riskmodel.forecasting.escalation import RULE_MONTHS, escalation_from_history
 from riskmodel.forecasting.forecast import Forecast
-from riskmodel.forecasting.pool import SMOOTHED_HISTORY
 from riskmodel.home import Home
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import last_day
@@ -42,9 +41,6 @@ SIMULATED_LICENCE = "CC0-1.0"
 
 COUPS_SOURCE = "Powell & Thyne (2011), doi:10.1177/0022343310397436, and later press"
 """The source of the list of coups that comes with Vigie."""
-
-BASELINES = (Zero(), Last(), Conflictology(), History(), SMOOTHED_HISTORY)
-"""The forecasters that every forecast is compared with, once the outcome is known."""
 
 Warnings = list[dict[str, Any]]
 

@@ -5,8 +5,9 @@ from histories import SAHEL, rectangle
 from numpy.typing import NDArray
 
 from riskmodel.assessment import Assessment
+from riskmodel.forecasting.baselines import SMOOTHED_HISTORY
 from riskmodel.forecasting.forest import Forest
-from riskmodel.forecasting.pool import SMOOTHED_HISTORY, Pool, PoolMember
+from riskmodel.forecasting.pool import Pool, PoolMember
 from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import assemble
 from riskmodel.reporting.release_class import NEXT_FINAL

@@ -7,10 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from riskmodel.forecasting.baselines import Conflictology, History, Last, Zero
+from riskmodel.forecasting.baselines import SMOOTHED_HISTORY, Conflictology, History, Last, Zero
 from riskmodel.forecasting.component import Component
 from riskmodel.forecasting.forecast import LEADS
-from riskmodel.forecasting.pool import SMOOTHED_HISTORY
 from riskmodel.indicators.panel import Panel, assemble
 
 ALL: list[Component] = [Zero(), Last(), Conflictology(), History(), SMOOTHED_HISTORY]

@@ -30,9 +30,10 @@ from riskmodel.bundle import (
     set_champion,
 )
 from riskmodel.errors import Refused
+from riskmodel.forecasting.baselines import SMOOTHED_HISTORY
 from riskmodel.forecasting.escalation import POOLED, Escalation
 from riskmodel.forecasting.forest import Forest
-from riskmodel.forecasting.pool import SMOOTHED_HISTORY, Pool, PoolMember
+from riskmodel.forecasting.pool import Pool, PoolMember
 from riskmodel.indicators.panel import INDICATORS, assemble
 
 PANEL = assemble(rectangle(made()), "state_based")

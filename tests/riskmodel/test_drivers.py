@@ -14,9 +14,9 @@ from riskmodel.assessment import Assessment
 from riskmodel.country_scores import country_scores
 from riskmodel.explanation import drivers
 from riskmodel.explanation.drivers import FAMILY_OF, ScenarioModel
-from riskmodel.forecasting.baselines import Conflictology
+from riskmodel.forecasting.baselines import SMOOTHED_HISTORY, Conflictology
 from riskmodel.forecasting.component import Scenarios
-from riskmodel.forecasting.pool import SMOOTHED_HISTORY, Pool
+from riskmodel.forecasting.pool import Pool
 from riskmodel.indicators.panel import FAMILIES, Panel
 from riskmodel.months import Month
 

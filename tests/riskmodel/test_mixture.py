@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from riskmodel.assessment import Assessment
-from riskmodel.forecasting.baselines import Conflictology, Zero
+from riskmodel.forecasting.baselines import SMOOTHED_HISTORY, Conflictology, Zero
 from riskmodel.forecasting.mixture import mixed_forecast
-from riskmodel.forecasting.pool import SMOOTHED_HISTORY, Pool
+from riskmodel.forecasting.pool import Pool
 from riskmodel.indicators.panel import Panel
 
 

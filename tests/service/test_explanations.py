@@ -10,7 +10,7 @@ from recompute_support import COUNTRIES, LONG_AFTER, OperatedHome
 from riskmodel.bands import DEFAULT_BANDS
 from riskmodel.events.archive import Archive
 from riskmodel.explanation import drivers, neighbour_effects
-from riskmodel.forecasting.pool import SMOOTHED_HISTORY
+from riskmodel.forecasting.baselines import SMOOTHED_HISTORY
 from riskmodel.home import Home
 from service.jobs import snapshot_content
 from service.jobs.served_models import ServedModels

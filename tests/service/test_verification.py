@@ -20,9 +20,8 @@ from recompute_support import COUNTRIES, NOW, OperatedHome
 
 from riskmodel import bundle, scoring
 from riskmodel.errors import Refused
-from riskmodel.forecasting.baselines import History
+from riskmodel.forecasting.baselines import SMOOTHED_HISTORY, History
 from riskmodel.forecasting.forecast_table import FORECAST_SCHEMA
-from riskmodel.forecasting.pool import SMOOTHED_HISTORY
 from riskmodel.home import Home
 from riskmodel.months import month
 from service.cli.app import create_app

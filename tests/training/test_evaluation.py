@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from riskmodel import geography, scoring
 from riskmodel.errors import BadInput
-from riskmodel.forecasting.baselines import Conflictology, History, Zero
+from riskmodel.forecasting.baselines import SMOOTHED_HISTORY, Conflictology, History, Zero
 from riskmodel.forecasting.escalation import Escalation
 from riskmodel.forecasting.forecast import LEADS, Forecast
 from riskmodel.forecasting.forest import Forest
-from riskmodel.forecasting.pool import SMOOTHED_HISTORY, Pool, PoolMember, served_model
+from riskmodel.forecasting.pool import Pool, PoolMember, served_model
 from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import Panel, assemble
 from riskmodel.months import Month

@@ -3,8 +3,7 @@
 import pytest
 from histories import SAHEL, made, rectangle
 
-from riskmodel.forecasting.baselines import Zero
-from riskmodel.forecasting.pool import SMOOTHED_HISTORY
+from riskmodel.forecasting.baselines import SMOOTHED_HISTORY, Zero
 from riskmodel.indicators.panel import assemble
 from training import evaluation
 from training.gate import run_checks
