@@ -66,6 +66,13 @@ def rank(values: Rectangle, months: int) -> Rectangle:
     return np.where(np.isnan(values), np.nan, lower / (months - 1))
 
 
+def months_as_high(values: Rectangle, months: int) -> Rectangle:
+    """Return how many of the months before each month have a value at least as high, of the last `months` of them."""
+    before = _last_months(lagged(values, 1), months)
+    unknown = np.isnan(values) | np.isnan(before).any(axis=-1)
+    return np.where(unknown, np.nan, (before >= values[..., None]).sum(axis=-1))
+
+
 def decayed_mean(values: Rectangle, half_life: float, months: int) -> Rectangle:
     """Return the weighted mean over the last months; the weight halves with each `half_life` [months] of age."""
     weights = 0.5 ** (np.arange(months) / half_life)

@@ -4,5 +4,6 @@ from riskmodel.cli.archive import archive
 from riskmodel.cli.explanation import indicators, whatif
 from riskmodel.cli.ingest import ingest
 from riskmodel.cli.pull import pull
+from riskmodel.cli.signals import signals
 
-commands = {"Data": [ingest, pull, archive], "Models": [indicators, whatif]}
+commands = {"Data": [ingest, pull, archive, signals], "Models": [indicators, whatif]}

@@ -18,6 +18,7 @@ from riskmodel.assessment import EARLIER_ORIGINS, Assessment
 from riskmodel.explanation.drivers import BACKGROUNDS, OWN_DEATHS, TARGETS, Contribution, DriverSplit
 from riskmodel.explanation.neighbour_effects import CAVEAT, NEIGHBOUR_MONTHS, NeighbourEffects
 from riskmodel.indicators.declaration import Family, Indicator, Text
+from riskmodel.indicators.inputs import Indices, Inputs
 from riskmodel.indicators.panel import FAMILIES, INDICATORS
 from riskmodel.outcomes import OUTCOME_LABELS
 
@@ -95,8 +96,8 @@ def families_payload(outcome: str) -> list[dict[str, Any]]:
     return [
         {
             "name": family.name,
-            "title": _typeset(family.title),
-            "theme": _typeset(family.theme),
+            "title": typeset(family.title),
+            "theme": typeset(family.theme),
             "indicators": [
                 {
                     "name": indicator.name,
@@ -104,8 +105,8 @@ def families_payload(outcome: str) -> list[dict[str, Any]]:
                     "window": indicator.window,
                     "direction": indicator.direction,
                     "scale": indicator.scale,
-                    "meaning": _typeset(indicator.meaning_for(outcome)),
-                    "missing": _typeset(indicator.missing),
+                    "meaning": typeset(indicator.meaning_for(outcome)),
+                    "missing": typeset(indicator.missing),
                     "literature": [{"reference": work.reference, "doi": work.doi} for work in indicator.literature],
                     "inputs": list(indicator.inputs),
                 }
@@ -136,7 +137,7 @@ def drivers_payload(
             for target in TARGETS
         },
         "events": _key_events(assessment, iso3),
-        "method": _typeset(METHOD),
+        "method": typeset(METHOD),
     }
 
 
@@ -144,7 +145,7 @@ def neighbour_effects_payload(effects: NeighbourEffects) -> dict[str, Any]:
     """Return the neighbour effects as pairs of neighbours (`pairs`) and of all neighbours together (`all`)."""
     note = {language: f"{CAVEAT[language]} {NEIGHBOUR_METHOD[language]}" for language in LANGUAGES}
     return {
-        "note": _typeset(note),
+        "note": typeset(note),
         "pairs": [
             {"from": source, "to": target, **_effect(effects.pairs[i, j], effects.score[j])}
             for i, source in enumerate(effects.members)
@@ -184,15 +185,16 @@ def format_value(indicator: Indicator, value: float, language: str) -> str:
     return format_number(value, language, digits=0 if abs(value - round(value)) < 1e-6 or abs(value) >= 100 else 1)
 
 
-def _typeset(text: Text) -> dict[str, str]:
-    """The text with non-breaking spaces in French: before : ; ! ? % », after «, and within numbers."""
+def typeset(text: Text) -> dict[str, str]:
+    """Return the text with non-breaking spaces in French: before : ; ! ? % », after «, and within numbers."""
     return {
         language: _NONBREAKING.sub("\xa0", words) if language == "fr" else words for language, words in text.items()
     }
 
 
-def _in_each_language(sentence: Callable[[str], str]) -> dict[str, str]:
-    return _typeset({language: sentence(language) for language in LANGUAGES})
+def in_each_language(sentence: Callable[[str], str]) -> dict[str, str]:
+    """Return a sentence, made by a function of the language, in all languages."""
+    return typeset({language: sentence(language) for language in LANGUAGES})
 
 
 def _effect(points: float, score: float) -> dict[str, Any]:
@@ -228,7 +230,7 @@ def _split_payload(part: _ScoreSplit) -> dict[str, Any]:
         "average": round(part.split.average, 2),
         "difference": round(part.served - part.split.average, 2),
         "rounding": round(part.rounding, 3) + 0.0,
-        "sentence": _in_each_language(lambda language: _summary_sentence(part, language)),
+        "sentence": in_each_language(lambda language: _summary_sentence(part, language)),
         "families": [_family_payload(family, index, part) for index, family in enumerate(FAMILIES)],
     }
 
@@ -242,7 +244,7 @@ def _family_payload(family: Family, index: int, part: _ScoreSplit) -> dict[str, 
         "family": family.name,
         "used": read,
         "contribution": points,
-        "sentence": _in_each_language(lambda language: _family_sentence(family, points, read, top, part, language)),
+        "sentence": in_each_language(lambda language: _family_sentence(family, points, read, top, part, language)),
         "indicators": [
             {
                 "name": _indicator_name(one),
@@ -361,16 +363,19 @@ def _key_events(assessment: Assessment, iso3: str) -> dict[str, list[dict[str, A
     by_family = {
         family.name: family.key_events(assessment.inputs, row, last) for family in FAMILIES if family.key_events
     }
-    return {
-        name: [
-            {
-                "event_id": str(events.event_id[i]),
-                "date": str(np.datetime64(int(events.day[i]), "D")),
-                "iso3": assessment.inputs.iso3[events.row[i]],
-                "where": events.units[events.adm_1[i]][1] if events.adm_1[i] >= 0 else None,
-                "deaths": int(events.deaths[i]),
-            }
-            for i in indices
-        ]
-        for name, indices in by_family.items()
-    }
+    return {name: events_payload(assessment.inputs, indices) for name, indices in by_family.items()}
+
+
+def events_payload(inputs: Inputs, indices: Indices) -> list[dict[str, Any]]:
+    """Return some events as they are shown, in the order of their indices."""
+    events = inputs.required_events
+    return [
+        {
+            "event_id": str(events.event_id[i]),
+            "date": str(np.datetime64(int(events.day[i]), "D")),
+            "iso3": inputs.iso3[events.row[i]],
+            "where": events.units[events.adm_1[i]][1] if events.adm_1[i] >= 0 else None,
+            "deaths": int(events.deaths[i]),
+        }
+        for i in indices
+    ]

@@ -5,6 +5,7 @@ Each family is declared in a module of its own. Citations and texts that several
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeAlias, TypedDict, Unpack
 
 from riskmodel.indicators.inputs import Indices, Inputs
@@ -16,6 +17,10 @@ Text: TypeAlias = Mapping[str, str]
 
 MAX_KEY_EVENTS = 5
 """The events that are shown for a family's values are at most this many."""
+MIN_SIGNAL_EVENTS = 5
+"""A signal needs at least this many events behind it, where they are known [events]."""
+MIN_SIGNAL_DEATHS = 25
+"""A signal that counts deaths needs at least this many of them [deaths]."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,29 @@ def last_months(months: int, language: str) -> str:
 
 Scale: TypeAlias = Literal["log1p", "share", "number"]
 Compute: TypeAlias = Callable[[Inputs], Rectangle]
+EventsBehind: TypeAlias = Callable[[Inputs, int, int], Indices]
+"""Takes the indices of a country and a month, and returns those of the events that a value counts, sorted by day."""
+
+
+@dataclass(frozen=True)
+class SignalRule:
+    """Declares that an indicator can be a signal: a count over some `months` for which higher means more violence.
+
+    `minimum` is the lowest count that can be a signal. `events` returns the events that are counted; `of_neighbours`
+    says that they are those of the neighbouring countries.
+    """
+
+    months: int
+    minimum: int
+    events: EventsBehind
+    of_neighbours: bool = False
+
+
+def signals_of(
+    months: int, events: Callable[..., Indices], *, minimum: int = MIN_SIGNAL_EVENTS, of_neighbours: bool = False
+) -> SignalRule:
+    """Return the rule of an indicator that counts over some months; `events` takes them as `months`."""
+    return SignalRule(months, minimum, partial(events, months=months), of_neighbours)
 
 
 @dataclass(frozen=True)
@@ -74,7 +102,8 @@ class Indicator:
     claimed; it is an association, not a cause. `scale` is how a person reads the value: `log1p` values as the count
     that they are the log of, `share` in per cent. `inputs` are the tables that it needs: names of `Inputs.tables`, or
     `events`. `compute` returns float64 of shape (country, month). Its column t uses nothing after month t, and is NaN
-    where the window is not fully known or the value has no meaning.
+    where the window is not fully known or the value has no meaning. `signal` is None for an indicator that is no count
+    of violence, or that others tell better: it is never a signal.
     """
 
     name: str
@@ -88,6 +117,7 @@ class Indicator:
     inputs: tuple[str, ...]
     compute: Compute
     scale: Scale = "number"
+    signal: SignalRule | None = None
 
     def meaning_for(self, outcome: str) -> Text:
         """Return its meaning, with the type of deaths that it counts where these are not all deaths."""
@@ -123,6 +153,7 @@ class _Own(TypedDict, total=False):
     missing: Text
     literature: tuple[Citation, ...]
     inputs: tuple[str, ...]
+    signal: SignalRule | None
 
 
 @dataclass(frozen=True)
@@ -177,4 +208,5 @@ class Declarations:
             inputs=own.get("inputs", self.inputs),
             compute=compute,
             scale=scale,
+            signal=own.get("signal"),
         )

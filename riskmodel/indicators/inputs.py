@@ -89,6 +89,11 @@ class Events:
         """Return which events belong to a country's last months up to one, shape (event,)."""
         return np.asarray((self.row == row) & (self.column <= column) & (self.column > column - months))
 
+    def of_months(self, column: int, months: int) -> Indices:
+        """Return the indices of all countries' events of the last months up to one, sorted by day."""
+        first, end = np.searchsorted(self.column, (column - months + 1, column + 1))
+        return np.arange(first, end)
+
     def only(self, where: NDArray[np.bool_]) -> "Events":
         """Return some of the events; `covered` stays the same."""
         arrays = {name: values[where] for name, values in vars(self).items() if name in _EVENT_ARRAYS}

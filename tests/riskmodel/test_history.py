@@ -10,6 +10,7 @@ import pytest
 
 from riskmodel.events import manifest
 from riskmodel.events.archive import Archive
+from riskmodel.explanation.signals import signals_of_month
 from riskmodel.ingest import ingest
 from riskmodel.months import month
 from riskmodel.outcomes import OUTCOMES
@@ -68,6 +69,16 @@ def test_its_events_are_those_of_the_source(archive: Archive, shared: Path) -> N
     ours = events[events["iso3"] == "MLI"]
     pd.testing.assert_frame_equal(
         ours.astype({"side_b": str}).reset_index(drop=True), theirs.astype({"side_b": str}).reset_index(drop=True)
+    )
+
+
+@pytest.mark.parametrize(("when", "events"), [("2021-12", 8), ("2022-12", 19)])
+def test_its_signals_name_the_ring_around_bamako(archive: Archive, when: str, events: int) -> None:
+    [mali] = signals_of_month(archive.view(), ("MLI",), month(when))["data"]
+    ring = next(signal for signal in mali["signals"] if signal["indicator"] == "capital_events_250km_12m")
+    assert (ring["value"], ring["highest_in_five_years"], ring["events_counted"]) == (events, True, events)
+    assert f"within 250 km of the capital over the last 12 months: {events}, the highest in five years" in str(
+        ring["sentence"]["en"]
     )
 
 

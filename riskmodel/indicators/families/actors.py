@@ -19,6 +19,7 @@ from riskmodel.indicators.declaration import (
     Family,
     Indicator,
     either,
+    signals_of,
 )
 from riskmodel.indicators.inputs import Events, Indices, Inputs
 from riskmodel.windows import Rectangle
@@ -130,6 +131,29 @@ def _cross_border_share(inputs: Inputs, *, months: int) -> Rectangle:
     return np.where(_neighbour_covered(inputs, months), share, np.nan)
 
 
+def _new_dyads_behind(inputs: Inputs, row: int, column: int, *, months: int) -> Indices:
+    events = inputs.required_events
+    side_a, side_b = _sides(events, events.armed)
+    fought = (side_a >= 0) & (side_b >= 0) & (events.dyad >= 0)
+    recent, earlier = _recent_and_earlier(events, row, column, months)
+    recent, earlier = recent[fought[recent]], earlier[fought[earlier]]
+    return np.asarray(recent[~np.isin(events.dyad[recent], events.dyad[earlier])])
+
+
+def _new_actors_behind(inputs: Inputs, row: int, column: int, *, months: int) -> Indices:
+    sides = np.stack(_sides(inputs.required_events, inputs.required_events.armed))
+    recent, earlier = _recent_and_earlier(inputs.required_events, row, column, months)
+    is_new = (sides[:, recent] >= 0) & ~np.isin(sides[:, recent], sides[:, earlier])
+    return np.asarray(recent[is_new.any(axis=0)])
+
+
+def _recent_and_earlier(events: Events, row: int, column: int, months: int) -> tuple[Indices, Indices]:
+    """A country's events of the last months, and those of the quiet months before."""
+    spans = events.of_months(column, months), events.of_months(column - months, QUIET_BEFORE_NEW)
+    recent, earlier = (span[events.row[span] == row] for span in spans)
+    return recent, earlier
+
+
 def _key_events(inputs: Inputs, row: int, column: int) -> Indices:
     """The deadliest event of each dyad."""
     return categories.deadliest_of_each(inputs.required_events, inputs.required_events.dyad, row, column)
@@ -192,6 +216,7 @@ INDICATORS: tuple[Indicator, ...] = (
         en=f"Armed actors of the last 12 months with no event in the country in the {QUIET_BEFORE_NEW} before",
         fr=f"Acteurs armés actifs ces 12 derniers mois, mais absents du pays durant les {QUIET_BEFORE_NEW} précédents",
         compute=partial(categories.new, of=_actors, months=12),
+        signal=signals_of(12, _new_actors_behind, minimum=1),
     ),
     declare.log_count(
         "dyads_12m",
@@ -209,6 +234,7 @@ INDICATORS: tuple[Indicator, ...] = (
         f"{QUIET_BEFORE_NEW} before",
         fr=f"Paires d’acteurs armés aux prises ces 12 derniers mois, mais pas durant les {QUIET_BEFORE_NEW} précédents",
         compute=partial(categories.new, of=_dyads, months=12),
+        signal=signals_of(12, _new_dyads_behind, minimum=1),
     ),
     declare.log_count(
         "cross_border_actors_12m",

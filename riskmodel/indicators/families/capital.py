@@ -24,6 +24,7 @@ from riskmodel.indicators.declaration import (
     Text,
     either,
     last_months,
+    signals_of,
 )
 from riskmodel.indicators.inputs import Indices, Inputs
 from riskmodel.indicators.site_events import SEPARATE_SITES, SITE_RADIUS
@@ -184,6 +185,12 @@ def _sectors(inputs: Inputs, *, months: int) -> Rectangle:
     return np.where(windows.throughout(events.covered, months), number, np.nan)
 
 
+def _events_behind(inputs: Inputs, row: int, column: int, *, within: int, months: int) -> Indices:
+    events = inputs.required_events
+    recent = events.of_months(column, months)
+    return np.intersect1d(recent[events.row[recent] == row], _within(inputs, within), assume_unique=True)
+
+
 def _key_events(inputs: Inputs, row: int, column: int) -> Indices:
     """The located events of the last 12 months: nearest ring first, then those at sites, then others; newest first."""
     events = inputs.required_events
@@ -215,6 +222,7 @@ INDICATORS: tuple[Indicator, ...] = (
             fr=f"Événements localisés dans un rayon de {within} km autour de la capitale "
             f"sur {last_months(months, 'fr')}",
             compute=partial(_events, within=within, months=months),
+            signal=signals_of(months, partial(_events_behind, within=within)),
         )
         for within, months in ((NEAR, 12), (NEAR, 3), (100, 12), (50, 12), (25, 12))
     ),
@@ -292,6 +300,7 @@ INDICATORS: tuple[Indicator, ...] = (
         fr=f"Directions (sur {SECTORS}) autour de la capitale où des événements sont localisés dans un rayon de "
         f"{NEAR} km sur les 12 derniers mois",
         compute=partial(_sectors, months=12),
+        signal=signals_of(12, partial(_events_behind, within=NEAR), minimum=2),
     ),
     *(
         declare.log_count(

@@ -13,11 +13,13 @@ from riskmodel.indicators.declaration import (
     EVENTS_NOT_COVERED,
     GED,
     MAX_KEY_EVENTS,
+    MIN_SIGNAL_DEATHS,
     Citation,
     Declarations,
     Family,
     Indicator,
     either,
+    signals_of,
 )
 from riskmodel.indicators.inputs import Events, Indices, Inputs
 from riskmodel.outcomes import TYPES
@@ -103,6 +105,18 @@ def _converging(inputs: Inputs) -> Rectangle:
     return np.where(events.covered, pairs, np.nan)
 
 
+def _one_sided_behind(inputs: Inputs, row: int, column: int, *, months: int) -> Indices:
+    events = inputs.required_events
+    recent = events.of_months(column, months)
+    counted = (events.row[recent] == row) & (events.kind[recent] == ONE_SIDED) & (events.deaths[recent] > 0)
+    return np.asarray(recent[counted])
+
+
+def _state_one_sided_behind(inputs: Inputs, row: int, column: int, *, months: int) -> Indices:
+    behind = _one_sided_behind(inputs, row, column, months=months)
+    return np.asarray(behind[inputs.required_events.state_a[behind]])
+
+
 def _key_events(inputs: Inputs, row: int, column: int) -> Indices:
     """The deadliest event of each type in the last 12 months, then the second deadliest of each, and so on."""
     events = inputs.required_events
@@ -168,6 +182,7 @@ INDICATORS: tuple[Indicator, ...] = (
             en=f"Deaths in violence against civilians over the last {months} months",
             fr=f"Morts dans la violence exercée contre des civils sur les {months} derniers mois",
             compute=partial(_one_sided, months=months),
+            signal=signals_of(months, _one_sided_behind, minimum=MIN_SIGNAL_DEATHS),
         )
         for months in (3, 12)
     ),
@@ -178,6 +193,7 @@ INDICATORS: tuple[Indicator, ...] = (
         en="Deaths in violence by a government against civilians over the last 12 months",
         fr="Morts dans la violence exercée par un gouvernement contre des civils sur les 12 derniers mois",
         compute=partial(_state_one_sided, months=12),
+        signal=signals_of(12, _state_one_sided_behind, minimum=MIN_SIGNAL_DEATHS),
     ),
     declare.share(
         "state_one_sided_share_12m",

@@ -10,12 +10,14 @@ from riskmodel.indicators.declaration import (
     EVENTS_NOT_COVERED,
     GED,
     MAX_KEY_EVENTS,
+    MIN_SIGNAL_DEATHS,
     VIEWS,
     Citation,
     Declarations,
     Family,
     Indicator,
     last_months,
+    signals_of,
 )
 from riskmodel.indicators.inputs import Indices, Inputs
 from riskmodel.windows import Rectangle
@@ -100,6 +102,21 @@ def _key_events(inputs: Inputs, row: int, column: int) -> Indices:
     return recent[np.lexsort((-events.day[recent], -events.deaths[recent]))][:MAX_KEY_EVENTS]
 
 
+def _events_behind(inputs: Inputs, row: int, column: int, *, months: int) -> Indices:
+    events = inputs.required_events
+    recent = events.of_months(column, months)
+    return np.asarray(recent[events.row[recent] == row])
+
+
+def _deadly_events_behind(inputs: Inputs, row: int, column: int, *, months: int) -> Indices:
+    events, recent = inputs.required_events, _events_behind(inputs, row, column, months=months)
+    return np.asarray(recent[inputs.counted_by_outcome[recent] & (events.deaths[recent] > 0)])
+
+
+SIGNAL_MONTHS = (3, 12)
+"""Of these windows, deaths and events can be signals [months]."""
+
+
 def _deaths_fr(number: int) -> str:
     return f"{number} mort{'s' * (number > 1)}"
 
@@ -118,6 +135,9 @@ INDICATORS: tuple[Indicator, ...] = (
             compute=partial(_deaths, months=months),
             direction=+1,
             literature=(VIEWS, VIEWS2020),
+            signal=signals_of(months, _deadly_events_behind, minimum=MIN_SIGNAL_DEATHS)
+            if months in SIGNAL_MONTHS
+            else None,
         )
         for months in (1, 3, 6, 12, 24, 60)
     ),
@@ -237,6 +257,7 @@ INDICATORS: tuple[Indicator, ...] = (
             fr=f"Événements violents sur {last_months(months, 'fr')}",
             compute=partial(_events, months=months),
             literature=(GED, VIEWS),
+            signal=signals_of(months, _events_behind) if months in SIGNAL_MONTHS else None,
         )
         for months in (1, 3, 6, 12, 24, 60)
     ),

@@ -15,12 +15,14 @@ from riskmodel.indicators.declaration import (
     EVENTS_NOT_COVERED,
     GED,
     MAX_KEY_EVENTS,
+    MIN_SIGNAL_DEATHS,
     VIEWS,
     Citation,
     Declarations,
     Family,
     Indicator,
     either,
+    signals_of,
 )
 from riskmodel.indicators.inputs import Events, Indices, Inputs
 from riskmodel.targets import BATTLE_DEATHS
@@ -39,6 +41,8 @@ INSIDE_BORDER = 50
 WEIGHT_STEPS = 1 << 16
 """Weights are rounded to so many parts of 1: sums of them then do not depend on the order of the countries."""
 NO_EVENTS = np.empty(0, dtype=np.intp)
+SIGNAL_MONTHS = (3, 12)
+"""Of these windows, what happens in the neighbouring countries can be a signal [months]."""
 
 CONTAGION = Citation(
     "Buhaug & Gleditsch (2008), Contagion or Confusion? Why Conflicts Cluster in Space, ISQ 52(2): 215-233",
@@ -208,6 +212,19 @@ def _inside_border(inputs: Inputs, *, months: int) -> Rectangle:
     return np.log1p(windows.total(counts, months))
 
 
+def _neighbours_events_behind(inputs: Inputs, row: int, column: int, *, months: int) -> Indices:
+    events = inputs.required_events
+    recent = events.of_months(column, months)
+    counted = inputs.neighbours[row][events.row[recent]] & inputs.counted_by_outcome[recent]
+    return np.asarray(recent[counted & (events.deaths[recent] > 0)])
+
+
+def _events_across_borders_behind(inputs: Inputs, row: int, column: int, *, months: int) -> Indices:
+    here, _, _ = inputs.cached(_mapped_borders)
+    near = [events for i, events in zip(here, inputs.cached(_events_across_borders), strict=True) if i == row]
+    return np.intersect1d(inputs.required_events.of_months(column, months), np.concatenate([*near, NO_EVENTS]))
+
+
 def _key_events(inputs: Inputs, row: int, column: int) -> Indices:
     """The neighbours' events of the last 12 months: first those near the common border, then others; deadliest first.
 
@@ -242,6 +259,9 @@ INDICATORS: tuple[Indicator, ...] = (
             en=f"Deaths in the neighbouring countries, {months} month{'s' * (months > 1)}",
             fr=f"Morts dans les pays voisins, {months} mois",
             compute=partial(_deaths, months=months),
+            signal=signals_of(months, _neighbours_events_behind, minimum=MIN_SIGNAL_DEATHS, of_neighbours=True)
+            if months in SIGNAL_MONTHS
+            else None,
         )
         for months in (1, 3, 12, 60)
     ),
@@ -325,6 +345,9 @@ INDICATORS: tuple[Indicator, ...] = (
             fr=f"{label['fr']} de l’autre côté des frontières terrestres, à moins de {ACROSS_BORDER} km, dans les pays "
             f"voisins dont les événements sont connus, {months} mois",
             compute=partial(_across_borders, months=months, deaths=what == "deaths"),
+            signal=signals_of(months, _events_across_borders_behind, of_neighbours=True)
+            if what == "events" and months in SIGNAL_MONTHS
+            else None,
             missing=NO_BORDER_COVERED,
         )
         for what, label in (

@@ -20,9 +20,10 @@ from riskmodel.indicators.declaration import (
     Family,
     Indicator,
     either,
+    signals_of,
 )
 from riskmodel.indicators.inputs import Indices, Inputs
-from riskmodel.windows import Rectangle
+from riskmodel.windows import YEAR, Rectangle
 
 NAME = "spread"
 
@@ -58,6 +59,12 @@ def _dispersion(inputs: Inputs, *, months: int) -> Rectangle:
     return np.asarray(np.sqrt(np.maximum(variance, 0)) * (geography.EARTH_RADIUS / PARTS_OF_RADIUS))
 
 
+def _events_behind(inputs: Inputs, row: int, column: int, *, months: int) -> Indices:
+    events = inputs.required_events
+    recent = events.of_months(column, months)
+    return np.asarray(recent[(events.row[recent] == row) & (events.adm_1[recent] >= 0)])
+
+
 def _key_events(inputs: Inputs, row: int, column: int) -> Indices:
     """The deadliest event of each first-order unit."""
     return categories.deadliest_of_each(inputs.required_events, inputs.required_events.adm_1, row, column)
@@ -74,6 +81,7 @@ INDICATORS: tuple[Indicator, ...] = (
             en=f"First-order administrative units with events in the last {months} months",
             fr=f"Unités administratives de premier niveau touchées ces {months} derniers mois",
             compute=partial(categories.active, of=_units, months=months),
+            signal=signals_of(months, _events_behind, minimum=2) if months == YEAR else None,
         )
         for months in (3, 12)
     ),
