@@ -93,6 +93,17 @@ def assess(
     return Assessment(members, outcome, origin, observed, expected, reporting, final, inputs, panel, histories)
 
 
+def region_panel(view: View, members: tuple[str, ...], outcome: str) -> Panel:
+    """Return the indicators of a region over all months of a view, from deaths as they are reported.
+
+    Countries without a history are NaN throughout.
+    """
+    observed, around = view.outcomes().including(members), _countries_around(members)
+    frame = observed.only(tuple(code for code in observed.iso3 if code in around))
+    deaths = spread_vague_deaths(view).including(members).only(frame.iso3).deaths[outcome]
+    return assemble(frame, outcome, read_inputs(view, frame, outcome, deaths)).only(members)
+
+
 def _histories(final: FinalFigures, spread: CountryMonths, inputs: Inputs, panel: Panel) -> tuple[Panel, ...]:
     """The members' panels with joint draws of the final figures; of the indicators, only the last month differs."""
     # Without events, which these indicators do not read: to cut them to the last months would take longest.

@@ -12,7 +12,10 @@ import riskmodel
 import training
 from riskmodel.forecasting.component import Component
 
-PARTS_WITHOUT_FIGURES = ("__main__.py", "bundle.py", "cli", "errors.py", "explanation", "hindcasts.py", "home.py")
+PARTS_WITHOUT_FIGURES = (
+    *("__main__.py", "bundle.py", "cli", "errors.py", "explanation", "hindcasts.py", "home.py", "home_reader.py"),
+    *("home_settings.py", "plots.py", "scored_region.py"),
+)
 """Modules and packages of `riskmodel` that no figure depends on. A change in them leaves the digest as it is."""
 SCORING_MODULES = ("ablation.py", "draw_scores.py", "evaluation.py", "results.py", "windows.py")
 """Modules of `training` that figures depend on."""

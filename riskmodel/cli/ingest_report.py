@@ -128,8 +128,8 @@ def _show_coverage(entered: "Ingest", outside: int, missing: list[str], last: da
 def _show_newer_data(home: Home) -> None:
     """Print which countries of the region have too little data for a score, and which months do not count yet."""
     from riskmodel import geography
-    from riskmodel.cli.options import region_of
     from riskmodel.events.archive import Archive
+    from riskmodel.home_settings import region_of
     from riskmodel.outcomes import OUTCOME_LABELS, OUTCOMES
 
     try:

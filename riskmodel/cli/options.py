@@ -3,7 +3,6 @@
 A value that cannot be read is wrong use of the command line.
 """
 
-import tomllib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -12,14 +11,11 @@ import click
 
 from riskmodel import geography
 from riskmodel.errors import BadInput
-from riskmodel.home import Home
+from riskmodel.home_settings import DEFAULT_REGION, region_of
 from riskmodel.outcomes import OUTCOMES
 
 if TYPE_CHECKING:
     from riskmodel.events.coverage import Coverage
-
-DEFAULT_REGION = "MLI"
-"""The focal country where nothing else is set."""
 
 
 class ParsedType(click.ParamType[Any]):
@@ -82,26 +78,6 @@ RELEASE = ParsedType("RELEASE", _release)
 MONTH = ParsedType("YYYY-MM", _month)
 PAST_MOMENT = ParsedType("DATE", _past_moment)
 FACTOR = ParsedType("FACTOR", _factor)
-
-
-def region_of(home: Home) -> str:
-    """Return `region` of the home's vigie.toml, else `DEFAULT_REGION`.
-
-    Raises BadInput, naming the file and the rule, if the file is no TOML or the region no known country.
-    """
-    try:
-        text = home.settings.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return DEFAULT_REGION
-    except UnicodeDecodeError:
-        raise BadInput(f"{home.settings}: this is no text in UTF-8") from None
-    try:
-        region = tomllib.loads(text).get("region", DEFAULT_REGION)
-    except tomllib.TOMLDecodeError as broken:
-        raise BadInput(f"{home.settings}: this is no TOML: {broken}") from None
-    if region not in geography.countries():
-        raise BadInput(f"{home.settings}: region: {region!r} is not the ISO alpha-3 code of a country that Vigie knows")
-    return str(region)
 
 
 def _default_region() -> str:
