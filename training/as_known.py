@@ -21,7 +21,7 @@ from riskmodel.forecasting.forecast import Forecast
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month, last_day
 from riskmodel.reporting.release_class import NEXT_FINAL
-from riskmodel.reporting.unsettled import reporting_state
+from riskmodel.reporting.unsettled import ReportingState, reporting_state
 from riskmodel.scoring import Estimate
 from training.backtest_runner import build_panel
 from training.evaluation import score_window
@@ -55,6 +55,12 @@ def known_by(view: View, origin: Month) -> View:
     """Return the view of what had been published when the figures of an origin were new."""
     moment = datetime.fromisoformat(last_day(origin + PUBLICATION_MONTHS)).replace(hour=23, tzinfo=UTC)
     return view.with_ingests([i for i in view.ingests if datetime.fromisoformat(i.known_since) <= moment])
+
+
+def settled_state(view: View, outcome: str) -> ReportingState:
+    """Return the reporting state of a view whose figures are taken as final."""
+    state = reporting_state(view, outcome)
+    return replace(state, classes=np.full_like(state.classes, NEXT_FINAL))
 
 
 def run(
@@ -122,7 +128,6 @@ def _run_window(
 
 def _assessments(view: View, outcome: str, scored: Panel, origin: Month) -> tuple[Assessment, Assessment]:
     """The countries at an origin with the reported figures taken as final, and with the revision model."""
-    state = reporting_state(view, outcome)
-    settled = replace(state, classes=np.full_like(state.classes, NEXT_FINAL))
-    as_reported, revised = (assess(view, scored.iso3, outcome, origin, each) for each in (settled, state))
+    states = settled_state(view, outcome), reporting_state(view, outcome)
+    as_reported, revised = (assess(view, scored.iso3, outcome, origin, each) for each in states)
     return as_reported, revised
