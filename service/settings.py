@@ -217,6 +217,8 @@ class Settings(BaseSettings):
     """Compute the drivers of each score."""
     outcomes: Annotated[list[Literal["all", "state_based"]], Field(min_length=1)] = ["all", "state_based"]
     """Outcomes of which Vigie trains a model if there is none and the archive knows them."""
+    hindcast_months: Annotated[int, Field(ge=0, le=240)] = 36
+    """Past month-ends for which Vigie computes what it would have reported, after each new model; 0 computes none."""
     simulated: bool = False
     """Whether a home without data gets a SIMULATED archive and not the history that ships with Vigie."""
     simulated_seed: int = 1

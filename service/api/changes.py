@@ -55,7 +55,7 @@ class Change(Schema):
 
     cursor: str = described("the cursor after this change")
     at: str
-    kind: str = described("snapshot, band, alert, withdrawal, scorecard or realm")
+    kind: str = described("snapshot, band, alert, withdrawal, scorecard, hindcast or realm")
     simulated: bool | None
     outcome: str | None = described("the outcome that changed; null: a change of all outcomes")
     location_code: str | None = described("null: the region as a whole")
@@ -85,6 +85,9 @@ class Change(Schema):
     in_service: int | None = only_for("withdrawal", "the snapshot that is in service now")
     cases: int | None = only_for("scorecard", "number of scored forecasts")
     last_month: str | None = only_for("scorecard", "the newest scored month")
+    origins: int | None = only_for("hindcast", "number of origins with a hindcast")
+    first_origin: str | None = only_for("hindcast", "the oldest of them, YYYY-MM")
+    last_origin: str | None = only_for("hindcast", "the newest of them, YYYY-MM")
     realm: str | None = only_for("realm", "real, simulated or none")
 
 

@@ -72,7 +72,7 @@ def _rows(payload: Payload) -> list[dict[str, Any]]:
 def forecast(query: AsOfQuery, iso3: str) -> Payload:
     """Return the twelve months of one country."""
     with request_session() as session:
-        view = session.served(query.as_of, query.outcome)
+        view = session.served(query.as_of, query.outcome, hindcast=True)
         payload = read_model.forecast_payload(view, iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
@@ -134,7 +134,7 @@ def _draws(
     session: ReadSession, query: AsOfQuery, iso3: str, column: sa.ColumnElement[Any]
 ) -> tuple[SnapshotView, bytes]:
     """Return the snapshot and one of its draws files. Raises Problem if there is none."""
-    view = session.served(query.as_of, query.outcome)
+    view = session.served(query.as_of, query.outcome, hindcast=True)
     if not any(row["location_code"] == iso3 for row in view.document["countries"]):
         raise Problem("unknown-country", location_code=iso3)
     stored = _draws_column(session, view, iso3, column)
@@ -145,9 +145,9 @@ def _draws(
 
 
 def _no_draws_reason(view: SnapshotView, iso3: str) -> str:
-    """Return why there are no draws: recomputed snapshots and countries without a forecast have none."""
-    if view.id is None:
-        return "recomputed"
+    """Return why there are no draws: recomputed snapshots, hindcasts and countries without a forecast have none."""
+    if view.as_of is not None and view.as_of.basis != "issued":
+        return view.as_of.basis
     row = next(row for row in view.document["countries"] if row["location_code"] == iso3)
     reason: str = NOT_IN_SNAPSHOT if row["forecast"] else row["reasons"].get("risk_score", "unknown")
     return reason

@@ -11,9 +11,11 @@ from pydantic import Field, create_model
 
 from riskmodel import geography
 from service.api.endpoints import AS_OF_PROBLEMS, COMMA_SEPARATED, OUTCOME_PROBLEMS, Format, Iso3, Payload, endpoint
-from service.api.paging import PageQuery, next_address, split_page
+from service.api.paging import DEFAULT_LIMIT, Limit, next_address, split_page
 from service.api.shared_schemas import (
+    Basis,
     CountryRef,
+    DataBasis,
     DataWarning,
     ForecastLead,
     Meta,
@@ -28,7 +30,8 @@ from service.api.tabular import as_csv, listed
 from service.api.tasks import TASK_ACCEPTED, AsOfQuery
 from service.http.problems import Problem
 from service.http.request_context import ReadSession, current_context, request_session
-from service.snapshots import csv, geojson, history, read_model, snapshot_view
+from service.snapshots import csv, geojson, read_model, score_history, snapshot_view
+from service.snapshots.score_history import CountryKey
 
 resource = Blueprint("scores", __name__)
 
@@ -38,6 +41,11 @@ ScoreKey = Literal[
     "reference_period_end",
     "risk_score",
     "band",
+    "rank",
+    "rank_change",
+    "change_1m",
+    "change_12m",
+    "earlier",
     "rungs",
     "escalation_probability",
     "onset_probability",
@@ -74,8 +82,14 @@ class ScoresQuery(AsOfQuery):
     )
 
 
-class HistoryQuery(PageQuery, AsOfQuery):
+class HistoryQuery(AsOfQuery):
     """A page of a history, which may end at a past moment."""
+
+    limit: Limit = DEFAULT_LIMIT
+    cursor: (
+        Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}\.[0-9]{1,9}$", description="taken from the address in next")]
+        | None
+    ) = None
 
 
 class RungProbability(Schema):
@@ -98,6 +112,21 @@ class LatestMonth(Schema):
     release_class: ReleaseClass
 
 
+class EarlierScore(Schema):
+    """The score of an earlier origin."""
+
+    origin: str = described("YYYY-MM")
+    basis: Basis | None = described("issued in a snapshot, or of a hindcast; null: there is no score of this origin")
+    risk_score: float | None
+
+
+class EarlierScores(Schema):
+    """The scores that changes are measured from."""
+
+    one_month: EarlierScore = Field(alias="1m", description="of the origin one month before")
+    twelve_months: EarlierScore = Field(alias="12m", description="of the origin twelve months before")
+
+
 class CountryScore(CountryRef):
     """The forecast of one country for the three months after the origin."""
 
@@ -105,6 +134,11 @@ class CountryScore(CountryRef):
     reference_period_end: str
     risk_score: float | None = described("0-100: 100 times the mean of the probabilities in rungs")
     band: str | None = described("the band of the score")
+    rank: int | None = described("1 is the highest score in the region; equal scores share a rank")
+    rank_change: int | None = described("positive: this many ranks higher than one month before")
+    change_1m: float | None = described("the score minus that of the origin one month before [points]")
+    change_12m: float | None = described("the score minus that of the origin twelve months before [points]")
+    earlier: EarlierScores = described("the scores that the changes are measured from")
     rungs: list[RungProbability]
     escalation_probability: float | None = described(
         "probability of at least 25 deaths and twice the deaths of the three months before"
@@ -117,9 +151,9 @@ class CountryScore(CountryRef):
     escalation_from_draws: float | None = described("the escalation probability of the forecast's draws")
     onset_model: str | None = described("the model of onset_probability: draws")
     latest_month: LatestMonth | None = described("the figure of the origin, and what it will be in the end")
-    data_quality: list[DataWarning] = described("warnings about the data")
+    data_quality: list[DataWarning] | None = described("warnings about the data")
     reasons: dict[str, str] = described("why a key is null, by its name")
-    sources: list[MonthsSource] = described("the ingest and release of each span of months")
+    sources: list[MonthsSource] | None = described("the ingest and release of each span of months")
 
 
 _OPTIONAL_KEYS: dict[str, Any] = {
@@ -141,7 +175,7 @@ class RegionMeta(Meta):
     newer_data: dict[str, str] = described(
         "the last month of data of each country that has data after the origin; these months do not count yet"
     )
-    data_quality: list[DataWarning] = described("warnings about the data of the whole region")
+    data_quality: list[DataWarning] | None = described("warnings about the data of the whole region")
     missing_outcomes: dict[str, str] = described("why an outcome is not in the snapshot, by its name")
 
 
@@ -152,11 +186,13 @@ class ScoresResponse(RegionMeta):
 
 
 class HistoryEntry(CountryRef):
-    """The scores of a country in one snapshot."""
+    """The scores of a country in one snapshot or hindcast."""
 
     outcome: str
-    snapshot_id: int
-    issued_at: str
+    basis: Basis = described("issued in a snapshot, or of a hindcast")
+    data_basis: DataBasis = described("the figures that the forecast starts from")
+    snapshot_id: int | None
+    issued_at: str | None
     origin: str
     reference_period_start: str
     reference_period_end: str
@@ -166,14 +202,15 @@ class HistoryEntry(CountryRef):
     onset_probability: float | None
     expected_deaths: float | None
     release_class: ReleaseClass | None = described("how settled the origin's figure was at that time")
-    model_id: str
+    model_id: str | None
+    model_origin: str = described("the last month of the model's training data")
     withdrawn_at: str | None = described("when the snapshot was withdrawn; it is no longer valid")
     withdrawn_reason: str | None
     reasons: dict[str, str]
 
 
 class HistoryResponse(Page):
-    """The scores of one country in every snapshot, newest first."""
+    """The scores of one country in every snapshot and hindcast, newest origin first."""
 
     data: list[HistoryEntry]
 
@@ -223,8 +260,8 @@ class CountryDetail(CountryScore):
 
     forecast: list[ForecastLead] = described("see /v1/forecasts/{iso3}")
     observed: list[ObservedMonth]
-    indicators: dict[str, float | None]
-    indicators_before: dict[str, float | None] = described("the same 12 months earlier")
+    indicators: dict[str, float | None] | None
+    indicators_before: dict[str, float | None] | None = described("the same 12 months earlier")
     drivers: dict[str, Any] | None = described("see /v1/drivers/{iso3}")
 
 
@@ -263,7 +300,8 @@ GEOJSON = Format(
 def scores(query: ScoresQuery) -> Payload:
     """Return the scores of a region, or some of them."""
     with request_session() as session:
-        view = (_of_region(session, query.region) if query.region else session).served(query.as_of, query.outcome)
+        of_region = _of_region(session, query.region) if query.region else session
+        view = of_region.served(query.as_of, query.outcome, hindcast=True)
         minimum_score = None
         if query.band_at_least is not None:
             bands = view.document["bands"]
@@ -271,7 +309,7 @@ def scores(query: ScoresQuery) -> Payload:
                 rule = f"one of {', '.join(sorted(bands, key=bands.get))}"
                 raise Problem("bad-query", parameter="band_at_least", rule=rule)
             minimum_score = bands[query.band_at_least]
-        return read_model.scores_payload(view, minimum_score, query.fields)
+        return read_model.scores_payload(session.connection, view, minimum_score, query.fields)
 
 
 def _of_region(session: ReadSession, region: str) -> ReadSession:
@@ -301,7 +339,8 @@ def _observed_months(payload: Payload) -> list[dict[str, Any]]:
 def country(query: AsOfQuery, iso3: str) -> Payload:
     """Return one country with its months of history and forecast."""
     with request_session() as session:
-        payload = read_model.country_payload(session.served(query.as_of, query.outcome), iso3)
+        view = session.served(query.as_of, query.outcome, hindcast=True)
+        payload = read_model.country_payload(session.connection, view, iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
         return payload
@@ -310,28 +349,31 @@ def country(query: AsOfQuery, iso3: str) -> Payload:
 @endpoint(
     resource,
     "/v1/scores/<iso3>/history",
-    "List the scores of a country in every snapshot, newest first",
+    "List the scores of a country in every snapshot and hindcast, newest first",
     HistoryResponse,
     query=HistoryQuery,
     formats=[as_csv(listed, list(HistoryEntry.model_fields))],
     problems=(*OUTCOME_PROBLEMS, "nothing-issued", "unknown-country"),
 )
 def country_history(query: HistoryQuery, iso3: str) -> Payload:
-    """Return one entry per snapshot, withdrawn ones too. `as_of` leaves out later ones; withdrawals are today's."""
+    """Return one entry per snapshot, withdrawn ones too, and per hindcast of an origin without a valid snapshot.
+
+    `as_of` leaves out what was issued later, and later hindcasts; withdrawals are today's.
+    """
     with request_session() as session:
         view, until = session.served(outcome=query.outcome), None
         if not any(row["location_code"] == iso3 for row in view.document["countries"]):
             raise Problem("unknown-country", location_code=iso3)
-        region, simulated = session.settings.region, bool(session.simulated)
         if query.as_of is not None:
             until = session.parse_as_of(query.as_of)
-            view = session.issued_by(until, query.outcome)
-        outcome, limit = view.document["outcome"], query.limit + 1
-        rows = history.of_country(session.connection, region, simulated, outcome, iso3, query.before, limit, until)
+            view = session.stored_at(until, query.outcome)
+        key = CountryKey(session.settings.region, bool(session.simulated), view.document["outcome"], iso3)
+        before = score_history.position(query.cursor) if query.cursor else score_history.END
+        rows = score_history.entries(session.connection, key, before, query.limit + 1, until)
         entries, last = split_page(rows, query.limit)
         name = geography.country(iso3).name()
         return {
             "data": [{"location_name": name, **entry} for entry in entries],
-            "next": next_address(str(last["snapshot_id"]) if last else None),
+            "next": next_address(score_history.cursor(last) if last else None),
             **snapshot_view.meta(view, iso3),
         }

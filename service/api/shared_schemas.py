@@ -40,6 +40,13 @@ ReleaseClass = Literal["monthly_candidate", "year_file", "final", "next_final"]
 """How far UCDP's cycle of revisions has gone with a figure; the first two can still change."""
 
 
+Basis = Literal["issued", "hindcast"]
+"""Whether scores were issued in a snapshot, or computed later for a past origin."""
+
+DataBasis = Literal["as_known", "final_figures"]
+"""Whether a forecast starts from what was known at its time, or from the newest figures."""
+
+
 class Meta(Schema):
     """The keys of every payload: which snapshot, from which data, by which model, how old, real or simulated."""
 
@@ -65,11 +72,13 @@ class Meta(Schema):
     simulated: bool | None = described("true: all data are invented; null: the archive is empty")
     next_run_at: str | None = described("when the next run is expected; it is overdue if this is in the past")
     as_of: str = as_of_only("the past moment; status and data_age_days are those at that moment")
-    basis: Literal["issued", "recomputed"] = as_of_only(
-        "issued: a snapshot of that time; recomputed: computed later from the data known then"
+    basis: Literal["issued", "recomputed", "hindcast"] = as_of_only(
+        "issued: a snapshot of that time; recomputed, hindcast: computed later; see data_basis"
     )
-    computed_at: str | None = as_of_only("when the snapshot was recomputed")
-    vigie: str | None = as_of_only("version of Vigie that computed the snapshot")
+    data_basis: DataBasis = as_of_only("as_known: from the data known then; final_figures: from the newest data")
+    model_origin: str = as_of_only("the last month of the model's training data, YYYY-MM")
+    computed_at: str | None = as_of_only("when the scores were computed, if that was later")
+    vigie: str | None = as_of_only("version of Vigie that computed the scores")
     reasons: dict[str, str] = described("why a key is null, by its name")
 
 

@@ -6,12 +6,12 @@ from service.cli.export_command import export
 from service.cli.jobs import jobs
 from service.cli.keys import keys
 from service.cli.ledger import ledger
-from service.cli.run_job import prune, recompute, task, verify
+from service.cli.run_job import prune, recompute, store_hindcasts, task, verify
 from service.cli.scores import scores
 from service.cli.serve import scheduler, up, web
 from service.cli.snapshots import changed, snapshots
 
 commands = {
     "Run": [up, web, scheduler, recompute, scores, changed, export],
-    "Operate": [jobs, snapshots, verify, alerts, keys, ledger, db, prune, task],
+    "Operate": [jobs, snapshots, verify, alerts, keys, ledger, db, prune, store_hindcasts, task],
 }

@@ -1,4 +1,4 @@
-"""`vigie recompute`, `vigie verify`, `vigie prune` and `vigie task`: run one job now.
+"""`vigie recompute`, `verify`, `prune`, `store-hindcasts` and `task`: run one job, or a part of it, now.
 
 The scheduler starts the same commands as child processes. The environment then has the fence of the job run, which
 keeps a process without the lease from writing.
@@ -57,6 +57,17 @@ def prune(home: Home) -> None:
     deleted = run(open_context(home), Fence.from_environment())
     counts = ", ".join(f"{count:,} {name}" for name, count in deleted.items() if count)
     click.echo(f"deleted: {counts or 'nothing was old enough'}")
+
+
+@click.command(hidden=True)
+@REGION_OPTION
+@click.pass_obj
+def store_hindcasts(home: Home, region: str) -> None:
+    """Store the hindcasts that vigie hindcast has computed. The scheduler starts this command."""
+    from service.jobs.hindcast_store import store as run
+    from service.store.leases import Fence
+
+    click.echo(run(open_context(home, region), Fence.from_environment()).summary())
 
 
 @click.command(hidden=True)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--as-of",
     type=PAST_MOMENT,
-    help="A past day or moment: print the scores issued by then, or compute them from the data known then.",
+    help="A past day or moment: print the scores issued by then, else those of a hindcast, or compute them.",
 )
 @click.pass_obj
 def scores(home: Home, region: str, outcome: str | None, output_format: str, as_of: "datetime | None") -> None:
@@ -56,7 +56,8 @@ def scores(home: Home, region: str, outcome: str | None, output_format: str, as_
             f"there is no snapshot from {kind} data for the region of {settings.region}: "
             f"run vigie recompute --region {settings.region}"
         )
-    payload = read_model.scores_payload(view)
+    with store.reading() as connection:
+        payload = read_model.scores_payload(connection, view)
     if output_format == "table":
         _print_table(view)
     elif output_format == "json":
@@ -77,7 +78,7 @@ def _print_table(view: "SnapshotView") -> None:
     console.print(
         f"{simulated}{OUTCOME_LABELS[document['outcome']]['en']}, data as of {document['data_as_of']} ({view.status}, "
         f"{view.data_age_days:,} days old), from {document['source']}; {_snapshot(view)}, "
-        f"model {document['model']['id']}"
+        f"model {document['model']['id'] or 'of ' + document['model']['origin']}"
     )
     if newer := document["newer_data"]:
         console.print(
@@ -109,7 +110,10 @@ def _snapshot(view: "SnapshotView") -> str:
     moment = f"as of {view.as_of.moment:%Y-%m-%d %H:%M:%S} UTC"
     if view.as_of.basis == "issued":
         return f"{moment}: snapshot {view.id}, issued by then"
-    return f"{moment}: recomputed from the data known then"
+    if view.as_of.basis == "recomputed":
+        return f"{moment}: recomputed from the data known then"
+    figures = "the data known then" if view.as_of.data_basis == "as_known" else "final figures"
+    return f"{moment}: hindcast from {figures}"
 
 
 def _value_or_reason(row: dict[str, Any], field: str, template: str) -> str:

@@ -1,4 +1,4 @@
-"""Geometry of the charts: countries' months, contributions and the scorecard as lengths and SVG path data.
+"""Geometry of the charts: countries' months, scores, contributions and the scorecard as lengths and SVG path data.
 
 This module knows no colours and no words. Deaths are drawn on a log1p scale that all charts of a page share. An unknown
 month is a gap; a month without deaths is a short bar on the base line, so that the two differ.
@@ -96,7 +96,7 @@ def country_chart(country: Mapping[str, Any], top: float) -> CountryChart:
         return "".join(
             f"M{i * MONTH_WIDTH + MONTH_WIDTH // 2} {CHART_HEIGHT}V{y(month['deaths'])}"
             for i, month in enumerate(country["observed"])
-            if month["deaths"] is not None and ("p95" not in month) == settled
+            if month["deaths"] is not None and ("expected_final" not in month) == settled
         )
 
     return CountryChart(
@@ -124,6 +124,71 @@ def country_chart(country: Mapping[str, Any], top: float) -> CountryChart:
             if month["month"].endswith("-01")
         ),
     )
+
+
+@dataclass(frozen=True)
+class ScoreDot:
+    """One score: its position [% from the left and from the top]; hollow if it was not issued at its time."""
+
+    origin: str
+    score: float
+    issued: bool
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class ScoreChart:
+    """Scores over time: lines as SVG paths in a square of `SQUARE_SIDE`, and the other positions [%].
+
+    `issued` joins scores that were both issued at their time, `later` all other neighbours in time. `bands` are name,
+    top, height and lowest score of each band.
+    """
+
+    issued: str
+    later: str
+    dots: tuple[ScoreDot, ...]
+    bands: tuple[tuple[str, float, float, float], ...]
+    years: tuple[YearLabel, ...]
+
+
+def score_chart(points: Sequence[Mapping[str, Any]], bands: Mapping[str, float]) -> ScoreChart:
+    """Draw scores [0-100] over time, one for each origin and in order. An unknown score or month breaks the line.
+
+    A point has `origin`, `risk_score` and `issued`.
+    """
+    months = [_month_number(point["origin"]) for point in points]
+    first, last = min(months, default=0), max(months, default=0)
+
+    def x(month: int) -> float:
+        return SQUARE_SIDE * (month - first + 0.5) / (last - first + 1)
+
+    dots = {
+        month: ScoreDot(point["origin"], score, point["issued"], round(x(month), 2), round(SQUARE_SIDE - score, 2))
+        for month, point in zip(months, points, strict=True)
+        if (score := point["risk_score"]) is not None
+    }
+    lines = {True: "", False: ""}
+    for month, dot in dots.items():
+        if after := dots.get(month + 1):
+            lines[dot.issued and after.issued] += f"M{dot.x} {dot.y}L{after.x} {after.y}"
+    floors = sorted((floor, name) for name, floor in bands.items())
+    ceilings = [*(floor for floor, _ in floors[1:]), SQUARE_SIDE]
+    januaries = [month for month in range(first, last + 1) if month % 12 == 0] if points else []
+    return ScoreChart(
+        issued=lines[True],
+        later=lines[False],
+        dots=tuple(dots.values()),
+        bands=tuple(
+            (name, SQUARE_SIDE - top, top - floor, floor) for (floor, name), top in zip(floors, ceilings, strict=True)
+        ),
+        years=tuple(YearLabel(str(month // 12), round(x(month), 2)) for month in januaries),
+    )
+
+
+def _month_number(month: str) -> int:
+    year, number = month.split("-")
+    return 12 * int(year) + int(number) - 1
 
 
 @dataclass(frozen=True)

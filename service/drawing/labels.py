@@ -31,6 +31,8 @@ REASON_LABELS = {
     "no_neighbour": "no common border within the region",
     "not_in_snapshot": "not computed by the version that made this snapshot",
     "input_missing": "the required data are not in the archive",
+    "hindcast": "not part of a hindcast",
+    "no_earlier_score": "no earlier score",
     "unknown": "unknown",
 }
 ALERT_REASON_LABELS = {**REASON_LABELS, **MISSING_OUTCOME_LABELS}

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 
 import sqlalchemy as sa
 from flask import Flask, current_app, g
@@ -16,7 +16,7 @@ from service.http import state_version
 from service.http.problems import Problem
 from service.settings import Settings
 from service.snapshots import as_of as past
-from service.snapshots import snapshot_view
+from service.snapshots import hindcast_view, snapshot_view
 from service.snapshots.snapshot_view import SnapshotView
 from service.store import task_queue
 from service.store.context import Context
@@ -52,14 +52,15 @@ class ReadSession:
             self.connection, self.settings, simulated=self.simulated, now=self.now, outcome=outcome
         )
 
-    def served(self, as_of: str | None = None, outcome: str | None = None) -> SnapshotView:
+    def served(self, as_of: str | None = None, outcome: str | None = None, *, hindcast: bool = False) -> SnapshotView:
         """Return an outcome of the snapshot in service, by default the headline, now or at a past moment.
 
-        Raises Problem where there is no snapshot, OutcomeMissing where it does not have the outcome, and TaskRequired
-        where a past one must be computed.
+        `hindcast` says that a hindcast may answer for a past moment at which no snapshot had been issued. Raises
+        Problem where there is no snapshot, OutcomeMissing where it does not have the outcome, and TaskRequired where a
+        past one must be computed.
         """
         if as_of is not None:
-            return self._served_as_of(as_of, outcome)
+            return self._served_as_of(as_of, outcome, hindcast=hindcast)
         if (found := self.find_served(outcome)) is not None:
             return found
         if self.simulated is None:
@@ -73,25 +74,31 @@ class ReadSession:
         except ValueError as rule:
             raise Problem("bad-query", parameter="as_of", rule=str(rule)) from None
 
-    def issued_by(self, when: datetime, outcome: str | None) -> SnapshotView:
-        """Return the snapshot in service at a past moment. Raises Problem if there was none, and OutcomeMissing."""
-        found = past.issued_snapshot(
-            self.connection, self.settings, simulated=bool(self.simulated), moment=when, outcome=outcome
-        )
+    def stored_at(self, when: datetime, outcome: str | None) -> SnapshotView:
+        """Return the snapshot in service at a past moment, else the hindcast of it.
+
+        Raises Problem if there is neither, and OutcomeMissing.
+        """
+        found = self._stored_at(when, outcome, hindcast=True)
         if found is None:
             raise Problem("nothing-issued", as_of=instant(when))
         return found
 
-    def _served_as_of(self, as_of: str, outcome: str | None) -> SnapshotView:
-        """Return the snapshot issued by then, else a stored recomputation. Raises TaskRequired if there is none."""
+    def _stored_at(self, when: datetime, outcome: str | None, *, hindcast: bool) -> SnapshotView | None:
+        at: dict[str, Any] = {"simulated": bool(self.simulated), "moment": when, "outcome": outcome}
+        issued = past.issued_snapshot(self.connection, self.settings, **at)
+        if issued is not None or not hindcast:
+            return issued
+        return hindcast_view.hindcast_at(self.connection, self.settings, **at)
+
+    def _served_as_of(self, as_of: str, outcome: str | None, *, hindcast: bool) -> SnapshotView:
+        """Return the snapshot issued by then, else its hindcast or a stored recomputation. Raises TaskRequired."""
         when = self.parse_as_of(as_of)
         if self.simulated is None:
             raise Problem("no-data")
-        issued = past.issued_snapshot(
-            self.connection, self.settings, simulated=self.simulated, moment=when, outcome=outcome
-        )
-        if issued is not None:
-            return issued
+        stored = self._stored_at(when, outcome, hindcast=hindcast)
+        if stored is not None:
+            return stored
         try:
             question = past.recompute_request(self.home, self.settings, when, simulated=self.simulated, outcome=outcome)
         except past.NothingKnown as nothing:

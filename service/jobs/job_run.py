@@ -183,8 +183,10 @@ class JobRun:
         else:
             logs.relay(log, line, **self._log_fields)
 
-    def vigie(self, *arguments: str, deadline: float = float("inf")) -> None:
+    def vigie(self, *arguments: str, deadline: float = float("inf"), niceness: int = 0) -> None:
         """Run a `vigie` command as a child, for at most `deadline` [s] and not beyond the deadline of the run.
+
+        `niceness` lowers its priority, and that of its own children; 19 is the lowest.
 
         Raises JobFailed if it does not succeed: ChildKilled or DeadlineExceeded where these are the reason. Raises
         Interrupted if the scheduler ends, and Superseded if another process takes the lease; the child is stopped.
@@ -203,6 +205,7 @@ class JobRun:
 
         environment = {**self.fence.environment, "VIGIE_LOG_FORMAT": self._runner.log_format}
         child = self._runner.start_child(arguments, environment)
+        processes.lower_priority(child, niceness)
         result = processes.run(child, print_line=self.print_line, check=check)
         if result.exit_code:
             raise self._failure(result, arguments)

@@ -53,6 +53,7 @@ class ChildResult:
 class Child(Protocol):
     """A running child, as `subprocess.Popen` has it. `returncode` is None until `poll` or `wait` has seen its end."""
 
+    pid: int
     returncode: int | None
 
     @property
@@ -108,6 +109,13 @@ def start(
     )
     _children.add(child)
     return child
+
+
+def lower_priority(child: Child, niceness: int) -> None:
+    """Lower the priority of a child below that of this process; 19 is the lowest."""
+    if niceness and hasattr(os, "setpriority"):  # Windows has none
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
+            os.setpriority(os.PRIO_PROCESS, child.pid, niceness)
 
 
 def stop(child: Child) -> None:

@@ -26,7 +26,7 @@ from service.jobs import processes, snapshot_content
 from service.jobs.public_errors import public_error
 from service.jobs.recompute import recompute
 from service.jobs.served_models import ServedModels
-from service.snapshots import as_of
+from service.snapshots import as_of, hindcast_view
 from service.snapshots.outcome_parts import NOT_COMPUTED
 from service.snapshots.snapshot_view import SnapshotView
 from service.store import task_queue
@@ -76,17 +76,17 @@ def run_task(context: Context, task_id: str, fence: Fence | None = None) -> None
 
 
 def snapshot_as_of(context: Context, moment: datetime, *, simulated: bool, outcome: str | None = None) -> SnapshotView:
-    """Return the snapshot of a past moment. If none was issued and none is stored, compute it now and store it.
+    """Return the snapshot of a past moment, else its hindcast. If there is neither, compute a snapshot and store it.
 
     Raises BadInput if nothing was known at that moment, or too little for a forecast, and OutcomeMissing if the
     snapshot that was issued does not have the outcome.
     """
+    at: dict[str, Any] = {"simulated": simulated, "moment": moment, "outcome": outcome}
     with context.store.reading() as connection:
-        issued = as_of.issued_snapshot(
-            connection, context.settings, simulated=simulated, moment=moment, outcome=outcome
-        )
-    if issued is not None:
-        return issued
+        stored = as_of.issued_snapshot(connection, context.settings, **at)
+        stored = stored or hindcast_view.hindcast_at(connection, context.settings, **at)
+    if stored is not None:
+        return stored
     try:
         request = as_of.recompute_request(context.home, context.settings, moment, simulated=simulated, outcome=outcome)
     except as_of.NothingKnown as nothing:

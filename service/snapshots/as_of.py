@@ -1,7 +1,8 @@
 """What Vigie published, or would have published, at a past moment.
 
-A past moment is answered by the snapshot that was in service then. Where there was none, this module describes the
-computation that the task queue has to run. It computes nothing itself, so the web process can import it.
+A past moment is answered by the snapshot that was in service then. Where there was none, a hindcast answers
+(`hindcast_view`); without one, this module describes the computation that the task queue has to run. It computes
+nothing itself, so the web process can import it.
 """
 
 from collections.abc import Iterable, Sequence

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from riskmodel import geography
 from riskmodel.errors import BadInput
+from service.snapshots.hindcast_view import HINDCAST
 from service.snapshots.outcome_parts import of_outcome
 from service.store.tables import changes
 from service.store.values import instant
@@ -195,6 +196,20 @@ def alert_changed(connection: sa.Connection, transition: Mapping[str, Any], at: 
     location_code = None if transition["location_code"] == geography.WHOLE_REGION else transition["location_code"]
     facts = {key: transition[key] for key in ALERT_CHANGE_KEYS}
     _record(connection, ALERT, transition, transition["snapshot_id"], facts, at, transition["outcome"], location_code)
+
+
+def hindcasts_stored(
+    connection: sa.Connection,
+    region: str,
+    *,
+    simulated: bool,
+    outcome: str,
+    snapshot_id: int,
+    facts: Mapping[str, Any],
+    at: datetime,
+) -> None:
+    """Record that the hindcasts of an outcome have changed; `snapshot_id` is the snapshot in service."""
+    _record(connection, HINDCAST, {"region": region, "simulated": simulated}, snapshot_id, facts, at, outcome, None)
 
 
 def _record_bands(connection: sa.Connection, before: Mapping[str, Any], after: sa.Row[Any], at: datetime) -> None:

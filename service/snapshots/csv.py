@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from riskmodel.outcomes import OUTCOME_LABELS
+from service.snapshots.earlier_scores import SPANS
 from service.snapshots.snapshot_view import AS_OF_KEYS
 
 FORMULA_MARKS = "=+@\uff1d\uff0b\uff0d\uff20-"
@@ -49,6 +50,10 @@ SCORE_COLUMNS = (
     "reference_period_end",
     "risk_score",
     "band",
+    "rank",
+    "rank_change",
+    "change_1m",
+    "change_12m",
     "escalation_probability",
     "onset_probability",
     "expected_deaths",
@@ -63,6 +68,11 @@ LATEST_COLUMNS = {
     **{f"final_{name}": name for name in ("p05", "p25", "p75", "p95")},
 }
 """The columns about the figure of the origin, and their keys in `latest_month`."""
+
+EARLIER_COLUMNS = {
+    f"{name}_{span}_earlier": (span, name) for span in SPANS for name in ("origin", "basis", "risk_score")
+}
+"""The columns about earlier scores: their span and their keys in `earlier`."""
 
 
 def table(payload: Mapping[str, Any], columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
@@ -91,7 +101,7 @@ def scores_table(payload: Mapping[str, Any], fields: Sequence[str] | None = None
     """
     rungs = sorted({rung["deaths"] for row in payload["data"] for rung in row.get("rungs", ())})
     key_of_column = {column: column for column in SCORE_COLUMNS} | {f"rung_{deaths}": "rungs" for deaths in rungs}
-    key_of_column |= dict.fromkeys(LATEST_COLUMNS, "latest_month")
+    key_of_column |= dict.fromkeys(LATEST_COLUMNS, "latest_month") | dict.fromkeys(EARLIER_COLUMNS, "earlier")
     key_of_column |= {key: key for key in ("data_quality", "reasons", "sources")}
     columns = [c for c, key in key_of_column.items() if fields is None or key in ("location_code", *fields)]
     return table(payload, columns, (dict.fromkeys(columns) | _score_row(row) for row in payload["data"]))
@@ -103,8 +113,9 @@ def _score_row(row: Mapping[str, Any]) -> dict[str, Any]:
         **row,
         **{f"rung_{rung['deaths']}": rung["probability"] for rung in row.get("rungs", ())},
         **{column: (row.get("latest_month") or {}).get(key) for column, key in LATEST_COLUMNS.items()},
-        "data_quality": [warning["code"] for warning in row.get("data_quality", ())],
-        "sources": list(dict.fromkeys(source["source"] for source in row.get("sources", ()))),
+        **{column: row["earlier"][span][key] for column, (span, key) in EARLIER_COLUMNS.items() if "earlier" in row},
+        "data_quality": [warning["code"] for warning in row.get("data_quality") or ()],
+        "sources": list(dict.fromkeys(source["source"] for source in row.get("sources") or ())),
     }
 
 

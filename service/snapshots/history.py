@@ -4,13 +4,11 @@ A document is about a megabyte: ten years of them are too much to read for one l
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
-from riskmodel.months import first_day, last_day, month
+from riskmodel.months import last_day, month
 from riskmodel.outcomes import ranked
 from service.store.tables import scores, snapshots
 from service.store.values import instant
@@ -43,6 +41,7 @@ def _score_row(
         **{name: getattr(snapshot, name) for name in ("region", "simulated", "issued_at")},
         "origin": part["origin"],
         "model_id": part["model"]["id"],
+        "model_origin": part["model"]["origin"],
         **{name: country[name] for name in SCORE_VALUES},
         "release_class": latest["release_class"] if latest else None,
         "reasons": {
@@ -50,29 +49,6 @@ def _score_row(
             **({} if latest else {"release_class": country["reasons"]["latest_month"]}),
         },
     }
-
-
-def of_country(
-    connection: sa.Connection,
-    region: str,
-    simulated: bool,
-    outcome: str,
-    iso3: str,
-    before: int,
-    limit: int,
-    until: datetime | None,
-) -> list[dict[str, Any]]:
-    """Return a country's scores in the snapshots below number `before`, newest first; withdrawn ones say so.
-
-    `until` leaves out snapshots that were issued later. Snapshots without the outcome have no entry.
-    """
-    in_realm = (scores.c.region == region) & (scores.c.simulated == simulated) & (scores.c.outcome == outcome)
-    query = sa.select(scores).where(in_realm, scores.c.location_code == iso3, scores.c.snapshot_id < before)
-    if until is not None:
-        query = query.where(scores.c.issued_at <= until)
-    rows = connection.execute(query.order_by(scores.c.snapshot_id.desc()).limit(limit)).all()
-    withdrawals = withdrawn(connection, region, simulated, [row.snapshot_id for row in rows])
-    return [_entry(row, withdrawals.get(row.snapshot_id)) for row in rows]
 
 
 def withdrawn(
@@ -88,30 +64,6 @@ def withdrawn(
     query = sa.select(*columns).where(in_realm, in_range, snapshots.c.withdrawn_at.is_not(None))
     rows: list[sa.Row[Any]] = list(connection.execute(query))
     return {row.id: row for row in rows}
-
-
-@cache
-def _reference_period(origin: str) -> dict[str, str]:
-    """Return the three months after an origin."""
-    end = month(origin)
-    return {"reference_period_start": first_day(end + 1), "reference_period_end": last_day(end + 3)}
-
-
-def _entry(row: sa.Row[Any], withdrawal: sa.Row[Any] | None) -> dict[str, Any]:
-    return {
-        "location_code": row.location_code,
-        "outcome": row.outcome,
-        "snapshot_id": row.snapshot_id,
-        "issued_at": instant(row.issued_at),
-        "origin": row.origin,
-        **_reference_period(row.origin),
-        **{name: getattr(row, name) for name in SCORE_VALUES},
-        "release_class": row.release_class,
-        "model_id": row.model_id,
-        "withdrawn_at": instant(withdrawal.withdrawn_at) if withdrawal else None,
-        "withdrawn_reason": withdrawal.withdrawn_reason if withdrawal else None,
-        "reasons": row.reasons,
-    }
 
 
 def newest(

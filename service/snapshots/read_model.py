@@ -10,6 +10,8 @@ import sqlalchemy as sa
 
 from riskmodel import geography
 from riskmodel.months import first_day, last_day, month
+from service.snapshots import earlier_scores
+from service.snapshots.hindcast_view import HINDCAST
 from service.snapshots.snapshot_view import SnapshotView, meta
 from service.store.values import instant
 
@@ -18,15 +20,19 @@ COUNTRY_ONLY_KEYS = ("forecast", "observed", "indicators", "indicators_before", 
 
 
 def scores_payload(
-    view: SnapshotView, minimum_score: float | None = None, fields: Sequence[str] | None = None
+    connection: sa.Connection,
+    view: SnapshotView,
+    minimum_score: float | None = None,
+    fields: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Return all countries, highest risk first.
+    """Return all countries, highest risk first, with their ranks and changes.
 
     `minimum_score` [0-100] leaves out countries below it and countries without a score. `fields` limits the keys of
     each country; `location_code` is always there.
     """
+    changes = earlier_scores.of_view(connection, view)
     rows = [
-        _named({key: value for key, value in row.items() if key not in COUNTRY_ONLY_KEYS})
+        _with_changes(_named({key: value for key, value in row.items() if key not in COUNTRY_ONLY_KEYS}), changes)
         for row in view.countries
         if minimum_score is None or (row["risk_score"] is not None and row["risk_score"] >= minimum_score)
     ]
@@ -36,10 +42,13 @@ def scores_payload(
     return {"data": rows, **_region_meta(view)}
 
 
-def country_payload(view: SnapshotView, iso3: str) -> dict[str, Any] | None:
+def country_payload(connection: sa.Connection, view: SnapshotView, iso3: str) -> dict[str, Any] | None:
     """Return everything about one country; None for a country outside the region."""
     row = _row(view, iso3)
-    return None if row is None else {"data": _named(row), **_region_meta(view, iso3)}
+    if row is None:
+        return None
+    data = _with_changes(_named(row), earlier_scores.of_view(connection, view))
+    return {"data": data, **_region_meta(view, iso3)}
 
 
 def forecast_payload(view: SnapshotView, iso3: str) -> dict[str, Any] | None:
@@ -146,7 +155,13 @@ def _row(view: SnapshotView, iso3: str) -> dict[str, Any] | None:
 def _region_meta(view: SnapshotView, iso3: str | None = None) -> dict[str, Any]:
     """Return the shared keys, the score bands, newer data, missing outcomes, and the warnings about the data."""
     own = {key: view.document[key] for key in ("bands", "newer_data", "missing_outcomes", "data_quality")}
-    return {**own, **meta(view, iso3)}
+    reasons = {"data_quality": HINDCAST} if own["data_quality"] is None else {}
+    return {**own, **meta(view, iso3, reasons)}
+
+
+def _with_changes(row: dict[str, Any], changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    of_country = changes[row["location_code"]]
+    return {**row, **of_country, "reasons": {**row["reasons"], **of_country["reasons"]}}
 
 
 def _named(row: dict[str, Any]) -> dict[str, Any]:

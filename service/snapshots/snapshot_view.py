@@ -46,7 +46,7 @@ SNAPSHOT_KEYS = (
 RELEASE_CLASSES = ("monthly_candidate", "year_file", "final", "next_final")
 """The release classes of figures, the least settled first; see `riskmodel.reporting.release_class`."""
 
-AS_OF_KEYS = ("as_of", "basis", "computed_at", "vigie")
+AS_OF_KEYS = ("as_of", "basis", "data_basis", "model_origin", "computed_at", "vigie")
 """The keys that a payload about a past moment has in addition."""
 
 Status = Literal["fresh", "late", "stale", "history"]
@@ -54,11 +54,15 @@ Status = Literal["fresh", "late", "stale", "history"]
 
 @dataclass(frozen=True)
 class AsOf:
-    """A past moment, and whether its snapshot was issued then or recomputed later."""
+    """A past moment, and whether its scores were issued then, recomputed later, or come from a hindcast.
+
+    `data_basis` says which figures they start from.
+    """
 
     moment: datetime
-    basis: Literal["issued", "recomputed"]
+    basis: Literal["issued", "recomputed", "hindcast"]
     computed_at: datetime | None
+    data_basis: Literal["as_known", "final_figures"] = "as_known"
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,9 @@ class SnapshotView:
     """One outcome of a snapshot as seen at the moment `now`. Every payload is made from one.
 
     `document` is the flat document of the outcome (`outcome_parts.of_outcome`).
-    `as_of` is set for a past moment; `now` is that moment then. `id` is None for a recomputed snapshot, which was never
-    issued. `failing` is true if the newest finished run failed: data that has come in since is not in the snapshot.
+    `as_of` is set for a past moment; `now` is that moment then. `id` is None for a recomputed snapshot and a hindcast,
+    which were never issued. `failing` is true if the newest finished run failed: data that has come in since is not in
+    the snapshot.
     `withdrawn` is set if a newer snapshot was withdrawn.
     """
 
@@ -209,7 +214,7 @@ def meta(view: SnapshotView, iso3: str | None = None, reasons: Mapping[str, str]
         "region": document["region"],
         "snapshot_id": view.id,
         "digest": view.digest,
-        "issued_at": document.get("issued_at"),  # a recomputed snapshot was never issued
+        "issued_at": document.get("issued_at"),  # a recomputed snapshot and a hindcast were never issued
         "data_as_of": document["data_as_of"],
         "origin": document["origin"],
         "outcome": document["outcome"],
@@ -253,10 +258,14 @@ def _as_of_meta(view: SnapshotView) -> tuple[dict[str, Any], dict[str, str]]:
     keys = {
         "as_of": instant(view.as_of.moment),
         "basis": view.as_of.basis,
+        "data_basis": view.as_of.data_basis,
+        "model_origin": view.document["model"]["origin"],
         "computed_at": instant(view.as_of.computed_at),
         "vigie": view.document["model"]["vigie"],
     }
     unknown = ("computed_at",) if view.as_of.basis == "issued" else ("snapshot_id", "issued_at")
+    if view.as_of.basis == "hindcast":
+        unknown = (*unknown, "model_id")
     return keys, {"next_run_at": "past", **dict.fromkeys(unknown, view.as_of.basis)}
 
 

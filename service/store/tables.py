@@ -69,6 +69,7 @@ scores = sa.Table(  # each country's scores in each snapshot, so that a history 
     sa.Column("issued_at", UtcTime, nullable=False),
     sa.Column("origin", sa.String(7), nullable=False),
     sa.Column("model_id", sa.Text, nullable=False),
+    sa.Column("model_origin", sa.String(7), nullable=False),  # the last month of the model's training data
     sa.Column("risk_score", sa.Float),
     sa.Column("band", sa.String(64)),
     sa.Column("escalation_probability", sa.Float),
@@ -76,7 +77,43 @@ scores = sa.Table(  # each country's scores in each snapshot, so that a history 
     sa.Column("expected_deaths", sa.Float),
     sa.Column("release_class", sa.Text),
     sa.Column("reasons", Document, nullable=False),  # why a score is null, by column
-    sa.Index("scores_of_country", "region", "simulated", "outcome", "location_code", "snapshot_id"),
+    sa.Index("scores_of_country", "region", "simulated", "outcome", "location_code", "origin", "snapshot_id"),
+)
+
+hindcasts = sa.Table(  # what would have been said at past origins; never in the ledger. Replaced as a whole
+    "hindcasts",
+    metadata,
+    sa.Column("region", sa.String(3), primary_key=True),
+    sa.Column("simulated", sa.Boolean, primary_key=True),
+    sa.Column("outcome", sa.String(16), primary_key=True),
+    sa.Column("origin", sa.String(7), primary_key=True),
+    sa.Column("data_basis", sa.String(16), nullable=False),  # as_known | final_figures
+    sa.Column("model_origin", sa.String(7), nullable=False),  # the last month of the model's training data
+    sa.Column("edition", sa.String(64), nullable=False),  # of all that the hindcasts of an outcome depend on
+    sa.Column("computed_at", UtcTime, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),  # SHA-256 of the document
+    sa.Column("document", Document, nullable=False),  # countries, bands, source and licence
+)
+
+hindcast_scores = sa.Table(  # each country's scores in each hindcast
+    "hindcast_scores",
+    metadata,
+    sa.Column("region", sa.String(3), primary_key=True),
+    sa.Column("simulated", sa.Boolean, primary_key=True),
+    sa.Column("outcome", sa.String(16), primary_key=True),
+    sa.Column("location_code", sa.String(3), primary_key=True),
+    sa.Column("origin", sa.String(7), primary_key=True),
+    sa.Column("risk_score", sa.Float),
+    sa.Column("band", sa.String(64)),
+    sa.Column("escalation_probability", sa.Float),
+    sa.Column("onset_probability", sa.Float),
+    sa.Column("expected_deaths", sa.Float),
+    sa.Column("reasons", Document, nullable=False),  # why a score is null, by column
+    sa.ForeignKeyConstraint(
+        ["region", "simulated", "outcome", "origin"],
+        [f"hindcasts.{name}" for name in ("region", "simulated", "outcome", "origin")],
+    ),
+    sa.Index("hindcast_scores_of_origin", "region", "simulated", "outcome", "origin"),
 )
 
 event_lists = sa.Table(  # for each region, which events may be published; `events` has the events themselves
@@ -175,7 +212,7 @@ changes = sa.Table(  # the change feed: every change of what is served, in the o
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("at", UtcTime, nullable=False),
-    sa.Column("kind", sa.String(16), nullable=False),  # snapshot | band | alert | withdrawal | scorecard
+    sa.Column("kind", sa.String(16), nullable=False),  # snapshot | band | alert | withdrawal | scorecard | hindcast
     sa.Column("region", sa.String(3), nullable=False),
     sa.Column("simulated", sa.Boolean, nullable=False),
     sa.Column("outcome", sa.String(16)),  # null: a change of all outcomes

@@ -26,7 +26,7 @@ from service.drawing.language import DEFAULT_LANGUAGE, LOCALES
 from service.http.links import link
 from service.http.problems import Problem, problem_response
 from service.http.request_context import ReadSession, TaskRequired, current_context, request_session
-from service.snapshots import read_model, scorecard
+from service.snapshots import earlier_scores, read_model, score_history, scorecard
 from service.snapshots.outcome_parts import NOT_COMPUTED
 from service.snapshots.snapshot_view import SnapshotView
 from service.store import leases
@@ -38,6 +38,9 @@ resource = Blueprint("pages", __name__)
 
 HARD_BASELINES = ("conflictology12", "ew4s")
 """The baselines in the smaller tables of the scorecard: the two that are hardest to beat."""
+
+HISTORY_MONTHS = 36
+"""How many earlier months the chart of scores shows."""
 
 RELOAD_SECONDS = 5
 """How often the waiting page reloads [s]."""
@@ -66,13 +69,14 @@ def take_choices_from_path(endpoint: str | None, values: dict[str, Any] | None) 
 def region() -> Response:
     """Show the region: state of the data, alerts, the table of countries, neighbour effects."""
     with request_session() as session:
-        snapshot = session.served(_as_of(), _outcome())
+        snapshot = session.served(_as_of(), _outcome(), hindcast=True)
         axis_top = charts.axis_top(snapshot.countries)
         rows = [(country, charts.country_chart(country, axis_top)) for country in snapshot.countries]
         return _snapshot_page(
             "region.html",
             snapshot,
             rows=rows,
+            changes=earlier_scores.of_view(session.connection, snapshot),
             grid_lines=rows[0][1].grid_lines,
             main_families={row["location_code"]: driver_view.main_family(row) for row in snapshot.countries},
             family_titles=driver_view.family_titles(snapshot.document),
@@ -83,9 +87,9 @@ def region() -> Response:
 
 @page_route("/country/<iso3>")
 def country(iso3: str) -> Response:
-    """Show one country: chart, how its score is computed, drivers, the twelve months of its forecast, indicators."""
+    """Show one country: charts, how its score is computed, drivers, the twelve months of its forecast, indicators."""
     with request_session() as session:
-        snapshot = session.served(_as_of(), _outcome())
+        snapshot = session.served(_as_of(), _outcome(), hindcast=True)
         row = next((row for row in snapshot.countries if row["location_code"] == iso3), None)
         if row is None:
             raise Problem("unknown-country", location_code=iso3)
@@ -93,7 +97,11 @@ def country(iso3: str) -> Response:
             "country.html",
             snapshot,
             country=row,
+            changes=earlier_scores.of_view(session.connection, snapshot),
             chart=charts.country_chart(row, charts.axis_top([row])),
+            history=charts.score_chart(
+                score_history.until_view(session.connection, snapshot, iso3, HISTORY_MONTHS), snapshot.document["bands"]
+            ),
             family_titles=driver_view.family_titles(snapshot.document),
             declarations=driver_view.indicator_declarations(snapshot.document),
             families=read_model.indicators(snapshot.document, row),

@@ -22,9 +22,10 @@ Databases = Callable[[], AbstractContextManager[None]]
 
 @pytest.fixture(scope="session", autouse=True)
 def one_outcome() -> Iterator[None]:
-    """Homes get a model of one outcome: a second one takes half a minute. Tests of both outcomes remove the setting."""
+    """Homes get a model of one outcome and no hindcast: both take long. Tests of these remove the settings."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("VIGIE_OUTCOMES", '["state_based"]')
+        environment.setenv("VIGIE_HINDCAST_MONTHS", "0")
         yield
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 from xml.etree import ElementTree
 
+import hindcast_files
 import jsonschema_rs
 import pytest
 import sqlalchemy as sa
@@ -23,10 +24,14 @@ from snapshots_support import TASK, SettableClock, SnapshotHome, full_home
 
 from riskmodel import country_scores
 from riskmodel.home import Home
+from riskmodel.outcomes import OUTCOMES
 from service.api import openapi
 from service.cli.app import create_app
 from service.drawing import labels
 from service.http.problems import KINDS
+from service.jobs import hindcast_store
+from service.settings import load
+from service.store.context import Context
 from service.store.tables import snapshots
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "api.md"
@@ -38,8 +43,11 @@ PAGES |= {"/static/{filename}", "/favicon.ico", "/robots.txt"}
 KEY = {"vigie.key": "abcdef"}
 """What the gate adds to a request with a key."""
 ATOM = "{http://www.w3.org/2005/Atom}"
-EXPLAINING = ("input_missing", "unknown", "not_asked", "not_forecast", "no_neighbour", "not_in_snapshot")
-"""The reasons of indicators and drivers that scores do not have."""
+EXPLAINING = (
+    *("input_missing", "unknown", "not_asked", "not_forecast", "no_neighbour", "not_in_snapshot"),
+    *("hindcast", "no_earlier_score"),
+)
+"""The reasons of indicators, drivers, hindcasts and changes that scores do not have."""
 MORE_THAN_A_SCHEMA_SAYS = """
 [[operations]]
 include-path-regex = "^/v1/(events|alerts/u|changes|stream|scores|forecasts|indicators|drivers|whatif|recompute|tasks)"
@@ -317,6 +325,21 @@ def test_a_key_keeps_its_name_and_type(document: dict[str, Any]) -> None:
     promised = set(PROMISED.read_text().splitlines())
     assert sorted(promised - described) == []
     assert {line.split()[0] for line in promised} == {line.split()[0] for line in described}, "no address is forgotten"
+
+
+def test_a_hindcast_fits_the_schemas(seeded: SnapshotHome, document: dict[str, Any]) -> None:
+    for outcome in OUTCOMES:
+        for origin in ("2022-07", "2022-08"):
+            hindcast_files.write(seeded.home, origin, outcome=outcome)
+    clock = SettableClock()
+    hindcast_store.store(Context(seeded.home, load(seeded.home), seeded.store, clock))
+    client = create_app(seeded.home, clock=clock).test_client()
+    for path in ("/v1/scores", "/v1/scores/{iso3}", "/v1/scores/{iso3}/history", "/v1/forecasts/{iso3}"):
+        for outcome in OUTCOMES:
+            response = client.get(f"{path.replace('{iso3}', 'MLI')}?as_of=2022-10-05&outcome={outcome}")
+            assert (response.status_code, response.json["basis"]) == (200, "hindcast"), path
+            assert differences(document, response, path) == []
+    assert differences(document, client.get("/v1/changes?since=start"), "/v1/changes") == []
 
 
 def test_every_address_is_a_page_or_a_declared_endpoint(app: Flask, document: dict[str, Any]) -> None:

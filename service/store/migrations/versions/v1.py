@@ -15,6 +15,8 @@ TABLES = (
     "event_lists",
     "events",
     "forecasts",
+    "hindcast_scores",
+    "hindcasts",
     "jobs",
     "keys",
     "runs",
@@ -254,6 +256,7 @@ def upgrade() -> None:
         sa.Column("issued_at", MOMENT, nullable=False),
         sa.Column("origin", sa.String(7), nullable=False),
         sa.Column("model_id", sa.Text, nullable=False),
+        sa.Column("model_origin", sa.String(7), nullable=False),
         sa.Column("risk_score", sa.Float),
         sa.Column("band", sa.String(64)),
         sa.Column("escalation_probability", sa.Float),
@@ -264,7 +267,40 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["snapshot_id"], ["snapshots.id"]),
         sa.PrimaryKeyConstraint("snapshot_id", "outcome", "location_code"),
     )
-    op.create_index("scores_of_country", "scores", ["region", "simulated", "outcome", "location_code", "snapshot_id"])
+    of_country = ["region", "simulated", "outcome", "location_code", "origin", "snapshot_id"]
+    op.create_index("scores_of_country", "scores", of_country)
+    hindcast_key = ["region", "simulated", "outcome", "origin"]
+    op.create_table(
+        "hindcasts",
+        sa.Column("region", sa.String(3), nullable=False),
+        sa.Column("simulated", sa.Boolean, nullable=False),
+        sa.Column("outcome", sa.String(16), nullable=False),
+        sa.Column("origin", sa.String(7), nullable=False),
+        sa.Column("data_basis", sa.String(16), nullable=False),
+        sa.Column("model_origin", sa.String(7), nullable=False),
+        sa.Column("edition", sa.String(64), nullable=False),
+        sa.Column("computed_at", MOMENT, nullable=False),
+        sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("document", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint(*hindcast_key),
+    )
+    op.create_table(
+        "hindcast_scores",
+        sa.Column("region", sa.String(3), nullable=False),
+        sa.Column("simulated", sa.Boolean, nullable=False),
+        sa.Column("outcome", sa.String(16), nullable=False),
+        sa.Column("location_code", sa.String(3), nullable=False),
+        sa.Column("origin", sa.String(7), nullable=False),
+        sa.Column("risk_score", sa.Float),
+        sa.Column("band", sa.String(64)),
+        sa.Column("escalation_probability", sa.Float),
+        sa.Column("onset_probability", sa.Float),
+        sa.Column("expected_deaths", sa.Float),
+        sa.Column("reasons", sa.Text, nullable=False),
+        sa.ForeignKeyConstraint(hindcast_key, [f"hindcasts.{name}" for name in hindcast_key]),
+        sa.PrimaryKeyConstraint("region", "simulated", "outcome", "location_code", "origin"),
+    )
+    op.create_index("hindcast_scores_of_origin", "hindcast_scores", hindcast_key)
     op.create_table(
         "event_lists",
         sa.Column("region", sa.String(3), nullable=False),
