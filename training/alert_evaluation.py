@@ -1,14 +1,16 @@
 """Evaluate the escalation alerts that a probability would have raised: how many, how many right, how early.
 
-The threshold of a window is fixed on earlier windows only. This module knows no model, no file and no terminal.
+The threshold of a window is fixed on earlier windows only, or it is the one that ships. This module knows no model and
+no terminal.
 """
 
+import tomllib
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from riskmodel import scoring, targets
+from riskmodel import reference, scoring, targets
 from training.results import ESCALATION, MONTHS_TO_ESCALATION, ONSET, PROBABILITY_OF, BacktestResult, Floats
 from training.windows import MONTHS_PER_YEAR
 
@@ -63,12 +65,20 @@ class AlertEvaluation:
         return float(np.median(leads)) if leads.size else float("nan")
 
 
-def evaluate_alerts(result: BacktestResult, forecaster: str) -> AlertEvaluation:
-    """Evaluate a forecaster's alerts in all windows that have `MIN_EARLIER_WINDOWS` windows before them.
+def shipped_threshold() -> float:
+    """Return the probability of escalation at which the alert rules that ship fire."""
+    rules = tomllib.loads(reference.text("alert_rules.toml"))["rule"]
+    return float(next(rule["fire_at"] for rule in rules if rule["metric"] == "escalation_probability"))
 
-    The result must have at least one such window. Each window's threshold is the lowest that raised no more than
-    `MAX_ALERTS_PER_YEAR` alerts per country-year in the windows before it.
+
+def evaluate_alerts(result: BacktestResult, forecaster: str, threshold: float | None = None) -> AlertEvaluation:
+    """Evaluate a forecaster's alerts in all windows at a threshold; or without one, where it can be fixed on others.
+
+    Without `threshold`, the windows are those that have `MIN_EARLIER_WINDOWS` windows before them: the result must have
+    at least one such window. Each window's threshold is then the lowest that raised no more than `MAX_ALERTS_PER_YEAR`
+    alerts per country-year in the windows before it.
     """
+    first = MIN_EARLIER_WINDOWS if threshold is None else 0
     at_horizon = result.leads == targets.HORIZON
     probability, escalation, months_to = (
         _by_month(result, values[..., at_horizon])
@@ -83,11 +93,12 @@ def evaluate_alerts(result: BacktestResult, forecaster: str) -> AlertEvaluation:
     has_onset = ~np.isnan(result.observed[ONSET][..., result.leads == ONSET_LEAD])
     quiet = _by_month(result, has_onset, fill=0.0) > 0
     window_of = _window_of_month(result)
-    thresholds = np.full(len(result.windows), np.inf)
-    for window in range(MIN_EARLIER_WINDOWS, len(result.windows)):
-        earlier = (window_of >= 0) & (window_of < window)
-        thresholds[window] = lowest_threshold(np.where(earlier, probability, np.nan))
-    evaluated = window_of >= MIN_EARLIER_WINDOWS
+    thresholds = np.full(len(result.windows), np.inf if threshold is None else threshold)
+    if threshold is None:
+        for window in range(first, len(result.windows)):
+            earlier = (window_of >= 0) & (window_of < window)
+            thresholds[window] = lowest_threshold(np.where(earlier, probability, np.nan))
+    evaluated = window_of >= first
     alerts = raise_alerts(probability, np.where(window_of >= 0, thresholds[window_of], np.inf)) & evaluated
     in_episode = np.where(evaluated, escalation, 0.0) > 0
     starts = in_episode & ~np.pad(in_episode, ((0, 0), (1, 0)))[:, :-1]
@@ -98,12 +109,12 @@ def evaluate_alerts(result: BacktestResult, forecaster: str) -> AlertEvaluation:
 
     def by_unit(flags: NDArray[np.bool_]) -> Floats:
         """Count the flagged months by bootstrap unit."""
-        windows = range(MIN_EARLIER_WINDOWS, len(result.windows))
+        windows = range(first, len(result.windows))
         by_window = np.stack([flags[:, window_of == window].sum(axis=1) for window in windows])
         return np.asarray(result.by_unit(by_window).sum(axis=1), dtype=np.float64)
 
     return AlertEvaluation(
-        thresholds=thresholds[MIN_EARLIER_WINDOWS:],
+        thresholds=thresholds[first:],
         years=by_unit(~np.isnan(probability)) / MONTHS_PER_YEAR,
         alerts=by_unit(alerts),
         right_alerts=by_unit(right),

@@ -7,6 +7,7 @@ import numpy as np
 from riskmodel import geography
 from riskmodel.bundle import Bundle
 from training import plots
+from training.alert_evaluation import shipped_threshold
 from training.formatting import INTERVAL_HEADING, LABELS, format_difference, format_value
 from training.report import Block, BulletList, Figure, Heading, Paragraph, Table
 from training.result_store import StoredBacktest
@@ -15,12 +16,13 @@ from training.result_tables import (
     EVENT_NOTES,
     KIND_DESCRIPTIONS,
     LEAD_RANGES,
-    NO_ALERTS,
+    NO_THRESHOLDS,
     SCORE_NOTES,
     Rows,
     alert_rows,
     coverage_rows,
     event_rows,
+    shipped_alert_rows,
 )
 from training.results import BATTLE_MONTH, COVERAGES, LOSSES, BacktestResult
 
@@ -60,10 +62,13 @@ def skill_blocks(backtest: StoredBacktest, model: Bundle, region: str) -> Iterat
         ]
     )
     yield Heading("By lead, world", 3)
+    yield Paragraph("Mean losses: lower is better.")
     leads = [(f"{lead}", place) for place, lead in enumerate(np.unique(result.leads))]
     yield _scores_by(result, ours, "lead", leads)
     yield Heading("By country", 3)
-    yield Paragraph(f"The region of {region}, and the {OTHER_COUNTRIES} other countries with the highest CRPS.")
+    yield Paragraph(
+        f"The region of {region}, and the {OTHER_COUNTRIES} other countries with the highest CRPS. Lower is better."
+    )
     yield _scores_by(result, ours, "country", _countries_shown(result, ours, region))
     yield from _calibration(result, ours)
     if kind == "rolling":
@@ -160,11 +165,15 @@ def _events_and_alerts(scopes: Sequence[tuple[str, BacktestResult]]) -> Iterator
         yield _event_table(event_rows(part, BOOTSTRAP_SEED))
         yield Paragraph(f"{where}, leads 1-3:")
         yield _event_table(event_rows(part.for_leads(1, 3), BOOTSTRAP_SEED, [BATTLE_MONTH]))
+        yield Paragraph(f"{where}, alerts of escalation at the threshold that ships, {shipped_threshold():.2f}:")
+        yield Table(*shipped_alert_rows(part, BOOTSTRAP_SEED))
         if (evaluated := alert_rows(part, BOOTSTRAP_SEED)) is None:
-            yield Paragraph(NO_ALERTS)
+            yield Paragraph(NO_THRESHOLDS)
         else:
             years, rows = evaluated
-            yield Paragraph(f"{where}, alerts of escalation in {', '.join(window.name for window in years.windows)}:")
+            yield Paragraph(
+                f"{where}, alerts in {', '.join(window.name for window in years.windows)}, thresholds fixed before:"
+            )
             yield Table(*rows)
 
 

@@ -6,7 +6,13 @@ import numpy as np
 
 from riskmodel.forecasting.escalation import RULE
 from riskmodel.scoring import Estimate
-from training.alert_evaluation import ALERT_MONTHS, MAX_ALERTS_PER_YEAR, MIN_EARLIER_WINDOWS, evaluate_alerts
+from training.alert_evaluation import (
+    ALERT_MONTHS,
+    MAX_ALERTS_PER_YEAR,
+    MIN_EARLIER_WINDOWS,
+    evaluate_alerts,
+    shipped_threshold,
+)
 from training.evaluation import SERVED
 from training.formatting import (
     INTERVAL_HEADING,
@@ -28,7 +34,8 @@ LEAD_RANGES = ((1, 3), (1, 12))
 """The ranges of leads that a rolling back-test is shown for [months]."""
 SCORE_NOTES = (
     "CRPS, log-CRPS, IGN, MIS and Brier are mean losses: lower is better",
-    "in 50 %, in 90 %: share of outcomes inside the interval, in countries with deaths in the year before",
+    "in 50 %, in 90 %: share of outcomes inside the interval, in countries with deaths in the year before; 50 and 90 % "
+    "are best",
     "an outcome that equals some of the draws is inside in part (randomised PIT)",
     "ew4s: the last 84 months, weight halving every 4, smoothed; conflictology12: the last twelve months again; "
     "history60: the last 60, weight halving every 9; last: Poisson around the last month; zero: no deaths",
@@ -42,7 +49,8 @@ EVENT_NOTES = (
 )
 ALERT_NOTES = (
     f"an alert is raised where P(escalation) reaches a threshold, and lasts {ALERT_MONTHS} months",
-    f"threshold: the lowest with at most {MAX_ALERTS_PER_YEAR:.0f} alert per country-year in the windows before",
+    "thresholds: of each window, the lowest with at most "
+    f"{MAX_ALERTS_PER_YEAR:.0f} alert per country-year in the windows before",
     "a year: alerts per country-year",
     "precision: the share of alerts that an escalation followed within their months; higher is better",
     "an episode is an unbroken run of months before an escalation; an alert within it catches it",
@@ -51,8 +59,8 @@ ALERT_NOTES = (
     "an onset is an episode that begins after five years without a month of 25 deaths, if the next year is known",
     f"in brackets: the {INTERVAL_HEADING}",
 )
-NO_ALERTS = (
-    f"No alerts yet: thresholds are fixed on {MIN_EARLIER_WINDOWS} earlier windows, and there are no more than that."
+NO_THRESHOLDS = (
+    f"No thresholds yet: they are fixed on {MIN_EARLIER_WINDOWS} earlier windows, and there are no more than that."
 )
 
 
@@ -110,18 +118,27 @@ def alert_rows(result: BacktestResult, seed: int) -> tuple[BacktestResult, Rows]
     """
     if len(result.windows) <= MIN_EARLIER_WINDOWS:
         return None
-    evaluated, shares = result.for_windows(result.windows[MIN_EARLIER_WINDOWS:]), {}
-    counts = evaluated.resampled(np.random.default_rng(seed))
+    evaluated = result.for_windows(result.windows[MIN_EARLIER_WINDOWS:])
+    return evaluated, _alert_table(result, evaluated, seed, None)
+
+
+def shipped_alert_rows(result: BacktestResult, seed: int) -> Rows:
+    """Return each forecaster's alerts at the threshold of the rules that ship."""
+    return _alert_table(result, result, seed, shipped_threshold())
+
+
+def _alert_table(result: BacktestResult, evaluated: BacktestResult, seed: int, threshold: float | None) -> Rows:
+    counts, shares = evaluated.resampled(np.random.default_rng(seed)), {}
     rows: list[tuple[str, ...]] = []
     for forecaster in result.forecasters:
-        alerts = evaluate_alerts(result, forecaster)
+        alerts = evaluate_alerts(result, forecaster, threshold)
         if not alerts.years.any():
             continue
         shares[forecaster] = (alerts.precision(counts), alerts.recall(counts))
         rows.append(
             (
                 forecaster,
-                " ".join(UNKNOWN if np.isinf(threshold) else f"{threshold:.3f}" for threshold in alerts.thresholds),
+                *([] if threshold else [" ".join(_format_threshold(each) for each in alerts.thresholds)]),
                 f"{alerts.alerts.sum():.0f}",
                 *(
                     format_share(Estimate.from_bootstrap(of))
@@ -132,12 +149,17 @@ def alert_rows(result: BacktestResult, seed: int) -> tuple[BacktestResult, Rows]
                 f"{alerts.onsets_caught.sum():.0f} of {alerts.onsets.sum():.0f}",
             )
         )
+    blank = () if threshold else ("",)
     for ours in _compared_with_rule(result, shares):
         gains = [one - other for one, other in zip(shares[ours], shares[RULE], strict=True)]
         texts = [format_share(Estimate.from_bootstrap(gain), signed=True) for gain in gains]
-        rows.append((f"{ours} − {RULE}", "", "", "", *texts, "", "", ""))
-    headings = ("forecaster", "thresholds", "alerts", "a year", "precision", "recall", "caught", "lead", "onsets")
-    return evaluated, (headings, rows)
+        rows.append((f"{ours} − {RULE}", *blank, "", "", *texts, "", "", ""))
+    headings = ("alerts", "a year", "precision", "recall", "caught", "lead", "onsets")
+    return ("forecaster", *(() if threshold else ("thresholds",)), *headings), rows
+
+
+def _format_threshold(threshold: float) -> str:
+    return UNKNOWN if np.isinf(threshold) else f"{threshold:.3f}"
 
 
 def _compared_with_rule(result: BacktestResult, known: Collection[str]) -> list[str]:

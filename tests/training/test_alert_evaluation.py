@@ -1,13 +1,17 @@
 """Alerts of escalation equal a naive loop, and thresholds use no later window."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from histories import SAHEL, made, rectangle
 
 from riskmodel.forecasting.baselines import Conflictology
+from riskmodel.home import Home
 from riskmodel.indicators.panel import assemble
+from service.alerts import rules
 from training import evaluation
-from training.alert_evaluation import evaluate_alerts
+from training.alert_evaluation import evaluate_alerts, shipped_threshold
 from training.results import ESCALATION, PROBABILITY_OF, BacktestResult
 from training.windows import service_windows
 
@@ -70,6 +74,21 @@ def test_alerts_and_episodes_equal_a_naive_loop(result: BacktestResult) -> None:
         assert getattr(alerts_found, name).sum() == number, name
     assert alerts_found.median_lead == np.median(leads)
     assert min(total.values()) > 0, total
+
+
+def test_a_given_threshold_is_that_of_all_windows(result: BacktestResult) -> None:
+    probability = result.scores[PROBABILITY_OF[ESCALATION]][0].reshape(6, 8, 12, 12)[..., 2]
+    threshold = float(np.nanquantile(probability, 0.9))
+    found = evaluate_alerts(result, "conflictology12", threshold)
+    expected = [naive(probability[:, country].ravel().tolist(), [threshold] * 72) for country in range(8)]
+    np.testing.assert_array_equal(found.alerts, [len(alerts) for alerts in expected])
+    assert found.years.sum() == np.isfinite(result.observed[ESCALATION]).sum() / 12
+    assert found.thresholds.tolist() == [threshold] * 6
+
+
+def test_the_threshold_that_ships_is_that_of_the_shipped_escalation_rule(tmp_path: Path) -> None:
+    [rule] = [rule for rule in rules.load(Home(tmp_path)) if rule.metric == "escalation_probability"]
+    assert shipped_threshold() == rule.fire_at
 
 
 def test_a_threshold_is_the_lowest_that_keeps_to_the_limit_on_earlier_windows(result: BacktestResult) -> None:

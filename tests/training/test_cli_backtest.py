@@ -68,14 +68,17 @@ def test_each_scope_has_its_tables_and_earlier_years_fix_the_alert_thresholds(vi
     for where in ("the region of MLI (8 countries)", "MLI (1 country)", "MLI, NER (2 countries)"):
         assert f"{where}, final figures" in alone.out
     _, region, mali, mali_and_niger = alone.out.split("back-test ")
-    assert all(part.count("No alerts yet") == 1 for part in (region, mali, mali_and_niger))
+    assert all(part.count("No thresholds yet") == 1 for part in (region, mali, mali_and_niger))
+    assert all(
+        part.count("alerts of escalation in 2009, at the threshold that ships, 0.50") == 1 for part in (region, mali)
+    )
     assert "bootstrap over windows" in mali
     assert "bootstrap over countries" in mali_and_niger
     assert "nan" not in alone.out
     for year in ("2006", "2007", "2008"):
         vigie("backtest", "--rolling", year)
     after = vigie("backtest", "--rolling", "2009")
-    assert "alerts of escalation in 2009\n" in after.out
+    assert "alerts of escalation in 2009, at thresholds fixed on the windows before\n" in after.out
     assert after.out.startswith("back-test " + region.split("alerts")[0].split("No ")[0][:200])
 
 

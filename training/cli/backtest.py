@@ -284,7 +284,7 @@ def _print_rolling(result: "BacktestResult", with_earlier: "BacktestResult", con
     console_tables.print_events(result, console, seed)
     console.print("the same at leads 1-3\n")
     console_tables.print_events(result.for_leads(1, 3), console, seed, [BATTLE_MONTH])
-    console_tables.print_alerts(with_earlier, console, seed)
+    console_tables.print_alerts(result, with_earlier, console, seed)
 
 
 def _parse_scope(text: str) -> "Scope":

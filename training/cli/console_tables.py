@@ -10,6 +10,7 @@ from rich.table import Table
 from riskmodel.outcomes import OUTCOME_LABELS
 from riskmodel.scoring import Estimate
 from training import as_known
+from training.alert_evaluation import shipped_threshold
 from training.formatting import INTERVAL_HEADING, LABELS, format_difference, format_outcome, format_value
 from training.gate import RULE_MEANINGS
 from training.promotion import GateResult
@@ -17,12 +18,13 @@ from training.registry import ACTION_LABELS
 from training.result_tables import (
     ALERT_NOTES,
     EVENT_NOTES,
-    NO_ALERTS,
+    NO_THRESHOLDS,
     SCORE_NOTES,
     Rows,
     alert_rows,
     coverage_rows,
     event_rows,
+    shipped_alert_rows,
 )
 from training.results import COVERAGES, EVENTS, LOSSES, BacktestResult
 
@@ -130,15 +132,24 @@ def print_events(result: BacktestResult, console: Console, seed: int, events: Se
     _print_notes((*EVENT_NOTES, _interval_note(result)), console)
 
 
-def print_alerts(result: BacktestResult, console: Console, seed: int) -> None:
-    """Print the alerts that would have been raised, in the windows with enough earlier windows."""
-    if (evaluated := alert_rows(result, seed)) is None:
-        console.print(f"{NO_ALERTS}\n")
-        return
-    part, rows = evaluated
-    console.print(f"alerts of escalation in {', '.join(window.name for window in part.windows)}")
-    _print_rows(rows, console)
-    _print_notes((*ALERT_NOTES, _interval_note(part)), console)
+def print_alerts(result: BacktestResult, with_earlier: BacktestResult, console: Console, seed: int) -> None:
+    """Print the alerts that would have been raised: at the threshold that ships, and at those fixed on earlier windows.
+
+    `with_earlier` has earlier windows too.
+    """
+    console.print(f"alerts of escalation in {_names(result)}, at the threshold that ships, {shipped_threshold():.2f}")
+    _print_rows(shipped_alert_rows(result, seed), console)
+    if (evaluated := alert_rows(with_earlier, seed)) is None:
+        console.print(NO_THRESHOLDS)
+    else:
+        part, rows = evaluated
+        console.print(f"\nalerts of escalation in {_names(part)}, at thresholds fixed on the windows before")
+        _print_rows(rows, console)
+    _print_notes((*ALERT_NOTES, _interval_note(result)), console)
+
+
+def _names(result: BacktestResult) -> str:
+    return ", ".join(window.name for window in result.windows)
 
 
 def print_gate_result(result: GateResult, outcome: str, console: Console) -> None:
@@ -209,7 +220,7 @@ def _interval_note(result: BacktestResult) -> str:
 
 def _difference_note(result: BacktestResult) -> str:
     return (
-        "a negative difference is a lower loss; a window is won by the lower mean loss; "
+        "losses: lower is better; a negative difference is a lower loss; a window is won by the lower mean loss; "
         f"the interval is that of a paired bootstrap over {result.bootstrap_unit}"
     )
 
