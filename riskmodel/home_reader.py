@@ -15,12 +15,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from riskmodel import bundle, geography
+from riskmodel import bundle, geography, signal_table
 from riskmodel.assessment import region_origin, region_panel
 from riskmodel.errors import BadInput
 from riskmodel.events import table
 from riskmodel.events.archive import Archive
 from riskmodel.events.view import View
+from riskmodel.explanation.signal_payload import NOTE
+from riskmodel.explanation.signals import observe
 from riskmodel.home import Home, default_home
 from riskmodel.home_settings import region_of
 from riskmodel.indicators.panel import FAMILIES
@@ -244,9 +246,47 @@ class HomeReader:
         scored = self._scored(view, self.region, outcome, as_of)
         return _with_attrs(scored.scores(), _facts(view, scored.outcome, risk_score="0-100", expected_deaths="deaths"))
 
-    @property
-    def _members(self) -> tuple[str, ...]:
-        return geography.region(self.region).members
+    def signals(
+        self,
+        countries: Countries = None,
+        *,
+        outcome: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        as_of: AsOf = None,
+    ) -> pd.DataFrame:
+        """Return what stands out against a country's own past: observations, neither forecasts nor causes.
+
+        `countries` are those of the region by default. With `since`, each month from it on; without, the newest one (or
+        `until`). `outcome` is that of the deaths that are counted.
+
+        One row per country, month and signal, the most telling first: the count `value` [`unit`] of the last `months`,
+        `earlier` counts, `since` when it has stood out, `event_ids`, and `sentence`. `escalation_share` is how often an
+        escalation followed within six months of such a signal, `escalation_share_without` how often without it;
+        `month_25_share`, a month of 25 deaths. `attrs["note"]` says in which years; a NaN has its reason beside it. A
+        country without a signal has one row, without `indicator`: nothing stands out, or it is unknown and `reason`
+        says why. `not_compared` lists the indicators that could not be compared with their past.
+        """
+        view = self.view(as_of)
+        outcome = self._outcome(view, outcome)
+        members = _codes(countries) or self._members
+        known = view.outcomes().months
+        known = known[known <= region_origin(view, members, outcome)]
+        start, stop = _bounds(known, since, until)
+        found = observe(view, members).of(outcome)
+        payloads = [each for when in known[start if since else stop - 1 : stop] for each in found.at(when)]
+        unknown = {(each["location_code"], each["month"]): each["not_compared"] for each in payloads}
+        rows = pd.DataFrame(signal_table.rows(payloads), columns=list(signal_table.COLUMNS))
+        keys = zip(rows["location_code"], rows["month"], strict=True)
+        rows["not_compared"] = [[each["indicator"] for each in unknown[key]] for key in keys]
+        reasons = rows.pop("reasons")
+        of = {"reason": "signals", "escalation_reason": "escalation", "month_25_reason": "month_25"}
+        for column, name in of.items():
+            rows[column] = pd.Series([each.get(name) for each in reasons], dtype="str")
+        rows = rows.astype({"month": "datetime64[s]", "since": "datetime64[s]"})
+        rows = rows.assign(outcome=outcome, simulated=view.simulated)
+        facts = {**_facts(view, outcome, months="months"), "note": NOTE["en"]}
+        return _with_attrs(rows.rename(columns={"location_code": "iso3"}), facts)
 
     def view(self, as_of: AsOf = None) -> View:
         """Return what the archive says, for functions of the domain. Raises BadInput if it has no data."""
@@ -258,6 +298,10 @@ class HomeReader:
             first = min(ingest.known_since for ingest in ingests)[:10]
             raise BadInput(f"nothing of this archive was known on {as_of}: its first data are known since {first}")
         raise BadInput(f"the archive {self.home.archive} is empty: load data with `vigie ingest`, or run `vigie up`")
+
+    @property
+    def _members(self) -> tuple[str, ...]:
+        return geography.region(self.region).members
 
     def _outcome(self, view: View, outcome: str | None) -> str:
         """Return a forecast outcome that the view knows; by default the headline."""

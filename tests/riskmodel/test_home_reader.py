@@ -105,6 +105,24 @@ def test_the_panel_has_each_indicator_and_why_it_is_missing(reader: HomeReader) 
     assert wide[absent].isna().all(axis=None)
 
 
+def test_signals_are_counts_of_the_panel_and_a_country_without_one_says_why(reader: HomeReader) -> None:
+    signals = reader.signals()
+    assert set(signals["iso3"]) == set(SAHEL)
+    assert set(signals["month"]) == {pd.Timestamp("2009-12-01")}
+    [unknown] = signals[signals["iso3"] == "NER"].to_dict("records")
+    assert pd.isna(unknown["indicator"])
+    assert "deaths_12m" in unknown["not_compared"], "no source covers Niger"
+    since = reader.signals(since="2005-01")
+    deaths = since[since["indicator"] == "deaths_12m"]
+    panel = np.expm1(reader.panel()["deaths_12m"])
+    assert len(deaths) > 0
+    for row in deaths.itertuples():
+        assert row.value == pytest.approx(panel[row.iso3, row.month], rel=1e-4)
+        assert row.since <= row.month
+    assert (deaths["escalation_share"].isna() == deaths["escalation_reason"].notna()).all()
+    assert "neither a forecast nor a cause" in signals.attrs["note"]
+
+
 def test_a_forecast_has_the_same_figures_in_draws_quantiles_and_scores(reader: HomeReader) -> None:
     forecast = reader.forecast("BFA")
     assert (forecast.name, forecast.outcome) == ("Burkina Faso", "state_based")
@@ -175,6 +193,7 @@ def test_everything_from_simulated_data_says_so(home: Home) -> None:
         reader.panel(since="2009-12"),
         reader.panel(since="2009-12", shape="tidy"),
         reader.scores("state_based"),
+        reader.signals(),
         forecast.quantiles,
         forecast.draws,
         forecast.observed,
