@@ -56,15 +56,13 @@ class DriverSplit:
     """The score of one country compared with one background, in points of the target (probabilities in per cent).
 
     `families` has one contribution for each of `FAMILIES`; they sum to `value` - `average`. `indicators` has the
-    contributions of indicators by the index of their family, for families that contribute enough. `read` has the
-    indices of the families that the model reads.
+    contributions of indicators by the index of their family, for families that contribute enough.
     """
 
     value: float
     average: float
     families: tuple[float, ...]
     indicators: dict[int, list[Contribution]]
-    read: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -137,9 +135,14 @@ def compute(
     return drivers
 
 
+def families_read(model: Explainable) -> list[int]:
+    """Return the indices of the families that a model reads; each country's own deaths are of `INTENSITY`."""
+    return sorted({INTENSITY, *FAMILY_OF[list(model.used_indicators)].tolist()})
+
+
 def _splits(model: ScenarioModel, now: Cases, background: Cases, iso3: str) -> dict[str, DriverSplit]:
     """One country compared with one background, by target."""
-    players = sorted({INTENSITY, *FAMILY_OF[list(model.model.used_indicators)].tolist()})
+    players = families_read(model.model)
     worth = _coalition_worth(model, now, background, players)
     families = np.zeros((len(FAMILIES), len(TARGETS)))
     families[players] = _family_contributions(worth, players)
@@ -160,7 +163,6 @@ def _splits(model: ScenarioModel, now: Cases, background: Cases, iso3: str) -> d
                 family: [Contribution(index, float(points[t]), float(error[t])) for index, points, error in rows]
                 for family, rows in indicators.items()
             },
-            read=frozenset(players),
         )
         for t, target in enumerate(TARGETS)
     }

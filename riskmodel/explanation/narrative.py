@@ -58,10 +58,6 @@ _POINTS = {
         "fr": ("point de pourcentage", "points de pourcentage"),
     },
 }
-_NOT_READ = {
-    "en": " (this model does not read it: it is known for too few of the months that the model was trained on)",
-    "fr": " (ce modèle ne la lit pas : elle n’est connue que pour trop peu des mois sur lesquels il a été entraîné)",
-}
 _AVERAGE = {
     "own_year": {"en": "its own average of the 12 months before", "fr": "sa propre moyenne des 12 mois précédents"},
     "region": {"en": "the region's average", "fr": "la moyenne de la région"},
@@ -77,12 +73,8 @@ _ROUNDING = {
     "fr": "arrondi et mois qui peuvent encore changer",
 }
 _PARTS = {
-    "en": ("{points} associated with: {families}", "none with: {families}", "not read by this model: {families}"),
-    "fr": (
-        "{points} associés à : {families}",
-        "aucun point pour : {families}",
-        "familles que ce modèle ne lit pas : {families}",
-    ),
+    "en": ("{points} associated with: {families}", "none with: {families}"),
+    "fr": ("{points} associés à : {families}", "aucun point pour : {families}"),
 }
 _OWN_DEATHS = {"en": "The country's own deaths, month by month", "fr": "Les morts du pays, mois par mois"}
 _SIDE = {"en": ("above", "below"), "fr": ("au-dessus de", "au-dessous de")}
@@ -118,10 +110,15 @@ def families_payload(outcome: str) -> list[dict[str, Any]]:
 
 
 def drivers_payload(
-    splits: Mapping[str, Mapping[str, DriverSplit]], assessment: Assessment, iso3: str, served: Mapping[str, float]
+    splits: Mapping[str, Mapping[str, DriverSplit]],
+    assessment: Assessment,
+    iso3: str,
+    served: Mapping[str, float],
+    read: Sequence[int],
 ) -> dict[str, Any]:
     """Return the drivers of a country's score by target and background, with the key events of each family.
 
+    `read` has the indices of the families that the model reads (`drivers.families_read`): only these are shown.
     `served` has each target as the snapshot serves it [points]. It differs from the model's own output, because
     draws are rounded and mix over what unsettled months may turn out to be.
     """
@@ -129,14 +126,14 @@ def drivers_payload(
         **{
             target: {
                 background: _split_payload(
-                    _ScoreSplit(splits[background][target], assessment, iso3, target, background, served[target])
+                    _ScoreSplit(splits[background][target], assessment, iso3, target, background, served[target], read)
                 )
                 for background in BACKGROUNDS
                 if background in splits
             }
             for target in TARGETS
         },
-        "events": _key_events(assessment, iso3),
+        "events": _key_events(assessment, iso3, read),
         "method": typeset(METHOD),
     }
 
@@ -204,7 +201,10 @@ def _effect(points: float, score: float) -> dict[str, Any]:
 
 
 class _ScoreSplit(NamedTuple):
-    """A driver split with what its sentences need; `served` is the target as a snapshot serves it [points]."""
+    """A driver split with what its sentences need; `served` is the target as a snapshot serves it [points].
+
+    `read` has the indices of the families that the model reads.
+    """
 
     split: DriverSplit
     assessment: Assessment
@@ -212,6 +212,7 @@ class _ScoreSplit(NamedTuple):
     target: str
     background: str
     served: float
+    read: Sequence[int]
 
     @property
     def rounding(self) -> float:
@@ -231,20 +232,19 @@ def _split_payload(part: _ScoreSplit) -> dict[str, Any]:
         "difference": round(part.served - part.split.average, 2),
         "rounding": round(part.rounding, 3) + 0.0,
         "sentence": in_each_language(lambda language: _summary_sentence(part, language)),
-        "families": [_family_payload(family, index, part) for index, family in enumerate(FAMILIES)],
+        "families": [_family_payload(FAMILIES[index], index, part) for index in part.read],
     }
 
 
 def _family_payload(family: Family, index: int, part: _ScoreSplit) -> dict[str, Any]:
     """A family's contribution, the indicators that contribute most to it, and one sentence."""
-    points, read = part.points[index], index in part.split.read
+    points = part.points[index]
     top = sorted(part.split.indicators.get(index, ()), key=lambda one: -abs(one.points))[:MAX_INDICATORS]
     others = points - sum(one.points for one in top) if top else 0.0
     return {
         "family": family.name,
-        "used": read,
         "contribution": points,
-        "sentence": in_each_language(lambda language: _family_sentence(family, points, read, top, part, language)),
+        "sentence": in_each_language(lambda language: _family_sentence(family, points, top, part, language)),
         "indicators": [
             {
                 "name": _indicator_name(one),
@@ -262,7 +262,7 @@ def _indicator_name(contribution: Contribution) -> str:
 
 
 def _family_sentence(
-    family: Family, points: float, read: bool, top: Sequence[Contribution], part: _ScoreSplit, language: str
+    family: Family, points: float, top: Sequence[Contribution], part: _ScoreSplit, language: str
 ) -> str:
     """The indicators that contribute most, and the values of these and of the headline indicators."""
     shown = {indicator.name: indicator for indicator in family.indicators if indicator.name in family.headline}
@@ -276,8 +276,7 @@ def _family_sentence(
     ]
     mainly = f"{_MAINLY[language]}{', '.join(most)}" if most else ""
     values = _SEMICOLON[language].join(_value_phrase(indicator, part, language) for indicator in shown.values())
-    not_read = "" if read else _NOT_READ[language]
-    return f"{family.title[language]}{_COLON[language]}{total}{mainly}{not_read}. {values[0].upper()}{values[1:]}."
+    return f"{family.title[language]}{_COLON[language]}{total}{mainly}. {values[0].upper()}{values[1:]}."
 
 
 def _lower_first(text: Text, language: str) -> str:
@@ -288,15 +287,16 @@ def _lower_first(text: Text, language: str) -> str:
 def _summary_sentence(part: _ScoreSplit, language: str) -> str:
     """The distance from the average, and the points of each family."""
     country, target = geography.country(part.iso3).name(language), part.target
-    by_size = sorted(zip(part.points, range(len(FAMILIES)), strict=True), key=lambda pair: -abs(pair[0]))
-    titles = [family.title[language].lower() for family in FAMILIES]
+    by_size = sorted(
+        ((part.points[i], FAMILIES[i].title[language].lower()) for i in part.read),
+        key=lambda pair: -abs(pair[0]),
+    )
     contributing = [
-        f"{titles[i]} {format_number(points, language, signed=True)}" for points, i in by_size if round(points, 1)
+        f"{title} {format_number(points, language, signed=True)}" for points, title in by_size if round(points, 1)
     ]
     if round(part.rounding, 1):
         contributing.append(f"{_ROUNDING[language]} {format_number(part.rounding, language, signed=True)}")
-    without_points = [titles[i] for points, i in by_size if not round(points, 1) and i in part.split.read]
-    not_read = [titles[i] for _, i in by_size if i not in part.split.read]
+    without_points = [title for points, title in by_size if not round(points, 1)]
     percent = "" if target == "risk_score" else {"en": "%", "fr": " %"}[language]
     value, average = (format_number(points, language) + percent for points in (part.served, part.split.average))
     difference = part.served - part.split.average
@@ -306,7 +306,7 @@ def _summary_sentence(part: _ScoreSplit, language: str) -> str:
     subject = f"{country} ({OUTCOME_LABELS[part.assessment.outcome][language]})"
     value_phrase = f"{subject} : {name} de {value}" if language == "fr" else f"{subject}: {name} {value}"
     phrases = [f"{value_phrase}, {distance} {side} {background} ({average})"]
-    for families, phrase in zip((contributing, without_points, not_read), _PARTS[language], strict=True):
+    for families, phrase in zip((contributing, without_points), _PARTS[language], strict=True):
         if families:
             phrases.append(phrase.format(points=points, families=", ".join(families)))
     return _SEMICOLON[language].join(phrases) + "."
@@ -354,14 +354,16 @@ def _mean(indicator: Indicator, values: NDArray[np.float64]) -> float:
     return float(np.log1p(np.expm1(known).mean()) if indicator.scale == "log1p" else known.mean())
 
 
-def _key_events(assessment: Assessment, iso3: str) -> dict[str, list[dict[str, Any]]]:
-    """The key events of each family at the origin; empty where events are unknown."""
+def _key_events(assessment: Assessment, iso3: str, read: Sequence[int]) -> dict[str, list[dict[str, Any]]]:
+    """The key events of some families, by their indices, at the origin; empty where events are unknown."""
     events = assessment.inputs.events
     if events is None:
         return {}
     row, last = assessment.inputs.iso3.index(iso3), len(assessment.inputs.months) - 1
     by_family = {
-        family.name: family.key_events(assessment.inputs, row, last) for family in FAMILIES if family.key_events
+        family.name: family.key_events(assessment.inputs, row, last)
+        for family in (FAMILIES[index] for index in read)
+        if family.key_events
     }
     return {name: events_payload(assessment.inputs, indices) for name, indices in by_family.items()}
 

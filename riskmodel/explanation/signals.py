@@ -226,9 +226,14 @@ def signals_of_month(
         "month": str(month),
         "outcome": outcome,
         "simulated": view.simulated,
-        "note": typeset(NOTE),
+        "note": note(),
         "data": observe(view, members).of(outcome).at(month),
     }
+
+
+def note() -> dict[str, str]:
+    """Return what signals are and are not, in each language."""
+    return typeset(NOTE)
 
 
 def observations(members: tuple[str, ...], frame: CountryMonths, events: Events | None) -> Observations:

@@ -6,7 +6,7 @@ from flask import Blueprint
 from pydantic import Field
 
 from service.api.endpoints import AS_OF_PROBLEMS, OUTCOME_PROBLEMS, Payload, endpoint
-from service.api.shared_schemas import CountryRef, LocalizedText, Meta, Schema, described, optional
+from service.api.shared_schemas import CountryRef, EventReference, LocalizedText, Meta, Schema, described, optional
 from service.api.tabular import as_csv
 from service.api.tasks import TASK_ACCEPTED, AsOfQuery
 from service.http.problems import Problem
@@ -29,7 +29,6 @@ class FamilyContribution(Schema):
 
     family: str
     contribution: float
-    used: bool = described("whether the model uses the family")
     sentence: LocalizedText
     indicators: list[IndicatorContribution] = described("the indicators that contribute most")
     other_indicators: float = described("the contribution of the family's other indicators")
@@ -53,22 +52,12 @@ class ScoreDecompositions(Schema):
     region: ScoreDecomposition = optional("against the average of the region's countries today")
 
 
-class DriverEvent(Schema):
-    """An event that raised the indicators of a family."""
-
-    event_id: str
-    date: str
-    iso3: str
-    deaths: int
-    where: str | None
-
-
 class ScoreDrivers(Schema):
     """The decompositions of two scores, and the events behind the families."""
 
     risk_score: ScoreDecompositions = described("in points")
     escalation_from_draws: ScoreDecompositions = described("in percentage points")
-    events: dict[str, list[DriverEvent]] = described("by family")
+    events: dict[str, list[EventReference]] = described("by family")
     method: LocalizedText
 
 
@@ -112,7 +101,6 @@ DRIVER_COLUMNS = [
         "against",
         "family",
         "contribution",
-        "used",
         "other_indicators",
         "value",
         "average",
@@ -131,7 +119,7 @@ def _rows(payload: Payload) -> list[dict[str, Any]]:
             "score": score,
             "against": average,
             **{name: decomposition[name] for name in ("value", "average", "difference", "rounding")},
-            **{name: family[name] for name in ("family", "contribution", "used", "other_indicators")},
+            **{name: family[name] for name in ("family", "contribution", "other_indicators")},
         }
         for score in ("risk_score", "escalation_from_draws")
         for average, decomposition in (payload["data"]["drivers"] or {}).get(score, {}).items()

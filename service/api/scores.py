@@ -263,6 +263,8 @@ class CountryDetail(CountryScore):
     indicators: dict[str, float | None] | None
     indicators_before: dict[str, float | None] | None = described("the same 12 months earlier")
     drivers: dict[str, Any] | None = described("see /v1/drivers/{iso3}")
+    signals: list[dict[str, Any]] | None = described("see /v1/signals/{iso3}")
+    not_compared: list[dict[str, Any]] | None = described("see /v1/signals/{iso3}")
 
 
 class CountryResponse(RegionMeta):
@@ -295,6 +297,7 @@ GEOJSON = Format(
         "forecasts.forecast": {"iso3": "/data/0/location_code"},
         "indicators.country": {"iso3": "/data/0/location_code"},
         "drivers.country": {"iso3": "/data/0/location_code"},
+        "signals.country": {"iso3": "/data/0/location_code"},
     },
 )
 def scores(query: ScoresQuery) -> Payload:

@@ -117,6 +117,16 @@ class CountryRef(Schema):
     location_name: str = described("English name")
 
 
+class EventReference(Schema):
+    """An event behind a driver or a signal."""
+
+    event_id: str = described("as in /v1/events")
+    date: str
+    iso3: str
+    deaths: int
+    where: str | None = described("first-order administrative unit")
+
+
 class ForecastLead(Schema):
     """The forecast of one month."""
 

@@ -35,6 +35,7 @@ from service.api import (
     runs,
     scorecard,
     scores,
+    signals,
     snapshots,
     tasks,
 )
@@ -63,6 +64,7 @@ RESOURCES = (
     forecasts,
     indicators,
     drivers,
+    signals,
     events,
     countries,
     model,

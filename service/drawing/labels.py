@@ -34,6 +34,8 @@ REASON_LABELS = {
     "hindcast": "not part of a hindcast",
     "no_earlier_score": "no earlier score",
     "unknown": "unknown",
+    "value_unknown": "the month is not covered by the data",
+    "past_too_short": "fewer than five years before are covered by the data",
 }
 ALERT_REASON_LABELS = {**REASON_LABELS, **MISSING_OUTCOME_LABELS}
 """Why a firing alert has no value today."""

@@ -28,7 +28,7 @@ _TRACKING = re.compile(r"(?:^|&)(?:utm_[^=&]*|fbclid|gclid|ts|_)(?:=[^&]*)?(?=&|
 """Parameters that other programs add to links: campaigns, and numbers that are meant to avoid caches."""
 
 _LOWER_CASE_COUNTRY = re.compile(
-    r"/(?:country|scores|forecasts|indicators|drivers)/(?=[A-Za-z]{0,2}[a-z])[A-Za-z]{3}(?![^./])"
+    r"/(?:country|scores|forecasts|indicators|drivers|signals)/(?=[A-Za-z]{0,2}[a-z])[A-Za-z]{3}(?![^./])"
 )
 
 _PREFIX = re.compile(PREFIX_PATTERN, re.ASCII).fullmatch

@@ -52,7 +52,7 @@ def explain(
     for iso3, targets in served.items():
         if (splits := computed[iso3]) is None:
             continue
-        payload = narrative.drivers_payload(splits, assessed, iso3, targets)
+        payload = narrative.drivers_payload(splits, assessed, iso3, targets, drivers.families_read(bundle.model))
         for background in BACKGROUNDS:
             if (iso3, background) in reused:
                 for target in TARGETS:

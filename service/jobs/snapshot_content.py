@@ -1,4 +1,4 @@
-"""Compute what a snapshot contains: scores, forecasts, drivers, indicators and data quality of a region."""
+"""Compute what a snapshot contains: scores, forecasts, drivers, signals, indicators and data quality of a region."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,8 @@ from riskmodel.assessment import Assessment
 from riskmodel.bundle import Bundle, challenger, load
 from riskmodel.country_scores import country_scores
 from riskmodel.events.view import View
-from riskmodel.explanation import narrative
+from riskmodel.explanation import narrative, signals
+from riskmodel.explanation.signals import Observations
 from riskmodel.forecasting.baselines import BASELINES
 from riskmodel.forecasting.escalation import RULE_MONTHS, escalation_from_history
 from riskmodel.forecasting.forecast import Forecast
@@ -118,10 +119,11 @@ def build(
     explanations that cannot have changed are taken from it. Raises BadInput if no country of the region has a history.
     """
     parts_before = before["outcomes"] if before else {}
+    observations = signals.observe(view, geography.region(settings.region).members)
 
     def build_part(outcome: str) -> tuple[dict[str, Any], list[StoredForecast]]:
         bundle = load(models.bundles[outcome])
-        return _build_part(view, bundle, settings, find_challenger(bundle), parts_before.get(outcome))
+        return _build_part(view, bundle, settings, find_challenger(bundle), observations, parts_before.get(outcome))
 
     built = dict(zip(models.bundles, forked_work.for_each(build_part, list(models.bundles)), strict=True))
     parts = {outcome: part for outcome, (part, _) in built.items()}
@@ -145,6 +147,7 @@ def _build_part(
     bundle: Bundle,
     settings: Settings,
     shadow: Challenger | None,
+    observations: Observations,
     before: Mapping[str, Any] | None,
 ) -> tuple[dict[str, Any], list[StoredForecast]]:
     """Return the part of one outcome, and its draws. `before` is the part of the snapshot in service."""
@@ -162,6 +165,7 @@ def _build_part(
     served = {iso3: _explained_targets(score) for iso3, score in scores.items() if score["risk_score"] is not None}
     explained = explanations.explain(bundle, assessed, served, before) if settings.drivers else None
     region_warnings, country_warnings = _data_quality(view, assessed)
+    stands_out = {country["location_code"]: country for country in observations.of(outcome).at(origin)}
     sources = {iso3: view.sources(iso3, origin, outcome) for iso3 in members}
     part = {
         "origin": str(origin),
@@ -181,13 +185,17 @@ def _build_part(
         "data_quality": region_warnings,
         "indicator_families": _families(panel),
         "indicator_sources": _indicator_sources(view, assessed),
+        "signals_note": signals.note(),
         "neighbour_effects": explained.neighbour_effects if explained else None,
         "explanation_digests": explained.digests if explained else None,
         "countries": [
             {
-                **_with_drivers(
-                    _with_latest_month(scores[iso3], assessed),
-                    explained.drivers[iso3] if explained else None,
+                **_with_signals(
+                    _with_drivers(
+                        _with_latest_month(scores[iso3], assessed),
+                        explained.drivers[iso3] if explained else None,
+                    ),
+                    stands_out[iso3],
                 ),
                 "data_quality": country_warnings[iso3],
                 "observed": _observed(assessed, iso3),
@@ -324,6 +332,12 @@ def _with_drivers(scores: dict[str, Any], drivers: dict[str, Any] | None) -> dic
         return {**scores, "drivers": drivers}
     reason = scores["reasons"].get("risk_score", "not_asked")
     return {**scores, "drivers": None, "reasons": {**scores["reasons"], "drivers": reason}}
+
+
+def _with_signals(scores: dict[str, Any], stands_out: Mapping[str, Any]) -> dict[str, Any]:
+    """Add to a country's scores its signals, or why they are unknown, and the indicators that nothing is known of."""
+    own = {name: stands_out[name] for name in ("signals", "not_compared")}
+    return {**scores, **own, "reasons": {**scores["reasons"], **stands_out["reasons"]}}
 
 
 def _data_quality(view: View, assessed: Assessment) -> tuple[Warnings, dict[str, Warnings]]:

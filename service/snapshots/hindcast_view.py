@@ -24,7 +24,10 @@ HINDCAST: Final = "hindcast"
 KNOWN_BEFORE_END = timedelta(hours=1)
 """A hindcast reads what was published until this time before the end of the month after its origin."""
 
-NOT_IN_HINDCAST = ("latest_month", "data_quality", "sources", "indicators", "indicators_before", "drivers")
+NOT_IN_HINDCAST = (
+    *("latest_month", "data_quality", "sources", "indicators", "indicators_before", "drivers"),
+    *("signals", "not_compared"),
+)
 """The keys of a country in a snapshot that a hindcast does not have."""
 
 

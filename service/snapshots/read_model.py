@@ -1,4 +1,4 @@
-"""The payloads of the API as plain objects: scores, one country, forecast, indicators, drivers and runs.
+"""The payloads of the API as plain objects: scores, one country, forecast, indicators, signals, drivers and runs.
 
 The API, the pages and the command line share them. Each is made from a `SnapshotView` or a row of the store.
 """
@@ -15,7 +15,7 @@ from service.snapshots.hindcast_view import HINDCAST
 from service.snapshots.snapshot_view import SnapshotView, meta
 from service.store.values import instant
 
-COUNTRY_ONLY_KEYS = ("forecast", "observed", "indicators", "indicators_before", "drivers")
+COUNTRY_ONLY_KEYS = ("forecast", "observed", "indicators", "indicators_before", "drivers", "signals", "not_compared")
 """The keys of a country that only its own payload has: they are long."""
 
 
@@ -131,6 +131,30 @@ def neighbour_effects(effects: Mapping[str, Any], iso3: str) -> dict[str, Any]:
         "from_neighbours": [pair for pair in pairs if pair["to"] == iso3],
         "to_neighbours": [pair for pair in pairs if pair["from"] == iso3],
         "all": next((entry for entry in effects["all"] if entry["to"] == iso3), None),
+    }
+
+
+def signals_payload(view: SnapshotView) -> dict[str, Any]:
+    """Return what stands out in each country against its own past, in the order of the scores."""
+    data = [_signals(view, row) for row in view.countries]
+    return {"data": data, "note": view.document["signals_note"], **meta(view)}
+
+
+def country_signals_payload(view: SnapshotView, iso3: str) -> dict[str, Any] | None:
+    """Return what stands out in one country; None for a country outside the region."""
+    row = _row(view, iso3)
+    if row is None:
+        return None
+    return {"data": _signals(view, row), "note": view.document["signals_note"], **meta(view, iso3)}
+
+
+def _signals(view: SnapshotView, row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **_country_ref(row["location_code"]),
+        "month": view.document["origin"],
+        "signals": row["signals"],
+        "not_compared": row["not_compared"],
+        "reasons": {} if row["signals"] is not None else {"signals": row["reasons"]["signals"]},
     }
 
 

@@ -137,6 +137,8 @@ the declarations and the spec tests, and a test checks it. `vigie indicators` pr
 - An indicator that needs `deaths` counts those of the forecast outcome (`state_based` by default). One that needs
   `events` counts all types of violence.
 - Located events are those with a coordinate and `where_prec` 3 or less.
+- **Signal from**: the lowest count that can be a signal; blank for indicators that cannot be one. The rule is in
+  `decisions/0016-signals.md`.
 - Values below are as a person reads them. `?` is unknown, which is never 0.
 """
 
@@ -151,7 +153,8 @@ def page() -> str:
 
 def _section(family: Family) -> str:
     lines = [f"## {family.title['en']} (`{family.name}`)", "", f"{family.theme['en']}. *{family.theme['fr']}.*", ""]
-    lines += ["| indicator | meaning | *sens* | unit | read as | months | sign | needs |", "|" + " --- |" * 8]
+    headings = ("indicator", "meaning", "*sens*", "unit", "read as", "months", "sign", "signal from", "needs")
+    lines += [f"| {' | '.join(headings)} |", "|" + " --- |" * len(headings)]
     for one in family.indicators:
         cells = (
             f"`{one.name}`",
@@ -161,6 +164,7 @@ def _section(family: Family) -> str:
             _READ[one.scale],
             str(one.window),
             _SIGN[one.direction],
+            str(one.signal.minimum) if one.signal else "",
             ", ".join(one.inputs),
         )
         lines.append("| " + " | ".join(cells) + " |")

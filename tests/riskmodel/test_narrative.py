@@ -9,32 +9,29 @@ import pytest
 from riskmodel.assessment import Assessment
 from riskmodel.explanation import drivers, narrative
 from riskmodel.forecasting.pool import Pool
-from riskmodel.indicators.panel import FAMILIES, INDICATORS
+from riskmodel.indicators.panel import INDICATORS
 
 
 def test_sentences_state_what_was_computed_in_both_languages(pool: Pool, assessment: Assessment) -> None:
     splits = drivers.compute(pool, assessment)["MLI"]
     score = splits["own_year"]["risk_score"].value
-    payload = narrative.drivers_payload(splits, assessment, "MLI", dict.fromkeys(drivers.TARGETS, score))
+    served, read = dict.fromkeys(drivers.TARGETS, score), drivers.families_read(pool)
+    payload = narrative.drivers_payload(splits, assessment, "MLI", served, read)
     split = payload["risk_score"]["own_year"]
-    assert [family["family"] for family in split["families"]] == [family.name for family in FAMILIES]
+    assert [family["family"] for family in split["families"]] == ["intensity", "spillover"]  # what the model reads
     assert sum(family["contribution"] for family in split["families"]) == pytest.approx(split["difference"], abs=0.1)
     assert split["rounding"] == 0
     assert split["sentence"]["en"].startswith("Mali (state-based conflict): risk score ")
     assert "points associated with: " in split["sentence"]["en"]
     assert split["sentence"]["fr"].startswith("Mali (conflits impliquant un État)\xa0: score de risque de ")
-    capital = next(family for family in split["families"] if family["family"] == "capital")
-    assert capital["contribution"] == 0
-    assert capital["sentence"]["en"].startswith("Capital and sites: 0.0 points (this model does not read it")
-    assert "unknown" in capital["sentence"]["en"]
-    assert "inconnu" in capital["sentence"]["fr"]
     assert payload["events"] == {}
 
 
 def test_plurals_and_french_spaces_follow_the_language(pool: Pool, assessment: Assessment) -> None:
     split = drivers.compute(pool, assessment)["MLI"]["own_year"]
     one = {target: replace(split[target], value=1.0, average=2.0) for target in drivers.TARGETS}
-    payload = narrative.drivers_payload({"own_year": one}, assessment, "MLI", dict.fromkeys(drivers.TARGETS, 1.0))
+    served, read = dict.fromkeys(drivers.TARGETS, 1.0), drivers.families_read(pool)
+    payload = narrative.drivers_payload({"own_year": one}, assessment, "MLI", served, read)
     risk, escalation = (payload[target]["own_year"]["sentence"] for target in drivers.TARGETS)
     assert "1.0 point below" in risk["en"]
     assert "1,0 point au-dessous" in risk["fr"]

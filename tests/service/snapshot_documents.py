@@ -42,7 +42,8 @@ FAMILIES = {
     "spillover": ("Spill-over", "Voisinage"),
     "people": ("People", "Populations"),
 }
-CONTRIBUTIONS = {"intensity": 4.02, "capital": 0.0, "spillover": -0.94, "people": 0.0}
+CONTRIBUTIONS = {"intensity": 4.02, "capital": 0.0, "spillover": -0.94}
+"""Of the families that the model reads."""
 VALUES = {
     "deaths_12m": (log1p(153), log1p(80)),
     "share_25_12m": (0.4167, 0.0),
@@ -119,7 +120,6 @@ def drivers(score: float, escalation: float) -> dict[str, Any]:
             "families": [
                 {
                     "family": family,
-                    "used": family != "people",
                     "contribution": contribution,
                     "sentence": {
                         "en": f"{FAMILIES[family][0]}: {contribution} points.",
@@ -150,6 +150,41 @@ def drivers(score: float, escalation: float) -> dict[str, Any]:
         },
         "method": {"en": "An invented method.", "fr": "Une méthode inventée."},
     }
+
+
+def signals(iso3: str, origin: str) -> list[dict[str, Any]]:
+    """Return an invented signal of Mali; none of any other country."""
+    rate = {"share": 0.4512, "low": 0.39, "high": 0.51, "months": 1705, "countries": 67}
+    without = {"share": 0.352, "low": 0.31, "high": 0.39, "months": 15149, "countries": 113}
+    signal = {
+        "indicator": "events_near_12m",
+        "family": "capital",
+        "meaning": {"en": "Events near the capital", "fr": "Événements près de la capitale"},
+        "unit": "events",
+        "months": 12,
+        "value": 19,
+        "highest_in_five_years": True,
+        "as_high": 2,
+        "past_months": 120,
+        "earlier": [{"month": str(month(origin) - 12 * age), "value": 8 - age} for age in range(1, 6)],
+        "since": str(month(origin) - 3),
+        "events": [{"event_id": "424243", "date": "2022-07-23", "iso3": "MLI", "deaths": 2, "where": "Kati"}],
+        "events_counted": 19,
+        "sentence": {
+            "en": "Events near the capital: 19, the highest in five years.",
+            "fr": "Événements près de la capitale\xa0: 19, le niveau le plus élevé en cinq ans.",
+        },
+        "base_rates": {
+            "escalation": {"first_year": 1994, "last_year": 2020, "with_signal": rate, "without_signal": without},
+            "month_25": None,
+        },
+        "base_rate_sentence": {
+            "en": "An escalation followed in 45 % of 1,705 such country-months.",
+            "fr": "Une escalade a suivi pour 45\xa0% de 1\xa0705 pays-mois.",
+        },
+        "reasons": {"month_25": "already_violent"},
+    }
+    return [signal] if iso3 == "MLI" else []
 
 
 def neighbour_effects(scores: Mapping[str, float | None]) -> dict[str, Any]:
@@ -211,6 +246,7 @@ def document(
         "data_quality": [],
         "indicator_families": families(),
         "indicator_sources": [{"kind": "events", "source": "UCDP 24.1"}, {"kind": "coups", "source": "Invented"}],
+        "signals_note": {"en": "Signals are observations.", "fr": "Les signaux sont des observations."},
         "neighbour_effects": neighbour_effects(scores),
         "countries": [country(iso3, origin, source, scores[iso3]) for iso3 in geography.region("MLI").members],
     }
@@ -287,6 +323,8 @@ def country(iso3: str, origin: str, source: dict[str, Any], score: float | None)
         "indicators": {name: now for name, (now, _) in VALUES.items()},
         "indicators_before": {name: before for name, (_, before) in VALUES.items()},
         "drivers": None if score is None else drivers(score, score / 250),
+        "signals": signals(iso3, origin),
+        "not_compared": [{"indicator": "displaced", "family": "people", "reason": "value_unknown"}],
     }
     if score is None:
         fields = ("risk_score", "escalation_probability", "onset_probability", "expected_deaths")
@@ -295,7 +333,8 @@ def country(iso3: str, origin: str, source: dict[str, Any], score: float | None)
         unknown = {key: dict.fromkeys(VALUES) for key in ("indicators", "indicators_before")}
         model_fields = ("escalation_model", "escalation_from_draws", "onset_model")
         reasons = dict.fromkeys((*fields, *model_fields, "latest_month", "drivers"), "no_history")
-        return {**entry, **nothing, **unknown, "latest_month": None, "reasons": reasons}
+        reasons["signals"] = "value_unknown"
+        return {**entry, **nothing, **unknown, "latest_month": None, "signals": None, "reasons": reasons}
     entry["rungs"] = [
         {"deaths": rung, "probability": round(1 / (1 + (rung / (3 * level)) ** 1.4), 3)}
         for rung in (1, 5, 25, 100, 300, 1000)

@@ -23,6 +23,7 @@ from snapshot_documents import NOW
 from snapshots_support import TASK, SettableClock, SnapshotHome, full_home
 
 from riskmodel import country_scores
+from riskmodel.explanation.signal_payload import RateReason, Reason
 from riskmodel.home import Home
 from riskmodel.outcomes import OUTCOMES
 from service.api import openapi
@@ -46,11 +47,16 @@ ATOM = "{http://www.w3.org/2005/Atom}"
 EXPLAINING = (
     *("input_missing", "unknown", "not_asked", "not_forecast", "no_neighbour", "not_in_snapshot"),
     *("hindcast", "no_earlier_score"),
+    *get_args(Reason),
 )
-"""The reasons of indicators, drivers, hindcasts and changes that scores do not have."""
+"""The reasons of indicators, drivers, signals, hindcasts and changes that scores do not have."""
 MORE_THAN_A_SCHEMA_SAYS = """
 [[operations]]
 include-path-regex = "^/v1/(events|alerts/u|changes|stream|scores|forecasts|indicators|drivers|whatif|recompute|tasks)"
+checks.positive_data_acceptance.enabled = false
+
+[[operations]]
+include-path-regex = "^/v1/signals"
 checks.positive_data_acceptance.enabled = false
 
 [[operations]]
@@ -278,9 +284,8 @@ def test_the_guide_names_every_key_of_indicators_and_drivers(client: FlaskClient
             return set()
         return value.keys() | set().union(*map(keys, value.values()))
 
-    payloads_of = [
-        client.get(path).json["data"] for path in ("/v1/indicators", "/v1/indicators/MLI", "/v1/drivers/MLI")
-    ]
+    paths = ("/v1/indicators", "/v1/indicators/MLI", "/v1/signals/MLI", "/v1/drivers/MLI")
+    payloads_of = [client.get(path).json["data"] for path in paths]
     families = {family["name"] for family in payloads_of[0]}
     assert {key for key in keys(payloads_of) - families if f"`{key}`" not in sections} == set()
 
@@ -288,7 +293,7 @@ def test_the_guide_names_every_key_of_indicators_and_drivers(client: FlaskClient
 def test_every_reason_has_a_label_and_is_in_the_guide() -> None:
     codes = {*get_args(country_scores.ScoreReason), *EXPLAINING}
     assert labels.REASON_LABELS.keys() == codes
-    assert all(f"`{code}`" in DOCS.read_text(encoding="utf-8") for code in codes)
+    assert all(f"`{code}`" in DOCS.read_text(encoding="utf-8") for code in (*codes, *get_args(RateReason)))
 
 
 def keys_with_types(document: dict[str, Any], schema: dict[str, Any], place: str = "") -> Iterator[str]:

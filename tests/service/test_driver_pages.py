@@ -1,5 +1,6 @@
 """Pages show drivers, indicators and neighbour effects in the page's language, and stay light with all of them."""
 
+import csv
 import random
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,8 @@ def test_the_country_page_shows_what_drives_the_score(issued: dict[str, Any], cl
     text = get_page(client, "/country/MLI?lang=en").text
     section = text.split("What drives the score")[1].split("Forecast for the next twelve months")[0]
     assert "81.4 against its own year." in section
-    families = ("Intensity +4.0", "Spill-over −0.9", "Capital and sites 0.0", "People 0.0 not used")
+    families = ("Intensity +4.0", "Spill-over −0.9", "Capital and sites 0.0")
+    assert "People" not in section
     positions = [section.index(family) for family in families]
     assert positions == sorted(positions)
     assert "Total +3.1 points" in section
@@ -41,6 +43,30 @@ def test_the_country_page_shows_what_drives_the_score(issued: dict[str, Any], cl
     assert "Total +3.1 percentage points" in section
     assert "Capital and sites: 0.0 points." in section
     assert "These are associations, not causes. An invented method." in section
+
+
+def test_the_country_page_shows_what_stands_out(issued: dict[str, Any], client: FlaskClient) -> None:
+    text = get_page(client, "/country/MLI?lang=en").text
+    section = text.split("What stands out")[1].split("What drives the score")[0]
+    assert "Events near the capital: 19, the highest in five years. An escalation followed in 45 %" in section
+    assert "23 July 2022, Kati: 2 deaths event 424243" in section
+    assert "1 indicator could not be compared with its past." in section
+    assert "Signals are observations." in section
+    french = get_page(client, "/country/MLI?lang=fr").text
+    assert "Ce qui ressort" in french
+    assert "19, le niveau le plus élevé en cinq ans" in french
+    assert "Nothing stands out against the country’s own past." in get_page(client, "/country/BFA?lang=en").text
+    assert "the month is not covered by the data" in get_page(client, "/country/MRT?lang=en").text
+
+
+def test_signals_are_a_table_with_a_row_for_each_country(issued: dict[str, Any], client: FlaskClient) -> None:
+    rows = list(csv.DictReader(client.get("/v1/signals.csv").text.splitlines()))
+    assert len(rows) == len(issued["countries"])
+    assert [(row["location_code"], row["value"]) for row in rows if row["indicator"]] == [("MLI", "19")]
+    assert {row["location_code"]: row["reasons"] for row in rows}["MRT"] == "signals=value_unknown"
+    assert client.get("/v1/signals/MLI").json["data"] == next(
+        each for each in client.get("/v1/signals").json["data"] if each["location_code"] == "MLI"
+    )
 
 
 def test_the_indicators_and_events_behind_a_family_are_named(issued: dict[str, Any], client: FlaskClient) -> None:
@@ -211,7 +237,6 @@ def contribution_of(family: dict[str, Any], rng: random.Random) -> dict[str, Any
     ]
     return {
         "family": family["name"],
-        "used": True,
         "contribution": rng.gauss(0, 3),
         "sentence": sentence,
         "indicators": indicators,

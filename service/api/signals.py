@@ -1,0 +1,149 @@
+"""Signals at `/v1/signals` and `/v1/signals/{iso3}`: what stands out in the events against a country's own past."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from flask import Blueprint
+
+from riskmodel import signal_table
+from service.api.endpoints import AS_OF_PROBLEMS, OUTCOME_PROBLEMS, Payload, endpoint
+from service.api.shared_schemas import CountryRef, EventReference, LocalizedText, Meta, Schema, described
+from service.api.tabular import as_csv
+from service.api.tasks import TASK_ACCEPTED, AsOfQuery
+from service.http.problems import Problem
+from service.http.request_context import request_session
+from service.snapshots import read_model
+
+resource = Blueprint("signals", __name__)
+
+
+class EarlierCount(Schema):
+    """The count of an earlier month."""
+
+    month: str
+    value: int
+
+
+class SignalRate(Schema):
+    """How often something followed, with the 90 % interval over countries, and in how many country-months."""
+
+    share: float
+    low: float
+    high: float
+    months: int
+    countries: int
+
+
+class BaseRate(Schema):
+    """How often something followed within six months with this kind of signal, and without it."""
+
+    first_year: int
+    last_year: int
+    with_signal: SignalRate
+    without_signal: SignalRate
+
+
+class BaseRates(Schema):
+    """The base rates of a kind of signal; null with a reason in `reasons` of the signal."""
+
+    escalation: BaseRate | None
+    month_25: BaseRate | None = described("a month of 25 deaths, in countries that had none in the last 12 months")
+
+
+class Signal(Schema):
+    """An indicator that stands out against a country's own past. It is an observation, and no forecast."""
+
+    indicator: str = described("name, as in /v1/indicators")
+    family: str
+    meaning: LocalizedText
+    unit: str
+    months: int = described("over how many months it counts [months]")
+    value: int
+    highest_in_five_years: bool
+    as_high: int = described("how many of the past_months before had a count at least as high")
+    past_months: int = described("120, or 60 where fewer are known [months]")
+    earlier: list[EarlierCount] = described("the same month of the five years before")
+    since: str = described("the first month of the present spell, YYYY-MM")
+    events: list[EventReference] = described("the deadliest events that are counted, at most five")
+    events_counted: int | None = described("how many events are counted")
+    sentence: LocalizedText
+    base_rates: BaseRates
+    base_rate_sentence: LocalizedText
+    reasons: dict[str, str]
+
+
+class NotCompared(Schema):
+    """An indicator that cannot be compared with its past."""
+
+    indicator: str
+    family: str
+    reason: Literal["value_unknown", "past_too_short"]
+
+
+class CountrySignals(CountryRef):
+    """What stands out in one country at the end of a month."""
+
+    month: str = described("the origin, YYYY-MM")
+    signals: list[Signal] | None = described("rarest first, at most three of a family; empty: nothing stands out")
+    not_compared: list[NotCompared] = described("indicators that cannot be compared with their past")
+    reasons: dict[str, str]
+
+
+class SignalsResponse(Meta):
+    """What stands out in each country of the region."""
+
+    data: list[CountrySignals]
+    note: LocalizedText = described("what signals are and are not; show it with them")
+
+
+class CountrySignalsResponse(Meta):
+    """What stands out in one country."""
+
+    data: CountrySignals
+    note: LocalizedText
+
+
+COLUMNS = [*CountryRef.model_fields, *(name for name in signal_table.COLUMNS if name not in CountryRef.model_fields)]
+
+
+def _rows(payload: Payload) -> Iterator[dict[str, Any]]:
+    """Yield one row for each signal, and one for each country without any."""
+    countries = payload["data"] if isinstance(payload["data"], list) else [payload["data"]]
+    names = {country["location_code"]: country["location_name"] for country in countries}
+    for row in signal_table.rows(countries):
+        yield {**row, "location_name": names[row["location_code"]]}
+
+
+@endpoint(
+    resource,
+    "/v1/signals",
+    "List what stands out in each country against its own past",
+    SignalsResponse,
+    formats=[as_csv(_rows, COLUMNS)],
+    other_responses=TASK_ACCEPTED,
+    query=AsOfQuery,
+    problems=(*OUTCOME_PROBLEMS, *AS_OF_PROBLEMS),
+)
+def signals(query: AsOfQuery) -> Payload:
+    """Return the signals of the countries of the region."""
+    with request_session() as session:
+        return read_model.signals_payload(session.served(query.as_of, query.outcome))
+
+
+@endpoint(
+    resource,
+    "/v1/signals/<iso3>",
+    "Get what stands out in a country against its own past",
+    CountrySignalsResponse,
+    formats=[as_csv(_rows, COLUMNS)],
+    other_responses=TASK_ACCEPTED,
+    query=AsOfQuery,
+    problems=(*OUTCOME_PROBLEMS, *AS_OF_PROBLEMS, "unknown-country"),
+)
+def country(query: AsOfQuery, iso3: str) -> Payload:
+    """Return the signals of one country."""
+    with request_session() as session:
+        payload = read_model.country_signals_payload(session.served(query.as_of, query.outcome), iso3)
+        if payload is None:
+            raise Problem("unknown-country", location_code=iso3)
+        return payload
