@@ -1,16 +1,17 @@
 """Model bundles on disk: one folder each, with a manifest, and pointers to the champion and the challenger.
 
-The champion is the bundle in service; the challenger runs in its shadow. Nothing is unpickled before its digest is
-checked. Importing this module loads neither scikit-learn nor the models.
+The champion is the bundle in service; the challenger runs in its shadow. A bundle has the model, its golden prediction
+and the source of a modeler's own modules. Nothing is unpickled or imported before its digest is checked. Importing this
+module loads neither scikit-learn nor the models.
 """
 
 import hashlib
-import io
 import json
 import platform
 import re
 import shutil
 import warnings
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from riskmodel import golden, model_code
 from riskmodel.errors import Refused
 from riskmodel.events.manifest import shipped_only
 from riskmodel.home import atomic_write, sync
@@ -29,16 +31,19 @@ if TYPE_CHECKING:
     from riskmodel.forecasting.component import Explainable
     from riskmodel.forecasting.escalation import Escalation
 
-FORMAT = 4
-"""Raise it when pickled classes are renamed or change their fields: `load` refuses older bundles with a reason.
+FORMAT = 5
+"""Raise it when pickled classes are renamed, change their fields or forecast otherwise: `load` refuses older bundles.
 
-Format 1 had no escalation model. Format 2 had the classes of before the move into packages.
+Format 1 had no escalation model. Format 2 had the classes of before the move into packages. Format 4 had no golden
+prediction and no sources.
 """
-MODEL_FILE, MANIFEST_FILE = "model.joblib", "manifest.json"
+MODEL_FILE, GOLDEN_FILE, MANIFEST_FILE = "model.pickle", "golden.npz", "manifest.json"
+SOURCE_SUFFIX = ".py"
+"""A file with this suffix is the source of a module: see `riskmodel.model_code`."""
 CHAMPION, CHALLENGER = "champion", "challenger"
 RECORDED_PACKAGES = ("numpy", "pandas", "scikit-learn", "joblib", "vigie")
 """The manifest records the versions of these packages."""
-COMPRESSION = ("zlib", 3)
+COMPRESSION = 3
 
 
 @dataclass(frozen=True)
@@ -89,13 +94,18 @@ class Bundle:
         return self.provenance.trained_at
 
 
-def save(model: "Explainable", provenance: Provenance, models: Path, escalation: "Escalation | None" = None) -> str:
+def save(
+    model: "Explainable",
+    provenance: Provenance,
+    models: Path,
+    escalation: "Escalation | None" = None,
+    golden_prediction: bytes | None = None,
+) -> str:
     """Write a bundle atomically and return its id. The same model of the same data is stored once.
 
-    Without an `escalation`, the draws of the model give the escalation probability.
+    Without an `escalation`, the draws of the model give the escalation probability. `golden_prediction` is a file of
+    `golden.make`. Raises BadInput for a model whose code cannot be carried.
     """
-    import joblib
-
     from riskmodel.forecasting.escalation import Escalation
 
     models.mkdir(parents=True, exist_ok=True)
@@ -104,19 +114,25 @@ def save(model: "Explainable", provenance: Provenance, models: Path, escalation:
             shutil.rmtree(leftover)
         part = models / ".new.part"
         part.mkdir()
-        joblib.dump((model, escalation or Escalation()), part / MODEL_FILE, compress=COMPRESSION)
+        pickled, sources = model_code.to_bytes((model, escalation or Escalation()))
+        files = {MODEL_FILE: zlib.compress(pickled, COMPRESSION)}
+        files |= {GOLDEN_FILE: golden_prediction} if golden_prediction else {}
+        files |= {name: source.encode() for name, source in sources.items()}
+        for name, written in files.items():
+            (part / name).write_bytes(written)
         content = {
             "format": FORMAT,
             **asdict(provenance),
-            "files": {MODEL_FILE: _digest((part / MODEL_FILE).read_bytes())},
+            "files": {name: _digest(written) for name, written in files.items()},
             "versions": _versions(),
+            "platform": golden.this_platform(),
         }
         # The time of training is no part of the id: training again on the same data gives the same id.
         identity = {name: value for name, value in content.items() if name != "trained_at"}
         prefix = _name_prefix(simulated=provenance.simulated, outcome=provenance.outcome)
         name = f"{prefix}{provenance.origin}-{_digest(_encoded(identity))[:12]}"
         (part / MANIFEST_FILE).write_bytes(_encoded(_sealed({"id": name, **content})))
-        for path in (part / MODEL_FILE, part / MANIFEST_FILE, part):
+        for path in (*part.iterdir(), part):
             sync(path)
         if _is_intact(models / name):
             shutil.rmtree(part)
@@ -129,9 +145,16 @@ def save(model: "Explainable", provenance: Provenance, models: Path, escalation:
 
 
 def load(path: Path) -> Bundle:
-    """Read a bundle. Raises Refused, with the reason, if it was altered or this Vigie cannot use it."""
+    """Read a bundle, and check that it reproduces its golden prediction.
+
+    Raises Refused, with the reason, if it was altered or this Vigie cannot use it.
+    """
     manifest, files = _usable(path)
-    model, escalation = _unpickled(path, files[MODEL_FILE])
+    model, escalation = _unpickled(path, files)
+    if GOLDEN_FILE in files:
+        made_on = manifest["platform"] if manifest["versions"] == _versions() else {}
+        if reason := golden.failure(model, files[GOLDEN_FILE], made_on):
+            raise Refused(f"the model {path.name} does not reproduce its golden prediction ({reason}): run vigie train")
     return Bundle(manifest["id"], manifest["files"][MODEL_FILE], model, escalation, _provenance(manifest))
 
 
@@ -293,16 +316,21 @@ def _verified(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     return manifest, files
 
 
-def _unpickled(path: Path, content: bytes) -> "tuple[Explainable, Escalation]":
-    import joblib
+def _unpickled(path: Path, files: Mapping[str, bytes]) -> "tuple[Explainable, Escalation]":
     from sklearn.exceptions import InconsistentVersionWarning
 
+    sources = {name: content.decode() for name, content in files.items() if name.endswith(SOURCE_SUFFIX)}
     with warnings.catch_warnings():
         warnings.simplefilter("error", InconsistentVersionWarning)
         try:
-            models: tuple[Explainable, Escalation] = joblib.load(io.BytesIO(content))
+            models: tuple[Explainable, Escalation] = model_code.from_bytes(zlib.decompress(files[MODEL_FILE]), sources)
         except InconsistentVersionWarning as mismatch:
             raise Refused(f"the model {path.name} has parts of another scikit-learn: {mismatch}") from None
+        except ModuleNotFoundError as missing:
+            raise Refused(
+                f"the model {path.name} needs the Python module {missing.name}, which is not installed here: install "
+                "it into the environment that runs Vigie, or put its folder on PYTHONPATH"
+            ) from None
         except (ImportError, AttributeError) as missing:
             raise Refused(f"the model {path.name} needs code that this Vigie does not have: {missing}") from None
     return models

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from riskmodel import golden
 from riskmodel.bundle import Provenance
 from riskmodel.errors import BadInput
 from riskmodel.forecasting.baselines import SMOOTHED_HISTORY, Conflictology
@@ -25,11 +26,12 @@ from training.windows import held_out_window
 
 
 class FittedModel(NamedTuple):
-    """A fitted model, its model of escalation, and what they were made from."""
+    """A fitted model, its model of escalation, what they were made from, and a golden prediction."""
 
     model: Explainable
     escalation: Escalation
     provenance: Provenance
+    golden_prediction: bytes
 
 
 def fit_model(
@@ -76,7 +78,7 @@ def fit_model(
         code=code_digest(),
         shipped_only=shipped_only,
     )
-    return FittedModel(fitted, escalation, provenance)
+    return FittedModel(fitted, escalation, provenance, golden.make(fitted, panel, origin))
 
 
 def _held_out_scores(panel: Panel, origin: Month, model: Explainable) -> Mapping[str, Any]:

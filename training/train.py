@@ -79,7 +79,7 @@ def train_model(
     )
     folder = into or home.models
     on_step(f"storing the model in {folder}")
-    name = bundle.save(fitted.model, fitted.provenance, folder, fitted.escalation)
+    name = bundle.save(fitted.model, fitted.provenance, folder, fitted.escalation, fitted.golden_prediction)
     return TrainedModel(folder / name, fitted.provenance, len(observed.iso3))
 
 

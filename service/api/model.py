@@ -16,7 +16,7 @@ from service.snapshots import snapshot_view
 
 resource = Blueprint("model", __name__)
 
-MODEL_FILE, MANIFEST_FILE = "model.joblib", "manifest.json"
+MODEL_FILE, MANIFEST_FILE = "model.pickle", "manifest.json"
 MANIFEST_KEYS = ("seed", "features", "scores", "configuration", "data_digest", "code", "versions")
 
 

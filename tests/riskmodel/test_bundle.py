@@ -73,7 +73,7 @@ def test_a_loaded_model_forecasts_like_the_saved_one(models: Path) -> None:
 def test_the_manifest_describes_the_model(models: Path) -> None:
     name = save(MODEL, PROVENANCE, models)
     manifest = json.loads((models / name / "manifest.json").read_text(encoding="utf-8"))
-    assert manifest["files"] == {"model.joblib": load(models / name).digest}
+    assert manifest["files"] == {"model.pickle": load(models / name).digest}
     assert manifest["features"] == [indicator.name for indicator in INDICATORS]
     assert manifest["versions"].keys() == {"python", "numpy", "pandas", "scikit-learn", "joblib", "vigie"}
     assert (manifest["seed"], manifest["simulated"], manifest["data_digest"]) == (1, False, "0" * 64)
@@ -90,13 +90,13 @@ def test_the_same_model_of_the_same_data_is_stored_once(models: Path) -> None:
 
 def test_saving_again_repairs_an_altered_model(models: Path) -> None:
     name = save(MODEL, PROVENANCE, models)
-    (models / name / "model.joblib").write_bytes(b"other")
+    (models / name / "model.pickle").write_bytes(b"other")
     assert save(MODEL, PROVENANCE, models) == name
     load(models / name)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(file=st.sampled_from(["model.joblib", "manifest.json"]), position=st.floats(0, 1), flip=st.integers(1, 255))
+@given(file=st.sampled_from(["model.pickle", "manifest.json"]), position=st.floats(0, 1), flip=st.integers(1, 255))
 def test_any_altered_byte_is_refused(file: str, position: float, flip: int, models: Path) -> None:
     path = models / save(MODEL, PROVENANCE, models)
     content = bytearray((path / file).read_bytes())
@@ -119,8 +119,8 @@ def test_nothing_is_unpickled_before_its_digest_is_checked(
     created = tmp_path / "created"
     monkeypatch.setenv("TRAP_FOLDER", str(created))
     path = models / save(MODEL, PROVENANCE, models)
-    (path / "model.joblib").write_bytes(pickle.dumps(Trap()))
-    with pytest.raises(Refused, match=r"model\.joblib does not have the digest"):
+    (path / "model.pickle").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(Refused, match=r"model\.pickle does not have the digest"):
         load(path)
     assert not created.exists()
 
@@ -131,8 +131,8 @@ def test_missing_and_extra_files_are_refused(models: Path) -> None:
     with pytest.raises(Refused, match=r"extra file more\.joblib"):
         load(path)
     (path / "more.joblib").unlink()
-    (path / "model.joblib").rename(path.parent / "elsewhere")
-    with pytest.raises(Refused, match=r"missing or extra file model\.joblib"):
+    (path / "model.pickle").rename(path.parent / "elsewhere")
+    with pytest.raises(Refused, match=r"missing or extra file model\.pickle"):
         load(path)
     (path / "manifest.json").unlink()
     with pytest.raises(Refused, match=r"no manifest\.json"):
@@ -167,7 +167,7 @@ def test_another_format_is_refused(models: Path, monkeypatch: pytest.MonkeyPatch
     with monkeypatch.context() as later:
         later.setattr(bundle, "FORMAT", 99)
         path = models / save(MODEL, PROVENANCE, models)
-    with pytest.raises(Refused, match="has format 99; this Vigie reads 4"):
+    with pytest.raises(Refused, match="has format 99; this Vigie reads 5"):
         load(path)
 
 
@@ -235,7 +235,7 @@ def test_a_champion_must_be_intact_and_its_pointer_a_name(models: Path) -> None:
     good = save(MODEL, PROVENANCE, models)
     set_champion(models, good)
     other = save(MODEL, replace(PROVENANCE, seed=2), models)
-    (models / other / "model.joblib").write_bytes(b"")
+    (models / other / "model.pickle").write_bytes(b"")
     with pytest.raises(Refused):
         set_champion(models, other)
     assert champion(models, simulated=False, outcome="state_based") == models / good

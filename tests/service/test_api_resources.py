@@ -225,14 +225,14 @@ def test_the_model_has_the_facts_of_a_matching_manifest(tmp_path: Path) -> None:
     client = create_app(home.home, clock=SettableClock()).test_client()
     gone = client.get("/v1/model").json["data"]
     assert (gone["features"], gone["reasons"]["features"]) == (None, "model_gone")
-    manifest = {"files": {"model.joblib": "e" * 64}, "seed": 0, "features": ["deaths_12m"], "configuration": "Pool()"}
+    manifest = {"files": {"model.pickle": "e" * 64}, "seed": 0, "features": ["deaths_12m"], "configuration": "Pool()"}
     folder = home.home.models / issued["model"]["id"]
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text(json.dumps(manifest))
     model = client.get("/v1/model").json["data"]
     assert (model["seed"], model["features"], model["configuration"]) == (0, ["deaths_12m"], "Pool()")
     assert model["reasons"]["scores"] == "unknown"
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"files": {"model.joblib": "0" * 64}}))
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"files": {"model.pickle": "0" * 64}}))
     assert client.get("/v1/model").json["data"]["reasons"]["features"] == "model_altered"
 
 

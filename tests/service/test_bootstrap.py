@@ -119,7 +119,7 @@ def test_a_model_of_another_scikit_learn_is_replaced(real: Home, monkeypatch: py
 
 
 def test_an_altered_model_is_not_replaced(real: Home) -> None:
-    model = put(real, FEATURES[:30]) / "model.joblib"
+    model = put(real, FEATURES[:30]) / "model.pickle"
     model.write_bytes(model.read_bytes() + b"x")
     assert missing_steps(real) == []
 

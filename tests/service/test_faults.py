@@ -129,7 +129,7 @@ def archive_file(running: RunningVigie) -> None:
 def model_file(running: RunningVigie) -> None:
     path = bundle.champion(running.home.models, simulated=False, outcome="state_based")
     assert path
-    with altered(path / "model.joblib"):
+    with altered(path / "model.pickle"):
         error = refused(running)
         assert path.name in error
         assert "digest" in error

@@ -292,7 +292,7 @@ def test_a_job_that_fails_says_why(home: Home, runner: JobRunner, store: Store) 
 
 
 def test_vigie_jobs_shows_why_a_recompute_failed(operated: OperatedHome, vigie: Callable[..., Any]) -> None:
-    next(operated.home.models.glob("*/model.joblib")).unlink()
+    next(operated.home.models.glob("*/model.pickle")).unlink()
     context = Context(operated.home, operated.settings, operated.store)
     runner = JobRunner(context, stopping=lambda: False, print_line=lambda line: None)
     jobs = {job.name: job for job in define_jobs(operated.settings)}

@@ -297,7 +297,7 @@ def test_a_run_without_a_model_is_stored_as_failed_with_its_reason(home: Home) -
 
 def test_an_altered_model_is_refused_and_the_last_snapshot_stays(operated: OperatedHome) -> None:
     operated.run()
-    file = next(operated.home.models.glob("*/model.joblib"))
+    file = next(operated.home.models.glob("*/model.pickle"))
     content = file.read_bytes()
     file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     operated.ingest_months("2022-01")
@@ -356,7 +356,7 @@ def test_only_a_successful_run_calls_the_heartbeat(
         monkeypatch.setenv("VIGIE_ALLOW_PRIVATE_WEBHOOKS", '["127.0.0.1"]')
         assert vigie("recompute").code == 0
         assert receiver.paths == ["/alive"]
-        next(operated.home.models.glob("*/model.joblib")).unlink()
+        next(operated.home.models.glob("*/model.pickle")).unlink()
         assert vigie("recompute").code == 1
         assert receiver.paths == ["/alive"]
 
@@ -367,7 +367,7 @@ def test_data_get_too_old_also_while_runs_fail(operated: OperatedHome) -> None:
         'fire_at = 100\nclear_at = 100\nseverity = "warning"\nroute = "duty"\n'
     )
     operated.run(datetime(2022, 1, 15, tzinfo=UTC))
-    next(operated.home.models.glob("*/model.joblib")).unlink()
+    next(operated.home.models.glob("*/model.pickle")).unlink()
     for number in (2, 6, 7):
         with pytest.raises(Refused, match="was altered"):
             operated.run(datetime(2022, number, 15, tzinfo=UTC))

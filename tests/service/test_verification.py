@@ -227,7 +227,7 @@ def test_a_broken_challenger_never_harms_what_is_served(
     operated: OperatedHome, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     name = operated.put_model(SMOOTHED_HISTORY, challenger=True)
-    file = operated.home.models / name / "model.joblib"
+    file = operated.home.models / name / "model.pickle"
     content = file.read_bytes()
     for number, broken in enumerate(("altered", "gone", "failing", "other outcome", "no name"), start=2):
         if broken == "altered":

@@ -48,7 +48,7 @@ def test_no_escalation_model_sees_months_after_the_origin(tmp_path: Path) -> Non
     later[:, 156:] = 10**5
     served = []
     for table in (deaths, later):
-        model, escalation, provenance = fit_model(rectangle(table), "2012-12")
+        model, escalation, provenance, _ = fit_model(rectangle(table), "2012-12")
         assert escalation.regression.pipeline is not None
         for name in ESCALATION_MODELS:
             stored = bundle.save(model, provenance, tmp_path / "models", replace(escalation, chosen=name))
@@ -66,7 +66,7 @@ def test_no_escalation_model_sees_months_after_the_origin(tmp_path: Path) -> Non
 
 
 def test_the_provenance_has_origin_features_and_held_out_scores() -> None:
-    _, escalation, provenance = fit_model(rectangle(made()), "2009-12")
+    _, escalation, provenance, _ = fit_model(rectangle(made()), "2009-12")
     facts = (provenance.outcome, provenance.origin, provenance.seed, provenance.simulated)
     assert facts == ("state_based", "2009-12", 4, True)
     assert provenance.features == tuple(indicator.name for indicator in INDICATORS)

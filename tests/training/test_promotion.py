@@ -80,7 +80,7 @@ def test_a_champion_that_can_no_longer_serve_is_replaced_without_the_gate(
 ) -> None:
     vigie("train", "--model", "promoted:seer")
     path = home.models / in_service()
-    (path / "model.joblib").write_bytes(b"")
+    (path / "model.pickle").write_bytes(b"")
     done = vigie("train", "--model", "promoted:zero")
     assert "now in service" in done.out
     assert "gate" not in done.out
