@@ -26,7 +26,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Generic, TypeVar
 
-from riskmodel.errors import BadInput
+from riskmodel.errors import BadInput, Refused
 
 Model = TypeVar("Model")
 
@@ -48,19 +48,26 @@ def carried_sources(model: object) -> dict[str, str]:
 
 
 def to_bytes(model: object) -> tuple[bytes, dict[str, str]]:
-    """Return a model as bytes, and the sources that it carries.
+    """Return a model as bytes, and the sources that it carries. The bytes begin with the digest of the sources.
 
     Raises BadInput where the code of the model cannot be carried: it has no file, or is no Python source.
     """
     file = io.BytesIO()
     pickler = _Pickler(file)
     pickler.dump(model)
-    return file.getvalue(), dict(sorted(pickler.sources.items()))
+    sources = dict(sorted(pickler.sources.items()))
+    return _digest(sources) + file.getvalue(), sources
 
 
 def from_bytes(content: bytes, sources: Mapping[str, str]) -> Any:
-    """Return the model that `to_bytes` wrote. This runs the code in both arguments: check their digests first."""
-    return _Unpickler(io.BytesIO(content), _package_of(sources)).load()
+    """Return the model that `to_bytes` wrote. This runs the code in both arguments: check their digests first.
+
+    Raises Refused where the sources are not those of the model.
+    """
+    digest = _digest(sources)
+    if not content.startswith(digest):
+        raise Refused("the sources are not those that the model was stored with")
+    return _Unpickler(io.BytesIO(content[len(digest) :]), _package_of(sources)).load()
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ class _Pickler(pickle.Pickler):
         super().__init__(file, protocol=5)
         self.sources: dict[str, str] = {}
 
-    def persistent_id(self, obj: object) -> tuple[str, str] | None:
+    def persistent_id(self, obj: object) -> str | None:
         if not isinstance(obj, type | FunctionType):
             return None
         package, _, name = obj.__module__.partition(".")
@@ -104,7 +111,8 @@ class _Pickler(pickle.Pickler):
             self._add(dict(_sources_behind(spec)))
         else:
             return None
-        return name, obj.__qualname__
+        # One text, which no other part of the model can share: else the bytes would depend on which texts are shared.
+        return f"{name}:{obj.__qualname__}"
 
     def _add(self, sources: Mapping[str, str]) -> None:
         for file, source in sources.items():
@@ -117,8 +125,8 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(file)
         self._package = package
 
-    def persistent_load(self, pid: tuple[str, str]) -> Any:
-        name, qualified_name = pid
+    def persistent_load(self, pid: str) -> Any:
+        name, _, qualified_name = pid.partition(":")
         return operator.attrgetter(qualified_name)(importlib.import_module(f"{self._package}.{name}"))
 
 
@@ -177,10 +185,13 @@ def _parents(name: str) -> list[str]:
     return [".".join(parts[:end]) for end in range(1, len(parts))]
 
 
+def _digest(sources: Mapping[str, str]) -> bytes:
+    return hashlib.sha256(json.dumps(sorted(sources.items())).encode()).digest()
+
+
 def _package_of(sources: Mapping[str, str]) -> str:
     """Make the package of these sources, if this process does not have it yet, and return its name."""
-    digest = hashlib.sha256(json.dumps(sorted(sources.items())).encode()).hexdigest()
-    name = PACKAGE_PREFIX + digest[:16]
+    name = PACKAGE_PREFIX + _digest(sources).hex()[:16]
     if name not in _SOURCES:
         package = ModuleType(name)
         package.__path__ = []

@@ -2,6 +2,8 @@
 
 import hashlib
 import inspect
+import pickle
+import re
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
@@ -10,11 +12,14 @@ from pathlib import Path
 
 import riskmodel
 import training
+from riskmodel import model_code
+from riskmodel.errors import BadInput
 from riskmodel.forecasting.component import Component
 
 PARTS_WITHOUT_FIGURES = (
     *("__main__.py", "bundle.py", "cli", "errors.py", "explanation", "hindcasts.py", "home.py", "home_reader.py"),
     *("home_settings.py", "plots.py", "scored_region.py"),
+    *("golden.py", "model_code.py", "refits.py"),
 )
 """Modules and packages of `riskmodel` that no figure depends on. A change in them leaves the digest as it is."""
 SCORING_MODULES = ("ablation.py", "draw_scores.py", "evaluation.py", "results.py", "windows.py")
@@ -32,7 +37,7 @@ def code_digest() -> str:
 
 
 def configuration(model: Component) -> str:
-    """Return the repr of a model that has not been fitted; for a model of foreign code, with the digest of its module.
+    """Return the repr of a model that has not been fitted; for a model of foreign code, with the digest of that code.
 
     Raises ValueError for a repr that does not tell two configurations of a class apart.
     """
@@ -41,10 +46,23 @@ def configuration(model: Component) -> str:
         raise ValueError(
             f"the model {model.name} needs a repr that shows its configuration, as a dataclass has: {text}"
         )
-    if (module := type(model).__module__).partition(".")[0] not in ("riskmodel", "training"):
-        source = inspect.getsource(inspect.getmodule(type(model)) or type(model))
-        return f"{text} of {module} {hashlib.sha256(source.encode()).hexdigest()[:12]}"
-    return text
+    name = type(model).__module__
+    try:
+        sources = model_code.carried_sources(model)
+    except (BadInput, pickle.PicklingError, AttributeError, TypeError):  # a back-test of it is possible all the same
+        sources = {}
+    if not sources and name.partition(".")[0] not in ("riskmodel", "training"):
+        sources = {name: inspect.getsource(inspect.getmodule(type(model)) or type(model))}
+    if not sources:
+        return text
+    code = "".join(f"{file}\n{source}" for file, source in sources.items())
+    return f"{text} of {', '.join(sources)} {hashlib.sha256(code.encode()).hexdigest()[:12]}"
+
+
+def is_same_configuration(one: str, other: str) -> bool:
+    """Return whether two texts of `configuration` are the same, seeds apart: fields with the name `seed`."""
+    first, second = (re.sub(r"\bseed=\d+", "seed=*", text) for text in (one, other))
+    return bool(one) and first == second
 
 
 def _digested_parts() -> Iterator[tuple[str, bytes]]:

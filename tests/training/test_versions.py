@@ -31,6 +31,7 @@ def test_no_figure_comes_from_code_that_is_left_out_of_the_digest() -> None:
     assert {name for name in loaded if ".".join(name.split(".")[:2]) in left_out} == {
         "riskmodel.errors",
         "riskmodel.home",
+        "riskmodel.model_code",
     }
     of_training = {name.removeprefix("training.") for name in loaded if name.startswith("training.")}
     without_figures = {"backtest_runner", "export", "formatting", "result_store", "versions", "workers"}
