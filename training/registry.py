@@ -21,6 +21,7 @@ JOURNAL_FILE = "promotions.jsonl"
 ACTION_LABELS = {
     "first": "the first model",
     "replacement": "replaced a model that can no longer serve, or that knew only the shipped history",
+    "refit": "refit of the model before",
     "gate": "through the gate",
     "force": "past the gate, by force",
     "rollback": "rolled back to",

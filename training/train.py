@@ -5,14 +5,15 @@ import this.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
-from riskmodel import bundle
+from riskmodel import __version__, bundle, refits
 from riskmodel.assessment import region_origin
 from riskmodel.bundle import Provenance
-from riskmodel.errors import BadInput
+from riskmodel.errors import BadInput, Refused
 from riskmodel.events.view import View
 from riskmodel.forecasting.component import Explainable
 from riskmodel.home import Home
@@ -29,6 +30,7 @@ class TrainedModel:
     path: Path
     provenance: Provenance
     countries: int
+    model_name: str
 
     @property
     def megabytes(self) -> float:
@@ -80,7 +82,52 @@ def train_model(
     folder = into or home.models
     on_step(f"storing the model in {folder}")
     name = bundle.save(fitted.model, fitted.provenance, folder, fitted.escalation, fitted.golden_prediction)
-    return TrainedModel(folder / name, fitted.provenance, len(observed.iso3))
+    return TrainedModel(folder / name, fitted.provenance, len(observed.iso3), fitted.model.name)
+
+
+def refit_model(
+    home: Home,
+    view: View,
+    region: Sequence[str],
+    now: datetime,
+    outcome: str,
+    *,
+    origin: Month | None = None,
+    on_step: Callable[[str], None] = lambda step: None,
+) -> TrainedModel:
+    """Fit the configuration of an outcome's model in service again, with its seed, and store it as `train_model` does.
+
+    The attempt is recorded, so that the scheduler does not repeat one that fails. Without a model in service that can
+    be loaded, the served pool is trained. Raises what `train_model` raises.
+    """
+    champion = _champion(home, view, outcome)
+    if champion is None:
+        return train_model(home, view, region, now, outcome, origin=origin, on_step=on_step)
+    attempt = refits.Attempt(iso_seconds(now), champion.id, view.digest, __version__)
+    record = partial(refits.record_attempt, home.models, simulated=view.simulated, outcome=outcome)
+    record(attempt)
+    model, seed = champion.model, champion.provenance.seed
+    try:
+        return train_model(home, view, region, now, outcome, origin=origin, model=model, seed=seed, on_step=on_step)
+    except Exception as failure:
+        record(replace(attempt, result="failed", reason=str(failure) or type(failure).__name__))
+        raise
+
+
+def record_refit(home: Home, view: View, outcome: str, refusal: str | None) -> None:
+    """Record how the attempt of `refit_model` ended: the refit is in service, or why it was refused."""
+    attempt = refits.last_attempt(home.models, simulated=view.simulated, outcome=outcome)
+    if attempt is not None and attempt.result == "started":
+        ended = replace(attempt, result="done" if refusal is None else "refused", reason=refusal or "")
+        refits.record_attempt(home.models, ended, simulated=view.simulated, outcome=outcome)
+
+
+def _champion(home: Home, view: View, outcome: str) -> bundle.Bundle | None:
+    path = bundle.champion(home.models, simulated=view.simulated, outcome=outcome)
+    try:
+        return bundle.load(path) if path else None
+    except Refused:
+        return None
 
 
 def iso_seconds(moment: datetime) -> str:

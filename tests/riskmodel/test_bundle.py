@@ -1,5 +1,6 @@
 """Model bundles on disk: written atomically, and refused when altered or outdated."""
 
+import importlib
 import json
 import os
 import pickle
@@ -8,8 +9,10 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -17,7 +20,7 @@ from histories import made, rectangle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from riskmodel import bundle
+from riskmodel import bundle, golden
 from riskmodel.bundle import (
     Provenance,
     challenger,
@@ -30,11 +33,13 @@ from riskmodel.bundle import (
     set_champion,
 )
 from riskmodel.errors import Refused
-from riskmodel.forecasting.baselines import SMOOTHED_HISTORY
+from riskmodel.forecasting.baselines import SMOOTHED_HISTORY, History
 from riskmodel.forecasting.escalation import POOLED, Escalation
+from riskmodel.forecasting.forecast import Forecast
 from riskmodel.forecasting.forest import Forest
 from riskmodel.forecasting.pool import Pool, PoolMember
-from riskmodel.indicators.panel import INDICATORS, assemble
+from riskmodel.indicators.panel import INDICATORS, Panel, assemble
+from riskmodel.months import Month
 
 PANEL = assemble(rectangle(made()), "state_based")
 ORIGIN = PANEL.months[-1]
@@ -195,6 +200,50 @@ def test_the_escalation_model_is_part_of_the_bundle(models: Path) -> None:
         load(models / save(MODEL, PROVENANCE, models)).escalation.probabilities(PANEL, forecast).models
         == ("draws",) * 8
     )
+
+
+def test_a_model_that_needs_a_module_that_is_not_installed_is_refused_with_its_name(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "import absent_package\nfrom riskmodel.forecasting.baselines import Zero\n\n\nclass Own(Zero): ...\n"
+    (tmp_path / "needs_absent.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    with monkeypatch.context() as installed:
+        installed.setitem(sys.modules, "absent_package", ModuleType("absent_package"))
+        own = importlib.import_module("needs_absent").Own()
+        path = models / save(own, PROVENANCE, models)
+    monkeypatch.delitem(sys.modules, "needs_absent")
+    assert {file.name for file in path.iterdir()} == {"manifest.json", "model.pickle", "needs_absent.py"}
+    with pytest.raises(
+        Refused, match="needs the Python module absent_package, which is not installed here: install it"
+    ):
+        load(path)
+    (path / "needs_absent.py").write_text(source.replace("import absent_package", ""))
+    with pytest.raises(Refused, match=r"altered: needs_absent\.py does not have the digest"):
+        load(path)
+
+
+def test_a_model_must_reproduce_its_golden_prediction(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = models / save(MODEL, PROVENANCE, models, golden_prediction=golden.make(MODEL, PANEL, ORIGIN))
+    assert load(path).id == path.name
+    forecast = History.forecast
+
+    def altered(factor: float) -> Callable[..., Forecast]:
+        def changed(self: History, panel: Panel, origin: Month) -> Forecast:
+            made = forecast(self, panel, origin)
+            return replace(made, draws=made.draws * np.float32(factor))
+
+        return changed
+
+    with monkeypatch.context() as other:
+        other.setattr(History, "forecast", altered(1.001))
+        with pytest.raises(Refused, match=r"does not reproduce its golden prediction .*on the same platform"):
+            load(path)
+        other.setattr("platform.machine", lambda: "another")
+        assert load(path).id == path.name, "elsewhere the last digits can differ"
+        other.setattr(History, "forecast", altered(1.5))
+        with pytest.raises(Refused, match=r"does not reproduce its golden prediction .* 0\.01 is tolerated"):
+            load(path)
 
 
 def test_a_model_that_needs_missing_code_is_refused(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

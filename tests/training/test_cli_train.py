@@ -20,7 +20,7 @@ Vigie = Callable[..., Any]
 
 SLOW_TO_STORE = """
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from riskmodel.forecasting.baselines import Zero
@@ -29,10 +29,15 @@ from riskmodel.forecasting.baselines import Zero
 @dataclass(frozen=True)
 class SlowToStore(Zero):
     name: str = "slow"
+    fitted: bool = field(default=False, repr=False)
+
+    def fit(self, panel, origin):
+        return replace(self, fitted=True)
 
     def __getstate__(self):
-        Path("storing").touch()
-        while not Path("go").exists():
+        if self.fitted:
+            Path("storing").touch()
+        while self.fitted and not Path("go").exists():
             time.sleep(0.02)
         return self.__dict__
 
@@ -59,10 +64,9 @@ def test_a_model_up_to_the_origin_of_the_region_goes_into_service(home: Home, vi
     earlier = vigie("train", "--origin", "2008-06", "--brief")
     assert "final figures" not in earlier.out
     assert earlier.code == 0, earlier.err
-    champion = bundle.champion(home.models, simulated=False, outcome="state_based")
-    assert champion is not None
-    assert str(bundle.load(champion).origin) == "2008-06"
-    assert bundle.load(path).id == path.name
+    assert "its data end in 2008-06, before those of" in earlier.out
+    assert f"is stored but is refused as a refit: {path.name} stays in service" in earlier.out.splitlines()[-1]
+    assert bundle.champion(home.models, simulated=False, outcome="state_based") == path
 
 
 def test_training_twice_makes_one_model(home: Home, vigie: Vigie, archive: None) -> None:

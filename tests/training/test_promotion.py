@@ -2,15 +2,37 @@
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from riskmodel import bundle, refits
 from riskmodel.errors import Refused
 from riskmodel.home import Home
 from training import registry
+
+FAILS_LATER = """
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from riskmodel.forecasting.baselines import Zero
+
+
+@dataclass(frozen=True)
+class Failing(Zero):
+    def forecast(self, panel, origin):
+        made = super().forecast(panel, origin)
+        return replace(made, draws=made.draws + (np.inf if str(origin) == "2009-12" else 0.0))
+
+
+def model(seed):
+    return Failing()
+"""
 
 Vigie = Callable[..., Any]
 InService = Callable[[], str]
@@ -50,6 +72,7 @@ def test_a_model_goes_through_the_gate_or_stays_outside(
     worse = vigie("promote", vague, "--windows", "2007:2009")
     assert worse.code == Refused.exit_code
     assert re.search(r"the model in service +IGN +not worse .* NOT MET", worse.out)
+    assert re.search(r"the model in service +IGN +better on IGN or log-CRPS .* NOT MET", worse.out)
 
     assert vigie("promote", zero, "--force", "  ").code == 2
     assert vigie("promote", zero, "--force", "a trial of the way back").code == 0
@@ -73,6 +96,77 @@ def test_a_model_goes_through_the_gate_or_stays_outside(
         (seer, "rollback", "as planned"),
         (vague, "rollback", ""),
     ]
+
+
+def test_a_refit_enters_service_without_a_contest_and_the_journal_has_what_the_guard_found(
+    home: Home, vigie: Vigie, workshop: Path, in_service: InService
+) -> None:
+    assert vigie("train", "--model", "promoted:vague", "--origin", "2008-12").code == 0
+    before = in_service()
+    renewed = vigie("train", "--refit")
+    after = in_service()
+    assert renewed.code == 0, renewed.err
+    assert renewed.out.splitlines()[-1] == (
+        f"{after} is a refit of {before} and is now in service for state-based conflict"
+    )
+    assert "the refit, next to the model before: deaths in state-based conflict, 2009-01..2009-12" in renewed.out
+    assert bundle.read_provenance(home.models / after).origin == "2009-12"
+    entry = registry.read_journal(home.models)[-1]
+    assert (entry.model, entry.action, entry.windows) == (after, "refit", ("2009-01..2009-12",))
+    assert [(check["score"], check["rule"], check["passed"]) for check in entry.checks] == [
+        ("ign", "not far worse", True),
+        ("log_crps", "not far worse", True),
+    ]
+    assert not list(home.backtests.glob("*")), "no back-test was needed"
+
+    other_seed = vigie("train", "--model", "promoted:vague", "--seed", "7")
+    assert "there are no months since, both know the data to 2009-12" in other_seed.out
+    assert in_service() != after
+    assert "there are no months since" in registry.read_journal(home.models)[-1].reason
+    back = vigie("promote", before)
+    assert back.code == Refused.exit_code
+    assert "its data end in 2008-12, before those of" in back.out
+    assert "is refused as a refit; the model in service stays" in back.err
+
+
+def test_a_refit_that_does_not_forecast_finitely_is_refused(
+    home: Home, vigie: Vigie, workshop: Path, in_service: InService
+) -> None:
+    (workshop / "failing.py").write_text(FAILS_LATER, encoding="utf-8")
+    vigie("train", "--model", "failing:model", "--origin", "2008-12")
+    before = in_service()
+    refused = vigie("train", "--refit")
+    assert refused.code == 0, refused.err
+    assert "its forecast is not finite for every country with a history" in refused.out
+    assert in_service() == before
+    assert registry.read_journal(home.models)[-1].model == before
+    attempt = refits.last_attempt(home.models, simulated=False, outcome="state_based")
+    assert attempt is not None
+    assert (attempt.model, attempt.result) == (before, "refused")
+    assert "its forecast is not finite" in attempt.reason
+
+
+def test_a_model_works_from_any_folder_with_the_code_that_it_was_trained_with(
+    home: Home, vigie: Vigie, workshop: Path, in_service: InService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    vigie("train", "--model", "promoted:zero")
+    first = in_service()
+    vigie("train", "--model", "promoted:vague", "--into", tmp_path / "models")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    np.save(elsewhere / "truth.npy", np.load("truth.npy"))
+    monkeypatch.chdir(elsewhere)
+    (workshop / "promoted.py").write_text("raise RuntimeError('this is not the code of the model')\n", encoding="utf-8")
+    monkeypatch.delitem(sys.modules, "promoted")
+    [stored] = (tmp_path / "models").glob("state_based-*")
+    stored.rename(home.models / stored.name)
+    promoted = vigie("promote", stored.name, "--windows", "2007:2009")
+    assert promoted.code == 0, promoted.out + promoted.err
+    assert in_service() == stored.name
+    assert vigie("shadow", first).code == 0
+    assert vigie("card").code == 0
+    assert "is in service already" in vigie("train", "--refit").out
+    assert type(bundle.load(home.models / stored.name).model).__module__.startswith("vigie_model_")
 
 
 def test_a_champion_that_can_no_longer_serve_is_replaced_without_the_gate(

@@ -13,7 +13,7 @@ from training import as_known
 from training.alert_evaluation import shipped_threshold
 from training.formatting import INTERVAL_HEADING, LABELS, format_difference, format_outcome, format_value
 from training.gate import RULE_MEANINGS
-from training.promotion import GateResult
+from training.promotion import Examination
 from training.registry import ACTION_LABELS
 from training.result_tables import (
     ALERT_NOTES,
@@ -152,20 +152,23 @@ def _names(result: BacktestResult) -> str:
     return ", ".join(window.name for window in result.windows)
 
 
-def print_gate_result(result: GateResult, outcome: str, console: Console) -> None:
-    """Print the gate's requirements and what it found."""
-    if result.windows:
-        names = ", ".join(window.name for window in result.windows)
+def print_examination(found: Examination, outcome: str, console: Console) -> None:
+    """Print what was found about a refit or a challenger."""
+    names = ", ".join(window.name for window in found.windows)
+    if found.action == "refit":
+        since = f", {names}, all countries" if names else ""
+        console.print(f"the refit, next to the model before: {format_outcome(outcome)}{since}")
+    elif names:
         console.print(
             f"the gate: {format_outcome(outcome)}, all countries, windows {names}, data to October of the year before, "
             "leads 3-14"
         )
-    for note in result.notes:
+    for note in found.notes:
         console.print(note)
-    if not result.checks:
+    if not found.checks:
         return
     table = _make_table("against", "score", "rule", "difference", INTERVAL_HEADING, "windows won", "")
-    for check in result.checks:
+    for check in found.checks:
         table.add_row(
             check.against,
             LABELS[check.score],
@@ -175,7 +178,8 @@ def print_gate_result(result: GateResult, outcome: str, console: Console) -> Non
             "" if check.passed else "NOT MET",
         )
     console.print(table)
-    console.print("; ".join(f"{rule}: {meaning}" for rule, meaning in RULE_MEANINGS.items()))
+    rules = dict.fromkeys(check.rule for check in found.checks)
+    console.print("; ".join(f"{rule}: {RULE_MEANINGS[rule]}" for rule in rules))
     console.print("a negative difference is a lower loss")
 
 

@@ -76,11 +76,14 @@ def card(home: Home, name: str | None, out: Path | None, region: str) -> None:
 @DASK_OPTION
 @click.pass_obj
 def promote(home: Home, name: str, years: str | None, force_reason: str | None, jobs: int, dask: str | None) -> None:
-    """Put a model into service, if it passes the gate.
+    """Put a model into service: a refit if it forecasts as it should, a challenger if it passes the gate.
 
-    Its configuration is fitted again for each year, on the data before it, and scored on all countries. Its mean IGN
-    and log-CRPS have to be lower than those of conflictology12 and ew4s, and its CRPS not worse. None of the three may
-    be worse than that of the model in service.
+    A refit has the configuration of the model in service, seeds apart. It has to forecast finitely, and must not be far
+    worse than the model in service on the months since.
+
+    The configuration of a challenger is fitted again for each year, on the data before it, and scored on all countries;
+    so is the configuration in service. It has to be better than that one on IGN or log-CRPS, and not worse on either
+    and on CRPS. It has to be better than conflictology12 on IGN, and otherwise not worse than conflictology12 and ew4s.
     """
     from riskmodel import bundle
     from riskmodel.cli import terminal
@@ -97,12 +100,13 @@ def promote(home: Home, name: str, years: str | None, force_reason: str | None, 
         raise click.BadParameter(str(error), param_hint="--windows") from None
     model, view = bundle.load(_find_model(home, name)), open_view(home)
     with window_progress(len(chosen_windows)) as on_window:
-        result = promotion.run_gate(home, view, model, chosen_windows, Workers(jobs, dask), on_window)
-    console_tables.print_gate_result(result, model.outcome, terminal.console())
-    if not result.passed and force_reason is None:
-        raise Refused(f"{model.id} does not pass the gate; the model in service stays (--force WHY overrules)")
-    action = "gate" if result.passed else "force"
-    promotion.put_into_service(home, model, datetime.now(UTC), action, force_reason or "", result)
+        found = promotion.examine(home, view, model, chosen_windows, Workers(jobs, dask), on_window)
+    console_tables.print_examination(found, model.outcome, terminal.console())
+    if not found.passed and force_reason is None:
+        refused = "is refused as a refit" if found.action == "refit" else "does not pass the gate"
+        raise Refused(f"{model.id} {refused}; the model in service stays (--force WHY overrules)")
+    action = found.action if found.passed else "force"
+    promotion.put_into_service(home, model, datetime.now(UTC), action, force_reason or "", found)
     click.echo(f"{model.id} is now in service for {OUTCOME_LABELS[model.outcome]['en']}")
 
 

@@ -43,6 +43,11 @@ if TYPE_CHECKING:
     type=click.Path(file_okay=False, path_type=Path),
     help="Store the model in this folder, and do not put it into service.",
 )
+@click.option(
+    "--refit",
+    is_flag=True,
+    help="Fit the configuration of the model in service again, with its seed; without one, Vigie's own.",
+)
 @click.option("--brief", is_flag=True, help="Print the steps and the result, and no scores.")
 @click.option(
     "--outcome",
@@ -62,6 +67,7 @@ def train(
     mlflow: str | None,
     as_of: datetime | None,
     into: Path | None,
+    refit: bool,
     brief: bool,
     outcomes: tuple[str, ...],
     region: str,
@@ -69,8 +75,9 @@ def train(
 ) -> None:
     """Train a model of each outcome on all countries of the archive, and put them into service.
 
-    The first model of an outcome is put into service at once. A later one has to pass the gate (see `vigie promote`). A
-    model that does not pass is stored, and the one in service stays; this is no failure, and the exit code is 0.
+    The first model of an outcome is put into service at once. A later one is a refit, if it has the configuration of
+    the model in service, or a challenger, which has to pass the gate (see `vigie promote`). A model that is refused is
+    stored, and the one in service stays; this is no failure, and the exit code is 0.
 
     Without --outcome, an outcome that the archive does not know is left out, with the reason. With --jobs 2, the models
     are trained at the same time.
@@ -81,15 +88,19 @@ def train(
     from riskmodel.cli import terminal
     from riskmodel.errors import BadInput
     from training import tracking
-    from training.train import train_model
+    from training.train import refit_model, train_model
     from training.workers import Workers
 
     if as_of and into is None:
         raise click.UsageError("--as-of needs --into: a model of the past is not put into service")
+    if refit and (model_name or into):
+        raise click.UsageError("--refit takes the model in service: leave out --model and --into")
     started, console = time.monotonic(), terminal.console(stderr=into is not None)
     model, view = chosen_model(model_name, seed), open_view(home, as_of)
     members, now = geography.region(region).members, datetime.now(UTC)
     train_one = partial(train_model, home, view, members, now, origin=origin, model=model, seed=seed, into=into)
+    if refit:
+        train_one = partial(refit_model, home, view, members, now, origin=origin)
     trained_models = Workers(jobs).map_unordered(_train, [(train_one, each) for each in outcomes or OUTCOMES])
     reasons, last_lines = {}, {}
     for outcome, trained in trained_models:
@@ -97,10 +108,12 @@ def train(
             reasons[outcome] = trained
             continue
         if not brief:
-            _report(trained, model.name, realm_prefix(view), time.monotonic() - started, console)
+            _report(trained, realm_prefix(view), time.monotonic() - started, console)
         into_service = into is None
         last_lines[trained.path] = (
-            _offer(home, view, trained.path, Workers(jobs), console) if into_service else str(trained.path)
+            _offer(home, view, trained.path, Workers(jobs), console, is_refit=refit)
+            if into_service
+            else str(trained.path)
         )
     if reasons and (outcomes or not last_lines):
         raise next(reversed(reasons.values()))
@@ -125,7 +138,7 @@ def _train(train_one: "Callable[..., TrainedModel]", outcome: str) -> "TrainedMo
         return reason
 
 
-def _report(trained: "TrainedModel", model_name: str, realm: str, seconds: float, console: "Console") -> None:
+def _report(trained: "TrainedModel", realm: str, seconds: float, console: "Console") -> None:
     from training.card import describe_escalation_choice
     from training.formatting import LABELS, format_outcome, format_value
 
@@ -138,7 +151,7 @@ def _report(trained: "TrainedModel", model_name: str, realm: str, seconds: float
     if reason := scores.get("unscored"):
         console.print(f"not scored: {reason}")
     else:
-        ours, reference = scores[model_name], scores["conflictology12"]
+        ours, reference = scores[trained.model_name], scores["conflictology12"]
         console.print(
             f"the same configuration, fitted to {scores['origin']} and scored on {scores['months']} ({realm}"
             f"{format_outcome(provenance.outcome)}, all countries, final figures; conflictology12 in brackets; losses: "
@@ -154,24 +167,30 @@ def _report(trained: "TrainedModel", model_name: str, realm: str, seconds: float
     console.print(describe_escalation_choice(scores["escalation"]))
 
 
-def _offer(home: Home, view: "View", path: Path, workers: "Workers", console: "Console") -> str:
+def _offer(home: Home, view: "View", path: Path, workers: "Workers", console: "Console", *, is_refit: bool) -> str:
     """Offer a new model to the service, and return a line that says which model is in service now."""
     from riskmodel import bundle
     from training import promotion
     from training.cli import console_tables
+    from training.train import record_refit
 
     model = bundle.load(path)
     label = OUTCOME_LABELS[model.outcome]["en"]
     with window_progress(0) as on_window:
         offered = promotion.offer(home, view, model, datetime.now(UTC), workers, on_window)
-    if offered.gate_result is not None:
-        console_tables.print_gate_result(offered.gate_result, model.outcome, console)
+    if is_refit:
+        record_refit(home, view, model.outcome, offered.examination.refusal if offered.examination else None)
+    if offered.examination is not None:
+        console_tables.print_examination(offered.examination, model.outcome, console)
     if offered.action == "gate":
         return f"{model.id} passes the gate and is now in service for {label}"
+    if offered.action == "refit":
+        return f"{model.id} is a refit of {offered.champion} and is now in service for {label}"
     if offered.action is not None:
         return f"{model.id} is now in service for {label}"
-    if offered.gate_result is None:
+    if offered.examination is None:
         return f"{model.id} is in service already for {label}"
     console.print(f"to put it into service all the same: vigie promote {model.id} --force WHY")
     console.print(f"to run it in the shadow of the model in service: vigie shadow {model.id}")
-    return f"{model.id} is stored but does not pass the gate: {offered.champion} stays in service for {label}"
+    refused = "is refused as a refit" if offered.examination.action == "refit" else "does not pass the gate"
+    return f"{model.id} is stored but {refused}: {offered.champion} stays in service for {label}"
