@@ -21,7 +21,7 @@ import sysconfig
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Generic, TypeVar
@@ -157,9 +157,10 @@ def _sources_behind(spec: ModuleSpec) -> Iterator[tuple[str, str]]:
         if spec.name in found:
             continue
         found.add(spec.name)
-        if not isinstance(spec.loader, SourceFileLoader):
-            raise BadInput(f"{spec.origin} is no Python source, and a model can carry nothing else: install it")
-        source = spec.loader.get_source(spec.name) or ""
+        path = Path(str(spec.origin))
+        if path.suffix != ".py":
+            raise BadInput(f"{path} is no Python source, and a model can carry nothing else: install it")
+        source = importlib.util.decode_source(path.read_bytes())
         is_package = spec.submodule_search_locations is not None
         yield spec.name + (PACKAGE_FILE if is_package else ".py"), source
         names = _imported_names(source, spec.name if is_package else spec.name.rpartition(".")[0])
