@@ -82,14 +82,15 @@ class OutcomeHindcast:
             code=code_digest(),
         )
 
-    def origins(self, months: int, first: Month | None = None) -> Months:
-        """Return the last `months` origins before the region's present one, and with `first` all since then.
+    def origins(self, home: Home, months: int, first: Month | None = None) -> Months:
+        """Return the last `months` origins before the region's present one, and all since `first`.
 
-        Raises BadInput where no country of the region has a history.
+        All since the first stored one are among them too: hindcasts of two editions never stand side by side. Raises
+        BadInput where no country of the region has a history.
         """
         present = region_origin(self.view, self.members, self.outcome)
-        earliest = present - months
-        return span(earliest if first is None else min(first, earliest), present - 1)
+        earliest = min([present - months, *([] if first is None else [first]), *self.stored(home)])
+        return span(earliest, present - 1)
 
     def stored(self, home: Home) -> dict[Month, Path]:
         """Return the files of a home by origin, oldest first, of any edition."""

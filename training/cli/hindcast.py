@@ -42,8 +42,8 @@ def hindcast(home: Home, first: "Month | None", months: int, outcomes: tuple[str
     The models have the configuration of the model in service. Each is fitted in January on what came before. The
     figures are those known at the time, where the archive has the releases; else the newest figures.
 
-    Hindcasts that are already stored are kept. A hindcast that was stopped continues where it stopped. A new model in
-    service computes them again.
+    Hindcasts that are already stored are kept. A run that was stopped continues where it stopped. After a new model has
+    entered service, all of them are computed again.
     """
     from riskmodel.cli import terminal
     from training import hindcast as hindcasting
@@ -52,7 +52,7 @@ def hindcast(home: Home, first: "Month | None", months: int, outcomes: tuple[str
     view = open_view(home)
     wanted = []
     for each in _in_service(home, view, region, outcomes):
-        origins = each.origins(months, first)
+        origins = each.origins(home, months, first)
         wanted.append((each, origins, each.missing(home, origins)))
     with terminal.progress() as bars:
         bar = bars.add_task("hindcasts", total=sum(len(missing) for *_, missing in wanted))
