@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -18,6 +18,7 @@ from riskmodel import geography, scoring
 from riskmodel.months import Month, month
 from riskmodel.outcomes import OUTCOMES
 from riskmodel.targets import BATTLE_DEATHS, HORIZON, RUNGS
+from service.jobs.forecast_scores import Cell
 from service.snapshots.scorecard import EMPTY_SCORECARD, SERVED_FORECASTER
 from service.store.database import Store
 from service.store.leases import Fence, check
@@ -47,15 +48,6 @@ class SnapshotFacts:
     model_origin: Month
     challenger_origin: Month | None
     withdrawn_at: datetime | None
-
-
-class Cell(NamedTuple):
-    """What a snapshot forecasts: a month of a country, or the sum of `months` months that ends with it."""
-
-    snapshot_id: int
-    location_code: str
-    lead: int
-    months: int
 
 
 @dataclass(frozen=True)
@@ -228,7 +220,7 @@ def build_scorecard(counted: CountedForecasts) -> dict[str, Any]:
     countries = sorted({cell.location_code for cell in counted.served})
     return {
         "cases": sum(cell.months == 1 for cell in counted.served),
-        "origins": len({cell.snapshot_id for cell in counted.served}),
+        "origins": len({cell.forecast_id for cell in counted.served}),
         "first_month": months[0] if months else None,
         "last_month": months[-1] if months else None,
         "forecasters": summaries(counted.served),

@@ -14,7 +14,8 @@ from riskmodel.home import Home
 from riskmodel.outcomes import OUTCOMES
 from service.alerts import lifecycle, outbox, rules
 from service.jobs import scorecard_build
-from service.jobs.scorecard_build import Cell, CountedForecasts, ScoredForecast
+from service.jobs.forecast_scores import Cell
+from service.jobs.scorecard_build import CountedForecasts, ScoredForecast
 from service.snapshots import history
 from service.store.database import Store
 from service.store.tables import deliveries, event_lists, events, forecasts, jobs, runs, scorecards, snapshots, tasks

@@ -25,8 +25,9 @@ from riskmodel.forecasting.forecast_table import FORECAST_SCHEMA
 from riskmodel.home import Home
 from riskmodel.months import month
 from service.cli.app import create_app
-from service.jobs import scorecard_build, verification
-from service.jobs.scorecard_build import Cell, CountedForecasts, ScoredForecast, SnapshotFacts
+from service.jobs import forecast_scores, scorecard_build
+from service.jobs.forecast_scores import Cell
+from service.jobs.scorecard_build import CountedForecasts, ScoredForecast, SnapshotFacts
 from service.jobs.withdrawal import withdraw
 from service.snapshots.scorecard import EMPTY_SCORECARD
 from service.store.tables import changes, forecasts, scorecards, verifications
@@ -121,8 +122,8 @@ def test_escalation_is_scored_by_the_issued_probability_and_not_by_the_draws(ope
     served, cell = document["model"]["id"], Cell(1, "MLI", 3, 3)
     document["countries"][0]["escalation_probability"] = 0.75
     document["shadow"] = {"model_id": "other", "escalation_probability": {"MLI": 0.5}}
-    country, draws = verification.CountryAtIssue.of(document, "MLI"), np.full((12, 4), 30)
-    scores = [verification.score(draws, cell, 200, country, name) for name in (served, "other", "ew4s")]
+    country, draws = forecast_scores.CountryAtIssue.of(document, "MLI"), np.full((12, 4), 30)
+    scores = [forecast_scores.score(draws, [(cell, 200)], country, name)[0] for name in (served, "other", "ew4s")]
     assert [scored["escalation"]["probability"] for scored in scores] == [0.75, 0.5, 0]
 
 
