@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from riskmodel import bundle, geography, signal_table
+from riskmodel import bundle, geography, hindcasts, signal_table
 from riskmodel.assessment import region_origin, region_panel
 from riskmodel.errors import BadInput
 from riskmodel.events import table
@@ -30,7 +30,7 @@ from riskmodel.moments import parse_past_moment
 from riskmodel.months import Month, month
 from riskmodel.outcomes import KINDS, OUTCOME_LABELS, OUTCOMES, CountryMonths, aligned, ranked
 from riskmodel.reporting.release_class import RELEASE_CLASSES, UNKNOWN, UNSETTLED, release_classes
-from riskmodel.scored_region import CountryForecast, ScoredRegion, model_of_view, score_region, timestamp
+from riskmodel.scored_region import CountryForecast, ScoredRegion, model_of_view, score_region, score_table, timestamp
 
 AsOf: TypeAlias = str | date | None
 """A past moment: a day (to its end, UTC) as text or date, or a moment with its offset from UTC. None is now."""
@@ -245,6 +245,35 @@ class HomeReader:
         view = self.view(as_of)
         scored = self._scored(view, self.region, outcome, as_of)
         return _with_attrs(scored.scores(), _facts(view, scored.outcome, risk_score="0-100", expected_deaths="deaths"))
+
+    def hindcasts(self, outcome: str | None = None) -> pd.DataFrame:
+        """Return what Vigie would have reported at past month-ends: the stored hindcasts of the region.
+
+        One row per country and origin, oldest first, with the columns of `scores`. `data_basis` is `as_known` (the
+        figures that were published then) or `final_figures`. The model never learned from a month after the origin.
+        Raises BadInput where none is stored, and Refused for a damaged file.
+        """
+        view = self.view()
+        outcome = self._outcome(view, outcome)
+        found = hindcasts.stored(self.home, self.region, simulated=view.simulated, outcome=outcome)
+        if not found:
+            raise BadInput(
+                f"no hindcasts of {OUTCOME_LABELS[outcome]['en']} in the region of {self.region} are stored: run "
+                "`vigie hindcast`"
+            )
+        parts = []
+        for origin, path in found.items():
+            hindcast = hindcasts.load(path)
+            facts = {
+                "basis": "hindcast",
+                "data_basis": hindcast.data_basis,
+                "model_origin": timestamp(hindcast.model_origin),
+                "outcome": outcome,
+                "simulated": hindcast.simulated,
+            }
+            parts.append(score_table(hindcast.countries, origin, facts))
+        rows = pd.concat(parts, ignore_index=True)
+        return _with_attrs(rows, _facts(view, outcome, risk_score="0-100", expected_deaths="deaths"))
 
     def signals(
         self,

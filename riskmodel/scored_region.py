@@ -1,5 +1,6 @@
 """The forecast and the scores of a region's countries as pandas tables, computed from a view and a model bundle."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -107,33 +108,11 @@ class ScoredRegion:
         ).astype({"reason": "str"})
 
     def scores(self) -> pd.DataFrame:
-        """Return the scores, one row per country; see `HomeReader.scores`."""
-        rows = [
-            {
-                "iso3": score["location_code"],
-                "name": geography.country(score["location_code"]).name(),
-                "origin": timestamp(self.origin),
-                "risk_score": score["risk_score"],
-                "band": score["band"],
-                "reason": score["reasons"].get("risk_score"),
-                **{f"rung_{rung['deaths']}": rung["probability"] for rung in score["rungs"]},
-                "escalation_probability": score["escalation_probability"],
-                "escalation_reason": score["reasons"].get("escalation_probability"),
-                "onset_probability": score["onset_probability"],
-                "onset_reason": score["reasons"].get("onset_probability"),
-                "expected_deaths": score["expected_deaths"],
-                "model": self.model,
-                "model_origin": timestamp(self.model_origin),
-                "hindsight": self.hindsight,
-                "outcome": self.outcome,
-                "simulated": self.simulated,
-            }
-            for score in self.payload
-        ]
-        numbers = ("risk_score", "escalation_probability", "onset_probability", "expected_deaths")
-        texts = ("band", "reason", "escalation_reason", "onset_reason")
-        types = {**dict.fromkeys(numbers, "float64"), **dict.fromkeys(texts, "str")}
-        return pd.DataFrame(rows).astype(types).sort_values("risk_score", ascending=False, ignore_index=True)
+        """Return the scores, one row per country, the highest risk first; see `HomeReader.scores`."""
+        facts = {"model": self.model, "model_origin": timestamp(self.model_origin), "hindsight": self.hindsight}
+        facts |= {"outcome": self.outcome, "simulated": self.simulated}
+        rows = score_table(self.payload, self.origin, facts)
+        return rows.sort_values("risk_score", ascending=False, ignore_index=True)
 
     def _of(self, iso3: str) -> dict[str, Any]:
         return self.payload[self.forecast.iso3.index(iso3)]
@@ -170,6 +149,31 @@ def model_of_view(home: Home, view: View, outcome: str, origin: Month) -> Path |
         if usable and (of.data_digest, of.outcome, of.origin) == (view.digest, outcome, str(origin)):
             return manifest.parent
     return None
+
+
+def score_table(payload: Sequence[Mapping[str, Any]], origin: Month, facts: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the scores that `country_scores` computed as one row per country; `facts` are the same in each row."""
+    rows = [
+        {
+            "iso3": score["location_code"],
+            "name": geography.country(score["location_code"]).name(),
+            "origin": timestamp(origin),
+            "risk_score": score["risk_score"],
+            "band": score["band"],
+            "reason": score["reasons"].get("risk_score"),
+            **{f"rung_{rung['deaths']}": rung["probability"] for rung in score["rungs"]},
+            "escalation_probability": score["escalation_probability"],
+            "escalation_reason": score["reasons"].get("escalation_probability"),
+            "onset_probability": score["onset_probability"],
+            "onset_reason": score["reasons"].get("onset_probability"),
+            "expected_deaths": score["expected_deaths"],
+            **facts,
+        }
+        for score in payload
+    ]
+    numbers = ("risk_score", "escalation_probability", "onset_probability", "expected_deaths")
+    texts = ("band", "reason", "escalation_reason", "onset_reason")
+    return pd.DataFrame(rows).astype({**dict.fromkeys(numbers, "float64"), **dict.fromkeys(texts, "str")})
 
 
 def timestamp(month: Month) -> pd.Timestamp:

@@ -74,6 +74,7 @@ def small_home(home: Home, vigie: Vigie, tmp_path: Path, prepared: Path, monkeyp
     assert vigie("ingest", "monthly", tmp_path / "monthly.csv").code == 0
     assert vigie("ingest", "ucdp", events, "--covers", "MLI:2009-01..2009-12").code == 0
     assert vigie("train").code == 0
+    assert vigie("hindcast", "--months", 2, "--outcome", "all").code == 0
     shutil.copytree(home.root, prepared)
     return home
 
@@ -109,6 +110,13 @@ def test_five_lines_go_from_import_to_a_plot(small_home: Home) -> None:
     assert Path("mali.png").stat().st_size > 5000
 
 
+def test_a_plot_without_matplotlib_says_what_to_install(small_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    forecast = riskmodel.open_home().forecast("MLI")
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match="plots need matplotlib: pip install matplotlib"):
+        riskmodel.plot_forecast(forecast)
+
+
 def test_every_sample_of_the_guide_runs_after_the_opening_lines(
     small_home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -141,6 +149,18 @@ def test_a_kernel_runs_the_notebook(small_home: Home) -> None:
     nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
     pictures = [out for cell in notebook.cells for out in cell.get("outputs", ()) if "image/png" in out.get("data", {})]
     assert len(pictures) == 3
+
+
+def test_hindcasts_as_a_table_have_the_scores_of_each_stored_origin(small_home: Home) -> None:
+    home = riskmodel.open_home()
+    past = home.hindcasts("all")
+    assert past["origin"].drop_duplicates().tolist() == [pd.Timestamp("2009-10-01"), pd.Timestamp("2009-11-01")]
+    assert len(past) == 2 * len(SAHEL)
+    assert set(past["model_origin"]) == {pd.Timestamp("2008-12-01")}
+    assert past["risk_score"].between(0, 100).all()
+    assert set(home.scores("all").columns) - set(past.columns) == {"model", "hindsight"}
+    with pytest.raises(BadInput, match=r"no hindcasts of state-based conflict.*run `vigie hindcast`"):
+        home.hindcasts("state_based")
 
 
 def test_a_back_test_as_a_table_has_the_rows_that_the_home_stores(small_home: Home) -> None:
