@@ -22,7 +22,7 @@ from riskmodel.forecasting.forecast import SERVED_LEADS
 from riskmodel.home import Home, atomic_write
 from riskmodel.months import Month, month
 
-FORMAT = 1
+FORMAT = 2
 """The version of the file layout. A file of another version counts as damaged, and is computed again."""
 SERVED = "served"
 """The forecaster name of the model's draws."""
@@ -42,8 +42,9 @@ class Hindcast:
     `computed_at` is ISO 8601 in UTC.
 
     `countries` are the scores of `country_scores` with the default bands, ready for JSON. Each also has `observed`, the
-    last twelve months up to the origin as known (`month`, `deaths`, and `expected_final` of an unsettled figure), and
-    `escalation_h24`, the probability by the rule h24.
+    last twelve months up to the origin as known (`month`, `deaths`, and `expected_final` of an unsettled figure),
+    `escalation_h24`, the probability by the rule h24, and `signals` and `not_compared`, found in the newest figures of
+    the months up to the origin.
 
     `draws` has the draws of the model under `SERVED` and those of each baseline under its name, float32 of shape
     (country, lead, draw) [deaths], leads 1-12, countries in the order of `countries`. A country without a forecast is

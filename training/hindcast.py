@@ -21,6 +21,7 @@ from riskmodel.bundle import Bundle
 from riskmodel.errors import BadInput, Refused
 from riskmodel.events.storage import TableReader
 from riskmodel.events.view import View
+from riskmodel.explanation.signals import RegionSignals, observe, with_signals
 from riskmodel.forecasting.component import REQUIRED_MONTHS, Component
 from riskmodel.forecasting.escalation import Escalation
 from riskmodel.hindcasts import DataBasis, Hindcast
@@ -81,6 +82,11 @@ class OutcomeHindcast:
             model=self.configuration,
             code=code_digest(),
         )
+
+    @cached_property
+    def signals(self) -> RegionSignals:
+        """The signals of the region's countries at any month, found in the newest figures."""
+        return observe(self.view, self.members).of(self.outcome)
 
     def origins(self, home: Home, months: int, first: Month | None = None) -> Months:
         """Return the last `months` origins before the region's present one, and all since `first`.
@@ -235,6 +241,8 @@ class _Source:
 
 
 def _hindcast(of: OutcomeHindcast, batch: Batch, report: Report, now: datetime) -> Hindcast:
+    stands_out = {country["location_code"]: country for country in of.signals.at(report.origin)}
+    countries = [with_signals(country, stands_out[country["location_code"]]) for country in report.countries]
     return Hindcast(
         region=of.focal,
         simulated=of.view.simulated,
@@ -244,7 +252,7 @@ def _hindcast(of: OutcomeHindcast, batch: Batch, report: Report, now: datetime) 
         model=of.configuration,
         edition=of.edition,
         computed_at=iso_seconds(now),
-        **report._asdict(),
+        **report._replace(countries=countries)._asdict(),
     )
 
 

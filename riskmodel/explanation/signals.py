@@ -6,7 +6,7 @@ lasts. A signal is an observation of what was reported: neither a forecast nor a
 asked for change nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -229,6 +229,12 @@ def signals_of_month(
         "note": note(),
         "data": observe(view, members).of(outcome).at(month),
     }
+
+
+def with_signals(scores: Mapping[str, Any], stands_out: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a country's scores with its signals, and the indicators that could not be compared with their past."""
+    own = {name: stands_out[name] for name in ("signals", "not_compared")}
+    return {**scores, **own, "reasons": {**scores["reasons"], **stands_out["reasons"]}}
 
 
 def note() -> dict[str, str]:

@@ -9,9 +9,8 @@ from typing import Annotated, Any, Literal, get_args
 from flask import Blueprint, current_app
 from pydantic import Field, create_model
 
-from riskmodel import geography
+from service.api.country_history import HistoryQuery, history_payload
 from service.api.endpoints import AS_OF_PROBLEMS, COMMA_SEPARATED, OUTCOME_PROBLEMS, Format, Iso3, Payload, endpoint
-from service.api.paging import DEFAULT_LIMIT, Limit, next_address, split_page
 from service.api.shared_schemas import (
     Basis,
     CountryRef,
@@ -30,8 +29,8 @@ from service.api.tabular import as_csv, listed
 from service.api.tasks import TASK_ACCEPTED, AsOfQuery
 from service.http.problems import Problem
 from service.http.request_context import ReadSession, current_context, request_session
-from service.snapshots import csv, geojson, read_model, score_history, snapshot_view
-from service.snapshots.score_history import CountryKey
+from service.snapshots import csv, geojson, read_model
+from service.snapshots.history import SCORE_VALUES
 
 resource = Blueprint("scores", __name__)
 
@@ -80,16 +79,6 @@ class ScoresQuery(AsOfQuery):
     fields: Annotated[list[ScoreKey], Field(min_length=1), COMMA_SEPARATED] | None = Field(
         default=None, description="only these keys of each country"
     )
-
-
-class HistoryQuery(AsOfQuery):
-    """A page of a history, which may end at a past moment."""
-
-    limit: Limit = DEFAULT_LIMIT
-    cursor: (
-        Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}\.[0-9]{1,9}$", description="taken from the address in next")]
-        | None
-    ) = None
 
 
 class RungProbability(Schema):
@@ -363,20 +352,4 @@ def country_history(query: HistoryQuery, iso3: str) -> Payload:
 
     `as_of` leaves out what was issued later, and later hindcasts; withdrawals are today's.
     """
-    with request_session() as session:
-        view, until = session.served(outcome=query.outcome), None
-        if not any(row["location_code"] == iso3 for row in view.document["countries"]):
-            raise Problem("unknown-country", location_code=iso3)
-        if query.as_of is not None:
-            until = session.parse_as_of(query.as_of)
-            view = session.stored_at(until, query.outcome)
-        key = CountryKey(session.settings.region, bool(session.simulated), view.document["outcome"], iso3)
-        before = score_history.position(query.cursor) if query.cursor else score_history.END
-        rows = score_history.entries(session.connection, key, before, query.limit + 1, until)
-        entries, last = split_page(rows, query.limit)
-        name = geography.country(iso3).name()
-        return {
-            "data": [{"location_name": name, **entry} for entry in entries],
-            "next": next_address(score_history.cursor(last) if last else None),
-            **snapshot_view.meta(view, iso3),
-        }
+    return history_payload(query, iso3, SCORE_VALUES)

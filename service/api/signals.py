@@ -6,13 +6,25 @@ from typing import Any, Literal
 from flask import Blueprint
 
 from riskmodel import signal_table
+from service.api.country_history import HistoryQuery, history_payload
 from service.api.endpoints import AS_OF_PROBLEMS, OUTCOME_PROBLEMS, Payload, endpoint
-from service.api.shared_schemas import CountryRef, EventReference, LocalizedText, Meta, Schema, described
+from service.api.shared_schemas import (
+    Basis,
+    CountryRef,
+    DataBasis,
+    EventReference,
+    LocalizedText,
+    Meta,
+    Page,
+    Schema,
+    described,
+)
 from service.api.tabular import as_csv
 from service.api.tasks import TASK_ACCEPTED, AsOfQuery
 from service.http.problems import Problem
 from service.http.request_context import request_session
 from service.snapshots import read_model
+from service.snapshots.history import SIGNAL_VALUES
 
 resource = Blueprint("signals", __name__)
 
@@ -80,6 +92,42 @@ class NotCompared(Schema):
     reason: Literal["value_unknown", "past_too_short"]
 
 
+class EarlierSignal(Schema):
+    """A signal of an earlier origin, in brief."""
+
+    indicator: str
+    family: str
+    value: int
+    unit: str
+    months: int
+    highest_in_five_years: bool
+    as_high: int
+    past_months: int
+    since: str
+    sentence: LocalizedText
+
+
+class SignalHistoryEntry(CountryRef):
+    """The signals of a country in one snapshot or hindcast."""
+
+    outcome: str
+    basis: Basis = described("issued in a snapshot, or of a hindcast")
+    data_basis: DataBasis = described("the figures that the forecast starts from; signals of hindcasts: see the guide")
+    snapshot_id: int | None
+    issued_at: str | None
+    origin: str
+    signals: list[EarlierSignal] | None
+    withdrawn_at: str | None
+    withdrawn_reason: str | None
+    reasons: dict[str, str]
+
+
+class SignalHistoryResponse(Page):
+    """The signals of one country in every snapshot and hindcast, newest origin first."""
+
+    data: list[SignalHistoryEntry]
+
+
 class CountrySignals(CountryRef):
     """What stands out in one country at the end of a month."""
 
@@ -127,7 +175,7 @@ def _rows(payload: Payload) -> Iterator[dict[str, Any]]:
 def signals(query: AsOfQuery) -> Payload:
     """Return the signals of the countries of the region."""
     with request_session() as session:
-        return read_model.signals_payload(session.served(query.as_of, query.outcome))
+        return read_model.signals_payload(session.served(query.as_of, query.outcome, hindcast=True))
 
 
 @endpoint(
@@ -143,7 +191,45 @@ def signals(query: AsOfQuery) -> Payload:
 def country(query: AsOfQuery, iso3: str) -> Payload:
     """Return the signals of one country."""
     with request_session() as session:
-        payload = read_model.country_signals_payload(session.served(query.as_of, query.outcome), iso3)
+        view = session.served(query.as_of, query.outcome, hindcast=True)
+        payload = read_model.country_signals_payload(view, iso3)
         if payload is None:
             raise Problem("unknown-country", location_code=iso3)
         return payload
+
+
+HISTORY_COLUMNS = [
+    *(name for name in SignalHistoryEntry.model_fields if name != "signals"),
+    *EarlierSignal.model_fields,
+]
+
+
+def _history_rows(payload: Payload) -> Iterator[dict[str, Any]]:
+    """Yield one row for each signal of each entry, and one for each entry without any; texts are English."""
+    for entry in payload["data"]:
+        for signal in entry["signals"] or (dict.fromkeys(EarlierSignal.model_fields),):
+            yield {**entry, **signal, "sentence": (signal["sentence"] or {}).get("en")}
+
+
+@endpoint(
+    resource,
+    "/v1/signals/<iso3>/history",
+    "List what stood out in a country in every snapshot and hindcast, newest first",
+    SignalHistoryResponse,
+    query=HistoryQuery,
+    formats=[as_csv(_history_rows, HISTORY_COLUMNS)],
+    problems=(*OUTCOME_PROBLEMS, "nothing-issued", "unknown-country"),
+)
+def country_history(query: HistoryQuery, iso3: str) -> Payload:
+    """Return one entry per snapshot, and per hindcast of an origin without a valid snapshot."""
+    return _in_brief(history_payload(query, iso3, SIGNAL_VALUES))
+
+
+def _in_brief(payload: Payload) -> Payload:
+    """Return a page of a history without the keys that are about the forecast."""
+    keys = SignalHistoryEntry.model_fields
+    data = [
+        {**{key: entry[key] for key in keys}, "reasons": {k: v for k, v in entry["reasons"].items() if k in keys}}
+        for entry in payload["data"]
+    ]
+    return {**payload, "data": data}

@@ -17,12 +17,12 @@ from riskmodel import __version__, hindcasts
 from riskmodel.bands import band_of
 from riskmodel.errors import Refused
 from riskmodel.events import manifest
+from riskmodel.explanation import signals
 from riskmodel.hindcasts import Hindcast
 from riskmodel.outcomes import OUTCOMES
 from service.jobs import snapshot_chain
 from service.jobs.public_errors import without_home
-from service.snapshots import change_feed
-from service.snapshots.history import SCORE_VALUES
+from service.snapshots import change_feed, history
 from service.store import tables
 from service.store.context import Context
 from service.store.leases import Fence, check
@@ -76,6 +76,7 @@ def store(context: Context, fence: Fence | None = None) -> StoreResult:
                 "bands": context.settings.bands,
                 "licence": snapshot.document["licence"],
                 "source": snapshot.document["outcomes"][outcome]["source"],
+                "signals_note": signals.note(),
                 "vigie": __version__,
             }
             rows = [_row(each, shared) for each in current]
@@ -165,6 +166,6 @@ def _score_row(row: Mapping[str, Any], country: Mapping[str, Any]) -> dict[str, 
     return {
         **{name: row[name] for name in (*REALM_KEY, "origin")},
         "location_code": country["location_code"],
-        **{name: country[name] for name in SCORE_VALUES},
-        "reasons": {name: reason for name, reason in country["reasons"].items() if name in SCORE_VALUES},
+        **history.values_of(country),
+        "reasons": history.reasons_of(country),
     }

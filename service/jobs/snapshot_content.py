@@ -190,7 +190,7 @@ def _build_part(
         "explanation_digests": explained.digests if explained else None,
         "countries": [
             {
-                **_with_signals(
+                **signals.with_signals(
                     _with_drivers(
                         _with_latest_month(scores[iso3], assessed),
                         explained.drivers[iso3] if explained else None,
@@ -332,12 +332,6 @@ def _with_drivers(scores: dict[str, Any], drivers: dict[str, Any] | None) -> dic
         return {**scores, "drivers": drivers}
     reason = scores["reasons"].get("risk_score", "not_asked")
     return {**scores, "drivers": None, "reasons": {**scores["reasons"], "drivers": reason}}
-
-
-def _with_signals(scores: dict[str, Any], stands_out: Mapping[str, Any]) -> dict[str, Any]:
-    """Add to a country's scores its signals, or why they are unknown, and the indicators that nothing is known of."""
-    own = {name: stands_out[name] for name in ("signals", "not_compared")}
-    return {**scores, **own, "reasons": {**scores["reasons"], **stands_out["reasons"]}}
 
 
 def _data_quality(view: View, assessed: Assessment) -> tuple[Warnings, dict[str, Warnings]]:

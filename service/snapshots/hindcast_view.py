@@ -24,10 +24,7 @@ HINDCAST: Final = "hindcast"
 KNOWN_BEFORE_END = timedelta(hours=1)
 """A hindcast reads what was published until this time before the end of the month after its origin."""
 
-NOT_IN_HINDCAST = (
-    *("latest_month", "data_quality", "sources", "indicators", "indicators_before", "drivers"),
-    *("signals", "not_compared"),
-)
+NOT_IN_HINDCAST = ("latest_month", "data_quality", "sources", "indicators", "indicators_before", "drivers")
 """The keys of a country in a snapshot that a hindcast does not have."""
 
 
@@ -77,6 +74,7 @@ def _flat_document(row: sa.Row[Any], available: list[str]) -> dict[str, Any]:
         "newer_data": {},
         "data_quality": None,
         "model": {"id": None, "origin": row.model_origin, "vigie": stored["vigie"]},
+        "signals_note": stored["signals_note"],
         "indicator_families": [],
         "indicator_sources": [],
         "neighbour_effects": None,

@@ -1,4 +1,4 @@
-"""The scores of every snapshot as rows, one per outcome and country, so that a history does not read the documents.
+"""Scores and signals of every snapshot as rows, one per outcome and country, so that a history reads no documents.
 
 A document is about a megabyte: ten years of them are too much to read for one line each.
 """
@@ -14,6 +14,12 @@ from service.store.tables import scores, snapshots
 from service.store.values import instant
 
 SCORE_VALUES = ("risk_score", "band", "escalation_probability", "onset_probability", "expected_deaths")
+SIGNAL_VALUES = ("signals",)
+BRIEF_SIGNAL_KEYS = (
+    *("indicator", "family", "value", "unit", "months", "highest_in_five_years", "as_high", "past_months", "since"),
+    "sentence",
+)
+"""The keys of a signal that a history has."""
 
 
 def add_missing(connection: sa.Connection) -> None:
@@ -42,13 +48,25 @@ def _score_row(
         "origin": part["origin"],
         "model_id": part["model"]["id"],
         "model_origin": part["model"]["origin"],
-        **{name: country[name] for name in SCORE_VALUES},
+        **values_of(country),
         "release_class": latest["release_class"] if latest else None,
         "reasons": {
-            **{name: reason for name, reason in country["reasons"].items() if name in SCORE_VALUES},
+            **reasons_of(country),
             **({} if latest else {"release_class": country["reasons"]["latest_month"]}),
         },
     }
+
+
+def values_of(country: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the scores and the signals of a country that a history has."""
+    signals = country["signals"]
+    brief = None if signals is None else [{key: signal[key] for key in BRIEF_SIGNAL_KEYS} for signal in signals]
+    return {**{name: country[name] for name in SCORE_VALUES}, "signals": brief}
+
+
+def reasons_of(country: Mapping[str, Any]) -> dict[str, str]:
+    """Return why some of `values_of` are null."""
+    return {name: why for name, why in country["reasons"].items() if name in (*SCORE_VALUES, *SIGNAL_VALUES)}
 
 
 def withdrawn(

@@ -1,6 +1,6 @@
-"""A country's scores over time: those of every snapshot, and hindcasts of origins without a valid snapshot."""
+"""A country's scores and signals over time: of every snapshot, and hindcasts of origins without a valid snapshot."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -12,7 +12,7 @@ from riskmodel.months import first_day, last_day, month
 from service.snapshots import history
 from service.snapshots.earlier_scores import ISSUED, in_realm, withdrawn_numbers
 from service.snapshots.hindcast_view import HINDCAST, origin_at
-from service.snapshots.history import SCORE_VALUES
+from service.snapshots.history import SCORE_VALUES, SIGNAL_VALUES
 from service.snapshots.snapshot_view import SnapshotView
 from service.store.tables import hindcast_scores, hindcasts, scores
 from service.store.values import instant
@@ -45,16 +45,21 @@ class CountryKey:
 
 
 def entries(
-    connection: sa.Connection, key: CountryKey, before: Position, limit: int, until: datetime | None = None
+    connection: sa.Connection,
+    key: CountryKey,
+    before: Position,
+    limit: int,
+    until: datetime | None = None,
+    values: Sequence[str] = SCORE_VALUES,
 ) -> list[dict[str, Any]]:
-    """Return a country's scores before a position, newest origin first, and of an origin the newest snapshot first.
+    """Return a country's values before a position, newest origin first, and of an origin the newest snapshot first.
 
     Withdrawn snapshots say so. A hindcast is there only for an origin that has no valid snapshot. `until` leaves out
     what was issued later, and hindcasts of origins that were not known then.
     """
     issued = _issued(connection, key, before, limit, until)
     found = {_position(entry): entry for entry in (*issued, *_hindcasts(connection, key, before, limit, until))}
-    return [found[position] for position in sorted(found, reverse=True)[:limit]]
+    return [_with_values(found[position], values) for position in sorted(found, reverse=True)[:limit]]
 
 
 def until_view(connection: sa.Connection, view: SnapshotView, iso3: str, months: int) -> list[dict[str, Any]]:
@@ -71,6 +76,13 @@ def until_view(connection: sa.Connection, view: SnapshotView, iso3: str, months:
     own = next(row for row in document["countries"] if row["location_code"] == iso3)
     now = {"origin": document["origin"], "risk_score": own["risk_score"], "issued": view.id is not None}
     return [point for _, point in sorted({**points, document["origin"]: now}.items())]
+
+
+def _with_values(entry: Mapping[str, Any], values: Sequence[str]) -> dict[str, Any]:
+    """Return an entry with some of the values that a history can have."""
+    others = {*SCORE_VALUES, *SIGNAL_VALUES} - {*values}
+    chosen = {name: value for name, value in entry.items() if name not in others}
+    return {**chosen, "reasons": {name: reason for name, reason in entry["reasons"].items() if name not in others}}
 
 
 def _position(entry: Mapping[str, Any]) -> Position:
@@ -157,7 +169,7 @@ def _shared(row: sa.Row[Any], basis: str, data_basis: str) -> dict[str, Any]:
         "data_basis": data_basis,
         "origin": row.origin,
         **_reference_period(row.origin),
-        **{name: getattr(row, name) for name in SCORE_VALUES},
+        **{name: getattr(row, name) for name in (*SCORE_VALUES, *SIGNAL_VALUES)},
         "model_origin": row.model_origin,
     }
 

@@ -77,6 +77,7 @@ scores = sa.Table(  # each country's scores in each snapshot, so that a history 
     sa.Column("expected_deaths", sa.Float),
     sa.Column("release_class", sa.Text),
     sa.Column("reasons", Document, nullable=False),  # why a score is null, by column
+    sa.Column("signals", Document),  # a list; see `history.values_of`
     sa.Index("scores_of_country", "region", "simulated", "outcome", "location_code", "origin", "snapshot_id"),
 )
 
@@ -109,6 +110,7 @@ hindcast_scores = sa.Table(  # each country's scores in each hindcast
     sa.Column("onset_probability", sa.Float),
     sa.Column("expected_deaths", sa.Float),
     sa.Column("reasons", Document, nullable=False),  # why a score is null, by column
+    sa.Column("signals", Document),  # a list; see `history.values_of`
     sa.ForeignKeyConstraint(
         ["region", "simulated", "outcome", "origin"],
         [f"hindcasts.{name}" for name in ("region", "simulated", "outcome", "origin")],

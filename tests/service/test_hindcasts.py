@@ -283,3 +283,22 @@ def test_simulated_hindcasts_stand_apart_from_real_ones(tmp_path: Path, clock: C
     payload = client.get("/v1/scores?as_of=2022-12-31").json
     assert (payload["simulated"], payload["basis"]) == (True, "hindcast")
     assert client.get("/v1/scores/MLI").json["data"]["change_1m"] == 2.0
+
+
+def test_signals_have_a_history_and_answer_for_a_past_moment(client: FlaskClient) -> None:
+    entries = client.get("/v1/signals/MLI/history").json["data"]
+    assert [(each["origin"], each["basis"]) for each in entries][:3] == [
+        ("2022-12", "issued"),
+        ("2022-11", "hindcast"),
+        ("2022-10", "hindcast"),
+    ]
+    assert [[signal["value"] for signal in each["signals"]] for each in entries] == [[19]] * 6
+    assert entries[1]["reasons"] == {"snapshot_id": "hindcast", "issued_at": "hindcast"}
+    unknown = client.get("/v1/signals/MRT/history").json["data"][0]
+    assert (unknown["signals"], unknown["reasons"]["signals"]) == (None, "value_unknown")
+    rows = list(csv.DictReader(io.StringIO(client.get("/v1/signals/MLI/history.csv").text)))
+    assert [(row["origin"], row["value"]) for row in rows][:2] == [("2022-12", "19"), ("2022-11", "19")]
+    past = client.get("/v1/signals/MLI?as_of=2022-12-31").json
+    assert (past["basis"], past["data"]["month"], past["data"]["signals"][0]["value"]) == ("hindcast", "2022-11", 19)
+    page = get_page(client, "/country/MLI?as_of=2022-12-31&lang=en").text
+    assert "What stands out" in page

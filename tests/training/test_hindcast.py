@@ -15,6 +15,7 @@ from riskmodel import bundle, hindcasts
 from riskmodel.bundle import Bundle, Provenance
 from riskmodel.errors import BadInput, Refused
 from riskmodel.events.archive import Archive
+from riskmodel.explanation.signals import signals_of_month
 from riskmodel.forecasting.baselines import BASELINES, SMOOTHED_HISTORY, Conflictology
 from riskmodel.forecasting.component import Explainable
 from riskmodel.forecasting.forest import Forest
@@ -168,6 +169,10 @@ def test_figures_known_at_the_time_are_used_where_the_archive_has_their_releases
     assert mali["observed"][-1]["deaths"] < final, "the first report has a share of the deaths"
     assert mali["observed"][-1]["expected_final"] > 0
     assert "expected_final" not in done["2020-11"].countries[0]["observed"][-1]
+    for origin, each in done.items():
+        expected = signals_of_month(made.archive.view(), wanted.members, month(origin), "state_based")["data"]
+        assert [c["signals"] for c in each.countries] == [c["signals"] for c in expected]
+        assert [c["not_compared"] for c in each.countries] == [c["not_compared"] for c in expected]
 
 
 def test_a_short_history_has_the_hindcasts_that_it_can_have_and_the_reason_for_the_rest(

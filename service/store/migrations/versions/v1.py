@@ -264,6 +264,7 @@ def upgrade() -> None:
         sa.Column("expected_deaths", sa.Float),
         sa.Column("release_class", sa.Text),
         sa.Column("reasons", sa.Text, nullable=False),
+        sa.Column("signals", sa.Text),
         sa.ForeignKeyConstraint(["snapshot_id"], ["snapshots.id"]),
         sa.PrimaryKeyConstraint("snapshot_id", "outcome", "location_code"),
     )
@@ -297,6 +298,7 @@ def upgrade() -> None:
         sa.Column("onset_probability", sa.Float),
         sa.Column("expected_deaths", sa.Float),
         sa.Column("reasons", sa.Text, nullable=False),
+        sa.Column("signals", sa.Text),
         sa.ForeignKeyConstraint(hindcast_key, [f"hindcasts.{name}" for name in hindcast_key]),
         sa.PrimaryKeyConstraint("region", "simulated", "outcome", "location_code", "origin"),
     )
