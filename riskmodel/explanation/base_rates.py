@@ -4,6 +4,7 @@ The table `signal_base_rates.csv` ships with Vigie. `benchmarks/signals.py` make
 to 2020. The rates describe those years. They are no forecast for one country, and no signal is a cause.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -93,7 +94,7 @@ def base_rate(
         return "not_in_world_events"
     if not rate.enough_cases:
         return "too_few_cases"
-    if deaths_of_year != deaths_of_year:
+    if math.isnan(deaths_of_year):
         return "deaths_unknown"
     if not deaths_of_year:
         return "no_recent_deaths"

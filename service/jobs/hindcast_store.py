@@ -17,7 +17,6 @@ from riskmodel import __version__, hindcasts
 from riskmodel.bands import band_of
 from riskmodel.errors import Refused
 from riskmodel.events import manifest
-from riskmodel.explanation import signals
 from riskmodel.hindcasts import Hindcast
 from riskmodel.outcomes import OUTCOMES
 from service.jobs import snapshot_chain
@@ -76,7 +75,7 @@ def store(context: Context, fence: Fence | None = None) -> StoreResult:
                 "bands": context.settings.bands,
                 "licence": snapshot.document["licence"],
                 "source": snapshot.document["outcomes"][outcome]["source"],
-                "signals_note": signals.note(),
+                "signals_note": snapshot.document["outcomes"][outcome]["signals_note"],
                 "vigie": __version__,
             }
             rows = [_row(each, shared) for each in current]
