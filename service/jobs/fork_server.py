@@ -98,7 +98,7 @@ class ForkedChild:
     """A forked child, with the methods of `subprocess.Popen` that `Child` has. `stdout` has its errors too."""
 
     def __init__(self, process: "ForkServerProcess", stdout: IO[bytes]) -> None:
-        self._process, self.pid, self.stdout = process, process.pid or 0, stdout
+        self._process, self.stdout = process, stdout
         self.returncode: int | None = None
 
     def poll(self) -> int | None:

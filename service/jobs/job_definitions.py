@@ -3,13 +3,13 @@
 import hashlib
 import logging
 from datetime import timedelta
-from pathlib import Path
 
 from riskmodel import __version__, bundle
 from riskmodel.errors import VigieError
 from riskmodel.events import manifest
 from service.alerts import outbox
 from service.jobs.bootstrap import TRAINING_DEADLINE, prepare
+from service.jobs.hindcast_job import HINDCAST_DEADLINE, STORE_DEADLINE, compute_hindcasts, hindcast_inputs
 from service.jobs.job_run import DeadlineExceeded, Interrupted, Job, JobFailed, JobRun
 from service.settings import Settings
 from service.store import task_queue
@@ -25,11 +25,13 @@ def define_jobs(settings: Settings) -> tuple[Job, ...]:
     pull_deadline = len(settings.pull) * settings.pull_deadline_seconds * second
     export_deadline = settings.export_deadline_seconds if settings.export_dir else 0
     recompute_deadline = (TRAINING_DEADLINE + settings.recompute_deadline_seconds + export_deadline) * second
+    hindcast_deadline = (HINDCAST_DEADLINE + STORE_DEADLINE + export_deadline) * second
     tasks_deadline = settings.max_waiting_tasks * settings.task_deadline_seconds * second
     return (
         *([Job("pull", settings.pull_every_minutes * minute, pull_deadline, pull)] if settings.pull else []),
         Job("recompute", settings.recompute_every_minutes * minute, recompute_deadline, recompute, recompute_inputs),
         Job("deliver", settings.deliver_every_seconds * second, 10 * minute, deliver),
+        *([Job("hindcast", day, hindcast_deadline, hindcast, hindcast_inputs)] if settings.hindcast_months else []),
         Job("verify", day, hour, lambda run: run.vigie("verify"), data_digest),
         Job("tasks", hour, tasks_deadline, work_task_queue, newest_task),
         Job("prune", day, 10 * minute, lambda run: run.vigie("prune")),
@@ -60,13 +62,21 @@ def recompute(run: JobRun) -> None:
 
         mark_abandoned_runs(context.store, context.clock(), str(cut_off), run.fence)
         raise
-    if context.settings.export_dir:
-        _export(run, context.home.root / context.settings.export_dir.expanduser())
+    _export(run)
 
 
-def _export(run: JobRun, folder: Path) -> None:
-    """Write what is served as files. If this fails, the snapshot is good all the same, and the last export stays."""
+def hindcast(run: JobRun) -> None:
+    """Compute what would have been reported in the past, store it, and export."""
+    if compute_hindcasts(run):
+        _export(run)
+
+
+def _export(run: JobRun) -> None:
+    """Write what is served as files, if the settings say so. If this fails, the last export stays."""
     settings = run.context.settings
+    if settings.export_dir is None:
+        return
+    folder = run.context.home.root / settings.export_dir.expanduser()
     try:
         run.vigie("export", str(folder), "--region", settings.region, deadline=settings.export_deadline_seconds)
     except JobFailed as failed:

@@ -9,6 +9,7 @@ import os
 import random
 import secrets
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ _RANDOM = random.SystemRandom()
 
 StartChild: TypeAlias = Callable[[Sequence[str], Mapping[str, str]], Child]
 """Starts a `vigie` command, given its arguments and more environment, and captures its output."""
+
+NICENESS = 10
+"""Lowers the priority of background work below the web server's and the recompute's; 19 is the lowest."""
 
 RETRY_AFTER = timedelta(seconds=10)
 """A job whose child was killed runs again after about this time (±50 %), once, before its interval is over."""
@@ -81,12 +85,13 @@ class JobRunner:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.context, self.stopping, self.print_line, self.monotonic = context, stopping, print_line, monotonic
-        self.start_child = start_child or self._start_interpreter
+        self.start_child = start_child or self.start_interpreter
         self.lease = timedelta(seconds=context.settings.lease_seconds)
         self.holder = f"{secrets.token_hex(4)}:{socket.gethostname()[:32]}:{os.getpid()}"[:64]
         self.log_format: logs.LogFormat = "text" if print_line else logs.resolve_format(context.settings.log_format)
 
-    def _start_interpreter(self, arguments: Sequence[str], environment: Mapping[str, str]) -> Child:
+    def start_interpreter(self, arguments: Sequence[str], environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+        """Start a `vigie` command in a new interpreter."""
         return processes.start(processes.command(self.context.home, *arguments), environment, capture=True)
 
     def declare(self, jobs: Sequence[Job]) -> None:
@@ -183,10 +188,10 @@ class JobRun:
         else:
             logs.relay(log, line, **self._log_fields)
 
-    def vigie(self, *arguments: str, deadline: float = float("inf"), niceness: int = 0) -> None:
+    def vigie(self, *arguments: str, deadline: float = float("inf"), background: bool = False) -> None:
         """Run a `vigie` command as a child, for at most `deadline` [s] and not beyond the deadline of the run.
 
-        `niceness` lowers its priority, and that of its own children; 19 is the lowest.
+        With `background`, the child has a low priority, and can have worker processes of its own.
 
         Raises JobFailed if it does not succeed: ChildKilled or DeadlineExceeded where these are the reason. Raises
         Interrupted if the scheduler ends, and Superseded if another process takes the lease; the child is stopped.
@@ -204,8 +209,13 @@ class JobRun:
             self._renew_lease(now)
 
         environment = {**self.fence.environment, "VIGIE_LOG_FORMAT": self._runner.log_format}
-        child = self._runner.start_child(arguments, environment)
-        processes.lower_priority(child, niceness)
+        if background:
+            # Not forked: a forked child would wait five minutes for its idle workers before it ends.
+            interpreter = self._runner.start_interpreter(arguments, environment)
+            processes.lower_priority(interpreter, NICENESS)
+            child: Child = interpreter
+        else:
+            child = self._runner.start_child(arguments, environment)
         result = processes.run(child, print_line=self.print_line, check=check)
         if result.exit_code:
             raise self._failure(result, arguments)

@@ -53,7 +53,6 @@ class ChildResult:
 class Child(Protocol):
     """A running child, as `subprocess.Popen` has it. `returncode` is None until `poll` or `wait` has seen its end."""
 
-    pid: int
     returncode: int | None
 
     @property
@@ -111,9 +110,9 @@ def start(
     return child
 
 
-def lower_priority(child: Child, niceness: int) -> None:
-    """Lower the priority of a child below that of this process; 19 is the lowest."""
-    if niceness and hasattr(os, "setpriority"):  # Windows has none
+def lower_priority(child: "subprocess.Popen[bytes]", niceness: int) -> None:
+    """Lower the priority of a child and of those that it will start; 19 is the lowest."""
+    if hasattr(os, "setpriority"):  # Windows has none
         with contextlib.suppress(ProcessLookupError):  # it has ended already
             os.setpriority(os.PRIO_PROCESS, child.pid, niceness)
 

@@ -137,6 +137,25 @@ def test_a_first_start_serves_scores_marked_simulated(tmp_path: Path) -> None:
     assert "Vigie is running at http://127.0.0.1:" in log
 
 
+@pytest.mark.long
+def test_a_first_start_gets_a_past(tmp_path: Path) -> None:
+    with up(tmp_path / "home", VIGIE_HINDCAST_MONTHS="13") as running:
+        running.wait("/", 200, START_TIMEOUT)
+
+        def has_past() -> bool:
+            rows = running.json("/v1/scores")["data"]
+            return any(row["change_12m"] is not None for row in rows)
+
+        running.wait_until(has_past, 2 * START_TIMEOUT)
+        history = running.json("/v1/scores/MLI/history")["data"]
+        assert [entry["basis"] for entry in history] == ["issued"] + ["hindcast"] * 13
+        past = running.json("/v1/scores?as_of=2022-11-30")
+        assert (past["basis"], past["origin"]) == ("hindcast", "2022-10")
+        jobs = {job["name"]: job["status"] for job in running.json("/v1/jobs")["data"]}
+        assert jobs["hindcast"] in ("running", "ok")
+        assert running.end() == 0
+
+
 @pytest.mark.parametrize("name", ["web", "scheduler"])
 def test_a_killed_process_is_restarted(prepared_home: Path, name: str) -> None:
     with up(prepared_home) as running:
