@@ -235,8 +235,9 @@ class HomeReader:
         """Return the scores of the region's countries, the highest risk first, computed from archive and model.
 
         With `as_of`, the data are those known at that moment. The model is one that was trained on just these data, if
-        the home stores one (an as-of request to the service makes it), else the model in service: it can have learned
-        from later months, and then `hindsight` is true. What was issued at that time is at `/v1/scores?as_of=`.
+        the home stores one: an as-of request to the service makes it. Else it is the model in service. That one can
+        have learned from later months, and then `hindsight` is true. What was issued is at `/v1/scores?as_of=`, and
+        `hindcasts` has scores of past months without hindsight.
 
         One row per country: `risk_score` [0-100] and `band`; `rung_1` to `rung_1000`, the probabilities of so many
         deaths within three months; `escalation_probability`, `onset_probability`; `expected_deaths` of the three

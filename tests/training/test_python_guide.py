@@ -21,6 +21,7 @@ import riskmodel
 import training
 from riskmodel.errors import BadInput
 from riskmodel.home import Home
+from training.external_forecasts import ForecastFile
 
 Vigie = Callable[..., Any]
 DOCS = Path(__file__).parents[2] / "docs"
@@ -149,6 +150,14 @@ def test_a_kernel_runs_the_notebook(small_home: Home) -> None:
     nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
     pictures = [out for cell in notebook.cells for out in cell.get("outputs", ()) if "image/png" in out.get("data", {})]
     assert len(pictures) == 3
+
+
+def test_draws_can_be_written_as_a_file_of_forecasts(small_home: Home, tmp_path: Path) -> None:
+    forecast = riskmodel.open_home().forecast("MLI")
+    forecast.draws.to_parquet(tmp_path / "draws.parquet")
+    countries, draws = ForecastFile(tmp_path / "draws.parquet").draws_at(np.datetime64("2009-12", "M"))
+    assert countries == ("MLI",)
+    np.testing.assert_array_equal(draws[0, :12].ravel(), forecast.draws["deaths"])
 
 
 def test_hindcasts_as_a_table_have_the_scores_of_each_stored_origin(small_home: Home) -> None:
