@@ -130,7 +130,7 @@ def _service_record(home: Home, model: Bundle) -> Iterator[Block]:
             meanings = "; ".join(f"{rule}: {meaning}" for rule, meaning in RULE_MEANINGS.items())
             yield Paragraph(
                 f"The gate's checks, on all countries in the windows {', '.join(entry.windows)} ({meanings}). "
-                "A negative difference is a lower loss."
+                "Losses: lower is better. A negative difference is a lower loss."
             )
             yield _checks_table(entry)
     yield from _training_scores(model)

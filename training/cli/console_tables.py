@@ -180,7 +180,7 @@ def print_examination(found: Examination, outcome: str, console: Console) -> Non
     console.print(table)
     rules = dict.fromkeys(check.rule for check in found.checks)
     console.print("; ".join(f"{rule}: {RULE_MEANINGS[rule]}" for rule in rules))
-    console.print("a negative difference is a lower loss")
+    console.print("losses: lower is better; a negative difference is a lower loss")
 
 
 def print_models(models: Sequence[Mapping[str, Any]], console: Console) -> None:
