@@ -6,10 +6,10 @@ country-months with `deaths_all` and `deaths_state_based`. Signals are found in 
 service finds them. Country-months of 1994 to 2020 count whose country had a death in the last 12 months and whose
 signal is known to be there or not. Escalation: at this month-end or one of the next five, as `riskmodel.targets`
 defines it. The rates of a month of 25 deaths leave out countries that had one in the last 12 months. Intervals are of
-90 %, by resampling countries. Nothing is timed. It takes about a minute.
+90 %, by resampling countries. Nothing is timed. It takes a minute or two.
 
-A second table repeats a study of new highs: signals in the month in which they rise above all of the last 60 months,
-state-based, and what followed in all country-months with a death in the last 12 months.
+A second table repeats a study of new highs, for state-based conflict. There a signal is only the month in which a count
+rises above all of the last 60 months.
 """
 
 import argparse
@@ -206,14 +206,12 @@ def print_study(signals: RegionSignals) -> None:
         texts = [
             f"{100 * escalation[cases].mean():.0f} % of {cases.sum():,}" for cases in (known & high, known & ~high)
         ]
-        onset = [
-            within_a_year[quiet & ~np.isnan(before) & ~np.isnan(within_a_year) & where].mean()
-            for where in (high, ~high)
-        ]
+        of_quiet = quiet & ~np.isnan(before) & ~np.isnan(within_a_year)
+        onset = [f"{100 * within_a_year[of_quiet & where].mean():.0f}" for where in (high, ~high)]
         print(
             f"{comparison.kind.name:<28}{texts[0]:<16}against {texts[1]:<18}first ones: "
             f"{100 * escalation[first].mean():.0f} % of {first.sum():<6}quiet countries, a month of 25 within 12: "
-            f"{100 * onset[0]:.0f} against {100 * onset[1]:.0f} %   (study: {STUDY[comparison.kind.name]})"
+            f"{onset[0]} % of {(of_quiet & high).sum()} against {onset[1]} %   (study: {STUDY[comparison.kind.name]})"
         )
 
 

@@ -217,8 +217,8 @@ def signals_of_month(
 ) -> dict[str, Any]:
     """Return the signals of some countries at the end of a month, ready for JSON, under `data`.
 
-    By default the month is the newest one that is known for half of the countries, and the outcome all deaths, where
-    the archive has a history of them. Raises BadInput where no country has a history.
+    By default the month is the newest one that is known for half of the countries. The default outcome is all deaths,
+    where the archive has a history of them. Raises BadInput where no country has a history.
     """
     outcome = outcome or view.outcomes().default_outcome
     month = month or region_origin(view, members, outcome)
