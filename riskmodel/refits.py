@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,20 +17,21 @@ from riskmodel import bundle
 from riskmodel.events import manifest
 from riskmodel.events.manifest import Ingest
 from riskmodel.home import atomic_write
+from riskmodel.home_settings import RefitPolicy
 from riskmodel.months import Month, Months, span
 
 if TYPE_CHECKING:
     from riskmodel.events.view import View
 
-Policy = Literal["yearly", "monthly", "off"]
 Result = Literal["started", "done", "refused", "failed"]
 Why = Literal["december", "year", "month", "revised"]
 
-POLICIES: tuple[str, ...] = get_args(Policy)
 REVISED_SHARE = 0.1
 """A model is refitted once so large a share of the deaths of the last `REVISED_MONTHS` it learned from was revised."""
 REVISED_MONTHS = 60
 MONTHS_PER_YEAR = 12
+ATTEMPT = "refit"
+"""The file of the last attempt stands beside the pointers of `bundle`, and is named as they are."""
 WAIT = timedelta(days=1)
 """How long after a failed attempt the next one can start."""
 
@@ -51,35 +52,35 @@ class Attempt:
 class RefitState:
     """Whether a model is due to be refitted. Months are months of data, YYYY-MM.
 
-    `age_months` is how much newer the data are than those that the model learned from. `due_since` is the month of data
+    `age_months` is how much newer the data are than those that the model learned from. `due_month` is the month of data
     with which it was, or will be, due. `overdue`: it is due, and no refit is to be expected without an operator, or it
     should have happened a month ago.
     """
 
-    policy: Policy
+    policy: RefitPolicy
     age_months: int
     due: bool
     why: Why | None
-    due_since: str
+    due_month: str
     overdue: bool
     last_attempt: Attempt | None = None
 
     @property
-    def describes(self) -> str:
+    def description(self) -> str:
         """Why it is due, or when it will be, in words."""
         return {
-            "december": f"the data have reached {self.due_since}",
+            "december": f"the data have reached {self.due_month}",
             "year": f"the data are {self.age_months} months newer than those that the model learned from",
-            "month": f"the data have reached {self.due_since}",
+            "month": f"the data have reached {self.due_month}",
             "revised": f"more than {REVISED_SHARE:.0%} of the recent deaths that the model learned from were revised",
-            None: f"due when the data reach {self.due_since}",
+            None: f"due when the data reach {self.due_month}",
         }[self.why]
 
 
 def refit_state(
     model_origin: Month,
     data_origin: Month,
-    policy: Policy,
+    policy: RefitPolicy,
     *,
     revised_share: float | None = None,
     attempt: Attempt | None = None,
@@ -104,7 +105,7 @@ def refit_state(
         age_months=age,
         due=why is not None,
         why=why,
-        due_since=str(data_origin if why == "revised" else model_origin + months_until),
+        due_month=str(data_origin if why == "revised" else model_origin + months_until),
         overdue=why is not None and (policy == "off" or blocked or age > months_until),
         last_attempt=attempt,
     )
@@ -113,10 +114,10 @@ def refit_state(
 def is_blocked(attempt: Attempt | None, model: str, data_digest: str, vigie: str, now: datetime) -> bool:
     """Return whether no attempt to refit `model` may start now, because the last one failed.
 
-    One that failed, was refused or did not end is not repeated with the same model, data and version of Vigie, and not
-    within a day.
+    One that failed, was refused or did not end is not repeated with the same data and version of Vigie, and not within
+    a day. An attempt that succeeded is one at another model: that before.
     """
-    if attempt is None or attempt.result == "done" or attempt.model != model:
+    if attempt is None or attempt.model != model:
         return False
     same_inputs = (attempt.data_digest, attempt.vigie) == (data_digest, vigie)
     return same_inputs or now - datetime.fromisoformat(attempt.at) < WAIT
@@ -145,6 +146,8 @@ def revised_share(
     up to the model's origin. `ingests` are all of the archive; `trained_at` and `data_digest` are those of the model.
     None where the archive of then is not to be had any more. No data are read if those of then and now are the same.
     """
+    if view.digest == data_digest:
+        return 0.0
     then = manifest.active(tuple(_as_of(ingest, trained_at) for ingest in ingests if ingest.ingested_at <= trained_at))
     if manifest.digest(then) != data_digest:
         return None
@@ -157,8 +160,13 @@ def revised_share(
     return float(np.abs(new - old).sum() / max(old.sum(), 1.0))
 
 
+def forget_attempt(models: Path, *, simulated: bool, outcome: str) -> None:
+    """Delete the last attempt, so that the next one can start at once: it was interrupted from outside."""
+    _attempt_file(models, simulated, outcome).unlink(missing_ok=True)
+
+
 def _attempt_file(models: Path, simulated: bool, outcome: str) -> Path:
-    return bundle.pointer(models, "refit", simulated=simulated, outcome=outcome)
+    return bundle.pointer(models, ATTEMPT, simulated=simulated, outcome=outcome)
 
 
 def _as_of(ingest: Ingest, moment: str) -> Ingest:

@@ -45,6 +45,7 @@ from riskmodel import geography
 from riskmodel.bands import DEFAULT_BANDS
 from riskmodel.errors import BadInput
 from riskmodel.home import Home
+from riskmodel.home_settings import RefitPolicy
 from service.config_errors import KeyPath, line_of, rule_broken, syntax_error
 
 ENV_PREFIX, ENV_SEPARATOR, ENV_FILE_SUFFIX = "VIGIE_", "__", "_FILE"
@@ -217,6 +218,8 @@ class Settings(BaseSettings):
     """Compute the drivers of each score."""
     outcomes: Annotated[list[Literal["all", "state_based"]], Field(min_length=1)] = ["all", "state_based"]
     """Outcomes of which Vigie trains a model if there is none and the archive knows them."""
+    refit: RefitPolicy = "yearly"
+    """When a model is fitted to newer data: with each December and after twelve months, with each month, or by hand."""
     hindcast_months: Annotated[int, Field(ge=0, le=240)] = 36
     """Past month-ends for which Vigie computes what it would have reported, after each new model; 0 computes none."""
     simulated: bool = False

@@ -146,6 +146,7 @@ def list_models(models: Path) -> list[dict[str, Any]]:
                 "origin": provenance.origin,
                 "trained_at": provenance.trained_at,
                 "seed": provenance.seed,
+                "data_digest": provenance.data_digest,
                 "configuration": provenance.configuration,
                 "outdated": bundle.outdated_reason(models / name),
             }

@@ -36,6 +36,7 @@ class ReadyResponse(Meta):
     renewed_at: str = described("when a run last succeeded")
     undelivered: int = described("number of messages that have not reached their receivers")
     overdue: list[str] = described("jobs that have not succeeded for too long")
+    refits_overdue: list[str] = described("outcomes whose model should have been refitted: see `/v1/model`")
 
 
 @endpoint(resource, "/healthz", "Check whether the process responds", HealthResponse)
@@ -64,5 +65,6 @@ def ready() -> Payload:
             "renewed_at": instant(renewed_at),
             "undelivered": outbox.count_undelivered(session.connection)[0],
             "overdue": leases.overdue(session.connection, session.now),
+            "refits_overdue": [outcome for outcome, state in session.refits().items() if state.overdue],
             **snapshot_view.meta(view),
         }

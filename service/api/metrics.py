@@ -97,6 +97,7 @@ def store_metrics(session: ReadSession) -> Iterator[Metric]:
         for outcome in OUTCOMES:
             forecast.add_metric((outcome,), int(outcome in view.document["available_outcomes"]))
         yield forecast
+        yield from refit_metrics(session)
     if last_success_at := snapshot_view.last_success_at(session.connection, session.settings):
         yield gauge(
             "vigie_run_success_age_seconds", "Time since a run last succeeded.", _since(session, last_success_at)
@@ -110,6 +111,21 @@ def store_metrics(session: ReadSession) -> Iterator[Metric]:
     age = _since(session, oldest or session.now)
     yield gauge("vigie_undelivered_age_seconds", "Age of the oldest undelivered message; 0 if none.", age)
     yield count_by_status(session, tasks, "vigie_tasks", "Tasks, by status.", ("waiting", "running", "done", "failed"))
+
+
+def refit_metrics(session: ReadSession) -> Iterator[Metric]:
+    """Yield the age of each model, and whether its refit is overdue."""
+    age = GaugeMetricFamily(
+        "vigie_model_age_months", "How much newer the data are than those of the training.", labels=("outcome",)
+    )
+    overdue = GaugeMetricFamily(
+        "vigie_refit_overdue", "1 if a model should have been refitted to newer data.", labels=("outcome",)
+    )
+    for outcome, state in session.refits().items():
+        age.add_metric((outcome,), state.age_months)
+        overdue.add_metric((outcome,), int(state.overdue))
+    yield age
+    yield overdue
 
 
 def job_metrics(session: ReadSession) -> Iterator[Metric]:

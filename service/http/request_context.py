@@ -12,11 +12,12 @@ from flask import Flask, current_app, g
 from riskmodel.events.manifest import realm
 from riskmodel.home import Home
 from riskmodel.moments import parse_past_moment
+from riskmodel.refits import RefitState
 from service.http import state_version
 from service.http.problems import Problem
 from service.settings import Settings
 from service.snapshots import as_of as past
-from service.snapshots import hindcast_view, snapshot_view
+from service.snapshots import hindcast_view, refit_view, snapshot_view
 from service.snapshots.snapshot_view import SnapshotView
 from service.store import task_queue
 from service.store.context import Context
@@ -66,6 +67,17 @@ class ReadSession:
         if self.simulated is None:
             raise Problem("no-data")
         raise Problem("no-snapshot" if self.simulated else "no-real-snapshot")
+
+    def refits(self) -> dict[str, RefitState]:
+        """Return whether each model behind the snapshot in service is due to be refitted, by outcome."""
+        headline = self.find_served()
+        outcomes = headline.document["available_outcomes"] if headline else ()
+        found = ((outcome, self.find_served(outcome)) for outcome in outcomes)
+        return {
+            outcome: refit_view.refit_of(self.home, self.settings, view.document)
+            for outcome, view in found
+            if view is not None
+        }
 
     def parse_as_of(self, as_of: str) -> datetime:
         """Return the past moment that a query names. Raises Problem if it is not one."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from riskmodel import bundle
+from riskmodel import bundle, refits
 from riskmodel.home import Home
 from riskmodel.outcomes import OUTCOMES
 from service.alerts import outbox
@@ -108,9 +108,10 @@ _NEWEST_RUN = (
 
 
 def file_versions(home: Home) -> tuple[FileVersion, ...]:
-    """Return the versions of the files: the archive's manifest and the pointers to the models in service."""
+    """Return the versions of the files: the archive's manifest, the pointers to models, the last attempts to refit."""
     pointers = [
-        bundle.pointer(home.models, bundle.CHAMPION, simulated=simulated, outcome=outcome)
+        bundle.pointer(home.models, role, simulated=simulated, outcome=outcome)
+        for role in (bundle.CHAMPION, refits.ATTEMPT)
         for simulated in (False, True)
         for outcome in OUTCOMES
     ]

@@ -1,24 +1,27 @@
-"""Create what a home lacks before it can be scored: data, a model. Each step is a `vigie` command.
+"""Create what a home lacks before it can be scored: data, a model, a newer model. Each step is a `vigie` command.
 
 The service imports nothing of `training`; it starts the command line as a child process instead.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from riskmodel import bundle, geography
+from riskmodel import bundle, geography, refits
 from riskmodel.errors import Refused
 from riskmodel.events import manifest
 from riskmodel.events.coverage import Coverage
 from riskmodel.home import Home
 from riskmodel.months import Month
 from riskmodel.outcomes import OUTCOME_LABELS, OUTCOMES, ranked
-from service.jobs.job_run import JobFailed
+from service.jobs.job_run import Interrupted, JobFailed
 from service.settings import Settings
+from service.snapshots import refit_view, snapshot_view
+from service.snapshots.outcome_parts import OutcomeMissing
 from service.store.context import Context
 
 TRAINING_DEADLINE = 3600.0
@@ -33,11 +36,15 @@ class RunVigie(Protocol):
 
 
 class Step(NamedTuple):
-    """What is missing, and the arguments of the `vigie` command that creates it; `optional` if scores need it not."""
+    """What is missing, and the arguments of the `vigie` command that creates it; `optional` if scores need it not.
+
+    `refit` is the outcome whose model the step refits, if it does.
+    """
 
     text: str
     arguments: list[str]
     optional: bool = False
+    refit: str | None = None
 
 
 def missing(context: Context) -> Iterator[Step]:
@@ -70,6 +77,25 @@ def missing(context: Context) -> Iterator[Step]:
                 yield _training(settings, outcome, f"the one in service {reason}", optional=usable)
     for outcome in untrained:
         yield _training(settings, outcome, "there is none yet", optional=True)
+    yield from due_refits(context)
+
+
+def due_refits(context: Context) -> Iterator[Step]:
+    """Yield the refits that are due for the models behind the snapshot in service, and can start now."""
+    home, settings, now = context.home, context.settings, context.clock()
+    simulated = manifest.realm(home.archive) == "simulated"
+    for outcome, path in _champions(home).items():
+        with context.store.reading() as connection, suppress(OutcomeMissing):
+            view = snapshot_view.in_service(connection, settings, simulated=simulated, now=now, outcome=outcome)
+            # A model that no snapshot has yet is new: how old its data are is known after the recompute.
+            if view is None or view.document["model"]["id"] != path.name:
+                continue
+            state = refit_view.refit_of(home, settings, view.document)
+            if refit_view.can_start(home, state, view.document, now):
+                label = OUTCOME_LABELS[outcome]["en"]
+                text = f"refitting the model of {label}, which takes about a minute: {state.description}"
+                arguments = ["train", "--brief", "--refit", "--region", settings.region, "--outcome", outcome]
+                yield Step(text, arguments, optional=True, refit=outcome)
 
 
 def untrained_outcomes(context: Context) -> list[str]:
@@ -92,10 +118,11 @@ def untrained_outcomes(context: Context) -> list[str]:
 
 
 def prepare(context: Context, print_line: Callable[[str], None], run_vigie: RunVigie) -> bool:
-    """Create what is missing, then recompute. Return whether another outcome is to be trained in a run of its own.
+    """Create what is missing, then recompute. Return whether another model is to be trained in a run of its own.
 
     Raises what `run_vigie` raises; later steps are not run then. A training that fails, is killed or takes too long
-    stops nothing if there are models to compute with: new data must not wait for it.
+    stops nothing if there are models to compute with: new data must not wait for it. For the same reason a refit comes
+    after the recompute that finds it due, in a run of its own.
     """
     first_start = not _champions(context.home)
     for step in missing(context):
@@ -106,10 +133,27 @@ def prepare(context: Context, print_line: Callable[[str], None], run_vigie: RunV
             if not step.optional:
                 raise
             print_line(str(failed))
+            if step.refit:
+                _end_attempt(context.home, step.refit, str(failed))
+        except Interrupted:
+            if step.refit:
+                _end_attempt(context.home, step.refit, None)
+            raise
     region = context.settings.region
     print_line(f"computing the scores of the region of {region}")
     run_vigie("recompute", "--region", region, deadline=context.settings.recompute_deadline_seconds)
-    return first_start and bool(untrained_outcomes(context))
+    return (first_start and bool(untrained_outcomes(context))) or any(due_refits(context))
+
+
+def _end_attempt(home: Home, outcome: str, failure: str | None) -> None:
+    """Record that a refit whose process was ended failed; or forget it, if it was interrupted and can start again."""
+    simulated = manifest.realm(home.archive) == "simulated"
+    attempt = refits.last_attempt(home.models, simulated=simulated, outcome=outcome)
+    if failure is None:
+        refits.forget_attempt(home.models, simulated=simulated, outcome=outcome)
+    elif attempt is not None and attempt.result == "started":
+        failed = replace(attempt, result="failed", reason=failure)
+        refits.record_attempt(home.models, failed, simulated=simulated, outcome=outcome)
 
 
 def _training(settings: Settings, outcome: str, reason: str, *, optional: bool = False) -> Step:

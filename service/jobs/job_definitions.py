@@ -130,7 +130,7 @@ def recompute_inputs(context: Context) -> str:
     content = {
         "data": data_digest(context),
         "models": models,
-        "settings": [settings.region, settings.bands, settings.drivers],
+        "settings": [settings.region, settings.bands, settings.drivers, settings.refit],
         "vigie": __version__,
     }
     return hashlib.sha256(canonical(content).encode()).hexdigest()

@@ -25,9 +25,13 @@ class ServedModels:
         """Return the models in service for simulated or real data. Raises BadInput where there is none."""
         return cls._checked(champions(home.models, simulated=simulated), {}, simulated=simulated)
 
-    def digests(self) -> dict[str, str]:
-        """Return the digest of each model; none is loaded. Raises Refused if one was altered or cannot be used."""
-        return {outcome: usable_digest(path) for outcome, path in self.bundles.items()}
+    def digests(self) -> dict[str, list[str]]:
+        """Return the name and the digest of each model; none is loaded.
+
+        A refit of a model that stores nothing has the same digest as before. Raises Refused if one was altered or
+        cannot be used.
+        """
+        return {outcome: [path.name, usable_digest(path)] for outcome, path in self.bundles.items()}
 
     def of_view(self, view: View, region: str) -> "ServedModels":
         """Return only the models of the outcomes that a view knows for a region.

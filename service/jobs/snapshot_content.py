@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from riskmodel import __version__, assessment, geography
+from riskmodel import __version__, assessment, geography, refits
 from riskmodel.assessment import Assessment
 from riskmodel.bundle import Bundle, challenger, load
 from riskmodel.country_scores import country_scores
+from riskmodel.events import manifest
 from riskmodel.events.view import View
 from riskmodel.explanation import narrative, signals
 from riskmodel.explanation.signals import Observations
@@ -177,6 +178,7 @@ def _build_part(
             "digest": bundle.digest,
             "origin": str(bundle.origin),
             "trained_at": bundle.trained_at,
+            "revised_share": _revised_share(view, bundle),
             "vigie": __version__,
         },
         "shadow": challenger_facts,
@@ -332,6 +334,13 @@ def _with_drivers(scores: dict[str, Any], drivers: dict[str, Any] | None) -> dic
         return {**scores, "drivers": drivers}
     reason = scores["reasons"].get("risk_score", "not_asked")
     return {**scores, "drivers": None, "reasons": {**scores["reasons"], "drivers": reason}}
+
+
+def _revised_share(view: View, bundle: Bundle) -> float | None:
+    """Return the share of the recent deaths that a model learned from that were revised since, if it is known."""
+    made = bundle.provenance
+    ingests = manifest.read(view.reader.root)
+    return refits.revised_share(view, ingests, made.outcome, bundle.origin, made.trained_at, made.data_digest)
 
 
 def _data_quality(view: View, assessed: Assessment) -> tuple[Warnings, dict[str, Warnings]]:

@@ -26,7 +26,7 @@ from service.drawing.language import DEFAULT_LANGUAGE, LOCALES
 from service.http.links import link
 from service.http.problems import Problem, problem_response
 from service.http.request_context import ReadSession, TaskRequired, current_context, request_session
-from service.snapshots import earlier_scores, read_model, score_history, scorecard
+from service.snapshots import earlier_scores, read_model, refit_view, score_history, scorecard
 from service.snapshots.outcome_parts import NOT_COMPUTED
 from service.snapshots.snapshot_view import SnapshotView
 from service.store import leases
@@ -260,7 +260,10 @@ def _snapshot_page(template: str, snapshot: SnapshotView, **content: Any) -> Res
     chosen = {outcome: None if outcome == headline else outcome for outcome in OUTCOMES}
     missing = {name: why for name, why in document["missing_outcomes"].items() if why != NOT_COMPUTED}
     paths = {name: _outcome_path(chosen[name]) for name in OUTCOMES if name not in missing}
-    choice = {"outcome_paths": paths, "missing_outcomes": missing}
+    choice: dict[str, Any] = {"outcome_paths": paths, "missing_outcomes": missing}
+    if snapshot.as_of is None:
+        context = current_context()
+        choice["refit"] = refit_view.refit_of(context.home, context.settings, document)
     return _page(template, chosen[document["outcome"]], snapshot=snapshot, **choice, **content)
 
 

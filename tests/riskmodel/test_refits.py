@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from riskmodel import refits
 from riskmodel.events.archive import Archive
+from riskmodel.home_settings import RefitPolicy
 from riskmodel.ingest import ingest
 from riskmodel.months import month
 from riskmodel.refits import Attempt, is_blocked, last_attempt, record_attempt, refit_state, revised_share
@@ -19,7 +19,7 @@ START = datetime(2026, 1, 10, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("model", "data", "policy", "expected"),
     [
-        # (due, why, due_since, overdue)
+        # (due, why, due_month, overdue)
         ("2022-12", "2022-12", "yearly", (False, None, "2023-12", False)),
         ("2022-12", "2023-11", "yearly", (False, None, "2023-12", False)),
         ("2022-12", "2023-12", "yearly", (True, "year", "2023-12", False)),
@@ -36,18 +36,18 @@ START = datetime(2026, 1, 10, tzinfo=UTC)
     ],
 )
 def test_a_refit_is_due_with_each_december_or_each_month(
-    model: str, data: str, policy: refits.Policy, expected: tuple[Any, ...]
+    model: str, data: str, policy: RefitPolicy, expected: tuple[Any, ...]
 ) -> None:
     state = refit_state(month(model), month(data), policy)
-    assert (state.due, state.why, state.due_since, state.overdue) == expected
+    assert (state.due, state.why, state.due_month, state.overdue) == expected
 
 
 def test_revised_data_and_a_failed_attempt_change_the_state() -> None:
     origin, data = month("2022-12"), month("2023-02")
     assert refit_state(origin, data, "yearly", revised_share=0.1).why is None
     revised = refit_state(origin, data, "yearly", revised_share=0.11)
-    assert (revised.due, revised.why, revised.due_since, revised.overdue) == (True, "revised", "2023-02", False)
-    assert "more than 10% of the recent deaths" in revised.describes
+    assert (revised.due, revised.why, revised.due_month, revised.overdue) == (True, "revised", "2023-02", False)
+    assert "more than 10% of the recent deaths" in revised.description
     assert refit_state(origin, data, "off", revised_share=0.11).overdue
     blocked = refit_state(origin, month("2023-12"), "yearly", blocked=True)
     assert (blocked.due, blocked.overdue, blocked.age_months) == (True, True, 12)

@@ -25,6 +25,7 @@ def one_outcome() -> Iterator[None]:
     """Homes get a model of one outcome and no hindcast: both take long. Tests of these remove the settings."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("VIGIE_OUTCOMES", '["state_based"]')
+        environment.setenv("VIGIE_REFIT", "off")
         environment.setenv("VIGIE_HINDCAST_MONTHS", "0")
         yield
 

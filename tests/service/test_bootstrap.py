@@ -1,13 +1,15 @@
 """What a home lacks before it can be scored, step by step."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from recompute_support import OperatedHome
 
-from riskmodel import bundle
+from riskmodel import __version__, bundle, refits
 from riskmodel.bundle import Provenance
 from riskmodel.events.archive import Archive
 from riskmodel.forecasting.baselines import Conflictology
@@ -17,9 +19,11 @@ from riskmodel.ingest import ingest
 from riskmodel.outcomes import OUTCOMES
 from riskmodel.sources.history import ingest_history
 from riskmodel.sources.monthly import MonthlyFile
+from service.cli.app import create_app
 from service.jobs.bootstrap import missing, prepare
-from service.jobs.job_run import ChildKilled, DeadlineExceeded, JobFailed
+from service.jobs.job_run import ChildKilled, DeadlineExceeded, Interrupted, JobFailed
 from service.settings import load
+from service.snapshots import refit_view
 from service.store.context import Context
 from service.store.database import Store
 
@@ -192,3 +196,114 @@ def test_an_archive_of_state_based_deaths_alone_gets_one_model(
     vigie = Vigie(home)
     assert not prepare(context, print, vigie)
     assert vigie.done == ["train state_based", "recompute"]
+
+
+@pytest.fixture
+def operated(home: Home, monkeypatch: pytest.MonkeyPatch) -> OperatedHome:
+    """A home whose data are a year newer than those of its model, before its first recompute."""
+    monkeypatch.delenv("VIGIE_REFIT")
+    return OperatedHome.ready(home)
+
+
+class Refitting:
+    """Stands for the `vigie` commands of a run: it recomputes, and a refit ends as `result` says."""
+
+    def __init__(self, operated: OperatedHome, result: str, interrupt: type[Exception] | None = None) -> None:
+        self.operated, self.result, self.interrupt, self.done = operated, result, interrupt, list[str]()
+
+    def __call__(self, *arguments: str, deadline: float) -> None:
+        self.done.append(" ".join(arguments[:3]))
+        home = self.operated.home
+        if arguments[0] == "recompute":
+            self.operated.run(AFTER)
+            return
+        champion = bundle.champion(home.models, simulated=False, outcome="state_based")
+        assert champion is not None
+        digest = Archive(home.archive).view().digest
+        attempt = refits.Attempt(AFTER.isoformat(), champion.name, digest, __version__)
+        refits.record_attempt(home.models, attempt, simulated=False, outcome="state_based")
+        if self.interrupt:
+            raise self.interrupt("ended")
+        if self.result == "done":
+            self.operated.put_model(origin="2021-12")
+        ended = replace(attempt, result=self.result, reason="a reason")
+        refits.record_attempt(home.models, ended, simulated=False, outcome="state_based")
+
+
+AFTER = datetime(2022, 1, 20, 8, tzinfo=UTC)
+REFIT, RECOMPUTE = "train --brief --refit", "recompute --region MLI"
+
+
+def prepared(operated: OperatedHome, vigie: Refitting, now: datetime = AFTER) -> bool:
+    return prepare(Context(operated.home, load(operated.home), operated.store, lambda: now), print, vigie)
+
+
+def state(operated: OperatedHome) -> refits.RefitState:
+    return refit_view.refit_of(operated.home, load(operated.home), operated.newest_document)
+
+
+def test_new_data_are_served_first_and_the_model_is_then_refitted_in_a_run_of_its_own(
+    operated: OperatedHome, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vigie = Refitting(operated, "done")
+    assert prepared(operated, vigie), "another run is to follow at once"
+    assert vigie.done == [RECOMPUTE]
+    assert (state(operated).due, state(operated).why, state(operated).overdue) == (True, "year", False)
+    assert not prepared(operated, vigie)
+    assert vigie.done[1:] == [REFIT, RECOMPUTE]
+    assert "refitting the model of state-based conflict, which takes about a minute: the data are 12 months newer" in (
+        capsys.readouterr().out
+    )
+    renewed = state(operated)
+    assert (renewed.due, renewed.age_months, renewed.due_month) == (False, 0, "2022-12")
+
+
+@pytest.mark.parametrize(("result", "interrupt"), [("refused", None), ("failed", ChildKilled)])
+def test_a_refit_that_fails_stops_nothing_and_is_not_repeated_with_the_same_data(
+    operated: OperatedHome, result: str, interrupt: type[Exception] | None
+) -> None:
+    vigie = Refitting(operated, result, interrupt)
+    assert prepared(operated, vigie)
+    assert not prepared(operated, vigie)
+    assert not prepared(operated, vigie, AFTER + timedelta(days=3))
+    assert vigie.done == [RECOMPUTE, REFIT, RECOMPUTE, RECOMPUTE]
+    assert state(operated).overdue, "a warning"
+    assert state(operated).last_attempt is not None
+    operated.ingest_months("2022-01")
+    assert not prepared(operated, vigie, AFTER + timedelta(hours=2)), "not within a day"
+    assert not prepared(operated, vigie, AFTER + timedelta(days=3))
+    assert vigie.done[4:] == [RECOMPUTE, REFIT, RECOMPUTE], "with new data it is tried again"
+
+
+def test_a_refit_that_was_stopped_with_the_scheduler_starts_again(operated: OperatedHome) -> None:
+    vigie = Refitting(operated, "done", Interrupted)
+    assert prepared(operated, vigie)
+    with pytest.raises(Interrupted):
+        prepared(operated, vigie)
+    vigie.interrupt = None
+    assert not prepared(operated, vigie)
+    assert vigie.done == [RECOMPUTE, REFIT, REFIT, RECOMPUTE]
+
+
+def test_without_refits_an_old_model_is_a_warning(operated: OperatedHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIGIE_REFIT", "off")
+    vigie = Refitting(operated, "done")
+    assert not prepared(operated, vigie)
+    assert not prepared(operated, vigie)
+    assert vigie.done == [RECOMPUTE, RECOMPUTE]
+    client = create_app(operated.home, clock=lambda: AFTER).test_client()
+    model = client.get("/v1/model").json["data"]
+    assert model["age_months"] == 12
+    assert model["refit"] == {
+        "policy": "off",
+        "due": True,
+        "why": "year",
+        "due_month": "2021-12",
+        "overdue": True,
+        "last_attempt": None,
+    }
+    assert client.get("/readyz").json["refits_overdue"] == ["state_based"]
+    assert 'vigie_refit_overdue{outcome="state_based"} 1.0' in client.get("/metrics").text
+    page = client.get("/?lang=en").text
+    assert "The refit of the model to newer data is overdue (December 2021)" in page
+    assert "The model learned from data to December 2020; the data of this page are 12 months newer." in page

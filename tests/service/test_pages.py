@@ -246,7 +246,7 @@ def fire_alerts(home: SnapshotHome) -> None:
 def test_each_country_has_a_page(real: SnapshotHome, client: FlaskClient, iso3: str, lang: str) -> None:
     page = get_page(client, f"/country/{iso3}?lang={lang}")
     assert language(lang).country(iso3) in page.text
-    months = [row for row in page.rows if re.search(r"\b2023\b", row)]
+    months = [row for row in page.rows if re.search(r"\b2023\b", row) and "JSON" not in row]
     assert len(months) == (0 if SCORES[iso3] is None else 12)
 
 

@@ -202,6 +202,11 @@ def print_models(models: Sequence[Mapping[str, Any]], console: Console) -> None:
             _last_promotion(model),
         )
     console.print(table)
+    for model in models:
+        if refit := model["refit"]:
+            what = "refit overdue" if refit["overdue"] else "refit due" if refit["due"] else "next refit"
+            newer = f"the data are {refit['age_months']} months newer"
+            console.print(f"{model['model']}: {newer}; {what} ({refit['policy']}): {refit['description']}")
 
 
 def _service_state(model: Mapping[str, Any]) -> str:

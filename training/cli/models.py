@@ -20,14 +20,17 @@ REASON_OPTION = click.option("--why", "reason", default="", help="The reason, re
 @options.FORMAT_OPTION
 @click.pass_obj
 def list_models(home: Home, form: str) -> None:
-    """List all models, the newest last: what they were trained on, and which are or were in service."""
+    """List all models, the newest last: what they were trained on, and which are or were in service.
+
+    For each model in service: how much newer the data are, and when it is due to be refitted.
+    """
     import json
 
     from riskmodel.cli import terminal
-    from training import registry
+    from training import refitting, registry
     from training.cli import console_tables
 
-    models = registry.list_models(home.models)
+    models = refitting.with_refits(home, registry.list_models(home.models))
     if form == "json":
         click.echo(json.dumps(models, indent=1, ensure_ascii=False))
     elif not models:
