@@ -20,7 +20,17 @@ from riskmodel.outcomes import OUTCOMES, ranked
 from service.alerts import lifecycle, rules
 from service.jobs import attribution
 from service.jobs.withdrawal import withdraw
-from service.snapshots import as_of, change_feed, diff, feeds, history, ledger, snapshot_cache, snapshot_view
+from service.snapshots import (
+    as_of,
+    change_feed,
+    diff,
+    feeds,
+    history,
+    ledger,
+    score_history,
+    snapshot_cache,
+    snapshot_view,
+)
 from service.snapshots.outcome_parts import OutcomeMissing, available, of_outcome
 from service.store.tables import (
     alert_states,
@@ -120,7 +130,8 @@ def test_the_rows_of_scores_name_their_outcome(both: OperatedHome) -> None:
     assert len(rows) == 3 * 2 * 8
     with both.store.reading() as connection:
         for outcome in OUTCOMES:
-            entries = history.of_country(connection, "MLI", False, outcome, "MLI", 99, 99, None)
+            key = score_history.CountryKey("MLI", False, outcome, "MLI")
+            entries = score_history.entries(connection, key, score_history.END, 99)
             document = of_outcome(both.rows(snapshots)[-1].document, outcome)
             assert [entry["outcome"] for entry in entries] == [outcome] * 3
             assert entries[0]["risk_score"] == document["countries"][0]["risk_score"]
