@@ -30,16 +30,32 @@ from service.store.context import Context
 TODAY = NOW + timedelta(minutes=20)
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> SnapshotHome:
+def home_with_a_past(root: Path) -> SnapshotHome:
     """A home with a snapshot of December 2022 and hindcasts of the four months before, and of December 2021."""
-    home = SnapshotHome(tmp_path / "home")
+    home = SnapshotHome(root)
     home.add_ingests("real")
     home.issue()
     for months, origin in enumerate(("2022-11", "2022-10", "2022-09", "2022-08", "2021-12")):
         hindcast_files.write(home.home, origin, lower=1 + months)
     store(home)
     return home
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> SnapshotHome:
+    """A home with a past, which a test changes."""
+    return home_with_a_past(tmp_path / "home")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> SnapshotHome:
+    """A home with a past, which tests only read."""
+    return home_with_a_past(tmp_path_factory.mktemp("past") / "home")
+
+
+@pytest.fixture
+def reader(shared: SnapshotHome, clock: SettableClock) -> FlaskClient:
+    return create_app(shared.home, clock=clock).test_client()
 
 
 @pytest.fixture
@@ -119,8 +135,8 @@ def test_the_state_version_changes_with_the_hindcasts(home: SnapshotHome) -> Non
     assert version() != before
 
 
-def test_scores_have_ranks_and_changes(client: FlaskClient) -> None:
-    rows = {row["location_code"]: row for row in client.get("/v1/scores").json["data"]}
+def test_scores_have_ranks_and_changes(reader: FlaskClient) -> None:
+    rows = {row["location_code"]: row for row in reader.get("/v1/scores").json["data"]}
     ranked = sorted(
         (iso3 for iso3, score in SCORES.items() if score is not None), key=lambda iso3: -(SCORES[iso3] or 0)
     )
@@ -134,13 +150,13 @@ def test_scores_have_ranks_and_changes(client: FlaskClient) -> None:
     unknown = rows["MRT"]
     for name in ("rank", "rank_change", "change_1m", "change_12m"):
         assert (unknown[name], unknown["reasons"][name]) == (None, "no_history")
-    assert client.get("/v1/scores/MLI").json["data"]["earlier"] == mali["earlier"]
-    assert client.get("/v1/scores?fields=rank,change_1m").json["data"][0].keys() == {
+    assert reader.get("/v1/scores/MLI").json["data"]["earlier"] == mali["earlier"]
+    assert reader.get("/v1/scores?fields=rank,change_1m").json["data"][0].keys() == {
         "location_code",
         "rank",
         "change_1m",
     }
-    line = next(csv.DictReader(io.StringIO(client.get("/v1/scores.csv").text)))
+    line = next(csv.DictReader(io.StringIO(reader.get("/v1/scores.csv").text)))
     assert (line["rank"], line["change_12m"], line["basis_12m_earlier"]) == ("1", "5.0", "hindcast")
 
 
@@ -210,8 +226,8 @@ def test_a_hindcast_stands_for_moments_after_the_month_that_follows_its_origin(m
     assert hindcast_view.origin_at(datetime.fromisoformat(moment)) == origin
 
 
-def test_a_past_moment_is_answered_from_the_hindcast_at_once(client: FlaskClient) -> None:
-    response = client.get("/v1/scores?as_of=2022-12-31")
+def test_a_past_moment_is_answered_from_the_hindcast_at_once(reader: FlaskClient) -> None:
+    response = reader.get("/v1/scores?as_of=2022-12-31")
     payload = response.json
     assert response.status_code == 200
     assert (payload["basis"], payload["data_basis"], payload["origin"]) == ("hindcast", "final_figures", "2022-11")
@@ -221,15 +237,15 @@ def test_a_past_moment_is_answered_from_the_hindcast_at_once(client: FlaskClient
     }
     assert payload["computed_at"] == "2023-01-10T09:00:00Z"
     assert payload["data"][0]["change_1m"] == 1.0
-    country = client.get("/v1/scores/MLI?as_of=2022-12-31").json["data"]
+    country = reader.get("/v1/scores/MLI?as_of=2022-12-31").json["data"]
     assert len(country["observed"]) == 12
     for name in ("drivers", "indicators", "latest_month", "sources"):
         assert (country[name], country["reasons"][name]) == (None, "hindcast")
     assert "escalation_h24" not in country
-    forecast = client.get("/v1/forecasts/MLI?as_of=2022-12-31").json["data"]
+    forecast = reader.get("/v1/forecasts/MLI?as_of=2022-12-31").json["data"]
     assert (forecast["draws"]["csv"], forecast["reasons"]["draws"]) == (None, "hindcast")
     for address in ("/v1/scores.csv", "/v1/scores/MLI.csv", "/v1/forecasts/MLI.csv"):
-        lines = list(csv.DictReader(io.StringIO(client.get(f"{address}?as_of=2022-12-31").text)))
+        lines = list(csv.DictReader(io.StringIO(reader.get(f"{address}?as_of=2022-12-31").text)))
         assert {line["basis"] for line in lines} == {"hindcast"}, address
         assert {line["data_basis"] for line in lines} == {"final_figures"}, address
 
@@ -240,32 +256,32 @@ def test_a_snapshot_of_that_time_answers_before_a_hindcast(home: SnapshotHome, c
 
 
 @pytest.mark.parametrize("address", ["/v1/indicators/MLI", "/v1/drivers/MLI", "/v1/scores"])
-def test_what_no_hindcast_has_is_computed_as_before(client: FlaskClient, address: str) -> None:
+def test_what_no_hindcast_has_is_computed_as_before(reader: FlaskClient, address: str) -> None:
     without_hindcast = "2022-07-31" if address == "/v1/scores" else "2022-12-31"
-    problem = client.get(f"{address}?as_of={without_hindcast}").json
+    problem = reader.get(f"{address}?as_of={without_hindcast}").json
     assert problem["type"] == "urn:vigie:problem:nothing-known"
 
 
-def test_the_command_prints_the_hindcast_of_a_past_moment(home: SnapshotHome, vigie: Callable[..., Any]) -> None:
-    asked = ("--home", home.home.root, "scores", "--as-of", "2022-12-31")
+def test_the_command_prints_the_hindcast_of_a_past_moment(shared: SnapshotHome, vigie: Callable[..., Any]) -> None:
+    asked = ("--home", shared.home.root, "scores", "--as-of", "2022-12-31")
     assert "hindcast from final figures" in " ".join(vigie(*asked).out.split())
     printed = json.loads(vigie(*asked, "--format", "json").out)
     assert (printed["basis"], printed["origin"]) == ("hindcast", "2022-11")
 
 
 @pytest.mark.parametrize(("language", "word"), [("en", "hindcast"), ("fr", "prévision rétrospective")])
-def test_pages_show_the_past(client: FlaskClient, language: str, word: str) -> None:
-    country = get_page(client, f"/{language}/country/MLI")
+def test_pages_show_the_past(reader: FlaskClient, language: str, word: str) -> None:
+    country = get_page(reader, f"/{language}/country/MLI")
     dots = [circle["class"] for circle in country.attributes_of("circle") if "%" in (circle["cx"] or "")]
     assert dots == ["later"] * 5 + ["issued"]
     assert word in country.text.lower()
-    assert "+5" in get_page(client, f"/{language}/").text
+    assert "+5" in get_page(reader, f"/{language}/").text
     for path in ("/", "/country/MLI", "/country/MRT"):
-        assert word in get_page(client, f"/{language}{path}?as_of=2022-12-31").text.lower(), path
+        assert word in get_page(reader, f"/{language}{path}?as_of=2022-12-31").text.lower(), path
 
 
-def test_ranks_and_changes_are_not_in_the_snapshot(home: SnapshotHome) -> None:
-    with home.store.reading() as connection:
+def test_ranks_and_changes_are_not_in_the_snapshot(shared: SnapshotHome) -> None:
+    with shared.store.reading() as connection:
         snapshot = snapshot_chain.in_service(connection, "MLI", simulated=False)
     assert snapshot is not None
     country = snapshot.document["outcomes"]["state_based"]["countries"][0]
