@@ -4,7 +4,7 @@ The card is built only from what the home has stored: the bundle, the journal an
 terminal.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,10 @@ from riskmodel.bundle import Bundle
 from riskmodel.events.view import View
 from riskmodel.home import Home, atomic_write
 from riskmodel.indicators.panel import FAMILIES
-from riskmodel.scoring import Estimate
 from training import registry, report
 from training.card_skill import COMPARED_WITH, skill_blocks
-from training.formatting import INTERVAL_HEADING, LABELS, format_difference, format_outcome, format_value
-from training.gate import RULE_MEANINGS
+from training.card_verdict import checks_table, missing_backtest, rule_notes, verdict_blocks
+from training.formatting import LABELS, format_outcome, format_value
 from training.promotion import stored_backtests_of
 from training.report import Block, BulletList, Heading, Paragraph, Table
 from training.results import COVERAGES, LOSSES
@@ -59,17 +58,22 @@ def describe_escalation_choice(scores: Mapping[str, Any]) -> str:
 def _blocks(home: Home, view: View, model: Bundle, region: str) -> Iterator[Block]:
     if model.provenance.simulated:
         yield Paragraph("SIMULATED: this model was trained on invented data. Do not use any of its figures.")
+    stored = stored_backtests_of(home, model)
+    backtests = {
+        kind: next((backtest for backtest in stored if backtest.setup.kind == kind), None)
+        for kind in ("challenge", "rolling")
+    }
+    entries = [entry for entry in registry.read_journal(home.models) if entry.model == model.id]
+    served = [entry for entry in entries if entry.action not in registry.SHADOW_ACTIONS]
+    yield from verdict_blocks(model, backtests["challenge"], served[-1] if served else None, region)
     yield from _identity(model)
     yield from _training_data(view, model)
-    yield from _service_record(home, model)
-    stored = stored_backtests_of(home, model)
+    yield from _service_record(model, entries)
     for kind, heading in (("challenge", "Past years"), ("rolling", "As issued month by month")):
-        backtest = next((backtest for backtest in stored if backtest.setup.kind == kind), None)
+        backtest = backtests[kind]
         yield Heading(heading)
         if backtest is None:
-            years = "--windows 2018:2022" if kind == "challenge" else "--rolling 2018:2022"
-            command = f"vigie backtest {years} --outcome {model.outcome}"
-            yield Paragraph(f"No back-test of this configuration and code is stored: run {command}.")
+            yield Paragraph(f"Not shown: {missing_backtest(model, kind)}")
         else:
             yield from skill_blocks(backtest, model, region)
     yield Heading("Limits")
@@ -85,6 +89,8 @@ def _identity(model: Bundle) -> Iterator[Block]:
             f"last month of its training data: {provenance.origin}",
             f"trained: {provenance.trained_at}",
             f"seed: {provenance.seed}",
+            f"indicators: it reads {len(model.model.used_indicators)} of the {len(provenance.features)} that Vigie "
+            "computes; the others were unknown in too many months of the training, or it has no use for them",
             f"data: {provenance.data_digest[:12]}",
             f"code: {provenance.code[:12] or 'not recorded'}",
             f"file: {model.digest[:12]}",
@@ -110,7 +116,7 @@ def _training_data(view: View, model: Bundle) -> Iterator[Block]:
             f"{int(np.nansum(deaths)):,} {format_outcome(model.outcome)}."
         )
     names_read = {model.provenance.features[place] for place in model.model.used_indicators}
-    yield Paragraph("Indicators that it reads, by family; the others were unknown in too many months of the training:")
+    yield Paragraph("Indicators that it reads, by family:")
     rows = []
     for family in FAMILIES:
         number = sum(indicator.name in names_read for indicator in family.indicators)
@@ -118,37 +124,18 @@ def _training_data(view: View, model: Bundle) -> Iterator[Block]:
     yield Table(("family", "read"), rows)
 
 
-def _service_record(home: Home, model: Bundle) -> Iterator[Block]:
+def _service_record(model: Bundle, entries: Sequence[registry.JournalEntry]) -> Iterator[Block]:
     yield Heading("How it entered service")
-    entries = [entry for entry in registry.read_journal(home.models) if entry.model == model.id]
     if all(entry.action in registry.SHADOW_ACTIONS for entry in entries):
         yield Paragraph("It has not been in service.")
     for entry in entries:
         reason = f": {entry.reason}" if entry.reason else ""
         yield Paragraph(f"{entry.at}, {registry.ACTION_LABELS[entry.action]}{reason}.")
         if entry.checks:
-            meanings = "; ".join(f"{rule}: {meaning}" for rule, meaning in RULE_MEANINGS.items())
-            yield Paragraph(
-                f"The gate's checks, on all countries in the windows {', '.join(entry.windows)} ({meanings}). "
-                "Losses: lower is better. A negative difference is a lower loss."
-            )
-            yield _checks_table(entry)
+            yield Paragraph(f"What was found, on all countries in {', '.join(entry.windows)}:")
+            yield checks_table(entry.checks)
+            yield rule_notes({str(check["rule"]) for check in entry.checks})
     yield from _training_scores(model)
-
-
-def _checks_table(entry: registry.JournalEntry) -> Table:
-    rows = [
-        (
-            check["against"],
-            LABELS.get(check["score"], check["score"]),
-            check["rule"],
-            *format_difference(Estimate(check["value"], check["low"], check["high"])),
-            f"{check['won']} of {check['windows']}",
-            "yes" if check["passed"] else "NO",
-        )
-        for check in entry.checks
-    ]
-    return Table(("against", "score", "rule", "difference", INTERVAL_HEADING, "windows won", "met"), rows)
 
 
 def _training_scores(model: Bundle) -> Iterator[Block]:

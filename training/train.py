@@ -31,6 +31,7 @@ class TrainedModel:
     provenance: Provenance
     countries: int
     model_name: str
+    indicators_read: int
 
     @property
     def megabytes(self) -> float:
@@ -82,7 +83,8 @@ def train_model(
     folder = into or home.models
     on_step(f"storing the model in {folder}")
     name = bundle.save(fitted.model, fitted.provenance, folder, fitted.escalation, fitted.golden_prediction)
-    return TrainedModel(folder / name, fitted.provenance, len(observed.iso3), fitted.model.name)
+    read = len(getattr(fitted.model, "used_indicators", ()))
+    return TrainedModel(folder / name, fitted.provenance, len(observed.iso3), fitted.model.name, read)
 
 
 def refit_model(

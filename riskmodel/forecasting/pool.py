@@ -63,7 +63,7 @@ class Pool:
 
 def served_model(seed: int) -> Pool:
     """Return the unfitted pool that Vigie trains and serves: forest 400, trajectories 200, own history 400 draws."""
-    history = History(name="ew3s", months=84, half_life=3.0, spread=0.5, draws=400)
+    history = History(name="own_history", months=84, half_life=3.0, spread=0.5, draws=400)
     return Pool(
         (
             PoolMember(Forest(seed=seed, draws=400), 400),

@@ -57,7 +57,9 @@ class ModelDescription(Schema):
     vigie: str | None = described("version of Vigie that made the snapshot")
     simulated: bool
     seed: int | None
-    features: list[str] | None = described("the indicators that it was trained with")
+    features: list[str] | None = described(
+        "the indicators of its training; it reads those that were known often enough"
+    )
     scores: dict[str, Any] | None = described("its losses and those of the baselines, on months after its training")
     configuration: str | None = described("the untrained model and its parameters")
     data_digest: str | None = described("digest of its training data")

@@ -39,7 +39,9 @@ def test_the_card_has_data_skill_calibration_service_and_limits(
     vigie("train", "--model", "promoted:seer")
     without_backtest = vigie("card").out.split()
     text = Path(without_backtest[0]).read_text(encoding="utf-8")
-    assert "No back-test of this configuration and code is stored: run vigie backtest --windows" in text
+    assert "How good it is on past years is not known: no back-test of this configuration and code is stored" in text
+    assert "Run vigie backtest --windows 2018:2022" in text
+    assert text.index("## In short") < text.index("## What it is")
     assert "the first model" in text
     vigie("train", "--model", "promoted:zero")
     zero = next(name for name in registry.model_names(home.models) if name != in_service())
@@ -60,6 +62,13 @@ def test_the_card_has_data_skill_calibration_service_and_limits(
     assert r"to see \<what> happens | here" in text
     for part in (
         "8 countries, 2000-01 to 2009-12: 960 country-months",
+        "2006-2009, 8 countries: worse on ",
+        "than repeating the last twelve months (conflictology12)",
+        "The region of MLI, 8 countries: ",
+        "% interval held",
+        "It entered service on ",
+        "It does NOT fulfil what the gate asks of every model, on all countries, windows 2006, 2007, 2008, 2009",
+        "indicators: it reads 0 of the 137 that Vigie computes",
         "Past years",
         "As issued month by month",
         "Mali",

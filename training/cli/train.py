@@ -145,7 +145,8 @@ def _report(trained: "TrainedModel", realm: str, seconds: float, console: "Conso
     provenance = trained.provenance
     console.print(
         f"model {trained.path.name}: {realm}{format_outcome(provenance.outcome)} in {trained.countries} countries to "
-        f"{provenance.origin}, {len(provenance.features)} indicators, {trained.megabytes:.1f} MB, {seconds:.1f} s"
+        f"{provenance.origin}, reads {trained.indicators_read} of {len(provenance.features)} indicators, "
+        f"{trained.megabytes:.1f} MB, {seconds:.1f} s"
     )
     scores = provenance.scores
     if reason := scores.get("unscored"):
