@@ -43,7 +43,9 @@ def signals(
     if form == "json":
         click.echo(json.dumps(found, indent=1, ensure_ascii=False))
     elif form == "csv":
-        click.echo(_csv(signal_table.rows(found["data"]), signal_table.COLUMNS), nl=False)
+        facts = {name: found[name] for name in ("outcome", "simulated")}
+        rows = ({**row, **facts} for row in signal_table.rows(found["data"]))
+        click.echo(_csv(rows, (*signal_table.COLUMNS, *facts)), nl=False)
     else:
         _show(found, language)
 
@@ -61,6 +63,8 @@ def _csv(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:
 
 
 def _cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, Mapping):
         return "; ".join(f"{name}={code}" for name, code in sorted(value.items()))
     return "; ".join(map(str, value)) if isinstance(value, list) else value

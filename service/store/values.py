@@ -21,7 +21,7 @@ class UtcTime(sa.TypeDecorator[datetime]):
 
 
 class Document(sa.TypeDecorator[dict[str, Any]]):
-    """A JSON object, stored as canonical text so that equal objects have equal bytes."""
+    """A JSON object or list, stored as canonical text so that equal ones have equal bytes."""
 
     impl = sa.Text
     cache_ok = True

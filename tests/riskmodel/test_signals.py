@@ -188,5 +188,6 @@ def test_the_command_prints_text_json_and_csv(vigie: Callable[..., Any], tmp_pat
     assert (payload["month"], payload["outcome"], payload["simulated"]) == ("2020-07", "all", False)
     lines = list(csv.DictReader(vigie(*command, "--format", "csv").out.splitlines()))
     assert [line["indicator"] for line in lines] == [each["indicator"] for each in payload["data"][0]["signals"]]
+    assert {(line["outcome"], line["simulated"]) for line in lines} == {("all", "false")}
     assert vigie("signals", "--format", "json").code == 0
     assert "Nothing stands out." in vigie("signals", "MLI", "--month", "2020-06").out
