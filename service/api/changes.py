@@ -85,6 +85,7 @@ class Change(Schema):
     in_service: int | None = only_for("withdrawal", "the snapshot that is in service now")
     cases: int | None = only_for("scorecard", "number of scored forecasts")
     last_month: str | None = only_for("scorecard", "the newest scored month")
+    basis: str | None = only_for("scorecard", "issued or hindcast: the forecasts that it is about")
     origins: int | None = only_for("hindcast", "number of origins with a hindcast")
     first_origin: str | None = only_for("hindcast", "the oldest of them, YYYY-MM")
     last_origin: str | None = only_for("hindcast", "the newest of them, YYYY-MM")

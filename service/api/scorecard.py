@@ -1,4 +1,4 @@
-"""The scorecard at `/v1/scorecard`: how well the issued forecasts have done, next to the baselines."""
+"""The scorecards at `/v1/scorecard`: how well issued forecasts and hindcasts have done, next to the baselines."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,8 +7,9 @@ from flask import Blueprint
 from pydantic import Field
 
 from service.api.endpoints import OUTCOME_PROBLEMS, OutcomeQuery, Payload, endpoint
-from service.api.shared_schemas import CountryRef, Meta, Schema, described
+from service.api.shared_schemas import CountryRef, LocalizedText, Meta, Schema, described
 from service.api.tabular import as_csv
+from service.drawing import verdict
 from service.http.request_context import request_session
 from service.snapshots import scorecard as stored_scorecard
 
@@ -145,16 +146,29 @@ class IncompleteMonths(Schema):
     months: list[str]
 
 
-class NextMonth(Schema):
-    """The next month to be scored."""
+class Comparison(Schema):
+    """On how many losses the forecasts were better than a baseline."""
 
-    month: str
-    not_before: str
+    against: str = described("the baseline")
+    measures: int = described("how many losses are compared")
+    better: int = described("on how many the mean loss is lower")
+    beyond_chance: int = described("on how many the whole 90 % interval of the difference is below zero")
+
+
+class Verdict(Schema):
+    """The result in a few figures and in words."""
+
+    comparisons: list[Comparison]
+    within_90: float | None = described("how much of the outcomes the 90 % interval held, for active countries")
+    reason: str | None = described("why there is no comparison")
+    text: LocalizedText
 
 
 class Scorecard(Schema):
-    """How well the issued forecasts have done."""
+    """How well the forecasts of one basis have done."""
 
+    basis: str = described("issued, or hindcast: computed later by models that saw only earlier data")
+    verdict: Verdict
     cases: int
     origins: int
     first_month: str | None
@@ -168,53 +182,84 @@ class Scorecard(Schema):
     pit: PitHistograms
     incomplete: list[IncompleteMonths]
     updated_at: str | None
-    next: NextMonth
-    challenger: ShadowModel | None
     reasons: dict[str, str]
 
 
-class ScorecardResponse(Meta):
-    """The scorecard of the region in service."""
+class DataBases(Schema):
+    """How many hindcasts start from which figures."""
 
-    data: Scorecard
+    as_known: int = described("from those that had been published by then")
+    final_figures: int = described("from the newest ones, which nobody knew at that time")
+
+
+class HindcastScorecard(Scorecard):
+    """How well the hindcasts have done."""
+
+    data_bases: DataBases
+
+
+class NextMonth(Schema):
+    """The next month to be scored."""
+
+    month: str
+    not_before: str
+
+
+class Scorecards(Scorecard):
+    """How well the issued forecasts have done; in a key of their own, the hindcasts."""
+
+    next: NextMonth
+    challenger: ShadowModel | None
+    hindcast: HindcastScorecard
+
+
+class ScorecardResponse(Meta):
+    """The scorecards of the region in service."""
+
+    data: Scorecards
 
 
 SCORECARD_COLUMNS = [
-    *("location_code", "first_lead", "last_lead", "forecaster", "cases", *MeanLosses.model_fields),
+    *("basis", "location_code", "first_lead", "last_lead", "forecaster", "cases", *MeanLosses.model_fields),
     *("within_50", "within_90", "brier_rungs"),
     *("escalations", "escalations_observed", "escalation_brier", "escalation_brier_h24"),
 ]
 
 
 def _rows(payload: Payload) -> Iterator[Mapping[str, Any]]:
-    """Yield one row per forecaster: for all cases, then by lead, then by country."""
-    scorecard = payload["data"]
-    for group in ({"forecasters": scorecard["forecasters"]}, *scorecard["lead_groups"], *scorecard["countries"]):
-        for scores in group["forecasters"]:
-            sums = scores["three_months"] or {"brier_rungs": None, "escalation": {}}
-            yield {
-                **{name: group.get(name) for name in ("location_code", "first_lead", "last_lead")},
-                **{name: scores[name] for name in ("forecaster", "cases")},
-                **(scores["scores"] or dict.fromkeys(MeanLosses.model_fields)),
-                **{name: (scores["coverage"] or {}).get(name) for name in ("within_50", "within_90")},
-                "brier_rungs": sums["brier_rungs"],
-                "escalations": sums["escalation"].get("cases"),
-                "escalations_observed": sums["escalation"].get("observed"),
-                "escalation_brier": sums["escalation"].get("brier"),
-                "escalation_brier_h24": sums["escalation"].get("brier_h24"),
-            }
+    """Yield one row per basis and forecaster: for all cases, then by lead, then by country."""
+    for scorecard in (payload["data"], payload["data"]["hindcast"]):
+        for group in ({"forecasters": scorecard["forecasters"]}, *scorecard["lead_groups"], *scorecard["countries"]):
+            for scores in group["forecasters"]:
+                yield {"basis": scorecard["basis"], **_row(group, scores)}
+
+
+def _row(group: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str, Any]:
+    sums = scores["three_months"] or {"brier_rungs": None, "escalation": {}}
+    return {
+        **{name: group.get(name) for name in ("location_code", "first_lead", "last_lead")},
+        **{name: scores[name] for name in ("forecaster", "cases")},
+        **(scores["scores"] or dict.fromkeys(MeanLosses.model_fields)),
+        **{name: (scores["coverage"] or {}).get(name) for name in ("within_50", "within_90")},
+        "brier_rungs": sums["brier_rungs"],
+        "escalations": sums["escalation"].get("cases"),
+        "escalations_observed": sums["escalation"].get("observed"),
+        "escalation_brier": sums["escalation"].get("brier"),
+        "escalation_brier_h24": sums["escalation"].get("brier_h24"),
+    }
 
 
 @endpoint(
     resource,
     "/v1/scorecard",
-    "Get the scores of the issued forecasts",
+    "Get the scores of the issued forecasts and of the hindcasts",
     ScorecardResponse,
     query=OutcomeQuery,
     formats=[as_csv(_rows, SCORECARD_COLUMNS)],
     problems=OUTCOME_PROBLEMS,
 )
 def scorecard(query: OutcomeQuery) -> Payload:
-    """Return the scorecard of the region in service."""
+    """Return the scorecards of the region in service."""
     with request_session() as session:
-        return stored_scorecard.payload(session.connection, session.served(outcome=query.outcome))
+        payload = stored_scorecard.payload(session.connection, session.served(outcome=query.outcome))
+    return payload | {"data": verdict.with_texts(payload["data"])}

@@ -63,11 +63,14 @@ def prune(home: Home) -> None:
 @REGION_OPTION
 @click.pass_obj
 def store_hindcasts(home: Home, region: str) -> None:
-    """Store the hindcasts that vigie hindcast has computed. The scheduler starts this command."""
+    """Store the hindcasts that vigie hindcast has computed, and score them. The scheduler starts this command."""
     from service.jobs.hindcast_store import store as run
+    from service.jobs.verification import verify
     from service.store.leases import Fence
 
-    click.echo(run(open_context(home, region), Fence.from_environment()).summary())
+    context, fence = open_context(home, region), Fence.from_environment()
+    click.echo(run(context, fence).summary())
+    click.echo(verify(context, fence).summary())
 
 
 @click.command(hidden=True)

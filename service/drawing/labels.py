@@ -90,12 +90,12 @@ DATA_KIND_LABELS = {
 """The kinds of data that indicators are computed from."""
 
 FORECASTER_LABELS = {
-    "served": "issued forecasts",
+    "served": "Vigie",
     "zero": "always zero",
     "last": "last month repeated",
     "conflictology12": "last 12 months repeated",
     "history60": "last 60 months, recent months weighted more",
-    "ew4s": "last 84 months, recent months weighted much more, smoothed",
+    "ew4s": "smoothed history of the last 84 months",
 }
 """The forecasters on the scorecard. A challenger is shown by its model id."""
 
@@ -105,8 +105,20 @@ UNSCORED_LABELS = {
     "too_few_months": "too few months so far",
     "too_few_countries": "too few countries",
     "nothing_lost": "no comparison: the other forecast made no error",
+    "no_hindcast": "no hindcast yet",
 }
 """Why the scorecard has no figure."""
+
+VERDICT_TEXTS = {
+    "period": "%(first)s to %(last)s: %(verdict)s",
+    "conflictology12": "better than repeating the last 12 months on %(better)s of %(measures)s measures "
+    "(%(beyond_chance)s beyond chance).",
+    "ew4s": "Better than the best simple forecast, a smoothed history, on %(better)s of %(measures)s "
+    "(%(beyond_chance)s beyond chance).",
+    "interval": "The 90%% interval held %(share)s of the observed values in countries with deaths.",
+    "none": "No verdict: %(reason)s.",
+}
+"""The sentences of a scorecard's verdict. A comparison is beyond chance if its 90 % interval does not contain zero."""
 
 ERROR_TITLES = {
     400: "The request cannot be read",

@@ -19,7 +19,13 @@ from riskmodel.months import Month, month
 from riskmodel.outcomes import OUTCOMES
 from riskmodel.targets import BATTLE_DEATHS, HORIZON, RUNGS
 from service.jobs.forecast_scores import Cell
-from service.snapshots.scorecard import EMPTY_SCORECARD, SERVED_FORECASTER
+from service.snapshots.scorecard import (
+    EMPTY_SCORECARD,
+    ISSUED,
+    MIN_COUNTRIES,
+    MIN_MONTHS,
+    SERVED_FORECASTER,
+)
 from service.store.database import Store
 from service.store.leases import Fence, check
 from service.store.tables import changes, forecasts, scorecards, snapshots, verifications
@@ -28,9 +34,6 @@ LOSSES = ("crps", "log_crps", "ign", "mis", "brier_25")
 
 LEAD_GROUPS = ((1, 3), (4, 6), (7, 12))
 """First and last lead of the groups that are summarised together [months]."""
-
-MIN_MONTHS, MIN_COUNTRIES = 12, 5
-"""With fewer, a difference has no interval: the interval resamples whole countries, and months are alike."""
 
 CLASSES = 10
 """The number of classes of the reliability table and of the PIT histogram."""
@@ -152,14 +155,33 @@ def update_scorecards(
             document = build_scorecard(_counted(connection, of_group)) | {
                 "incomplete": _awaited_months(of_group, connection, incomplete[outcome])
             }
-            same_key = [scorecards.c[name] == value for name, value in key.items()]
-            newest = sa.select(scorecards.c.document).where(*same_key).order_by(scorecards.c.id.desc()).limit(1)
-            if connection.scalar(newest) == document:
-                continue
-            connection.execute(sa.insert(scorecards).values(**key, at=now, document=document))
-            facts = {"cases": document["cases"], "last_month": document["last_month"]}
-            change = {"at": now, "kind": "scorecard", **key, "document": facts}
-            connection.execute(sa.insert(changes).values(**change, snapshot_id=of_group[-1].id))
+            write_scorecard(connection, {**key, "basis": ISSUED}, document, of_group[-1].id, now)
+
+
+def write_scorecard(
+    connection: sa.Connection,
+    key: Mapping[str, Any],
+    document: Mapping[str, Any],
+    snapshot_id: int,
+    now: datetime,
+    input_digest: str | None = None,
+) -> None:
+    """Write a scorecard unless the newest of its key is the same, and record the change.
+
+    `key` has region, simulated, outcome and basis. `snapshot_id` is the snapshot that the change is recorded with.
+    """
+    c = scorecards.c
+    same_key = [c[name] == value for name, value in key.items()]
+    row = connection.execute(sa.select(c.id, c.document).where(*same_key).order_by(c.id.desc()).limit(1)).first()
+    if row and row.document == document:
+        connection.execute(sa.update(scorecards).where(c.id == row.id).values(input_digest=input_digest))
+        return
+    values = {**key, "input_digest": input_digest, "at": now, "document": document}
+    connection.execute(sa.insert(scorecards).values(values))
+    facts = {name: document[name] for name in ("cases", "last_month")} | {"basis": key["basis"]}
+    realm = {name: key[name] for name in ("region", "simulated", "outcome")}
+    change = {"at": now, "kind": "scorecard", **realm, "document": facts, "snapshot_id": snapshot_id}
+    connection.execute(sa.insert(changes).values(change))
 
 
 def _counted(connection: sa.Connection, issued: Sequence[SnapshotFacts]) -> CountedForecasts:

@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from riskmodel.errors import Refused
 from riskmodel.events.archive import Archive
-from service.jobs import draws, scorecard_build
+from service.jobs import draws, hindcast_scorecard, scorecard_build
 from service.jobs.forecast_scores import Cell, CompleteOutcomes, CountryAtIssue, cells_with_outcome, score
 from service.jobs.scorecard_build import SnapshotFacts
 from service.store.context import Context
@@ -26,20 +26,27 @@ from service.store.tables import forecasts, snapshots, verifications
 
 @dataclass(frozen=True)
 class VerificationResult:
-    """Result of one verification: how many forecasts were scored, and how many of them because of a revised outcome."""
+    """Result of one verification: how many forecasts were scored, and how many of them because of a revised outcome.
+
+    `hindcast_scorecards` is how many scorecards of hindcasts were computed.
+    """
 
     scored: int
     revised: int
+    hindcast_scorecards: int = 0
 
     def summary(self) -> str:
         """Return one line for the log."""
+        issued = f"{self.scored:,} forecasts scored, {self.revised:,} of them because their outcome was revised"
         if not self.scored:
-            return "no forecast to score: no outcome is new or revised"
-        return f"{self.scored:,} forecasts scored, {self.revised:,} of them because their outcome was revised"
+            issued = "no forecast to score: no outcome is new or revised"
+        if not self.hindcast_scorecards:
+            return issued
+        return f"{issued}; scorecards of hindcasts computed: {self.hindcast_scorecards}"
 
 
 def verify(context: Context, fence: Fence | None = None) -> VerificationResult:
-    """Score the forecasts with a new or revised outcome, and update the scorecards.
+    """Score the forecasts with a new or revised outcome, and update the scorecards, those of hindcasts too.
 
     A verification that was stopped is continued by the next one. `fence` is that of the scheduler's job run, if this is
     one: raises Superseded once another process has the lease. Raises Refused, after all other forecasts are scored, if
@@ -68,9 +75,10 @@ def verify(context: Context, fence: Fence | None = None) -> VerificationResult:
             scored, revised = scored + len(rows), revised + sum(row["revision"] > 0 for row in rows)
         incomplete = {outcome: complete.incomplete_months() for outcome, complete in outcomes.items()}
         scorecard_build.update_scorecards(store, issued, incomplete, clock(), fence)
+        hindcast_scorecards = hindcast_scorecard.update(context, view, fence) if view.ingests else 0
     if unreadable:
         raise Refused(f"{len(unreadable)} forecasts could not be scored: {unreadable[0]}")
-    return VerificationResult(scored, revised)
+    return VerificationResult(scored, revised, hindcast_scorecards)
 
 
 def _missing_rows(

@@ -261,16 +261,18 @@ verifications = sa.Table(  # a forecast scored against its outcome; a revised ou
     sqlite_autoincrement=True,
 )
 
-scorecards = sa.Table(  # summaries of the verifications; the newest of its region, realm and outcome is served
+scorecards = sa.Table(  # how forecasts have done; the newest of its region, realm, outcome and basis is served
     "scorecards",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("region", sa.String(3), nullable=False),
     sa.Column("simulated", sa.Boolean, nullable=False),
     sa.Column("outcome", sa.String(16), nullable=False),
+    sa.Column("basis", sa.String(8), nullable=False),  # issued | hindcast
+    sa.Column("input_digest", sa.String(64)),  # of the hindcasts and the data that it was computed from
     sa.Column("at", UtcTime, nullable=False),
     sa.Column("document", Document, nullable=False),
-    sa.Index("scorecards_of_region", "region", "simulated", "outcome", "id"),
+    sa.Index("scorecards_of_region", "region", "simulated", "outcome", "basis", "id"),
     sqlite_autoincrement=True,
 )
 

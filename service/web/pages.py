@@ -21,7 +21,7 @@ from riskmodel.outcomes import OUTCOMES
 from service.alerts import lifecycle, outbox
 from service.api import description
 from service.api.tasks import submit
-from service.drawing import charts
+from service.drawing import charts, verdict
 from service.drawing.language import DEFAULT_LANGUAGE, LOCALES
 from service.http.links import link
 from service.http.problems import Problem, problem_response
@@ -36,8 +36,6 @@ from service.web.templating import environment
 
 resource = Blueprint("pages", __name__)
 
-HARD_BASELINES = ("conflictology12", "ew4s")
-"""The baselines in the smaller tables of the scorecard: the two that are hardest to beat."""
 
 HISTORY_MONTHS = 36
 """How many earlier months the chart of scores shows."""
@@ -111,11 +109,11 @@ def country(iso3: str) -> Response:
 
 @page_route("/scorecard")
 def scorecard_page() -> Response:
-    """Show how accurate the issued forecasts were, next to the baselines."""
+    """Show how accurate the issued forecasts and the hindcasts were, next to the baselines."""
     with request_session() as session:
         snapshot = session.served(outcome=_outcome())
-        card = scorecard.payload(session.connection, snapshot)["data"]
-        return _snapshot_page("scorecard.html", snapshot, card=card, hard_baselines=HARD_BASELINES)
+        card = verdict.with_texts(scorecard.payload(session.connection, snapshot)["data"])
+        return _snapshot_page("scorecard.html", snapshot, card=card, hard_baselines=scorecard.VERDICT_BASELINES)
 
 
 @page_route("/docs", by_outcome=False)

@@ -148,7 +148,10 @@ def full_home(root: Path, *, simulated: bool = False) -> SnapshotHome:
             drawn = {"parquet": b"PAR1 not really PAR1", "csv": gzip.compress(text.encode(), mtime=0)}
             connection.execute(sa.insert(forecasts).values(outcome=outcome, **of_country, **drawn, digest="a" * 64))
             card = {"region": "MLI", "simulated": simulated, "outcome": outcome, "at": NOW}
-            connection.execute(sa.insert(scorecards).values(**card, document=scorecard_document()))
+            issued, data_bases = scorecard_document(), {"as_known": 3, "final_figures": 10}
+            of_hindcasts = {**issued, "challengers": [], "data_bases": data_bases}
+            connection.execute(sa.insert(scorecards).values(**card, basis="issued", document=issued))
+            connection.execute(sa.insert(scorecards).values(**card, basis="hindcast", document=of_hindcasts))
         fire_alerts(home, connection, 3, simulated=simulated)
         connection.execute(sa.insert(jobs), [job("recompute"), job("verify", succeeded_at=None, next_run_at=None)])
         requested = {"kind": "recompute", "request": {"region": "MLI"}, "digest": "b" * 64, "requested_at": NOW}
@@ -166,7 +169,7 @@ def job(name: str, **other: Any) -> dict[str, Any]:
 
 
 def scorecard_document() -> dict[str, Any]:
-    """Return a scorecard of thirteen months with a baseline and a challenger; a month of Mali is incomplete."""
+    """Return a scorecard of thirteen months with baselines and a challenger; a month of Mali is incomplete."""
     cells = {
         Cell(origin, iso3, 1, months): ScoredForecast(
             f"20{21 + origin // 12}-{1 + origin % 12:02}",
@@ -186,7 +189,8 @@ def scorecard_document() -> dict[str, Any]:
         for origin in range(13)
         for months in (1, 3)
     }
-    scorecard = scorecard_build.build_scorecard(CountedForecasts(cells, {"zero": cells}, {"challenger-1": cells}))
+    baselines = dict.fromkeys(("zero", "conflictology12", "ew4s"), cells)
+    scorecard = scorecard_build.build_scorecard(CountedForecasts(cells, baselines, {"challenger-1": cells}))
     return {**scorecard, "incomplete": [{"location_code": "MLI", "months": ["2022-12"]}]}
 
 

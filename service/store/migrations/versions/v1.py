@@ -240,12 +240,14 @@ def upgrade() -> None:
         sa.Column("region", sa.String(3), nullable=False),
         sa.Column("simulated", sa.Boolean, nullable=False),
         sa.Column("outcome", sa.String(16), nullable=False),
+        sa.Column("basis", sa.String(8), nullable=False),
+        sa.Column("input_digest", sa.String(64)),
         sa.Column("at", MOMENT, nullable=False),
         sa.Column("document", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sqlite_autoincrement=True,
     )
-    op.create_index("scorecards_of_region", "scorecards", ["region", "simulated", "outcome", "id"])
+    op.create_index("scorecards_of_region", "scorecards", ["region", "simulated", "outcome", "basis", "id"])
     op.create_table(
         "scores",
         sa.Column("snapshot_id", sa.Integer, nullable=False),
