@@ -8,6 +8,8 @@ from typing import Any
 
 MIN_CONTRIBUTION = 0.05
 """Smaller contributions are shown as 0.0 [points]; they are not named as the main factor."""
+TOP_SIGNALS = 5
+"""How many signals of a country the page shows at once; the others are folded."""
 TOP_INDICATORS = 5
 """How many indicators of a family the page shows."""
 

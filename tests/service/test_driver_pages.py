@@ -59,6 +59,17 @@ def test_the_country_page_shows_what_stands_out(issued: dict[str, Any], client: 
     assert "the month is not covered by the data" in get_page(client, "/country/MRT?lang=en").text
 
 
+def test_the_country_page_folds_all_but_five_signals(
+    home: SnapshotHome, issued: dict[str, Any], client: FlaskClient
+) -> None:
+    mali = issued["countries"][0]
+    mali["signals"] = mali["signals"] * 7
+    home.replace(issued)
+    section = get_page(client, "/country/MLI?lang=en").text.split("What stands out")[1]
+    assert section.split("2 more signals")[0].count("Events near the capital: 19") == 5
+    assert "2 autres signaux" in get_page(client, "/country/MLI?lang=fr").text
+
+
 def test_signals_are_a_table_with_a_row_for_each_country(issued: dict[str, Any], client: FlaskClient) -> None:
     rows = list(csv.DictReader(client.get("/v1/signals.csv").text.splitlines()))
     assert len(rows) == len(issued["countries"])
