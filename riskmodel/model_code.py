@@ -19,16 +19,13 @@ import site
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from riskmodel.errors import BadInput, Refused
-
-Model = TypeVar("Model")
 
 OWN_PACKAGES = ("riskmodel", "training", "service", "vigie_data")
 PACKAGE_PREFIX = "vigie_model_"
@@ -70,23 +67,21 @@ def from_bytes(content: bytes, sources: Mapping[str, str]) -> Any:
     return _Unpickler(io.BytesIO(content[len(digest) :]), _package_of(sources)).load()
 
 
-@dataclass(frozen=True)
-class Portable(Generic[Model]):
-    """A model that another process can unpickle also if it does not have the model's code."""
+class LoadedCode:
+    """The packages of this process. Unpickled in another process, it makes them there.
 
-    model: Model
+    It has to be unpickled before models whose code they are.
+    """
 
-    def __reduce__(self) -> tuple[Callable[..., "Portable[Model]"], tuple[Any, ...]]:
-        """Carry the sources too, if there are any."""
-        try:
-            content, sources = to_bytes(self.model)
-        except BadInput:  # of a notebook: joblib pickles such classes by value
-            return Portable, (self.model,)
-        return (_restored, (content, sources)) if sources else (Portable, (self.model,))
+    def __reduce__(self) -> tuple[Callable[..., "LoadedCode"], tuple[list[Mapping[str, str]]]]:
+        """Carry the sources."""
+        return _made_here, (list(_SOURCES.values()),)
 
 
-def _restored(content: bytes, sources: Mapping[str, str]) -> "Portable[Any]":
-    return Portable(from_bytes(content, sources))
+def _made_here(packages: Sequence[Mapping[str, str]]) -> LoadedCode:
+    for sources in packages:
+        _package_of(sources)
+    return LoadedCode()
 
 
 class _Pickler(pickle.Pickler):

@@ -15,7 +15,6 @@ from riskmodel.home import Home
 from riskmodel.indicators.inputs import Inputs
 from riskmodel.indicators.panel import Panel, assemble
 from riskmodel.indicators.read_inputs import read_inputs
-from riskmodel.model_code import Portable
 from riskmodel.outcomes import CountryMonths
 from riskmodel.reporting.precision import spread_vague_deaths
 from training import evaluation, export
@@ -78,7 +77,7 @@ class Backtest:
         `evaluation.run` does, and what `Workers.map_unordered` raises.
         """
         stored, missing = self.stored(home), self.missing_windows(home, windows, draws=draws)
-        work = partial(_run_window, model=Portable(self.model), draws=draws)
+        work = partial(_run_window, model=self.model, draws=draws)
         for window, (result, forecasts) in workers.map_unordered(work, list(self._panels(missing))):
             if draws:
                 with export.open_writer(stored.draws_path(window)) as write:
@@ -110,7 +109,7 @@ def build_inputs(view: View, observed: CountryMonths, outcome: str) -> Inputs:
 
 
 def _run_window(
-    panel: Panel, window: Window, *, model: Portable[Component], draws: bool
+    panel: Panel, window: Window, *, model: Component, draws: bool
 ) -> tuple[BacktestResult, list[Forecast]]:
-    result, forecasts = evaluation.run_window(panel, window, model.model)
+    result, forecasts = evaluation.run_window(panel, window, model)
     return result, forecasts if draws else []  # draws are large: do not send them between processes for nothing

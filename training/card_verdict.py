@@ -64,6 +64,7 @@ def missing_backtest(model: Bundle, kind: str = "challenge") -> str:
 
 def checks_table(checks: Sequence[dict[str, object]]) -> Table:
     """Return checks of the gate, or of the guard of a refit, as a table."""
+    found = [Check(**values) for values in checks]  # type: ignore[arg-type]  # from JSON
     rows = [
         (
             str(check.against),
@@ -71,9 +72,9 @@ def checks_table(checks: Sequence[dict[str, object]]) -> Table:
             check.rule,
             *format_difference(Estimate(check.value, check.low, check.high)),
             f"{check.won} of {check.windows}",
-            "yes" if check.passed else "NO",
+            gate.mark(check, found) or "yes",
         )
-        for check in (Check(**values) for values in checks)  # type: ignore[arg-type]  # from JSON
+        for check in found
     ]
     return Table(("against", "score", "rule", "difference", INTERVAL_HEADING, "windows won", "met"), rows)
 

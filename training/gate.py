@@ -76,6 +76,14 @@ def guard_checks(result: BacktestResult, refit: str, before: str) -> list[Check]
     return [_check(result, refit, before, "the model before", score, NOT_FAR_WORSE) for score in GUARD_SCORES]
 
 
+def mark(check: Check, checks: Sequence[Check]) -> str:
+    """Return what a table says of a check: empty if it is met, or another one of its kind is and one is enough."""
+    others = any(other.passed for other in checks if other.rule == BETTER_ON_ONE)
+    if check.passed:
+        return ""
+    return "one is enough" if check.rule == BETTER_ON_ONE and others else "NOT MET"
+
+
 def passes(checks: Sequence[Check]) -> bool:
     """Return whether the checks are met: all of them, and of those of `BETTER_ON_ONE` at least one."""
     one_of = [check.passed for check in checks if check.rule == BETTER_ON_ONE]

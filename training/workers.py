@@ -12,6 +12,7 @@ from joblib import Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
 from riskmodel.errors import BadInput, SourceUnavailable
+from riskmodel.model_code import LoadedCode
 
 Case = TypeVar("Case")
 Shared = TypeVar("Shared")
@@ -45,14 +46,17 @@ class Workers:
             return
         distinct = {id(shared): shared for shared, _ in cases}
         with _dask_backend(self.dask, list(distinct.values())) if self.dask else parallel_config("loky"):
+            code = LoadedCode()  # the first argument: a worker needs a model's code before it gets the model
             parallel = Parallel(n_jobs=-1 if self.dask else self.jobs, return_as="generator_unordered", batch_size=1)
-            yield from parallel(delayed(_in_one_thread)(work, shared, case) for shared, case in cases)
+            yield from parallel(delayed(_in_one_thread)(code, work, shared, case) for shared, case in cases)
 
 
 THIS_PROCESS = Workers()
 
 
-def _in_one_thread(work: Callable[[Shared, Case], Result], shared: Shared, case: Case) -> tuple[Case, Result]:
+def _in_one_thread(
+    _: LoadedCode, work: Callable[[Shared, Case], Result], shared: Shared, case: Case
+) -> tuple[Case, Result]:
     """Do one case in one thread: there are as many workers as cores, and more threads would only compete."""
     with parallel_config("sequential"), threadpool_limits(1):
         return case, work(shared, case)

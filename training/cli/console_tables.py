@@ -9,7 +9,7 @@ from rich.table import Table
 
 from riskmodel.outcomes import OUTCOME_LABELS
 from riskmodel.scoring import Estimate
-from training import as_known
+from training import as_known, gate
 from training.alert_evaluation import shipped_threshold
 from training.formatting import INTERVAL_HEADING, LABELS, format_difference, format_outcome, format_value
 from training.gate import RULE_MEANINGS
@@ -175,7 +175,7 @@ def print_examination(found: Examination, outcome: str, console: Console) -> Non
             check.rule,
             *format_difference(Estimate(check.value, check.low, check.high)),
             f"{check.won} of {check.windows}",
-            "" if check.passed else "NOT MET",
+            gate.mark(check, found.checks),
         )
     console.print(table)
     rules = dict.fromkeys(check.rule for check in found.checks)
