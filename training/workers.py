@@ -3,6 +3,7 @@
 Every way gives the same results. This module knows nothing of the work.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from riskmodel.errors import BadInput, SourceUnavailable
 from riskmodel.model_code import LoadedCode
+from riskmodel.parent_process import end_with
 
 Case = TypeVar("Case")
 Shared = TypeVar("Shared")
@@ -45,7 +47,7 @@ class Workers:
             yield from ((case, work(shared, case)) for shared, case in cases)
             return
         distinct = {id(shared): shared for shared, _ in cases}
-        with _dask_backend(self.dask, list(distinct.values())) if self.dask else parallel_config("loky"):
+        with _dask_backend(self.dask, list(distinct.values())) if self.dask else _local_backend():
             code = LoadedCode()  # the first argument: a worker needs a model's code before it gets the model
             parallel = Parallel(n_jobs=-1 if self.dask else self.jobs, return_as="generator_unordered", batch_size=1)
             yield from parallel(delayed(_in_one_thread)(code, work, shared, case) for shared, case in cases)
@@ -60,6 +62,12 @@ def _in_one_thread(
     """Do one case in one thread: there are as many workers as cores, and more threads would only compete."""
     with parallel_config("sequential"), threadpool_limits(1):
         return case, work(shared, case)
+
+
+def _local_backend() -> AbstractContextManager[Any]:
+    """Return the backend of processes on this machine. They end with this one, also if it is killed."""
+    backend: AbstractContextManager[Any] = parallel_config("loky", initializer=end_with, initargs=(os.getpid(),))
+    return backend
 
 
 @contextmanager
