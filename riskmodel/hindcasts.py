@@ -7,7 +7,7 @@ no model.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -38,7 +38,7 @@ class Hindcast:
     """What Vigie would have reported for one outcome at one origin.
 
     `model_origin` is the last month of the model's training data, and `model` its configuration. `edition` is the
-    digest of all that the hindcasts of an outcome depend on, except the data; `data_digest` is that of the data.
+    digest of all that the hindcasts of an outcome depend on, except later data; `data_digest` is that of the data.
     `computed_at` is ISO 8601 in UTC.
 
     `countries` are the scores of `country_scores` with the default bands, ready for JSON. Each also has `observed`, the
@@ -92,12 +92,15 @@ class Hindcast:
         return cls(**{**document, **months}, draws=draws)
 
 
-def edition(*, region: str, simulated: bool, outcome: str, model_id: str, model: str, code: str) -> str:
-    """Return the digest of all that the hindcasts of an outcome depend on, except the data.
+def edition(
+    *, region: str, simulated: bool, outcome: str, model_id: str, model: str, code: str, withdrawn: Sequence[str]
+) -> str:
+    """Return the digest of all that the hindcasts of an outcome depend on, except data that came in later.
 
     `model_id` is the id of the model in service, `model` its configuration, and `code` the digest of the code.
+    `withdrawn` are the ingests that were withdrawn: nothing that was computed from wrong data may stay.
     """
-    parts = [FORMAT, region, simulated, outcome, model_id, model, code]
+    parts = [FORMAT, region, simulated, outcome, model_id, model, code, list(withdrawn)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -50,11 +50,15 @@ class Gap(NamedTuple):
 
 @dataclass(frozen=True)
 class OutcomeHindcast:
-    """The hindcasts of one outcome in the region of a focal country, by the configuration of a model."""
+    """The hindcasts of one outcome in the region of a focal country, by the configuration of a model.
+
+    `withdrawn` are the ids of the ingests that were withdrawn from the archive of `view`.
+    """
 
     view: View
     focal: str
     model: Bundle
+    withdrawn: tuple[str, ...] = ()
 
     @property
     def outcome(self) -> str:
@@ -73,7 +77,7 @@ class OutcomeHindcast:
 
     @cached_property
     def edition(self) -> str:
-        """The digest of all that the hindcasts depend on, except the data."""
+        """The digest of all that the hindcasts depend on, except later data."""
         return hindcasts.edition(
             region=self.focal,
             simulated=self.view.simulated,
@@ -81,6 +85,7 @@ class OutcomeHindcast:
             model_id=self.model.id,
             model=self.configuration,
             code=code_digest(),
+            withdrawn=self.withdrawn,
         )
 
     @cached_property

@@ -141,6 +141,11 @@ def read(archive: Path) -> tuple[Ingest, ...]:
     return tuple(found.values())
 
 
+def withdrawn(archive: Path) -> list[str]:
+    """Return the ids of the ingests that were withdrawn, oldest first."""
+    return [ingest.id for ingest in read(archive) if ingest.withdrawn_at is not None]
+
+
 def entries(archive: Path) -> tuple[Entry, ...]:
     """Return the ingests and withdrawals that the manifest lists, oldest first; none where there is no archive.
 

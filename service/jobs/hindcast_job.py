@@ -51,7 +51,7 @@ def compute_hindcasts(run: JobRun) -> bool:
 
 
 def hindcast_inputs(context: Context) -> str:
-    """Return a digest of what hindcasts depend on: the models in service, and what is served.
+    """Return a digest of what hindcasts depend on: the models in service, what is served, and withdrawn data.
 
     New data start a run once their snapshot is issued.
     """
@@ -67,6 +67,7 @@ def hindcast_inputs(context: Context) -> str:
     content = {
         "models": models,
         "served": served,
+        "withdrawn": manifest.withdrawn(context.home.archive),
         "settings": [settings.region, settings.hindcast_months, settings.bands],
         "vigie": __version__,
     }

@@ -78,6 +78,14 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_edition_is_of_one_region_model_and_code() -> None:
-    parts = {"region": "MLI", "simulated": False, "outcome": "all", "model_id": "a", "model": "Pool", "code": "c"}
+    parts = {
+        "region": "MLI",
+        "simulated": False,
+        "outcome": "all",
+        "model_id": "a",
+        "model": "Pool",
+        "code": "c",
+        "withdrawn": "",
+    }
     editions = {hindcasts.edition(**parts), *(hindcasts.edition(**{**parts, name: "x"}) for name in parts)}  # type: ignore[arg-type]
     assert len(editions) == 1 + len(parts)

@@ -125,6 +125,8 @@ def test_a_stopped_run_continues_and_an_unchanged_edition_computes_nothing(
     assert eight.missing(home, origins) == []
     other = replace(eight, model=replace(eight.model, id="another"))
     assert other.missing(home, origins) == list(origins), "another model in service is another edition"
+    corrected = replace(eight, withdrawn=("0001",))
+    assert corrected.missing(home, origins) == list(origins), "nothing computed from wrong data stays"
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def hindcast(home: Home, first: "Month | None", months: int, outcomes: tuple[str
     figures are those known at the time, where the archive has the releases; else the newest figures.
 
     Hindcasts that are already stored are kept. A run that was stopped continues where it stopped. After a new model has
-    entered service, all of them are computed again.
+    entered service, or data were withdrawn, all of them are computed again.
     """
     from riskmodel.cli import terminal
     from training import hindcast as hindcasting
@@ -80,10 +80,12 @@ def _in_service(home: Home, view: "View", region: str, outcomes: tuple[str, ...]
     """Return the hindcasts of each outcome that is asked for. Raises BadInput for one without a model in service."""
     from riskmodel import bundle
     from riskmodel.errors import BadInput
+    from riskmodel.events import manifest
     from training.hindcast import OutcomeHindcast
 
     champions = bundle.champions(home.models, simulated=view.simulated)
     without = [OUTCOME_LABELS[outcome]["en"] for outcome in outcomes if outcome not in champions]
     if without or not champions:
         raise BadInput(f"no model{f' of {without[0]}' if without else ''} is in service: run vigie train")
-    return [OutcomeHindcast(view, region, bundle.load(champions[each])) for each in outcomes or champions]
+    withdrawn = tuple(manifest.withdrawn(home.archive))
+    return [OutcomeHindcast(view, region, bundle.load(champions[each]), withdrawn) for each in outcomes or champions]
