@@ -31,7 +31,7 @@ REVISED_SHARE = 0.1
 REVISED_MONTHS = 60
 MONTHS_PER_YEAR = 12
 ATTEMPT = "refit"
-"""The file of the last attempt stands beside the pointers of `bundle`, and is named as they are."""
+"""The name of the file of the last attempt, next to the pointers of `bundle`."""
 WAIT = timedelta(days=1)
 """How long after a failed attempt the next one can start."""
 

@@ -120,10 +120,14 @@ def _purpose(result: BacktestResult, ours: str) -> str:
     if ours != "pool" or (found["crps"].high < 0 and found["log_crps"].high < 0):
         return ""
     ign = found["ign"]
+    if ign.high < 0:
+        class_of_outcome = "it gives the class of the outcome more probability"
+    else:
+        class_of_outcome = "its IGN is no worse" if ign.low <= 0 else "although its IGN is higher"
     return (
-        "What the pool is for, where ew4s alone does as well on CRPS and log-CRPS: drivers and what-ifs can explain "
-        "its scores, its draws are joint over the months, and it gives the class of the outcome more probability (IGN "
-        f"{ign.value:+.1%}, interval {ign.low:+.1%} to {ign.high:+.1%})."
+        "What the pool is for, where ew4s alone does at least as well on CRPS and log-CRPS: drivers and what-ifs can "
+        f"explain its scores, its draws are joint over the months, and {class_of_outcome} (IGN {ign.value:+.1%}, "
+        f"interval {ign.low:+.1%} to {ign.high:+.1%})."
     )
 
 
