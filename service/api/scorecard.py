@@ -152,7 +152,8 @@ class Comparison(Schema):
     against: str = described("the baseline")
     measures: int = described("how many losses are compared")
     better: int = described("on how many the mean loss is lower")
-    beyond_chance: int = described("on how many the whole 90 % interval of the difference is below zero")
+    beyond_chance: int = described("on how many the whole 90 % interval of the difference is below zero: better")
+    worse_beyond_chance: int = described("on how many it is above zero: worse")
 
 
 class Verdict(Schema):

@@ -112,9 +112,9 @@ UNSCORED_LABELS = {
 VERDICT_TEXTS = {
     "period": "%(first)s to %(last)s: %(verdict)s",
     "conflictology12": "better than repeating the last 12 months on %(better)s of %(measures)s measures "
-    "(%(beyond_chance)s beyond chance).",
+    "(beyond chance: better on %(beyond_chance)s, worse on %(worse_beyond_chance)s).",
     "ew4s": "Better than the best simple forecast, a smoothed history, on %(better)s of %(measures)s "
-    "(%(beyond_chance)s beyond chance).",
+    "(beyond chance: better on %(beyond_chance)s, worse on %(worse_beyond_chance)s).",
     "interval": "The 90%% interval held %(share)s of the observed values in countries with deaths.",
     "none": "No verdict: %(reason)s.",
 }

@@ -26,7 +26,7 @@ def _verdict(card: Mapping[str, Any], words: Language) -> str:
     sentences = []
     for position, comparison in enumerate(facts["comparisons"]):
         text = translate(VERDICT_TEXTS[comparison["against"]])
-        sentence = text % {name: comparison[name] for name in ("better", "measures", "beyond_chance")}
+        sentence = text % comparison
         sentences.append(sentence if position else translate(VERDICT_TEXTS["period"]) % {**period, "verdict": sentence})
     if facts["within_90"] is not None:
         share = words.share(round(facts["within_90"], 2))

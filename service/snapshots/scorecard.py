@@ -80,8 +80,8 @@ def verdict(card: Mapping[str, Any], reason_without: str) -> dict[str, Any]:
     """Return what a verdict in words is made from.
 
     `comparisons` counts, for each baseline, the losses on which the forecasts were better, and those on which the whole
-    interval of the difference is below zero. Without a comparison, `reason` says why. `within_90` is how much of the
-    outcomes the 90 % interval held, for countries with deaths.
+    interval of the difference is below zero, or above. Without a comparison, `reason` says why. `within_90` is how much
+    of the outcomes the 90 % interval held, for countries with deaths.
     """
     comparisons, reasons = [], []
     for baseline in VERDICT_BASELINES:
@@ -92,6 +92,7 @@ def verdict(card: Mapping[str, Any], reason_without: str) -> dict[str, Any]:
             counts = {
                 "better": sum(each["value"] < 0 for each in known),
                 "beyond_chance": sum(each["high"] < 0 for each in known),
+                "worse_beyond_chance": sum(each["low"] > 0 for each in known),
                 "measures": len(differences),
             }
             comparisons.append({"against": baseline, **counts})

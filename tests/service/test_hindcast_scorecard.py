@@ -139,16 +139,17 @@ def test_both_are_served_apart_with_verdicts(operated: OperatedHome) -> None:
         assert "Issued forecasts in detail" not in page
 
 
-def card(losses: Mapping[str, tuple[float | None, float]], within_90: float | None = 0.89) -> dict[str, Any]:
-    """A scorecard with the difference and its upper end from each baseline, the same on all five losses."""
+def card(losses: Mapping[str, tuple[float, float | None, float]], within_90: float | None = 0.89) -> dict[str, Any]:
+    """A scorecard with the difference from each baseline, between its ends, the same on all five losses."""
     differences = [
         {
             "against": name,
             "value": value,
+            "low": low,
             "high": high,
             "reasons": {} if value is not None else {"value": "too_few_months"},
         }
-        for name, (value, high) in losses.items()
+        for name, (low, value, high) in losses.items()
         for _ in range(5)
     ]
     coverage = None if within_90 is None else {"within_90": within_90}
@@ -168,17 +169,21 @@ def texts(of: dict[str, Any]) -> dict[str, str]:
 
 
 def test_a_verdict_counts_what_is_better_and_what_is_beyond_chance() -> None:
-    found = texts(card({"conflictology12": (-0.1, -0.02), "ew4s": (-0.01, 0.05), "zero": (-0.9, -0.8)}))
+    found = texts(
+        card({"conflictology12": (-0.2, -0.1, -0.02), "ew4s": (-0.1, -0.01, 0.05), "zero": (-1.0, -0.9, -0.8)})
+    )
     assert found["en"] == (
-        "January 2020 to December 2022: better than repeating the last 12 months on 5 of 5 measures (5 beyond chance). "
-        "Better than the best simple forecast, a smoothed history, on 5 of 5 (0 beyond chance). "
+        "January 2020 to December 2022: better than repeating the last 12 months on 5 of 5 measures "
+        "(beyond chance: better on 5, worse on 0). "
+        "Better than the best simple forecast, a smoothed history, on 5 of 5 "
+        "(beyond chance: better on 0, worse on 0). "
         "The 90% interval held 89% of the observed values in countries with deaths."
     )
-    assert "5 des 5 mesures (5 au-delà du hasard)" in found["fr"]
-    worse = texts(card({"conflictology12": (0.0, 0.1)}, within_90=None))["en"]
-    assert worse.endswith("repeating the last 12 months on 0 of 5 measures (0 beyond chance).")
+    assert "5 des 5 mesures (au-delà du hasard\xa0: meilleures pour 5, moins bonnes pour 0)" in found["fr"]
+    worse = texts(card({"conflictology12": (0.02, 0.05, 0.1)}, within_90=None))["en"]
+    assert worse.endswith("repeating the last 12 months on 0 of 5 measures (beyond chance: better on 0, worse on 5).")
 
 
 def test_a_verdict_says_why_there_is_none() -> None:
-    assert texts(card({"conflictology12": (None, 0.0)}))["en"] == "No verdict: too few months so far."
+    assert texts(card({"conflictology12": (0.0, None, 0.0)}))["en"] == "No verdict: too few months so far."
     assert texts(card({}))["en"] == "No verdict: no observation yet."
