@@ -72,7 +72,7 @@ def test_scores_are_sorted_by_risk_and_describe_their_snapshot(real: SnapshotHom
 
 def test_the_list_of_scores_omits_long_keys(real: SnapshotHome, client: FlaskClient) -> None:
     row, full = client.get("/v1/scores").json["data"][1], client.get("/v1/scores/MLI").json["data"]
-    long = {"forecast", "observed", "indicators", "indicators_before", "drivers"}
+    long = {"forecast", "observed", "indicators", "indicators_before", "drivers", "signals", "not_compared"}
     assert full.keys() - row.keys() == long
     assert {key: full[key] for key in row} == row
     assert row["location_name"] == "Mali"
@@ -312,14 +312,16 @@ def test_a_missing_indicator_value_has_a_reason(real: SnapshotHome, client: Flas
     assert {entry["value"] for family in unknown for entry in family["indicators"]} == {None}
 
 
-def test_drivers_have_every_family_and_neighbour_effects(real: SnapshotHome, client: FlaskClient) -> None:
+def test_drivers_have_the_families_that_the_model_reads_and_neighbour_effects(
+    real: SnapshotHome, client: FlaskClient
+) -> None:
     data = client.get("/v1/drivers/MLI").json["data"]
     served = client.get("/v1/scores/MLI").json["data"]
     for target, scale in (("risk_score", 1), ("escalation_from_draws", 100)):
         assert data["drivers"][target]["own_year"]["value"] == pytest.approx(scale * served[target], abs=0.1)
         for split in data["drivers"][target].values():
             contributions = [family["contribution"] for family in split["families"]]
-            assert len(contributions) == 4
+            assert len(contributions) == 3
             assert sum(contributions) == pytest.approx(split["difference"])
     assert data["drivers"]["events"]["intensity"][0]["event_id"] == "424242"
     assert (

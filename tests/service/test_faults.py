@@ -35,7 +35,7 @@ ROOM = 24 * 2**20
 STRIKES = 30
 """The number of kills in the long set, for each seed."""
 
-SHORT_KILLS = 2
+SHORT_KILLS = 1
 """The number of kills in the short set. The long set kills every kind of process."""
 
 KILLS = (("worker",), ("web",), ("scheduler",), ("forkserver",), ("recompute",), ("alerts", "deliver"))

@@ -345,7 +345,7 @@ def gunicorn(home: SnapshotHome, *options: str, **environment: str) -> Iterator[
         yield url
 
 
-@pytest.mark.parametrize("options", [(), ("--preload",)])
+@pytest.mark.parametrize("options", [pytest.param((), marks=pytest.mark.long), ("--preload",)])
 def test_two_workers_of_gunicorn_serve_without_streams(
     home: SnapshotHome, writer: str, options: tuple[str, ...]
 ) -> None:

@@ -12,15 +12,14 @@ from servers import free_port, running
 
 from riskmodel.home import Home
 
-NAMES = ["what? 100% #1", "a%20b&c=d;e+f", "[0-9]* {x} $HOME 'q'"]
+NAME = "what? 100% #1 a%20b&c=d;e+f [0-9]* {x} $HOME 'q'"
 
 
-@pytest.mark.parametrize("name", NAMES)
 def test_a_home_with_an_odd_path_works(
-    tmp_path: Path, vigie: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, name: str
+    tmp_path: Path, vigie: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("VIGIE_DATABASE_URL", raising=False)
-    home = Home(tmp_path / name)
+    home = Home(tmp_path / NAME)
     monkeypatch.setenv("VIGIE_HOME", str(home.root))
     operated = OperatedHome.ready(home, NOW, drivers=False)
     assert operated.run(NOW).issued
@@ -53,4 +52,4 @@ def test_a_home_with_an_odd_path_works(
     line = [sys.executable, "-m", "riskmodel", "--home", str(home.root), "web", "--port", str(port)]
     with running(line, port, tmp_path / "log.txt") as url:
         assert httpx2.get(f"{url}/v1/scores").json()["snapshot_id"] == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "deaths.csv", "log.txt"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([NAME, "deaths.csv", "log.txt"])

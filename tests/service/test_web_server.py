@@ -88,7 +88,7 @@ def wait_until(truth: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.long)])
 def test_workers_that_are_killed_again_and_again_are_replaced(home: SnapshotHome, tmp_path: Path, workers: str) -> None:
     """With one worker, granian itself would give up after two quick deaths."""
     with serving(home, tmp_path, "--workers", workers) as server:
