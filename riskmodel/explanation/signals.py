@@ -165,8 +165,8 @@ class RegionSignals:
                 found.append(signal)
         year = self.deaths[country, max(column - YEAR + 1, 0) : column + 1]
         recent = RecentDeaths(self.outcome, float(year.sum()), float(year.max()))
-        told = [signal_payload(signal, recent) for signal in _most_telling(found, self.outcome)]
-        return payload(self.members[country], str(self.months[column]), told, unknown, kinds=len(self.comparisons))
+        signals = [signal_payload(signal, recent) for signal in _most_telling(found, self.outcome)]
+        return payload(self.members[country], str(self.months[column]), signals, unknown, kinds=len(self.comparisons))
 
 
 def _most_telling(found: Sequence[Signal], outcome: str) -> list[Signal]:
