@@ -14,7 +14,7 @@ import importlib.util
 import io
 import json
 import operator
-import pickle
+import pickle  # nosec B403  # bytes are unpickled only after their digest was checked
 import site
 import sys
 import sysconfig

@@ -1,7 +1,7 @@
 """Make an unfitted model from its name: Vigie's own, or a function of a modeler's module."""
 
 import importlib
-import pickle
+import pickle  # nosec B403  # for the name of an error only
 import sys
 from contextlib import suppress
 from pathlib import Path

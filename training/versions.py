@@ -2,7 +2,7 @@
 
 import hashlib
 import inspect
-import pickle
+import pickle  # nosec B403  # for the name of an error only
 import re
 from collections.abc import Iterator
 from functools import cache
