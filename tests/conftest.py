@@ -1,11 +1,13 @@
 """Fixtures for all tests: real data, an empty home, the `vigie` command, and programs that a machine can lack."""
 
+import importlib.util
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -56,6 +58,24 @@ def skip_without(part: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(f"CI must provide {part}")
     pytest.skip(f"needs {part}")
+
+
+@pytest.fixture(scope="session")
+def load_benchmark() -> Callable[[str], ModuleType]:
+    """A function that imports a file of `benchmarks/` by its name."""
+
+    def load(name: str) -> ModuleType:
+        folder = ROOT / "benchmarks"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "path", [str(folder), *sys.path])  # the module imports its neighbours
+            spec = importlib.util.spec_from_file_location(f"benchmark_of_{name}", folder / f"{name}.py")
+            assert spec is not None
+            assert spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture(scope="session")

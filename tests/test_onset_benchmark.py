@@ -1,9 +1,7 @@
 """What `benchmarks/onset.py` compares: its features and onsets, and that no regression learns a later onset."""
 
-import importlib.util
-import sys
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -14,20 +12,12 @@ from riskmodel import geography
 from riskmodel.indicators.panel import assemble
 from training.windows import service_window
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 MONTHS = 400
 
 
 @pytest.fixture(scope="module")
-def onset() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])  # the module imports its neighbours
-        spec = importlib.util.spec_from_file_location("benchmark_of_onset", BENCHMARKS / "onset.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return module
+def onset(load_benchmark: Callable[[str], ModuleType]) -> ModuleType:
+    return load_benchmark("onset")
 
 
 RNG = np.random.default_rng(5)

@@ -1,8 +1,6 @@
 """What `benchmarks/signals.py` counts: escalations, what followed, and which country-months count."""
 
-import importlib.util
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
@@ -12,22 +10,14 @@ from histories import made, rectangle
 from riskmodel.explanation.base_rates import FIRST_YEAR, LAST_YEAR
 from riskmodel.explanation.signals import observations
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 MONTHS = 200
 DEATHS = made(seed=3, months=MONTHS)
 DEATHS[2, 100] = np.nan
 
 
 @pytest.fixture(scope="module")
-def benchmark() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])  # the module imports its neighbours
-        spec = importlib.util.spec_from_file_location("benchmark_of_signals", BENCHMARKS / "signals.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return module
+def benchmark(load_benchmark: Callable[[str], ModuleType]) -> ModuleType:
+    return load_benchmark("signals")
 
 
 def escalates(deaths: np.ndarray, month: int) -> float:

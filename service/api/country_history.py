@@ -8,11 +8,26 @@ from pydantic import Field
 from riskmodel import geography
 from service.api.endpoints import Payload
 from service.api.paging import DEFAULT_LIMIT, Limit, next_address, split_page
+from service.api.shared_schemas import Basis, CountryRef, DataBasis, described
 from service.api.tasks import AsOfQuery
 from service.http.problems import Problem
 from service.http.request_context import request_session
 from service.snapshots import score_history, snapshot_view
 from service.snapshots.score_history import CountryKey
+
+
+class HistoryPoint(CountryRef):
+    """What each entry of a history says of the snapshot or hindcast that it is from."""
+
+    outcome: str
+    basis: Basis = described("issued in a snapshot, or of a hindcast")
+    data_basis: DataBasis = described("the figures that the forecast starts from")
+    snapshot_id: int | None
+    issued_at: str | None
+    origin: str
+    withdrawn_at: str | None = described("when the snapshot was withdrawn; it is no longer valid")
+    withdrawn_reason: str | None
+    reasons: dict[str, str]
 
 
 class HistoryQuery(AsOfQuery):

@@ -9,12 +9,11 @@ from typing import Annotated, Any, Literal, get_args
 from flask import Blueprint, current_app
 from pydantic import Field, create_model
 
-from service.api.country_history import HistoryQuery, history_payload
+from service.api.country_history import HistoryPoint, HistoryQuery, history_payload
 from service.api.endpoints import AS_OF_PROBLEMS, COMMA_SEPARATED, OUTCOME_PROBLEMS, Format, Iso3, Payload, endpoint
 from service.api.shared_schemas import (
     Basis,
     CountryRef,
-    DataBasis,
     DataWarning,
     ForecastLead,
     Meta,
@@ -174,15 +173,9 @@ class ScoresResponse(RegionMeta):
     data: list[CountryScore | PartialCountryScore]  # type: ignore[valid-type]  # made of CountryScore
 
 
-class HistoryEntry(CountryRef):
+class HistoryEntry(HistoryPoint):
     """The scores of a country in one snapshot or hindcast."""
 
-    outcome: str
-    basis: Basis = described("issued in a snapshot, or of a hindcast")
-    data_basis: DataBasis = described("the figures that the forecast starts from")
-    snapshot_id: int | None
-    issued_at: str | None
-    origin: str
     reference_period_start: str
     reference_period_end: str
     risk_score: float | None
@@ -193,9 +186,6 @@ class HistoryEntry(CountryRef):
     release_class: ReleaseClass | None = described("how settled the origin's figure was at that time")
     model_id: str | None
     model_origin: str = described("the last month of the model's training data")
-    withdrawn_at: str | None = described("when the snapshot was withdrawn; it is no longer valid")
-    withdrawn_reason: str | None
-    reasons: dict[str, str]
 
 
 class HistoryResponse(Page):

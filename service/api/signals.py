@@ -6,12 +6,10 @@ from typing import Any, Literal
 from flask import Blueprint
 
 from riskmodel import signal_table
-from service.api.country_history import HistoryQuery, history_payload
+from service.api.country_history import HistoryPoint, HistoryQuery, history_payload
 from service.api.endpoints import AS_OF_PROBLEMS, OUTCOME_PROBLEMS, Payload, endpoint
 from service.api.shared_schemas import (
-    Basis,
     CountryRef,
-    DataBasis,
     EventReference,
     LocalizedText,
     Meta,
@@ -107,19 +105,10 @@ class EarlierSignal(Schema):
     sentence: LocalizedText
 
 
-class SignalHistoryEntry(CountryRef):
-    """The signals of a country in one snapshot or hindcast."""
+class SignalHistoryEntry(HistoryPoint):
+    """The signals of a country in one snapshot or hindcast. Those of a hindcast are found in the newest figures."""
 
-    outcome: str
-    basis: Basis = described("issued in a snapshot, or of a hindcast")
-    data_basis: DataBasis = described("the figures that the forecast starts from; signals of hindcasts: see the guide")
-    snapshot_id: int | None
-    issued_at: str | None
-    origin: str
     signals: list[EarlierSignal] | None
-    withdrawn_at: str | None
-    withdrawn_reason: str | None
-    reasons: dict[str, str]
 
 
 class SignalHistoryResponse(Page):

@@ -116,8 +116,8 @@ def test_the_events_behind_a_count_are_those_that_it_counts() -> None:
 def test_at_most_three_signals_of_a_family_the_rarest_first(tmp_path: Path) -> None:
     of = mali(tmp_path, lambda year: 6 if year == 2020 else 0)
     assert sum(part.is_signal(0, 12 * 31 + 6) for part in of.comparisons if part.kind.family == "capital") == 5
-    told = of.at(month("2020-07"))[0]["signals"]
-    assert sum(signal["family"] == "capital" for signal in told) == 3
+    signals = of.at(month("2020-07"))[0]["signals"]
+    assert sum(signal["family"] == "capital" for signal in signals) == 3
     inputs = worlds.world(6, months=150, holes=0)
     for country in of_inputs(inputs).at(inputs.months[-1]):
         rarity = [signal["as_high"] / signal["past_months"] for signal in country["signals"]]
