@@ -335,7 +335,7 @@ def test_before_any_outcome_the_page_says_when_the_first_comes(operated: Operate
     assert (payload["simulated"], payload["snapshot_id"]) == (False, 1)
     page = visible_text(client.get("/scorecard?lang=en").text)
     assert "No forecast has been scored yet." in page
-    assert "The first month is January 2022. It is over on 1 February 2022." in page
+    assert "The first month is January 2022. It can be scored from 1 February 2022 on." in page
     assert "SIMULATED" not in page
     assert "Aucune prévision n’a encore été évaluée." in client.get("/scorecard?lang=fr").text
     assert 'href="/en/scorecard"' in client.get("/?lang=en").text
