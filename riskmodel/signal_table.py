@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+MAX_PER_FAMILY = 3
+"""At most this many signals of a family are listed."""
+
 COLUMNS = (
     *("location_code", "month", "indicator", "family", "unit", "months", "value", "highest_in_five_years"),
     *("as_high", "past_months", "since", "earlier", "event_ids", "events_counted", "sentence"),

@@ -43,10 +43,10 @@ from pydantic_settings import (
 
 from riskmodel import geography
 from riskmodel.bands import DEFAULT_BANDS
+from riskmodel.config_errors import KeyPath, line_of, rule_broken, syntax_error
 from riskmodel.errors import BadInput
 from riskmodel.home import Home
 from riskmodel.home_settings import RefitPolicy
-from service.config_errors import KeyPath, line_of, rule_broken, syntax_error
 
 ENV_PREFIX, ENV_SEPARATOR, ENV_FILE_SUFFIX = "VIGIE_", "__", "_FILE"
 

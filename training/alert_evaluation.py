@@ -4,13 +4,13 @@ The threshold of a window is fixed on earlier windows only, or it is the one tha
 no terminal.
 """
 
-import tomllib
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from riskmodel import reference, scoring, targets
+from riskmodel import scoring, targets
+from riskmodel.alerting import rule_file
 from training.results import ESCALATION, MONTHS_TO_ESCALATION, ONSET, PROBABILITY_OF, BacktestResult, Floats
 from training.windows import MONTHS_PER_YEAR
 
@@ -67,8 +67,7 @@ class AlertEvaluation:
 
 def shipped_threshold() -> float:
     """Return the probability of escalation at which the alert rules that ship fire."""
-    rules = tomllib.loads(reference.text("alert_rules.toml"))["rule"]
-    return float(next(rule["fire_at"] for rule in rules if rule["metric"] == "escalation_probability"))
+    return next(rule.fire_at for rule in rule_file.shipped() if rule.metric == "escalation_probability")
 
 
 def evaluate_alerts(result: BacktestResult, forecaster: str, threshold: float | None = None) -> AlertEvaluation:

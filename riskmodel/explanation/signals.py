@@ -25,6 +25,7 @@ from riskmodel.indicators.panel import INDICATORS
 from riskmodel.indicators.read_inputs import read_events
 from riskmodel.months import Month, Months
 from riskmodel.outcomes import OUTCOMES, CountryMonths
+from riskmodel.signal_table import MAX_PER_FAMILY
 from riskmodel.windows import YEAR, Rectangle
 
 KINDS: tuple[tuple[Indicator, SignalRule], ...] = tuple(
@@ -34,8 +35,6 @@ KINDS: tuple[tuple[Indicator, SignalRule], ...] = tuple(
 FIVE_YEARS, TEN_YEARS = 60, 120  # [months]
 RARE = 0.05
 """A count is rare if at most this share of the months of ten years had one as high."""
-MAX_PER_FAMILY = 3
-"""At most this many signals of a family are returned."""
 
 
 @dataclass(frozen=True)

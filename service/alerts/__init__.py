@@ -1,5 +1,6 @@
-"""Alerts: rules, the life-cycle of each alert, the outbox of messages, the channels that send them, and corrections.
+"""Alerts: their rows, the outbox of messages, the channels that send them, and corrections.
 
-Data flows one way. `lifecycle` reads `rules` and a snapshot, takes texts from `wording` and writes rows. `outbox` sends
-those rows through `channels`. Nothing here reads data or models.
+Rules, metrics and states are in `riskmodel.alerting`. Data flows one way. `lifecycle` gets from `readings` what rules
+read in a snapshot, takes texts from `wording` and writes rows. `outbox` sends those rows through `channels`. Nothing
+here reads data or models.
 """

@@ -1,25 +1,26 @@
-"""Life-cycle of an alert (ok → pending → firing → resolved), and its rows: states, transitions and messages.
+"""The rows of alerts: states, transitions and messages.
 
-`next_state` is the whole logic and uses no database. `evaluate` applies it in the transaction of the run that computed
-the values: a state, its transition and its message are written together or not at all. It sends nothing.
+`evaluate` applies the life-cycle of `riskmodel.alerting.states` in the transaction of the run that computed the values:
+a state, its transition and its message are written together or not at all. It sends nothing.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, fields
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from riskmodel.alerting.metrics import REGION_METRIC
+from riskmodel.alerting.rule import Rule
+from riskmodel.alerting.states import FIRING, OK, PENDING, RESOLVED, AlertState, next_state
 from riskmodel.geography import WHOLE_REGION
 from service.alerts import outbox, wording
-from service.alerts.rules import REGION_METRIC, Rule
+from service.alerts.readings import AlertReading, readings
 from service.snapshots import change_feed
 from service.snapshots.outcome_parts import MISSING_REASONS, NOT_COMPUTED, available, of_outcome
 from service.store.tables import alert_states, deliveries, transitions
 from service.store.values import instant
-
-OK, PENDING, FIRING, RESOLVED = "ok", "pending", "firing", "resolved"
 
 SEVEREST_FIRST = ("severe", "warning", "info")
 
@@ -27,6 +28,7 @@ LISTED_KEYS = (
     "rule",
     "severity",
     "title",
+    "note",
     "location_code",
     "name",
     "outcome",
@@ -39,6 +41,9 @@ LISTED_KEYS = (
     "text",
 )
 """Keys that the list of firing alerts copies from the transition to firing."""
+
+STATE_COLUMNS = tuple(field.name for field in fields(AlertState))
+"""Columns of a row of `alert_states` that are its `AlertState`."""
 
 RECORDED_KEYS = (
     "run_id",
@@ -54,51 +59,11 @@ RECORDED_KEYS = (
 """Keys of a transition's document that are columns of its row too."""
 
 
-@dataclass(frozen=True)
-class AlertState:
-    """State of one alert. `origins` counts the origins at or above `fire_at`, and `last_origin` is the newest of them.
-
-    In the state `resolved`, `last_origin` is the origin that resolved the alert.
-    """
-
-    state: str = OK
-    origins: int = 0
-    last_origin: str | None = None
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a rule reads for one location: a value in the unit of its metric, or None and the reason."""
-
-    rule: Rule
-    outcome: str
-    location_code: str
-    value: float | None
-    reason: str | None
-
-
 class Transition(NamedTuple):
     """A change of state: its document, and the id of the transition that led to the state before, if any."""
 
     document: dict[str, Any]
     previous_id: int | None
-
-
-def next_state(current: AlertState, rule: Rule, value: float | None, origin: str) -> AlertState:
-    """Return the next state of an alert whose metric has this value at `origin` (YYYY-MM).
-
-    An unknown value changes nothing. An origin that is read again counts once. A value below `fire_at` ends the count.
-    A resolved alert stays so until a later origin, so that a recompute of the same month does not hide it.
-    """
-    if value is None:
-        return current
-    if current.state == FIRING:
-        return current if value >= rule.clear_at else AlertState(RESOLVED, 0, origin)
-    last_origin = current.last_origin or ""
-    if value < rule.fire_at:
-        return current if current.state == RESOLVED and origin <= last_origin else AlertState()
-    origins = current.origins + (origin > last_origin) if current.origins else 1
-    return AlertState(FIRING if origins >= rule.for_origins else PENDING, origins, max(origin, last_origin))
 
 
 def evaluate(
@@ -134,19 +99,24 @@ def evaluate(
     }
 
     states, changes = [], []
-    for reading in _readings(rules, document, forecasts, now):
+    for reading in readings(connection, rules, document, forecasts, now):
         rule, outcome = reading.rule, reading.outcome
         row = before.pop((rule.name, reading.location_code, outcome), None)
-        old = AlertState(row.state, row.origins, row.last_origin) if row else AlertState()
+        old = AlertState(**{name: row._mapping[name] for name in STATE_COLUMNS}) if row else AlertState()
         since, transition_id = (row.since, row.transition_id) if row else (now, None)
         new = old
         if outcome in forecasts:
             new = next_state(old, rule, reading.value, facts[outcome]["origin"])
         if new.state != old.state:
             why = causes_by_outcome[outcome]
+            if new.state == RESOLVED and "withdrawal" in why:
+                new = new.without_cool_down()  # an alert that was wrong must not hold up the next one
+            if not why and rule.kind.earlier_months and row is not None and row.value != reading.value:
+                why = ["earlier_scores"]
             if outcomes_before.get(rule.name, outcome) != outcome and list(why) != ["first"]:
                 why = ["outcome", *why]
-            change = _change(reading, old.state, new.state, facts[outcome], why)
+            label = wording.metric_label(rule.metric, forecasts[outcome])
+            change = _change(reading, label, old.state, new.state, facts[outcome], why)
             changes.append(Transition(change, transition_id))
             since, transition_id = now, _record(connection, change, now)
         states.append(
@@ -186,7 +156,7 @@ def evaluate(
 
 def _facts(forecast: Mapping[str, Any], run_id: int, snapshot_id: int, now: datetime) -> dict[str, Any]:
     """Return what every message about a forecast says of it."""
-    facts = {key: forecast[key] for key in ("region", "simulated", "outcome", "origin", "data_as_of")}
+    facts = {key: forecast[key] for key in ("region", "simulated", "outcome", "origin", "data_as_of", "bands")}
     facts["of_headline"] = forecast["outcome"] == forecast["available_outcomes"][0]
     return facts | {"run_id": run_id, "snapshot_id": snapshot_id, "at": instant(now)}
 
@@ -216,27 +186,13 @@ def firing(connection: sa.Connection, region: str, simulated: bool) -> list[dict
     return sorted(alerts, key=lambda alert: SEVEREST_FIRST.index(alert["severity"]))
 
 
-def _readings(
-    rules: Sequence[Rule], document: Mapping[str, Any], forecasts: Mapping[str, Mapping[str, Any]], now: datetime
-) -> Iterator[Reading]:
-    headline = forecasts[document["outcome"]]
-    for rule in rules:
-        outcome = rule.outcome or document["outcome"]
-        forecast = forecasts.get(outcome)
-        missing = None if forecast else document["missing_outcomes"].get(outcome, "unknown")
-        if rule.metric == REGION_METRIC:
-            age = (now.date() - date.fromisoformat(forecast["data_as_of"])).days if forecast else None
-            yield Reading(rule, outcome, WHOLE_REGION, age, missing)
-            continue
-        for country in (forecast or headline)["countries"]:
-            if rule.countries is None or country["location_code"] in rule.countries:
-                value = country[rule.metric] if forecast else None
-                reason = None if value is not None else missing or country["reasons"].get(rule.metric, "unknown")
-                yield Reading(rule, outcome, country["location_code"], value, reason)
-
-
 def _change(
-    reading: Reading, from_state: str, to_state: str, facts: Mapping[str, Any], causes: Sequence[str]
+    reading: AlertReading,
+    label: wording.Bilingual,
+    from_state: str,
+    to_state: str,
+    facts: Mapping[str, Any],
+    causes: Sequence[str],
 ) -> dict[str, Any]:
     rule = reading.rule
     change = {
@@ -247,7 +203,9 @@ def _change(
         "route": rule.route,
         "location_code": reading.location_code,
         "name": wording.name(reading.location_code, facts["region"]),
+        "note": rule.note.model_dump() if rule.note else None,
         "metric": rule.metric,
+        "metric_label": label,
         "value": reading.value,
         "reason": reading.reason,
         "fire_at": rule.fire_at,

@@ -11,8 +11,11 @@ from babel.dates import format_date
 from babel.numbers import format_decimal, format_percent
 
 from riskmodel import geography
+from riskmodel.alerting.metrics import BAND, kind_of
+from riskmodel.bands import band_of
 from riskmodel.geography import WHOLE_REGION
 from riskmodel.outcomes import OUTCOME_LABELS
+from service.drawing.labels import BAND_LABELS
 from service.drawing.language import language as language_of
 from service.snapshots.outcome_parts import MISSING_REASONS
 
@@ -34,6 +37,10 @@ CAUSES: dict[str, Bilingual] = {
         "en": "the alert rule now uses the forecast of another type of violence",
         "fr": "la règle d’alerte utilise désormais la prévision d’un autre type de violence",
     },
+    "earlier_scores": {
+        "en": "newly computed scores of earlier months",
+        "fr": "un nouveau calcul des scores de mois antérieurs",
+    },
     "clock": {"en": "no new data for a long time", "fr": "l’absence prolongée de nouvelles données"},
 }
 """Reasons for a change of state."""
@@ -53,27 +60,72 @@ KINDS: dict[str, Bilingual] = {
 }
 
 METRICS: dict[str, Bilingual] = {
-    "risk_score": {
-        "en": "Risk score from 0 to 100: {}",
-        "fr": "Score de risque de 0 à 100\xa0: {}",
+    "risk_score": {"en": "Risk score from 0 to 100", "fr": "Score de risque de 0 à 100"},
+    "band": {
+        "en": "Risk level entered from below in the last 12 months",
+        "fr": "Niveau de risque atteint à la hausse au cours des 12 derniers mois",
     },
     "escalation_probability": {
-        "en": "Probability of an escalation in the next 3 months: {}",
-        "fr": "Probabilité d’une escalade au cours des 3 prochains mois\xa0: {}",
+        "en": "Probability of an escalation in the next 3 months",
+        "fr": "Probabilité d’une escalade au cours des 3 prochains mois",
     },
     "onset_probability": {
-        "en": "Probability of a month with 25 deaths or more in the next 12 months: {}",
-        "fr": "Probabilité d’un mois à 25 morts ou plus au cours des 12 prochains mois\xa0: {}",
+        "en": "Probability of a month with 25 deaths or more in the next 12 months",
+        "fr": "Probabilité d’un mois à 25 morts ou plus au cours des 12 prochains mois",
+    },
+    "probability_1": {
+        "en": "Probability of a death or more in month {lead} of the forecast",
+        "fr": "Probabilité d’au moins un mort au mois {lead} de la prévision",
+    },
+    "probability_25": {
+        "en": "Probability of 25 deaths or more in month {lead} of the forecast",
+        "fr": "Probabilité de 25 morts ou plus au mois {lead} de la prévision",
+    },
+    "probability_100": {
+        "en": "Probability of 100 deaths or more in month {lead} of the forecast",
+        "fr": "Probabilité de 100 morts ou plus au mois {lead} de la prévision",
     },
     "expected_deaths": {
-        "en": "Deaths forecast for the next 3 months: {}",
-        "fr": "Nombre de morts prévu pour les 3 prochains mois\xa0: {}",
+        "en": "Deaths forecast for the next 3 months",
+        "fr": "Nombre de morts prévu pour les 3 prochains mois",
+    },
+    "reported_deaths": {
+        "en": "Deaths reported in the last 3 months of data",
+        "fr": "Nombre de morts signalés au cours des 3 derniers mois de données",
+    },
+    "change_1m": {
+        "en": "Points gained by the risk score in 1 month",
+        "fr": "Hausse du score de risque en 1 mois, en points",
+    },
+    "change_12m": {
+        "en": "Points gained by the risk score in 12 months",
+        "fr": "Hausse du score de risque en 12 mois, en points",
+    },
+    "rank_change": {
+        "en": "Places gained in the region in 1 month, by risk score",
+        "fr": "Places gagnées dans la région en 1 mois, selon le score de risque",
+    },
+    "neighbours_rising": {
+        "en": "Neighbouring countries whose risk score gained 5 points or more in 1 month",
+        "fr": "Pays voisins dont le score de risque a gagné 5 points ou plus en 1 mois",
+    },
+    "indicator": {"en": "{meaning}", "fr": "{meaning}"},
+    "signal": {"en": "Signals ({meaning})", "fr": "Signaux ({meaning})"},
+    "few_reports": {
+        "en": "Fewer reports than the country’s past makes plausible (1: yes, 0: no)",
+        "fr": "Moins de signalements que le passé du pays ne le laisse attendre (1\xa0: oui, 0\xa0: non)",
     },
     "data_age_days": {
-        "en": "Days since the end of the newest data: {}",
-        "fr": "Nombre de jours depuis la fin des données les plus récentes\xa0: {}",
+        "en": "Days since the end of the newest data",
+        "fr": "Nombre de jours depuis la fin des données les plus récentes",
     },
 }
+"""The name of each metric in words, before its value."""
+
+CHANGE = {"en": "{meaning}, change in 12 months", "fr": "{meaning}, évolution en 12 mois"}
+"""The name of an indicator's change."""
+
+NO_BAND = {"en": "none", "fr": "aucun"}
 
 THRESHOLDS = {
     "en": "(alert from {fire_at}, end below {clear_at})",
@@ -108,7 +160,8 @@ def change(kind: str, data: Mapping[str, Any], *, of_forecast: str | None = None
 
     def text(language: str) -> str:
         forecast = _data(data, language, of_forecast)
-        parts = (_measurement(data, language), reason(data["causes"], language), forecast)
+        note = data["note"][language].rstrip(".") if data["note"] else ""
+        parts = (_measurement(data, language), reason(data["causes"], language), forecast, note)
         return _sentences(headline[language], *parts)
 
     return {"headline": headline, "text": _bilingual(text)}
@@ -208,11 +261,29 @@ def reason(causes: Sequence[str], language: str) -> str:
     return text
 
 
-def amount(metric: str, value: float, language: str) -> str:
-    """Format a value of a metric for people: a probability in per cent, and one decimal at most."""
-    if metric.endswith("_probability"):
+def metric_label(metric: str, forecast: Mapping[str, Any]) -> Bilingual:
+    """Return the name of a metric in words. `forecast` is a flat document: it declares the indicators."""
+    name, _, argument = metric.partition(":")
+    subject, _, change = argument.partition(":")
+    meanings = {}
+    for family in forecast["indicator_families"] if name in ("indicator", "signal") else ():
+        meanings[family["name"]] = family["title"]
+        meanings |= {indicator["name"]: indicator["meaning"] for indicator in family["indicators"]}
+    meaning = meanings.get(subject, {"en": subject, "fr": subject})
+    template = CHANGE if change else METRICS[name]
+    return _bilingual(lambda language: template[language].format(lead=argument, meaning=meaning[language]))
+
+
+def amount(metric: str, value: float, language: str, bands: Mapping[str, float]) -> str:
+    """Format a value of a metric for people: a probability in per cent, a band by its name, a number with two decimals
+    at most. `bands` gives the lowest score of each band.
+    """
+    if metric == BAND:
+        name = band_of(value, bands)
+        return language_of(language).translations.gettext(BAND_LABELS.get(name, name)) if value else NO_BAND[language]
+    if kind_of(metric).probability:
         return format_percent(round(value, 3), locale=language, decimal_quantization=False)
-    return format_decimal(round(value, 1), locale=language)
+    return format_decimal(round(value, 2 if metric.startswith("indicator:") else 1), locale=language)
 
 
 def _bilingual(text: Callable[[str], str]) -> Bilingual:
@@ -232,8 +303,11 @@ def _measurement(data: Mapping[str, Any], language: str) -> str:
     """Return the value and its thresholds; nothing if the value did not cause the change."""
     if data["value"] is None:
         return ""
-    amounts = {key: amount(data["metric"], data[key], language) for key in ("value", "fire_at", "clear_at")}
-    return f"{METRICS[data['metric']][language].format(amounts['value'])} {THRESHOLDS[language].format(**amounts)}"
+    amounts = {
+        key: amount(data["metric"], data[key], language, data["bands"]) for key in ("value", "fire_at", "clear_at")
+    }
+    colon = {"en": ": ", "fr": "\xa0: "}[language]
+    return f"{data['metric_label'][language]}{colon}{amounts['value']} {THRESHOLDS[language].format(**amounts)}"
 
 
 def _data(data: Mapping[str, Any], language: str, of_forecast: str | None = None) -> str:

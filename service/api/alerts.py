@@ -24,6 +24,7 @@ class Alert(Schema):
     rule: str
     severity: str
     title: LocalizedText
+    note: LocalizedText | None = described("what to know or do about it, if the rule says so")
     location_code: str = described("ISO alpha-3 code; * is the region as a whole")
     name: LocalizedText
     outcome: str = described("the deaths that are forecast: state_based or all")

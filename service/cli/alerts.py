@@ -43,7 +43,7 @@ def list_(home: Home) -> None:
             reason = outcome_parts.MISSING_REASONS.get(alert["reason"], alert["reason"].replace("_", " "))
             value = f"unknown: {reason}"
         else:
-            value = wording.amount(alert["metric"], alert["value"], "en")
+            value = wording.amount(alert["metric"], alert["value"], "en", settings.bands)
         click.echo(
             f"{alert['severity']:8} {alert['location_code']:4} {alert['title']['en']} "
             f"({OUTCOME_LABELS[alert['outcome']]['en']}): {alert['metric']} {value}, since {alert['since']}"
@@ -56,9 +56,9 @@ def list_(home: Home) -> None:
 @click.pass_obj
 def init(home: Home) -> None:
     """Write the shipped rules to the home, as a file to edit."""
-    from service.alerts import rules
+    from riskmodel.alerting.rule_file import write_shipped
 
-    rules.write_shipped(home)
+    write_shipped(home)
     click.echo(f"wrote {home.alert_rules}")
     click.echo(f"The home is {home.root}. To use another one, set VIGIE_HOME or pass --home.")
     click.echo("Next: edit the file and check it with `vigie alerts rules`. The next recompute uses it.")
@@ -69,21 +69,24 @@ def init(home: Home) -> None:
 @click.pass_obj
 def rules(home: Home, toml: bool) -> None:
     """Check the alert rules in force and print them."""
-    from service.alerts import rules as alert_rules
+    from riskmodel.alerting import rule_file
     from service.settings import load
 
-    text, file = alert_rules.read_file(home)
-    in_force = alert_rules.parse(text, file)
+    settings = load(home)
+    text, file = rule_file.read_file(home)
+    in_force = rule_file.parse(text, file, settings.bands)
     if toml:
         click.echo(text, nl=False)
         return
-    routes = load(home).routes
     click.echo(f"{file}: {len(in_force)} rules")
     for rule in in_force:
-        missing = "" if rule.route is None or rule.route in routes else " (NOT SET: the settings have no such route)"
+        is_set = rule.route is None or rule.route in settings.routes
+        missing = "" if is_set else " (NOT SET: the settings have no such route)"
         click.echo(
             f"{rule.name}: {rule.severity}; {rule.metric} of {rule.outcome or 'the headline'} "
             f"fires at {rule.fire_at:g} for {rule.for_origins} origin(s), clears below {rule.clear_at:g}; "
+            f"{f'cool-down {rule.cool_down} origin(s); ' if rule.cool_down else ''}"
+            f"{f'{rule.min_settled:g} of recent months settled; ' if rule.min_settled else ''}"
             f"{' '.join(rule.countries or ['whole region'])}; "
             f"route {rule.route or 'none: page and API only'}{missing}"
         )

@@ -21,16 +21,16 @@ NICENESS = 10
 @click.pass_obj
 def recompute(home: Home, region: str) -> None:
     """Compute the scores from the archive, and issue a snapshot if anything has changed."""
+    from riskmodel.alerting.rule_file import load
     from service import logs
     from service.alerts.channels import heartbeat
-    from service.alerts.rules import load
     from service.jobs.recompute import recompute as run
     from service.store.leases import Fence
 
     context, fence = open_context(home, region), Fence.from_environment()
     if fence:  # the scheduler reads the log lines, which carry the number of the run
         logs.configure(context.settings.log_format)
-    result = run(context, load(home), fence)
+    result = run(context, load(home, context.settings.bands), fence)
     if not fence:
         click.echo(result.summary())
     if context.settings.heartbeat_url:

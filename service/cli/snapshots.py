@@ -79,11 +79,13 @@ def withdraw(home: Home, number: int, why: str) -> None:
     """Withdraw snapshot N: it is marked, no longer served, and its alerts are corrected."""
     from datetime import UTC, datetime
 
-    from service.alerts.rules import load
+    from riskmodel.alerting.rule_file import load
+    from service.cli.context import settings_of
     from service.jobs.withdrawal import withdraw as withdraw_snapshot
     from service.store.database import Store
 
-    correction = withdraw_snapshot(Store.of(home), load(home), number, why, datetime.now(UTC))
+    rules = load(home, settings_of(home).bands)
+    correction = withdraw_snapshot(Store.of(home), rules, number, why, datetime.now(UTC))
     click.echo(
         f"snapshot {number} is withdrawn: {correction.cancelled} unsent messages are cancelled, "
         f"{correction.corrected} sent messages are corrected"

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache, lru_cache
 from importlib.resources import files
-from math import expm1
 
 from babel import Locale
 from babel.dates import format_date, format_interval, format_skeleton
@@ -19,10 +18,8 @@ from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, format_percent
 
 from riskmodel import geography
+from riskmodel.indicator_values import count_of
 from riskmodel.outcomes import OUTCOME_LABELS
-
-SNAPSHOT_ROUNDING = 1e-4
-"""Largest error of a stored log1p value: snapshots round to four decimals, which may turn 3 into 2.9998."""
 
 LOCALES = {"en": "en_GB", "fr": "fr_FR"}
 DEFAULT_LANGUAGE = "en"
@@ -70,8 +67,7 @@ class Language:
         if scale != "log1p" or value < 0:
             digits = "#,##0.##" if abs(value) < 10 else "#,##0.#"
             return _decimal(round(value, 2) + 0, f"{digits};−{digits}", self.locale)
-        count, error = expm1(value), SNAPSHOT_ROUNDING * (1 + expm1(value))
-        return self.deaths(round(count) if abs(count - round(count)) <= error else count)
+        return self.deaths(count_of(value))
 
     def share(self, value: float) -> str:
         """Format a share in per cent, to one decimal. Unlike a probability, a share can be 0% or 100%."""

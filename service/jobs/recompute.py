@@ -15,6 +15,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from riskmodel import __version__
+from riskmodel.alerting.rule import Rule
 from riskmodel.errors import BadInput
 from riskmodel.events import manifest
 from riskmodel.events.archive import Archive
@@ -22,7 +23,6 @@ from riskmodel.events.view import View
 from riskmodel.home import Home
 from service import logs
 from service.alerts import lifecycle
-from service.alerts.rules import Rule
 from service.jobs import public_events, snapshot_chain, snapshot_content
 from service.jobs.public_errors import public_error
 from service.jobs.served_models import ServedModels

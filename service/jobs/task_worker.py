@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from riskmodel import __version__, assessment, bundle, geography
+from riskmodel.alerting import rule_file
 from riskmodel.errors import BadInput, ExitCode, Refused, VigieError
 from riskmodel.events.archive import Archive
 from riskmodel.events.view import View
 from riskmodel.explanation.what_if import what_if
 from riskmodel.moments import parse_past_moment
 from riskmodel.outcomes import OUTCOMES, ranked
-from service.alerts import rules
 from service.jobs import processes, snapshot_content
 from service.jobs.public_errors import public_error
 from service.jobs.recompute import recompute
@@ -168,7 +168,7 @@ def _whatif(context: Context, request: Mapping[str, Any], fence: Fence | None) -
 
 def _recompute(context: Context, request: Mapping[str, Any], fence: Fence | None) -> dict[str, Any]:
     """Return the run, and the snapshot that it issued or found unchanged."""
-    run = recompute(context, rules.load(context.home), fence)
+    run = recompute(context, rule_file.load(context.home, context.settings.bands), fence)
     return {"run_id": run.run_id, "snapshot_id": run.snapshot_id, "issued": run.issued}
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from riskmodel.alerting.rule import Rule
 from riskmodel.errors import BadInput
 from service.alerts import lifecycle
 from service.alerts.correction import Correction, correct
-from service.alerts.rules import Rule
 from service.jobs import snapshot_chain
 from service.snapshots import change_feed
 from service.store.database import Store

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from riskmodel.outcomes import OUTCOME_LABELS
-from service.snapshots.earlier_scores import SPANS
+from riskmodel.score_changes import SPANS
 from service.snapshots.snapshot_view import AS_OF_KEYS
 
 FORMULA_MARKS = "=+@\uff1d\uff0b\uff0d\uff20-"

@@ -10,7 +10,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from riskmodel import score_changes
 from riskmodel.months import month
+from riskmodel.score_changes import SPANS, RiskScores
 from service.snapshots.hindcast_view import HINDCAST
 from service.snapshots.snapshot_view import SnapshotView
 from service.store.tables import hindcast_scores, scores, snapshots
@@ -18,14 +20,8 @@ from service.store.tables import hindcast_scores, scores, snapshots
 ISSUED = "issued"
 """The basis of scores that were issued in a snapshot."""
 
-SPANS: Mapping[str, int] = {"1m": 1, "12m": 12}
-"""Over how many months changes are measured [months], by the end of their keys."""
-
 CHANGE_KEYS = ("rank", "rank_change", *(f"change_{span}" for span in SPANS), "earlier")
 """The keys that this module adds to a country's scores."""
-
-NO_EARLIER_SCORE = "no_earlier_score"
-"""The reason where there is no score of the earlier origin."""
 
 
 @dataclass(frozen=True)
@@ -34,62 +30,36 @@ class EarlierScores:
 
     origin: str
     basis: str | None
-    scores: Mapping[str, float | None]
+    scores: RiskScores
 
 
 def of_view(connection: sa.Connection, view: SnapshotView) -> dict[str, dict[str, Any]]:
     """Return the `CHANGE_KEYS` of each country of a view, with `reasons` for those that are null."""
     origin = month(view.document["origin"])
     until = view.now if view.as_of else None
-    earlier = {span: _at_origin(connection, view, str(origin - months), until) for span, months in SPANS.items()}
-    now = {row["location_code"]: row["risk_score"] for row in view.document["countries"]}
-    ranks, ranks_before = _ranks(now), _ranks(earlier["1m"].scores)
-    unknown = {row["location_code"]: row["reasons"].get("risk_score") for row in view.document["countries"]}
-    return {iso3: _of_country(iso3, now[iso3], ranks, ranks_before, earlier, unknown[iso3]) for iso3 in now}
-
-
-def _of_country(
-    iso3: str,
-    score: float | None,
-    ranks: Mapping[str, int],
-    ranks_before: Mapping[str, int],
-    earlier: Mapping[str, EarlierScores],
-    unknown: str | None,
-) -> dict[str, Any]:
-    before = {span: found.scores.get(iso3) for span, found in earlier.items()}
-    rank, rank_before = ranks.get(iso3), ranks_before.get(iso3)
-    values = {
-        "rank": rank,
-        "rank_change": None if rank is None or rank_before is None else rank_before - rank,
-        **{
-            f"change_{span}": None if score is None or past is None else round(score - past, 1)
-            for span, past in before.items()
-        },
+    earlier = {
+        span: at_origin(connection, view.document, str(origin - months), until) for span, months in SPANS.items()
     }
-    reason = NO_EARLIER_SCORE if score is not None else unknown or "unknown"
-    origins = {
-        span: {"origin": found.origin, "basis": found.basis, "risk_score": before[span]}
+    changes = score_changes.changes(view.document["countries"], {span: found.scores for span, found in earlier.items()})
+    return {iso3: {**change, "earlier": _origins(iso3, earlier)} for iso3, change in changes.items()}
+
+
+def _origins(iso3: str, earlier: Mapping[str, EarlierScores]) -> dict[str, Any]:
+    return {
+        span: {"origin": found.origin, "basis": found.basis, "risk_score": found.scores.get(iso3)}
         for span, found in earlier.items()
     }
-    return {
-        **values,
-        "earlier": origins,
-        "reasons": {name: reason for name, value in values.items() if value is None},
-    }
 
 
-def _ranks(scores_by_country: Mapping[str, float | None]) -> dict[str, int]:
-    """Return the rank of each country with a score: 1 is the highest score; equal scores share a rank."""
-    known = {iso3: score for iso3, score in scores_by_country.items() if score is not None}
-    return {iso3: 1 + sum(other > score for other in known.values()) for iso3, score in known.items()}
-
-
-def _at_origin(connection: sa.Connection, view: SnapshotView, origin: str, until: datetime | None) -> EarlierScores:
+def at_origin(
+    connection: sa.Connection, document: Mapping[str, Any], origin: str, until: datetime | None = None
+) -> EarlierScores:
     """Return the scores of an origin: as issued, in the newest snapshot that is not withdrawn, else of the hindcast.
 
-    `until` leaves out snapshots that were issued later.
+    `document` is the flat document of an outcome: region, kind of data and outcome are taken from it. `until` leaves
+    out snapshots that were issued later.
     """
-    realm = {name: view.document[name] for name in ("region", "simulated", "outcome")}
+    realm = {name: document[name] for name in ("region", "simulated", "outcome")}
     found = connection.execute(_ISSUED_UNTIL if until else _ISSUED, {**realm, "of": origin, "until": until}).all()
     if found:
         return EarlierScores(origin, ISSUED, {row.location_code: row.risk_score for row in found})

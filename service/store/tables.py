@@ -164,6 +164,8 @@ alert_states = sa.Table(
     sa.Column("since", UtcTime, nullable=False),
     sa.Column("origins", sa.Integer, nullable=False),  # number of consecutive origins at or beyond fire_at
     sa.Column("last_origin", sa.String(7)),  # the newest of them; for a resolved alert, the origin that resolved it
+    sa.Column("peak", sa.Float),  # highest value of the alert that fires, or of the last one
+    sa.Column("resolved_origin", sa.String(7)),  # the origin that resolved the last one
     sa.Column("value", sa.Float),  # the last reading; null is unknown, and `reason` has the reason code
     sa.Column("reason", sa.String(64)),
     sa.Column("transition_id", sa.Integer, sa.ForeignKey("transitions.id")),  # the transition into the present state

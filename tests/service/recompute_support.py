@@ -12,6 +12,8 @@ import numpy as np
 import sqlalchemy as sa
 
 from riskmodel import bundle
+from riskmodel.alerting import rule_file
+from riskmodel.bands import DEFAULT_BANDS
 from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import WORLD, Coverage
 from riskmodel.forecasting.baselines import Conflictology
@@ -23,7 +25,6 @@ from riskmodel.months import month
 from riskmodel.sources.monthly import MonthlyFile
 from riskmodel.sources.simulated import FIRST, simulate
 from riskmodel.sources.ucdp import GedFile
-from service.alerts import rules
 from service.jobs.recompute import RunResult, recompute
 from service.jobs.verification import VerificationResult, verify
 from service.settings import Settings, load
@@ -111,7 +112,7 @@ class OperatedHome:
 
     def run(self, now: datetime = NOW, settings: Settings | None = None) -> RunResult:
         context = Context(self.home, settings or self.settings, self.store, lambda: now)
-        return recompute(context, rules.load(self.home))
+        return recompute(context, rule_file.load(self.home, DEFAULT_BANDS))
 
     def verify(self, now: datetime) -> VerificationResult:
         return verify(Context(self.home, self.settings, self.store, lambda: now))

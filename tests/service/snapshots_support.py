@@ -9,10 +9,12 @@ from typing import Any
 import sqlalchemy as sa
 from snapshot_documents import NOW, SCORES, both_outcomes, document, nested
 
+from riskmodel.alerting import rule_file
+from riskmodel.bands import DEFAULT_BANDS
 from riskmodel.events import manifest
 from riskmodel.home import Home
 from riskmodel.outcomes import OUTCOMES
-from service.alerts import lifecycle, outbox, rules
+from service.alerts import lifecycle, outbox
 from service.jobs import scorecard_build
 from service.jobs.forecast_scores import Cell
 from service.jobs.scorecard_build import CountedForecasts, ScoredForecast
@@ -198,7 +200,7 @@ def fire_alerts(home: SnapshotHome, connection: sa.Connection, snapshot: int, *,
     """Let the alerts of the default rules fire, and one message fail; return the id of the message."""
     lifecycle.evaluate(
         connection,
-        rules=rules.load(home.home),
+        rules=rule_file.load(home.home, DEFAULT_BANDS),
         document=nested(*both_outcomes(number=snapshot, simulated=simulated)),
         run_id=snapshot,
         snapshot_id=snapshot,

@@ -12,8 +12,10 @@ from snapshot_documents import NOW, nested
 from snapshots_support import SnapshotHome
 
 from riskmodel import reference
+from riskmodel.alerting import rule_file
+from riskmodel.bands import DEFAULT_BANDS
 from riskmodel.home import Home
-from service.alerts import lifecycle, outbox, rules
+from service.alerts import lifecycle, outbox
 from service.cli.alerts import alerts
 from service.settings import Settings, load
 from service.store.database import Store
@@ -64,13 +66,13 @@ def test_the_rules_in_force_are_printed(home: Home, vigie: Vigie) -> None:
         in result.out
     )
     result = vigie("alerts", "rules", "--toml")
-    assert result.out == reference.text(rules.SHIPPED)
+    assert result.out == reference.text(rule_file.SHIPPED)
 
 
 def test_a_rule_whose_route_is_not_set_is_marked(home: Home, vigie: Vigie) -> None:
     home.root.mkdir(parents=True)
     home.alert_rules.write_text(
-        reference.text(rules.SHIPPED).replace('severity = "severe"', 'severity = "severe"\nroute = "dutty"'),
+        reference.text(rule_file.SHIPPED).replace('severity = "severe"', 'severity = "severe"\nroute = "dutty"'),
         encoding="utf-8",
     )
     result = vigie("alerts", "rules")
@@ -81,7 +83,7 @@ def test_a_rule_whose_route_is_not_set_is_marked(home: Home, vigie: Vigie) -> No
 def test_a_broken_rule_ends_with_exit_code_3(home: Home, vigie: Vigie) -> None:
     home.root.mkdir(parents=True)
     home.alert_rules.write_text(
-        reference.text(rules.SHIPPED).replace("clear_at = 65", "clear_at = 75"), encoding="utf-8"
+        reference.text(rule_file.SHIPPED).replace("clear_at = 65", "clear_at = 75"), encoding="utf-8"
     )
     result = vigie("alerts", "rules")
     assert result.code == 3
@@ -103,7 +105,7 @@ def test_a_recompute_with_a_broken_rules_file_names_the_file_and_the_way_out(
 def test_init_writes_the_shipped_rules_and_says_what_to_do_next(home: Home, vigie: Vigie) -> None:
     result = vigie("alerts", "init")
     assert result.code == 0
-    assert home.alert_rules.read_text(encoding="utf-8") == reference.text(rules.SHIPPED)
+    assert home.alert_rules.read_text(encoding="utf-8") == reference.text(rule_file.SHIPPED)
     assert str(home.alert_rules) in result.out
     assert f"The home is {home.root}" in result.out
     assert "vigie alerts rules" in result.out
@@ -166,7 +168,7 @@ def test_the_alerts_of_the_realm_in_service_are_listed(home: Home, vigie: Vigie,
     with issuer.store.writing() as connection:
         lifecycle.evaluate(
             connection,
-            rules=rules.load(home),
+            rules=rule_file.load(home, DEFAULT_BANDS),
             document=nested(document),
             run_id=1,
             snapshot_id=1,

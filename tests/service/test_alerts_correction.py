@@ -10,14 +10,15 @@ from receivers import SECRET
 from snapshot_documents import NOW, nested
 from snapshots_support import SnapshotHome
 
-from service.alerts import lifecycle, outbox, rules
+from riskmodel.alerting import rule_file
+from service.alerts import lifecycle, outbox
 from service.alerts.channels import DeliveryError
 from service.alerts.correction import Correction
 from service.jobs.withdrawal import withdraw
 from service.settings import Settings, WebhookRoute
 from service.store.tables import deliveries
 
-RULES = rules.parse(
+RULES = rule_file.parse(
     '[[rule]]\nname = "grave"\nmetric = "risk_score"\nfire_at = 60\nclear_at = 55\nseverity = "warning"\n'
     'route = "duty"\ntitle = {en = "Grave", fr = "Grave"}\n',
     "rules",

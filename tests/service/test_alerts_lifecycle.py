@@ -1,4 +1,4 @@
-"""The life-cycle of an alert: by examples, by properties, and as rows in a store."""
+"""Alerts as rows in a store: states, transitions and messages."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -9,33 +9,19 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alert_histories import drawn_rules, histories, rule
 from hypothesis import given
-from hypothesis import strategies as st
 
+from riskmodel.alerting.rule import Rule
+from riskmodel.alerting.states import FIRING, OK, PENDING, RESOLVED
+from riskmodel.bands import DEFAULT_BANDS
 from riskmodel.home import Home
 from service.alerts import lifecycle, outbox, wording
-from service.alerts.lifecycle import FIRING, OK, PENDING, RESOLVED, AlertState, next_state
-from service.alerts.rules import Rule
 from service.store.database import Store
 from service.store.tables import alert_states, deliveries, runs, snapshots, transitions
 
 NOW = datetime(2026, 11, 22, 8, 15, tzinfo=UTC)
 REGION = ("MLI", "DZA", "BFA", "CIV", "GIN", "MRT", "NER", "SEN")
-
-
-def rule(**changed: Any) -> Rule:
-    return Rule.model_validate(
-        {
-            "name": "very-high-risk",
-            "title": {"en": "Risk is very high", "fr": "Le risque est très élevé"},
-            "metric": "risk_score",
-            "fire_at": 70,
-            "clear_at": 65,
-            "severity": "warning",
-            "route": "duty",
-            **changed,
-        }
-    )
 
 
 FIRST = ("first",)
@@ -58,6 +44,7 @@ def document(origin: str = "2022-12", *, simulated: bool = False, **scores: floa
         "region": "MLI",
         "simulated": simulated,
         "outcome": "state_based",
+        "bands": DEFAULT_BANDS,
         "missing_outcomes": {"all": "no_model"},
         "outcomes": {"state_based": part},
     }
@@ -116,94 +103,6 @@ class AlertStore:
 @pytest.fixture
 def alerts(tmp_path: Path) -> AlertStore:
     return AlertStore(Store.of(Home(tmp_path)))
-
-
-# Each reading is "month of the origin:value"; the states below are those that the readings lead to, one by one.
-@pytest.mark.parametrize(
-    ("for_origins", "readings", "states"),
-    [
-        (1, "1:80 1:80 2:66 3:64 3:64 4:64", "firing firing firing resolved resolved ok"),
-        (2, "1:80 1:80 2:80 3:69 4:10", "pending pending firing firing resolved"),
-        (2, "1:80 1:60 2:80 3:80", "pending ok pending firing"),
-        (2, "1:80 2:69 3:80", "pending ok pending"),
-        (2, "1:80 2:-- 3:80", "pending pending firing"),
-        (3, "1:80 2:80 1:80 2:80 3:80", "pending pending pending pending firing"),
-        (1, "1:80 2:-- 3:10 3:80", "firing firing resolved firing"),
-        (2, "1:80 2:80 3:10 3:80 4:80", "pending firing resolved pending firing"),
-        (1, "1:-- 2:70", "ok firing"),
-        (1, "1:70 2:65 3:64.9", "firing firing resolved"),
-    ],
-)
-def test_readings_lead_to_states(for_origins: int, readings: str, states: str) -> None:
-    rule_ = rule(**{"for": for_origins})
-    alert, found = AlertState(), []
-    for reading in readings.split():
-        month, value = reading.split(":")
-        alert = next_state(alert, rule_, None if value == "--" else float(value), f"2022-{int(month):02}")
-        found.append(alert.state)
-    assert found == states.split()
-
-
-drawn_rules = st.builds(
-    lambda fire, gap, n: rule(**{"fire_at": fire, "clear_at": max(fire - gap, 1), "for": n, "countries": ["MLI"]}),
-    st.integers(5, 90),
-    st.integers(0, 20),
-    st.integers(1, 4),
-)
-
-
-@st.composite
-def histories(draw: st.DrawFn) -> list[tuple[str, float | None]]:
-    """Readings whose origin mostly stays or advances, and sometimes goes back (a release that covers less)."""
-    steps = draw(st.lists(st.tuples(st.sampled_from((0, 0, 1, 1, 1, 3, -1)), st.none() | st.integers(0, 100))))
-    month, history = 24, []
-    for step, value in steps:
-        month += step
-        history.append((origin_of(month), value))
-    return history
-
-
-def origin_of(month: int) -> str:
-    """Origin (YYYY-MM) of a month counted from January 2000."""
-    return f"{2000 + month // 12}-{month % 12 + 1:02}"
-
-
-ALLOWED = {
-    (OK, PENDING), (OK, FIRING), (PENDING, FIRING), (PENDING, OK), (FIRING, RESOLVED),
-    (RESOLVED, OK), (RESOLVED, PENDING), (RESOLVED, FIRING),
-}  # fmt: skip
-
-
-@given(drawn_rules, histories())
-def test_every_step_of_a_history_follows_the_rules_of_the_life_cycle(
-    rule_: Rule, history: list[tuple[str, float | None]]
-) -> None:
-    alert = AlertState()
-    reached: set[str] = set()  # origins at or above fire_at since the last known value below it
-    for origin, value in history:
-        before, alert = alert, next_state(alert, rule_, value, origin)
-        if value is not None:
-            reached = reached | {origin} if value >= rule_.fire_at else set()
-        if value is None:
-            assert alert == before, "an unknown value changes nothing"
-            continue
-        if before.state != alert.state:
-            assert (before.state, alert.state) in ALLOWED
-        if alert.state == FIRING and before.state != FIRING:
-            assert len(reached) >= rule_.for_origins
-        if before.state == FIRING:
-            assert alert.state == (FIRING if value >= rule_.clear_at else RESOLVED)
-        if alert.state == PENDING:
-            assert 0 < alert.origins < rule_.for_origins
-        assert next_state(alert, rule_, value, origin) == alert, "the same reading again changes nothing"
-
-
-@given(drawn_rules, st.lists(st.none() | st.integers(0, 100), max_size=12))
-def test_enough_origins_at_the_threshold_always_fire(rule_: Rule, before: list[float | None]) -> None:
-    alert = AlertState()
-    for month, value in enumerate([*before, *[rule_.fire_at] * rule_.for_origins]):
-        alert = next_state(alert, rule_, value, origin_of(month))
-    assert alert.state == FIRING
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from riskmodel import reference
+from riskmodel.alerting import rule_file
+from riskmodel.alerting.rule import Rule
 from riskmodel.bands import DEFAULT_BANDS
 from riskmodel.errors import BadInput, Refused
 from riskmodel.home import Home
-from service.alerts import rules
 from service.settings import load
 
 GOOD = """
@@ -23,11 +24,14 @@ for = 2
 countries = ["MLI", "BFA"]
 severity = "severe"
 route = "duty"
+min_settled = 0.6
+cool_down = 3
+note = { en = "Call the field office.", fr = "Appelez le bureau de terrain." }
 """
 
 
 def test_a_home_without_rules_uses_the_shipped_ones(tmp_path: Path) -> None:
-    shipped = {rule.name: rule for rule in rules.load(Home(tmp_path))}
+    shipped = {rule.name: rule for rule in rule_file.load(Home(tmp_path), DEFAULT_BANDS)}
     assert {rule.metric for rule in shipped.values()} == {"escalation_probability", "risk_score", "data_age_days"}
     assert shipped["very-high-risk"].fire_at == DEFAULT_BANDS["very high"]
     assert all(rule.route is None for rule in shipped.values()), "a new home has no routes"
@@ -36,13 +40,14 @@ def test_a_home_without_rules_uses_the_shipped_ones(tmp_path: Path) -> None:
 def test_the_rules_of_a_home_replace_the_shipped_ones(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.alert_rules.write_text(GOOD, encoding="utf-8")
-    (rule,) = rules.load(home)
+    (rule,) = rule_file.load(home, DEFAULT_BANDS)
     assert (rule.fire_at, rule.clear_at, rule.for_origins) == (0.5, 0.4, 2)
+    assert (rule.min_settled, rule.cool_down, rule.note.en) == (0.6, 3, "Call the field office.")
     assert (rule.countries, rule.severity, rule.route) == (("MLI", "BFA"), "severe", "duty")
 
 
 def test_an_empty_list_means_no_rules() -> None:
-    assert rules.parse("rule = []", "rules.toml") == ()
+    assert rule_file.parse("rule = []", "rules.toml") == ()
 
 
 @pytest.mark.parametrize(
@@ -66,13 +71,23 @@ def test_an_empty_list_means_no_rules() -> None:
         ('"Escalade"', '"Escalade\\nBcc: all@example.org"', "title.fr"),
         ('route = "duty"', 'channel = "duty"', "channel"),
         ('name = "escalation"', 'name = "Escalation!"', "name"),
+        ("min_settled = 0.6", "min_settled = 60", "min_settled"),
+        ("cool_down = 3", "cool_down = -1", "cool_down"),
+        ('en = "Call the field office."', 'en = ""', "note.en"),
+        ('"escalation_probability"', '"escalation_probability:3"', "metric"),
+        ('"escalation_probability"', '"probability_25"', "metric"),
+        ('"escalation_probability"', '"probability_25:13"', "metric"),
+        ('"escalation_probability"', '"indicator:capital_events"', "metric"),
+        ('"escalation_probability"', '"indicator:own_events_12m:percentile"', "metric"),
+        ('"escalation_probability"', '"signal:weather"', "metric"),
+        ('"escalation_probability"', '"band"', "fire_at"),
     ],
 )
 def test_an_error_names_file_line_rule_and_key(old: str, new: str, key: str) -> None:
     assert old in GOOD
     text = GOOD.replace("escalation", "other", 1) + GOOD.replace(old, new, 1)
     with pytest.raises(BadInput) as failure:
-        rules.parse(text, "my/alert_rules.toml")
+        rule_file.parse(text, "my/alert_rules.toml")
     name = "Escalation!" if key == "name" else "escalation"
     line = re.match(rf"my/alert_rules\.toml, line (\d+): rule '{name}': {re.escape(key)}: ", str(failure.value))
     assert line, str(failure.value)
@@ -80,6 +95,42 @@ def test_an_error_names_file_line_rule_and_key(old: str, new: str, key: str) -> 
     assert written.startswith((key.partition(".")[0], "[[rule]]" if not new else key.partition(".")[0]))
     assert int(line[1]) > 10, "the first rule is correct"
     assert "vigie alerts rules" in str(failure.value), "it names a way out"
+
+
+@pytest.mark.parametrize(
+    ("metric", "fire_at", "clear_at"),
+    [
+        ("probability_100:12", 0.2, 0.1),
+        ("change_12m", 10, -2.5),
+        ("rank_change", 2, 0),
+        ("neighbours_rising", 2, 1),
+        ("reported_deaths", 25, 10),
+        ("indicator:capital_events_250km_12m", 5, 3),
+        ("indicator:capital_events_250km_12m:change", 5, 0),
+        ("signal:capital", 1, 1),
+        ("signal:capital_events_250km_12m", 1, 1),
+        ("few_reports", 1, 1),
+    ],
+)
+def test_every_metric_can_be_written(metric: str, fire_at: float, clear_at: float) -> None:
+    text = GOOD.replace("escalation_probability", metric)
+    text = text.replace("fire_at = 0.5", f"fire_at = {fire_at}").replace("clear_at = 0.4", f"clear_at = {clear_at}")
+    (rule,) = rule_file.parse(text, "rules.toml")
+    assert (rule.metric, rule.fire_at, rule.clear_at) == (metric, fire_at, clear_at)
+
+
+def test_the_thresholds_of_a_band_are_names_of_the_settings() -> None:
+    text = GOOD.replace("escalation_probability", "band").replace("0.5", '"alarm"').replace("0.4", '"watch"')
+    (rule,) = rule_file.parse(text, "rules.toml", {"calm": 0, "watch": 30, "alarm": 60})
+    assert (rule.fire_at, rule.clear_at) == (60, 30)
+    with pytest.raises(BadInput, match=r"line 6: .*fire_at: must be the name of a band: low, moderate, high"):
+        rule_file.parse(text, "rules.toml")
+
+
+def test_a_similar_name_is_suggested() -> None:
+    text = GOOD.replace("escalation_probability", "indicator:capital_events_250km_12").replace("0.5", "5")
+    with pytest.raises(BadInput, match=r"line 5: .*did you mean capital_events_250km_12m\?"):
+        rule_file.parse(text, "rules.toml")
 
 
 @pytest.mark.parametrize(
@@ -92,13 +143,13 @@ def test_an_error_names_file_line_rule_and_key(old: str, new: str, key: str) -> 
         ("\n[[rules]]\nname = 'a'", r"rules\.toml, line 2: unknown key 'rules'"),
         ("[[rule]]\nmetric = 'risk_score'", "line 1: rule number 1: name: is missing"),
         (GOOD.replace("severity", "severty"), r"line 10: rule 'escalation': .*unknown key \(did you mean severity\?\)"),
-        (GOOD + GOOD, "line 14: rule 'escalation': name: another rule has this name"),
+        (GOOD + GOOD, "line 17: rule 'escalation': name: another rule has this name"),
         ("rule = [1]", "line 1: rule number 1"),
     ],
 )
 def test_a_broken_file_is_refused_with_the_way_out(text: str, error: str) -> None:
     with pytest.raises(BadInput, match=error) as failure:
-        rules.parse(text, "rules.toml")
+        rule_file.parse(text, "rules.toml")
     assert "move" in str(failure.value)
 
 
@@ -106,17 +157,17 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.alert_rules.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BadInput, match=r"alert_rules\.toml: cannot be read: it is not UTF-8 text"):
-        rules.load(home)
+        rule_file.load(home, DEFAULT_BANDS)
 
 
 def test_the_written_file_has_the_shipped_rules_and_is_never_overwritten(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
-    rules.write_shipped(home)
-    assert home.alert_rules.read_text(encoding="utf-8") == reference.text(rules.SHIPPED)
-    assert rules.load(home) == rules.parse(reference.text(rules.SHIPPED), "shipped")
+    rule_file.write_shipped(home)
+    assert home.alert_rules.read_text(encoding="utf-8") == reference.text(rule_file.SHIPPED)
+    assert rule_file.load(home, DEFAULT_BANDS) == rule_file.shipped()
     home.alert_rules.write_text(GOOD, encoding="utf-8")
     with pytest.raises(Refused, match="exists already"):
-        rules.write_shipped(home)
+        rule_file.write_shipped(home)
     assert home.alert_rules.read_text(encoding="utf-8") == GOOD
 
 
@@ -126,8 +177,8 @@ def test_the_examples_in_the_guide_are_right(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.alert_rules.write_text(rule, encoding="utf-8")
     home.settings.write_text(routes, encoding="utf-8")
-    (example,) = rules.load(home)
+    (example,) = rule_file.load(home, DEFAULT_BANDS)
     assert example.route in load(home).routes
-    assert {f"`{'for' if key == 'for_origins' else key}`" for key in rules.Rule.model_fields} <= set(
+    assert {f"`{'for' if key == 'for_origins' else key}`" for key in Rule.model_fields} <= set(
         re.findall(r"^\| (`\w+`) \|", guide, re.MULTILINE)
     )

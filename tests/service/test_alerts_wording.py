@@ -4,16 +4,26 @@ import re
 from typing import Any
 
 import pytest
+from snapshot_documents import families
 
-from riskmodel import reference
+from riskmodel.alerting import rule_file
+from riskmodel.alerting.metrics import KINDS
+from riskmodel.bands import DEFAULT_BANDS
 from riskmodel.outcomes import OUTCOMES
-from service.alerts import rules, wording
+from service.alerts import wording
 from service.snapshots.outcome_parts import MISSING_REASONS
+
+FORECAST = {"indicator_families": families()}
+ARGUMENTS = {"indicator": ":events_near_12m:change", "signal": ":capital"}
+METRICS = [f"{name}{ARGUMENTS.get(name, ':3' if kind.argument else '')}" for name, kind in KINDS.items()]
 
 FACTS: dict[str, Any] = {
     "name": wording.name("BFA", "MLI"),
     "title": {"en": "A title", "fr": "Un titre"},
+    "note": None,
     "metric": "risk_score",
+    "metric_label": wording.metric_label("risk_score", FORECAST),
+    "bands": DEFAULT_BANDS,
     "value": 78.1,
     "fire_at": 70,
     "clear_at": 65,
@@ -26,18 +36,22 @@ FACTS: dict[str, Any] = {
 PROBABILITIES = {"value": 0.456, "fire_at": 0.5, "clear_at": 0.4}
 
 
+def of_metric(metric: str) -> dict[str, Any]:
+    return {"metric": metric, "metric_label": wording.metric_label(metric, FORECAST)}
+
+
 def texts() -> list[dict[str, dict[str, str]]]:
     """Headline and text of every kind of message, metric, cause and outcome."""
     firing = wording.change("firing", FACTS)
     summaries = [wording.summary(FACTS | {"alerts": [FACTS] * count}) for count in range(3)]
     corrections = [wording.correction(FACTS | {"alerts": [firing] * count}) for count in (1, 2)]
     changes = [
-        wording.change(state, FACTS | {"metric": metric, "causes": [cause], "outcome": outcome} | more)
+        wording.change(state, FACTS | of_metric(metric) | {"causes": [cause], "outcome": outcome} | more)
         for state in ("ok", "pending", "firing", "resolved")
-        for metric in wording.METRICS
+        for metric in METRICS
         for cause in wording.CAUSES
         for outcome in OUTCOMES
-        for more in ([{"value": None}, PROBABILITIES] if metric.endswith("_probability") else [{}])
+        for more in ([{"value": None}, PROBABILITIES] if "probability" in metric else [{}])
     ]
     losses = [wording.loss(FACTS | {"reason": reason}, of_forecast="all") for reason in MISSING_REASONS]
     return [*changes, *summaries, *losses, *corrections, wording.test("duty")]
@@ -51,7 +65,7 @@ def test_no_text_contains_jargon() -> None:
 
 
 def test_french_texts_have_non_breaking_spaces() -> None:
-    shipped = [{"headline": rule.title.model_dump()} for rule in rules.parse(reference.text(rules.SHIPPED), "shipped")]
+    shipped = [{"headline": rule.title.model_dump()} for rule in rule_file.shipped()]
     for message in [*texts(), *shipped]:
         for text in message.values():
             assert not re.search("[^\xa0\u202f][:;?!»%]|«[^\xa0\u202f]", text["fr"]), text["fr"]
@@ -87,10 +101,48 @@ def test_a_correction_counts_the_messages_and_gives_the_reason(count: int, en: s
         ("escalation_probability", 0.456, "45.6%", "45,6\xa0%"),
         ("expected_deaths", 1234.56, "1,234.6", "1\u202f234,6"),
         ("risk_score", 78.0, "78", "78"),
+        ("probability_25:3", 0.12, "12%", "12\xa0%"),
+        ("indicator:share_25_12m", 0.4167, "0.42", "0,42"),
+        ("band", 70.0, "very high", "très élevé"),
+        ("band", 0.0, "none", "aucun"),
     ],
 )
 def test_amounts_are_written_as_in_the_language(metric: str, value: float, en: str, fr: str) -> None:
-    assert (wording.amount(metric, value, "en"), wording.amount(metric, value, "fr")) == (en, fr)
+    written = [wording.amount(metric, value, language, DEFAULT_BANDS) for language in ("en", "fr")]
+    assert written == [en, fr]
+
+
+def test_the_words_of_metrics_are_those_of_the_metrics() -> None:
+    assert wording.METRICS.keys() == KINDS.keys()
+
+
+@pytest.mark.parametrize(
+    ("metric", "en", "fr"),
+    [
+        ("indicator:events_near_12m", "Events near the capital", "Événements près de la capitale"),
+        (
+            "indicator:events_near_12m:change",
+            "Events near the capital, change in 12 months",
+            "Événements près de la capitale, évolution en 12 mois",
+        ),
+        ("signal:capital", "Signals (Capital and sites)", "Signaux (Capitale et sites)"),
+        ("signal:events_near_12m", "Signals (Events near the capital)", "Signaux (Événements près de la capitale)"),
+        (
+            "probability_25:3",
+            "Probability of 25 deaths or more in month 3 of the forecast",
+            "Probabilité de 25 morts ou plus au mois 3 de la prévision",
+        ),
+    ],
+)
+def test_a_metric_with_an_argument_names_it_in_words(metric: str, en: str, fr: str) -> None:
+    assert wording.metric_label(metric, FORECAST) == {"en": en, "fr": fr}
+
+
+def test_a_note_ends_the_text() -> None:
+    note = {"en": "Call the field office.", "fr": "Appelez le bureau de terrain."}
+    text = wording.change("firing", FACTS | {"note": note})["text"]
+    assert text["en"].endswith("31 December 2022. Call the field office.")
+    assert text["fr"].endswith("31 décembre 2022. Appelez le bureau de terrain.")
 
 
 def test_a_message_leads_to_the_page_of_its_outcome() -> None:

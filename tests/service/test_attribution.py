@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from snapshot_documents import nested
 
 from riskmodel import bundle
+from riskmodel.alerting import rule_file
+from riskmodel.bands import DEFAULT_BANDS
 from riskmodel.errors import BadInput, Refused
 from riskmodel.events.archive import Archive
 from riskmodel.explanation.attribution import CAUSES
@@ -23,7 +25,6 @@ from riskmodel.indicators.panel import INDICATORS
 from riskmodel.ingest import ingest
 from riskmodel.months import month
 from riskmodel.sources.monthly import MonthlyFile
-from service.alerts import rules
 from service.jobs.attribution import NOTES, between
 from service.jobs.recompute import recompute
 from service.settings import load
@@ -66,7 +67,7 @@ class ComparedHome:
         """Issue a snapshot without drivers; return its id."""
         settings = load(self.home).model_copy(update={"drivers": False})
         context = Context(self.home, settings, self.store, lambda: NOW)
-        snapshot_id = recompute(context, rules.load(self.home)).snapshot_id
+        snapshot_id = recompute(context, rule_file.load(self.home, DEFAULT_BANDS)).snapshot_id
         assert snapshot_id is not None
         return snapshot_id
 

@@ -11,14 +11,15 @@ from flask.testing import FlaskClient
 from snapshot_documents import NOW
 from snapshots_support import SnapshotHome
 
-from service.alerts import lifecycle, rules
+from riskmodel.alerting import rule_file
+from service.alerts import lifecycle
 from service.cli.app import create_app
 from service.jobs.withdrawal import withdraw
 from service.snapshots import change_feed
 from service.store.tables import changes as table
 from service.store.tables import snapshots
 
-RULES = rules.parse(
+RULES = rule_file.parse(
     '[[rule]]\nname = "grave"\nmetric = "risk_score"\nfire_at = 60\nclear_at = 55\nseverity = "warning"\n'
     'title = {en = "Grave", fr = "Grave"}\ncountries = ["MLI"]\n',
     "rules",

@@ -19,7 +19,9 @@ from snapshot_documents import BANDS, NOW, SCORES
 from snapshots_support import SnapshotHome
 from werkzeug.serving import make_server
 
-from service.alerts import lifecycle, rules
+from riskmodel.alerting import rule_file
+from riskmodel.bands import DEFAULT_BANDS
+from service.alerts import lifecycle
 from service.cli.app import create_app
 from service.drawing.language import LOCALES, language
 from service.store.tables import snapshots
@@ -232,7 +234,7 @@ def fire_alerts(home: SnapshotHome) -> None:
         document = connection.execute(sa.select(snapshots.c.document)).scalar_one()
         lifecycle.evaluate(
             connection,
-            rules=rules.load(home.home),
+            rules=rule_file.load(home.home, DEFAULT_BANDS),
             document=document,
             run_id=1,
             snapshot_id=1,

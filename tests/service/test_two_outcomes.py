@@ -13,11 +13,13 @@ import pytest
 from recompute_support import OperatedHome
 
 from riskmodel import bundle
+from riskmodel.alerting import rule_file
+from riskmodel.bands import DEFAULT_BANDS
 from riskmodel.bundle import CHAMPION
 from riskmodel.forecasting.baselines import Conflictology, History
 from riskmodel.home import Home
 from riskmodel.outcomes import OUTCOMES, ranked
-from service.alerts import lifecycle, rules
+from service.alerts import lifecycle
 from service.jobs import attribution
 from service.jobs.withdrawal import withdraw
 from service.snapshots import (
@@ -266,7 +268,7 @@ def test_the_command_line_names_the_outcome(both: OperatedHome, vigie: Callable[
 
 def test_withdrawal_takes_back_both_outcomes(both: OperatedHome) -> None:
     bands = len([row for row in both.rows(changes) if row.kind == "band" and row.snapshot_id == 3])
-    withdraw(both.store, rules.load(both.home), 3, "a wrong file", moment(4))
+    withdraw(both.store, rule_file.load(both.home, DEFAULT_BANDS), 3, "a wrong file", moment(4))
     with both.store.reading() as connection:
         for outcome in OUTCOMES:
             served = snapshot_view.in_service(

@@ -9,8 +9,9 @@ import sqlalchemy as sa
 from snapshot_documents import NOW, nested
 from snapshots_support import SnapshotHome
 
+from riskmodel.alerting import rule_file
 from riskmodel.errors import BadInput
-from service.alerts import lifecycle, rules
+from service.alerts import lifecycle
 from service.alerts.correction import Correction
 from service.jobs.withdrawal import withdraw
 from service.settings import load
@@ -18,7 +19,7 @@ from service.snapshots import snapshot_view
 from service.snapshots.snapshot_view import SnapshotView
 from service.store.tables import deliveries, runs, snapshots
 
-RULES = rules.parse(
+RULES = rule_file.parse(
     '[[rule]]\nname = "grave"\nmetric = "risk_score"\nfire_at = 60\nclear_at = 55\nseverity = "warning"\n'
     'route = "duty"\ntitle = {en = "Grave", fr = "Grave"}\n',
     "rules",

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from histories import SAHEL, made, rectangle
 
+from riskmodel.alerting import rule_file
+from riskmodel.bands import DEFAULT_BANDS
 from riskmodel.forecasting.baselines import Conflictology
 from riskmodel.home import Home
 from riskmodel.indicators.panel import assemble
-from service.alerts import rules
 from training import evaluation
 from training.alert_evaluation import evaluate_alerts, shipped_threshold
 from training.results import ESCALATION, PROBABILITY_OF, BacktestResult
@@ -87,7 +88,7 @@ def test_a_given_threshold_is_that_of_all_windows(result: BacktestResult) -> Non
 
 
 def test_the_threshold_that_ships_is_that_of_the_shipped_escalation_rule(tmp_path: Path) -> None:
-    [rule] = [rule for rule in rules.load(Home(tmp_path)) if rule.metric == "escalation_probability"]
+    [rule] = [rule for rule in rule_file.load(Home(tmp_path), DEFAULT_BANDS) if rule.metric == "escalation_probability"]
     assert shipped_threshold() == rule.fire_at
 
 

@@ -116,6 +116,8 @@ def upgrade() -> None:
         sa.Column("since", MOMENT, nullable=False),
         sa.Column("origins", sa.Integer, nullable=False),
         sa.Column("last_origin", sa.String(7)),
+        sa.Column("peak", sa.Float),
+        sa.Column("resolved_origin", sa.String(7)),
         sa.Column("value", sa.Float),
         sa.Column("reason", sa.String(64)),
         sa.Column("transition_id", sa.Integer),
