@@ -32,8 +32,10 @@ RISE_POINTS = 5.0
 """A neighbour's risk score rises if it gains this much in a month [points]."""
 
 FEW_REPORTS = "few_reports"
+NOT_DECLARED = "not_in_snapshot"
+"""The reason where a snapshot does not declare the indicator or the family."""
 NOT_LISTED = "not_listed"
-"""The reason where a kind of signal may stand out, but rarer signals of its family are listed instead."""
+"""The reason where a kind of signal may stand out, but rarer ones of its family are listed instead."""
 NOT_SETTLED = "not_settled"
 """The reason where less of the recent data is settled than a rule asks for."""
 
@@ -216,9 +218,11 @@ def _indicator(scores: RegionScores, iso3: str, argument: str, thresholds: Thres
     """Return an indicator's value or its change over a year. Where a logarithm is stored, both are of the count."""
     name, _, change = argument.partition(":")
     country, declared = scores.countries[iso3], scores.indicators.get(name)
+    if country["indicators"] is None:  # in a hindcast
+        return Reading(None, country["reasons"].get("indicators", "unknown"))
     now, before = country["indicators"].get(name), country["indicators_before"].get(name)
     if declared is None:
-        return Reading(None, "not_in_snapshot")
+        return Reading(None, NOT_DECLARED)
     if now is None or (change and before is None):
         return Reading(None, "input_missing" if declared["input_missing"] else "unknown")
     value, subtracted = now, before if change else 0.0
@@ -232,16 +236,17 @@ def _signal(scores: RegionScores, iso3: str, argument: str, thresholds: Threshol
     country = scores.countries[iso3]
     if country["signals"] is None:
         return Reading(None, country["reasons"].get("signals", "unknown"))
+    own = scores.indicators.get(argument)
+    if own is None and all(argument != each["family"] for each in scores.indicators.values()):
+        return Reading(None, NOT_DECLARED)
     matching = [signal for signal in country["signals"] if argument in (signal["indicator"], signal["family"])]
     if len(matching) >= thresholds.fire_at:
         return Reading(len(matching))
     for other in country["not_compared"]:
         if argument in (other["indicator"], other["family"]):
             return Reading(None, other["reason"])
-    if argument in scores.indicators and not matching:
-        family = scores.indicators[argument]["family"]
-        if sum(signal["family"] == family for signal in country["signals"]) >= MAX_PER_FAMILY:
-            return Reading(None, NOT_LISTED)
+    if own and sum(signal["family"] == own["family"] for signal in country["signals"]) >= MAX_PER_FAMILY:
+        return Reading(None, NOT_LISTED)
     return Reading(len(matching))
 
 

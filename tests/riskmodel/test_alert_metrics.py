@@ -9,6 +9,7 @@ import pytest
 
 from riskmodel.alerting.metrics import KINDS, Reading, RegionScores, Thresholds, read
 from riskmodel.bands import DEFAULT_BANDS
+from riskmodel.country_scores import MONTHLY_THRESHOLDS
 from riskmodel.months import month
 
 ORIGIN = "2022-12"
@@ -115,6 +116,7 @@ def test_a_metric_is_read_from_the_payload_of_a_country(metric: str, expected: f
         ("indicator:new", "unknown"),
         ("indicator:refugees", "input_missing"),
         ("indicator:gone", "not_in_snapshot"),
+        ("signal:gone", "not_in_snapshot"),
         ("change_1m", "no_earlier_score"),
         ("rank_change", "no_earlier_score"),
         ("band", "no_earlier_score"),
@@ -134,6 +136,14 @@ def test_every_metric_of_a_country_without_history_is_unknown_with_its_reason() 
     found = {name: value(name + arguments.get(name, ""), scores) for name in KINDS if name != "data_age_days"}
     own = {"indicator": "unknown", "signal": "value_unknown"}
     assert found == {name: (None, own.get(name, "no_history")) for name in found}
+
+
+def test_what_a_hindcast_does_not_have_is_unknown() -> None:
+    absent = ("latest_month", "data_quality", "indicators", "indicators_before")
+    scores = region(country("MLI", **dict.fromkeys(absent), reasons=dict.fromkeys(absent, "hindcast")))
+    for metric in ("few_reports", "indicator:share", "indicator:share:change"):
+        assert value(metric, scores) == (None, "hindcast")
+    assert value("risk_score", scores) == (50.0, None)
 
 
 def test_changes_compare_with_the_origins_one_and_twelve_months_before() -> None:
@@ -229,3 +239,8 @@ def test_a_metric_reads_no_scores_older_than_it_declares(name: str) -> None:
     found = value(name, region(earlier=declared_earlier))
     assert found.value is not None
     assert found == value(name, region(earlier=all_earlier))
+
+
+def test_the_probabilities_of_a_month_are_those_of_a_forecast() -> None:
+    in_rules = {name for name in KINDS if name.startswith("probability_")}
+    assert in_rules == {f"probability_{deaths}" for deaths in MONTHLY_THRESHOLDS}
