@@ -32,7 +32,10 @@ HOOK = WebhookRoute.model_validate({"type": "webhook", "url": "http://127.0.0.1:
 FACTS = {
     "name": {"en": "Mali", "fr": "Mali"},
     "title": {"en": "Risk", "fr": "Risque"},
+    "note": None,
     "metric": "risk_score",
+    "metric_label": {"en": "Risk score", "fr": "Score de risque"},
+    "bands": {"minimal": 0.0},
     "value": 78.1,
     "fire_at": 70,
     "clear_at": 65,
