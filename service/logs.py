@@ -56,6 +56,15 @@ class JsonLines(logging.Formatter):
         return json.dumps(fields, ensure_ascii=False, default=str)
 
 
+def one_line(text: str, longest: int = 500) -> str:
+    """Return a text from outside as one line that no terminal and no log takes for anything else [characters].
+
+    A server can put line breaks, escape sequences and marks that reverse the direction of writing into its replies.
+    """
+    line = " ".join(text[: 4 * longest].split())
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)[:longest]
+
+
 def resolve_format(setting: LogFormat | None) -> LogFormat:
     """Return the format that is set, else text for a terminal and JSON for anything else."""
     return setting or ("text" if sys.stderr.isatty() else "json")

@@ -4,19 +4,25 @@ An operator writes the URL of a webhook, so a mistake in it must not let Vigie c
 (server-side request forgery). The guard resolves a name once, checks every address, and connects to a checked one: a
 second look-up could return another address (DNS rebinding). It follows no redirect and uses no proxy from the
 environment, because both would choose an address that the guard does not see.
+
+Every wait is bounded, that for DNS included.
 """
 
 import asyncio
 import contextlib
 import ipaddress
 import socket
+import threading
+import time
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from concurrent.futures import Future, InvalidStateError
+from typing import NamedTuple, TypeAlias
 
 import httpx2
 
 from riskmodel.errors import BadInput
 from riskmodel.network import tls_context
+from service import logs
 from service.settings import Network
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -36,6 +42,8 @@ RESERVED = (
 )
 """Networks that `is_global` of the standard library calls global in some versions of Python, and that we refuse."""
 
+MIN_CONNECT_SECONDS = 2.0
+"""Shortest wait for one of several addresses of a host [s]: a lost packet is sent again after a second."""
 
 NOT_SENT = (
     httpx2.ConnectError,
@@ -51,8 +59,15 @@ class RequestFailed(Exception):
     """A request got no response. `sent`: the receiver may have got it. The text has no URL, which can hold a token."""
 
     def __init__(self, reason: str, *, sent: bool) -> None:
-        super().__init__(reason)
+        super().__init__(logs.one_line(reason))
         self.sent = sent
+
+
+class ResponseHead(NamedTuple):
+    """The part of a response that is read: its status, and the time that it asks to wait (`Retry-After`), as text."""
+
+    status: int
+    retry_after: str | None
 
 
 class AddressRefused(httpx2.ConnectError):
@@ -67,7 +82,7 @@ def is_public(address: Address) -> bool:
     return address.is_global and not address.is_multicast and not reserved
 
 
-def request_status(
+def send_request(
     method: str,
     url: str,
     *,
@@ -76,14 +91,14 @@ def request_status(
     allowed: Sequence[Network | str] = (),
     step_seconds: float = 10.0,
     deadline_seconds: float = 30.0,
-) -> int:
-    """Send one request and return the status of the response, whose body is not read.
+) -> ResponseHead:
+    """Send one request and return the head of the response, whose body is not read.
 
     `allowed` lists the private networks and host names that the request can reach. `step_seconds` limits each step
-    (connect, write, wait for bytes) and `deadline_seconds` limits the whole request. Raises RequestFailed.
+    (resolve, connect, write, wait for bytes) and `deadline_seconds` limits the whole request. Raises RequestFailed.
     """
 
-    async def send() -> int:
+    async def send() -> ResponseHead:
         async with (
             # The limit per step starts again with each byte, so a slow receiver needs the limit on the whole.
             asyncio.timeout(deadline_seconds),
@@ -92,7 +107,7 @@ def request_status(
             ) as client,
             client.stream(method, url, headers=headers, content=body) as response,
         ):
-            return response.status_code
+            return ResponseHead(response.status_code, response.headers.get("retry-after"))
 
     try:
         return asyncio.run(send())
@@ -119,13 +134,19 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request to the first allowed address that accepts a connection. Raises AddressRefused if none is."""
         host, port = request.url.raw_host.decode("ascii"), request.url.port or DEFAULT_PORTS[request.url.scheme]
-        addresses = [address for address in await _resolve(host, port) if self._allows(host, address)]
+        timeout = request.extensions["timeout"]
+        addresses = [
+            address for address in await _resolve(host, port, timeout["connect"]) if self._allows(host, address)
+        ]
         if not addresses:
             raise AddressRefused("the host has no public address, and allow_private_webhooks does not name it")
         request.extensions["sni_hostname"] = host  # TLS checks the certificate against the name, not the address
-        for address in addresses[:-1]:
+        until = time.monotonic() + timeout["connect"]
+        for left in range(len(addresses), 1, -1):
+            timeout["connect"] = connect_seconds(until, left)
             with contextlib.suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
-                return await self._send(request, address)
+                return await self._send(request, addresses[-left])
+        timeout["connect"] = connect_seconds(until, 1)
         return await self._send(request, addresses[-1])
 
     async def aclose(self) -> None:
@@ -143,10 +164,67 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         )
 
 
-async def _resolve(host: str, port: int) -> list[Address]:
-    """Return the addresses of a host in the order to try them. Raises ConnectError if it has none."""
+def connect(host: str, port: int, seconds: float) -> socket.socket:
+    """Connect to the first address of a host that accepts a connection, public or not. Raises OSError.
+
+    To resolve the name and to connect take at most `seconds` each. The socket waits as long for its peer.
+    """
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return [ipaddress.ip_address(str(sockaddr[0])) for *_, sockaddr in found]
-    except (OSError, ValueError) as failure:  # ValueError: the name is not valid in DNS
+        addresses = look_up(host, port).result(seconds)
+    except TimeoutError:
+        raise TimeoutError(_unresolved(seconds)) from None
+    until, failure = time.monotonic() + seconds, OSError("the host has no address")
+    for left in range(len(addresses), 0, -1):
+        try:
+            connection = socket.create_connection((str(addresses[-left]), port), connect_seconds(until, left))
+        except OSError as refused:
+            failure = refused
+        else:
+            connection.settimeout(seconds)
+            return connection
+    raise failure
+
+
+def connect_seconds(until: float, addresses: int) -> float:
+    """Return how long to wait for the next of so many addresses, so that each gets its turn before `until` [s].
+
+    One address that drops packets must not use up the time of those behind it.
+    """
+    remaining = max(0.001, until - time.monotonic())  # 0 would mean not to wait for an answer at all
+    return min(remaining, max(MIN_CONNECT_SECONDS, remaining / addresses))
+
+
+def look_up(host: str, port: int) -> Future[list[Address]]:
+    """Resolve a host in a thread of its own. The result is its addresses in the order to try them, or an OSError.
+
+    Nothing can interrupt `getaddrinfo`, which can take a minute. Whoever gives up the result leaves the thread behind:
+    it is a daemon, so neither an event loop nor the end of the process waits for it.
+    """
+    future: Future[list[Address]] = Future()
+
+    def resolve() -> None:
+        with contextlib.suppress(InvalidStateError):  # nobody waits any more
+            try:
+                found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                future.set_result([ipaddress.ip_address(str(sockaddr[0])) for *_, sockaddr in found])
+            except OSError as failure:
+                future.set_exception(failure)
+            except ValueError as failure:  # the name is not valid in DNS
+                future.set_exception(OSError(str(failure)))
+
+    threading.Thread(target=resolve, daemon=True, name="look-up").start()
+    return future
+
+
+async def _resolve(host: str, port: int, seconds: float) -> list[Address]:
+    """Return the addresses of a host in the order to try them. Raises ConnectError or ConnectTimeout if it has none."""
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(look_up(host, port)), seconds)
+    except TimeoutError:
+        raise httpx2.ConnectTimeout(_unresolved(seconds)) from None
+    except OSError as failure:
         raise httpx2.ConnectError(str(failure)) from None
+
+
+def _unresolved(seconds: float) -> str:
+    return f"the name of the host was not resolved within {seconds:g} s"

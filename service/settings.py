@@ -262,7 +262,10 @@ class Settings(BaseSettings):
     """Folder for the static files that are exported after each recompute, relative to the home. Default: no export."""
     export_deadline_seconds: Annotated[int, Field(ge=10)] = 600
     heartbeat_url: HttpUrl | None = None
-    """URL to call after each successful recompute, so that an outside monitor notices when the calls stop."""
+    """URL of an outside monitor, called when a recompute succeeds, with `/start` when it starts and `/fail` when it
+    fails. The monitor notices when the calls stop."""
+    delivery_heartbeat_url: HttpUrl | None = None
+    """The same for deliveries. It fails while a message is undelivered."""
 
     routes: dict[str, Route] = {}
     """Receivers of alerts, by the name that alert rules use."""

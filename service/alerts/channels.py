@@ -1,7 +1,8 @@
 """Channels that send a message: signed webhook and e-mail; and the heartbeat to a monitor outside.
 
 A call returns within a deadline or raises DeliveryError. A channel knows the message and the receiver; it knows no
-rule, no state and no database. Errors and log lines never contain a key, a password or a URL, which can hold a token.
+rule, no state and no database. Errors and log lines are single lines without control characters, whatever a server
+answers. They never contain a key, a password or a URL, which can hold a token.
 """
 
 import contextlib
@@ -9,23 +10,28 @@ import logging
 import smtplib
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from email.policy import SMTP
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from standardwebhooks import Webhook
 
 from riskmodel.errors import BadInput
 from riskmodel.network import tls_context
-from service.outbound import RequestFailed, request_status
+from service import logs
+from service.outbound import RequestFailed, ResponseHead, connect, send_request
 from service.settings import EmailRoute, Network, WebhookRoute
 from service.store.values import canonical
 
 STEP_SECONDS = 10.0
-"""Longest wait for one step of a delivery: to connect, to get a reply, to get the next bytes [s]."""
+"""Longest wait for one step of a delivery: to resolve the name, to connect, to get a reply, to get the next bytes
+[s]."""
 
 DEADLINE_SECONDS = 30.0
 """Longest time for one delivery [s]: a receiver that sends a byte now and then keeps no sender for hours."""
@@ -36,13 +42,30 @@ for _name in ("httpx2", "httpcore2"):  # they log whole URLs, and a receiver's U
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 
-class DeliveryError(Exception):
-    """A delivery failed. `permanent`: the receiver refused the message for good. `maybe_received`: it may have it."""
+MAX_WAIT_SECONDS = 10**9
+"""A longer `Retry-After` counts as this one, which the outbox shortens anyway [s]."""
 
-    def __init__(self, reason: str, *, permanent: bool = False, maybe_received: bool = False) -> None:
-        super().__init__(reason)
+HeartbeatSignal = Literal["start", "success", "fail"]
+
+
+class DeliveryError(Exception):
+    """A delivery failed. `permanent`: the receiver refused the message for good. `maybe_received`: it may have it.
+
+    `retry_after` is how long the receiver asks to be left alone.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        permanent: bool = False,
+        maybe_received: bool = False,
+        retry_after: timedelta | None = None,
+    ) -> None:
+        super().__init__(logs.one_line(reason))
         self.permanent = permanent
         self.maybe_received = maybe_received
+        self.retry_after = retry_after
 
 
 def send(
@@ -83,26 +106,67 @@ def send_webhook(
         "webhook-signature": Webhook(route.secret.get_secret_value()).sign(delivery_id, now, body),
     }
     try:
-        status = _request("POST", str(route.url), headers, body.encode(), allowed)
+        head = _request("POST", str(route.url), headers, body.encode(), allowed)
     except RequestFailed as failure:
         raise DeliveryError(str(failure), maybe_received=failure.sent) from None
-    if not 200 <= status < 300:
-        raise DeliveryError(f"the receiver answered {status}", permanent=status == HTTPStatus.GONE)
+    if not 200 <= head.status < 300:
+        raise DeliveryError(
+            f"the receiver answered {head.status}",
+            permanent=head.status == HTTPStatus.GONE,
+            retry_after=_retry_after(head.retry_after, now),
+        )
 
 
-def heartbeat(url: str, allowed: Sequence[Network | str] = ()) -> None:
-    """Call the URL of an outside monitor. A failure is only logged: the monitor notices the missing call itself."""
+def heartbeat(url: str, signal: HeartbeatSignal = "success", allowed: Sequence[Network | str] = ()) -> None:
+    """Tell an outside monitor that work starts, has succeeded or has failed, as the pinging API of Healthchecks does.
+
+    Success is a GET of the URL itself; the others have `/start` or `/fail` at the end of its path. A failed call is
+    only logged: the monitor notices the missing call itself.
+    """
+    parts = urlsplit(url)
+    path = parts.path if signal == "success" else f"{parts.path.rstrip('/')}/{signal}"
     try:
-        status = _request("GET", url, {"user-agent": "vigie"}, b"", allowed)
+        status = _request("GET", parts._replace(path=path).geturl(), {"user-agent": "vigie"}, b"", allowed).status
     except RequestFailed as failure:
         log.warning("heartbeat failed: %s", failure)
     else:
-        if not 200 <= status < 300:
+        # A simple monitor has no address for the start and for failures.
+        if not 200 <= status < 300 and (signal == "success" or status != HTTPStatus.NOT_FOUND):
             log.warning("heartbeat failed: the monitor answered %d", status)
 
 
-def _request(method: str, url: str, headers: Mapping[str, str], body: bytes, allowed: Sequence[Network | str]) -> int:
-    return request_status(
+@contextlib.contextmanager
+def monitored(url: object | None, allowed: Sequence[Network | str] = ()) -> Iterator[None]:
+    """Tell an outside monitor, if there is one, when a piece of work starts, succeeds or fails."""
+    if url is None:
+        yield
+        return
+    heartbeat(str(url), "start", allowed)
+    try:
+        yield
+    except Exception:
+        heartbeat(str(url), "fail", allowed)
+        raise
+    heartbeat(str(url), "success", allowed)
+
+
+def _retry_after(text: str | None, now: datetime) -> timedelta | None:
+    """Return how long a receiver asks to wait. `Retry-After` is a number of seconds or a date; else return None."""
+    if text is None:
+        return None
+    if text.isascii() and text.isdigit():
+        return timedelta(seconds=min(int(text[:12]), MAX_WAIT_SECONDS))
+    try:
+        wait = parsedate_to_datetime(text).astimezone(UTC) - now
+    except (ValueError, OverflowError):
+        return None
+    return max(wait, timedelta())
+
+
+def _request(
+    method: str, url: str, headers: Mapping[str, str], body: bytes, allowed: Sequence[Network | str]
+) -> ResponseHead:
+    return send_request(
         method,
         url,
         headers=headers,
@@ -119,9 +183,9 @@ def send_email(route: EmailRoute, delivery_id: str, payload: Mapping[str, Any], 
     A 5yz reply about the message or about all refused recipients is permanent.
     """
     email = _email(route, delivery_id, payload, now)
-    sending = False
+    deadline, sending = time.monotonic() + DEADLINE_SECONDS, False
     try:
-        with _session(route) as smtp:
+        with _session(route, deadline) as smtp:
             sending = True
             refused = smtp.send_message(email)
     except smtplib.SMTPRecipientsRefused as failure:
@@ -133,7 +197,9 @@ def send_email(route: EmailRoute, delivery_id: str, payload: Mapping[str, Any], 
     except BadInput as wrong_variable:
         raise DeliveryError(str(wrong_variable)) from None
     except (OSError, smtplib.SMTPException) as failure:
-        raise DeliveryError(f"{type(failure).__name__}: {failure}", maybe_received=sending) from None
+        late = time.monotonic() >= deadline
+        reason = f"not done within {DEADLINE_SECONDS:g} s" if late else f"{type(failure).__name__}: {failure}"
+        raise DeliveryError(reason, maybe_received=sending) from None
     if refused:
         raise _recipients_refused(refused, len(route.to))
 
@@ -154,22 +220,34 @@ def _email(route: EmailRoute, delivery_id: str, payload: Mapping[str, Any], now:
     return email
 
 
+class _Session(smtplib.SMTP):
+    """A session over a socket that is connected already, because smtplib does not bound the time to connect."""
+
+    def __init__(self, host: str, connection: socket.socket) -> None:
+        self._connection = connection
+        # By default smtplib looks up the name of this machine in DNS, which can hang.
+        address = connection.getsockname()[0]
+        own_name = f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+        super().__init__(host, local_hostname=own_name)
+
+    def connect(self, host: str = "", port: int = 0, source_address: object = None) -> tuple[int, bytes]:
+        """Take the socket and read the greeting."""
+        self.sock = self._connection
+        return self.getreply()
+
+
 @contextlib.contextmanager
-def _session(route: EmailRoute) -> Iterator[smtplib.SMTP]:
-    """Open a session with the mail server of a route, and close its socket at the deadline."""
+def _session(route: EmailRoute, deadline: float) -> Iterator[smtplib.SMTP]:
+    """Open a session with the mail server of a route, and cut its connection at the deadline."""
     tls = tls_context()
-    if route.security == "tls":
-        smtp: smtplib.SMTP = smtplib.SMTP_SSL(timeout=STEP_SECONDS, context=tls)
-    else:
-        smtp = smtplib.SMTP(timeout=STEP_SECONDS)
-    # smtplib checks a certificate against `_host`, which it sets only when the constructor connects. We connect later,
-    # so that the timer below also covers connecting.
-    vars(smtp)["_host"] = route.host
-    timer = threading.Timer(DEADLINE_SECONDS, _shut_down, [smtp])
-    timer.daemon = True
-    timer.start()
-    try:
-        smtp.connect(route.host, route.port)
+    connection = connect(route.host, route.port, STEP_SECONDS)
+    with _cut_at(deadline, connection), contextlib.ExitStack() as opened:
+        opened.callback(connection.close)
+        if route.security == "tls":
+            connection = tls.wrap_socket(connection, server_hostname=route.host)
+            opened.callback(connection.close)
+        smtp = _Session(route.host, connection)
+        opened.callback(smtp.close)
         if route.security == "starttls":
             smtp.starttls(context=tls)
         if route.username is not None:
@@ -177,16 +255,25 @@ def _session(route: EmailRoute) -> Iterator[smtplib.SMTP]:
         yield smtp
         with contextlib.suppress(smtplib.SMTPException, OSError):  # the server has accepted the message by now
             smtp.quit()
-    finally:
-        timer.cancel()
-        smtp.close()
 
 
-def _shut_down(smtp: smtplib.SMTP) -> None:
-    # `shutdown` wakes the thread that reads from the socket; `close` alone would leave it waiting.
-    if smtp.sock is not None:
-        with contextlib.suppress(OSError):
-            smtp.sock.shutdown(socket.SHUT_RDWR)
+@contextlib.contextmanager
+def _cut_at(deadline: float, connection: socket.socket) -> Iterator[None]:
+    # TLS takes a socket over and leaves the old object without one. A duplicate is cut all the same: `shutdown` acts on
+    # the connection, and wakes the thread that reads from it.
+    with connection.dup() as duplicate:
+        timer = threading.Timer(deadline - time.monotonic(), _shut_down, [duplicate])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
+def _shut_down(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _recipients_refused(refused: Mapping[str, tuple[int, bytes]], recipients: int) -> DeliveryError:

@@ -35,9 +35,7 @@ def correct(connection: sa.Connection, snapshot: sa.Row[Any], why: str, now: dat
     # receiver may have them, so they are corrected too.
     outbox.cancel(connection, messages & outbox.RECEIVED, "its snapshot was withdrawn")
     cancelled = outbox.cancel(connection, messages, "its snapshot was withdrawn")
-    received = connection.execute(
-        sa.select(deliveries).where(messages, outbox.RECEIVED).order_by(deliveries.c.created_at, deliveries.c.id)
-    ).all()
+    received = outbox.read(connection, messages & outbox.RECEIVED)
     document = of_outcome(snapshot.document)
     facts = {key: document[key] for key in ("region", "simulated", "outcome", "origin", "data_as_of")}
     facts |= {

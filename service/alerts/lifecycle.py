@@ -268,11 +268,12 @@ def _enqueue_messages(connection: sa.Connection, changes: Sequence[Transition], 
             kind=change["to_state"],
             data=_message_data(change),
             now=now,
+            alert="/".join(change[key] for key in ("region", "rule", "location_code")),
             follows=announcement.id if announcement else None,
         )
 
 
-def _announcement(connection: sa.Connection, transition_id: int | None) -> sa.Row[Any] | None:
+def _announcement(connection: sa.Connection, transition_id: int | None) -> outbox.Message | None:
     """Return the message that announced a transition to firing, alone or in a summary; None if there is none (any
     more)."""
     transition = connection.execute(sa.select(transitions).where(transitions.c.id == transition_id)).one_or_none()
@@ -280,7 +281,9 @@ def _announcement(connection: sa.Connection, transition_id: int | None) -> sa.Ro
         return None
     of_run = (deliveries.c.run_id == transition.run_id) & (deliveries.c.created_at == transition.at)
     alert = (transition.rule, transition.location_code, transition.outcome)
-    for message in connection.execute(sa.select(deliveries).where(of_run, deliveries.c.kind.in_((FIRING, "summary")))):
+    for message in outbox.read(connection, of_run & deliveries.c.kind.in_((FIRING, "summary"))):
+        if not message.readable:
+            continue
         data = message.document["data"]
         listed = data["alerts"] if message.kind == "summary" else [data]
         if any((entry["rule"], entry["location_code"], entry["outcome"]) == alert for entry in listed):

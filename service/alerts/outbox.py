@@ -2,24 +2,25 @@
 
 The row is written before anything is sent, in the transaction of the change that it announces. A sender claims a row by
 compare-and-set for a limited time, so two senders never work on one row at once. If a sender dies, another one sends
-the message again under the same id. This module does not know what a message means.
+the message again under the same id. `delivery` is the sender. This module does not know what a message means.
 """
 
-import logging
+import json
 import random
-import uuid
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
-from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from service.alerts import channels, wording
-from service.alerts.backoff import MAX_ATTEMPTS, longest_delay, retry_delay
+from service.alerts import routes, wording
+from service.alerts.backoff import MAX_ATTEMPTS, longest_delay, pause, retry_delay
 from service.alerts.channels import DeliveryError
-from service.settings import EmailRoute, Settings, WebhookRoute
+from service.alerts.routes import CLOCK_SKEW
+from service.settings import Settings
+from service.store import seals
 from service.store.database import Store
 from service.store.tables import deliveries
 from service.store.values import instant
@@ -28,28 +29,19 @@ LEASE = timedelta(minutes=5)
 """How long a claim lasts. It is ten times longer than the deadline of a delivery, so that no sender outlives its
 claim."""
 
-CLOCK_SKEW = timedelta(minutes=1)
-"""How far the clocks of two machines can differ."""
-
-MAX_ERROR_LENGTH = 500
-
 NO_ROUTE = "the settings have no route of this name"
 
-Clock: TypeAlias = Callable[[], datetime]
-Send: TypeAlias = Callable[[WebhookRoute | EmailRoute, str, Mapping[str, Any], datetime], None]
+UNREADABLE = "the stored message is damaged and cannot be sent"
 
 UNDELIVERED = (deliveries.c.status == "failed") | ((deliveries.c.status == "waiting") & deliveries.c.error.is_not(None))
 """Messages that are given up, or that wait after at least one failure."""
 
 NO_TEST = deliveries.c.kind != "test"
 
-_SHOWN = sa.select(deliveries).where(UNDELIVERED, NO_TEST)
-
 RECEIVED = (deliveries.c.status == "sent") | deliveries.c.maybe_received
 """Messages that the receiver has, or may have."""
 
-log = logging.getLogger(__name__)
-_rng = random.SystemRandom()
+_DAMAGED = {"data": {"headline": wording.UNREADABLE}}
 
 
 class AttemptResult(NamedTuple):
@@ -59,6 +51,22 @@ class AttemptResult(NamedTuple):
     error: str | None = None
 
 
+class Message(NamedTuple):
+    """A row of the outbox. If its row is damaged, `readable` is false, and what cannot be read has a placeholder."""
+
+    id: str
+    route: str
+    kind: str
+    document: dict[str, Any]
+    status: str
+    attempts: int
+    maybe_received: bool
+    error: str | None
+    created_at: datetime
+    not_before: datetime
+    readable: bool
+
+
 def enqueue(
     connection: sa.Connection,
     *,
@@ -66,15 +74,18 @@ def enqueue(
     kind: str,
     data: Mapping[str, Any],
     now: datetime,
+    alert: str | None = None,
     follows: str | None = None,
     claimed: bool = False,
 ) -> str:
     """Add a message to the outbox in the caller's transaction. Return its id, which all attempts carry.
 
+    `alert` names what the message is about: messages with the same name by one route are sent in their order.
     `follows` is the id of an earlier message without which this one makes no sense. `claimed` reserves the message for
     the caller, who sends it at once.
     """
-    delivery_id = f"msg_{uuid.uuid4().hex}"
+    # Ids sort by time: the messages of one transaction have the same `created_at`.
+    delivery_id = f"msg_{time.time_ns():016x}{secrets.token_hex(8)}"
     connection.execute(
         sa.insert(deliveries).values(
             id=delivery_id,
@@ -87,57 +98,47 @@ def enqueue(
             attempts=int(claimed),
             maybe_received=claimed,
             follows=follows,
+            alert=alert,
             not_before=now + LEASE if claimed else now,
         )
     )
     return delivery_id
 
 
+def read(
+    connection: sa.Connection, which: sa.ColumnElement[bool], *, newest_first: bool = False, limit: int | None = None
+) -> list[Message]:
+    """Return messages in the order of their creation. A damaged row is among them and not an error."""
+    order = [deliveries.c.created_at, deliveries.c.id]
+    query = sa.select(*seals.stored(connection, deliveries)).where(which).limit(limit)
+    rows = connection.execute(query.order_by(*(column.desc() for column in order) if newest_first else order))
+    return [_message(row._mapping) for row in rows]
+
+
+def ready(now: datetime) -> sa.ColumnElement[bool]:
+    """Select the messages that can be sent now: they are due, their route is not paused, and it is their turn."""
+    earlier = deliveries.alias("earlier").c
+    of_alert = (earlier.alert == deliveries.c.alert) & (earlier.route == deliveries.c.route)
+    is_earlier = sa.tuple_(earlier.created_at, earlier.id) < sa.tuple_(deliveries.c.created_at, deliveries.c.id)
+    first = [
+        ~sa.exists().where(earlier.status == "waiting", which)
+        for which in (earlier.id == deliveries.c.follows, of_alert & is_earlier)
+    ]
+    return sa.and_(_is_due(now), deliveries.c.route.not_in(routes.paused(now)), *first)
+
+
+def routes_with_ready(connection: sa.Connection, settings: Settings, now: datetime) -> list[str]:
+    """Return the routes of the settings that have something to send now."""
+    which = ready(now) & deliveries.c.route.in_(list(settings.routes))
+    return list(connection.scalars(sa.select(deliveries.c.route).where(which).distinct()))
+
+
 def has_due(store: Store, settings: Settings, now: datetime) -> bool:
-    """Return whether `deliver_due` would find something to do."""
-    due = _is_due(now) & deliveries.c.route.in_(list(settings.routes))
+    """Return whether a sender would find something to do."""
+    due = ready(now) & deliveries.c.route.in_(list(settings.routes))
     with store.reading() as connection:
         found = sa.select(deliveries.c.id).where(due | _lacks_route(settings)).limit(1)
         return connection.execute(found).first() is not None
-
-
-def deliver_due(
-    store: Store,
-    settings: Settings,
-    clock: Clock,
-    send: Send | None = None,
-    rng: random.Random = _rng,
-    ended: Callable[[], bool] = lambda: False,
-) -> Counter[str]:
-    """Send the messages that are due, oldest first, and count the results: `sent`, `retry`, `failed`.
-
-    After a failure the other messages of that route wait for the next call: a dead receiver must not delay the others.
-    A message whose route is not in the settings waits, and says so in its error. No message is started once `ended`
-    returns true.
-    """
-    _note_missing_routes(store, settings)
-    due = sa.select(deliveries).where(_is_due(clock()))
-    with store.reading() as connection:
-        rows = connection.execute(due.order_by(deliveries.c.created_at, deliveries.c.id)).all()
-    counts: Counter[str] = Counter()
-    failing: set[str] = set()
-    for row in rows:
-        if ended():
-            break
-        if row.route in settings.routes and row.route not in failing and _claim(store, row, clock()):
-            result = _attempt(store, settings, row, row.attempts + 1, clock, send, rng)
-            counts[result.status] += 1
-            if result.status != "sent":
-                failing.add(row.route)
-    return counts
-
-
-def send_test(store: Store, settings: Settings, route: str, clock: Clock, send: Send | None = None) -> AttemptResult:
-    """Send a test message by a route of the settings, once. It is a row of the outbox like any other."""
-    with store.writing() as connection:
-        delivery_id = enqueue(connection, route=route, kind="test", data=wording.test(route), now=clock(), claimed=True)
-        row = connection.execute(sa.select(deliveries).where(deliveries.c.id == delivery_id)).one()
-    return _attempt(store, settings, row, row.attempts, clock, send, _rng)
 
 
 def undelivered(
@@ -146,28 +147,29 @@ def undelivered(
     """Return the messages that failed so far, newest first: `failed` is given up, `waiting` is tried again.
 
     `before` is the time and the id of a message: only earlier ones are returned. The list is public, so it has no
-    errors, which can name hosts: `problem` is `no_route` or `not_accepted`, and `last_errors` has the rest. It leaves
-    out failed tests, because the person who started a test has seen the error.
+    errors, which can name hosts: `problem` is `no_route`, `unreadable` or `not_accepted`, and `last_errors` has the
+    rest. It leaves out failed tests, because the person who started a test has seen the error.
     """
-    query = _SHOWN.order_by(deliveries.c.created_at.desc(), deliveries.c.id.desc()).limit(limit)
+    which = UNDELIVERED & NO_TEST
     if before is not None:
         place = (deliveries.c.created_at, deliveries.c.id)
         values = (sa.literal(value, column.type) for value, column in zip(before, place, strict=True))
-        query = query.where(sa.tuple_(*place) < sa.tuple_(*values))
+        which &= sa.tuple_(*place) < sa.tuple_(*values)
+    problems = {NO_ROUTE: "no_route", UNREADABLE: "unreadable"}
     return [
         {
-            "id": row.id,
-            "route": row.route,
-            "kind": row.kind,
-            "outcome": row.document["data"].get("outcome"),
-            "status": row.status,
-            "attempts": row.attempts,
-            "problem": "no_route" if row.error == NO_ROUTE else "not_accepted",
-            "created_at": instant(row.created_at),
-            "not_before": instant(row.not_before) if row.status == "waiting" else None,
-            "headline": row.document["data"]["headline"],
+            "id": message.id,
+            "route": message.route,
+            "kind": message.kind,
+            "outcome": message.document["data"].get("outcome"),
+            "status": message.status,
+            "attempts": message.attempts,
+            "problem": problems.get(message.error or "", "not_accepted") if message.readable else "unreadable",
+            "created_at": instant(message.created_at),
+            "not_before": instant(message.not_before) if message.status == "waiting" else None,
+            "headline": message.document["data"]["headline"],
         }
-        for row in connection.execute(query)
+        for message in read(connection, which, newest_first=True, limit=limit)
     ]
 
 
@@ -178,21 +180,29 @@ def created_at(connection: sa.Connection, delivery_id: str) -> datetime | None:
 
 def count_undelivered(connection: sa.Connection) -> tuple[int, datetime | None]:
     """Return the number of undelivered messages, and when the oldest of them was created."""
-    counted = sa.select(sa.func.count(), sa.func.min(deliveries.c.created_at)).where(UNDELIVERED, NO_TEST)
-    number, oldest = connection.execute(counted).one()
-    return number, oldest
+    oldest = sa.type_coerce(sa.func.min(deliveries.c.created_at), sa.Text)
+    number, text = connection.execute(sa.select(sa.func.count(), oldest).where(UNDELIVERED, NO_TEST)).one()
+    return number, _moment(text)
 
 
 def last_errors(connection: sa.Connection) -> dict[str, str]:
     """Return the last error of each undelivered message by id. It can name hosts and addresses: show it to operators
     only."""
-    return {row.id: row.error for row in connection.execute(_SHOWN)}
+    shown = sa.select(deliveries.c.id, deliveries.c.error).where(UNDELIVERED, NO_TEST)
+    return {row.id: row.error for row in connection.execute(shown)}
 
 
 def retry(store: Store, ids: Iterable[str], now: datetime) -> int:
-    """Make undelivered messages due at once, under the same ids, with all attempts again. Return their number."""
-    chosen = deliveries.c.id.in_(list(ids)) & UNDELIVERED
-    return _update(store, chosen, status="waiting", attempts=0, not_before=now)
+    """Make undelivered messages due at once, under the same ids, with all attempts again. Return their number.
+
+    Their routes are no longer paused. A damaged message cannot be sent again.
+    """
+    chosen = deliveries.c.id.in_(list(ids)) & UNDELIVERED & deliveries.c.error.is_distinct_from(UNREADABLE)
+    with store.writing() as connection:
+        again = sa.update(deliveries).where(chosen).values(status="waiting", attempts=0, not_before=now)
+        names = connection.scalars(again.returning(deliveries.c.route)).all()
+        routes.resume(connection, set(names))
+    return len(names)
 
 
 def dismiss(store: Store, ids: Iterable[str]) -> int:
@@ -241,7 +251,8 @@ def _lacks_route(settings: Settings) -> sa.ColumnElement[bool]:
     )
 
 
-def _note_missing_routes(store: Store, settings: Settings) -> None:
+def note_missing_routes(store: Store, settings: Settings) -> None:
+    """Write into each waiting message without a route in the settings that it has none."""
     lacks_route = _lacks_route(settings)
     with store.reading() as connection:  # most often there is nothing to write, and reading takes no lock
         if connection.execute(sa.select(deliveries.c.id).where(lacks_route).limit(1)).first() is None:
@@ -249,46 +260,107 @@ def _note_missing_routes(store: Store, settings: Settings) -> None:
     _update(store, lacks_route, error=NO_ROUTE)
 
 
-def _claim(store: Store, row: Any, now: datetime) -> bool:
+def claim(store: Store, message: Message, now: datetime) -> bool:
     """Claim a message for the length of a lease. Return false if another sender has changed it since it was read."""
     unchanged = (
-        (deliveries.c.id == row.id)
+        (deliveries.c.id == message.id)
         & (deliveries.c.status == "waiting")
-        & (deliveries.c.not_before == row.not_before)
-        & (deliveries.c.attempts == row.attempts)
+        & (deliveries.c.not_before == message.not_before)
+        & (deliveries.c.attempts == message.attempts)
     )
     # The receiver may have the message from now on, also if this sender dies before it can write the result.
-    claim = {"not_before": now + LEASE, "attempts": row.attempts + 1, "maybe_received": True}
-    return _update(store, unchanged, **claim) == 1
+    values = {"not_before": now + LEASE, "attempts": message.attempts + 1, "maybe_received": True}
+    return _update(store, unchanged, **values) == 1
 
 
-def _attempt(
-    store: Store, settings: Settings, row: Any, attempts: int, clock: Clock, send: Send | None, rng: random.Random
+def give_up_unreadable(store: Store, message: Message) -> bool:
+    """Give a damaged message up, so that it is listed and stops no other. Return false if it was changed meanwhile."""
+    waiting = (deliveries.c.id == message.id) & (deliveries.c.status == "waiting")
+    # What could not be read gets its placeholder, except the message itself, which a person may want to look at.
+    times = {"created_at": message.created_at, "not_before": message.not_before}
+    return _update(store, waiting, status="failed", error=UNREADABLE, attempts=message.attempts, **times) == 1
+
+
+def record(
+    store: Store,
+    message: Message,
+    attempts: int,
+    failure: DeliveryError | None,
+    *,
+    seconds: float,
+    now: datetime,
+    rng: random.Random,
 ) -> AttemptResult:
-    """Send a claimed message once and record the result. `row` is the message as it was read before the claim."""
-    send = send or partial(channels.send, allowed=settings.allow_private_webhooks)
+    """Store the result of an attempt that took so many seconds [s], and return it.
+
+    `message` is the message as it was read before its claim, `attempts` their number with this one.
+    """
+    with store.writing() as connection:
+        if failure is None:
+            # Whatever happened to the row meanwhile (another claim, a withdrawal): the receiver has the message.
+            sent = sa.update(deliveries).where(deliveries.c.id == message.id)
+            connection.execute(sent.values(status="sent", sent_at=now, error=None))
+            result = AttemptResult("sent")
+        else:
+            final = failure.permanent or attempts >= MAX_ATTEMPTS or message.kind == "test"
+            # After our lease another sender can have claimed the row. Then `attempts` is higher, and the row is theirs.
+            still_ours = (
+                (deliveries.c.id == message.id)
+                & (deliveries.c.status == "waiting")
+                & (deliveries.c.attempts == attempts)
+            )
+            outcome: dict[str, Any] = (
+                {"status": "failed"} if final else {"not_before": now + retry_delay(attempts, rng)}
+            )
+            maybe_received = message.maybe_received or failure.maybe_received
+            connection.execute(
+                sa.update(deliveries)
+                .where(still_ours)
+                .values(error=str(failure), maybe_received=maybe_received, **outcome)
+            )
+            if failure.retry_after is not None:
+                routes.pause(connection, message.route, now + pause(failure.retry_after, rng))
+            result = AttemptResult("failed" if final else "retry", str(failure))
+        routes.record_attempt(connection, message.route, result.status, seconds)
+    return result
+
+
+def _message(row: Mapping[Any, Any]) -> Message:
+    """Return a message from its stored values."""
+    text = {name: seals.stored_text(row[name]) for name in ("id", "route", "kind", "status", "document", "error")}
+    document = _document(text["document"])
+    created_at, not_before = (_moment(seals.stored_text(row[name])) for name in ("created_at", "not_before"))
+    attempts = row["attempts"] if isinstance(row["attempts"], int) else None
+    unknown = datetime.fromtimestamp(0, UTC)
+    return Message(
+        id=text["id"],
+        route=text["route"],
+        kind=text["kind"],
+        document=document or _DAMAGED,
+        status=text["status"],
+        attempts=attempts or 0,
+        maybe_received=bool(row["maybe_received"]),
+        error=text["error"] or None,
+        created_at=created_at or unknown,
+        not_before=not_before or unknown,
+        readable=None not in (document, created_at, not_before, attempts),
+    )
+
+
+def _document(text: str) -> dict[str, Any] | None:
+    """Return the payload of a message; None if it is not one."""
     try:
-        send(settings.routes[row.route], row.id, wording.with_links(row.document, settings.base_url), clock())
-    except DeliveryError as failure:
-        error, final = str(failure)[:MAX_ERROR_LENGTH], failure.permanent
-        maybe_received = row.maybe_received or failure.maybe_received
-    except Exception as fault:
-        log.exception("delivery %s by route %r: internal error", row.id, row.route)
-        error, final, maybe_received = f"internal error: {type(fault).__name__}", False, True
-    else:
-        # Whatever happened to the row meanwhile (another claim, a withdrawal): the receiver has the message.
-        _update(store, deliveries.c.id == row.id, status="sent", sent_at=clock(), error=None)
-        return AttemptResult("sent")
-    final = final or attempts >= MAX_ATTEMPTS or row.kind == "test"
-    # After our lease another sender can have claimed the row. Then `attempts` is higher, and the row is theirs.
-    still_ours = (deliveries.c.id == row.id) & (deliveries.c.status == "waiting") & (deliveries.c.attempts == attempts)
-    if final:
-        _update(store, still_ours, status="failed", error=error, maybe_received=maybe_received)
-    else:
-        not_before = clock() + retry_delay(attempts, rng)
-        _update(store, still_ours, not_before=not_before, error=error, maybe_received=maybe_received)
-    log.warning("delivery %s by route %r: attempt %d failed: %s", row.id, row.route, attempts, error)
-    return AttemptResult("failed" if final else "retry", error)
+        document = json.loads(text)
+        return document if isinstance(document["data"]["headline"], dict) else None
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
 
 
 def _update(store: Store, which: sa.ColumnElement[bool], **values: Any) -> int:

@@ -238,6 +238,10 @@ def test(route: str) -> dict[str, Bilingual]:
     }
 
 
+UNREADABLE = {"en": "Damaged message, which cannot be read", "fr": "Message endommagé, illisible"}
+"""Headline of a message whose stored row is damaged."""
+
+
 def with_links(document: Mapping[str, Any], base_url: str | None) -> Mapping[str, Any]:
     """Return a message with the address of the page that it is about, if the service has a public address."""
     if base_url is None:

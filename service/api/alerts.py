@@ -50,7 +50,7 @@ class UndeliveredMessage(Schema):
     outcome: str | None = described("the outcome that it is about, or the first of several; null: none")
     status: Literal["waiting", "failed"]
     attempts: int
-    problem: Literal["no_route", "not_accepted"]
+    problem: Literal["no_route", "not_accepted", "unreadable"]
     created_at: str
     not_before: str | None
     headline: LocalizedText

@@ -1,6 +1,6 @@
 """`/metrics` for Prometheus: ages and counts from the database, and the requests of all web workers."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import accumulate
 from typing import Any
@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from riskmodel import __version__
 from riskmodel.errors import VigieError
 from riskmodel.outcomes import OUTCOMES
-from service.alerts import outbox
+from service.alerts import outbox, routes
 from service.api.endpoints import endpoint
 from service.http.request_context import ReadSession, request_session
 from service.http.telemetry import BUCKETS, Totals
@@ -70,10 +70,26 @@ def request_durations(totals: Totals) -> Metric:
         "Time until a response begins, by route and status.",
         labels=("route", "status"),
     )
-    for (route, status), (seconds, *counts) in sorted(totals.items()):
-        upper_ends = [*map(str, BUCKETS), "+Inf"]
-        family.add_metric((route, status), list(zip(upper_ends, accumulate(counts), strict=True)), seconds)
+    for labels, (seconds, *counts) in sorted(totals.items()):
+        family.add_metric(labels, _cumulated(BUCKETS, counts), seconds)
     return family
+
+
+def delivery_durations(session: ReadSession) -> Metric:
+    """Return the histogram of attempts to deliver, by alert route and result."""
+    family = HistogramMetricFamily(
+        "vigie_delivery_duration_seconds",
+        "Duration of the attempts to deliver a message, by route and result.",
+        labels=("route", "result"),
+    )
+    for labels, (seconds, counts) in routes.attempts(session.connection).items():
+        family.add_metric(labels, _cumulated(routes.BUCKETS, counts), seconds)
+    return family
+
+
+def _cumulated(upper_bounds: Sequence[float], counts: Iterable[float]) -> list[tuple[str, float]]:
+    """Return the buckets of a histogram as Prometheus has them: each includes those below it."""
+    return list(zip([*map(str, upper_bounds), "+Inf"], accumulate(counts), strict=True))
 
 
 def store_metrics(session: ReadSession) -> Iterator[Metric]:
@@ -110,6 +126,7 @@ def store_metrics(session: ReadSession) -> Iterator[Metric]:
     yield gauge("vigie_undelivered_messages", "Messages that have not reached their receiver.", undelivered)
     age = _since(session, oldest or session.now)
     yield gauge("vigie_undelivered_age_seconds", "Age of the oldest undelivered message; 0 if none.", age)
+    yield delivery_durations(session)
     yield count_by_status(session, tasks, "vigie_tasks", "Tasks, by status.", ("waiting", "running", "done", "failed"))
 
 

@@ -97,13 +97,13 @@ def rules(home: Home, toml: bool) -> None:
 @click.pass_obj
 def test(home: Home, route: str) -> None:
     """Send a test message by ROUTE, once."""
-    from service.alerts import outbox
+    from service.alerts import delivery
 
     settings, store = _open(home)
     if route not in settings.routes:
         known = ", ".join(sorted(settings.routes)) or "none"
         raise click.BadParameter(f"the settings have no route {route!r}; they have: {known}", param_hint="ROUTE")
-    result = outbox.send_test(store, settings, route, _now)
+    result = delivery.send_test(store, settings, route, _now)
     if result.error is not None:
         raise Unavailable(f"route {route!r}: {result.error}")
     click.echo(f"route {route!r} accepted the test message")
@@ -119,9 +119,11 @@ def undelivered(home: Home, retry: tuple[str, ...], dismiss: tuple[str, ...]) ->
 
     _, store = _open(home)
     with store.reading() as connection:
-        known = {message["id"] for message in outbox.undelivered(connection)}
+        known = {message["id"]: message["problem"] for message in outbox.undelivered(connection)}
     if unknown := [delivery_id for delivery_id in (*retry, *dismiss) if delivery_id not in known]:
         raise click.UsageError(f"there is no undelivered message {unknown[0]!r}; `vigie alerts undelivered` lists them")
+    if damaged := [delivery_id for delivery_id in retry if known[delivery_id] == "unreadable"]:
+        raise click.UsageError(f"{damaged[0]!r}: {outbox.UNREADABLE}. Dismiss it with --dismiss")
     outbox.retry(store, retry, _now())
     outbox.dismiss(store, dismiss)
     with store.reading() as connection:
@@ -138,16 +140,16 @@ def undelivered(home: Home, retry: tuple[str, ...], dismiss: tuple[str, ...]) ->
 @alerts.command()
 @click.pass_obj
 def deliver(home: Home) -> None:
-    """Send the messages that are due, once."""
+    """Send the messages that are due, by all routes at once."""
     from service import logs
-    from service.alerts import outbox
+    from service.alerts import delivery
 
-    # On SIGTERM the message under way is finished: a cut connection would leave open whether it was received.
+    # On SIGTERM the messages under way are finished: a cut connection would leave open whether they were received.
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     settings, store = _open(home)
     logs.configure(settings.log_format)
-    counts = outbox.deliver_due(store, settings, _now, ended=ended.is_set)
+    counts = delivery.deliver_due(store, settings, _now, ended=ended.is_set)
     click.echo(", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no message was due")
 
 

@@ -23,18 +23,19 @@ def recompute(home: Home, region: str) -> None:
     """Compute the scores from the archive, and issue a snapshot if anything has changed."""
     from riskmodel.alerting.rule_file import load
     from service import logs
-    from service.alerts.channels import heartbeat
+    from service.alerts.channels import monitored
     from service.jobs.recompute import recompute as run
     from service.store.leases import Fence
 
     context, fence = open_context(home, region), Fence.from_environment()
     if fence:  # the scheduler reads the log lines, which carry the number of the run
         logs.configure(context.settings.log_format)
-    result = run(context, load(home, context.settings.bands), fence)
+    settings = context.settings
+    # The scheduler calls the monitor itself, also if this process cannot start or is killed.
+    with monitored(None if fence else settings.heartbeat_url, settings.allow_private_webhooks):
+        result = run(context, load(home, settings.bands), fence)
     if not fence:
         click.echo(result.summary())
-    if context.settings.heartbeat_url:
-        heartbeat(str(context.settings.heartbeat_url), context.settings.allow_private_webhooks)
 
 
 @click.command()

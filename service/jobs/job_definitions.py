@@ -29,13 +29,30 @@ def define_jobs(settings: Settings) -> tuple[Job, ...]:
     tasks_deadline = settings.max_waiting_tasks * settings.task_deadline_seconds * second
     return (
         *([Job("pull", settings.pull_every_minutes * minute, pull_deadline, pull)] if settings.pull else []),
-        Job("recompute", settings.recompute_every_minutes * minute, recompute_deadline, recompute, recompute_inputs),
-        Job("deliver", settings.deliver_every_seconds * second, 10 * minute, deliver),
+        Job(
+            "recompute",
+            settings.recompute_every_minutes * minute,
+            recompute_deadline,
+            recompute,
+            recompute_inputs,
+            heartbeat_url=_text(settings.heartbeat_url),
+        ),
+        Job(
+            "deliver",
+            settings.deliver_every_seconds * second,
+            10 * minute,
+            deliver,
+            heartbeat_url=_text(settings.delivery_heartbeat_url),
+        ),
         *([Job("hindcast", day, hindcast_deadline, hindcast, hindcast_inputs)] if settings.hindcast_months else []),
         Job("verify", day, hour, lambda run: run.vigie("verify"), data_digest),
         Job("tasks", hour, tasks_deadline, work_task_queue, newest_task),
         Job("prune", day, 10 * minute, lambda run: run.vigie("prune")),
     )
+
+
+def _text(url: object | None) -> str | None:
+    return None if url is None else str(url)
 
 
 def pull(run: JobRun) -> None:
@@ -88,6 +105,8 @@ def deliver(run: JobRun) -> None:
     context = run.context
     if outbox.has_due(context.store, context.settings, context.clock()):
         run.vigie("alerts", "deliver")
+    with context.store.reading() as connection:
+        run.troubled = outbox.count_undelivered(connection)[0] > 0
 
 
 def work_task_queue(run: JobRun) -> None:

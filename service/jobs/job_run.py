@@ -14,12 +14,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TypeAlias
 
 import sqlalchemy as sa
 
 from service import logs
+from service.alerts import channels
 from service.jobs import processes
+from service.jobs.heartbeat import Heartbeat
 from service.jobs.processes import Child, ChildResult
 from service.jobs.public_errors import INTERNAL_ERROR, without_home
 from service.store import leases
@@ -60,11 +63,13 @@ class ChildKilled(JobFailed):
 class Job(Timing):
     """A job: when it runs, and what it does.
 
-    `inputs` returns a digest of what the job depends on. A change of it starts a run at once.
+    `inputs` returns a digest of what the job depends on. A change of it starts a run at once. `heartbeat_url` is the
+    address of an outside monitor.
     """
 
     work: Callable[["JobRun"], None]
     inputs: Callable[[Context], str] | None = None
+    heartbeat_url: str | None = None
 
 
 class JobRunner:
@@ -89,10 +94,21 @@ class JobRunner:
         self.lease = timedelta(seconds=context.settings.lease_seconds)
         self.holder = f"{secrets.token_hex(4)}:{socket.gethostname()[:32]}:{os.getpid()}"[:64]
         self.log_format: logs.LogFormat = "text" if print_line else logs.resolve_format(context.settings.log_format)
+        self._heartbeats: dict[str, Heartbeat] = {}
 
     def start_interpreter(self, arguments: Sequence[str], environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
         """Start a `vigie` command in a new interpreter."""
         return processes.start(processes.command(self.context.home, *arguments), environment, capture=True)
+
+    def heartbeat(self, job: Job) -> Heartbeat | None:
+        """Return the heartbeat of a job; None if nobody monitors it."""
+        if job.heartbeat_url is None:
+            return None
+        if job.name not in self._heartbeats:
+            allowed = self.context.settings.allow_private_webhooks
+            call = partial(channels.heartbeat, job.heartbeat_url, allowed=allowed)
+            self._heartbeats[job.name] = Heartbeat(call, self.monotonic)
+        return self._heartbeats[job.name]
 
     def declare(self, jobs: Sequence[Job]) -> None:
         """Write the jobs into the table."""
@@ -124,10 +140,12 @@ class JobRunner:
 class JobRun:
     """One run of a job. Its children run under its fencing token, its lease and its deadline.
 
-    If the work sets `again`, the next run is due at once.
+    If the work sets `again`, the next run is due at once. If it sets `troubled`, the outside monitor gets a failure,
+    although the run itself succeeds.
     """
 
     again = False
+    troubled = False
 
     def __init__(
         self, runner: JobRunner, job: Job, fence: Fence, inputs: str | None, *, is_retry: bool = False
@@ -143,6 +161,9 @@ class JobRun:
     def execute(self) -> None:
         """Do the work and record how it ended, unless another process has taken the lease meanwhile."""
         error = retry_at = None
+        heartbeat = self._runner.heartbeat(self._job)
+        if heartbeat:
+            heartbeat.started()
         try:
             self._job.work(self)
             status, retry_at = "ok", self.context.clock() if self.again else None
@@ -163,6 +184,8 @@ class JobRun:
         except Exception:
             status, error = "failed", INTERNAL_ERROR
             log.exception("job %s: %s", self._job.name, error, extra=self._log_fields)
+        if heartbeat and status != "stopped":
+            heartbeat.ended(ok=status == "ok" and not self.troubled)
         try:
             leases.finish(
                 self.context.store,

@@ -204,11 +204,30 @@ deliveries = sa.Table(  # the outbox: one row for each message to each route
     # True during an attempt, and after one that ended without a clear refusal.
     sa.Column("maybe_received", sa.Boolean, nullable=False, default=False),
     sa.Column("follows", sa.String(40)),  # the message without which this one makes no sense: firing, for resolved
+    sa.Column("alert", sa.Text),  # the alert it is about; messages of one alert by one route are sent in their order
     sa.Column("not_before", UtcTime, nullable=False),
     sa.Column("sent_at", UtcTime),
     sa.Column("error", sa.Text),
     sa.Index("deliveries_waiting", "not_before", sqlite_where=_IS_WAITING, postgresql_where=_IS_WAITING),
     sa.Index("deliveries_by_status", "status", "created_at"),
+    sa.Index("deliveries_of_alert", "alert", "route", "status"),
+)
+
+route_pauses = sa.Table(  # receivers that asked to be left alone (`Retry-After`)
+    "route_pauses",
+    metadata,
+    sa.Column("route", sa.String(64), primary_key=True),
+    sa.Column("paused_until", UtcTime, nullable=False),
+)
+
+route_attempts = sa.Table(  # how many attempts took how long, for `/metrics`
+    "route_attempts",
+    metadata,
+    sa.Column("route", sa.String(64), primary_key=True),
+    sa.Column("result", sa.String(16), primary_key=True),  # sent | retry | failed
+    sa.Column("bucket", sa.Integer, primary_key=True),  # number of the range of durations
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),  # sum of the durations [s]
 )
 
 changes = sa.Table(  # the change feed: every change of what is served, in the order of the commits

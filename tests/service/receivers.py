@@ -51,12 +51,12 @@ def make_certificate(folder: Path, name: str) -> Path:
 class HookReceiver:
     """HTTP server that answers each request with the next entry of its `script`, and with 204 after the last.
 
-    An entry is a status, or `hang` (no response), `cut` (closed within the response) or `drip` (an endless header). A
-    wrong or old signature is refused with 400. `taken` has the id and the verified payload of each request that got a
-    2xx; `ids` has the ids of all requests.
+    An entry is a status, a status with the value of `Retry-After`, or `hang` (no response), `cut` (closed within the
+    response) or `drip` (an endless header). A wrong or old signature is refused with 400. `taken` has the id and the
+    verified payload of each request that got a 2xx; `ids` has the ids of all requests.
     """
 
-    def __init__(self, *script: int | str, secret: str = SECRET) -> None:
+    def __init__(self, *script: int | str | tuple[int, str], secret: str = SECRET) -> None:
         self.script = list(script)
         self.secret = secret
         self.ids: list[str] = []
@@ -127,6 +127,7 @@ class HookReceiver:
                     return
                 time.sleep(0.05)
         else:
+            action, retry_after = action if isinstance(action, tuple) else (action, None)
             assert isinstance(action, int)
             if 200 <= action < 300 and body:
                 try:
@@ -139,6 +140,8 @@ class HookReceiver:
             request.send_response(action)
             if 300 <= action < 400:
                 request.send_header("location", self.url("/elsewhere"))
+            if retry_after is not None:
+                request.send_header("retry-after", retry_after)
             request.send_header("content-length", "0")
             request.end_headers()
 

@@ -118,10 +118,20 @@ def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert SECRET not in repr(route)
 
 
-def test_a_heartbeat_is_one_get_request() -> None:
+def test_a_heartbeat_is_one_get_request_to_the_address_of_its_signal() -> None:
     with HookReceiver().listening() as receiver:
         heartbeat(receiver.url("/ping/1"))
-    assert receiver.paths == ["/ping/1"]
+        heartbeat(receiver.url("/ping/1/?rid=2"), "start")
+        heartbeat(receiver.url("/ping/1"), "fail")
+    assert receiver.paths == ["/ping/1", "/ping/1/start?rid=2", "/ping/1/fail"]
+
+
+def test_a_monitor_without_addresses_for_start_and_failure_is_no_trouble(caplog: pytest.LogCaptureFixture) -> None:
+    with HookReceiver(404, 404).listening() as receiver:
+        heartbeat(receiver.url("/ping"), "start")
+        assert caplog.records == []
+        heartbeat(receiver.url("/ping"))
+        assert len(caplog.records) == 1
 
 
 @pytest.mark.usefixtures("short_deadlines")
@@ -202,11 +212,26 @@ def test_a_refusal_of_a_mail_server_is_permanent_if_it_says_so(
 
 
 @pytest.mark.usefixtures("short_deadlines")
-@pytest.mark.parametrize("drip", [b"", b"2", b"220-more to come\r\n"])
-def test_a_mail_server_that_does_not_answer_is_left_within_the_deadline(drip: bytes) -> None:
+@pytest.mark.parametrize(
+    ("security", "drip"),
+    [
+        ("none", b""),
+        ("none", b"2"),
+        ("none", b"220-more to come\r\n"),
+        ("tls", b"\x16\x03\x03\x40\x00"),  # the beginning of a long TLS record, and then more of it
+    ],
+)
+def test_a_mail_server_that_does_not_answer_is_left_within_the_deadline(security: str, drip: bytes) -> None:
     with silent_port(drip) as port:
-        route = EmailRoute(
-            type="email", to=["a@example.org"], sender="v@example.org", host="127.0.0.1", port=port, security="none"
+        route = EmailRoute.model_validate(
+            {
+                "type": "email",
+                "to": ["a@example.org"],
+                "sender": "v@example.org",
+                "host": "127.0.0.1",
+                "port": port,
+                "security": security,
+            }
         )
         start = monotonic()
         with pytest.raises(DeliveryError) as failure:

@@ -15,7 +15,7 @@ from riskmodel import reference
 from riskmodel.alerting import rule_file
 from riskmodel.bands import DEFAULT_BANDS
 from riskmodel.home import Home
-from service.alerts import lifecycle, outbox
+from service.alerts import delivery, lifecycle, outbox
 from service.cli.alerts import alerts
 from service.settings import Settings, load
 from service.store.database import Store
@@ -150,7 +150,7 @@ def test_undelivered_messages_are_listed_and_dismissed(home: Home, vigie: Vigie)
             outbox.enqueue(connection, route=route, kind="firing", data=data, now=datetime.now(UTC))
             for route in ("duty", "dutty")
         ]
-    outbox.deliver_due(store, settings, lambda: datetime.now(UTC))
+    delivery.deliver_due(store, settings, lambda: datetime.now(UTC))
     result = vigie("alerts", "undelivered")
     assert result.code == 0
     assert f"{ids[0]} waiting after 1 attempt(s) by 'duty': ConnectError" in result.out

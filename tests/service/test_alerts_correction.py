@@ -10,8 +10,7 @@ from receivers import SECRET
 from snapshot_documents import NOW, nested
 from snapshots_support import SnapshotHome
 
-from riskmodel.alerting import rule_file
-from service.alerts import lifecycle, outbox
+from service.alerts import delivery, lifecycle, outbox
 from service.alerts.channels import DeliveryError
 from service.alerts.correction import Correction
 from service.jobs.withdrawal import withdraw
@@ -77,7 +76,7 @@ def evaluate(issuer: SnapshotHome, number: int, *, calm: bool = False, first: bo
 
 def deliver(issuer: SnapshotHome, receiver: Receiver, at: datetime) -> None:
     """Send what is due, round after round, because a round ends for a route with its first failure."""
-    while outbox.deliver_due(issuer.store, SETTINGS, lambda: at, receiver):
+    while delivery.deliver_due(issuer.store, SETTINGS, lambda: at, receiver):
         pass
 
 

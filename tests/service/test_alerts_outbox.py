@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from receivers import LOOPBACK, SECRET, HookReceiver, MailReceiver
 
 from riskmodel.home import Home
-from service.alerts import backoff, channels, outbox, wording
+from service.alerts import backoff, channels, delivery, outbox, wording
 from service.alerts.channels import DeliveryError
 from service.alerts.outbox import AttemptResult
 from service.settings import Settings, WebhookRoute
@@ -97,8 +97,8 @@ def test_a_waiting_message_is_sent_once_under_its_id(store: Store) -> None:
     ids = [enqueue(store, number=number) for number in range(3)]
     with HookReceiver().listening() as receiver:
         settings = SettingsOnLoopback(routes={"duty": receiver.route()})
-        assert outbox.deliver_due(store, settings, now) == {"sent": 3}
-        assert outbox.deliver_due(store, settings, now) == {}
+        assert delivery.deliver_due(store, settings, now) == {"sent": 3}
+        assert delivery.deliver_due(store, settings, now) == {}
     assert [(delivery_id, payload["data"]["number"]) for delivery_id, payload in receiver.taken] == [
         *zip(ids, range(3), strict=True)
     ]
@@ -112,7 +112,7 @@ def test_a_message_links_to_its_page_if_the_service_has_a_public_address(store: 
         outbox.enqueue(connection, route="duty", kind="firing", data=data, now=now())
     with HookReceiver().listening() as receiver:
         settings = SettingsOnLoopback(routes={"duty": receiver.route()}, base_url="https://example.org/vigie")
-        assert outbox.deliver_due(store, settings, now) == {"sent": 1}
+        assert delivery.deliver_due(store, settings, now) == {"sent": 1}
     ((_, payload),) = receiver.taken
     urls = {code: f"https://example.org/vigie/{code}/country/MLI" for code in ("en", "fr")}
     assert payload["data"]["url"] == urls
@@ -122,13 +122,13 @@ def test_a_message_is_sent_again_under_the_same_id_after_a_failure(store: Store)
     delivery_id = enqueue(store, at=now() - timedelta(minutes=2))
     with HookReceiver(500, 200).listening() as receiver:
         settings = SettingsOnLoopback(routes={"duty": receiver.route()})
-        assert outbox.deliver_due(store, settings, later(minutes=-2)) == {"retry": 1}
+        assert delivery.deliver_due(store, settings, later(minutes=-2)) == {"retry": 1}
         (row,) = rows(store)
         assert (row.status, row.attempts, row.error) == ("waiting", 1, "the receiver answered 500")
         (shown,) = read(store, outbox.undelivered)
         assert (shown["id"], shown["status"], shown["problem"]) == (delivery_id, "waiting", "not_accepted")
-        assert outbox.deliver_due(store, settings, later(minutes=-2)) == {}, "the delay is not over"
-        assert outbox.deliver_due(store, settings, now) == {"sent": 1}
+        assert delivery.deliver_due(store, settings, later(minutes=-2)) == {}, "the delay is not over"
+        assert delivery.deliver_due(store, settings, now) == {"sent": 1}
     assert receiver.ids == [delivery_id, delivery_id]
     assert [taken for taken, _ in receiver.taken] == [delivery_id]
     assert read(store, outbox.undelivered) == []
@@ -142,8 +142,8 @@ def test_a_message_is_sent_again_after_a_timeout_or_a_broken_connection(
     delivery_id = enqueue(store, at=now() - timedelta(minutes=2))
     with HookReceiver(fault).listening() as receiver:
         settings = SettingsOnLoopback(routes={"duty": receiver.route()})
-        assert outbox.deliver_due(store, settings, later(minutes=-2)) == {"retry": 1}
-        assert outbox.deliver_due(store, settings, now) == {"sent": 1}
+        assert delivery.deliver_due(store, settings, later(minutes=-2)) == {"retry": 1}
+        assert delivery.deliver_due(store, settings, now) == {"sent": 1}
     assert receiver.ids == [delivery_id, delivery_id]
 
 
@@ -153,11 +153,11 @@ def test_a_message_is_due_if_a_clock_that_was_ahead_postponed_it(store: Store, f
     delivery_id = enqueue(store)
     ahead, settings = later(days=3), SettingsOnLoopback(routes={"duty": HOOK})
     with contextlib.suppress(Killed):
-        assert outbox.deliver_due(store, settings, ahead, Scripted(failure)) == {"retry": 1}
+        assert delivery.deliver_due(store, settings, ahead, Scripted(failure)) == {"retry": 1}
     assert not outbox.has_due(store, settings, ahead())
     assert outbox.has_due(store, settings, now())
     send = Scripted()
-    assert outbox.deliver_due(store, settings, now, send) == {"sent": 1}
+    assert delivery.deliver_due(store, settings, now, send) == {"sent": 1}
     assert send.ids == [delivery_id]
 
 
@@ -169,14 +169,14 @@ def test_a_regular_delay_or_claim_is_not_taken_for_a_wrong_clock(store: Store) -
     longest.uniform = lambda low, high: high  # type: ignore[method-assign]
     for _ in range(1, backoff.MAX_ATTEMPTS):
         send = Scripted(DeliveryError("no"))
-        assert outbox.deliver_due(store, settings, lambda: before, send, longest) == {"retry": 1}
+        assert delivery.deliver_due(store, settings, lambda: before, send, longest) == {"retry": 1}
         assert not outbox.has_due(store, settings, before)
         with store.writing() as connection:
             connection.execute(sa.update(deliveries).values(not_before=before))
     (row,) = rows(store)
     assert row.attempts == backoff.MAX_ATTEMPTS - 1
     with pytest.raises(Killed):
-        outbox.deliver_due(store, settings, lambda: before, Scripted(Killed()))
+        delivery.deliver_due(store, settings, lambda: before, Scripted(Killed()))
     assert not outbox.has_due(store, settings, before)
 
 
@@ -184,7 +184,7 @@ def test_email_and_webhook_each_get_their_own_message(store: Store) -> None:
     hook_id, mail_id = enqueue(store, "hook"), enqueue(store, "mail")
     with HookReceiver().listening() as hook, MailReceiver().listening() as mail:
         settings = SettingsOnLoopback(routes={"hook": hook.route(), "mail": mail.route()})
-        assert outbox.deliver_due(store, settings, now) == {"sent": 2}
+        assert delivery.deliver_due(store, settings, now) == {"sent": 2}
     assert [taken for taken, _ in hook.taken] == [hook_id]
     (envelope,) = mail.taken
     assert isinstance(envelope.content, bytes)
@@ -197,7 +197,7 @@ def test_delays_grow_and_end_after_about_three_days(store: Store) -> None:
     send = Scripted(*[DeliveryError("no")] * backoff.MAX_ATTEMPTS)
     moments = [now()]
     while rows(store)[0].status == "waiting":
-        outbox.deliver_due(store, settings, lambda: moments[-1], send, random.Random(7))
+        delivery.deliver_due(store, settings, lambda: moments[-1], send, random.Random(7))
         (row,) = rows(store)
         if row.status == "waiting":
             moments.append(row.not_before)
@@ -221,8 +221,8 @@ def test_a_message_that_a_receiver_refuses_for_good_is_given_up_and_listed(store
     delivery_id = enqueue(store)
     with HookReceiver(410).listening() as receiver:
         settings = SettingsOnLoopback(routes={"duty": receiver.route()})
-        assert outbox.deliver_due(store, settings, now) == {"failed": 1}
-        assert outbox.deliver_due(store, settings, later(days=9)) == {}
+        assert delivery.deliver_due(store, settings, now) == {"failed": 1}
+        assert delivery.deliver_due(store, settings, later(days=9)) == {}
     (failed,) = read(store, outbox.undelivered)
     assert (failed["id"], failed["status"]) == (delivery_id, "failed")
     assert failed["headline"] == {
@@ -235,9 +235,9 @@ def test_an_operator_retries_a_given_up_message_under_the_same_id(store: Store) 
     delivery_id = enqueue(store)
     settings = SettingsOnLoopback(routes={"duty": HOOK})
     send = Scripted(DeliveryError("gone", permanent=True))
-    outbox.deliver_due(store, settings, now, send)
+    delivery.deliver_due(store, settings, now, send)
     assert outbox.retry(store, [delivery_id], now()) == 1
-    assert outbox.deliver_due(store, settings, now, send) == {"sent": 1}
+    assert delivery.deliver_due(store, settings, now, send) == {"sent": 1}
     assert send.ids == [delivery_id, delivery_id]
     assert outbox.retry(store, [delivery_id], now()) == 0, "a sent message is not sent again"
 
@@ -245,10 +245,10 @@ def test_an_operator_retries_a_given_up_message_under_the_same_id(store: Store) 
 def test_an_operator_dismisses_a_given_up_message(store: Store) -> None:
     delivery_id = enqueue(store)
     settings = SettingsOnLoopback(routes={"duty": HOOK})
-    outbox.deliver_due(store, settings, now, Scripted(DeliveryError("gone", permanent=True)))
+    delivery.deliver_due(store, settings, now, Scripted(DeliveryError("gone", permanent=True)))
     assert outbox.dismiss(store, [delivery_id]) == 1
     assert read(store, outbox.undelivered) == []
-    assert outbox.deliver_due(store, settings, later(days=9), Scripted()) == {}
+    assert delivery.deliver_due(store, settings, later(days=9), Scripted()) == {}
     assert [row.status for row in rows(store)] == ["dismissed"]
 
 
@@ -264,10 +264,10 @@ def test_a_message_is_dismissed_with_the_one_it_follows_unless_that_may_have_arr
 ) -> None:
     first_id = enqueue(store)
     settings = SettingsOnLoopback(routes={"duty": HOOK})
-    outbox.deliver_due(store, settings, now, Scripted(failure))
+    delivery.deliver_due(store, settings, now, Scripted(failure))
     enqueue(store, follows=first_id)
     assert outbox.dismiss(store, [first_id]) == 2 - sent
-    assert outbox.deliver_due(store, settings, now, Scripted()) == ({"sent": sent} if sent else {})
+    assert delivery.deliver_due(store, settings, now, Scripted()) == ({"sent": sent} if sent else {})
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_the_outbox_knows_which_messages_a_receiver_may_have(
     settings, send = SettingsOnLoopback(routes={"duty": HOOK}), Scripted(*failures)
     for day in range(len(failures)):
         with contextlib.suppress(Killed):
-            outbox.deliver_due(store, settings, later(days=day), send)
+            delivery.deliver_due(store, settings, later(days=day), send)
     with store.reading() as connection:
         received = connection.execute(sa.select(deliveries.c.id).where(outbox.RECEIVED)).all()
     assert bool(received) is maybe_received
@@ -303,21 +303,21 @@ def test_a_message_that_is_cancelled_while_it_is_being_sent_is_not_sent_again(st
             assert outbox.cancel(connection, deliveries.c.kind == "firing", "withdrawn") == 1
         raise DeliveryError("timeout", maybe_received=True)
 
-    outbox.deliver_due(store, settings, now, send)
+    delivery.deliver_due(store, settings, now, send)
     assert [(row.status, row.error) for row in rows(store)] == [("dismissed", "withdrawn")]
-    assert outbox.deliver_due(store, settings, later(days=9), Scripted()) == {}
+    assert delivery.deliver_due(store, settings, later(days=9), Scripted()) == {}
 
 
 def test_a_message_without_a_route_is_listed_and_waits_until_the_route_is_set(store: Store) -> None:
     delivery_id = enqueue(store, "dutty")
-    assert outbox.deliver_due(store, Settings(), now) == {}
-    assert outbox.deliver_due(store, SettingsOnLoopback(routes={"duty": HOOK}), later(days=9)) == {}
+    assert delivery.deliver_due(store, Settings(), now) == {}
+    assert delivery.deliver_due(store, SettingsOnLoopback(routes={"duty": HOOK}), later(days=9)) == {}
     (row,) = rows(store)
     assert (row.status, row.attempts) == ("waiting", 0)
     (shown,) = read(store, outbox.undelivered)
     assert (shown["id"], shown["route"], shown["problem"]) == (delivery_id, "dutty", "no_route")
     send = Scripted()
-    assert outbox.deliver_due(store, SettingsOnLoopback(routes={"dutty": HOOK}), now, send) == {"sent": 1}
+    assert delivery.deliver_due(store, SettingsOnLoopback(routes={"dutty": HOOK}), now, send) == {"sent": 1}
     assert read(store, outbox.undelivered) == []
 
 
@@ -327,8 +327,8 @@ def test_a_failing_route_is_tried_once_a_round_and_delays_no_other(store: Store)
     enqueue(store, "duty")
     with HookReceiver(*[503] * 9).listening() as dead, HookReceiver().listening() as receiver:
         settings = SettingsOnLoopback(routes={"dead": dead.route(), "duty": receiver.route()})
-        assert outbox.deliver_due(store, settings, now) == {"retry": 1, "sent": 1}
-        assert outbox.deliver_due(store, settings, now) == {"retry": 1}
+        assert delivery.deliver_due(store, settings, now) == {"retry": 1, "sent": 1}
+        assert delivery.deliver_due(store, settings, now) == {"retry": 1}
     assert len(set(dead.ids)) == 2
     assert len(receiver.taken) == 1
 
@@ -338,8 +338,13 @@ def test_an_internal_error_is_logged_and_retried_and_delays_no_other(
 ) -> None:
     enqueue(store, "odd")
     enqueue(store, "duty")
-    settings = SettingsOnLoopback(routes={"odd": HOOK, "duty": HOOK})
-    assert outbox.deliver_due(store, settings, now, Scripted(ZeroDivisionError("inside"))) == {"retry": 1, "sent": 1}
+    settings = SettingsOnLoopback(routes={"odd": HOOK, "duty": HOOK.model_copy()})
+
+    def send(route: object, *_: object) -> None:
+        if route is settings.routes["odd"]:
+            raise ZeroDivisionError("inside")
+
+    assert delivery.deliver_due(store, settings, now, send) == {"retry": 1, "sent": 1}
     assert [row.error for row in rows(store)] == ["internal error: ZeroDivisionError", None]
     assert any(record.exc_info for record in caplog.records)
 
@@ -354,7 +359,7 @@ def test_two_senders_at_once_send_each_message_once(store: Store, tmp_path: Path
         def sender() -> None:
             own = Store.of(Home(tmp_path))
             together.wait()
-            counts.append(outbox.deliver_due(own, settings, now))
+            counts.append(delivery.deliver_due(own, settings, now))
             own.engine.dispose()
 
         threads = [threading.Thread(target=sender) for _ in range(2)]
@@ -373,24 +378,24 @@ def test_a_message_that_another_sender_has_claimed_is_not_sent(store: Store) -> 
     second = Scripted()
 
     def first(*_: Any) -> None:
-        assert outbox.deliver_due(store, settings, now, second) == {}
+        assert delivery.deliver_due(store, settings, now, second) == {}
 
-    assert outbox.deliver_due(store, settings, now, first) == {"sent": 1}
+    assert delivery.deliver_due(store, settings, now, first) == {"sent": 1}
     assert second.ids == []
 
 
 def test_a_sender_that_read_a_message_before_another_sent_it_does_not_send_it(store: Store) -> None:
     enqueue(store)
     settings = SettingsOnLoopback(routes={"duty": HOOK})
-    readings = iter(["list the due messages", "claim the first one"])
+    readings = iter(["find the routes", "list the due messages", "claim the first one"])
 
     def clock() -> datetime:
-        if next(readings) == "claim the first one":
-            assert outbox.deliver_due(store, settings, now, Scripted()) == {"sent": 1}
+        if next(readings, None) == "claim the first one":
+            assert delivery.deliver_due(store, settings, now, Scripted()) == {"sent": 1}
         return now()
 
     late = Scripted()
-    assert outbox.deliver_due(store, settings, clock, late) == {}
+    assert delivery.deliver_due(store, settings, clock, late) == {}
     assert late.ids == []
 
 
@@ -400,10 +405,10 @@ def test_a_sender_whose_lease_ran_out_does_not_overwrite_a_newer_result(store: S
     settings = SettingsOnLoopback(routes={"duty": HOOK})
 
     def slow(*_: Any) -> None:
-        assert outbox.deliver_due(store, settings, now, Scripted(DeliveryError("second"))) == {"retry": 1}
+        assert delivery.deliver_due(store, settings, now, Scripted(DeliveryError("second"))) == {"retry": 1}
         raise DeliveryError("first", permanent=True)
 
-    outbox.deliver_due(store, settings, later(hours=-1), slow)
+    delivery.deliver_due(store, settings, later(hours=-1), slow)
     (row,) = rows(store)
     assert (row.status, row.attempts, row.error) == ("waiting", 2, "second")
 
@@ -413,7 +418,7 @@ import json, sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from riskmodel.home import Home
-from service.alerts import outbox
+from service.alerts import delivery, outbox
 from service.settings import Settings
 from service.store.database import Store
 
@@ -421,7 +426,7 @@ home, routes = Home(Path(sys.argv[1])), json.loads(sys.argv[2])
 # The claim is in the past, so that its lease ends during the test.
 clock = lambda: datetime.now(UTC) - outbox.LEASE - timedelta(seconds=1)
 allowed = ["127.0.0.1"]
-outbox.deliver_due(Store.of(home), Settings(allow_private_webhooks=allowed, routes=routes), clock)
+delivery.deliver_due(Store.of(home), Settings(allow_private_webhooks=allowed, routes=routes), clock)
 """
 
 
@@ -437,8 +442,8 @@ def test_a_message_is_sent_again_if_its_sender_is_killed(store: Store, tmp_path:
             sender.send_signal(signal.SIGKILL)
         assert sender.returncode == -signal.SIGKILL
         settings = SettingsOnLoopback(routes=routes)
-        assert outbox.deliver_due(store, settings, later(minutes=-4)) == {}, "the lease of the dead sender still runs"
-        assert outbox.deliver_due(store, settings, now) == {"sent": 1}
+        assert delivery.deliver_due(store, settings, later(minutes=-4)) == {}, "the lease of the dead sender still runs"
+        assert delivery.deliver_due(store, settings, now) == {"sent": 1}
     assert receiver.ids == [delivery_id, delivery_id]
     assert [taken for taken, _ in receiver.taken] == [delivery_id]
     (row,) = rows(store)
@@ -448,8 +453,8 @@ def test_a_message_is_sent_again_if_its_sender_is_killed(store: Store, tmp_path:
 def test_a_test_message_is_sent_at_once_and_marked(store: Store) -> None:
     with HookReceiver().listening() as receiver:
         settings = SettingsOnLoopback(routes={"duty": receiver.route()})
-        assert outbox.send_test(store, settings, "duty", now) == AttemptResult("sent")
-        assert outbox.deliver_due(store, settings, now) == {}
+        assert delivery.send_test(store, settings, "duty", now) == AttemptResult("sent")
+        assert delivery.deliver_due(store, settings, now) == {}
     ((_, payload),) = receiver.taken
     assert payload["type"] == "alert.test"
     assert payload["data"]["text"]["en"].startswith("TEST")
@@ -458,6 +463,6 @@ def test_a_test_message_is_sent_at_once_and_marked(store: Store) -> None:
 def test_a_test_message_that_fails_returns_its_error_and_is_not_tried_again(store: Store) -> None:
     with HookReceiver(500).listening() as receiver:
         settings = SettingsOnLoopback(routes={"duty": receiver.route()})
-        assert outbox.send_test(store, settings, "duty", now) == AttemptResult("failed", "the receiver answered 500")
-        assert outbox.deliver_due(store, settings, later(days=9)) == {}
+        assert delivery.send_test(store, settings, "duty", now) == AttemptResult("failed", "the receiver answered 500")
+        assert delivery.deliver_due(store, settings, later(days=9)) == {}
     assert read(store, outbox.undelivered) == []

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from receivers import LOOPBACK, SECRET, HookReceiver, make_certificate
 
 from riskmodel.home import Home
-from service.outbound import RequestFailed, is_public, request_status
+from service.outbound import RequestFailed, is_public, send_request
 
 Resolver = Callable[..., list[str]]
 
-post = functools.partial(request_status, "POST", headers={})
+post = functools.partial(send_request, "POST", headers={})
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_a_host_name_is_checked_by_its_addresses(resolve: Resolver) -> None:
             post(url)
         assert receiver.paths == []
         for allowed in (LOOPBACK, ("hooks.example.org",)):
-            assert post(url, allowed=allowed) == 204
+            assert post(url, allowed=allowed).status == 204
         with pytest.raises(RequestFailed):
             post(url, allowed=(ip_network("10.0.0.0/8"), "example.org"))
     assert len(receiver.paths) == 2
@@ -128,7 +128,7 @@ def test_every_address_of_a_name_is_checked_and_only_allowed_ones_are_tried(reso
     with HookReceiver().listening() as receiver, listening_at("127.0.0.2", receiver.port) as forbidden:
         resolve("many.example.org", ["127.0.0.2", "::1", "127.0.0.3", "127.0.0.1"])
         allowed = (ip_network("127.0.0.1/32"), ip_network("127.0.0.3/32"))
-        assert post(f"http://many.example.org:{receiver.port}/", allowed=allowed) == 204
+        assert post(f"http://many.example.org:{receiver.port}/", allowed=allowed).status == 204
         assert not was_reached(forbidden)
     assert receiver.paths == ["/"], "127.0.0.3 refuses the connection, so the next allowed address gets the request"
 
@@ -138,7 +138,7 @@ def test_the_connection_goes_to_the_checked_address(resolve: Resolver) -> None:
     with HookReceiver().listening() as receiver, listening_at("127.0.0.2", receiver.port) as inside:
         lookups = resolve("rebinds.example.org", ["127.0.0.1"], ["127.0.0.2"], ["127.0.0.2"])
         url, allowed = f"http://rebinds.example.org:{receiver.port}/", (ip_network("127.0.0.1/32"),)
-        assert post(url, allowed=allowed) == 204
+        assert post(url, allowed=allowed).status == 204
         assert not was_reached(inside)
         assert lookups == ["rebinds.example.org"]
         with pytest.raises(RequestFailed, match="no public address"):
@@ -149,7 +149,7 @@ def test_the_connection_goes_to_the_checked_address(resolve: Resolver) -> None:
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_not_followed_even_to_an_allowed_address(status: int) -> None:
     with HookReceiver(status).listening() as receiver:
-        assert post(receiver.url("/hook"), allowed=LOOPBACK) == status
+        assert post(receiver.url("/hook"), allowed=LOOPBACK).status == status
     assert receiver.paths == ["/hook"]
 
 
@@ -157,7 +157,7 @@ def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch
     with HookReceiver().listening() as proxy, HookReceiver().listening() as receiver:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, proxy.url(""))
-        assert post(receiver.url("/hook"), allowed=LOOPBACK) == 204
+        assert post(receiver.url("/hook"), allowed=LOOPBACK).status == 204
     assert (proxy.paths, receiver.paths) == ([], ["/hook"])
 
 
@@ -183,10 +183,10 @@ def test_the_certificate_has_to_be_the_one_of_the_host_name(
     with https_server(certificate) as port:
         url = f"https://{host}:{port}/"
         if trusted:
-            assert request_status("GET", url, headers={}, allowed=LOOPBACK) == 404
+            assert send_request("GET", url, headers={}, allowed=LOOPBACK).status == 404
         else:
             with pytest.raises(RequestFailed, match="CERTIFICATE_VERIFY_FAILED"):
-                request_status("GET", url, headers={}, allowed=LOOPBACK)
+                send_request("GET", url, headers={}, allowed=LOOPBACK)
 
 
 def test_an_unknown_certificate_is_refused(resolve: Resolver, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_an_unknown_certificate_is_refused(resolve: Resolver, tmp_path: Path) ->
         https_server(make_certificate(tmp_path, "hooks.example.org")) as port,
         pytest.raises(RequestFailed, match="CERTIFICATE_VERIFY_FAILED"),
     ):
-        request_status("GET", f"https://hooks.example.org:{port}/", headers={}, allowed=LOOPBACK)
+        send_request("GET", f"https://hooks.example.org:{port}/", headers={}, allowed=LOOPBACK)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "193.0.6.139", "2606:4700::1111", "2a00:1450::1"])

@@ -348,17 +348,17 @@ def test_a_run_killed_at_any_moment_leaves_the_old_or_the_new_snapshot(operated:
     assert {run.status for run in operated.rows(runs)} <= {"snapshot", "unchanged", "failed"}
 
 
-def test_only_a_successful_run_calls_the_heartbeat(
+def test_a_run_tells_the_monitor_that_it_starts_and_how_it_ends(
     operated: OperatedHome, vigie: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with HookReceiver().listening() as receiver:
         monkeypatch.setenv("VIGIE_HEARTBEAT_URL", receiver.url("/alive"))
         monkeypatch.setenv("VIGIE_ALLOW_PRIVATE_WEBHOOKS", '["127.0.0.1"]')
         assert vigie("recompute").code == 0
-        assert receiver.paths == ["/alive"]
+        assert receiver.paths == ["/alive/start", "/alive"]
         next(operated.home.models.glob("*/model.pickle")).unlink()
         assert vigie("recompute").code == 1
-        assert receiver.paths == ["/alive"]
+        assert receiver.paths[2:] == ["/alive/start", "/alive/fail"]
 
 
 def test_data_get_too_old_also_while_runs_fail(operated: OperatedHome) -> None:

@@ -24,7 +24,7 @@ from snapshot_documents import NOW
 from snapshots_support import SnapshotHome
 
 from service import logs
-from service.alerts import outbox
+from service.alerts import outbox, routes
 from service.cli.app import create_app
 from service.http import telemetry
 from service.http.message import Request
@@ -144,6 +144,8 @@ def test_metrics_report_the_state_of_the_service(issuer: SnapshotHome, client: F
             data = {"headline": {}}
             made = outbox.enqueue(connection, route="duty", kind="firing", data=data, now=NOW - timedelta(minutes=5))
             connection.execute(sa.update(deliveries).where(deliveries.c.id == made).values(status=status, error=error))
+        for seconds in (0.2, 0.3, 99.0):
+            routes.record_attempt(connection, "duty", "sent", seconds)
     client.get("/v1/scores/MLI")
     client.get("/v1/scores/BFA")
     client.get("/secret-path")
@@ -156,6 +158,9 @@ def test_metrics_report_the_state_of_the_service(issuer: SnapshotHome, client: F
     assert forecast == [0, 1]
     assert [scrape[f'vigie_deliveries{{status="{status}"}}'] for status in ("waiting", "failed", "sent")] == [1, 1, 1]
     assert (scrape["vigie_undelivered_messages"], scrape["vigie_undelivered_age_seconds"]) == (1, 600)
+    attempts = 'vigie_delivery_duration_seconds_{}{{{}result="sent",route="duty"}}'
+    assert (scrape[attempts.format("count", "")], scrape[attempts.format("sum", "")]) == (3, 99.5)
+    assert [scrape[attempts.format("bucket", f'le="{bound}",')] for bound in (0.1, 0.25, 30.0, "+Inf")] == [0, 1, 2, 3]
     assert (request_count(scrape, "/v1/scores/{iso3}"), request_count(scrape, "other", 404)) == (2, 1)
     assert "secret-path" not in response.text
     bucket = 'vigie_http_request_duration_seconds_bucket{le="+Inf",route="/v1/scores/{iso3}",status="200"}'

@@ -19,6 +19,8 @@ TABLES = (
     "hindcasts",
     "jobs",
     "keys",
+    "route_attempts",
+    "route_pauses",
     "runs",
     "scorecards",
     "scores",
@@ -73,6 +75,7 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("maybe_received", sa.Boolean, nullable=False),
         sa.Column("follows", sa.String(40)),
+        sa.Column("alert", sa.Text),
         sa.Column("not_before", MOMENT, nullable=False),
         sa.Column("sent_at", MOMENT),
         sa.Column("error", sa.Text),
@@ -138,6 +141,22 @@ def upgrade() -> None:
     op.create_index("runs_of_snapshot", "runs", ["snapshot_id"])
     op.create_index("runs_started", "runs", ["region", "started_at"])
     op.create_index("deliveries_by_status", "deliveries", ["status", "created_at"])
+    op.create_index("deliveries_of_alert", "deliveries", ["alert", "route", "status"])
+    op.create_table(
+        "route_pauses",
+        sa.Column("route", sa.String(64), nullable=False),
+        sa.Column("paused_until", MOMENT, nullable=False),
+        sa.PrimaryKeyConstraint("route"),
+    )
+    op.create_table(
+        "route_attempts",
+        sa.Column("route", sa.String(64), nullable=False),
+        sa.Column("result", sa.String(16), nullable=False),
+        sa.Column("bucket", sa.Integer, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("seconds", sa.Float, nullable=False),
+        sa.PrimaryKeyConstraint("route", "result", "bucket"),
+    )
     op.create_index("transitions_of_region", "transitions", ["region", "simulated", "id"])
     op.create_table(
         "jobs",
