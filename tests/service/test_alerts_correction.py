@@ -10,6 +10,7 @@ from receivers import SECRET
 from snapshot_documents import NOW, nested
 from snapshots_support import SnapshotHome
 
+from riskmodel.alerting import rule_file
 from service.alerts import delivery, lifecycle, outbox
 from service.alerts.channels import DeliveryError
 from service.alerts.correction import Correction
