@@ -1,25 +1,24 @@
-"""The rows of alerts: states, transitions and messages.
+"""The rows of alerts: states and transitions, with the messages that follow from them.
 
 `evaluate` applies the life-cycle of `riskmodel.alerting.states` in the transaction of the run that computed the values:
 a state, its transition and its message are written together or not at all. It sends nothing.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
 from riskmodel.alerting.metrics import REGION_METRIC
 from riskmodel.alerting.rule import Rule
 from riskmodel.alerting.states import FIRING, OK, PENDING, RESOLVED, AlertState, next_state
-from riskmodel.geography import WHOLE_REGION
-from service.alerts import outbox, wording
+from service.alerts import notifications, wording
 from service.alerts.readings import AlertReading, readings
 from service.snapshots import change_feed
-from service.snapshots.outcome_parts import MISSING_REASONS, NOT_COMPUTED, available, of_outcome
-from service.store.tables import alert_states, deliveries, transitions
+from service.snapshots.outcome_parts import MISSING_REASONS, available, of_outcome
+from service.store.tables import alert_states, transitions
 from service.store.values import instant
 
 SEVEREST_FIRST = ("severe", "warning", "info")
@@ -57,13 +56,6 @@ RECORDED_KEYS = (
     "to_state",
 )
 """Keys of a transition's document that are columns of its row too."""
-
-
-class Transition(NamedTuple):
-    """A change of state: its document, and the id of the transition that led to the state before, if any."""
-
-    document: dict[str, Any]
-    previous_id: int | None
 
 
 def evaluate(
@@ -117,7 +109,7 @@ def evaluate(
                 why = ["outcome", *why]
             label = wording.metric_label(rule.metric, forecasts[outcome])
             change = _change(reading, label, old.state, new.state, facts[outcome], why)
-            changes.append(Transition(change, transition_id))
+            changes.append(notifications.Transition(change, transition_id))
             since, transition_id = now, _record(connection, change, now)
         states.append(
             {
@@ -139,7 +131,7 @@ def evaluate(
             other_outcome = (row.rule, row.location_code) in read
             of_forecast = facts.get(row.outcome, facts[document["outcome"]])
             change = _end_unread(connection, row, of_forecast, other_outcome=other_outcome)
-            changes.append(Transition(change, row.transition_id))
+            changes.append(notifications.Transition(change, row.transition_id))
             _record(connection, change, now)
     connection.execute(sa.delete(alert_states).where(of_region))
     if states:
@@ -147,10 +139,12 @@ def evaluate(
 
     first = [outcome for outcome, found in causes_by_outcome.items() if list(found) == ["first"]]
     if readers := [rule for rule in rules if (rule.outcome or document["outcome"]) in first]:
-        _enqueue_summaries(connection, readers, {**facts[first[0]], "outcomes": first}, now)
+        notifications.enqueue_summaries(connection, readers, {**facts[first[0]], "outcomes": first}, now)
     if lost:
-        _enqueue_losses(connection, rules, lost, document, facts[document["outcome"]], now)
-    _enqueue_messages(connection, [change for change in changes if change.document["outcome"] not in first], now)
+        notifications.enqueue_losses(connection, rules, lost, document, facts[document["outcome"]], now)
+    notifications.enqueue_messages(
+        connection, [change for change in changes if change.document["outcome"] not in first], now
+    )
     return [change.document for change in changes]
 
 
@@ -253,91 +247,3 @@ def _record(connection: sa.Connection, change: Mapping[str, Any], now: datetime)
     transition_id: int = connection.execute(row.returning(transitions.c.id)).scalar_one()
     change_feed.alert_changed(connection, change, now)
     return transition_id
-
-
-def _enqueue_messages(connection: sa.Connection, changes: Sequence[Transition], now: datetime) -> None:
-    for change, previous_id in changes:
-        if not change["route"] or change["to_state"] not in (FIRING, RESOLVED):
-            continue
-        announcement = _announcement(connection, previous_id) if change["to_state"] == RESOLVED else None
-        if announcement and announcement.status == "dismissed" and not announcement.maybe_received:
-            continue  # the receiver does not know of the alert
-        outbox.enqueue(
-            connection,
-            route=change["route"],
-            kind=change["to_state"],
-            data=_message_data(change),
-            now=now,
-            alert="/".join(change[key] for key in ("region", "rule", "location_code")),
-            follows=announcement.id if announcement else None,
-        )
-
-
-def _announcement(connection: sa.Connection, transition_id: int | None) -> outbox.Message | None:
-    """Return the message that announced a transition to firing, alone or in a summary; None if there is none (any
-    more)."""
-    transition = connection.execute(sa.select(transitions).where(transitions.c.id == transition_id)).one_or_none()
-    if transition is None:
-        return None
-    of_run = (deliveries.c.run_id == transition.run_id) & (deliveries.c.created_at == transition.at)
-    alert = (transition.rule, transition.location_code, transition.outcome)
-    for message in outbox.read(connection, of_run & deliveries.c.kind.in_((FIRING, "summary"))):
-        if not message.readable:
-            continue
-        data = message.document["data"]
-        listed = data["alerts"] if message.kind == "summary" else [data]
-        if any((entry["rule"], entry["location_code"], entry["outcome"]) == alert for entry in listed):
-            return message
-    return None
-
-
-def _enqueue_summaries(
-    connection: sa.Connection, rules: Sequence[Rule], facts: Mapping[str, Any], now: datetime
-) -> None:
-    """Add one summary of the outcomes in `facts` for each route that a rule names, even if nothing fires.
-
-    It shows that the route works. It lists every firing alert: also those that began before their forecast was missing
-    for some time.
-    """
-    of_region = (alert_states.c.region == facts["region"]) & (alert_states.c.simulated == facts["simulated"])
-    rows = connection.execute(
-        sa.select(transitions.c.document, alert_states.c.value, alert_states.c.reason)
-        .join(alert_states, transitions.c.id == alert_states.c.transition_id)
-        .where(of_region, alert_states.c.state == FIRING, alert_states.c.outcome.in_(facts["outcomes"]))
-        .order_by(transitions.c.id)
-    )
-    firing_alerts = [{**row.document, "value": row.value, "reason": row.reason} for row in rows]
-    for route in sorted({rule.route for rule in rules if rule.route}):
-        alerts = [_message_data(alert) for alert in firing_alerts if alert["route"] == route]
-        summary = {**facts, "name": wording.name(WHOLE_REGION, facts["region"]), "alerts": alerts}
-        outbox.enqueue(connection, route=route, kind="summary", data=summary | wording.summary(summary), now=now)
-
-
-def _enqueue_losses(
-    connection: sa.Connection,
-    rules: Sequence[Rule],
-    lost: Collection[tuple[str, str]],
-    document: Mapping[str, Any],
-    facts: Mapping[str, Any],
-    now: datetime,
-) -> None:
-    """Add one message by each route of a rule whose outcome the snapshot no longer has; `lost` has rule and outcome.
-
-    Without it, a rule that can no longer fire would look like peace.
-    """
-    (outcome,) = {outcome for _, outcome in lost}  # a snapshot has at least one of the two
-    reason = document["missing_outcomes"].get(outcome, NOT_COMPUTED)
-    loss = {
-        **facts,
-        "outcome": outcome,
-        "reason": reason,
-        "name": wording.name(WHOLE_REGION, facts["region"]),
-    }
-    loss |= wording.loss(loss, of_forecast=facts["outcome"])
-    for route in sorted({rule.route for rule in rules if rule.route and (rule.name, outcome) in lost}):
-        outbox.enqueue(connection, route=route, kind="missing", data=loss, now=now)
-
-
-def _message_data(change: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a receiver gets of a transition: everything except the name that its route has in our settings."""
-    return {key: value for key, value in change.items() if key != "route"}
