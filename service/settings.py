@@ -13,11 +13,13 @@ import re
 import tomllib
 from collections.abc import Mapping
 from contextvars import ContextVar
+from datetime import time
 from email.errors import HeaderParseError
 from email.headerregistry import Address
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, Literal, NamedTuple, Self, TypeAlias
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import idna
 from pydantic import (
@@ -42,6 +44,7 @@ from pydantic_settings import (
 )
 
 from riskmodel import geography
+from riskmodel.alerting.rule import Severity
 from riskmodel.bands import DEFAULT_BANDS
 from riskmodel.config_errors import KeyPath, line_of, rule_broken, syntax_error
 from riskmodel.errors import BadInput
@@ -87,7 +90,54 @@ def _mailbox(text: object) -> str:
 Mailbox = Annotated[str, PlainValidator(_mailbox)]
 
 
-class WebhookRoute(BaseModel, extra="forbid"):
+class QuietHours(NamedTuple):
+    """Hours of each day in which messages wait, from `start` until `end`, by the clock of the route's time zone.
+
+    They pass midnight if `end` is before `start`.
+    """
+
+    start: time
+    end: time
+
+
+def _quiet_hours(text: object) -> QuietHours:
+    hour = "([01][0-9]|2[0-3]):([0-5][0-9])"
+    found = re.fullmatch(f"{hour}-{hour}", str(text), re.ASCII)
+    if not found or found[0][:5] == found[0][6:]:
+        raise ValueError(f"{text!r} are no quiet hours: write when they start and end, such as 22:00-06:00")
+    start_hour, start_minute, end_hour, end_minute = map(int, found.groups())
+    return QuietHours(time(start_hour, start_minute), time(end_hour, end_minute))
+
+
+def _time_zone(name: object) -> ZoneInfo:
+    try:
+        return ZoneInfo(str(name))
+    except (ValueError, OSError, KeyError):  # the name of a folder, such as Africa, is an OSError
+        raise ValueError(f"{name!r} is not the IANA name of a time zone, such as Africa/Bamako") from None
+
+
+class RouteOptions(BaseModel, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True):
+    """When a route gets messages, and how many per hour."""
+
+    quiet_hours: dict[Severity, Annotated[QuietHours, PlainValidator(_quiet_hours)]] = {}
+    """Hours in which messages of a severity wait. A severity that is not named never waits."""
+    time_zone: Annotated[ZoneInfo, PlainValidator(_time_zone)] = ZoneInfo("UTC")
+    """IANA name of the time zone of the quiet hours."""
+    max_messages: PositiveInt | None = None
+    """Most messages per hour; the rest become one digest. Default: no limit."""
+    brief: bool = True
+    """Send the monthly brief."""
+
+
+class TextOptions(RouteOptions):
+    """Options of a route whose messages are text for people. A webhook has the texts of all languages and lengths."""
+
+    language: Literal["en", "fr"] = "en"
+    length: Literal["sms", "text", "full"] = "text"
+    """`sms` has at most 160 characters, `text` is short, `full` is a plain e-mail."""
+
+
+class WebhookRoute(RouteOptions):
     """Route to a receiver of signed webhooks (Standard Webhooks)."""
 
     type: Literal["webhook"]
@@ -106,7 +156,7 @@ class WebhookRoute(BaseModel, extra="forbid"):
         return secret
 
 
-class EmailRoute(BaseModel, extra="forbid"):
+class EmailRoute(TextOptions):
     """Route to receivers of e-mail, by SMTP."""
 
     type: Literal["email"]
@@ -117,7 +167,7 @@ class EmailRoute(BaseModel, extra="forbid"):
     security: Literal["starttls", "tls", "none"] = "starttls"
     username: str | None = None
     password: SecretStr | None = None
-    language: Literal["en", "fr"] = "en"
+    length: Literal["sms", "text", "full"] = "full"
 
     @model_validator(mode="after")
     def _check_password_is_encrypted(self) -> Self:

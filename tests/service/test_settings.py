@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import time
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,19 @@ def test_a_secret_comes_from_a_file_and_is_never_shown(
             EMAIL + 'security = "none"\nusername = "u"\npassword = "p"\n',
             "routes.duty: a password is only sent encrypted",
         ),
+        (
+            ROUTE + 'quiet_hours = { warning = "22-6" }',
+            "line 5: routes.duty.quiet_hours.warning: '22-6' are no quiet hours: write when they start and end",
+        ),
+        (
+            ROUTE + 'quiet_hours = { info = "22:00-22:00" }',
+            "line 5: routes.duty.quiet_hours.info: '22:00-22:00' are no",
+        ),
+        (ROUTE + 'quiet_hours = { high = "22:00-06:00" }', "line 5: routes.duty.quiet_hours.high"),
+        (ROUTE + 'time_zone = "Africa"', "line 5: routes.duty.time_zone: 'Africa' is not the IANA name"),
+        (ROUTE + 'time_zone = "Africa/Bamoko"', "line 5: routes.duty.time_zone: 'Africa/Bamoko' is not the IANA name"),
+        (ROUTE + "max_messages = 0", "line 5: routes.duty.max_messages: must be greater than or equal to 1"),
+        (EMAIL + 'length = "long"', "routes.duty.length: must be 'sms', 'text' or 'full'"),
     ],
 )
 def test_an_error_names_file_line_key_and_rule(write: WriteSettings, text: str, error: str) -> None:
@@ -114,6 +128,13 @@ def test_an_error_ends_a_command_with_exit_code_3(write: WriteSettings, vigie: C
 def test_a_mail_server_on_this_machine_can_get_a_password_unencrypted(write: WriteSettings) -> None:
     text = EMAIL.replace("mail.example.org", "127.0.0.1") + 'security = "none"\nusername = "u"\npassword = "p"\n'
     assert isinstance(load(write(text)).routes["duty"], EmailRoute)
+
+
+def test_a_route_has_quiet_hours_by_severity_in_its_own_time_zone(write: WriteSettings) -> None:
+    text = EMAIL + 'quiet_hours = { warning = "22:00-06:30" }\ntime_zone = "Africa/Bamako"\nlength = "sms"\n'
+    route = load(write(text)).routes["duty"]
+    assert route.quiet_hours == {"warning": (time(22), time(6, 30))}
+    assert route.time_zone.key == "Africa/Bamako"
 
 
 @pytest.mark.parametrize("entry", ["10.0.0.0/33", "10.0.0.1/8", "a b", "http://x", ""])
