@@ -7,6 +7,9 @@ from riskmodel.months import month
 
 OK, PENDING, FIRING, RESOLVED = "ok", "pending", "firing", "resolved"
 
+ACTIVE = (PENDING, FIRING)
+"""The states of an alert that has not ended."""
+
 
 @dataclass(frozen=True)
 class AlertState:

@@ -13,17 +13,18 @@ import sqlalchemy as sa
 
 from riskmodel.alerting.metrics import REGION_METRIC
 from riskmodel.alerting.rule import Rule
-from riskmodel.alerting.states import FIRING, OK, PENDING, RESOLVED, AlertState, next_state
-from service.alerts import notifications, wording
+from riskmodel.alerting.states import ACTIVE, FIRING, OK, RESOLVED, AlertState, next_state
+from service.alerts import episodes, notifications, wording
 from service.alerts.readings import AlertReading, readings
 from service.snapshots import change_feed
 from service.snapshots.outcome_parts import MISSING_REASONS, available, of_outcome
 from service.store.tables import alert_states, transitions
-from service.store.values import instant
+from service.store.values import instant, sortable_id
 
 SEVEREST_FIRST = ("severe", "warning", "info")
 
 LISTED_KEYS = (
+    "alert_id",
     "rule",
     "severity",
     "title",
@@ -54,6 +55,7 @@ RECORDED_KEYS = (
     "outcome",
     "from_state",
     "to_state",
+    "alert_id",
 )
 """Keys of a transition's document that are columns of its row too."""
 
@@ -95,7 +97,7 @@ def evaluate(
         rule, outcome = reading.rule, reading.outcome
         row = before.pop((rule.name, reading.location_code, outcome), None)
         old = AlertState(**{name: row._mapping[name] for name in STATE_COLUMNS}) if row else AlertState()
-        since, transition_id = (row.since, row.transition_id) if row else (now, None)
+        since, transition_id, alert_id = (row.since, row.transition_id, row.alert_id) if row else (now, None, None)
         new = old
         if outcome in forecasts:
             new = next_state(old, rule, reading.value, facts[outcome]["origin"])
@@ -108,9 +110,13 @@ def evaluate(
             if outcomes_before.get(rule.name, outcome) != outcome and list(why) != ["first"]:
                 why = ["outcome", *why]
             label = wording.metric_label(rule.metric, forecasts[outcome])
-            change = _change(reading, label, old.state, new.state, facts[outcome], why)
+            if new.state in ACTIVE and old.state not in ACTIVE:
+                alert_id = sortable_id("alr")
+            change = _change(reading, label, old.state, new.state, facts[outcome], why) | {"alert_id": alert_id}
             changes.append(notifications.Transition(change, transition_id))
             since, transition_id = now, _record(connection, change, now)
+            if new.state == OK:
+                alert_id = None
         states.append(
             {
                 "region": region,
@@ -122,12 +128,13 @@ def evaluate(
                 "reason": reading.reason,
                 "since": since,
                 "transition_id": transition_id,
+                "alert_id": alert_id,
                 **asdict(new),
             }
         )
     read = {(state["rule"], state["location_code"]) for state in states}
     for row in before.values():  # no rule reads these any more, or it reads another outcome
-        if row.state in (PENDING, FIRING):
+        if row.state in ACTIVE:
             other_outcome = (row.rule, row.location_code) in read
             of_forecast = facts.get(row.outcome, facts[document["outcome"]])
             change = _end_unread(connection, row, of_forecast, other_outcome=other_outcome)
@@ -243,6 +250,8 @@ def _end_unread(
 
 
 def _record(connection: sa.Connection, change: Mapping[str, Any], now: datetime) -> int:
+    """Store a transition and what it means for its alert. Return the id of the transition."""
+    episodes.record(connection, change, now)
     row = sa.insert(transitions).values(at=now, document=change, **{name: change[name] for name in RECORDED_KEYS})
     transition_id: int = connection.execute(row.returning(transitions.c.id)).scalar_one()
     change_feed.alert_changed(connection, change, now)

@@ -7,8 +7,6 @@ the message again under the same id. `delivery` is the sender. This module does 
 
 import json
 import random
-import secrets
-import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -22,8 +20,8 @@ from service.alerts.routes import CLOCK_SKEW
 from service.settings import Settings
 from service.store import seals
 from service.store.database import Store
-from service.store.tables import deliveries
-from service.store.values import instant
+from service.store.tables import deliveries, delivery_alerts
+from service.store.values import instant, sortable_id
 
 LEASE = timedelta(minutes=5)
 """How long a claim lasts. It is ten times longer than the deadline of a delivery, so that no sender outlives its
@@ -82,10 +80,11 @@ def enqueue(
 
     `alert` names what the message is about: messages with the same name by one route are sent in their order.
     `follows` is the id of an earlier message without which this one makes no sense. `claimed` reserves the message for
-    the caller, who sends it at once.
+    the caller, who sends it at once. A message is about the alerts that its data names: `alert_id`, or that of each
+    entry of `alerts`.
     """
     # Ids sort by time: the messages of one transaction have the same `created_at`.
-    delivery_id = f"msg_{time.time_ns():016x}{secrets.token_hex(8)}"
+    delivery_id = sortable_id("msg")
     connection.execute(
         sa.insert(deliveries).values(
             id=delivery_id,
@@ -102,6 +101,9 @@ def enqueue(
             not_before=now + LEASE if claimed else now,
         )
     )
+    if alert_ids := {entry["alert_id"] for entry in data.get("alerts", [data]) if entry.get("alert_id")}:
+        links = [{"delivery_id": delivery_id, "alert_id": alert_id} for alert_id in sorted(alert_ids)]
+        connection.execute(sa.insert(delivery_alerts), links)
     return delivery_id
 
 

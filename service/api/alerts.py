@@ -21,6 +21,7 @@ resource = Blueprint("alerts", __name__)
 class Alert(Schema):
     """A firing alert."""
 
+    alert_id: str
     rule: str
     severity: str
     title: LocalizedText
@@ -82,6 +83,7 @@ class UndeliveredQuery(Query):
 
 ALERT_COLUMNS = [
     *(
+        "alert_id",
         "rule",
         "severity",
         "location_code",

@@ -152,6 +152,24 @@ events = sa.Table(  # the events that their sources allow to publish, as in the 
     sa.Index("events_of_country", "region", "location_code", "date_start", "event_id"),
 )
 
+alerts = sa.Table(  # one row for each episode of a rule at a location, from pending or firing to its end
+    "alerts",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),  # sorts by time
+    sa.Column("region", sa.String(3), nullable=False),
+    sa.Column("simulated", sa.Boolean, nullable=False),
+    sa.Column("rule", sa.String(64), nullable=False),
+    sa.Column("location_code", sa.String(3), nullable=False),
+    sa.Column("outcome", sa.String(16), nullable=False),
+    sa.Column("severity", sa.String(16), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),  # pending | firing | resolved | ok (it never fired)
+    sa.Column("opened_at", UtcTime, nullable=False),
+    sa.Column("fired_at", UtcTime),
+    sa.Column("fired_origin", sa.String(7)),
+    sa.Column("ended_at", UtcTime),
+    sa.Index("alerts_of_region", "region", "simulated", "state", "id"),
+)
+
 alert_states = sa.Table(
     "alert_states",
     metadata,
@@ -169,6 +187,7 @@ alert_states = sa.Table(
     sa.Column("value", sa.Float),  # the last reading; null is unknown, and `reason` has the reason code
     sa.Column("reason", sa.String(64)),
     sa.Column("transition_id", sa.Integer, sa.ForeignKey("transitions.id")),  # the transition into the present state
+    sa.Column("alert_id", sa.String(36), sa.ForeignKey("alerts.id")),  # null if the state is ok
 )
 
 transitions = sa.Table(
@@ -184,9 +203,11 @@ transitions = sa.Table(
     sa.Column("outcome", sa.String(16), nullable=False),
     sa.Column("from_state", sa.String(16), nullable=False),
     sa.Column("to_state", sa.String(16), nullable=False),
+    sa.Column("alert_id", sa.String(36), sa.ForeignKey("alerts.id"), nullable=False),
     sa.Column("at", UtcTime, nullable=False),
     sa.Column("document", Document, nullable=False),  # metric, value, thresholds, severity, causes, origin, wording
     sa.Index("transitions_of_region", "region", "simulated", "id"),
+    sa.Index("transitions_of_alert", "alert_id", "id"),
     sqlite_autoincrement=True,
 )
 
@@ -211,6 +232,14 @@ deliveries = sa.Table(  # the outbox: one row for each message to each route
     sa.Index("deliveries_waiting", "not_before", sqlite_where=_IS_WAITING, postgresql_where=_IS_WAITING),
     sa.Index("deliveries_by_status", "status", "created_at"),
     sa.Index("deliveries_of_alert", "alert", "route", "status"),
+)
+
+delivery_alerts = sa.Table(  # the alerts that a message is about
+    "delivery_alerts",
+    metadata,
+    sa.Column("delivery_id", sa.String(40), sa.ForeignKey("deliveries.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("alert_id", sa.String(36), sa.ForeignKey("alerts.id"), primary_key=True),
+    sa.Index("deliveries_by_alert", "alert_id", "delivery_id"),
 )
 
 route_pauses = sa.Table(  # receivers that asked to be left alone (`Retry-After`)

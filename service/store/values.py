@@ -1,6 +1,8 @@
 """How moments and JSON documents are stored in the database and written for readers."""
 
 import json
+import secrets
+import time
 from datetime import UTC, datetime
 from typing import Any, overload
 
@@ -39,6 +41,11 @@ def canonical(document: dict[str, Any]) -> str:
     Keys are sorted, there are no blanks, and characters outside ASCII are not escaped.
     """
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def sortable_id(prefix: str) -> str:
+    """Return a new id: the prefix, `_` and 32 hexadecimal digits. Ids of one prefix sort by time."""
+    return f"{prefix}_{time.time_ns():016x}{secrets.token_hex(8)}"
 
 
 @overload

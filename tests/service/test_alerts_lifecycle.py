@@ -18,7 +18,8 @@ from riskmodel.bands import DEFAULT_BANDS
 from riskmodel.home import Home
 from service.alerts import lifecycle, outbox, wording
 from service.store.database import Store
-from service.store.tables import alert_states, deliveries, runs, snapshots, transitions
+from service.store.tables import alert_states, deliveries, delivery_alerts, runs, snapshots, transitions
+from service.store.tables import alerts as alert_episodes
 
 NOW = datetime(2026, 11, 22, 8, 15, tzinfo=UTC)
 REGION = ("MLI", "DZA", "BFA", "CIV", "GIN", "MRT", "NER", "SEN")
@@ -197,6 +198,23 @@ def test_the_guide_documents_every_key_of_a_message(alerts: AlertStore) -> None:
     (delivery,) = alerts.rows(deliveries)
     assert [key for key in delivery.document["data"] if f"`{key}`" not in section] == []
     assert [cause for cause in wording.CAUSES if f"| `{cause}` |" not in guide] == []
+
+
+def test_an_alert_has_one_id_from_its_start_to_its_end_and_the_next_one_has_another(alerts: AlertStore) -> None:
+    patient = rule(**{"for": 2})
+    for month, score in enumerate((78, 79, 10, 10, 80, 80), start=1):
+        alerts.evaluate(document(f"2022-{month:02}", MLI=score), patient)
+    first, second = alerts.rows(alert_episodes)
+    assert (first.state, first.fired_origin, first.ended_at) == (RESOLVED, "2022-02", NOW + timedelta(hours=3))
+    assert (second.state, second.fired_origin, second.ended_at) == (FIRING, "2022-06", None)
+    ids = [(row.to_state, row.alert_id) for row in alerts.rows(transitions)]
+    assert ids == [
+        *((state, first.id) for state in (PENDING, FIRING, RESOLVED, OK)),
+        *((state, second.id) for state in (PENDING, FIRING)),
+    ]
+    assert [row.document["data"]["alert_id"] for row in alerts.rows(deliveries)] == [first.id, first.id, second.id]
+    assert [row.alert_id for row in alerts.rows(delivery_alerts)] == [first.id, first.id, second.id]
+    assert [alert["alert_id"] for alert in alerts.firing()] == [second.id]
 
 
 def test_a_second_evaluation_of_the_same_data_changes_nothing(alerts: AlertStore) -> None:

@@ -10,8 +10,10 @@ MOMENT = sa.String(27)
 
 TABLES = (
     "alert_states",
+    "alerts",
     "changes",
     "deliveries",
+    "delivery_alerts",
     "event_lists",
     "events",
     "forecasts",
@@ -90,6 +92,32 @@ def upgrade() -> None:
         postgresql_where=sa.text("status = 'waiting'"),
     )
     op.create_table(
+        "alerts",
+        sa.Column("id", sa.String(36), nullable=False),
+        sa.Column("region", sa.String(3), nullable=False),
+        sa.Column("simulated", sa.Boolean, nullable=False),
+        sa.Column("rule", sa.String(64), nullable=False),
+        sa.Column("location_code", sa.String(3), nullable=False),
+        sa.Column("outcome", sa.String(16), nullable=False),
+        sa.Column("severity", sa.String(16), nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("opened_at", MOMENT, nullable=False),
+        sa.Column("fired_at", MOMENT),
+        sa.Column("fired_origin", sa.String(7)),
+        sa.Column("ended_at", MOMENT),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("alerts_of_region", "alerts", ["region", "simulated", "state", "id"])
+    op.create_table(
+        "delivery_alerts",
+        sa.Column("delivery_id", sa.String(40), nullable=False),
+        sa.Column("alert_id", sa.String(36), nullable=False),
+        sa.ForeignKeyConstraint(["delivery_id"], ["deliveries.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["alert_id"], ["alerts.id"]),
+        sa.PrimaryKeyConstraint("delivery_id", "alert_id"),
+    )
+    op.create_index("deliveries_by_alert", "delivery_alerts", ["alert_id", "delivery_id"])
+    op.create_table(
         "transitions",
         sa.Column("id", sa.Integer, nullable=False),
         sa.Column("run_id", sa.Integer, nullable=False),
@@ -101,10 +129,12 @@ def upgrade() -> None:
         sa.Column("outcome", sa.String(16), nullable=False),
         sa.Column("from_state", sa.String(16), nullable=False),
         sa.Column("to_state", sa.String(16), nullable=False),
+        sa.Column("alert_id", sa.String(36), nullable=False),
         sa.Column("at", MOMENT, nullable=False),
         sa.Column("document", sa.Text, nullable=False),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"]),
         sa.ForeignKeyConstraint(["snapshot_id"], ["snapshots.id"]),
+        sa.ForeignKeyConstraint(["alert_id"], ["alerts.id"]),
         sa.PrimaryKeyConstraint("id"),
         sqlite_autoincrement=True,
     )
@@ -124,7 +154,9 @@ def upgrade() -> None:
         sa.Column("value", sa.Float),
         sa.Column("reason", sa.String(64)),
         sa.Column("transition_id", sa.Integer),
+        sa.Column("alert_id", sa.String(36)),
         sa.ForeignKeyConstraint(["transition_id"], ["transitions.id"]),
+        sa.ForeignKeyConstraint(["alert_id"], ["alerts.id"]),
         sa.PrimaryKeyConstraint("region", "rule", "location_code", "simulated"),
     )
     op.create_index("snapshots_of_region", "snapshots", ["region", "simulated", "id"])
@@ -158,6 +190,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("route", "result", "bucket"),
     )
     op.create_index("transitions_of_region", "transitions", ["region", "simulated", "id"])
+    op.create_index("transitions_of_alert", "transitions", ["alert_id", "id"])
     op.create_table(
         "jobs",
         sa.Column("name", sa.String(32), nullable=False),
