@@ -17,8 +17,8 @@ from riskmodel.errors import BadInput
 from riskmodel.forecasting.component import Component
 
 PARTS_WITHOUT_FIGURES = (
-    *("__main__.py", "bundle.py", "cli", "errors.py", "explanation", "hindcasts.py", "home.py", "home_reader.py"),
-    *("home_settings.py", "plots.py", "scored_region.py"),
+    *("__main__.py", "alerting", "bundle.py", "cli", "errors.py", "explanation", "hindcasts.py", "home.py"),
+    *("home_reader.py", "home_settings.py", "plots.py", "scored_region.py"),
     *("golden.py", "model_code.py", "refits.py"),
 )
 """Modules and packages of `riskmodel` that no figure depends on. A change in them leaves the digest as it is."""
@@ -69,7 +69,7 @@ def _digested_parts() -> Iterator[tuple[str, bytes]]:
     for library in LIBRARIES:
         yield library, version(library).encode()
     for path in sorted(files("vigie_data").iterdir(), key=lambda path: path.name):
-        if path.name.endswith((".csv", ".toml")):
+        if path.name.endswith(".csv"):  # no figure depends on the alert rules, which are the one TOML file
             yield f"data/{path.name}", path.read_bytes()
     domain, offline = (Path(str(package.__file__)).parent for package in (riskmodel, training))
     for module in sorted(domain.rglob("*.py")):
