@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -27,3 +28,18 @@ def escalation_threshold(history: NDArray[Any]) -> Floats:
     if recent.shape[-1] < HORIZON:
         return np.full(recent.shape[:-1], np.nan)
     return np.asarray(np.maximum(BATTLE_DEATHS, 2 * recent.sum(axis=-1)), dtype=np.float64)
+
+
+def observed_escalations(deaths: Floats) -> Floats:
+    """Return 1 where the three months after a month escalated, 0 where they did not, NaN where that is unknown.
+
+    Of the shape of `deaths`, (country, month) [deaths].
+    """
+    observed = np.full(deaths.shape, np.nan)
+    if deaths.shape[1] < 2 * HORIZON:
+        return observed
+    windows = sliding_window_view(deaths, HORIZON, axis=1)
+    threshold, after = escalation_threshold(windows[:, :-HORIZON]), windows[:, HORIZON:].sum(axis=-1)
+    unknown = np.isnan(threshold) | np.isnan(after)
+    observed[:, HORIZON - 1 : -HORIZON] = np.where(unknown, np.nan, after >= threshold)
+    return observed

@@ -23,7 +23,7 @@ from riskmodel.forecasting.forecast import Forecast
 from riskmodel.indicators.panel import Panel
 from riskmodel.months import Month, Months
 from riskmodel.scoring import brier
-from riskmodel.targets import HORIZON, escalation_threshold
+from riskmodel.targets import HORIZON, escalation_threshold, observed_escalations
 
 Floats = NDArray[np.float64]
 
@@ -69,21 +69,6 @@ def escalation_from_history(history: Floats) -> Floats:
         return np.full(len(history), np.nan)
     sums = sliding_window_view(history[:, -RULE_MONTHS:], HORIZON, axis=1).sum(axis=-1)
     return np.where(np.isnan(sums).any(axis=1), np.nan, (sums >= escalation_threshold(history)[:, None]).mean(axis=1))
-
-
-def observed_escalations(deaths: Floats) -> Floats:
-    """Return 1 where the three months after a month escalated, 0 where they did not, NaN where that is unknown.
-
-    Of the shape of `deaths`, (country, month) [deaths].
-    """
-    observed = np.full(deaths.shape, np.nan)
-    if deaths.shape[1] < 2 * HORIZON:
-        return observed
-    windows = sliding_window_view(deaths, HORIZON, axis=1)
-    threshold, after = escalation_threshold(windows[:, :-HORIZON]), windows[:, HORIZON:].sum(axis=-1)
-    unknown = np.isnan(threshold) | np.isnan(after)
-    observed[:, HORIZON - 1 : -HORIZON] = np.where(unknown, np.nan, after >= threshold)
-    return observed
 
 
 @dataclass(frozen=True)

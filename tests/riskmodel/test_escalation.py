@@ -22,13 +22,12 @@ from riskmodel.forecasting.escalation import (
     Regression,
     escalation_from_draws,
     escalation_from_history,
-    observed_escalations,
 )
 from riskmodel.forecasting.forecast import Forecast
 from riskmodel.indicators.families import intensity
 from riskmodel.indicators.panel import Panel, assemble
 from riskmodel.months import Month, month
-from riskmodel.targets import escalation_threshold
+from riskmodel.targets import escalation_threshold, observed_escalations
 
 INDICATORS = intensity.FAMILY.indicators
 
