@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from riskmodel import geography
 from riskmodel.errors import BadInput
-from service.snapshots.hindcast_view import HINDCAST
+from riskmodel.hindcast_payload import HINDCAST
 from service.snapshots.outcome_parts import of_outcome
 from service.store.tables import changes
 from service.store.values import instant

@@ -11,9 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from riskmodel import score_changes
+from riskmodel.hindcast_payload import HINDCAST
 from riskmodel.months import month
 from riskmodel.score_changes import SPANS, RiskScores
-from service.snapshots.hindcast_view import HINDCAST
 from service.snapshots.snapshot_view import SnapshotView
 from service.store.tables import hindcast_scores, scores, snapshots
 

@@ -4,13 +4,13 @@ A hindcast is what Vigie would have reported at a past origin, computed later. I
 no drivers or indicators.
 """
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 
+from riskmodel.hindcast_payload import HINDCAST, as_in_snapshot
 from riskmodel.months import last_day, month
 from riskmodel.outcomes import OUTCOMES
 from service.settings import Settings
@@ -18,14 +18,8 @@ from service.snapshots.outcome_parts import NOT_COMPUTED
 from service.snapshots.snapshot_view import AsOf, SnapshotView
 from service.store.tables import hindcasts
 
-HINDCAST: Final = "hindcast"
-"""The basis of what comes from a hindcast, and the reason for what a hindcast does not have."""
-
 KNOWN_BEFORE_END = timedelta(hours=1)
 """A hindcast reads what was published until this time before the end of the month after its origin."""
-
-NOT_IN_HINDCAST = ("latest_month", "data_quality", "sources", "indicators", "indicators_before", "drivers")
-"""The keys of a country in a snapshot that a hindcast does not have."""
 
 
 def origin_at(moment: datetime) -> str:
@@ -78,10 +72,5 @@ def _flat_document(row: sa.Row[Any], available: list[str]) -> dict[str, Any]:
         "indicator_families": [],
         "indicator_sources": [],
         "neighbour_effects": None,
-        "countries": [_country(country) for country in stored["countries"]],
+        "countries": list(map(as_in_snapshot, stored["countries"])),
     }
-
-
-def _country(country: Mapping[str, Any]) -> dict[str, Any]:
-    missing = dict.fromkeys(NOT_IN_HINDCAST, HINDCAST)
-    return {**country, **dict.fromkeys(NOT_IN_HINDCAST), "reasons": {**country["reasons"], **missing}}

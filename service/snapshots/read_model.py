@@ -9,9 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from riskmodel import geography
+from riskmodel.hindcast_payload import HINDCAST
 from riskmodel.months import first_day, last_day, month
 from service.snapshots import earlier_scores
-from service.snapshots.hindcast_view import HINDCAST
 from service.snapshots.snapshot_view import SnapshotView, meta
 from service.store.values import instant
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from riskmodel.hindcast_payload import HINDCAST
 from riskmodel.months import first_day, last_day, month
 from service.snapshots import history
 from service.snapshots.earlier_scores import ISSUED, in_realm, withdrawn_numbers
-from service.snapshots.hindcast_view import HINDCAST, origin_at
+from service.snapshots.hindcast_view import origin_at
 from service.snapshots.history import SCORE_VALUES, SIGNAL_VALUES
 from service.snapshots.snapshot_view import SnapshotView
 from service.store.tables import hindcast_scores, hindcasts, scores
