@@ -31,7 +31,12 @@ BAND_MONTHS = 12
 RISE_POINTS = 5.0
 """A neighbour's risk score rises if it gains this much in a month [points]."""
 
+PERCENTILE = "percentile"
+"""The end of a metric that is an indicator's percentile in its own past."""
+
 FEW_REPORTS = "few_reports"
+PAST_TOO_SHORT = "past_too_short"
+"""The reason where an indicator has no percentile, because not all of the ten years before are known."""
 NOT_DECLARED = "not_in_snapshot"
 """The reason where a snapshot does not declare the indicator or the family."""
 NOT_LISTED = "not_listed"
@@ -119,7 +124,7 @@ class MetricKind:
 
 def kind_of(metric: str) -> MetricKind:
     """Return the kind of a metric that `check` accepts."""
-    return KINDS[metric.partition(":")[0]]
+    return PERCENTILE_KIND if metric.endswith(f":{PERCENTILE}") else KINDS[metric.partition(":")[0]]
 
 
 def argument_of(metric: str) -> str:
@@ -231,6 +236,16 @@ def _indicator(scores: RegionScores, iso3: str, argument: str, thresholds: Thres
     return Reading(round(value - subtracted, 4))
 
 
+def _percentile(scores: RegionScores, iso3: str, argument: str, thresholds: Thresholds) -> Reading:
+    """Return in how many of the months of the last ten years an indicator was lower than now [%]."""
+    name, country = argument.partition(":")[0], scores.countries[iso3]
+    if name not in country["percentiles"]:
+        return Reading(None, NOT_DECLARED)
+    unknown = [each["reason"] for each in country["not_compared"] if each["indicator"] == name]
+    value = country["percentiles"][name]
+    return Reading(None, unknown[0] if unknown else PAST_TOO_SHORT) if value is None else Reading(value)
+
+
 def _signal(scores: RegionScores, iso3: str, argument: str, thresholds: Thresholds) -> Reading:
     """Return how many signals there are of a kind or a family."""
     country = scores.countries[iso3]
@@ -285,10 +300,16 @@ KINDS: Mapping[str, MetricKind] = {
     "rank_change": MetricKind(partial(_change, "rank_change"), signed=True, earlier_months=_A_YEAR),
     "neighbours_rising": MetricKind(_neighbours_rising, earlier_months=_A_YEAR),
     "indicator": MetricKind(
-        _indicator, argument="NAME or indicator:NAME:change", pattern=r"\w+(:change)?", signed=True
+        _indicator,
+        argument="NAME, indicator:NAME:change or indicator:NAME:percentile",
+        pattern=r"\w+(:change|:percentile)?",
+        signed=True,
     ),
     "signal": MetricKind(_signal, MAX_PER_FAMILY, argument="KIND or signal:FAMILY", pattern=r"\w+"),
     FEW_REPORTS: MetricKind(_few_reports, maximum=1),
     REGION_METRIC: MetricKind(_data_age),
 }
 """Each metric by its name. Those that are fields of the API have the names that they have there."""
+
+PERCENTILE_KIND = MetricKind(_percentile, maximum=100)
+"""`indicator:NAME:percentile`, of the indicators that can be signals."""

@@ -15,6 +15,8 @@ from riskmodel.errors import BadInput
 
 Outcome = Literal["all", "state_based"]
 Severity = Literal["info", "warning", "severe"]
+GroupBy = Literal["rule", "country", "region"]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 Threshold = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 # No control characters: a title becomes part of an e-mail's subject.
 OneLine = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,120}$")]
@@ -54,12 +56,13 @@ class Rule(BaseModel):
     The metric is that of the forecast of `outcome`, by default of each snapshot's headline. Thresholds are in the unit
     of the metric: risk score 0-100, probabilities 0-1, [deaths], [days]. Those of `band` are written as names of bands,
     and are the lowest scores of these. `min_settled` is a share 0-1 of the last three months, `cool_down` is a number
-    of origins after the end of an alert.
+    of origins after the end of an alert. A message is repeated every `repeat_every` days. `group_by` says which changes
+    of one run make one message. No messages are sent while a rule of `inhibited_by` fires for the same location.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+    name: Name
     title: Title
     metric: str
     outcome: Outcome | None = None
@@ -71,6 +74,9 @@ class Rule(BaseModel):
     countries: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     severity: Severity
     route: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    repeat_every: Annotated[int, Field(strict=True, ge=1, le=366)] | None = None
+    group_by: GroupBy | None = None
+    inhibited_by: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
     note: Note | None = None
 
     @property
@@ -89,7 +95,9 @@ class Rule(BaseModel):
         metrics.check(metric)
         if isinstance(info.context, KnownNames):
             argument = metrics.argument_of(metric).partition(":")[0]
-            if metric.startswith("indicator:"):
+            if metric.endswith(f":{metrics.PERCENTILE}"):
+                _check_name(argument, info.context.signals, "an indicator that can be a signal")
+            elif metric.startswith("indicator:"):
                 _check_name(argument, info.context.indicators, "an indicator")
             if metric.startswith("signal:"):
                 _check_name(argument, info.context.signals, "a kind or a family of signals")

@@ -1,6 +1,6 @@
 """Signals ready for JSON, with one sentence each in English and French for the observation and for its base rate."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -98,19 +98,25 @@ class RecentDeaths:
 
 
 def payload(
-    iso3: str, month: str, signals: list[dict[str, Any]], unknown: Sequence[tuple[Indicator, Reason]], kinds: int
+    iso3: str,
+    month: str,
+    signals: list[dict[str, Any]],
+    unknown: Sequence[tuple[Indicator, Reason]],
+    percentiles: Mapping[str, float | None],
 ) -> dict[str, Any]:
-    """Return the signals of a country; None, with a reason, if none of the `kinds` could be compared with its past.
+    """Return the signals of a country; None, with a reason, if no indicator could be compared with its past.
 
-    `not_compared` lists the indicators of which that is unknown.
+    `not_compared` lists the indicators of which that is unknown. `percentiles` has each indicator that can be a signal:
+    in how many of the last ten years' months it was lower [%].
     """
-    nothing_known = len(unknown) == kinds
+    nothing_known = len(unknown) == len(percentiles)
     reasons = {reason for _, reason in unknown}
     return {
         "location_code": iso3,
         "month": month,
         "signals": None if nothing_known else signals,
         "not_compared": [{"indicator": kind.name, "family": kind.family, "reason": reason} for kind, reason in unknown],
+        "percentiles": dict(percentiles),
         "reasons": {"signals": "value_unknown" if reasons == {"value_unknown"} else "past_too_short"}
         if nothing_known
         else {},

@@ -81,6 +81,11 @@ class Comparison:
             return "value_unknown"
         return "past_too_short" if np.isnan(self.as_high_5[country, column]) else None
 
+    def percentile(self, country: int, column: int) -> float | None:
+        """Return in how many of the 120 months before a month the count was lower [%]; None if one is unknown."""
+        as_high = self.as_high_10[country, column]
+        return None if np.isnan(as_high) else round(100 * float(1 - as_high / TEN_YEARS), 1)
+
     def _listed(self, behind: Indices) -> list[dict[str, Any]]:
         """The deadliest of the events behind a count, then the newest, as they are shown."""
         if (events := self.inputs.events) is None:
@@ -152,7 +157,8 @@ class RegionSignals:
         if 0 <= column < self.months.size:
             return [self._payload(country, column) for country in range(len(self.members))]
         unknown: list[tuple[Indicator, Reason]] = [(part.kind, "value_unknown") for part in self.comparisons]
-        return [payload(iso3, str(month), [], unknown, kinds=len(unknown)) for iso3 in self.members]
+        none = {part.kind.name: None for part in self.comparisons}
+        return [payload(iso3, str(month), [], unknown, none) for iso3 in self.members]
 
     def _payload(self, country: int, column: int) -> dict[str, Any]:
         unknown: list[tuple[Indicator, Reason]] = []
@@ -165,7 +171,8 @@ class RegionSignals:
         year = self.deaths[country, max(column - YEAR + 1, 0) : column + 1]
         recent = RecentDeaths(self.outcome, float(year.sum()), float(year.max()))
         signals = [signal_payload(signal, recent) for signal in _most_telling(found, self.outcome)]
-        return payload(self.members[country], str(self.months[column]), signals, unknown, kinds=len(self.comparisons))
+        percentiles = {part.kind.name: part.percentile(country, column) for part in self.comparisons}
+        return payload(self.members[country], str(self.months[column]), signals, unknown, percentiles)
 
 
 def _most_telling(found: Sequence[Signal], outcome: str) -> list[Signal]:
@@ -231,8 +238,9 @@ def signals_of_month(
 
 
 def with_signals(scores: Mapping[str, Any], stands_out: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a country's scores with its signals, and the indicators that could not be compared with their past."""
-    own = {name: stands_out[name] for name in ("signals", "not_compared")}
+    """Return a country's scores with its signals, the indicators that could not be compared with their past, and the
+    percentiles of the others."""
+    own = {name: stands_out[name] for name in ("signals", "not_compared", "percentiles")}
     return {**scores, **own, "reasons": {**scores["reasons"], **stands_out["reasons"]}}
 
 

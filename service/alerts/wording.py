@@ -125,6 +125,12 @@ METRICS: dict[str, Bilingual] = {
 CHANGE = {"en": "{meaning}, change in 12 months", "fr": "{meaning}, évolution en 12 mois"}
 """The name of an indicator's change."""
 
+PERCENTILE = {
+    "en": "{meaning}, percentage of the last 120 months that were lower",
+    "fr": "{meaning}, pourcentage des 120 derniers mois qui étaient plus bas",
+}
+"""The name of an indicator's percentile."""
+
 NO_BAND = {"en": "none", "fr": "aucun"}
 
 THRESHOLDS = {
@@ -274,7 +280,7 @@ def metric_label(metric: str, forecast: Mapping[str, Any]) -> Bilingual:
         meanings[family["name"]] = family["title"]
         meanings |= {indicator["name"]: indicator["meaning"] for indicator in family["indicators"]}
     meaning = meanings.get(subject, {"en": subject, "fr": subject})
-    template = CHANGE if change else METRICS[name]
+    template = {"": METRICS[name], "change": CHANGE, "percentile": PERCENTILE}[change]
     return _bilingual(lambda language: template[language].format(lead=argument, meaning=meaning[language]))
 
 

@@ -244,6 +244,7 @@ class CountryDetail(CountryScore):
     drivers: dict[str, Any] | None = described("see /v1/drivers/{iso3}")
     signals: list[dict[str, Any]] | None = described("see /v1/signals/{iso3}")
     not_compared: list[dict[str, Any]] | None = described("see /v1/signals/{iso3}")
+    percentiles: dict[str, float | None] | None = described("see /v1/signals/{iso3}")
 
 
 class CountryResponse(RegionMeta):

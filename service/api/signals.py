@@ -123,6 +123,9 @@ class CountrySignals(CountryRef):
     month: str = described("the origin, YYYY-MM")
     signals: list[Signal] | None = described("rarest first, at most three of a family; empty: nothing stands out")
     not_compared: list[NotCompared] = described("indicators that cannot be compared with their past")
+    percentiles: dict[str, float | None] = described(
+        "of each indicator that can be a signal: in how many of the 120 months before it was lower [%]"
+    )
     reasons: dict[str, str]
 
 

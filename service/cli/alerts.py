@@ -82,12 +82,16 @@ def rules(home: Home, toml: bool) -> None:
     for rule in in_force:
         is_set = rule.route is None or rule.route in settings.routes
         missing = "" if is_set else " (NOT SET: the settings have no such route)"
+        inhibitors = f"inhibited by {', '.join(rule.inhibited_by)}; " if rule.inhibited_by else ""
         click.echo(
             f"{rule.name}: {rule.severity}; {rule.metric} of {rule.outcome or 'the headline'} "
             f"fires at {rule.fire_at:g} for {rule.for_origins} origin(s), clears below {rule.clear_at:g}; "
             f"{f'cool-down {rule.cool_down} origin(s); ' if rule.cool_down else ''}"
             f"{f'{rule.min_settled:g} of recent months settled; ' if rule.min_settled else ''}"
             f"{' '.join(rule.countries or ['whole region'])}; "
+            f"{f'repeated every {rule.repeat_every} day(s); ' if rule.repeat_every else ''}"
+            f"{f'grouped by {rule.group_by}; ' if rule.group_by else ''}"
+            f"{inhibitors}"
             f"route {rule.route or 'none: page and API only'}{missing}"
         )
 

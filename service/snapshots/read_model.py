@@ -15,7 +15,9 @@ from service.snapshots import earlier_scores
 from service.snapshots.snapshot_view import SnapshotView, meta
 from service.store.values import instant
 
-COUNTRY_ONLY_KEYS = ("forecast", "observed", "indicators", "indicators_before", "drivers", "signals", "not_compared")
+COUNTRY_ONLY_KEYS = (
+    *("forecast", "observed", "indicators", "indicators_before", "drivers", "signals", "not_compared", "percentiles"),
+)
 """The keys of a country that only its own payload has: they are long."""
 
 
@@ -154,6 +156,7 @@ def _signals(view: SnapshotView, row: Mapping[str, Any]) -> dict[str, Any]:
         "month": view.document["origin"],
         "signals": row["signals"],
         "not_compared": row["not_compared"],
+        "percentiles": row["percentiles"],
         "reasons": {} if row["signals"] is not None else {"signals": row["reasons"]["signals"]},
     }
 

@@ -60,6 +60,7 @@ def test_a_high_stands_out_while_it_lasts(tmp_path: Path) -> None:
     assert "6, le niveau le plus élevé en cinq ans (en juillet" in signal["sentence"]["fr"]
     later = found(of, "2021-06")[RING]
     assert (later["value"], later["since"], later["as_high"]) == (6, "2020-07", 11)
+    assert [of.at(month(m))[0]["percentiles"][RING] for m in ("2020-07", "2021-06")] == [100.0, 90.8]
     assert RING not in found(of, "2021-07")  # as many as in the year before: no longer a high
 
 

@@ -325,6 +325,7 @@ def country(iso3: str, origin: str, source: dict[str, Any], score: float | None)
         "drivers": None if score is None else drivers(score, score / 250),
         "signals": signals(iso3, origin),
         "not_compared": [{"indicator": "displaced", "family": "people", "reason": "value_unknown"}],
+        "percentiles": {"events_near_12m": 98.3 if iso3 == "MLI" else 40.0, "displaced": None},
     }
     if score is None:
         fields = ("risk_score", "escalation_probability", "onset_probability", "expected_deaths")

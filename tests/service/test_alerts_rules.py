@@ -27,6 +27,8 @@ route = "duty"
 min_settled = 0.6
 cool_down = 3
 note = { en = "Call the field office.", fr = "Appelez le bureau de terrain." }
+repeat_every = 7
+group_by = "country"
 """
 
 
@@ -44,6 +46,7 @@ def test_the_rules_of_a_home_replace_the_shipped_ones(tmp_path: Path) -> None:
     assert (rule.fire_at, rule.clear_at, rule.for_origins) == (0.5, 0.4, 2)
     assert (rule.min_settled, rule.cool_down, rule.note.en) == (0.6, 3, "Call the field office.")
     assert (rule.countries, rule.severity, rule.route) == (("MLI", "BFA"), "severe", "duty")
+    assert (rule.repeat_every, rule.group_by, rule.inhibited_by) == (7, "country", None)
 
 
 def test_an_empty_list_means_no_rules() -> None:
@@ -79,6 +82,13 @@ def test_an_empty_list_means_no_rules() -> None:
         ('"escalation_probability"', '"probability_25:13"', "metric"),
         ('"escalation_probability"', '"indicator:capital_events"', "metric"),
         ('"escalation_probability"', '"indicator:own_events_12m:percentile"', "metric"),
+        ('"escalation_probability"', '"indicator:capital_events_250km_12m:rank"', "metric"),
+        ("repeat_every = 7", "repeat_every = 0", "repeat_every"),
+        ("repeat_every = 7", 'repeat_every = "weekly"', "repeat_every"),
+        ('group_by = "country"', 'group_by = "month"', "group_by"),
+        ("repeat_every = 7", "inhibited_by = []", "inhibited_by"),
+        ("repeat_every = 7", 'inhibited_by = ["nothing"]', "inhibited_by"),
+        ("repeat_every = 7", 'inhibited_by = ["escalation"]', "inhibited_by"),
         ('"escalation_probability"', '"signal:weather"', "metric"),
         ('"escalation_probability"', '"band"', "fire_at"),
     ],
@@ -107,6 +117,7 @@ def test_an_error_names_file_line_rule_and_key(old: str, new: str, key: str) -> 
         ("reported_deaths", 25, 10),
         ("indicator:capital_events_250km_12m", 5, 3),
         ("indicator:capital_events_250km_12m:change", 5, 0),
+        ("indicator:capital_events_250km_12m:percentile", 95, 80),
         ("signal:capital", 1, 1),
         ("signal:capital_events_250km_12m", 1, 1),
         ("few_reports", 1, 1),
@@ -143,14 +154,37 @@ def test_a_similar_name_is_suggested() -> None:
         ("\n[[rules]]\nname = 'a'", r"rules\.toml, line 2: unknown key 'rules'"),
         ("[[rule]]\nmetric = 'risk_score'", "line 1: rule number 1: name: is missing"),
         (GOOD.replace("severity", "severty"), r"line 10: rule 'escalation': .*unknown key \(did you mean severity\?\)"),
-        (GOOD + GOOD, "line 17: rule 'escalation': name: another rule has this name"),
+        (GOOD + GOOD, "line 19: rule 'escalation': name: another rule has this name"),
         ("rule = [1]", "line 1: rule number 1"),
+        ("[route_by_severity]\nsever = 'duty'\n" + GOOD, r"line 2: route_by_severity\.sever: must be a table with"),
+        ("[route_by_severity]\nsevere = ['duty']\n" + GOOD, r"line 2: route_by_severity\.severe: must be a table with"),
+        (
+            GOOD
+            + 'inhibited_by = ["second"]'
+            + GOOD.replace("escalation", "second", 1)
+            + 'inhibited_by = ["escalation"]',
+            r"line 17: rule 'escalation': inhibited_by: the rule inhibits itself, alone or through other rules",
+        ),
+        (GOOD + 'inhibited_by = ["escalating"]', r"there is no rule 'escalating' \(did you mean escalation\?\)"),
     ],
 )
 def test_a_broken_file_is_refused_with_the_way_out(text: str, error: str) -> None:
     with pytest.raises(BadInput, match=error) as failure:
         rule_file.parse(text, "rules.toml")
     assert "move" in str(failure.value)
+
+
+def test_a_rule_without_a_route_takes_that_of_its_severity() -> None:
+    without = GOOD.replace('route = "duty"\n', "").replace("escalation", "other", 1)
+    text = f"{GOOD}{without}{without.replace('other', 'third', 1).replace('severe', 'info')}"
+    rules = rule_file.parse(f'{text}[route_by_severity]\nsevere = "on-call"\n', "rules.toml")
+    assert [rule.route for rule in rules] == ["duty", "on-call", None]
+
+
+def test_a_percentile_is_at_most_100() -> None:
+    text = GOOD.replace("escalation_probability", "indicator:capital_events_250km_12m:percentile").replace("0.5", "101")
+    with pytest.raises(BadInput, match="fire_at: must not be above 100"):
+        rule_file.parse(text, "rules.toml")
 
 
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:

@@ -72,7 +72,16 @@ def test_scores_are_sorted_by_risk_and_describe_their_snapshot(real: SnapshotHom
 
 def test_the_list_of_scores_omits_long_keys(real: SnapshotHome, client: FlaskClient) -> None:
     row, full = client.get("/v1/scores").json["data"][1], client.get("/v1/scores/MLI").json["data"]
-    long = {"forecast", "observed", "indicators", "indicators_before", "drivers", "signals", "not_compared"}
+    long = {
+        "forecast",
+        "observed",
+        "indicators",
+        "indicators_before",
+        "drivers",
+        "signals",
+        "not_compared",
+        "percentiles",
+    }
     assert full.keys() - row.keys() == long
     assert {key: full[key] for key in row} == row
     assert row["location_name"] == "Mali"
