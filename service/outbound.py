@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import httpx2
 
@@ -55,6 +55,16 @@ NOT_SENT = (
 """Failures before the first byte of a request."""
 
 
+CONNECTION_LOST = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
+"""Failures of a connection that the peer has closed."""
+
+RESOLVED_SECONDS = 30.0
+"""How long the addresses of a host are used without another look-up [s]."""
+
+BODY_SECONDS, BODY_BYTES = 0.5, 65_536
+"""How much of the body of a response is read, to keep its connection [s, bytes]."""
+
+
 class RequestFailed(Exception):
     """A request got no response. `sent`: the receiver may have got it. The text has no URL, which can hold a token."""
 
@@ -70,6 +80,13 @@ class ResponseHead(NamedTuple):
     retry_after: str | None
 
 
+class _Resolved(NamedTuple):
+    """The allowed addresses of a host, and until when they are used (monotonic) [s]."""
+
+    addresses: list[Address]
+    until: float
+
+
 class AddressRefused(httpx2.ConnectError):
     """A host has no address that the guard allows."""
 
@@ -82,42 +99,83 @@ def is_public(address: Address) -> bool:
     return address.is_global and not address.is_multicast and not reserved
 
 
-def send_request(
-    method: str,
-    url: str,
-    *,
-    headers: Mapping[str, str],
-    body: bytes = b"",
-    allowed: Sequence[Network | str] = (),
-    step_seconds: float = 10.0,
-    deadline_seconds: float = 30.0,
-) -> ResponseHead:
-    """Send one request and return the head of the response, whose body is not read.
+class Session:
+    """Requests that keep their connection open from one to the next. Closing it closes the connection.
 
-    `allowed` lists the private networks and host names that the request can reach. `step_seconds` limits each step
-    (resolve, connect, write, wait for bytes) and `deadline_seconds` limits the whole request. Raises RequestFailed.
+    `allowed` lists the private networks and host names that the requests can reach. A session belongs to one thread.
     """
 
-    async def send() -> ResponseHead:
-        async with (
-            # The limit per step starts again with each byte, so a slow receiver needs the limit on the whole.
-            asyncio.timeout(deadline_seconds),
-            httpx2.AsyncClient(
-                transport=GuardedTransport(allowed), timeout=step_seconds, follow_redirects=False
-            ) as client,
-            client.stream(method, url, headers=headers, content=body) as response,
-        ):
+    def __init__(self, allowed: Sequence[Network | str] = ()) -> None:
+        self._allowed = allowed
+        self._runner = asyncio.Runner()
+        self._client: httpx2.AsyncClient | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._runner:
+            self._runner.run(self._disconnect())
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        step_seconds: float = 10.0,
+        deadline_seconds: float = 30.0,
+    ) -> ResponseHead:
+        """Send one request and return the head of the response.
+
+        `step_seconds` limits each step (resolve, connect, write, wait for bytes) and `deadline_seconds` limits the
+        whole request. Raises RequestFailed.
+        """
+        content = {"method": method, "url": url, "headers": headers, "content": body}
+        try:
+            return self._runner.run(self._within(deadline_seconds, content, step_seconds))
+        except TimeoutError:
+            raise RequestFailed(f"no response within {deadline_seconds:g} s", sent=True) from None
+        except BadInput as wrong_variable:
+            raise RequestFailed(str(wrong_variable), sent=False) from None
+        except (httpx2.HTTPError, httpx2.InvalidURL) as failure:
+            sent = not isinstance(failure, NOT_SENT)
+            raise RequestFailed(f"{type(failure).__name__}: {failure}", sent=sent) from None
+
+    async def _within(self, seconds: float, content: Mapping[str, Any], step_seconds: float) -> ResponseHead:
+        # The limit per step starts again with each byte, so a slow receiver needs the limit on the whole.
+        async with asyncio.timeout(seconds):
+            used_before = self._client is not None
+            try:
+                return await self._exchange(content, step_seconds)
+            except CONNECTION_LOST:
+                await self._disconnect()
+                # A receiver can close a connection that it kept open just when the next request is on its way.
+                if not used_before:
+                    raise
+                return await self._exchange(content, step_seconds)
+            except BaseException:
+                await self._disconnect()
+                raise
+
+    async def _exchange(self, content: Mapping[str, Any], step_seconds: float) -> ResponseHead:
+        if self._client is None:
+            self._client = httpx2.AsyncClient(transport=GuardedTransport(self._allowed), follow_redirects=False)
+        async with self._client.stream(**content, timeout=step_seconds) as response:
+            # The next request can use the connection only if the body was read. Its end is not waited for.
+            with contextlib.suppress(TimeoutError, httpx2.HTTPError):
+                async with asyncio.timeout(BODY_SECONDS):
+                    size = 0
+                    async for part in response.aiter_raw():
+                        if (size := size + len(part)) > BODY_BYTES:
+                            break
             return ResponseHead(response.status_code, response.headers.get("retry-after"))
 
-    try:
-        return asyncio.run(send())
-    except TimeoutError:
-        raise RequestFailed(f"no response within {deadline_seconds:g} s", sent=True) from None
-    except BadInput as wrong_variable:
-        raise RequestFailed(str(wrong_variable), sent=False) from None
-    except (httpx2.HTTPError, httpx2.InvalidURL) as failure:
-        sent = not isinstance(failure, NOT_SENT)
-        raise RequestFailed(f"{type(failure).__name__}: {failure}", sent=sent) from None
+    async def _disconnect(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
 
 
 class GuardedTransport(httpx2.AsyncBaseTransport):
@@ -130,14 +188,13 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         self._networks = [entry for entry in allowed if not isinstance(entry, str)]
         self._hosts = {entry for entry in allowed if isinstance(entry, str)}
         self._transport = httpx2.AsyncHTTPTransport(verify=tls_context())
+        self._known: dict[tuple[str, int], _Resolved] = {}
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request to the first allowed address that accepts a connection. Raises AddressRefused if none is."""
         host, port = request.url.raw_host.decode("ascii"), request.url.port or DEFAULT_PORTS[request.url.scheme]
         timeout = request.extensions["timeout"]
-        addresses = [
-            address for address in await _resolve(host, port, timeout["connect"]) if self._allows(host, address)
-        ]
+        addresses = await self._addresses(host, port, timeout["connect"])
         if not addresses:
             raise AddressRefused("the host has no public address, and allow_private_webhooks does not name it")
         request.extensions["sni_hostname"] = host  # TLS checks the certificate against the name, not the address
@@ -148,6 +205,14 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
                 return await self._send(request, addresses[-left])
         timeout["connect"] = connect_seconds(until, 1)
         return await self._send(request, addresses[-1])
+
+    async def _addresses(self, host: str, port: int, seconds: float) -> list[Address]:
+        """Return the allowed addresses of a host. They are used for some time, as the connection to one of them is."""
+        known = self._known.get((host, port))
+        if known is None or known.until < time.monotonic():
+            allowed = [address for address in await _resolve(host, port, seconds) if self._allows(host, address)]
+            known = self._known[host, port] = _Resolved(allowed, time.monotonic() + RESOLVED_SECONDS)
+        return known.addresses
 
     async def aclose(self) -> None:
         """Close open connections."""

@@ -319,6 +319,8 @@ class Settings(BaseSettings):
 
     routes: dict[str, Route] = {}
     """Receivers of alerts, by the name that alert rules use."""
+    operator_route: str | None = None
+    """Route for alerts about the other routes. Default: the first other one that works."""
     allow_private_webhooks: list[NetworkOrHost] = []
     """Private networks and host names that webhooks and the heartbeat can go to."""
 
@@ -367,6 +369,13 @@ class Settings(BaseSettings):
         if not floors or floors[0] != 0 or any(a >= b for a, b in itertools.pairwise(floors)):
             raise ValueError("the lowest scores must rise from 0")
         return bands
+
+    @model_validator(mode="after")
+    def _check_operator_route(self) -> Self:
+        if self.operator_route is not None and self.operator_route not in self.routes:
+            known = ", ".join(sorted(self.routes)) or "none"
+            raise ValueError(f"operator_route: there is no route {self.operator_route!r}; the routes are: {known}")
+        return self
 
     @model_validator(mode="after")
     def _check_stale_after_late(self) -> Self:

@@ -4,20 +4,21 @@ Each route has a thread of its own. A receiver that is slow, dead or cannot be r
 route and no others. New messages are seen while some route is still busy.
 """
 
+import contextlib
 import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime
-from functools import partial
 from typing import Any, TypeAlias
 
-from service.alerts import channels, outbox, wording
-from service.alerts.channels import DeliveryError
-from service.alerts.outbox import AttemptResult, Message
-from service.settings import EmailRoute, Settings, WebhookRoute
+from service.alerts import channels, claims, outbox, routes, wording
+from service.alerts.channels.attempt import DeliveryError, Outgoing
+from service.alerts.claims import Attempt
+from service.alerts.outbox import Message
+from service.settings import Route, Settings
 from service.store.database import Store
 from service.store.tables import deliveries
 
@@ -31,11 +32,18 @@ LOOK_EVERY = 0.5
 REST_SECONDS = 15.0
 """How long a route is left alone after a failure [s]. Its next message would fail too."""
 
-BATCH = 50
-"""How many messages of a route are read together."""
+FIRST_BATCH, LARGEST_BATCH = 8, 200
+"""How many messages of a route are claimed together. Each batch has twice as many messages as the one before sent."""
+
+BATCH_SECONDS = 1.0
+"""Time after which a batch ends, and messages that are not sent yet are released [s]. If a sender is killed, it has
+sent so many seconds' messages that another one sends again."""
 
 Clock: TypeAlias = Callable[[], datetime]
-Send: TypeAlias = Callable[[WebhookRoute | EmailRoute, str, Mapping[str, Any], datetime], None]
+Send: TypeAlias = Callable[[Route, str, Mapping[str, Any], datetime], None]
+"""A replacement of the channels: sends a document under its id by a route at a moment, or raises DeliveryError."""
+
+_Sender: TypeAlias = Callable[[Outgoing, datetime], None]
 
 log = logging.getLogger(__name__)
 _rng = random.SystemRandom()
@@ -49,7 +57,7 @@ def deliver_due(
     rng: random.Random = _rng,
     ended: Callable[[], bool] = lambda: False,
 ) -> Counter[str]:
-    """Send the messages that are due, and count the results: `sent`, `retry`, `failed`.
+    """Send the messages that are due, and count the results: `sent`, `retry`, `failed`, `refused`.
 
     The messages of a route are sent one after another, oldest first. After a failure the route rests: a dead receiver
     is not asked for each of its messages. A message whose route is not in the settings waits, and its error says so.
@@ -59,14 +67,24 @@ def deliver_due(
     return _Round(store, settings, clock, send, rng, ended).run()
 
 
-def send_test(store: Store, settings: Settings, route: str, clock: Clock, send: Send | None = None) -> AttemptResult:
-    """Send a test message by a route of the settings, once. It is a row of the outbox like any other."""
+def send_test(store: Store, settings: Settings, route: str, clock: Clock) -> Attempt:
+    """Send a test message by a route of the settings, once. It is a row of the outbox like any other.
+
+    If the receiver accepts it, the route is no longer paused or disabled.
+    """
     with store.writing() as connection:
         delivery_id = outbox.enqueue(
             connection, route=route, kind="test", data=wording.test(route), now=clock(), claimed=True
         )
         (message,) = outbox.read(connection, deliveries.c.id == delivery_id)
-    return _attempt(store, settings, message, message.attempts, clock, send, _rng)
+    message = message._replace(attempts=0)  # as it was before its claim
+    with _opened(settings, route) as send:
+        attempt = _attempt(settings, message, clock, send)
+    claims.settle(store, settings, route, [attempt], [], now=clock(), rng=_rng)
+    if attempt.failure is None:
+        with store.writing() as connection:
+            routes.enable(connection, [route])
+    return attempt
 
 
 class _Round:
@@ -107,74 +125,78 @@ class _Round:
     def _routes_to_start(self, busy: Mapping[str, object]) -> list[str]:
         if self._ended():
             return []
-        with self._store.reading() as connection:
-            found = outbox.routes_with_ready(connection, self._settings, self._clock())
         now = time.monotonic()
-        return [
+        free = [
             route
-            for route in found
+            for route in self._settings.routes
             if route not in busy and route not in self._spent and self._rests_until.get(route, now) <= now
         ]
+        with self._store.reading() as connection:
+            return outbox.routes_with_ready(connection, free, self._clock())
 
     def _deliver(self, route: str) -> Counter[str]:
         """Send what is due by one route, until a message fails."""
         counts: Counter[str] = Counter()
-        while messages := self._next_messages(route):
-            progress = False
-            for message in messages:
-                if self._ended() or route in self._spent:
-                    return counts
-                result = self._deliver_message(message)
-                if result is None:
-                    continue
-                progress = True
-                counts[result.status] += 1
-                if result.status != "sent" and message.readable:
+        size = FIRST_BATCH
+        with _opened(self._settings, route, self._send) as send:
+            while not self._over(route):
+                claim = claims.take(self._store, self._settings, route, size, self._clock())
+                if not claim.messages and not claim.damaged:
+                    break
+                attempts = self._send_batch(route, claim.messages, send)
+                counts.update(attempt.result for attempt in attempts)
+                counts["failed"] += claim.damaged
+                if attempts and attempts[-1].failure is not None:
                     self._rests_until[route] = time.monotonic() + REST_SECONDS
-                    return counts
-            if not progress:  # another sender works on this route
-                self._rests_until[route] = time.monotonic() + REST_SECONDS
-                return counts
-        return counts
+                    break
+                size = min(max(FIRST_BATCH, 2 * len(attempts)), LARGEST_BATCH)
+        return +counts
 
-    def _next_messages(self, route: str) -> list[Message]:
-        with self._store.reading() as connection:
-            return outbox.read(connection, outbox.ready(self._clock()) & (deliveries.c.route == route), limit=BATCH)
+    def _send_batch(self, route: str, messages: list[Message], send: _Sender) -> list[Attempt]:
+        """Send claimed messages until one fails or the time of the batch is over, and record the results."""
+        attempts: list[Attempt] = []
+        begun, batch_over = 0, time.monotonic() + BATCH_SECONDS
+        try:
+            for message in messages:
+                if self._over(route) or time.monotonic() > batch_over:
+                    break
+                begun += 1
+                attempts.append(_attempt(self._settings, message, self._clock, send))
+                if attempts[-1].failure is not None:
+                    break
+        finally:
+            now = self._clock()
+            claims.settle(self._store, self._settings, route, attempts, messages[begun:], now=now, rng=self._rng)
+        return attempts
 
-    def _deliver_message(self, message: Message) -> AttemptResult | None:
-        """Claim a message and send it once. Return None if another sender has it."""
-        if not message.readable:
-            log.error("delivery %s by route %r: %s", message.id, message.route, outbox.UNREADABLE)
-            given_up = outbox.give_up_unreadable(self._store, message)
-            return AttemptResult("failed", outbox.UNREADABLE) if given_up else None
-        if not outbox.claim(self._store, message, self._clock()):
-            return None
-        return _attempt(self._store, self._settings, message, message.attempts + 1, self._clock, self._send, self._rng)
+    def _over(self, route: str) -> bool:
+        return self._ended() or route in self._spent
 
 
-def _attempt(
-    store: Store,
-    settings: Settings,
-    message: Message,
-    attempts: int,
-    clock: Clock,
-    send: Send | None,
-    rng: random.Random,
-) -> AttemptResult:
-    """Send a claimed message once and record the result. `message` is as it was read before the claim."""
-    send = send or partial(channels.send, allowed=settings.allow_private_webhooks)
+@contextlib.contextmanager
+def _opened(settings: Settings, route: str, send: Send | None = None) -> Iterator[_Sender]:
+    """Open the channel of a route, unless something else sends."""
+    target = settings.routes[route]
+    if send is not None:
+        yield lambda message, now: send(target, message.id, message.document, now)
+        return
+    with channels.opened(target, settings.allow_private_webhooks) as channel:
+        yield channel.send
+
+
+def _attempt(settings: Settings, message: Message, clock: Clock, send: _Sender) -> Attempt:
+    """Send a claimed message once. `message` is as it was read before the claim."""
     failure: DeliveryError | None = None
     started = time.monotonic()
     try:
         document = wording.with_links(message.document, settings.base_url)
-        send(settings.routes[message.route], message.id, document, clock())
+        send(Outgoing(message.id, document), clock())
     except DeliveryError as refused:
         failure = refused
     except Exception as fault:
         log.exception("delivery %s by route %r: internal error", message.id, message.route)
         failure = DeliveryError(f"internal error: {type(fault).__name__}", maybe_received=True)
-    seconds = time.monotonic() - started
-    result = outbox.record(store, message, attempts, failure, seconds=seconds, now=clock(), rng=rng)
     if failure is not None:
-        log.warning("delivery %s by route %r: attempt %d failed: %s", message.id, message.route, attempts, failure)
-    return result
+        number = message.attempts + 1
+        log.warning("delivery %s by route %r: attempt %d failed: %s", message.id, message.route, number, failure)
+    return Attempt(message, failure, time.monotonic() - started)

@@ -1,12 +1,11 @@
 """Outbox: one row for each message to a receiver, claimed by a sender, sent, and tried again until it is delivered.
 
-The row is written before anything is sent, in the transaction of the change that it announces. A sender claims a row by
-compare-and-set for a limited time, so two senders never work on one row at once. If a sender dies, another one sends
-the message again under the same id. `delivery` is the sender. This module does not know what a message means.
+The row is written before anything is sent, in the transaction of the change that it announces. A sender claims rows
+for a limited time (`claims`), so two senders never work on one row at once. If a sender dies, another one sends its
+messages again under the same ids. `delivery` is the sender. This module does not know what a message means.
 """
 
 import json
-import random
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -14,8 +13,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from service.alerts import routes, wording
-from service.alerts.backoff import MAX_ATTEMPTS, longest_delay, pause, retry_delay
-from service.alerts.channels import DeliveryError
+from service.alerts.backoff import MAX_ATTEMPTS, longest_delay
 from service.alerts.routes import CLOCK_SKEW
 from service.settings import Settings
 from service.store import seals
@@ -39,14 +37,10 @@ NO_TEST = deliveries.c.kind != "test"
 RECEIVED = (deliveries.c.status == "sent") | deliveries.c.maybe_received
 """Messages that the receiver has, or may have."""
 
+_WAITING: sa.ColumnClause[str] = sa.literal_column("'waiting'")
+"""Not a bound value: only a constant lets a database use an index of the rows that wait."""
+
 _DAMAGED = {"data": {"headline": wording.UNREADABLE}}
-
-
-class AttemptResult(NamedTuple):
-    """Result of one attempt: `sent`, `retry` or `failed`; the last two have an error."""
-
-    status: str
-    error: str | None = None
 
 
 class Message(NamedTuple):
@@ -123,24 +117,27 @@ def ready(now: datetime) -> sa.ColumnElement[bool]:
     of_alert = (earlier.alert == deliveries.c.alert) & (earlier.route == deliveries.c.route)
     is_earlier = sa.tuple_(earlier.created_at, earlier.id) < sa.tuple_(deliveries.c.created_at, deliveries.c.id)
     first = [
-        ~sa.exists().where(earlier.status == "waiting", which)
+        ~sa.exists().where(earlier.status == _WAITING, which)
         for which in (earlier.id == deliveries.c.follows, of_alert & is_earlier)
     ]
     return sa.and_(_is_due(now), deliveries.c.route.not_in(routes.paused(now)), *first)
 
 
-def routes_with_ready(connection: sa.Connection, settings: Settings, now: datetime) -> list[str]:
-    """Return the routes of the settings that have something to send now."""
-    which = ready(now) & deliveries.c.route.in_(list(settings.routes))
-    return list(connection.scalars(sa.select(deliveries.c.route).where(which).distinct()))
+def routes_with_ready(connection: sa.Connection, names: Iterable[str], now: datetime) -> list[str]:
+    """Return those of some routes that have something to send now."""
+    which = ready(now)
+    return [
+        name
+        for name in names
+        if connection.scalar(sa.select(deliveries.c.id).where(which, deliveries.c.route == name).limit(1))
+    ]
 
 
 def has_due(store: Store, settings: Settings, now: datetime) -> bool:
     """Return whether a sender would find something to do."""
-    due = ready(now) & deliveries.c.route.in_(list(settings.routes))
     with store.reading() as connection:
-        found = sa.select(deliveries.c.id).where(due | _lacks_route(settings)).limit(1)
-        return connection.execute(found).first() is not None
+        lacking = sa.select(deliveries.c.id).where(_lacks_route(settings)).limit(1)
+        return bool(routes_with_ready(connection, settings.routes, now)) or connection.scalar(lacking) is not None
 
 
 def undelivered(
@@ -197,13 +194,13 @@ def last_errors(connection: sa.Connection) -> dict[str, str]:
 def retry(store: Store, ids: Iterable[str], now: datetime) -> int:
     """Make undelivered messages due at once, under the same ids, with all attempts again. Return their number.
 
-    Their routes are no longer paused. A damaged message cannot be sent again.
+    Their routes are no longer paused or disabled. A damaged message cannot be sent again.
     """
     chosen = deliveries.c.id.in_(list(ids)) & UNDELIVERED & deliveries.c.error.is_distinct_from(UNREADABLE)
     with store.writing() as connection:
         again = sa.update(deliveries).where(chosen).values(status="waiting", attempts=0, not_before=now)
         names = connection.scalars(again.returning(deliveries.c.route)).all()
-        routes.resume(connection, set(names))
+        routes.enable(connection, set(names))
     return len(names)
 
 
@@ -241,7 +238,7 @@ def _is_due(now: datetime) -> sa.ColumnElement[bool]:
         for attempts in range(MAX_ATTEMPTS + 1)
     }
     limit = sa.case(latest, value=deliveries.c.attempts, else_=latest[MAX_ATTEMPTS])
-    return (deliveries.c.status == "waiting") & ((not_before <= now) | (not_before > limit))
+    return (deliveries.c.status == _WAITING) & ((not_before <= now) | (not_before > limit))
 
 
 def _lacks_route(settings: Settings) -> sa.ColumnElement[bool]:
@@ -259,72 +256,8 @@ def note_missing_routes(store: Store, settings: Settings) -> None:
     with store.reading() as connection:  # most often there is nothing to write, and reading takes no lock
         if connection.execute(sa.select(deliveries.c.id).where(lacks_route).limit(1)).first() is None:
             return
-    _update(store, lacks_route, error=NO_ROUTE)
-
-
-def claim(store: Store, message: Message, now: datetime) -> bool:
-    """Claim a message for the length of a lease. Return false if another sender has changed it since it was read."""
-    unchanged = (
-        (deliveries.c.id == message.id)
-        & (deliveries.c.status == "waiting")
-        & (deliveries.c.not_before == message.not_before)
-        & (deliveries.c.attempts == message.attempts)
-    )
-    # The receiver may have the message from now on, also if this sender dies before it can write the result.
-    values = {"not_before": now + LEASE, "attempts": message.attempts + 1, "maybe_received": True}
-    return _update(store, unchanged, **values) == 1
-
-
-def give_up_unreadable(store: Store, message: Message) -> bool:
-    """Give a damaged message up, so that it is listed and stops no other. Return false if it was changed meanwhile."""
-    waiting = (deliveries.c.id == message.id) & (deliveries.c.status == "waiting")
-    # What could not be read gets its placeholder, except the message itself, which a person may want to look at.
-    times = {"created_at": message.created_at, "not_before": message.not_before}
-    return _update(store, waiting, status="failed", error=UNREADABLE, attempts=message.attempts, **times) == 1
-
-
-def record(
-    store: Store,
-    message: Message,
-    attempts: int,
-    failure: DeliveryError | None,
-    *,
-    seconds: float,
-    now: datetime,
-    rng: random.Random,
-) -> AttemptResult:
-    """Store the result of an attempt that took so many seconds [s], and return it.
-
-    `message` is the message as it was read before its claim, `attempts` their number with this one.
-    """
     with store.writing() as connection:
-        if failure is None:
-            # Whatever happened to the row meanwhile (another claim, a withdrawal): the receiver has the message.
-            sent = sa.update(deliveries).where(deliveries.c.id == message.id)
-            connection.execute(sent.values(status="sent", sent_at=now, error=None))
-            result = AttemptResult("sent")
-        else:
-            final = failure.permanent or attempts >= MAX_ATTEMPTS or message.kind == "test"
-            # After our lease another sender can have claimed the row. Then `attempts` is higher, and the row is theirs.
-            still_ours = (
-                (deliveries.c.id == message.id)
-                & (deliveries.c.status == "waiting")
-                & (deliveries.c.attempts == attempts)
-            )
-            outcome: dict[str, Any] = (
-                {"status": "failed"} if final else {"not_before": now + retry_delay(attempts, rng)}
-            )
-            maybe_received = message.maybe_received or failure.maybe_received
-            connection.execute(
-                sa.update(deliveries)
-                .where(still_ours)
-                .values(error=str(failure), maybe_received=maybe_received, **outcome)
-            )
-            if failure.retry_after is not None:
-                routes.pause(connection, message.route, now + pause(failure.retry_after, rng))
-            result = AttemptResult("failed" if final else "retry", str(failure))
-        routes.record_attempt(connection, message.route, result.status, seconds)
-    return result
+        connection.execute(sa.update(deliveries).where(lacks_route).values(error=NO_ROUTE))
 
 
 def _message(row: Mapping[Any, Any]) -> Message:
@@ -363,8 +296,3 @@ def _moment(text: str | None) -> datetime | None:
         return datetime.fromisoformat(text) if text else None
     except ValueError:
         return None
-
-
-def _update(store: Store, which: sa.ColumnElement[bool], **values: Any) -> int:
-    with store.writing() as connection:
-        return connection.execute(sa.update(deliveries).where(which).values(**values)).rowcount

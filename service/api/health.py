@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from flask import Blueprint, Response
 
-from service.alerts import outbox
+from service.alerts import outbox, routes
 from service.api.endpoints import NO_SNAPSHOT_PROBLEMS, Payload, endpoint
 from service.api.shared_schemas import Meta, Schema, described
 from service.http.problems import Problem
@@ -35,6 +35,7 @@ class ReadyResponse(Meta):
     ready: bool
     renewed_at: str = described("when a run last succeeded")
     undelivered: int = described("number of messages that have not reached their receivers")
+    disabled_routes: list[str] = described("alert routes that are disabled because their receivers refuse messages")
     overdue: list[str] = described("jobs that have not succeeded for too long")
     refits_overdue: list[str] = described("outcomes whose model should have been refitted: see `/v1/model`")
 
@@ -64,6 +65,7 @@ def ready() -> Payload:
             "ready": True,
             "renewed_at": instant(renewed_at),
             "undelivered": outbox.count_undelivered(session.connection)[0],
+            "disabled_routes": list(routes.disabled(session.connection)),
             "overdue": leases.overdue(session.connection, session.now),
             "refits_overdue": [outcome for outcome, state in session.refits().items() if state.overdue],
             **snapshot_view.meta(view),

@@ -127,6 +127,11 @@ def store_metrics(session: ReadSession) -> Iterator[Metric]:
     age = _since(session, oldest or session.now)
     yield gauge("vigie_undelivered_age_seconds", "Age of the oldest undelivered message; 0 if none.", age)
     yield delivery_durations(session)
+    disabled = GaugeMetricFamily("vigie_route_disabled", "1 if an alert route is disabled.", labels=("route",))
+    disabled_routes = routes.disabled(session.connection)
+    for route in session.settings.routes:
+        disabled.add_metric((route,), int(route in disabled_routes))
+    yield disabled
     yield count_by_status(session, tasks, "vigie_tasks", "Tasks, by status.", ("waiting", "running", "done", "failed"))
 
 

@@ -105,12 +105,33 @@ def test(home: Home, route: str) -> None:
 
     settings, store = _open(home)
     if route not in settings.routes:
-        known = ", ".join(sorted(settings.routes)) or "none"
-        raise click.BadParameter(f"the settings have no route {route!r}; they have: {known}", param_hint="ROUTE")
-    result = delivery.send_test(store, settings, route, _now)
-    if result.error is not None:
-        raise Unavailable(f"route {route!r}: {result.error}")
+        raise click.BadParameter(_no_route(settings, route), param_hint="ROUTE")
+    failure = delivery.send_test(store, settings, route, _now).failure
+    if failure is not None:
+        raise Unavailable(f"route {route!r}: {failure}")
     click.echo(f"route {route!r} accepted the test message")
+
+
+@alerts.command()
+@click.option("--enable", metavar="ROUTE", multiple=True, help="Send by this route again. Can be repeated.")
+@click.pass_obj
+def routes(home: Home, enable: tuple[str, ...]) -> None:
+    """List the routes, and enable those that are disabled."""
+    from service.alerts import routes as states
+    from service.store.values import instant
+
+    settings, store = _open(home)
+    if unknown := [name for name in enable if name not in settings.routes]:
+        raise click.BadParameter(_no_route(settings, unknown[0]), param_hint="--enable")
+    with store.writing() as connection:
+        states.enable(connection, enable)
+        disabled = states.disabled(connection)
+    for name, route in settings.routes.items():
+        row = disabled.get(name)
+        state = f"disabled since {instant(row.since)}: {row.error}" if row else "enabled"
+        click.echo(f"{name}: {route.type}; {state}")
+    if not settings.routes:
+        click.echo("the settings have no routes")
 
 
 @alerts.command()
@@ -155,6 +176,11 @@ def deliver(home: Home) -> None:
     logs.configure(settings.log_format)
     counts = delivery.deliver_due(store, settings, _now, ended=ended.is_set)
     click.echo(", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no message was due")
+
+
+def _no_route(settings: "Settings", name: str) -> str:
+    known = ", ".join(sorted(settings.routes)) or "none"
+    return f"the settings have no route {name!r}; they have: {known}"
 
 
 def _open(home: Home) -> "tuple[Settings, Store]":

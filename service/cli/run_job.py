@@ -23,7 +23,7 @@ def recompute(home: Home, region: str) -> None:
     """Compute the scores from the archive, and issue a snapshot if anything has changed."""
     from riskmodel.alerting.rule_file import load
     from service import logs
-    from service.alerts.channels import monitored
+    from service.alerts.channels.heartbeat import monitored
     from service.jobs.recompute import recompute as run
     from service.store.leases import Fence
 

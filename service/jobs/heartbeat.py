@@ -5,7 +5,7 @@ import queue
 import threading
 from collections.abc import Callable
 
-from service.alerts.channels import HeartbeatSignal
+from service.alerts.channels.heartbeat import HeartbeatSignal
 
 MIN_INTERVAL = 60.0
 """Shortest time between two runs that call the monitor, unless the result changes [s]: monitors limit the calls."""

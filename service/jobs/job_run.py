@@ -20,7 +20,7 @@ from typing import TypeAlias
 import sqlalchemy as sa
 
 from service import logs
-from service.alerts import channels
+from service.alerts.channels import heartbeat
 from service.jobs import processes
 from service.jobs.heartbeat import Heartbeat
 from service.jobs.processes import Child, ChildResult
@@ -106,7 +106,7 @@ class JobRunner:
             return None
         if job.name not in self._heartbeats:
             allowed = self.context.settings.allow_private_webhooks
-            call = partial(channels.heartbeat, job.heartbeat_url, allowed=allowed)
+            call = partial(heartbeat.heartbeat, job.heartbeat_url, allowed=allowed)
             self._heartbeats[job.name] = Heartbeat(call, self.monotonic)
         return self._heartbeats[job.name]
 

@@ -217,7 +217,9 @@ deliveries = sa.Table(  # the outbox: one row for each message to each route
     sa.Column("id", sa.String(40), primary_key=True),  # every attempt to send carries the same id
     sa.Column("run_id", sa.Integer, sa.ForeignKey("runs.id")),
     sa.Column("route", sa.String(64), nullable=False),
-    sa.Column("kind", sa.String(16), nullable=False),  # firing | resolved | summary | missing | correction | test
+    sa.Column(
+        "kind", sa.String(16), nullable=False
+    ),  # firing | resolved | summary | missing | correction | operator | test
     sa.Column("document", Document, nullable=False),  # the payload; every attempt sends the same bytes
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("status", sa.String(16), nullable=False),  # waiting | sent | failed | dismissed
@@ -229,9 +231,9 @@ deliveries = sa.Table(  # the outbox: one row for each message to each route
     sa.Column("not_before", UtcTime, nullable=False),
     sa.Column("sent_at", UtcTime),
     sa.Column("error", sa.Text),
-    sa.Index("deliveries_waiting", "not_before", sqlite_where=_IS_WAITING, postgresql_where=_IS_WAITING),
+    sa.Index("deliveries_waiting", "route", "created_at", "id", sqlite_where=_IS_WAITING, postgresql_where=_IS_WAITING),
     sa.Index("deliveries_by_status", "status", "created_at"),
-    sa.Index("deliveries_of_alert", "alert", "route", "status"),
+    sa.Index("deliveries_of_alert", "alert", "route", "created_at", "id"),
 )
 
 delivery_alerts = sa.Table(  # the alerts that a message is about
@@ -242,18 +244,21 @@ delivery_alerts = sa.Table(  # the alerts that a message is about
     sa.Index("deliveries_by_alert", "alert_id", "delivery_id"),
 )
 
-route_pauses = sa.Table(  # receivers that asked to be left alone (`Retry-After`)
+route_pauses = sa.Table(  # routes by which nothing is sent
     "route_pauses",
     metadata,
     sa.Column("route", sa.String(64), primary_key=True),
-    sa.Column("paused_until", UtcTime, nullable=False),
+    # The receiver asked to be left alone (`Retry-After`). Null: it is gone, and an operator enables the route again.
+    sa.Column("paused_until", UtcTime),
+    sa.Column("since", UtcTime, nullable=False),
+    sa.Column("error", sa.Text),  # of a receiver that is gone
 )
 
 route_attempts = sa.Table(  # how many attempts took how long, for `/metrics`
     "route_attempts",
     metadata,
     sa.Column("route", sa.String(64), primary_key=True),
-    sa.Column("result", sa.String(16), primary_key=True),  # sent | retry | failed
+    sa.Column("result", sa.String(16), primary_key=True),  # sent | retry | failed | refused
     sa.Column("bucket", sa.Integer, primary_key=True),  # number of the range of durations
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("seconds", sa.Float, nullable=False),  # sum of the durations [s]

@@ -18,7 +18,7 @@ from flask import Blueprint, Flask, Response, current_app, g, request
 
 from riskmodel.geography import WHOLE_REGION
 from riskmodel.outcomes import OUTCOMES
-from service.alerts import lifecycle, outbox
+from service.alerts import lifecycle, outbox, routes
 from service.api import description
 from service.api.tasks import submit
 from service.drawing import charts, verdict
@@ -197,6 +197,7 @@ def _form_and_alerts(session: ReadSession, snapshot: SnapshotView, iso3: str | N
         "yesterday": yesterday,
         "alerts": [alert for alert in firing if iso3 is None or alert["location_code"] in (iso3, WHOLE_REGION)],
         "undelivered": outbox.count_undelivered(session.connection)[0],
+        "disabled_routes": list(routes.disabled(session.connection)),
         "overdue_jobs": leases.overdue(session.connection, session.now),
         "failed_pull": leases.failed(session.connection, "pull", session.now),
     }

@@ -11,6 +11,7 @@ import time
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_network
 from pathlib import Path
@@ -22,13 +23,23 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from pydantic import SecretStr
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from service.settings import EmailRoute, WebhookRoute
+from service.alerts import channels
+from service.alerts.channels.attempt import Outgoing
+from service.settings import EmailRoute, Route, WebhookRoute
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 """Networks that a test allows, because webhooks go to public addresses only."""
 
 SECRET = f"whsec_{b64encode(secrets.token_bytes(24)).decode()}"
 PASSWORD = secrets.token_urlsafe(12)
+
+
+def send_once(
+    route: Route, delivery_id: str, payload: dict[str, Any], now: datetime, thread: str | None = None
+) -> None:
+    """Send one message by the channel of a route."""
+    with channels.opened(route, LOOPBACK) as channel:
+        channel.send(Outgoing(delivery_id, payload, thread), now)
 
 
 def make_certificate(folder: Path, name: str) -> Path:

@@ -11,10 +11,12 @@ from time import monotonic
 
 import pytest
 from pydantic import SecretStr
-from receivers import LOOPBACK, PASSWORD, SECRET, HookReceiver, MailReceiver, make_certificate, silent_port
+from receivers import LOOPBACK, PASSWORD, SECRET, HookReceiver, MailReceiver, make_certificate, send_once, silent_port
 
-from service.alerts import channels, wording
-from service.alerts.channels import DeliveryError
+from service.alerts import wording
+from service.alerts.channels import attempt
+from service.alerts.channels import heartbeat as calls
+from service.alerts.channels.attempt import DeliveryError
 from service.settings import EmailRoute, WebhookRoute
 
 ID = "msg_0123456789abcdef"
@@ -29,8 +31,8 @@ SIMULATED = {
 }
 
 
-send = partial(channels.send, allowed=LOOPBACK)
-heartbeat = partial(channels.heartbeat, allowed=LOOPBACK)
+send = send_once
+heartbeat = partial(calls.heartbeat, allowed=LOOPBACK)
 
 
 def now() -> datetime:
@@ -39,8 +41,8 @@ def now() -> datetime:
 
 @pytest.fixture
 def short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channels, "STEP_SECONDS", 0.3)
-    monkeypatch.setattr(channels, "DEADLINE_SECONDS", 0.6)
+    monkeypatch.setattr(attempt, "STEP_SECONDS", 0.3)
+    monkeypatch.setattr(attempt, "DEADLINE_SECONDS", 0.6)
 
 
 def test_a_webhook_is_signed_and_carries_its_id() -> None:
@@ -65,12 +67,12 @@ def test_every_attempt_sends_the_same_bytes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "permanent"), [(500, False), (503, False), (400, False), (401, False), (404, False), (410, True)]
+    ("answer", "gone"), [(500, False), (503, False), (400, False), (401, False), (404, False), (410, True)]
 )
-def test_only_gone_is_permanent(answer: int, permanent: bool) -> None:
+def test_only_410_means_that_the_receiver_is_gone(answer: int, gone: bool) -> None:
     with HookReceiver(answer).listening() as receiver, pytest.raises(DeliveryError, match=str(answer)) as failure:
         send(receiver.route(), ID, PAYLOAD, now())
-    assert (failure.value.permanent, failure.value.maybe_received) == (permanent, False)
+    assert (failure.value.gone, failure.value.permanent, failure.value.maybe_received) == (gone, False, False)
 
 
 def test_redirects_are_not_followed() -> None:
@@ -191,22 +193,22 @@ def test_certificates_that_cannot_be_read_are_named_and_nothing_is_sent(
 
 
 @pytest.mark.parametrize(
-    ("refused", "reply", "permanent", "error"),
+    ("refused", "reply", "mark", "error"),
     [
-        ({"a@example.org": "550 5.1.1 unknown", "b@example.org": "550 5.1.1 unknown"}, "250 OK", True, "2 of 2"),
-        ({"a@example.org": "451 4.7.1 greylisted", "b@example.org": "550 no"}, "250 OK", False, "2 of 2"),
-        ({"a@example.org": "550 5.1.1 unknown"}, "250 OK", True, "1 of 2 recipients refused: 550 5.1.1 unknown"),
-        ({}, "554 5.7.1 spam", True, "554 5.7.1 spam"),
-        ({}, "451 4.3.0 later", False, "451 4.3.0 later"),
+        ({"a@example.org": "550 5.1.1 unknown", "b@example.org": "550 5.1.1 unknown"}, "250 OK", "gone", "2 of 2"),
+        ({"a@example.org": "451 4.7.1 greylisted", "b@example.org": "550 no"}, "250 OK", None, "2 of 2"),
+        ({"a@example.org": "550 5.1.1 unknown"}, "250 OK", "permanent", "1 of 2 recipients refused: 550 5.1.1 unknown"),
+        ({}, "554 5.7.1 spam", "permanent", "554 5.7.1 spam"),
+        ({}, "451 4.3.0 later", None, "451 4.3.0 later"),
     ],
 )
 def test_a_refusal_of_a_mail_server_is_permanent_if_it_says_so(
-    refused: dict[str, str], reply: str, permanent: bool, error: str
+    refused: dict[str, str], reply: str, mark: str | None, error: str
 ) -> None:
     server = MailReceiver(refused=refused, reply=reply)
     with server.listening(), pytest.raises(DeliveryError) as failure:
         send(server.route(["a@example.org", "b@example.org"]), ID, PAYLOAD, now())
-    assert failure.value.permanent is permanent
+    assert [name for name in ("gone", "permanent") if getattr(failure.value, name)] == ([mark] if mark else [])
     assert failure.value.maybe_received is ("1 of 2" in error), "the other recipient has it"
     assert error in str(failure.value)
 

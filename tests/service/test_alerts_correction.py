@@ -12,7 +12,7 @@ from snapshots_support import SnapshotHome
 
 from riskmodel.alerting import rule_file
 from service.alerts import delivery, lifecycle, outbox
-from service.alerts.channels import DeliveryError
+from service.alerts.channels.attempt import DeliveryError
 from service.alerts.correction import Correction
 from service.jobs.withdrawal import withdraw
 from service.settings import Settings, WebhookRoute

@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from receivers import LOOPBACK, SECRET, HookReceiver, MailReceiver, silent_port
+from receivers import LOOPBACK, SECRET, HookReceiver, MailReceiver, send_once, silent_port
 
 from riskmodel.home import Home
 from service import outbound
-from service.alerts import backoff, channels, delivery, outbox, routes, wording
-from service.alerts.channels import DeliveryError
+from service.alerts import backoff, delivery, outbox, routes, wording
+from service.alerts.channels import attempt
+from service.alerts.channels.attempt import DeliveryError
 from service.settings import EmailRoute, Settings, WebhookRoute
 from service.store.database import Store
 from service.store.tables import deliveries
@@ -115,7 +116,7 @@ def test_a_receiver_that_does_not_answer_holds_up_no_other_route_also_not_its_la
 def test_a_name_that_takes_long_to_resolve_holds_up_no_other_route(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channels, "STEP_SECONDS", 0.3)
+    monkeypatch.setattr(attempt, "STEP_SECONDS", 0.3)
     for route in ("hook", "mail", "duty"):
         enqueue(store, route)
     with HookReceiver().listening() as receiver, slow_name(monkeypatch):
@@ -152,7 +153,7 @@ def full_port() -> Iterator[int]:
 
 @pytest.mark.parametrize("channel", ["webhook", "e-mail"])
 def test_addresses_that_drop_packets_share_the_time_to_connect(channel: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channels, "STEP_SECONDS", 0.6)
+    monkeypatch.setattr(attempt, "STEP_SECONDS", 0.6)
     monkeypatch.setattr(outbound, "MIN_CONNECT_SECONDS", 0.05)
     with full_port() as port:
         six = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))] * 6
@@ -163,7 +164,7 @@ def test_addresses_that_drop_packets_share_the_time_to_connect(channel: str, mon
         route = webhook(f"http://six.test:{port}/") if channel == "webhook" else mailbox("six.test", port)
         started = time.monotonic()
         with pytest.raises(DeliveryError) as failure:
-            channels.send(route, "msg_1", PAYLOAD, now(), LOOPBACK)
+            send_once(route, "msg_1", PAYLOAD, now())
         assert time.monotonic() - started < 3
     assert not failure.value.maybe_received
 
@@ -351,7 +352,7 @@ def test_a_round_ends_although_a_route_is_always_busy(store: Store, monkeypatch:
 
 
 def test_the_sender_ends_although_a_mail_server_hangs(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channels, "STEP_SECONDS", 0.3)
+    monkeypatch.setattr(attempt, "STEP_SECONDS", 0.3)
     enqueue(store)
     with silent_port() as port:
         settings = SettingsOnLoopback(routes={"duty": mailbox("127.0.0.1", port)})

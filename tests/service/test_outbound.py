@@ -5,7 +5,7 @@ import http.server
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
@@ -17,11 +17,17 @@ from hypothesis import strategies as st
 from receivers import LOOPBACK, SECRET, HookReceiver, make_certificate
 
 from riskmodel.home import Home
-from service.outbound import RequestFailed, is_public, send_request
+from service.outbound import RequestFailed, ResponseHead, Session, is_public
 
 Resolver = Callable[..., list[str]]
 
-post = functools.partial(send_request, "POST", headers={})
+
+def send_request(method: str, url: str, *, allowed: Sequence[Any] = (), **more: Any) -> ResponseHead:
+    with Session(allowed) as session:
+        return session.request(method, url, headers={}, **more)
+
+
+post = functools.partial(send_request, "POST")
 
 
 @pytest.fixture
@@ -183,10 +189,10 @@ def test_the_certificate_has_to_be_the_one_of_the_host_name(
     with https_server(certificate) as port:
         url = f"https://{host}:{port}/"
         if trusted:
-            assert send_request("GET", url, headers={}, allowed=LOOPBACK).status == 404
+            assert send_request("GET", url, allowed=LOOPBACK).status == 404
         else:
             with pytest.raises(RequestFailed, match="CERTIFICATE_VERIFY_FAILED"):
-                send_request("GET", url, headers={}, allowed=LOOPBACK)
+                send_request("GET", url, allowed=LOOPBACK)
 
 
 def test_an_unknown_certificate_is_refused(resolve: Resolver, tmp_path: Path) -> None:
@@ -195,7 +201,7 @@ def test_an_unknown_certificate_is_refused(resolve: Resolver, tmp_path: Path) ->
         https_server(make_certificate(tmp_path, "hooks.example.org")) as port,
         pytest.raises(RequestFailed, match="CERTIFICATE_VERIFY_FAILED"),
     ):
-        send_request("GET", f"https://hooks.example.org:{port}/", headers={}, allowed=LOOPBACK)
+        send_request("GET", f"https://hooks.example.org:{port}/", allowed=LOOPBACK)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "193.0.6.139", "2606:4700::1111", "2a00:1450::1"])

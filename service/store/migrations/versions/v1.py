@@ -87,7 +87,7 @@ def upgrade() -> None:
     op.create_index(
         "deliveries_waiting",
         "deliveries",
-        ["not_before"],
+        ["route", "created_at", "id"],
         sqlite_where=sa.text("status = 'waiting'"),
         postgresql_where=sa.text("status = 'waiting'"),
     )
@@ -173,11 +173,13 @@ def upgrade() -> None:
     op.create_index("runs_of_snapshot", "runs", ["snapshot_id"])
     op.create_index("runs_started", "runs", ["region", "started_at"])
     op.create_index("deliveries_by_status", "deliveries", ["status", "created_at"])
-    op.create_index("deliveries_of_alert", "deliveries", ["alert", "route", "status"])
+    op.create_index("deliveries_of_alert", "deliveries", ["alert", "route", "created_at", "id"])
     op.create_table(
         "route_pauses",
         sa.Column("route", sa.String(64), nullable=False),
-        sa.Column("paused_until", MOMENT, nullable=False),
+        sa.Column("paused_until", MOMENT),
+        sa.Column("since", MOMENT, nullable=False),
+        sa.Column("error", sa.Text),
         sa.PrimaryKeyConstraint("route"),
     )
     op.create_table(
