@@ -12,7 +12,7 @@ from service.snapshots.outcome_parts import of_outcome
 from service.store.tables import deliveries, runs
 from service.store.values import instant
 
-CORRECTED_KINDS = ("firing", "resolved", "summary", "missing")
+CORRECTED_KINDS = ("firing", "resolved", "corrected", "expired", "rule_changed", "summary", "missing")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,11 @@ def correct(connection: sa.Connection, snapshot: sa.Row[Any], why: str, now: dat
             **facts,
             "name": wording.name(WHOLE_REGION, snapshot.region),
             "alerts": [
-                {"delivery_id": message.id, "headline": message.document["data"]["headline"]}
+                {
+                    "delivery_id": message.id,
+                    "alert_id": message.document["data"].get("alert_id"),
+                    "headline": message.document["data"]["headline"],
+                }
                 for message in received
                 if message.route == route
             ],

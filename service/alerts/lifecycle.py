@@ -5,7 +5,7 @@ a state, its transition and its message are written together or not at all. It s
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -13,34 +13,26 @@ import sqlalchemy as sa
 
 from riskmodel.alerting.metrics import REGION_METRIC
 from riskmodel.alerting.rule import Rule
-from riskmodel.alerting.states import ACTIVE, FIRING, OK, RESOLVED, AlertState, next_state
-from service.alerts import episodes, notifications, wording
+from riskmodel.alerting.states import (
+    ACTIVE,
+    CORRECTED,
+    ENDED,
+    EXPIRED,
+    FIRING,
+    OK,
+    AlertState,
+    ended,
+    next_state,
+)
+from service.alerts import endings, episodes, notifications, silence_matching, silences, wording
 from service.alerts.readings import AlertReading, readings
 from service.snapshots import change_feed
 from service.snapshots.outcome_parts import MISSING_REASONS, available, of_outcome
 from service.store.tables import alert_states, transitions
 from service.store.values import instant, sortable_id
 
-SEVEREST_FIRST = ("severe", "warning", "info")
-
-LISTED_KEYS = (
-    "alert_id",
-    "rule",
-    "severity",
-    "title",
-    "note",
-    "location_code",
-    "name",
-    "outcome",
-    "metric",
-    "fire_at",
-    "clear_at",
-    "causes",
-    "simulated",
-    "headline",
-    "text",
-)
-"""Keys that the list of firing alerts copies from the transition to firing."""
+DECIDING_KEYS = ("metric", "fire_at", "clear_at", "for_origins", "min_settled", "cool_down")
+"""Keys of a rule that decide the state of its alerts. Who changes one of them ends no danger."""
 
 STATE_COLUMNS = tuple(field.name for field in fields(AlertState))
 """Columns of a row of `alert_states` that are its `AlertState`."""
@@ -73,12 +65,14 @@ def evaluate(
     """Update all alerts of a region from a snapshot and the clock, in the run's transaction. Return the transitions.
 
     `causes` (keys of `wording.CAUSES`) say why alerts can change. By default they are those of the document, with which
-    each outcome differs from the snapshot before; a run that issued no snapshot passes none. An alert that fires or is
-    resolved gives one message by the route of its rule. The first forecast of an outcome gives one summary by each
-    route instead. If an outcome is no longer forecast, each route of a rule that used it gets one message.
+    each outcome differs from the snapshot before; a run that issued no snapshot passes none. An alert that fires or
+    ends gives one message by the route of its rule, unless it is silenced. Alerts that end with a changed rule give one
+    message for all. The first forecast of an outcome gives one summary by each route instead. If an outcome is no
+    longer forecast, each route of a rule that used it gets one message.
     """
     forecasts = {outcome: of_outcome(document, outcome) for outcome in available(document)}
     facts = {outcome: _facts(forecast, run_id, snapshot_id, now) for outcome, forecast in forecasts.items()}
+    headline = facts[document["outcome"]]
     causes_by_outcome = {o: forecast["causes"] if causes is None else causes for o, forecast in forecasts.items()}
     region, simulated = document["region"], document["simulated"]
     of_region = (alert_states.c.region == region) & (alert_states.c.simulated == simulated)
@@ -92,31 +86,43 @@ def evaluate(
         if row.outcome not in forecasts and row.reason not in MISSING_REASONS
     }
 
-    states, changes = [], []
+    log = _TransitionLog(connection, now, silence_matching.active(connection, region, simulated))
+    states = []
     for reading in readings(connection, rules, document, forecasts, now):
         rule, outcome = reading.rule, reading.outcome
+        definition = rule.model_dump(include=set(DECIDING_KEYS))
         row = before.pop((rule.name, reading.location_code, outcome), None)
+        of_forecast = facts.get(outcome, headline)
+        if row is not None and row.definition["metric"] != rule.metric:  # the old value and the new one are no pair
+            if row.state in ACTIVE:
+                log.add(_end_unread(connection, row, of_forecast, "rule_changed", "rules"))
+            row = None
         old = AlertState(**{name: row._mapping[name] for name in STATE_COLUMNS}) if row else AlertState()
         since, transition_id, alert_id = (row.since, row.transition_id, row.alert_id) if row else (now, None, None)
-        new = old
-        if outcome in forecasts:
-            new = next_state(old, rule, reading.value, facts[outcome]["origin"])
+        new = next_state(old, rule, reading.value, of_forecast["origin"])
+        edited = row is not None and row.definition != definition
+        if edited and old.state == FIRING and new.state in ENDED:
+            new = ended(old, of_forecast["origin"])
+        if edited and reading.value is None:
+            definition = row.definition  # type: ignore[union-attr]  # an edited rule has a row
         if new.state != old.state:
-            why = causes_by_outcome[outcome]
-            if new.state == RESOLVED and "withdrawal" in why:
+            why = causes_by_outcome.get(outcome, ())
+            if new.state in ENDED and "withdrawal" in why:
                 new = new.without_cool_down()  # an alert that was wrong must not hold up the next one
             if not why and rule.kind.earlier_months and row is not None and row.value != reading.value:
                 why = ["earlier_scores"]
             if outcomes_before.get(rule.name, outcome) != outcome and list(why) != ["first"]:
                 why = ["outcome", *why]
-            label = wording.metric_label(rule.metric, forecasts[outcome])
             if new.state in ACTIVE and old.state not in ACTIVE:
                 alert_id = sortable_id("alr")
-            change = _change(reading, label, old.state, new.state, facts[outcome], why) | {"alert_id": alert_id}
-            changes.append(notifications.Transition(change, transition_id))
-            since, transition_id = now, _record(connection, change, now)
-            if new.state == OK:
-                alert_id = None
+            if row is not None and (new.state == EXPIRED or (reading.value is None and old.state in ACTIVE)):
+                forgotten = reading.value is None
+                reason, cause = (reading.reason, "unknown") if forgotten else ("rule_changed", "rules")
+                change = _end_unread(connection, row, of_forecast, reason, cause)
+            else:
+                label = wording.metric_label(rule.metric, forecasts[outcome])
+                change = _change(reading, label, old.state, new.state, of_forecast, why) | {"alert_id": alert_id}
+            since, transition_id = now, log.add(change)
         states.append(
             {
                 "region": region,
@@ -124,11 +130,12 @@ def evaluate(
                 "rule": rule.name,
                 "outcome": outcome,
                 "location_code": reading.location_code,
+                "definition": definition,
                 "value": reading.value,
                 "reason": reading.reason,
                 "since": since,
                 "transition_id": transition_id,
-                "alert_id": alert_id,
+                "alert_id": None if new.state == OK else alert_id,
                 **asdict(new),
             }
         )
@@ -136,10 +143,8 @@ def evaluate(
     for row in before.values():  # no rule reads these any more, or it reads another outcome
         if row.state in ACTIVE:
             other_outcome = (row.rule, row.location_code) in read
-            of_forecast = facts.get(row.outcome, facts[document["outcome"]])
-            change = _end_unread(connection, row, of_forecast, other_outcome=other_outcome)
-            changes.append(notifications.Transition(change, row.transition_id))
-            _record(connection, change, now)
+            reason, cause = ("other_outcome", "outcome") if other_outcome else ("rule_withdrawn", "rules")
+            log.add(_end_unread(connection, row, facts.get(row.outcome, headline), reason, cause))
     connection.execute(sa.delete(alert_states).where(of_region))
     if states:
         connection.execute(sa.insert(alert_states), states)
@@ -148,11 +153,49 @@ def evaluate(
     if readers := [rule for rule in rules if (rule.outcome or document["outcome"]) in first]:
         notifications.enqueue_summaries(connection, readers, {**facts[first[0]], "outcomes": first}, now)
     if lost:
-        notifications.enqueue_losses(connection, rules, lost, document, facts[document["outcome"]], now)
-    notifications.enqueue_messages(
-        connection, [change for change in changes if change.document["outcome"] not in first], now
-    )
-    return [change.document for change in changes]
+        notifications.enqueue_losses(connection, rules, lost, document, headline, now)
+    news = [change for change in log.changes if change["outcome"] not in first and not change["silence_id"]]
+    endings.enqueue(connection, news, headline, now)
+    notifications.enqueue_messages(connection, news, now)
+    silences.end_due(connection, now)
+    return log.changes
+
+
+@dataclass
+class _TransitionLog:
+    """The transitions of one evaluation, as they are stored. `silences` are those that last."""
+
+    connection: sa.Connection
+    now: datetime
+    silences: Sequence[Any]
+    changes: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, change: dict[str, Any]) -> int:
+        """Store a transition and what it means for its alert. Return the id of the transition."""
+        change["silence_id"] = silence_matching.id_of_match(self.silences, change)
+        episodes.record(self.connection, change, self.now)
+        columns = {name: change[name] for name in RECORDED_KEYS}
+        row = sa.insert(transitions).values(at=self.now, document=change, **columns)
+        transition_id: int = self.connection.execute(row.returning(transitions.c.id)).scalar_one()
+        change_feed.alert_changed(self.connection, change, self.now)
+        self.changes.append(change)
+        return transition_id
+
+
+def end_all(
+    connection: sa.Connection, document: Mapping[str, Any], run_id: int, snapshot_id: int, now: datetime
+) -> None:
+    """End the alerts of a region that has no snapshot left. `document` is that of the withdrawn one.
+
+    The correction of the withdrawn snapshot takes its messages back, so there are no others.
+    """
+    facts = _facts(of_outcome(document), run_id, snapshot_id, now)
+    region, simulated = document["region"], document["simulated"]
+    of_region = (alert_states.c.region == region) & (alert_states.c.simulated == simulated)
+    log = _TransitionLog(connection, now, silence_matching.active(connection, region, simulated))
+    for row in connection.execute(sa.select(alert_states).where(of_region, alert_states.c.state.in_(ACTIVE))).all():
+        log.add(_end_unread(connection, row, facts, "no_snapshot", "withdrawal", CORRECTED))
+    connection.execute(sa.delete(alert_states).where(of_region))
 
 
 def _facts(forecast: Mapping[str, Any], run_id: int, snapshot_id: int, now: datetime) -> dict[str, Any]:
@@ -160,31 +203,6 @@ def _facts(forecast: Mapping[str, Any], run_id: int, snapshot_id: int, now: date
     facts = {key: forecast[key] for key in ("region", "simulated", "outcome", "origin", "data_as_of", "bands")}
     facts["of_headline"] = forecast["outcome"] == forecast["available_outcomes"][0]
     return facts | {"run_id": run_id, "snapshot_id": snapshot_id, "at": instant(now)}
-
-
-def firing(connection: sa.Connection, region: str, simulated: bool) -> list[dict[str, Any]]:
-    """Return the firing alerts: the severest first, then those that have fired longest.
-
-    `value` is the last value; if it is null, `reason` says why. `since_origin`, `causes`, `headline` and `text` are
-    those of the moment when the alert fired.
-    """
-    rows = connection.execute(
-        sa.select(alert_states.c.since, alert_states.c.value, alert_states.c.reason, transitions.c.document)
-        .join(transitions, transitions.c.id == alert_states.c.transition_id)
-        .where(alert_states.c.region == region, alert_states.c.simulated == simulated, alert_states.c.state == FIRING)
-        .order_by(alert_states.c.since, alert_states.c.rule, alert_states.c.location_code)
-    )
-    alerts = [
-        {
-            **{key: row.document[key] for key in LISTED_KEYS},
-            "value": row.value,
-            "reason": row.reason,
-            "since": instant(row.since),
-            "since_origin": row.document["origin"],
-        }
-        for row in rows
-    ]
-    return sorted(alerts, key=lambda alert: SEVEREST_FIRST.index(alert["severity"]))
 
 
 def _change(
@@ -227,11 +245,17 @@ def _causes(rule: Rule, to_state: str, causes: Sequence[str]) -> list[str]:
 
 
 def _end_unread(
-    connection: sa.Connection, row: Any, facts: Mapping[str, Any], *, other_outcome: bool
+    connection: sa.Connection,
+    row: Any,
+    facts: Mapping[str, Any],
+    reason: str | None,
+    cause: str,
+    to_state: str = EXPIRED,
 ) -> dict[str, Any]:
-    """End an alert that no rule reads any more. The message goes by the route that it had.
+    """End an alert whose value is not known to be below `clear_at`. The message goes by the route that it had.
 
-    Its rule is gone, no longer covers its location, or reads another outcome.
+    Its rule is gone, changed, no longer covers its location, or reads another outcome; or its value is unknown.
+    `reason` says why there is no value.
     """
     last = connection.execute(
         sa.select(transitions.c.document).where(transitions.c.id == row.transition_id)
@@ -241,18 +265,9 @@ def _end_unread(
         **facts,
         "outcome": row.outcome,
         "value": None,
-        "reason": "other_outcome" if other_outcome else "rule_withdrawn",
+        "reason": reason,
         "from_state": row.state,
-        "to_state": RESOLVED if row.state == FIRING else OK,
-        "causes": ["outcome" if other_outcome else "rules"],
+        "to_state": to_state if row.state == FIRING else OK,
+        "causes": [cause],
     }
     return change | wording.change(change["to_state"], change, of_forecast=facts["outcome"])
-
-
-def _record(connection: sa.Connection, change: Mapping[str, Any], now: datetime) -> int:
-    """Store a transition and what it means for its alert. Return the id of the transition."""
-    episodes.record(connection, change, now)
-    row = sa.insert(transitions).values(at=now, document=change, **{name: change[name] for name in RECORDED_KEYS})
-    transition_id: int = connection.execute(row.returning(transitions.c.id)).scalar_one()
-    change_feed.alert_changed(connection, change, now)
-    return transition_id

@@ -2,60 +2,35 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
 from riskmodel.alerting.rule import Rule
-from riskmodel.alerting.states import FIRING, RESOLVED
+from riskmodel.alerting.states import FIRING
 from riskmodel.geography import WHOLE_REGION
-from service.alerts import outbox, wording
+from service.alerts import outbox, silence_matching, wording
 from service.snapshots.outcome_parts import NOT_COMPUTED
-from service.store.tables import alert_states, deliveries, transitions
+from service.store.tables import alert_states, transitions
 
 
-class Transition(NamedTuple):
-    """A change of state: its document, and the id of the transition that led to the state before, if any."""
-
-    document: dict[str, Any]
-    previous_id: int | None
-
-
-def enqueue_messages(connection: sa.Connection, changes: Sequence[Transition], now: datetime) -> None:
-    """Add one message for each alert that fires or is resolved, by the route of its rule."""
-    for change, previous_id in changes:
-        if not change["route"] or change["to_state"] not in (FIRING, RESOLVED):
-            continue
-        announcement = _announcement(connection, previous_id) if change["to_state"] == RESOLVED else None
-        if announcement and announcement.status == "dismissed" and not announcement.maybe_received:
-            continue  # the receiver does not know of the alert
-        outbox.enqueue(
-            connection,
-            route=change["route"],
-            kind=change["to_state"],
-            data=_message_data(change),
-            now=now,
-            alert="/".join(change[key] for key in ("region", "rule", "location_code")),
-            follows=announcement.id if announcement else None,
-        )
+def enqueue_messages(connection: sa.Connection, changes: Sequence[Mapping[str, Any]], now: datetime) -> None:
+    """Add one message for each alert that fires, by the route of its rule. Those about its end are in `endings`."""
+    for change in changes:
+        if change["route"] and change["to_state"] == FIRING:
+            outbox.enqueue(
+                connection,
+                route=change["route"],
+                kind=FIRING,
+                data=message_data(change),
+                now=now,
+                alert=alert_key(change),
+            )
 
 
-def _announcement(connection: sa.Connection, transition_id: int | None) -> outbox.Message | None:
-    """Return the message that announced a transition to firing, alone or in a summary; None if there is none (any
-    more)."""
-    transition = connection.execute(sa.select(transitions).where(transitions.c.id == transition_id)).one_or_none()
-    if transition is None:
-        return None
-    of_run = (deliveries.c.run_id == transition.run_id) & (deliveries.c.created_at == transition.at)
-    alert = (transition.rule, transition.location_code, transition.outcome)
-    for message in outbox.read(connection, of_run & deliveries.c.kind.in_((FIRING, "summary"))):
-        if not message.readable:
-            continue
-        data = message.document["data"]
-        listed = data["alerts"] if message.kind == "summary" else [data]
-        if any((entry["rule"], entry["location_code"], entry["outcome"]) == alert for entry in listed):
-            return message
-    return None
+def alert_key(change: Mapping[str, Any]) -> str:
+    """Return the name under which the messages of a rule about a location are sent in their order."""
+    return "/".join(change[key] for key in ("region", "rule", "location_code"))
 
 
 def enqueue_summaries(
@@ -73,9 +48,14 @@ def enqueue_summaries(
         .where(of_region, alert_states.c.state == FIRING, alert_states.c.outcome.in_(facts["outcomes"]))
         .order_by(transitions.c.id)
     )
-    firing_alerts = [{**row.document, "value": row.value, "reason": row.reason} for row in rows]
+    lasting = silence_matching.active(connection, facts["region"], facts["simulated"])
+    firing_alerts = [
+        {**row.document, "value": row.value, "reason": row.reason}
+        for row in rows
+        if silence_matching.id_of_match(lasting, row.document) is None
+    ]
     for route in sorted({rule.route for rule in rules if rule.route}):
-        alerts = [_message_data(alert) for alert in firing_alerts if alert["route"] == route]
+        alerts = [message_data(alert) for alert in firing_alerts if alert["route"] == route]
         summary = {**facts, "name": wording.name(WHOLE_REGION, facts["region"]), "alerts": alerts}
         outbox.enqueue(connection, route=route, kind="summary", data=summary | wording.summary(summary), now=now)
 
@@ -105,6 +85,6 @@ def enqueue_losses(
         outbox.enqueue(connection, route=route, kind="missing", data=loss, now=now)
 
 
-def _message_data(change: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a receiver gets of a transition: everything except the name that its route has in our settings."""
-    return {key: value for key, value in change.items() if key != "route"}
+def message_data(change: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a receiver gets of a transition: all except our names of routes and silences."""
+    return {key: value for key, value in change.items() if key not in ("route", "silence_id")}

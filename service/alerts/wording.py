@@ -41,6 +41,14 @@ CAUSES: dict[str, Bilingual] = {
         "en": "newly computed scores of earlier months",
         "fr": "un nouveau calcul des scores de mois antérieurs",
     },
+    "unknown": {
+        "en": "the value of the alert has been unknown for three months",
+        "fr": "la valeur de l’alerte est inconnue depuis trois mois",
+    },
+    "silence": {
+        "en": "the end of a silence; the alert is still on",
+        "fr": "la fin d’un silence ; l’alerte dure encore",
+    },
     "clock": {"en": "no new data for a long time", "fr": "l’absence prolongée de nouvelles données"},
 }
 """Reasons for a change of state."""
@@ -53,6 +61,9 @@ KINDS: dict[str, Bilingual] = {
     "pending": {"en": "POSSIBLE ALERT", "fr": "ALERTE POSSIBLE"},
     "firing": {"en": "ALERT", "fr": "ALERTE"},
     "resolved": {"en": "END OF ALERT", "fr": "FIN D’ALERTE"},
+    "corrected": {"en": "ALERT CORRECTED", "fr": "ALERTE RECTIFIÉE"},
+    "expired": {"en": "ALERT EXPIRED", "fr": "ALERTE EXPIRÉE"},
+    "rule_changed": {"en": "RULE CHANGED", "fr": "RÈGLE MODIFIÉE"},
     "summary": {"en": "SUMMARY", "fr": "RÉCAPITULATIF"},
     "missing": {"en": "NO FORECAST", "fr": "PAS DE PRÉVISION"},
     "correction": {"en": "CORRECTION", "fr": "RECTIFICATIF"},
@@ -143,6 +154,18 @@ LOSS = {
     "fr": "Jusqu’à son retour, il n’y a pas de nouvelle alerte sur ces morts",
 }
 
+NO_ALL_CLEAR = {
+    "en": "This is not an all-clear: the danger may still be there",
+    "fr": "Ce n’est pas une levée d’alerte : le danger peut persister",
+}
+
+TAKEN_BACK = {
+    "en": "The figures that it was based on have changed: please disregard it",
+    "fr": "Les chiffres sur lesquels elle reposait ont changé : veuillez ne pas en tenir compte",
+}
+
+END_TEXTS = {"expired": NO_ALL_CLEAR, "corrected": TAKEN_BACK}
+
 DATA = {
     "en": "Forecast no. {snapshot_id} covers {outcome} and uses data up to {day}",
     "fr": "La prévision n°\xa0{snapshot_id} ({outcome}) utilise les données jusqu’au {day}",
@@ -167,7 +190,8 @@ def change(kind: str, data: Mapping[str, Any], *, of_forecast: str | None = None
     def text(language: str) -> str:
         forecast = _data(data, language, of_forecast)
         note = data["note"][language].rstrip(".") if data["note"] else ""
-        parts = (_measurement(data, language), reason(data["causes"], language), forecast, note)
+        end = END_TEXTS[kind][language] if kind in END_TEXTS else ""
+        parts = (_measurement(data, language), end, reason(data["causes"], language), forecast, note)
         return _sentences(headline[language], *parts)
 
     return {"headline": headline, "text": _bilingual(text)}
@@ -226,6 +250,24 @@ def correction(data: Mapping[str, Any]) -> dict[str, Bilingual]:
         why = {"en": "Reason: {}", "fr": "Motif\xa0: {}"}[language].format(data["withdrawn_reason"].rstrip("."))
         corrected = (f"- {alert['headline'][language]}" for alert in data["alerts"])
         return "\n".join([_sentences(headline[language], withdrawn[language], why, _data(data, language)), *corrected])
+
+    return {"headline": headline, "text": _bilingual(text)}
+
+
+def rule_change(data: Mapping[str, Any]) -> dict[str, Bilingual]:
+    """Return headline and text of the message about the alerts in `data["alerts"]`, which ended with their rules."""
+    count = len(data["alerts"])
+    subject = {
+        "en": f"{data['name']['en']} – {count} {'alert' if count == 1 else 'alerts'} ended with a changed rule",
+        "fr": f"{data['name']['fr']} – {count} "
+        + ("alerte prend fin" if count == 1 else "alertes prennent fin")
+        + " avec une règle modifiée",
+    }
+    headline = _bilingual(lambda language: _headline("rule_changed", data, language, subject[language]))
+
+    def text(language: str) -> str:
+        first = _sentences(headline[language], NO_ALL_CLEAR[language], _data(data, language))
+        return "\n".join([first, *(f"- {_sentences(_alert(alert, language))}" for alert in data["alerts"])])
 
     return {"headline": headline, "text": _bilingual(text)}
 

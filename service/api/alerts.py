@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from flask import Blueprint
 from pydantic import Field
 
-from service.alerts import lifecycle, outbox
+from service.alerts import alert_list, outbox
 from service.api.endpoints import OUTCOME_PROBLEMS, OutcomeQuery, Payload, Query, endpoint
 from service.api.paging import DEFAULT_LIMIT, Limit, next_address, split_page
 from service.api.shared_schemas import LocalizedText, Meta, Page, Schema, described
@@ -18,10 +18,34 @@ from service.snapshots import snapshot_view
 resource = Blueprint("alerts", __name__)
 
 
+class Acknowledgement(Schema):
+    """Who deals with an alert."""
+
+    at: str
+    by: str
+    note: str | None
+
+
+class Silence(Schema):
+    """Alerts whose messages are not sent for some time: those that have all that it names. Null names nothing."""
+
+    silence_id: str
+    rule: str | None
+    location_code: str | None
+    severity: str | None
+    outcome: str | None
+    starts_at: str
+    until: str = described("when it ends by itself")
+    ended_at: str | None = described("when it has ended; null while it lasts")
+    reason: str
+    by: str
+
+
 class Alert(Schema):
-    """A firing alert."""
+    """An alert."""
 
     alert_id: str
+    state: Literal["ok", "pending", "firing", "resolved", "corrected", "expired"]
     rule: str
     severity: str
     title: LocalizedText
@@ -38,8 +62,12 @@ class Alert(Schema):
     text: LocalizedText
     value: float | None = described("the metric in the newest snapshot")
     reason: str | None = described("why the value is null")
-    since: str
+    since: str = described("when it came into its state")
     since_origin: str
+    fired_at: str | None = described("null: it has not fired")
+    ended_at: str | None
+    acknowledged: Acknowledgement | None = described("who deals with it; null: nobody, or it has ended")
+    silence: Silence | None = described("the silence that holds its messages back")
 
 
 class UndeliveredMessage(Schema):
@@ -84,6 +112,7 @@ class UndeliveredQuery(Query):
 ALERT_COLUMNS = [
     *(
         "alert_id",
+        "state",
         "rule",
         "severity",
         "location_code",
@@ -95,6 +124,8 @@ ALERT_COLUMNS = [
         "clear_at",
         "since",
         "since_origin",
+        "fired_at",
+        "ended_at",
     ),
     *("causes", "simulated"),
 ]
@@ -113,7 +144,7 @@ def alerts(query: OutcomeQuery) -> Payload:
     """Return the firing alerts of all outcomes, or of one: no default may hide an alert."""
     with request_session() as session:
         view = session.served(outcome=query.outcome)
-        firing = lifecycle.firing(session.connection, session.settings.region, bool(session.simulated))
+        firing = alert_list.listed(session.connection, session.settings.region, bool(session.simulated))
         return {
             "data": [alert for alert in firing if query.outcome in (None, alert["outcome"])],
             "undelivered": outbox.undelivered(session.connection, DEFAULT_LIMIT),

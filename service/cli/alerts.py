@@ -27,7 +27,7 @@ def list_(home: Home) -> None:
     """List the alerts that are firing."""
     from riskmodel.events import manifest
     from riskmodel.outcomes import OUTCOME_LABELS
-    from service.alerts import lifecycle, wording
+    from service.alerts import alert_list, wording
     from service.snapshots import outcome_parts, snapshot_view
 
     settings, store = _open(home)
@@ -36,7 +36,7 @@ def list_(home: Home) -> None:
         served = snapshot_view.in_service(connection, settings, simulated=simulated, now=_now())
         if served is None:
             raise BadInput(f"there is no snapshot of the region {settings.region} yet; run `vigie recompute` first")
-        firing = lifecycle.firing(connection, settings.region, simulated)
+        firing = alert_list.listed(connection, settings.region, simulated)
     click.echo(f"{'SIMULATED. ' if simulated else ''}Data as of {served.document['data_as_of']}, {served.status}.")
     for alert in firing:
         if alert["value"] is None:

@@ -13,7 +13,7 @@ from service.alerts.correction import Correction, correct
 from service.jobs import snapshot_chain
 from service.snapshots import change_feed
 from service.store.database import Store
-from service.store.tables import alert_states, runs, snapshots
+from service.store.tables import runs, snapshots
 from service.store.values import instant
 
 
@@ -42,13 +42,13 @@ def _restore_previous(
     """Update change feed and alerts for the snapshot that is in service now. Without one, there are no alerts."""
     previous = snapshot_chain.in_service(connection, withdrawn.region, simulated=withdrawn.simulated)
     change_feed.snapshot_withdrawn(connection, withdrawn, previous, reason, now)
-    if previous is None:
-        of_region = (alert_states.c.region == withdrawn.region) & (alert_states.c.simulated == withdrawn.simulated)
-        connection.execute(sa.delete(alert_states).where(of_region))
-        return
     run = {"region": withdrawn.region, "started_at": now, "finished_at": now, "status": "withdrawal"}
-    new_run = sa.insert(runs).values(**run, snapshot_id=previous.id).returning(runs.c.id)
+    snapshot_id = previous.id if previous is not None else withdrawn.id
+    new_run = sa.insert(runs).values(**run, snapshot_id=snapshot_id).returning(runs.c.id)
     run_id = connection.execute(new_run).scalar_one()
+    if previous is None:
+        lifecycle.end_all(connection, withdrawn.document, run_id, withdrawn.id, now)
+        return
     lifecycle.evaluate(
         connection,
         rules=rules,

@@ -162,11 +162,15 @@ alerts = sa.Table(  # one row for each episode of a rule at a location, from pen
     sa.Column("location_code", sa.String(3), nullable=False),
     sa.Column("outcome", sa.String(16), nullable=False),
     sa.Column("severity", sa.String(16), nullable=False),
-    sa.Column("state", sa.String(16), nullable=False),  # pending | firing | resolved | ok (it never fired)
+    # pending | firing | resolved | corrected | expired | ok (it ended without having fired)
+    sa.Column("state", sa.String(16), nullable=False),
     sa.Column("opened_at", UtcTime, nullable=False),
     sa.Column("fired_at", UtcTime),
     sa.Column("fired_origin", sa.String(7)),
     sa.Column("ended_at", UtcTime),
+    sa.Column("acknowledged_at", UtcTime),
+    sa.Column("acknowledged_by", sa.String(64)),
+    sa.Column("acknowledged_note", sa.Text),
     sa.Index("alerts_of_region", "region", "simulated", "state", "id"),
 )
 
@@ -178,16 +182,51 @@ alert_states = sa.Table(
     sa.Column("location_code", sa.String(3), primary_key=True),
     sa.Column("simulated", sa.Boolean, primary_key=True),
     sa.Column("outcome", sa.String(16), nullable=False),
-    sa.Column("state", sa.String(16), nullable=False),  # ok | pending | firing | resolved
+    sa.Column("state", sa.String(16), nullable=False),  # ok | pending | firing | resolved | corrected | expired
     sa.Column("since", UtcTime, nullable=False),
     sa.Column("origins", sa.Integer, nullable=False),  # number of consecutive origins at or beyond fire_at
-    sa.Column("last_origin", sa.String(7)),  # the newest of them; for a resolved alert, the origin that resolved it
+    sa.Column("last_origin", sa.String(7)),  # the newest of them; for an alert that ended, the origin that ended it
     sa.Column("peak", sa.Float),  # highest value of the alert that fires, or of the last one
     sa.Column("resolved_origin", sa.String(7)),  # the origin that resolved the last one
+    sa.Column("fired_origin", sa.String(7)),  # the origin with which the alert began to fire
+    sa.Column("known_origin", sa.String(7)),  # the newest origin with a known value
+    sa.Column("definition", Document, nullable=False),  # what of its rule decides the state, as it was read
     sa.Column("value", sa.Float),  # the last reading; null is unknown, and `reason` has the reason code
     sa.Column("reason", sa.String(64)),
     sa.Column("transition_id", sa.Integer, sa.ForeignKey("transitions.id")),  # the transition into the present state
     sa.Column("alert_id", sa.String(36), sa.ForeignKey("alerts.id")),  # null if the state is ok
+)
+
+silences = sa.Table(  # alerts whose messages are not sent for some time; an empty matcher matches all
+    "silences",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("region", sa.String(3), nullable=False),
+    sa.Column("simulated", sa.Boolean, nullable=False),
+    sa.Column("rule", sa.String(64)),
+    sa.Column("location_code", sa.String(3)),
+    sa.Column("severity", sa.String(16)),
+    sa.Column("outcome", sa.String(16)),
+    sa.Column("starts_at", UtcTime, nullable=False),
+    sa.Column("until", UtcTime, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("by", sa.String(64), nullable=False),
+    sa.Column("ended_at", UtcTime),  # null while it lasts
+    sa.Index("silences_of_region", "region", "simulated", "ended_at"),
+)
+
+alert_actions = sa.Table(  # what people did: acknowledgements and silences
+    "alert_actions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("kind", sa.String(20), nullable=False),  # acknowledged | unacknowledged | silenced | silence_ended
+    sa.Column("alert_id", sa.String(36), sa.ForeignKey("alerts.id")),  # null: a silence that no alert falls under yet
+    sa.Column("silence_id", sa.String(36), sa.ForeignKey("silences.id")),
+    sa.Column("by", sa.String(64)),  # null: nobody, because the time of a silence was over
+    sa.Column("note", sa.Text),
+    sa.Index("actions_of_alert", "alert_id", "id"),
+    sqlite_autoincrement=True,
 )
 
 transitions = sa.Table(
@@ -217,9 +256,8 @@ deliveries = sa.Table(  # the outbox: one row for each message to each route
     sa.Column("id", sa.String(40), primary_key=True),  # every attempt to send carries the same id
     sa.Column("run_id", sa.Integer, sa.ForeignKey("runs.id")),
     sa.Column("route", sa.String(64), nullable=False),
-    sa.Column(
-        "kind", sa.String(16), nullable=False
-    ),  # firing | resolved | summary | missing | correction | operator | test
+    # firing | resolved | corrected | expired | rule_changed | summary | missing | correction | operator | test
+    sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("document", Document, nullable=False),  # the payload; every attempt sends the same bytes
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("status", sa.String(16), nullable=False),  # waiting | sent | failed | dismissed
@@ -368,12 +406,19 @@ tasks = sa.Table(  # the task queue: requests that need a child process
     sa.Column("error", sa.Text),
 )
 
+link_secrets = sa.Table(  # what the links in messages are signed with: one row
+    "link_secrets",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("secret", sa.String(64), nullable=False),
+)
+
 keys = sa.Table(  # API keys; only the digest of a key is stored
     "keys",
     metadata,
     sa.Column("prefix", sa.String(12), primary_key=True),
     sa.Column("digest", sa.String(64), nullable=False),
-    sa.Column("scope", sa.String(8), nullable=False),  # read | write
+    sa.Column("scope", sa.String(8), nullable=False),  # read | ack | write
     sa.Column("label", sa.String(64), nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("revoked_at", UtcTime),

@@ -18,7 +18,7 @@ from flask import Blueprint, Flask, Response, current_app, g, request
 
 from riskmodel.geography import WHOLE_REGION
 from riskmodel.outcomes import OUTCOMES
-from service.alerts import lifecycle, outbox, routes
+from service.alerts import alert_list, outbox, routes
 from service.api import description
 from service.api.tasks import submit
 from service.drawing import charts, verdict
@@ -192,7 +192,7 @@ def _form_and_alerts(session: ReadSession, snapshot: SnapshotView, iso3: str | N
     yesterday = (session.now - timedelta(days=1)).date().isoformat()
     if snapshot.as_of is not None:
         return {"yesterday": yesterday, "alerts": None}
-    firing = lifecycle.firing(session.connection, session.settings.region, bool(session.simulated))
+    firing = alert_list.listed(session.connection, session.settings.region, bool(session.simulated))
     return {
         "yesterday": yesterday,
         "alerts": [alert for alert in firing if iso3 is None or alert["location_code"] in (iso3, WHOLE_REGION)],

@@ -6,7 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riskmodel.alerting.rule import Rule
-from riskmodel.alerting.states import FIRING, OK, PENDING, RESOLVED, AlertState, next_state
+from riskmodel.alerting.states import (
+    ACTIVE,
+    CORRECTED,
+    ENDED,
+    EXPIRED,
+    EXPIRES_AFTER,
+    FIRING,
+    OK,
+    PENDING,
+    RESOLVED,
+    AlertState,
+    next_state,
+)
 from riskmodel.months import month
 
 
@@ -24,6 +36,13 @@ from riskmodel.months import month
         (2, "1:80 2:80 3:10 3:80 4:80", "pending firing resolved pending firing"),
         (1, "1:-- 2:70", "ok firing"),
         (1, "1:70 2:65 3:64.9", "firing firing resolved"),
+        # A revision at the origin with which the alert began takes it back.
+        (1, "1:70 1:64 1:64 1:70 2:64", "firing corrected corrected firing resolved"),
+        (1, "1:70 2:70 1:64 2:64", "firing firing corrected ok"),
+        (2, "1:80 2:80 2:10 3:10", "pending firing corrected ok"),
+        # An alert whose value is unknown for three origins expires.
+        (1, "1:70 2:-- 3:-- 4:-- 4:70 5:70", "firing firing firing expired firing firing"),
+        (2, "1:70 2:-- 3:-- 4:-- 5:70", "pending pending pending ok pending"),
     ],
 )
 def test_readings_lead_to_states(for_origins: int, readings: str, states: str) -> None:
@@ -53,8 +72,9 @@ def test_an_alert_fires_again_after_the_cool_down_or_at_a_worse_level(readings: 
 
 
 ALLOWED = {
-    (OK, PENDING), (OK, FIRING), (PENDING, FIRING), (PENDING, OK), (FIRING, RESOLVED),
-    (RESOLVED, OK), (RESOLVED, PENDING), (RESOLVED, FIRING),
+    (OK, PENDING), (OK, FIRING), (PENDING, FIRING), (PENDING, OK),
+    *((FIRING, end) for end in ENDED),
+    *((end, later) for end in ENDED for later in (OK, PENDING, FIRING)),
 }  # fmt: skip
 
 
@@ -64,19 +84,26 @@ def test_every_step_of_a_history_follows_the_rules_of_the_life_cycle(
 ) -> None:
     alert = AlertState()
     reached: set[str] = set()  # origins at or above fire_at since the last known value below it
+    known = fired = ""  # the newest origin with a known value since the alert began, and the one that it fired with
     for origin, value in history:
         before, alert = alert, next_state(alert, rule_, value, origin)
         if value is not None:
             reached = reached | {origin} if value >= rule_.fire_at else set()
         if value is None:
-            assert alert == before, "an unknown value changes nothing"
+            forgotten = before.state in ACTIVE and month(origin) - month(known) >= EXPIRES_AFTER
+            assert alert.state == ({FIRING: EXPIRED, PENDING: OK}[before.state] if forgotten else before.state)
+            assert forgotten or alert == before, "an unknown value changes nothing"
+            reached = set() if forgotten else reached
             continue
+        known = max(origin, known) if before.state in ACTIVE else origin
         if before.state != alert.state:
             assert (before.state, alert.state) in ALLOWED
         if alert.state == FIRING and before.state != FIRING:
             assert len(reached) >= rule_.for_origins
+            fired = origin
         if before.state == FIRING:
-            assert alert.state == (FIRING if value >= rule_.clear_at else RESOLVED)
+            end = CORRECTED if origin <= fired else RESOLVED
+            assert alert.state == (FIRING if value >= rule_.clear_at else end)
         if alert.state == PENDING:
             assert 0 < alert.origins < rule_.for_origins
         assert next_state(alert, rule_, value, origin) == alert, "the same reading again changes nothing"
@@ -96,8 +123,8 @@ def test_during_the_cool_down_only_a_worse_level_fires(rule_: Rule, history: lis
     peak, resolved = 0.0, ""
     for origin, value in history:
         before, alert = alert, next_state(alert, rule_, value, origin)
-        if before.state == FIRING and alert.state == RESOLVED:
-            resolved = origin
+        if before.state == FIRING and alert.state in ENDED:
+            resolved = origin if alert.state == RESOLVED else ""
         if alert.state == FIRING and value is not None:
             if before.state != FIRING:
                 cooling = resolved and month(origin) - month(resolved) < rule_.cool_down

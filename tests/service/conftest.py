@@ -14,8 +14,10 @@ from flask.testing import FlaskClient
 from servers import web
 from snapshots_support import SettableClock, SnapshotHome, full_home
 
+from riskmodel.home import Home
 from service.cli.app import create_app
 from service.http import keys
+from service.store.database import Store
 
 Databases = Callable[[], AbstractContextManager[None]]
 
@@ -62,6 +64,14 @@ def database(request: pytest.FixtureRequest, databases: Databases) -> Iterator[N
         return
     with databases():
         yield
+
+
+@pytest.fixture(scope="module")
+def shared_store(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> Iterator[Store]:
+    """One store for a module: making one takes long. Its tests empty it."""
+    store = Store.of(Home(tmp_path_factory.mktemp("shared")))
+    yield store
+    store.engine.dispose()
 
 
 @pytest.fixture

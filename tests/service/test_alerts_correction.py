@@ -56,12 +56,13 @@ def issuer(tmp_path: Path) -> SnapshotHome:
     return issuer
 
 
-def evaluate(issuer: SnapshotHome, number: int, *, calm: bool = False, first: bool = False) -> None:
+def evaluate(issuer: SnapshotHome, number: int, *, calm: bool = False, first: bool = False, origin: str = "") -> None:
     """Issue a snapshot and evaluate the alerts on it; in a calm one, every risk score is 5."""
     now = NOW + timedelta(hours=number)
     document = issuer.issue(at=now)
     for country in document["countries"] if calm else []:
         country["risk_score"] = 5.0
+    document["origin"] = origin or document["origin"]
     issuer.replace(document)
     with issuer.store.writing() as connection:
         lifecycle.evaluate(
@@ -108,7 +109,7 @@ def test_a_message_that_failed_once_is_not_sent_after_the_correction(issuer: Sna
     assert withdraw(issuer.store, RULES, 2, "wrong file", LATER) == Correction(("duty",), corrected=2, cancelled=1)
     assert corrected(issuer) == ids(issuer, "BFA", "NER")
     deliver(issuer, after, LATER + timedelta(days=1))
-    assert sorted(after.messages) == [("correction", None), ("resolved", "BFA"), ("resolved", "NER")]
+    assert sorted(after.messages) == [("corrected", "BFA"), ("corrected", "NER"), ("correction", None)]
 
 
 def test_a_message_that_timed_out_is_not_sent_again_but_corrected(issuer: SnapshotHome) -> None:
@@ -118,6 +119,16 @@ def test_a_message_that_timed_out_is_not_sent_again_but_corrected(issuer: Snapsh
     assert corrected(issuer) == ids(issuer, "BFA", "MLI", "NER")
     deliver(issuer, after, LATER + timedelta(days=1))
     assert ("firing", "MLI") not in after.messages
+
+
+def test_what_a_revision_takes_back_is_not_announced_late(issuer: SnapshotHome) -> None:
+    before, after = Receiver(MLI=REFUSED, BFA=TIMEOUT), Receiver()
+    deliver(issuer, before, NOW + timedelta(hours=2))
+    evaluate(issuer, 3, calm=True)
+    assert before.messages == [("firing", "NER")]
+    assert statuses(issuer, "firing") == {"MLI": "dismissed", "BFA": "dismissed", "NER": "sent"}
+    deliver(issuer, after, LATER)
+    assert sorted(after.messages) == [("corrected", "BFA"), ("corrected", "NER")]
 
 
 def test_a_message_that_was_given_up_is_cancelled_and_cannot_be_retried(issuer: SnapshotHome) -> None:
@@ -137,7 +148,7 @@ def test_a_route_that_got_nothing_gets_no_correction(issuer: SnapshotHome) -> No
 
 def test_an_end_that_waits_is_cancelled_with_the_message_that_it_follows(issuer: SnapshotHome) -> None:
     after = Receiver()
-    evaluate(issuer, 3, calm=True)
+    evaluate(issuer, 3, calm=True, origin="2024-01")
     assert statuses(issuer, "resolved") == {"MLI": "waiting", "BFA": "waiting", "NER": "waiting"}
     assert withdraw(issuer.store, RULES, 2, "wrong file", LATER) == Correction((), corrected=0, cancelled=6)
     deliver(issuer, after, LATER + timedelta(days=1))

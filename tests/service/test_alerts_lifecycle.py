@@ -1,127 +1,41 @@
 """Alerts as rows in a store: states, transitions and messages."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from alert_histories import drawn_rules, histories, rule
+from alert_store import NOW, AlertStore, document
 from hypothesis import given
 
 from riskmodel.alerting.rule import Rule
-from riskmodel.alerting.states import FIRING, OK, PENDING, RESOLVED
-from riskmodel.bands import DEFAULT_BANDS
-from riskmodel.home import Home
+from riskmodel.alerting.states import EXPIRED, FIRING, OK, PENDING, RESOLVED
 from service.alerts import lifecycle, outbox, wording
 from service.store.database import Store
-from service.store.tables import alert_states, deliveries, delivery_alerts, runs, snapshots, transitions
+from service.store.tables import alert_states, deliveries, delivery_alerts, transitions
 from service.store.tables import alerts as alert_episodes
-
-NOW = datetime(2026, 11, 22, 8, 15, tzinfo=UTC)
-REGION = ("MLI", "DZA", "BFA", "CIV", "GIN", "MRT", "NER", "SEN")
-
 
 FIRST = ("first",)
 AGE = rule(name="data-too-old", metric="data_age_days", fire_at=100, clear_at=100)
 
 
-def document(origin: str = "2022-12", *, simulated: bool = False, **scores: float | None) -> dict[str, Any]:
-    countries = [
-        {
-            "location_code": iso3,
-            "risk_score": scores.get(iso3, 5.0),
-            "escalation_probability": None,
-            "reasons": {"escalation_probability": "history_too_short"}
-            | ({} if scores.get(iso3, 5.0) is not None else {"risk_score": "no_history"}),
-        }
-        for iso3 in REGION
-    ]
-    part = {"origin": origin, "data_as_of": f"{origin}-28", "causes": ["new_month"], "countries": countries}
-    return {
-        "region": "MLI",
-        "simulated": simulated,
-        "outcome": "state_based",
-        "bands": DEFAULT_BANDS,
-        "missing_outcomes": {"all": "no_model"},
-        "outcomes": {"state_based": part},
-    }
-
-
-class AlertStore:
-    """A store with one run and one snapshot, and `evaluate` with defaults for most of its arguments."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self.now = NOW
-        with store.writing() as connection:
-            connection.execute(sa.insert(runs).values(id=1, region="MLI", started_at=NOW, status="running"))
-            connection.execute(
-                sa.insert(snapshots).values(
-                    id=1, region="MLI", simulated=False, issued_at=NOW, input_digest="i", digest="d", document={}
-                )
-            )
-
-    def evaluate(
-        self,
-        document: dict[str, Any],
-        *rules: Rule,
-        causes: Sequence[str] | None = None,
-        age: int | None = None,
-    ) -> list[dict[str, Any]]:
-        """Evaluate an hour after the last time; `age` is that of the data [days]."""
-        self.now += timedelta(hours=1)
-        for part in document["outcomes"].values() if age is not None else ():
-            part["data_as_of"] = (self.now.date() - timedelta(days=age)).isoformat()
-        with self.store.writing() as connection:
-            return lifecycle.evaluate(
-                connection,
-                rules=rules,
-                document=document,
-                run_id=1,
-                snapshot_id=1,
-                now=self.now,
-                causes=causes,
-            )
-
-    def rows(self, table: sa.Table) -> list[Any]:
-        with self.store.reading() as connection:
-            return list(connection.execute(sa.select(table)).all())
-
-    def firing(self, *, simulated: bool = False) -> list[dict[str, Any]]:
-        with self.store.reading() as connection:
-            return lifecycle.firing(connection, "MLI", simulated)
-
-    def messages(self) -> list[tuple[str, str]]:
-        """Kind and location of each message, oldest first."""
-        rows = sorted(self.rows(deliveries), key=lambda row: row.created_at)
-        return [(row.kind, row.document["data"].get("location_code", "")) for row in rows]
-
-
 @pytest.fixture
-def alerts(tmp_path: Path) -> AlertStore:
-    return AlertStore(Store.of(Home(tmp_path)))
+def alerts(shared_store: Store) -> AlertStore:
+    return AlertStore(shared_store)
 
 
 @pytest.fixture(scope="module")
-def shared_store(
-    tmp_path_factory: pytest.TempPathFactory, databases: Callable[[], AbstractContextManager[None]]
-) -> Iterator[Store]:
-    with databases():
-        store = Store.of(Home(tmp_path_factory.mktemp("property")))
-        AlertStore(store)
-        yield store
-        store.engine.dispose()
+def store(shared_store: Store) -> Store:
+    return AlertStore(shared_store).store
 
 
 @given(drawn_rules, histories())
 def test_transitions_form_a_chain_and_each_start_or_end_gives_one_message(
-    shared_store: Store, rule_: Rule, history: list[tuple[str, float | None]]
+    store: Store, rule_: Rule, history: list[tuple[str, float | None]]
 ) -> None:
-    with shared_store.engine.connect().execution_options(vigie_writes=True) as connection:
+    with store.engine.connect().execution_options(vigie_writes=True) as connection:
         transaction = connection.begin()
         for hour, (origin, value) in enumerate(history):
             lifecycle.evaluate(
@@ -142,7 +56,8 @@ def test_transitions_form_a_chain_and_each_start_or_end_gives_one_message(
     states = [OK, *(row.to_state for row in chain)]
     assert [row.from_state for row in chain] == states[:-1]
     assert all(a != b for a, b in pairwise(states))
-    assert list(kinds) == [row.to_state for row in chain if row.to_state in (FIRING, RESOLVED)]
+    # An alert that is corrected before its message was sent gives none.
+    assert list(kinds) == [row.to_state for row in chain if row.to_state in (FIRING, RESOLVED, EXPIRED)]
     if history:
         assert state == states[-1]
 
@@ -354,18 +269,23 @@ def test_the_summary_of_a_simulated_snapshot_is_marked(alerts: AlertStore) -> No
 
 def test_alerts_of_a_removed_rule_end_by_the_route_that_they_had(alerts: AlertStore) -> None:
     alerts.evaluate(document(MLI=78), rule(), rule(name="patient", **{"for": 3}))
+    alerts.receive_all()
     changes = alerts.evaluate(document(MLI=78), rule(countries=["BFA"]), causes=())
     assert {(c["rule"], c["from_state"], c["to_state"]) for c in changes} == {
-        ("very-high-risk", FIRING, RESOLVED),
+        ("very-high-risk", FIRING, EXPIRED),
         ("patient", PENDING, OK),
     }
-    assert alerts.messages() == [("firing", "MLI"), ("resolved", "MLI")]
+    assert alerts.messages() == [("firing", "MLI"), ("rule_changed", "")]
     assert alerts.firing() == []
-    resolved = alerts.rows(deliveries)[-1].document["data"]
-    assert (resolved["value"], resolved["reason"]) == (None, "rule_withdrawn")
-    assert resolved["text"]["en"].startswith(
-        "END OF ALERT – Mali – Risk is very high (state-based conflict). "
-        "Reason: a changed alert rule. It does not reflect new events."
+    message = alerts.rows(deliveries)[-1].document["data"]
+    (ended,) = message["alerts"]
+    assert (ended["value"], ended["reason"], ended["to_state"]) == (None, "rule_withdrawn", EXPIRED)
+    assert (
+        message["text"]["en"]
+        .splitlines()[0]
+        .startswith(
+            "RULE CHANGED – Mali and its neighbours – 1 alert ended with a changed rule. This is not an all-clear"
+        )
     )
     assert alerts.evaluate(document(MLI=78), rule(countries=["BFA"]), causes=()) == []
 

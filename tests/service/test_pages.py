@@ -21,7 +21,7 @@ from werkzeug.serving import make_server
 
 from riskmodel.alerting import rule_file
 from riskmodel.bands import DEFAULT_BANDS
-from service.alerts import lifecycle
+from service.alerts import alert_list, lifecycle
 from service.cli.app import create_app
 from service.drawing.language import LOCALES, language
 from service.store.tables import snapshots
@@ -220,7 +220,7 @@ def test_active_alerts_are_shown(real: SnapshotHome, client: FlaskClient) -> Non
     page = get_page(client).text
     assert "No active alerts." not in page
     with real.store.reading() as connection:
-        firing = lifecycle.firing(connection, "MLI", simulated=False)
+        firing = alert_list.listed(connection, "MLI", simulated=False)
     assert firing
     french = get_page(client, "/?lang=fr").text
     for alert in firing:

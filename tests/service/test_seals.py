@@ -29,22 +29,24 @@ def full(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> Iterat
     with home.store.writing() as connection:
         for table in metadata.sorted_tables:
             if not connection.execute(sa.select(1).select_from(table)).first():
-                connection.execute(sa.insert(table).values(_row(table)))
+                connection.execute(sa.insert(table).values(_row(table, connection)))
     yield home
     home.store.close()
 
 
-def _row(table: sa.Table) -> dict[str, object]:
-    """A row of a table that the home has none of."""
-    known = {"snapshot_id": 1, "transition_id": None, "run_id": None, "region": "MLI", "document": {}, "scores": {}}
+def _row(table: sa.Table, connection: sa.Connection) -> dict[str, object]:
+    """A row of a table that the home has none of. It refers to rows that are there."""
+    known = {"region": "MLI", "document": {}, "scores": {}}
     made: dict[str, object] = {}
     for column in table.c:
-        if column.name in (SEAL, "id"):
+        if column.name == SEAL or (column.name == "id" and isinstance(column.type, sa.Integer)):
             continue
         kinds = ((sa.Boolean, True), (sa.Integer, 1), (sa.Float, 0.5), (sa.LargeBinary, b"x"))
         plain = next((value for kind, value in kinds if isinstance(column.type, kind)), "x")
         is_time = column.type.__class__.__name__ == "UtcTime"
         made[column.name] = known.get(column.name, NOW if is_time else plain)
+        for key in column.foreign_keys:
+            made[column.name] = connection.scalar(sa.select(key.column).limit(1))
     return made
 
 

@@ -19,7 +19,7 @@ from riskmodel.bundle import CHAMPION
 from riskmodel.forecasting.baselines import Conflictology, History
 from riskmodel.home import Home
 from riskmodel.outcomes import OUTCOMES, ranked
-from service.alerts import lifecycle
+from service.alerts import alert_list
 from service.jobs import attribution
 from service.jobs.withdrawal import withdraw
 from service.snapshots import (
@@ -220,7 +220,7 @@ def test_a_rule_on_one_outcome_stands_beside_a_rule_on_the_headline(both: Operat
     for name, outcome in (("any", "all"), ("armies", "state_based")):
         assert values[name, "MLI"] == of_outcome(document, outcome)["countries"][0]["risk_score"]
     with both.store.reading() as connection:
-        firing = {alert["rule"]: alert for alert in lifecycle.firing(connection, "MLI", False)}
+        firing = {alert["rule"]: alert for alert in alert_list.listed(connection, "MLI", False)}
     assert firing["any"]["headline"]["en"].endswith("Risk (all organised violence)")
     assert firing["armies"]["headline"]["fr"].endswith("Risque de guerre (conflits impliquant un État)")
     summaries = {row.route: row.document["data"] for row in both.rows(deliveries) if row.kind == "summary"}
@@ -295,13 +295,13 @@ def test_an_outcome_without_a_model_is_missing_and_its_alerts_go_over_to_the_oth
     with pytest.raises(OutcomeMissing, match=r"snapshot 4 has no forecast of all organised violence \(all\): no model"):
         of_outcome(document, "all")
     newest = [row for row in both.rows(transitions_table) if row.snapshot_id == 4]
-    ended = [row for row in newest if row.to_state == "resolved"]
+    ended = [row for row in newest if row.to_state == "expired"]
     assert {(row.rule, row.outcome, row.document["reason"]) for row in ended} == {("any", "all", "other_outcome")}
     began = [row for row in newest if row.to_state == "firing"]
     assert {(row.rule, row.outcome) for row in began} == {("any", "state_based")}
     assert all(row.document["causes"] == ["outcome", "new_month"] for row in began)
     for row in ended:  # the snapshot does not have the outcome that the alert was about
-        assert "(all organised violence). Reason" in row.document["text"]["en"]
+        assert "(all organised violence). This is not an all-clear" in row.document["text"]["en"]
         assert "Forecast no. 4 covers state-based conflict" in row.document["text"]["en"]
     lost = {row.route: row.document["data"] for row in both.rows(deliveries) if row.kind == "missing"}
     assert set(lost) == {"duty", "staff"}, "each route of a rule that used it, named or as the headline"

@@ -11,7 +11,7 @@ from snapshots_support import SnapshotHome
 
 from riskmodel.alerting import rule_file
 from riskmodel.errors import BadInput
-from service.alerts import lifecycle
+from service.alerts import alert_list, lifecycle
 from service.alerts.correction import Correction
 from service.jobs.withdrawal import withdraw
 from service.settings import load
@@ -67,7 +67,7 @@ def served(issuer: SnapshotHome) -> SnapshotView | None:
 
 def firing(issuer: SnapshotHome) -> list[str]:
     with issuer.store.reading() as connection:
-        return [alert["location_code"] for alert in lifecycle.firing(connection, "MLI", simulated=False)]
+        return [alert["location_code"] for alert in alert_list.listed(connection, "MLI", simulated=False)]
 
 
 def test_the_snapshot_before_is_in_service_again_and_alerts_follow_it(wrong: SnapshotHome) -> None:

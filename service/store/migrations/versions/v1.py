@@ -9,6 +9,7 @@ down_revision = None
 MOMENT = sa.String(27)
 
 TABLES = (
+    "alert_actions",
     "alert_states",
     "alerts",
     "changes",
@@ -21,11 +22,13 @@ TABLES = (
     "hindcasts",
     "jobs",
     "keys",
+    "link_secrets",
     "route_attempts",
     "route_pauses",
     "runs",
     "scorecards",
     "scores",
+    "silences",
     "snapshots",
     "tasks",
     "transitions",
@@ -105,9 +108,50 @@ def upgrade() -> None:
         sa.Column("fired_at", MOMENT),
         sa.Column("fired_origin", sa.String(7)),
         sa.Column("ended_at", MOMENT),
+        sa.Column("acknowledged_at", MOMENT),
+        sa.Column("acknowledged_by", sa.String(64)),
+        sa.Column("acknowledged_note", sa.Text),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("alerts_of_region", "alerts", ["region", "simulated", "state", "id"])
+    op.create_table(
+        "silences",
+        sa.Column("id", sa.String(36), nullable=False),
+        sa.Column("region", sa.String(3), nullable=False),
+        sa.Column("simulated", sa.Boolean, nullable=False),
+        sa.Column("rule", sa.String(64)),
+        sa.Column("location_code", sa.String(3)),
+        sa.Column("severity", sa.String(16)),
+        sa.Column("outcome", sa.String(16)),
+        sa.Column("starts_at", MOMENT, nullable=False),
+        sa.Column("until", MOMENT, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("by", sa.String(64), nullable=False),
+        sa.Column("ended_at", MOMENT),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("silences_of_region", "silences", ["region", "simulated", "ended_at"])
+    op.create_table(
+        "alert_actions",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("at", MOMENT, nullable=False),
+        sa.Column("kind", sa.String(20), nullable=False),
+        sa.Column("alert_id", sa.String(36)),
+        sa.Column("silence_id", sa.String(36)),
+        sa.Column("by", sa.String(64)),
+        sa.Column("note", sa.Text),
+        sa.ForeignKeyConstraint(["alert_id"], ["alerts.id"]),
+        sa.ForeignKeyConstraint(["silence_id"], ["silences.id"]),
+        sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("actions_of_alert", "alert_actions", ["alert_id", "id"])
+    op.create_table(
+        "link_secrets",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("secret", sa.String(64), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
     op.create_table(
         "delivery_alerts",
         sa.Column("delivery_id", sa.String(40), nullable=False),
@@ -151,6 +195,9 @@ def upgrade() -> None:
         sa.Column("last_origin", sa.String(7)),
         sa.Column("peak", sa.Float),
         sa.Column("resolved_origin", sa.String(7)),
+        sa.Column("fired_origin", sa.String(7)),
+        sa.Column("known_origin", sa.String(7)),
+        sa.Column("definition", sa.Text, nullable=False),
         sa.Column("value", sa.Float),
         sa.Column("reason", sa.String(64)),
         sa.Column("transition_id", sa.Integer),
