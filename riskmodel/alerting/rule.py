@@ -15,6 +15,7 @@ from riskmodel.errors import BadInput
 
 Outcome = Literal["all", "state_based"]
 Severity = Literal["info", "warning", "severe"]
+SEVEREST_FIRST: tuple[Severity, ...] = ("severe", "warning", "info")
 GroupBy = Literal["rule", "country", "region"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 Threshold = Annotated[float, Field(strict=True, allow_inf_nan=False)]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from service.alerts import operator_alerts, outbox, routes
+from service.alerts import operator_alerts, outbox, pacing, routes
 from service.alerts.backoff import MAX_ATTEMPTS, pause, retry_delay
 from service.alerts.channels.attempt import DeliveryError
 from service.alerts.outbox import LEASE, Message
@@ -56,6 +56,7 @@ def take(store: Store, settings: Settings, route: str, number: int, now: datetim
     A damaged message is given up, so that it is listed and stops no other.
     """
     with store.writing() as connection:
+        pacing.pace(connection, route, settings.routes[route], now)
         found = outbox.read(connection, outbox.ready(now) & (deliveries.c.route == route), limit=number)
         readable = [message for message in found if message.readable]
         damaged = [message for message in found if not message.readable]
@@ -64,6 +65,7 @@ def take(store: Store, settings: Settings, route: str, number: int, now: datetim
             .where(deliveries.c.id.in_([message.id for message in readable]))
             .values(not_before=now + LEASE, attempts=deliveries.c.attempts + 1, maybe_received=True)
         )
+        outbox.update_parts(connection, _digests(readable), maybe_received=True)
         for message in damaged:
             _give_up_damaged(connection, message)
         if damaged:
@@ -76,7 +78,12 @@ def _give_up_damaged(connection: sa.Connection, message: Message) -> None:
     # What could not be read gets its placeholder, except the message itself, which a person may want to look at.
     times = {"created_at": message.created_at, "not_before": message.not_before}
     values = {"status": "failed", "error": outbox.UNREADABLE, "attempts": message.attempts, **times}
+    outbox.dissolve(connection, _digests([message]))
     connection.execute(sa.update(deliveries).where(deliveries.c.id == message.id).values(**values))
+
+
+def _digests(messages: Iterable[Message]) -> list[str]:
+    return [message.id for message in messages if message.kind == outbox.DIGEST]
 
 
 def settle(
@@ -95,7 +102,7 @@ def settle(
     alert says so, and also if a message was given up.
     """
     with store.writing() as connection:
-        _sent(connection, [attempt.message.id for attempt in attempts if attempt.failure is None], now)
+        _sent(connection, [attempt.message for attempt in attempts if attempt.failure is None], now)
         for attempt in attempts:
             if attempt.failure is not None:
                 _failed(connection, settings, attempt, attempt.failure, now, rng)
@@ -106,13 +113,15 @@ def settle(
             values = {"attempts": message.attempts, "maybe_received": message.maybe_received}
             released = sa.update(deliveries).where(_still_ours(message)).values(not_before=message.not_before, **values)
             connection.execute(released)
+            outbox.update_parts(connection, _digests([message]), maybe_received=message.maybe_received)
         routes.record_attempts(connection, route, [(attempt.result, attempt.seconds) for attempt in attempts])
 
 
-def _sent(connection: sa.Connection, ids: Sequence[str], now: datetime) -> None:
+def _sent(connection: sa.Connection, messages: Sequence[Message], now: datetime) -> None:
     # Whatever happened to the rows meanwhile (another claim, a withdrawal): the receiver has the messages.
-    sent = sa.update(deliveries).where(deliveries.c.id.in_(ids))
+    sent = sa.update(deliveries).where(deliveries.c.id.in_([message.id for message in messages]))
     connection.execute(sent.values(status="sent", sent_at=now, error=None))
+    outbox.update_parts(connection, _digests(messages), status="sent", sent_at=now)
 
 
 def _failed(
@@ -132,6 +141,7 @@ def _failed(
     maybe_received = message.maybe_received or failure.maybe_received
     values: dict[str, Any] = {"error": str(failure), "maybe_received": maybe_received, **outcomes[attempt.result]}
     connection.execute(sa.update(deliveries).where(_still_ours(message)).values(**values))
+    outbox.update_parts(connection, _digests([message]), maybe_received=maybe_received)
     if attempt.result == "refused" and routes.disable(connection, route, now, str(failure)):
         operator_alerts.route_disabled(connection, settings, route, now)
     if failure.retry_after is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from riskmodel.alerting.rule import SEVEREST_FIRST
 from riskmodel.geography import WHOLE_REGION
 from service.alerts import outbox, wording
 from service.snapshots.outcome_parts import of_outcome
@@ -35,7 +36,7 @@ def correct(connection: sa.Connection, snapshot: sa.Row[Any], why: str, now: dat
     # receiver may have them, so they are corrected too.
     outbox.cancel(connection, messages & outbox.RECEIVED, "its snapshot was withdrawn")
     cancelled = outbox.cancel(connection, messages, "its snapshot was withdrawn")
-    received = outbox.read(connection, messages & outbox.RECEIVED)
+    received = outbox.read(connection, messages & outbox.RECEIVED)  # a part of a digest as if it had come alone
     document = of_outcome(snapshot.document)
     facts = {key: document[key] for key in ("region", "simulated", "outcome", "origin", "data_as_of")}
     facts |= {
@@ -52,6 +53,7 @@ def correct(connection: sa.Connection, snapshot: sa.Row[Any], why: str, now: dat
             "alerts": [
                 {
                     "delivery_id": message.id,
+                    "digest_id": message.digest_id,
                     "alert_id": message.document["data"].get("alert_id"),
                     "headline": message.document["data"]["headline"],
                 }
@@ -59,5 +61,7 @@ def correct(connection: sa.Connection, snapshot: sa.Row[Any], why: str, now: dat
                 if message.route == route
             ],
         }
-        outbox.enqueue(connection, route=route, kind="correction", data=data | wording.correction(data), now=now)
+        severity = min((message.severity for message in received), key=SEVEREST_FIRST.index)
+        data |= wording.correction(data)
+        outbox.enqueue(connection, route=route, kind="correction", data=data, severity=severity, now=now)
     return Correction(routes, len(received), cancelled)

@@ -24,7 +24,7 @@ from riskmodel.alerting.states import (
     ended,
     next_state,
 )
-from service.alerts import endings, episodes, notifications, silence_matching, silences, wording
+from service.alerts import digests, endings, episodes, notifications, silence_matching, silences, wording
 from service.alerts.readings import AlertReading, readings
 from service.snapshots import change_feed
 from service.snapshots.outcome_parts import MISSING_REASONS, available, of_outcome
@@ -158,6 +158,7 @@ def evaluate(
     endings.enqueue(connection, news, headline, now)
     notifications.enqueue_messages(connection, news, now)
     silences.end_due(connection, now)
+    digests.group(connection, rules, now)
     return log.changes
 
 

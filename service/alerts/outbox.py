@@ -6,7 +6,7 @@ messages again under the same ids. `delivery` is the sender. This module does no
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -27,10 +27,16 @@ claim."""
 
 NO_ROUTE = "the settings have no route of this name"
 
+LONGEST_HOLD = timedelta(hours=25)
+"""The longest time that a message waits for the end of quiet hours, on the day when a clock is set back."""
+
 UNREADABLE = "the stored message is damaged and cannot be sent"
 
 UNDELIVERED = (deliveries.c.status == "failed") | ((deliveries.c.status == "waiting") & deliveries.c.error.is_not(None))
 """Messages that are given up, or that wait after at least one failure."""
+
+DIGEST = "digest"
+"""The kind of a message that is sent in place of its parts: several messages by the same route."""
 
 NO_TEST = deliveries.c.kind != "test"
 
@@ -56,6 +62,9 @@ class Message(NamedTuple):
     error: str | None
     created_at: datetime
     not_before: datetime
+    severity: str
+    held_until: datetime | None
+    digest_id: str | None
     readable: bool
 
 
@@ -68,13 +77,15 @@ def enqueue(
     now: datetime,
     alert: str | None = None,
     follows: str | None = None,
+    severity: str | None = None,
     claimed: bool = False,
 ) -> str:
     """Add a message to the outbox in the caller's transaction. Return its id, which all attempts carry.
 
     `alert` names what the message is about: messages with the same name by one route are sent in their order.
     `follows` is the id of an earlier message without which this one makes no sense. `claimed` reserves the message for
-    the caller, who sends it at once. A message is about the alerts that its data names: `alert_id`, or that of each
+    the caller, who sends it at once. The default `severity` is that in the data, else `warning`.
+    A message is about the alerts that its data names: `alert_id`, or that of each
     entry of `alerts`.
     """
     # Ids sort by time: the messages of one transaction have the same `created_at`.
@@ -92,6 +103,7 @@ def enqueue(
             maybe_received=claimed,
             follows=follows,
             alert=alert,
+            severity=severity or data.get("severity", "warning"),
             not_before=now + LEASE if claimed else now,
         )
     )
@@ -116,9 +128,12 @@ def ready(now: datetime) -> sa.ColumnElement[bool]:
     earlier = deliveries.alias("earlier").c
     of_alert = (earlier.alert == deliveries.c.alert) & (earlier.route == deliveries.c.route)
     is_earlier = sa.tuple_(earlier.created_at, earlier.id) < sa.tuple_(deliveries.c.created_at, deliveries.c.id)
+    # A message that is part of a digest counts as sent once the digest is.
+    digest = deliveries.alias("digest").c
+    in_digest = sa.exists().where(digest.id == earlier.digest_id, digest.status == _WAITING)
+    is_unsent = (earlier.status == _WAITING) | ((earlier.status == "merged") & in_digest)
     first = [
-        ~sa.exists().where(earlier.status == _WAITING, which)
-        for which in (earlier.id == deliveries.c.follows, of_alert & is_earlier)
+        ~sa.exists().where(is_unsent, which) for which in (earlier.id == deliveries.c.follows, of_alert & is_earlier)
     ]
     return sa.and_(_is_due(now), deliveries.c.route.not_in(routes.paused(now)), *first)
 
@@ -214,16 +229,48 @@ def cancel(connection: sa.Connection, which: sa.ColumnElement[bool], error: str 
     """Dismiss the messages of `which` that are not sent, and those that follow them. Return the number of messages.
 
     A message that follows a cancelled one stays if the receiver may have the cancelled one: it then needs the end, too.
+    With a digest, its parts are dismissed. Where only a part is, the digest is dissolved.
     """
-    unsent = deliveries.c.status.in_(("waiting", "failed"))
+    unsent = deliveries.c.status.in_(("waiting", "failed", "merged"))
     reason = {} if error is None else {"error": error}
-    dismissed = sa.update(deliveries).where(unsent, which).values(status="dismissed", **reason)
-    rows = connection.execute(dismissed.returning(deliveries.c.id, deliveries.c.maybe_received)).all()
-    unknown_to_receiver = [row.id for row in rows if not row.maybe_received]
+    columns = (deliveries.c.id, deliveries.c.maybe_received, deliveries.c.digest_id)
+
+    def dismissed(chosen: sa.ColumnElement[bool]) -> list[sa.Row[Any]]:
+        update = sa.update(deliveries).where(unsent, chosen).values(status="dismissed", **reason)
+        return list(connection.execute(update.returning(*columns)).all())
+
+    rows = dismissed(which)
+    ids = {row.id for row in rows}
+    dissolve(connection, {row.digest_id for row in rows if row.digest_id} - ids)
+    parts = dismissed(deliveries.c.digest_id.in_(ids)) if ids else []
+    unknown_to_receiver = [row.id for row in (*rows, *parts) if not row.maybe_received]
     if not unknown_to_receiver:
         return len(rows)
     followers = deliveries.c.follows.in_(unknown_to_receiver) & ~deliveries.c.maybe_received
     return len(rows) + cancel(connection, followers, error)
+
+
+def merge(connection: sa.Connection, ids: Collection[str], digest_id: str) -> None:
+    """Make messages parts of a digest, which is sent in their place."""
+    parts = sa.update(deliveries).where(deliveries.c.id.in_(ids))
+    connection.execute(parts.values(status="merged", digest_id=digest_id))
+
+
+def update_parts(connection: sa.Connection, digest_ids: Collection[str], **values: Any) -> None:
+    """Let the parts of digests follow them. What is true of an attempt to send a digest is true of its parts."""
+    if digest_ids:
+        parts = deliveries.c.digest_id.in_(digest_ids) & (deliveries.c.status == "merged")
+        connection.execute(sa.update(deliveries).where(parts).values(values))
+
+
+def dissolve(connection: sa.Connection, digest_ids: Collection[str]) -> None:
+    """Dismiss unsent digests, and let their parts wait for themselves."""
+    if not digest_ids:
+        return
+    unsent = deliveries.c.id.in_(digest_ids) & deliveries.c.status.in_(("waiting", "failed"))
+    connection.execute(sa.update(deliveries).where(unsent).values(status="dismissed", error="its parts changed"))
+    parts = deliveries.c.digest_id.in_(digest_ids) & (deliveries.c.status == "merged")
+    connection.execute(sa.update(deliveries).where(parts).values(status="waiting", digest_id=None))
 
 
 def _is_due(now: datetime) -> sa.ColumnElement[bool]:
@@ -238,7 +285,15 @@ def _is_due(now: datetime) -> sa.ColumnElement[bool]:
         for attempts in range(MAX_ATTEMPTS + 1)
     }
     limit = sa.case(latest, value=deliveries.c.attempts, else_=latest[MAX_ATTEMPTS])
-    return (deliveries.c.status == _WAITING) & ((not_before <= now) | (not_before > limit))
+    is_time = (not_before <= now) | (not_before > limit)
+    return (deliveries.c.status == _WAITING) & is_time & ~is_held(now)
+
+
+def is_held(now: datetime) -> sa.ColumnElement[bool]:
+    """Select the messages that wait for the end of quiet hours or for the rate cap. No such wait is longer than a day:
+    one that seems to be is over, because the clock was set back."""
+    held_until = deliveries.c.held_until
+    return held_until.is_not(None) & (held_until > now) & (held_until <= now + LONGEST_HOLD + CLOCK_SKEW)
 
 
 def _lacks_route(settings: Settings) -> sa.ColumnElement[bool]:
@@ -262,7 +317,8 @@ def note_missing_routes(store: Store, settings: Settings) -> None:
 
 def _message(row: Mapping[Any, Any]) -> Message:
     """Return a message from its stored values."""
-    text = {name: seals.stored_text(row[name]) for name in ("id", "route", "kind", "status", "document", "error")}
+    names = ("id", "route", "kind", "status", "document", "error", "severity", "digest_id")
+    text = {name: seals.stored_text(row[name]) for name in names}
     document = _document(text["document"])
     created_at, not_before = (_moment(seals.stored_text(row[name])) for name in ("created_at", "not_before"))
     attempts = row["attempts"] if isinstance(row["attempts"], int) else None
@@ -278,6 +334,9 @@ def _message(row: Mapping[Any, Any]) -> Message:
         error=text["error"] or None,
         created_at=created_at or unknown,
         not_before=not_before or unknown,
+        severity=text["severity"],
+        held_until=_moment(seals.stored_text(row["held_until"])),
+        digest_id=text["digest_id"] or None,
         readable=None not in (document, created_at, not_before, attempts),
     )
 

@@ -66,6 +66,9 @@ KINDS: dict[str, Bilingual] = {
     "rule_changed": {"en": "RULE CHANGED", "fr": "RÈGLE MODIFIÉE"},
     "summary": {"en": "SUMMARY", "fr": "RÉCAPITULATIF"},
     "missing": {"en": "NO FORECAST", "fr": "PAS DE PRÉVISION"},
+    "digest": {"en": "DIGEST", "fr": "SYNTHÈSE"},
+    "reminder": {"en": "STILL FIRING", "fr": "ALERTE EN COURS"},
+    "brief": {"en": "MONTHLY BRIEF", "fr": "BULLETIN MENSUEL"},
     "correction": {"en": "CORRECTION", "fr": "RECTIFICATIF"},
     "test": {"en": "TEST", "fr": "ESSAI"},
 }

@@ -260,16 +260,22 @@ deliveries = sa.Table(  # the outbox: one row for each message to each route
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("document", Document, nullable=False),  # the payload; every attempt sends the same bytes
     sa.Column("created_at", UtcTime, nullable=False),
-    sa.Column("status", sa.String(16), nullable=False),  # waiting | sent | failed | dismissed
+    # waiting | sent | failed | dismissed | merged: part of a digest that is not sent yet
+    sa.Column("status", sa.String(16), nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     # True during an attempt, and after one that ended without a clear refusal.
     sa.Column("maybe_received", sa.Boolean, nullable=False, default=False),
     sa.Column("follows", sa.String(40)),  # the message without which this one makes no sense: firing, for resolved
     sa.Column("alert", sa.Text),  # the alert it is about; messages of one alert by one route are sent in their order
     sa.Column("not_before", UtcTime, nullable=False),
+    sa.Column("severity", sa.String(16), nullable=False),  # info | warning | severe: quiet hours are by severity
+    sa.Column("held_until", UtcTime),  # the end of the quiet hours, or when the rate cap allows the next message
+    sa.Column("digest_id", sa.String(40)),  # the digest that it is part of
     sa.Column("sent_at", UtcTime),
     sa.Column("error", sa.Text),
     sa.Index("deliveries_waiting", "route", "created_at", "id", sqlite_where=_IS_WAITING, postgresql_where=_IS_WAITING),
+    sa.Index("deliveries_of_digest", "digest_id"),
+    sa.Index("deliveries_of_route", "route", "status", "sent_at"),
     sa.Index("deliveries_by_status", "status", "created_at"),
     sa.Index("deliveries_of_alert", "alert", "route", "created_at", "id"),
 )

@@ -56,7 +56,18 @@ def issuer(tmp_path: Path) -> SnapshotHome:
     return issuer
 
 
-def evaluate(issuer: SnapshotHome, number: int, *, calm: bool = False, first: bool = False, origin: str = "") -> None:
+GROUPED = tuple(rule.model_copy(update={"group_by": "region"}) for rule in RULES)
+
+
+def evaluate(
+    issuer: SnapshotHome,
+    number: int,
+    *,
+    rules: Any = RULES,
+    calm: bool = False,
+    first: bool = False,
+    origin: str = "",
+) -> None:
     """Issue a snapshot and evaluate the alerts on it; in a calm one, every risk score is 5."""
     now = NOW + timedelta(hours=number)
     document = issuer.issue(at=now)
@@ -67,7 +78,7 @@ def evaluate(issuer: SnapshotHome, number: int, *, calm: bool = False, first: bo
     with issuer.store.writing() as connection:
         lifecycle.evaluate(
             connection,
-            rules=RULES,
+            rules=rules,
             document=nested(document),
             run_id=number,
             snapshot_id=number,
@@ -163,3 +174,33 @@ def test_an_alert_whose_summary_was_cancelled_is_not_resolved(tmp_path: Path) ->
     assert withdraw(issuer.store, RULES, 2, "wrong file", LATER) == Correction((), corrected=0, cancelled=1)
     deliver(issuer, after, LATER + timedelta(days=1))
     assert after.messages == []
+
+
+@pytest.fixture
+def grouped(tmp_path: Path) -> SnapshotHome:
+    """The same, but the three alerts are one digest."""
+    issuer = SnapshotHome(tmp_path / "home")
+    issuer.add_ingests("real")
+    evaluate(issuer, 1, calm=True)
+    evaluate(issuer, 2, rules=GROUPED)
+    return issuer
+
+
+def test_a_correction_names_the_digest_of_each_message(grouped: SnapshotHome) -> None:
+    receiver = Receiver()
+    deliver(grouped, receiver, NOW + timedelta(hours=3))
+    assert receiver.messages == [("digest", None)]
+    assert withdraw(grouped.store, GROUPED, 2, "wrong file", LATER) == Correction(("duty",), corrected=3, cancelled=0)
+    with grouped.store.reading() as connection:
+        digests = connection.execute(sa.select(deliveries).where(deliveries.c.kind == "digest")).all()
+        correction = connection.execute(sa.select(deliveries).where(deliveries.c.kind == "correction")).one()
+    listed = correction.document["data"]["alerts"]
+    assert {each["digest_id"] for each in listed} == {digests[0].id}
+    assert {each["delivery_id"] for each in listed} == set(ids(grouped, "MLI", "BFA", "NER"))
+
+
+def test_a_digest_that_was_not_sent_is_cancelled_with_its_snapshot(grouped: SnapshotHome) -> None:
+    receiver = Receiver()
+    assert withdraw(grouped.store, GROUPED, 2, "wrong file", LATER) == Correction((), corrected=0, cancelled=3)
+    deliver(grouped, receiver, LATER + timedelta(days=1))
+    assert receiver.messages == []

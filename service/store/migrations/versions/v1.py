@@ -82,6 +82,9 @@ def upgrade() -> None:
         sa.Column("follows", sa.String(40)),
         sa.Column("alert", sa.Text),
         sa.Column("not_before", MOMENT, nullable=False),
+        sa.Column("severity", sa.String(16), nullable=False),
+        sa.Column("held_until", MOMENT),
+        sa.Column("digest_id", sa.String(40)),
         sa.Column("sent_at", MOMENT),
         sa.Column("error", sa.Text),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"]),
@@ -221,6 +224,8 @@ def upgrade() -> None:
     op.create_index("runs_started", "runs", ["region", "started_at"])
     op.create_index("deliveries_by_status", "deliveries", ["status", "created_at"])
     op.create_index("deliveries_of_alert", "deliveries", ["alert", "route", "created_at", "id"])
+    op.create_index("deliveries_of_digest", "deliveries", ["digest_id"])
+    op.create_index("deliveries_of_route", "deliveries", ["route", "status", "sent_at"])
     op.create_table(
         "route_pauses",
         sa.Column("route", sa.String(64), nullable=False),
