@@ -99,6 +99,15 @@ def is_public(address: Address) -> bool:
     return address.is_global and not address.is_multicast and not reserved
 
 
+def is_allowed(host: str, address: Address, allowed: Sequence[Network | str]) -> bool:
+    """Return whether a request to a host can go to one of its addresses.
+
+    `allowed` lists the private networks and host names that it can reach besides public addresses.
+    """
+    named = any(host.lower() == entry if isinstance(entry, str) else address in entry for entry in allowed)
+    return named or is_public(address)
+
+
 class Session:
     """Requests that keep their connection open from one to the next. Closing it closes the connection.
 
@@ -185,8 +194,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
     """
 
     def __init__(self, allowed: Sequence[Network | str] = ()) -> None:
-        self._networks = [entry for entry in allowed if not isinstance(entry, str)]
-        self._hosts = {entry for entry in allowed if isinstance(entry, str)}
+        self._allowed = allowed
         self._transport = httpx2.AsyncHTTPTransport(verify=tls_context())
         self._known: dict[tuple[str, int], _Resolved] = {}
 
@@ -210,7 +218,9 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         """Return the allowed addresses of a host. They are used for some time, as the connection to one of them is."""
         known = self._known.get((host, port))
         if known is None or known.until < time.monotonic():
-            allowed = [address for address in await _resolve(host, port, seconds) if self._allows(host, address)]
+            allowed = [
+                address for address in await _resolve(host, port, seconds) if is_allowed(host, address, self._allowed)
+            ]
             known = self._known[host, port] = _Resolved(allowed, time.monotonic() + RESOLVED_SECONDS)
         return known.addresses
 
@@ -222,11 +232,6 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         # Only the URL changes: the Host header was set from the name and stays.
         request.url = request.url.copy_with(host=str(address))
         return await self._transport.handle_async_request(request)
-
-    def _allows(self, host: str, address: Address) -> bool:
-        return (
-            is_public(address) or host.lower() in self._hosts or any(address in network for network in self._networks)
-        )
 
 
 def connect(host: str, port: int, seconds: float) -> socket.socket:

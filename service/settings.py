@@ -176,7 +176,33 @@ class EmailRoute(TextOptions):
         return self
 
 
-Route = Annotated[WebhookRoute | EmailRoute, Field(discriminator="type")]
+class AppriseRoute(TextOptions):
+    """Route to a service that Apprise knows: Slack, Teams, Telegram, Mattermost, ntfy, SMS gateways and others."""
+
+    type: Literal["apprise"]
+    url: SecretStr
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: SecretStr) -> SecretStr:
+        if not re.match(r"[a-z][a-z0-9+.-]*://.", url.get_secret_value(), re.IGNORECASE):
+            raise ValueError("write an address of Apprise, such as slack://… or ntfy://…")  # without it: it is secret
+        return url
+
+
+class AlertmanagerRoute(RouteOptions):
+    """Route to a Prometheus Alertmanager, by the address of its own pages. A password is sent as basic authentication.
+
+    It knows all languages and lengths.
+    """
+
+    type: Literal["alertmanager"]
+    url: HttpUrl
+    username: str | None = None
+    password: SecretStr | None = None
+
+
+Route = Annotated[WebhookRoute | EmailRoute | AppriseRoute | AlertmanagerRoute, Field(discriminator="type")]
 
 
 class Limits(BaseModel, extra="forbid", use_attribute_docstrings=True):

@@ -17,7 +17,7 @@ from service.alerts import operator_alerts, outbox, pacing, routes
 from service.alerts.backoff import MAX_ATTEMPTS, pause, retry_delay
 from service.alerts.channels.attempt import DeliveryError
 from service.alerts.outbox import LEASE, Message
-from service.settings import Settings
+from service.settings import EmailRoute, Settings
 from service.store.database import Store
 from service.store.tables import deliveries
 
@@ -66,6 +66,9 @@ def take(store: Store, settings: Settings, route: str, number: int, now: datetim
             .values(not_before=now + LEASE, attempts=deliveries.c.attempts + 1, maybe_received=True)
         )
         outbox.update_parts(connection, _digests(readable), maybe_received=True)
+        if isinstance(settings.routes[route], EmailRoute):
+            roots = outbox.threads(connection, route, [message.id for message in readable])
+            readable = [message._replace(thread=roots.get(message.id)) for message in readable]
         for message in damaged:
             _give_up_damaged(connection, message)
         if damaged:

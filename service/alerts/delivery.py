@@ -14,7 +14,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from service.alerts import channels, claims, outbox, routes, wording
+import sqlalchemy as sa
+
+from service.alerts import channels, claims, outbox, refresh, routes, wording
+from service.alerts.channels.alertmanager import AlertmanagerChannel
 from service.alerts.channels.attempt import DeliveryError, Outgoing
 from service.alerts.claims import Attempt
 from service.alerts.outbox import Message
@@ -65,6 +68,14 @@ def deliver_due(
     """
     outbox.note_missing_routes(store, settings)
     return _Round(store, settings, clock, send, rng, ended).run()
+
+
+def has_work(store: Store, settings: Settings, now: datetime) -> bool:
+    """Return whether `deliver_due` would find something to do."""
+    if outbox.has_due(store, settings, now):
+        return True
+    with store.reading() as connection:
+        return bool(refresh.due(connection, settings, now))
 
 
 def send_test(store: Store, settings: Settings, route: str, clock: Clock) -> Attempt:
@@ -132,7 +143,11 @@ class _Round:
             if route not in busy and route not in self._spent and self._rests_until.get(route, now) <= now
         ]
         with self._store.reading() as connection:
-            return outbox.routes_with_ready(connection, free, self._clock())
+            found = outbox.routes_with_ready(connection, free, self._clock())
+            return [*found, *(name for name in self._to_refresh(connection) if name in free and name not in found)]
+
+    def _to_refresh(self, connection: sa.Connection) -> list[str]:
+        return [] if self._send else refresh.due(connection, self._settings, self._clock())
 
     def _deliver(self, route: str) -> Counter[str]:
         """Send what is due by one route, until a message fails."""
@@ -150,7 +165,26 @@ class _Round:
                     self._rests_until[route] = time.monotonic() + REST_SECONDS
                     break
                 size = min(max(FIRST_BATCH, 2 * len(attempts)), LARGEST_BATCH)
+        self._refresh(route)
         return +counts
+
+    def _refresh(self, route: str) -> None:
+        """Post the alerts that fire again, if the route is to an Alertmanager and it is time.
+
+        The thread that sends the messages of the route does this: an alert must not be posted after its end.
+        """
+        with self._store.reading() as connection:
+            if route not in self._to_refresh(connection):
+                return
+            entries = refresh.firing(connection, route)
+        with channels.opened(self._settings.routes[route], self._settings.allow_private_webhooks) as channel:
+            try:
+                if isinstance(channel, AlertmanagerChannel):
+                    channel.refresh(entries, self._clock())
+            except DeliveryError as failure:
+                log.warning("refresh of the alerts of route %r failed: %s", route, failure)
+        with self._store.writing() as connection:
+            refresh.note(connection, route, self._clock())
 
     def _send_batch(self, route: str, messages: list[Message], send: _Sender) -> list[Attempt]:
         """Send claimed messages until one fails or the time of the batch is over, and record the results."""
@@ -190,7 +224,7 @@ def _attempt(settings: Settings, message: Message, clock: Clock, send: _Sender) 
     started = time.monotonic()
     try:
         document = wording.with_links(message.document, settings.base_url)
-        send(Outgoing(message.id, document), clock())
+        send(Outgoing(message.id, document, message.thread), clock())
     except DeliveryError as refused:
         failure = refused
     except Exception as fault:

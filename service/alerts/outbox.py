@@ -66,6 +66,7 @@ class Message(NamedTuple):
     held_until: datetime | None
     digest_id: str | None
     readable: bool
+    thread: str | None = None  # the first message about the same alert by this route, where the sender asked for it
 
 
 def enqueue(
@@ -121,6 +122,20 @@ def read(
     query = sa.select(*seals.stored(connection, deliveries)).where(which).limit(limit)
     rows = connection.execute(query.order_by(*(column.desc() for column in order) if newest_first else order))
     return [_message(row._mapping) for row in rows]
+
+
+def threads(connection: sa.Connection, route: str, ids: Collection[str]) -> dict[str, str]:
+    """Return, for each of some messages about one alert, the id of the first message about it by the route."""
+    of_message, of_alert = delivery_alerts.alias().c, delivery_alerts.alias().c
+    first = (
+        sa.select(of_message.delivery_id, sa.func.min(deliveries.c.id))
+        .join(of_alert.alert_id.table, of_alert.alert_id == of_message.alert_id)
+        .join(deliveries, deliveries.c.id == of_alert.delivery_id)
+        .where(of_message.delivery_id.in_(ids), deliveries.c.route == route)
+        .group_by(of_message.delivery_id)
+        .having(sa.func.count(of_message.alert_id.distinct()) == 1)
+    )
+    return {row[0]: row[1] for row in connection.execute(first)}
 
 
 def ready(now: datetime) -> sa.ColumnElement[bool]:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from riskmodel import __version__, bundle
 from riskmodel.errors import VigieError
 from riskmodel.events import manifest
-from service.alerts import outbox
+from service.alerts import delivery, outbox
 from service.jobs.bootstrap import TRAINING_DEADLINE, prepare
 from service.jobs.hindcast_job import HINDCAST_DEADLINE, STORE_DEADLINE, compute_hindcasts, hindcast_inputs
 from service.jobs.job_run import DeadlineExceeded, Interrupted, Job, JobFailed, JobRun
@@ -103,7 +103,7 @@ def _export(run: JobRun) -> None:
 def deliver(run: JobRun) -> None:
     """Send the messages in the outbox, if any is due."""
     context = run.context
-    if outbox.has_due(context.store, context.settings, context.clock()):
+    if delivery.has_work(context.store, context.settings, context.clock()):
         run.vigie("alerts", "deliver")
     with context.store.reading() as connection:
         run.troubled = outbox.count_undelivered(connection)[0] > 0

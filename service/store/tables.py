@@ -298,6 +298,13 @@ route_pauses = sa.Table(  # routes by which nothing is sent
     sa.Column("error", sa.Text),  # of a receiver that is gone
 )
 
+route_refreshes = sa.Table(  # when the alerts of a route to an Alertmanager were last posted again
+    "route_refreshes",
+    metadata,
+    sa.Column("route", sa.String(64), primary_key=True),
+    sa.Column("refreshed_at", UtcTime, nullable=False),
+)
+
 route_attempts = sa.Table(  # how many attempts took how long, for `/metrics`
     "route_attempts",
     metadata,

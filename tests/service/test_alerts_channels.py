@@ -10,14 +10,18 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
+import sqlalchemy as sa
 from pydantic import SecretStr
 from receivers import LOOPBACK, PASSWORD, SECRET, HookReceiver, MailReceiver, make_certificate, send_once, silent_port
 
-from service.alerts import wording
+from riskmodel.home import Home
+from service.alerts import delivery, outbox, wording
 from service.alerts.channels import attempt
 from service.alerts.channels import heartbeat as calls
 from service.alerts.channels.attempt import DeliveryError
-from service.settings import EmailRoute, WebhookRoute
+from service.settings import EmailRoute, Settings, WebhookRoute
+from service.store.database import Store
+from service.store.tables import alerts
 
 ID = "msg_0123456789abcdef"
 PAYLOAD = {"type": "alert.test", "timestamp": "2026-11-22T08:15:00Z", "data": wording.test("duty")}
@@ -282,3 +286,32 @@ def test_an_email_is_not_sent_unencrypted_to_a_server_without_starttls() -> None
     with MailReceiver().listening() as receiver, pytest.raises(DeliveryError, match="STARTTLS"):
         send(receiver.route(security="starttls"), ID, PAYLOAD, now())
     assert receiver.taken == []
+
+
+def test_the_emails_of_an_alert_are_one_conversation(tmp_path: Path) -> None:
+    store, first = Store.of(Home(tmp_path)), datetime.now(UTC)
+    texts = SIMULATED["data"]
+    with store.writing() as connection:
+        common = {"run_id": None, "region": "MLI", "rule": "r", "location_code": "MLI", "outcome": "all"}
+        for name in ("alr_1", "alr_2"):
+            row = {"id": name, "simulated": True, "severity": "info", "state": "firing", "opened_at": first}
+            values = {key: value for key, value in {**common, **row}.items() if key in alerts.c}
+            connection.execute(sa.insert(alerts).values(values))
+        ids = [
+            outbox.enqueue(connection, route=route, kind="firing", data={**texts, **about}, now=first)
+            for route, about in (
+                ("other", {"alert_id": "alr_1"}),
+                ("mail", {"alert_id": "alr_1"}),
+                ("mail", {"alert_id": "alr_2"}),
+                ("mail", {"alert_id": "alr_1"}),
+                ("mail", {"alerts": [{"alert_id": "alr_1"}, {"alert_id": "alr_2"}]}),
+                ("mail", {}),
+            )
+        ]
+    with MailReceiver().listening() as receiver:
+        settings = Settings(routes={"mail": receiver.route()})
+        assert delivery.deliver_due(store, settings, now) == {"sent": 5}
+    sent = [message_from_bytes(envelope.content, policy=policy.default) for envelope in receiver.taken]
+    assert [mail["Message-ID"] for mail in sent] == [f"<{name}@example.org>" for name in ids[1:]]
+    assert [mail["In-Reply-To"] for mail in sent] == [None, None, f"<{ids[1]}@example.org>", None, None]
+    assert sent[2]["References"] == sent[2]["In-Reply-To"]

@@ -9,11 +9,13 @@ import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 
+from service.alerts.channels.alertmanager import AlertmanagerChannel
+from service.alerts.channels.apprise import AppriseChannel
 from service.alerts.channels.attempt import Channel
 from service.alerts.channels.email import EmailChannel
 from service.alerts.channels.webhook import WebhookChannel
 from service.outbound import Session
-from service.settings import EmailRoute, Network, Route
+from service.settings import AppriseRoute, EmailRoute, Network, Route, WebhookRoute
 
 for _name in ("httpx2", "httpcore2"):  # they log whole URLs, and a receiver's URL can contain a token
     logging.getLogger(_name).setLevel(logging.WARNING)
@@ -28,5 +30,11 @@ def opened(route: Route, allowed: Sequence[Network | str] = ()) -> Iterator[Chan
     if isinstance(route, EmailRoute):
         yield EmailChannel(route)
         return
+    if isinstance(route, AppriseRoute):
+        yield AppriseChannel(route, allowed)
+        return
     with Session(allowed) as session:
-        yield WebhookChannel(route, session)
+        if isinstance(route, WebhookRoute):
+            yield WebhookChannel(route, session)
+        else:
+            yield AlertmanagerChannel(route, session)

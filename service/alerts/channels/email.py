@@ -69,7 +69,7 @@ def _email(route: EmailRoute, message: Outgoing, now: datetime) -> EmailMessage:
     email["Auto-Submitted"] = "auto-generated"  # keeps out-of-office replies away (RFC 3834)
     page = f"\n\n{data['url'][route.language]}" if "url" in data else ""
     signature = f"\n\n-- \nVigie, {message.document['timestamp']}, {message.id}\n"
-    email.set_content(data["text"][route.language] + page + signature, cte="quoted-printable")
+    email.set_content(data.get(route.length, data["text"])[route.language] + page + signature, cte="quoted-printable")
     return email
 
 

@@ -25,6 +25,7 @@ TABLES = (
     "link_secrets",
     "route_attempts",
     "route_pauses",
+    "route_refreshes",
     "runs",
     "scorecards",
     "scores",
@@ -232,6 +233,12 @@ def upgrade() -> None:
         sa.Column("paused_until", MOMENT),
         sa.Column("since", MOMENT, nullable=False),
         sa.Column("error", sa.Text),
+        sa.PrimaryKeyConstraint("route"),
+    )
+    op.create_table(
+        "route_refreshes",
+        sa.Column("route", sa.String(64), nullable=False),
+        sa.Column("refreshed_at", MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("route"),
     )
     op.create_table(
