@@ -22,7 +22,7 @@ from riskmodel.forecasting.forecast import SERVED_LEADS
 from riskmodel.home import Home, atomic_write
 from riskmodel.months import Month, month
 
-FORMAT = 2
+FORMAT = 3
 """The version of the file layout. A file of another version counts as damaged, and is computed again."""
 SERVED = "served"
 """The forecaster name of the model's draws."""

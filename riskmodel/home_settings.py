@@ -1,10 +1,11 @@
-"""The settings of a home that the domain reads: the focal country of the region, and when models are refitted."""
+"""The settings of a home that the domain reads: focal country, when models are refitted, and the bands of scores."""
 
 import os
 import tomllib
 from typing import Any, Literal, cast, get_args
 
 from riskmodel import geography
+from riskmodel.bands import DEFAULT_BANDS
 from riskmodel.errors import BadInput
 from riskmodel.home import Home
 
@@ -37,6 +38,14 @@ def refit_of(home: Home) -> RefitPolicy:
         if value == policy:
             return cast(RefitPolicy, policy)
     raise BadInput(f"{home.settings}: refit: {value!r} is none of {', '.join(get_args(RefitPolicy))}")
+
+
+def bands_of(home: Home) -> dict[str, float]:
+    """Return the lowest score of each band: `bands` of the home's vigie.toml, else the default ones.
+
+    Raises BadInput if the file is no TOML. The service checks the bands themselves.
+    """
+    return dict(_settings(home).get("bands", DEFAULT_BANDS))
 
 
 def _settings(home: Home) -> dict[str, Any]:

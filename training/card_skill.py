@@ -7,7 +7,7 @@ import numpy as np
 from riskmodel import geography
 from riskmodel.bundle import Bundle
 from training import plots
-from training.alert_evaluation import shipped_threshold
+from training.backtest_alerts import shipped_threshold
 from training.formatting import INTERVAL_HEADING, LABELS, format_difference, format_value
 from training.report import Block, BulletList, Figure, Heading, Paragraph, Table
 from training.result_store import StoredBacktest

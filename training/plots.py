@@ -1,4 +1,4 @@
-"""Draw calibration as SVG: PIT histograms and reliability diagrams. The SVG needs no style sheet and no script."""
+"""Draw calibration and the trade-off of alerts as SVG, which needs no style sheet and no script."""
 
 from collections.abc import Sequence
 from html import escape
@@ -54,6 +54,27 @@ def reliability_diagram(title: str, table: Reliability) -> str:
     )
     ticks = [(0, "0"), (0.5, "0.5"), (1, "1")]
     return _frame(title, diagonal + points, "across: forecast probability; up: observed frequency", ticks, ticks)
+
+
+def alert_curves(curves: Sequence[tuple[str, Sequence[tuple[float, float]], int | None]]) -> str:
+    """Draw curves side by side: alerts per country-year across, the share of events that they catch up.
+
+    Each curve has a title, its points, and the place of the one that was chosen.
+    """
+    side, frames = SIDE + 2 * MARGIN, []
+    for title, points, chosen in curves:
+        widest = max([1.0, *(alerts for alerts, _ in points)])
+        places = [(_x(alerts / widest), _y(share)) for alerts, share in points]
+        content = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{FILL_COLOUR}"/>' for x, y in places)
+        if chosen is not None:
+            x, y = places[chosen]
+            content += f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="none" stroke="{TEXT_COLOUR}" stroke-width="2"/>'
+        ticks = [(0, "0"), (0.5, f"{widest / 2:.1f}"), (1, f"{widest:.1f}")]
+        label = "across: alerts per country-year; up: share of events caught"
+        frames.append(_frame(title, content, label, ticks, [(0, "0"), (0.5, "0.5"), (1, "1")]))
+    placed = "".join(f'<g transform="translate({side * rank} 0)">{frame}</g>' for rank, frame in enumerate(frames))
+    size = f'width="{side * len(frames)}" height="{side}" viewBox="0 0 {side * len(frames)} {side}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{placed}</svg>'
 
 
 def _frame(

@@ -6,8 +6,7 @@ import numpy as np
 
 from riskmodel.forecasting.escalation import RULE
 from riskmodel.scoring import Estimate
-from training.alert_evaluation import (
-    ALERT_MONTHS,
+from training.backtest_alerts import (
     MAX_ALERTS_PER_YEAR,
     MIN_EARLIER_WINDOWS,
     evaluate_alerts,
@@ -48,19 +47,19 @@ EVENT_NOTES = (
     "served: the draws, h24, or the draws and a regression: whichever did best in the five years before a January",
 )
 ALERT_NOTES = (
-    f"an alert is raised where P(escalation) reaches a threshold, and lasts {ALERT_MONTHS} months",
-    "thresholds: of each window, the lowest with at most "
+    "an alert fires and clears as one of the shipped rule of escalation does, whose `clear_at` stays in proportion",
+    "thresholds: of each window, the one that catches most escalations with at most "
     f"{MAX_ALERTS_PER_YEAR:.0f} alert per country-year in the windows before",
     "a year: alerts per country-year",
-    "precision: the share of alerts that an escalation followed within their months; higher is better",
-    "an episode is an unbroken run of months before an escalation; an alert within it catches it",
+    "precision: the share of alerts that an escalation followed within three months; higher is better",
+    "an episode is an unbroken run of months before an escalation; an alert that fires within it catches it",
     "recall: the share of episodes that were caught; higher is better",
     "lead: the median of the months from the alert to the escalation",
-    "an onset is an episode that begins after five years without a month of 25 deaths, if the next year is known",
+    "onsets: caught runs of months with a month of 25 deaths in the year ahead, after five years without one",
     f"in brackets: the {INTERVAL_HEADING}",
 )
 NO_THRESHOLDS = (
-    f"No thresholds yet: they are fixed on {MIN_EARLIER_WINDOWS} earlier windows, and there are no more than that."
+    f"No thresholds yet: they are chosen on {MIN_EARLIER_WINDOWS} earlier windows, and there are no more than that."
 )
 
 
@@ -131,22 +130,22 @@ def _alert_table(result: BacktestResult, evaluated: BacktestResult, seed: int, t
     counts, shares = evaluated.resampled(np.random.default_rng(seed)), {}
     rows: list[tuple[str, ...]] = []
     for forecaster in result.forecasters:
-        alerts = evaluate_alerts(result, forecaster, threshold)
+        thresholds, alerts, onsets = evaluate_alerts(result, forecaster, threshold)
         if not alerts.years.any():
             continue
         shares[forecaster] = (alerts.precision(counts), alerts.recall(counts))
         rows.append(
             (
                 forecaster,
-                *([] if threshold else [" ".join(_format_threshold(each) for each in alerts.thresholds)]),
+                *([] if threshold else [" ".join(_format_threshold(each) for each in thresholds)]),
                 f"{alerts.alerts.sum():.0f}",
                 *(
                     format_share(Estimate.from_bootstrap(of))
                     for of in (alerts.alerts_per_year(counts), *shares[forecaster])
                 ),
                 f"{alerts.caught.sum():.0f} of {alerts.episodes.sum():.0f}",
-                format_value("months", alerts.median_lead),
-                f"{alerts.onsets_caught.sum():.0f} of {alerts.onsets.sum():.0f}",
+                format_value("months", float(alerts.median_lead(counts)[0])),
+                f"{onsets.caught.sum():.0f} of {onsets.episodes.sum():.0f}",
             )
         )
     blank = () if threshold else ("",)

@@ -45,11 +45,15 @@ class CommandGroup(click.Group):
             cmd.params.append(HOME_OPTION)
 
     def add_section(self, heading: str, commands: Iterable[click.Command] = ()) -> None:
-        """Add commands under a heading. Headings keep the order in which they are first added."""
+        """Add commands under a heading. Headings keep the order in which they are first added.
+
+        A group that several packages add commands to is listed once.
+        """
         names = self._sections.setdefault(heading, [])
         for command in commands:
             self.add_command(command)
-            names.append(str(command.name))
+            if command.name not in names:
+                names.append(str(command.name))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands with their descriptions, by section; those in no section come last."""

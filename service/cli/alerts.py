@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from riskmodel.cli.groups import command_group
+from riskmodel.cli.alerts import alerts
 from riskmodel.errors import BadInput, Unavailable
 from riskmodel.home import Home
 
@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     from service.settings import Settings
     from service.store.database import Store
 
-
-@command_group()
-def alerts() -> None:
-    """List alerts, check their rules, test routes and retry messages."""
+__all__ = ["alerts"]
 
 
 @alerts.command("list")

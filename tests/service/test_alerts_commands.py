@@ -22,6 +22,16 @@ from service.store.database import Store
 
 Vigie = Callable[..., Any]
 
+VERY_HIGH = """
+[[rule]]
+name = "very-high-risk"
+title = { en = "Risk is very high", fr = "Le risque est très élevé" }
+metric = "risk_score"
+fire_at = 70
+clear_at = 65
+severity = "warning"
+"""
+
 GUIDE = (Path(__file__).parents[2] / "docs" / "alerts.md").read_text(encoding="utf-8")
 
 
@@ -61,10 +71,9 @@ def test_an_unknown_route_is_a_usage_error_that_names_the_known_ones(home: Home,
 def test_the_rules_in_force_are_printed(home: Home, vigie: Vigie) -> None:
     result = vigie("alerts", "rules")
     assert result.code == 0
-    assert (
-        "escalation: severe; escalation_probability of the headline fires at 0.5 for 1 origin(s), clears below 0.4"
-        in result.out
-    )
+    shipped = next(rule for rule in rule_file.shipped() if rule.name == "escalation")
+    thresholds = f"fires at {shipped.fire_at:g} for {shipped.for_origins} origin(s), clears below {shipped.clear_at:g}"
+    assert f"escalation: severe; escalation_probability of the headline {thresholds}" in result.out
     result = vigie("alerts", "rules", "--toml")
     assert result.out == reference.text(rule_file.SHIPPED)
 
@@ -83,11 +92,11 @@ def test_a_rule_whose_route_is_not_set_is_marked(home: Home, vigie: Vigie) -> No
 def test_a_broken_rule_ends_with_exit_code_3(home: Home, vigie: Vigie) -> None:
     home.root.mkdir(parents=True)
     home.alert_rules.write_text(
-        reference.text(rule_file.SHIPPED).replace("clear_at = 65", "clear_at = 75"), encoding="utf-8"
+        reference.text(rule_file.SHIPPED).replace("clear_at = 101", "clear_at = 102"), encoding="utf-8"
     )
     result = vigie("alerts", "rules")
     assert result.code == 3
-    assert "rule 'very-high-risk': clear_at: must not be above fire_at" in result.err
+    assert "rule 'data-too-old': clear_at: must not be above fire_at" in result.err
 
 
 @pytest.mark.parametrize("text", ["", "[[rule]]\nname = 'a'\n", "[[rule\n"])
@@ -163,6 +172,7 @@ def test_undelivered_messages_are_listed_and_dismissed(home: Home, vigie: Vigie)
 @pytest.mark.parametrize("simulated", [True, False])
 def test_the_alerts_of_the_realm_in_service_are_listed(home: Home, vigie: Vigie, simulated: bool) -> None:
     issuer = SnapshotHome(home.root)
+    home.alert_rules.write_text(VERY_HIGH, encoding="utf-8")
     issuer.add_ingests("simulated" if simulated else "real")
     document = issuer.issue(simulated=simulated)
     with issuer.store.writing() as connection:

@@ -34,7 +34,10 @@ group_by = "country"
 
 def test_a_home_without_rules_uses_the_shipped_ones(tmp_path: Path) -> None:
     shipped = {rule.name: rule for rule in rule_file.load(Home(tmp_path), DEFAULT_BANDS)}
-    assert {rule.metric for rule in shipped.values()} == {"escalation_probability", "risk_score", "data_age_days"}
+    assert {rule.metric.partition(":")[0] for rule in shipped.values()} == {
+        *("escalation_probability", "onset_probability", "band", "signal", "neighbours_rising", "few_reports"),
+        "data_age_days",
+    }
     assert shipped["very-high-risk"].fire_at == DEFAULT_BANDS["very high"]
     assert all(rule.route is None for rule in shipped.values()), "a new home has no routes"
 

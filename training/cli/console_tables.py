@@ -10,7 +10,7 @@ from rich.table import Table
 from riskmodel.outcomes import OUTCOME_LABELS
 from riskmodel.scoring import Estimate
 from training import as_known, gate
-from training.alert_evaluation import shipped_threshold
+from training.backtest_alerts import shipped_threshold
 from training.formatting import INTERVAL_HEADING, LABELS, format_difference, format_outcome, format_value
 from training.gate import RULE_MEANINGS
 from training.promotion import Examination
@@ -122,13 +122,13 @@ def print_cost_of_not_knowing(result: BacktestResult, console: Console, seed: in
 
 def print_coverage(result: BacktestResult, console: Console, seed: int) -> None:
     """Print the coverage of each forecaster, with its interval."""
-    _print_rows(coverage_rows(result, result.forecasters, seed), console)
+    print_rows(coverage_rows(result, result.forecasters, seed), console)
     console.print(f"{_interval_note(result)}\n")
 
 
 def print_events(result: BacktestResult, console: Console, seed: int, events: Sequence[str] = EVENTS) -> None:
     """Print how well probabilities separate months with an event from months without."""
-    _print_rows(event_rows(result, seed, events), console)
+    print_rows(event_rows(result, seed, events), console)
     _print_notes((*EVENT_NOTES, _interval_note(result)), console)
 
 
@@ -138,13 +138,13 @@ def print_alerts(result: BacktestResult, with_earlier: BacktestResult, console: 
     `with_earlier` has earlier windows too.
     """
     console.print(f"alerts of escalation in {_names(result)}, at the threshold that ships, {shipped_threshold():.2f}")
-    _print_rows(shipped_alert_rows(result, seed), console)
+    print_rows(shipped_alert_rows(result, seed), console)
     if (evaluated := alert_rows(with_earlier, seed)) is None:
         console.print(NO_THRESHOLDS)
     else:
         part, rows = evaluated
         console.print(f"\nalerts of escalation in {_names(part)}, at thresholds fixed on the windows before")
-        _print_rows(rows, console)
+        print_rows(rows, console)
     _print_notes((*ALERT_NOTES, _interval_note(result)), console)
 
 
@@ -238,7 +238,7 @@ def _print_notes(notes: Sequence[str], console: Console) -> None:
     console.print("\n".join(notes) + "\n")
 
 
-def _print_rows(rows: Rows, console: Console) -> None:
+def print_rows(rows: Rows, console: Console) -> None:
     """Print a table; rows that begin with the same cell show it once."""
     headings, lines = rows
     table, previous = _make_table(*headings), ""

@@ -51,7 +51,7 @@ def hindcast(home: Home, first: "Month | None", months: int, outcomes: tuple[str
 
     view = open_view(home)
     wanted = []
-    for each in _in_service(home, view, region, outcomes):
+    for each in in_service(home, view, region, outcomes):
         origins = each.origins(home, months, first)
         wanted.append((each, origins, each.missing(home, origins)))
     with terminal.progress() as bars:
@@ -76,7 +76,7 @@ def hindcast(home: Home, first: "Month | None", months: int, outcomes: tuple[str
         )
 
 
-def _in_service(home: Home, view: "View", region: str, outcomes: tuple[str, ...]) -> "list[OutcomeHindcast]":
+def in_service(home: Home, view: "View", region: str, outcomes: tuple[str, ...]) -> "list[OutcomeHindcast]":
     """Return the hindcasts of each outcome that is asked for. Raises BadInput for one without a model in service."""
     from riskmodel import bundle
     from riskmodel.errors import BadInput
