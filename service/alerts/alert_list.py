@@ -107,6 +107,7 @@ def _entry(row: Any, lasting: Mapping[str, Any]) -> dict[str, Any]:
         "ended_at": instant(row.ended_at),
         "acknowledged": acknowledgement(row) if active else None,
         "silence": silence_entry(lasting[silence_id]) if silence_id else None,
+        "inhibited_by": row.inhibited_by if active else None,
     }
 
 

@@ -13,7 +13,17 @@ from service.snapshots.outcome_parts import of_outcome
 from service.store.tables import deliveries, runs
 from service.store.values import instant
 
-CORRECTED_KINDS = ("firing", "resolved", "corrected", "expired", "rule_changed", "summary", "missing")
+CORRECTED_KINDS = (
+    "firing",
+    "reminder",
+    "brief",
+    "resolved",
+    "corrected",
+    "expired",
+    "rule_changed",
+    "summary",
+    "missing",
+)
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,11 @@ from riskmodel.alerting.rule import SEVEREST_FIRST
 from riskmodel.alerting.states import FIRING
 from riskmodel.outcomes import OUTCOME_LABELS
 from service.alerts import wording
+from service.alerts.known_alerts import REMINDER
 from service.alerts.wording import LOCALES, Bilingual
 
 SHORT_LIST = 8
 """How many parts the short text of a digest names; the full text names all."""
-
-REMINDER = "reminder"
 
 SIMULATED = {"en": "SIMULATED", "fr": "SIMULATED (données simulées)"}
 

@@ -14,11 +14,10 @@ import sqlalchemy as sa
 from riskmodel.alerting.rule import SEVEREST_FIRST, Rule
 from riskmodel.alerting.states import ENDED, FIRING
 from service.alerts import digest_wording, outbox, wording
+from service.alerts.known_alerts import REMINDER
 from service.alerts.outbox import DIGEST, Message
 from service.store.tables import deliveries
 from service.store.values import instant
-
-REMINDER = "reminder"
 
 MERGEABLE = (FIRING, REMINDER, *ENDED)
 """Kinds of messages that can be parts of a digest."""

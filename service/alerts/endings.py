@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from riskmodel.alerting.states import CORRECTED, ENDED
+from riskmodel.alerting.states import CORRECTED, ENDED, FIRING
 from riskmodel.geography import WHOLE_REGION
 from service.alerts import known_alerts, outbox, wording
 from service.alerts.known_alerts import RULE_CHANGED
@@ -31,10 +31,19 @@ def enqueue(
     for change in changes:
         if change["to_state"] not in ENDED:
             continue
+        known_alerts.cancel_reminders(connection, change["alert_id"], "the alert has ended")
         by_rule = change["reason"] in RULE_REASONS
         if by_rule or change["to_state"] == CORRECTED:
             _cancel_unsent(connection, change)
         for route, announcement in _receivers(connection, change):
+            if (
+                announcement
+                and announcement.kind == FIRING
+                and outbox.is_waiting_on_purpose(connection, announcement, now)
+            ):
+                # It waits for the morning, and by then there is nothing to say.
+                outbox.cancel(connection, deliveries.c.id == announcement.id, "the alert ended before it was sent")
+                continue
             follows = announcement.id if announcement else None
             if by_rule:
                 with_rule[route].append(message_data(change))

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from riskmodel.alerting.states import ACTIVE, FIRING
 from riskmodel.errors import BadInput
+from service.alerts import known_alerts
 from service.store.tables import alert_actions, alerts
 
 IDENTITY = ("region", "simulated", "rule", "location_code", "outcome", "severity")
@@ -45,6 +46,7 @@ def acknowledge(connection: sa.Connection, alert_id: str, by: str, note: str | N
         check_line(note, MAX_NOTE, "note")
     _update_active(connection, alert_id, now, by, note)
     _add_action(connection, "acknowledged", now, alert_id=alert_id, by=by, note=note)
+    known_alerts.cancel_reminders(connection, alert_id, "the alert was acknowledged")
 
 
 def unacknowledge(connection: sa.Connection, alert_id: str, by: str, now: datetime) -> None:

@@ -24,7 +24,17 @@ from riskmodel.alerting.states import (
     ended,
     next_state,
 )
-from service.alerts import digests, endings, episodes, notifications, silence_matching, silences, wording
+from service.alerts import (
+    digests,
+    endings,
+    episodes,
+    inhibition,
+    notifications,
+    reminders,
+    silence_matching,
+    silences,
+    wording,
+)
 from service.alerts.readings import AlertReading, readings
 from service.snapshots import change_feed
 from service.snapshots.outcome_parts import MISSING_REASONS, available, of_outcome
@@ -149,6 +159,7 @@ def evaluate(
     if states:
         connection.execute(sa.insert(alert_states), states)
 
+    inhibited = inhibition.update(connection, rules, region, simulated, now)
     first = [outcome for outcome, found in causes_by_outcome.items() if list(found) == ["first"]]
     if readers := [rule for rule in rules if (rule.outcome or document["outcome"]) in first]:
         notifications.enqueue_summaries(connection, readers, {**facts[first[0]], "outcomes": first}, now)
@@ -156,8 +167,10 @@ def evaluate(
         notifications.enqueue_losses(connection, rules, lost, document, headline, now)
     news = [change for change in log.changes if change["outcome"] not in first and not change["silence_id"]]
     endings.enqueue(connection, news, headline, now)
-    notifications.enqueue_messages(connection, news, now)
+    announced = [change for change in news if change["alert_id"] not in inhibited]
+    notifications.enqueue_messages(connection, announced, now)
     silences.end_due(connection, now)
+    reminders.enqueue(connection, rules, facts, region, simulated, now)
     digests.group(connection, rules, now)
     return log.changes
 

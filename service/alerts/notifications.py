@@ -9,23 +9,24 @@ import sqlalchemy as sa
 from riskmodel.alerting.rule import Rule
 from riskmodel.alerting.states import FIRING
 from riskmodel.geography import WHOLE_REGION
-from service.alerts import outbox, silence_matching, wording
+from service.alerts import known_alerts, outbox, silence_matching, wording
 from service.snapshots.outcome_parts import NOT_COMPUTED
-from service.store.tables import alert_states, transitions
+from service.store.tables import alert_states, alerts, transitions
 
 
 def enqueue_messages(connection: sa.Connection, changes: Sequence[Mapping[str, Any]], now: datetime) -> None:
     """Add one message for each alert that fires, by the route of its rule. Those about its end are in `endings`."""
-    for change in changes:
-        if change["route"] and change["to_state"] == FIRING:
-            outbox.enqueue(
-                connection,
-                route=change["route"],
-                kind=FIRING,
-                data=message_data(change),
-                now=now,
-                alert=alert_key(change),
-            )
+    announced = [change for change in changes if change["route"] and change["to_state"] == FIRING]
+    known_alerts.note_announced(connection, [change["alert_id"] for change in announced], now)
+    for change in announced:
+        outbox.enqueue(
+            connection,
+            route=change["route"],
+            kind=FIRING,
+            data=message_data(change),
+            now=now,
+            alert=alert_key(change),
+        )
 
 
 def alert_key(change: Mapping[str, Any]) -> str:
@@ -45,7 +46,9 @@ def enqueue_summaries(
     rows = connection.execute(
         sa.select(transitions.c.document, alert_states.c.value, alert_states.c.reason)
         .join(alert_states, transitions.c.id == alert_states.c.transition_id)
+        .join(alerts, alerts.c.id == alert_states.c.alert_id)
         .where(of_region, alert_states.c.state == FIRING, alert_states.c.outcome.in_(facts["outcomes"]))
+        .where(alerts.c.inhibited_by.is_(None))
         .order_by(transitions.c.id)
     )
     lasting = silence_matching.active(connection, facts["region"], facts["simulated"])
@@ -55,8 +58,9 @@ def enqueue_summaries(
         if silence_matching.id_of_match(lasting, row.document) is None
     ]
     for route in sorted({rule.route for rule in rules if rule.route}):
-        alerts = [message_data(alert) for alert in firing_alerts if alert["route"] == route]
-        summary = {**facts, "name": wording.name(WHOLE_REGION, facts["region"]), "alerts": alerts}
+        listed = [message_data(alert) for alert in firing_alerts if alert["route"] == route]
+        known_alerts.note_announced(connection, [alert["alert_id"] for alert in listed], now)
+        summary = {**facts, "name": wording.name(WHOLE_REGION, facts["region"]), "alerts": listed}
         outbox.enqueue(connection, route=route, kind="summary", data=summary | wording.summary(summary), now=now)
 
 

@@ -265,6 +265,13 @@ def cancel(connection: sa.Connection, which: sa.ColumnElement[bool], error: str 
     return len(rows) + cancel(connection, followers, error)
 
 
+def is_waiting_on_purpose(connection: sa.Connection, message: Message, now: datetime) -> bool:
+    """Return whether nobody has tried to send a message, or its digest, because of quiet hours or the rate cap."""
+    carrier = deliveries.c.id == (message.digest_id if message.status == "merged" else message.id)
+    untried = (deliveries.c.status == "waiting") & (deliveries.c.attempts == 0) & ~deliveries.c.maybe_received
+    return connection.scalar(sa.select(deliveries.c.id).where(carrier, untried, is_held(now))) is not None
+
+
 def merge(connection: sa.Connection, ids: Collection[str], digest_id: str) -> None:
     """Make messages parts of a digest, which is sent in their place."""
     parts = sa.update(deliveries).where(deliveries.c.id.in_(ids))

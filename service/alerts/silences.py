@@ -12,10 +12,10 @@ import sqlalchemy as sa
 
 from riskmodel.alerting.states import FIRING
 from riskmodel.errors import BadInput
-from service.alerts import endings, known_alerts, notifications, outbox, wording
+from service.alerts import endings, known_alerts, notifications, outbox
 from service.alerts.episodes import MAX_NAME, MAX_NOTE, check_line
 from service.alerts.silence_matching import LASTS, MATCHER, active, covers, id_of_match
-from service.store.tables import alert_actions, alert_states, alerts, deliveries, silences, transitions
+from service.store.tables import alert_actions, alerts, deliveries, silences
 from service.store.values import instant, sortable_id
 
 
@@ -85,10 +85,10 @@ def _end(connection: sa.Connection, silence: Any, by: str | None, now: datetime)
     _note(connection, "silence_ended", silence, found, by, None, now)
     lasting = active(connection, silence.region, silence.simulated)
     free = [alert for alert in found if id_of_match(lasting, dict(alert._mapping)) is None]
-    notifications.enqueue_messages(
-        connection, [_still_firing(connection, a, now) for a in free if _needs_news(connection, a)], now
-    )
-    ended = [_last_change(connection, alert.id) for alert in free if alert.state != FIRING]
+    announced = [alert.id for alert in free if _needs_news(connection, alert)]
+    late = [known_alerts.still_firing(connection, alert_id, "silence", now) for alert_id in announced]
+    notifications.enqueue_messages(connection, late, now)
+    ended = [known_alerts.last_change(connection, alert.id) for alert in free if alert.state != FIRING]
     if ended:
         endings.enqueue(connection, ended, ended[-1], now)
 
@@ -120,19 +120,6 @@ def _note(
 
 def _needs_news(connection: sa.Connection, alert: Any) -> bool:
     """Return whether to announce an alert again: it fires, and nobody who knows of it deals with it."""
+    if alert.inhibited_by:
+        return False
     return alert.state == FIRING and not (alert.acknowledged_at and known_alerts.announcements(connection, alert.id))
-
-
-def _still_firing(connection: sa.Connection, alert: Any, now: datetime) -> dict[str, Any]:
-    """Return a firing alert as it is announced after a silence: with its newest value."""
-    change = _last_change(connection, alert.id)
-    state = connection.execute(sa.select(alert_states).where(alert_states.c.alert_id == alert.id)).one()
-    change |= {"value": state.value, "reason": state.reason, "causes": ["silence"], "at": instant(now)}
-    return change | wording.change(FIRING, change)
-
-
-def _last_change(connection: sa.Connection, alert_id: str) -> dict[str, Any]:
-    """Return the transition with which an alert came into its present state."""
-    last = sa.select(transitions.c.document).where(transitions.c.alert_id == alert_id, transitions.c.to_state != "ok")
-    document: dict[str, Any] = connection.execute(last.order_by(transitions.c.id.desc()).limit(1)).scalar_one()
-    return document | {"silence_id": None}

@@ -45,6 +45,7 @@ CAUSES: dict[str, Bilingual] = {
         "en": "the value of the alert has been unknown for three months",
         "fr": "la valeur de l’alerte est inconnue depuis trois mois",
     },
+    "inhibition": {"en": "the end of a graver alert", "fr": "la fin d’une alerte plus grave"},
     "silence": {
         "en": "the end of a silence; the alert is still on",
         "fr": "la fin d’un silence ; l’alerte dure encore",

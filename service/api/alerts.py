@@ -68,6 +68,7 @@ class Alert(Schema):
     ended_at: str | None
     acknowledged: Acknowledgement | None = described("who deals with it; null: nobody, or it has ended")
     silence: Silence | None = described("the silence that holds its messages back")
+    inhibited_by: str | None = described("the rule that fires in its place, so that no messages about it are sent")
 
 
 class UndeliveredMessage(Schema):
@@ -127,7 +128,7 @@ ALERT_COLUMNS = [
         "fired_at",
         "ended_at",
     ),
-    *("causes", "simulated"),
+    *("inhibited_by", "causes", "simulated"),
 ]
 
 

@@ -41,9 +41,11 @@ def list_(home: Home) -> None:
             value = f"unknown: {reason}"
         else:
             value = wording.amount(alert["metric"], alert["value"], "en", settings.bands)
+        inhibited = f", inhibited by {alert['inhibited_by']}" if alert["inhibited_by"] else ""
         click.echo(
             f"{alert['severity']:8} {alert['location_code']:4} {alert['title']['en']} "
             f"({OUTCOME_LABELS[alert['outcome']]['en']}): {alert['metric']} {value}, since {alert['since']}"
+            f"{inhibited}"
         )
     if not firing:
         click.echo("no alert is firing")

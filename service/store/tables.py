@@ -171,6 +171,8 @@ alerts = sa.Table(  # one row for each episode of a rule at a location, from pen
     sa.Column("acknowledged_at", UtcTime),
     sa.Column("acknowledged_by", sa.String(64)),
     sa.Column("acknowledged_note", sa.Text),
+    sa.Column("inhibited_by", sa.String(64)),  # the rule that fires in its place: no messages about it are sent
+    sa.Column("notified_at", UtcTime),  # when the last message that it fires was made; null: there was none
     sa.Index("alerts_of_region", "region", "simulated", "state", "id"),
 )
 

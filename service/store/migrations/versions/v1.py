@@ -115,6 +115,8 @@ def upgrade() -> None:
         sa.Column("acknowledged_at", MOMENT),
         sa.Column("acknowledged_by", sa.String(64)),
         sa.Column("acknowledged_note", sa.Text),
+        sa.Column("inhibited_by", sa.String(64)),
+        sa.Column("notified_at", MOMENT),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("alerts_of_region", "alerts", ["region", "simulated", "state", "id"])
