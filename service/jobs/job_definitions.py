@@ -5,6 +5,7 @@ import logging
 from datetime import timedelta
 
 from riskmodel import __version__, bundle
+from riskmodel.alerting import rule_file
 from riskmodel.errors import VigieError
 from riskmodel.events import manifest
 from service.alerts import delivery, outbox
@@ -45,7 +46,7 @@ def define_jobs(settings: Settings) -> tuple[Job, ...]:
             heartbeat_url=_text(settings.delivery_heartbeat_url),
         ),
         *([Job("hindcast", day, hindcast_deadline, hindcast, hindcast_inputs)] if settings.hindcast_months else []),
-        Job("verify", day, hour, lambda run: run.vigie("verify"), data_digest),
+        Job("verify", day, hour, lambda run: run.vigie("verify"), verify_inputs),
         Job("tasks", hour, tasks_deadline, work_task_queue, newest_task),
         Job("prune", day, 10 * minute, lambda run: run.vigie("prune")),
     )
@@ -152,6 +153,16 @@ def recompute_inputs(context: Context) -> str:
         "settings": [settings.region, settings.bands, settings.drivers, settings.refit],
         "vigie": __version__,
     }
+    return hashlib.sha256(canonical(content).encode()).hexdigest()
+
+
+def verify_inputs(context: Context) -> str:
+    """Return a digest of what a verification depends on: the data, and the alert rules, whose records it computes."""
+    try:
+        rules = rule_file.read_file(context.home)[0]
+    except VigieError as unreadable:
+        rules = str(unreadable)
+    content = {"data": data_digest(context), "rules": rules}
     return hashlib.sha256(canonical(content).encode()).hexdigest()
 
 

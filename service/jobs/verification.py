@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from riskmodel.errors import Refused
 from riskmodel.events.archive import Archive
-from service.jobs import draws, hindcast_scorecard, scorecard_build
+from service.jobs import alert_records, draws, hindcast_scorecard, scorecard_build
 from service.jobs.forecast_scores import Cell, CompleteOutcomes, CountryAtIssue, cells_with_outcome, score
 from service.jobs.scorecard_build import SnapshotFacts
 from service.store.context import Context
@@ -46,7 +46,7 @@ class VerificationResult:
 
 
 def verify(context: Context, fence: Fence | None = None) -> VerificationResult:
-    """Score the forecasts with a new or revised outcome, and update the scorecards, those of hindcasts too.
+    """Score the forecasts with a new or revised outcome; update the scorecards and the records of alert rules.
 
     A verification that was stopped is continued by the next one. `fence` is that of the scheduler's job run, if this is
     one: raises Superseded once another process has the lease. Raises Refused, after all other forecasts are scored, if
@@ -76,6 +76,8 @@ def verify(context: Context, fence: Fence | None = None) -> VerificationResult:
         incomplete = {outcome: complete.incomplete_months() for outcome, complete in outcomes.items()}
         scorecard_build.update_scorecards(store, issued, incomplete, clock(), fence)
         hindcast_scorecards = hindcast_scorecard.update(context, view, fence) if view.ingests else 0
+        if view.ingests:
+            alert_records.update(context, view, fence)
     if unreadable:
         raise Refused(f"{len(unreadable)} forecasts could not be scored: {unreadable[0]}")
     return VerificationResult(scored, revised, hindcast_scorecards)

@@ -384,6 +384,38 @@ scorecards = sa.Table(  # how forecasts have done; the newest of its region, rea
     sqlite_autoincrement=True,
 )
 
+alert_results = sa.Table(  # how alerts turned out. A row never changes: other data add a row, and the newest counts
+    "alert_results",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("alert_id", sa.String(36), sa.ForeignKey("alerts.id"), nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("event", sa.String(16), nullable=False),  # escalation | onset | deaths
+    sa.Column("first_month", sa.String(7), nullable=False),  # of the period that the alert is about
+    sa.Column("last_month", sa.String(7), nullable=False),
+    sa.Column("result", sa.String(16), nullable=False),  # hit | false_alarm | unknown
+    sa.Column("reason", sa.String(64)),  # why the result is unknown
+    sa.Column("lead_months", sa.Integer),  # from the alert to the event of a hit [months]
+    sa.Column("deaths", Document, nullable=False),  # of each month of the period
+    sa.Column("data_as_of", sa.String(10)),  # the last day of the data that it was judged by
+    sa.Column("data_digest", sa.String(64), nullable=False),
+    sa.Index("results_of_alert", "alert_id", "id"),
+    sqlite_autoincrement=True,
+)
+
+alert_records = sa.Table(  # how often the alerts of each rule were right; the newest of its region is served
+    "alert_records",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("region", sa.String(3), nullable=False),
+    sa.Column("simulated", sa.Boolean, nullable=False),
+    sa.Column("input_digest", sa.String(64), nullable=False),  # of rules, alerts, hindcasts and data
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("document", Document, nullable=False),
+    sa.Index("records_of_region", "region", "simulated", "id"),
+    sqlite_autoincrement=True,
+)
+
 jobs = sa.Table(  # the scheduler's jobs: who holds the lease of each, and how its last run ended
     "jobs",
     metadata,

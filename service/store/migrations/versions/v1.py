@@ -11,6 +11,8 @@ MOMENT = sa.String(27)
 TABLES = (
     "alert_actions",
     "alert_states",
+    "alert_records",
+    "alert_results",
     "alerts",
     "changes",
     "deliveries",
@@ -158,6 +160,37 @@ def upgrade() -> None:
         sa.Column("secret", sa.String(64), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_table(
+        "alert_results",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("alert_id", sa.String(36), nullable=False),
+        sa.Column("at", MOMENT, nullable=False),
+        sa.Column("event", sa.String(16), nullable=False),
+        sa.Column("first_month", sa.String(7), nullable=False),
+        sa.Column("last_month", sa.String(7), nullable=False),
+        sa.Column("result", sa.String(16), nullable=False),
+        sa.Column("reason", sa.String(64)),
+        sa.Column("lead_months", sa.Integer),
+        sa.Column("deaths", sa.Text, nullable=False),
+        sa.Column("data_as_of", sa.String(10)),
+        sa.Column("data_digest", sa.String(64), nullable=False),
+        sa.ForeignKeyConstraint(["alert_id"], ["alerts.id"]),
+        sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("results_of_alert", "alert_results", ["alert_id", "id"])
+    op.create_table(
+        "alert_records",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("region", sa.String(3), nullable=False),
+        sa.Column("simulated", sa.Boolean, nullable=False),
+        sa.Column("input_digest", sa.String(64), nullable=False),
+        sa.Column("at", MOMENT, nullable=False),
+        sa.Column("document", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("records_of_region", "alert_records", ["region", "simulated", "id"])
     op.create_table(
         "delivery_alerts",
         sa.Column("delivery_id", sa.String(40), nullable=False),
