@@ -23,29 +23,26 @@ RecordReason: TypeAlias = Literal[
 ]
 """The codes that say why a rule has no record."""
 
-DECIDING_KEYS = (
-    *("metric", "outcome", "fire_at", "clear_at", "for_origins", "min_settled", "cool_down", "countries", "name"),
-    *("title", "severity"),
-)
-"""The keys of a rule that its record depends on, and those that are shown beside it."""
+MESSAGE_KEYS = frozenset({"note", "route", "repeat_every", "group_by", "inhibited_by"})
+"""The keys of a rule that decide about its messages only."""
 
 
 def digest_of(rule: Rule) -> str:
     """Return a digest of what the record of a rule depends on."""
-    content = rule.model_dump(mode="json", include=set(DECIDING_KEYS))
+    content = rule.model_dump(mode="json", exclude=set(MESSAGE_KEYS))
     return hashlib.sha256(canonical(content).encode()).hexdigest()
 
 
-def stored(connection: sa.Connection, region: str, simulated: bool) -> sa.Row[Any] | None:
+def stored(connection: sa.Connection, region: str, *, simulated: bool) -> sa.Row[Any] | None:
     """Return the newest records of a region: when they were computed (`at`), and their `document`."""
     c = alert_records.c
     newest = sa.select(*(c[name] for name in ("at", "document"))).where(c.region == region, c.simulated == simulated)
     return connection.execute(newest.order_by(c.id.desc()).limit(1)).first()
 
 
-def of_rules(connection: sa.Connection, region: str, simulated: bool) -> dict[str, Mapping[str, Any]]:
+def of_rules(connection: sa.Connection, region: str, *, simulated: bool) -> dict[str, Mapping[str, Any]]:
     """Return what is stored of each rule by the digest of the rule."""
-    row = stored(connection, region, simulated)
+    row = stored(connection, region, simulated=simulated)
     return {record["digest"]: record for record in row.document["rules"]} if row else {}
 
 

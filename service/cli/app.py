@@ -18,6 +18,7 @@ from riskmodel.home import Home, default_home
 from riskmodel.parent_process import end_with_parent
 from service import logs
 from service.api import (
+    alert_records,
     alerts,
     changes,
     countries,
@@ -73,6 +74,7 @@ RESOURCES = (
     tasks,
     scorecard,
     ledger,
+    alert_records,
     alerts,
     changes,
     jobs,

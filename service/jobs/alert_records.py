@@ -187,7 +187,7 @@ class _Past:
                 ]
                 _mark(read, deaths, iso3, known)
         fired = [(alert.location_code, alert.fired_origin) for each in replays for alert in each.alerts]
-        return _as_stored(announced, fired, deaths, read)
+        return stored_record(announced, fired, deaths, read)
 
     def _of_issued(self, rules: Sequence[Rule], announced: Announcement, outcome: str) -> dict[str, Any] | None:
         origins = self.issued.get(outcome, ())
@@ -204,10 +204,12 @@ class _Past:
             for alert in self.fired
             if alert.rule in names and alert.outcome == outcome
         ]
-        return _as_stored(announced, fired, deaths, read)
+        return stored_record(announced, fired, deaths, read)
 
 
-def _as_stored(announced: Announcement, fired: Fired, deaths: DeathsByMonth, read: NDArray[np.bool_]) -> dict[str, Any]:
+def stored_record(
+    announced: Announcement, fired: Fired, deaths: DeathsByMonth, read: NDArray[np.bool_]
+) -> dict[str, Any]:
     """Return a record with its judged alerts and the events that no alert announced."""
     judged: Judged = judge(announced, deaths, sorted(set(fired)), read)
     return {

@@ -2,24 +2,29 @@
 
 import gzip
 import hashlib
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 from snapshot_documents import NOW, SCORES, both_outcomes, document, nested
 
 from riskmodel.alerting import rule_file
+from riskmodel.alerting.judgement import Announcement, DeathsByMonth
 from riskmodel.bands import DEFAULT_BANDS
 from riskmodel.events import manifest
 from riskmodel.home import Home
+from riskmodel.months import month, span
 from riskmodel.outcomes import OUTCOMES
-from service.alerts import lifecycle, outbox
-from service.jobs import scorecard_build
+from service.alerts import lifecycle, outbox, records
+from service.jobs import alert_records, scorecard_build
 from service.jobs.forecast_scores import Cell
 from service.jobs.scorecard_build import CountedForecasts, ScoredForecast
 from service.snapshots import history
 from service.store.database import Store
+from service.store.tables import alert_records as alert_records_table
 from service.store.tables import deliveries, event_lists, events, forecasts, jobs, runs, scorecards, snapshots, tasks
 from service.store.values import canonical
 
@@ -155,6 +160,8 @@ def full_home(root: Path, *, simulated: bool = False) -> SnapshotHome:
             connection.execute(sa.insert(scorecards).values(**card, basis="issued", document=issued))
             connection.execute(sa.insert(scorecards).values(**card, basis="hindcast", document=of_hindcasts))
         fire_alerts(home, connection, 3, simulated=simulated)
+        of_rules = {"region": "MLI", "simulated": simulated, "input_digest": "c" * 64, "at": NOW}
+        connection.execute(sa.insert(alert_records_table).values(**of_rules, document=record_document()))
         connection.execute(sa.insert(jobs), [job("recompute"), job("verify", succeeded_at=None, next_run_at=None)])
         requested = {"kind": "recompute", "request": {"region": "MLI"}, "digest": "b" * 64, "requested_at": NOW}
         done = {"status": "done", "attempts": 1, "started_at": NOW, "finished_at": NOW}
@@ -212,6 +219,21 @@ def fire_alerts(home: SnapshotHome, connection: sa.Connection, snapshot: int, *,
     given_up = sa.update(deliveries).where(deliveries.c.id == lost).values(status="failed", attempts=9, error="500")
     connection.execute(given_up)
     return lost
+
+
+def record_document() -> dict[str, Any]:
+    """Return the records of one rule and of all together: in hindcasts a hit, a false alarm and a miss."""
+    deaths = DeathsByMonth(
+        ("MLI",), span(month("2020-01"), month("2022-12")), np.array([[2.0] * 20 + [9, 30, 60] + [2.0] * 13])
+    )
+    read = np.ones(deaths.values.shape, dtype=bool)
+    announces = Announcement("escalation", 3)
+    record = alert_records.stored_record(announces, [("MLI", "2021-08"), ("MLI", "2020-03")], deaths, read)
+    both = {"outcome": "all", "announces": asdict(announces), "hindcast": record, "issued": None}
+    rule = rule_file.shipped()[0]
+    shown = {"rule": rule.name, "title": rule.title.model_dump(), "severity": rule.severity, "metric": rule.metric}
+    notice = {**both, **shown, "rule": "data", "digest": "d" * 64, "announces": None, "hindcast": None}
+    return {"rules": [{**both, **shown, "digest": records.digest_of(rule)}, notice], "all_rules": both}
 
 
 def event_list() -> dict[str, Any]:

@@ -1,0 +1,130 @@
+"""The record of each alert rule: judged by later figures, and stored again only if something has changed."""
+
+import csv
+import io
+from datetime import timedelta
+from typing import Any
+
+import hindcast_files
+import pytest
+import sqlalchemy as sa
+from recompute_support import NOW, OperatedHome
+
+from riskmodel.alerting import rule_file
+from riskmodel.bands import DEFAULT_BANDS
+from riskmodel.home import Home
+from riskmodel.months import month
+from service.alerts import records
+from service.cli.app import create_app
+from service.jobs import hindcast_store
+from service.store.context import Context
+from service.store.tables import alert_records, alert_results, alerts
+from service.store.values import instant
+
+RULE = """[[rule]]
+name = "high"
+title = { en = "High", fr = "Élevé" }
+metric = "risk_score"
+fire_at = 78
+clear_at = 77
+severity = "warning"
+
+[[rule]]
+name = "old-data"
+title = { en = "Old data", fr = "Données anciennes" }
+metric = "data_age_days"
+fire_at = 100
+clear_at = 100
+severity = "info"
+"""
+
+
+@pytest.fixture
+def operated(home: Home) -> OperatedHome:
+    """A home whose hindcasts announce an escalation of Mali in March 2021, and another one in September."""
+    made = OperatedHome.ready(home, drivers=False)
+    made.home.alert_rules.write_text(RULE)
+    made.ingest_months("2021-12", MLI=[5] * 8 + [40, 60, 60, 60, 5, 5, 5, 5])  # from September 2020 on
+    made.run()
+    for number, origin in enumerate(month("2020-12") + step for step in range(12)):
+        lower = 0.0 if number in (3, 9) else 5.0
+        hindcast_files.write(made.home, str(origin), lower=lower)
+    hindcast_store.store(Context(made.home, made.settings, made.store, lambda: NOW))
+    return made
+
+
+def stored(operated: OperatedHome) -> dict[str, Any]:
+    (row,) = operated.rows(alert_records)
+    document: dict[str, Any] = row.document
+    return document
+
+
+def test_hindcasts_give_a_rule_a_record_that_says_what_happened(operated: OperatedHome) -> None:
+    operated.verify(NOW)
+    rule, notice = stored(operated)["rules"]
+    assert (notice["announces"], notice["hindcast"], notice["issued"]) == (None, None, None)
+    record = rule["hindcast"]
+    of_mali = [alert for alert in record["judged"] if alert["location_code"] == "MLI"]
+    assert [(alert["origin"], alert["result"], alert["lead"]) for alert in of_mali] == [
+        ("2021-03", "hit", 2),
+        ("2021-09", "too_early", None),
+    ]
+    assert of_mali[0]["deaths"] == [5, 40, 60, 60, 60, 5]
+    assert (record["hits"], record["reason"]) == (1, "too_few_cases")
+    assert (record["first_month"], record["last_month"]) == ("2020-12", "2021-11")
+
+    client = create_app(operated.home, clock=lambda: NOW).test_client()
+    answer = client.get("/v1/alerts/record").json
+    assert answer["computed_at"] == instant(NOW)
+    of = {(record["rule"], record["basis"]): record for record in answer["data"]}
+    assert (of["high", "hindcast"]["hits"], of["high", "hindcast"]["reason"]) == (1, "too_few_cases")
+    assert of["old-data", "hindcast"]["reason"] == of["old-data", "issued"]["reason"] == "announces_nothing"
+    assert of["high", "issued"]["alerts"] == 0
+    assert of[None, "hindcast"]["hits"] == 1
+    lines = list(csv.DictReader(io.StringIO(client.get("/v1/alerts/record.csv").text)))
+    assert [line["hits"] for line in lines if (line["rule"], line["basis"]) == ("high", "hindcast")] == ["1"]
+    results = client.get("/v1/alerts/results?rule=high&location=mli&basis=hindcast").json["data"]
+    assert [(each["origin"], each["result"], each["lead_months"]) for each in results] == [
+        ("2021-09", "too_early", None),
+        ("2021-03", "hit", 2),
+    ]
+
+    rules = rule_file.load(operated.home, DEFAULT_BANDS)
+    assert records.of_rule({}, rules[0]) == {"reason": "not_computed"}
+    with operated.store.reading() as connection:
+        known = records.of_rules(connection, "MLI", simulated=False)
+    shown = records.of_rule(known, rules[0])
+    assert (shown["basis"], shown["hits"], shown["seen"], shown["months"]) == ("hindcast", 1, True, 6)
+    assert records.of_rule(known, rules[1]) == {"reason": "announces_nothing"}
+    assert records.of_rule(known, rules[0].model_copy(update={"fire_at": 79.0})) == {"reason": "not_computed"}
+    assert records.of_rule(known, rules[0].model_copy(update={"route": "duty"})) == shown
+
+
+def test_rules_and_issued_alerts_are_judged_again_only_if_something_has_changed(operated: OperatedHome) -> None:
+    operated.verify(NOW)
+    operated.verify(NOW + timedelta(days=1))
+    assert [row.at for row in operated.rows(alert_records)] == [NOW]
+    operated.home.alert_rules.write_text(RULE.replace("fire_at = 78", "fire_at = 99"))
+    operated.verify(NOW + timedelta(days=2))
+    assert [row.at for row in operated.rows(alert_records)] == [NOW + timedelta(days=2)]
+    assert stored(operated)["rules"][0]["hindcast"]["alerts"] == 0
+    operated.home.alert_rules.write_text("[[rule]]\nname = 3")
+    operated.verify(NOW + timedelta(days=3))
+    assert stored(operated)["rules"][0]["hindcast"]["alerts"] == 0, "rules that cannot be read change no record"
+    operated.home.alert_rules.write_text(RULE)
+    fired = {"id": "alr_" + "1" * 32, "region": "MLI", "simulated": False, "rule": "high", "location_code": "MLI"}
+    at = {"opened_at": NOW, "fired_at": NOW, "fired_origin": "2021-03", "state": "resolved", "ended_at": NOW}
+    with operated.store.writing() as connection:
+        for number, state in enumerate(("resolved", "corrected")):
+            row = {**fired, "outcome": "state_based", "severity": "warning", **at, "state": state}
+            connection.execute(sa.insert(alerts).values({**row, "id": f"alr_{number:032}"}))
+    operated.verify(NOW + timedelta(days=4))
+    operated.verify(NOW + timedelta(days=5))
+    (first,) = operated.rows(alert_results)
+    assert (first.result, first.lead_months, first.first_month, first.last_month) == ("hit", 2, "2021-04", "2021-09")
+    assert (first.deaths, first.data_as_of) == ([5, 40, 60, 60, 60, 5], "2021-12-31")
+    operated.ingest_months("2021-12", MLI=[5] * 16)
+    operated.verify(NOW + timedelta(days=6))
+    again = operated.rows(alert_results)
+    assert [row.result for row in again] == ["hit", "false_alarm"]
+    assert again[0].data_digest != again[1].data_digest
