@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from riskmodel import scoring
 from riskmodel.alerting.judgement import Outcomes
+from riskmodel.alerting.states import EXPIRES_AFTER
 from training.results import Floats
 from training.windows import MONTHS_PER_YEAR
 
@@ -80,7 +81,7 @@ def fire(
     shape = np.broadcast_shapes(values.shape[:-1], fire_at.shape, clear_at.shape, needed.shape)
     fired = np.zeros((*shape, values.shape[-1]), dtype=bool)
     firing, reached = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=np.int64)
-    peak, resolved = np.full(shape, np.nan), np.full(shape, -np.inf)
+    peak, resolved, last_known = np.full(shape, np.nan), np.full(shape, -np.inf), np.full(shape, -np.inf)
     for month in range(values.shape[-1]):
         value = np.broadcast_to(values[..., month], shape)
         known = ~np.isnan(value)
@@ -93,6 +94,10 @@ def fire(
         resolved = np.where(ends, month, np.where(starts, -np.inf, resolved))
         reached = np.where(starts | ends, 0, reached)
         firing = (firing & ~ends) | starts
+        last_known = np.where(known, month, last_known)
+        expires = ~known & (firing | (reached > 0)) & (month - last_known >= EXPIRES_AFTER)
+        firing, reached = firing & ~expires, np.where(expires, 0, reached)
+        peak, resolved = np.where(expires, np.nan, peak), np.where(expires, -np.inf, resolved)
         fired[..., month] = starts
     return fired
 

@@ -1,4 +1,4 @@
-"""Replay alert rules over past origins: what would have fired, and when it would have been resolved.
+"""Replay alert rules over past origins: what would have fired, and when it would have ended.
 
 The states are those of the service (`states.next_state`). This module reads no file and loads no model.
 """
@@ -20,8 +20,8 @@ from riskmodel.months import last_day, month
 class ReplayedAlert:
     """One alert of a rule: it fired at `fired_origin` (YYYY-MM) with `value`, in the unit of the metric.
 
-    `peak` is its highest value while it fired. `resolved_origin` and `resolved_value` are None while it still fires at
-    the last origin of the replay.
+    `peak` is its highest value while it fired. `ended_origin` is None while it still fires at the last origin of the
+    replay. `ended_value` is below `clear_at`, or None if the alert expired because its value was unknown for long.
     """
 
     rule: str
@@ -29,8 +29,8 @@ class ReplayedAlert:
     fired_origin: str
     value: float
     peak: float
-    resolved_origin: str | None = None
-    resolved_value: float | None = None
+    ended_origin: str | None = None
+    ended_value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -78,15 +78,13 @@ def alerts_of(
     state, since = AlertState(), ("", 0.0)
     for origin, value in zip(origins, values, strict=True):
         before, state = state, next_state(state, rule, value, origin)
-        if value is None or before.state == state.state:
-            continue
-        if state.state == FIRING:
+        if state.state == FIRING and before.state != FIRING and value is not None:
             since = origin, value
-        elif before.state == FIRING:
-            peak = max(since[1], state.peak or since[1])
+        elif before.state == FIRING and state.state != FIRING:
+            peak = since[1] if before.peak is None else before.peak
             alerts.append(ReplayedAlert(rule.name, location_code, *since, peak, origin, value))
     if state.state == FIRING:
-        alerts.append(ReplayedAlert(rule.name, location_code, *since, max(since[1], state.peak or since[1])))
+        alerts.append(ReplayedAlert(rule.name, location_code, *since, since[1] if state.peak is None else state.peak))
     return alerts
 
 

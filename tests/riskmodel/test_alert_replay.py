@@ -12,7 +12,7 @@ from riskmodel.bands import DEFAULT_BANDS
 
 
 @given(drawn_rules, histories())
-def test_an_alert_lasts_from_the_origin_that_fires_it_to_the_one_that_resolves_it(
+def test_an_alert_lasts_from_the_origin_that_fires_it_to_the_one_that_ends_it(
     drawn: Rule, history: list[tuple[str, float | None]]
 ) -> None:
     alerts = alerts_of(drawn, "MLI", [origin for origin, _ in history], [value for _, value in history])
@@ -25,7 +25,7 @@ def test_an_alert_lasts_from_the_origin_that_fires_it_to_the_one_that_resolves_i
     assert [(alert.fired_origin, alert.value) for alert in alerts] == [
         each for each, new in zip(history, started, strict=True) if new
     ]
-    assert [(a.resolved_origin, a.resolved_value) for a in alerts if a.resolved_origin is not None] == [
+    assert [(a.ended_origin, a.ended_value) for a in alerts if a.ended_origin is not None] == [
         each for each, over in zip(history, ended, strict=True) if over
     ]
     assert all(alert.peak >= alert.value >= drawn.fire_at for alert in alerts)
@@ -61,7 +61,7 @@ def test_a_replay_reads_hindcasts_in_the_order_of_time_and_a_change_from_the_ori
     changes = replay(rule(metric="change_1m", fire_at=7, clear_at=0), past_scores(past[::-1]))
     assert changes.origins == ("2005-01", "2005-02", "2005-03")
     assert [reading.reason for reading in changes.readings["MLI"]] == ["no_earlier_score", None, "no_history"]
-    assert [(a.fired_origin, a.location_code, a.value, a.resolved_origin) for a in changes.alerts] == [
+    assert [(a.fired_origin, a.location_code, a.value, a.ended_origin) for a in changes.alerts] == [
         ("2005-02", "MLI", 7, None),
         ("2005-02", "NER", 20, "2005-03"),
     ]

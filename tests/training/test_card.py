@@ -82,7 +82,7 @@ def test_the_card_has_data_skill_calibration_service_and_limits(
         "lower is better",
         "a negative difference is a lower loss",
         "Leads 1-3:",
-        "No thresholds yet: they are fixed on 3 earlier windows",
+        "No thresholds yet: they are chosen on 3 earlier windows",
         "## Limits",
     ):
         assert part.lower() in text.lower(), part
