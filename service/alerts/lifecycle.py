@@ -25,6 +25,7 @@ from riskmodel.alerting.states import (
     next_state,
 )
 from service.alerts import (
+    brief,
     digests,
     endings,
     episodes,
@@ -36,6 +37,7 @@ from service.alerts import (
     wording,
 )
 from service.alerts.readings import AlertReading, readings
+from service.settings import Settings
 from service.snapshots import change_feed
 from service.snapshots.outcome_parts import MISSING_REASONS, available, of_outcome
 from service.store.tables import alert_states, transitions
@@ -71,6 +73,7 @@ def evaluate(
     snapshot_id: int,
     now: datetime,
     causes: Sequence[str] | None = None,
+    settings: Settings | None = None,
 ) -> list[dict[str, Any]]:
     """Update all alerts of a region from a snapshot and the clock, in the run's transaction. Return the transitions.
 
@@ -171,6 +174,8 @@ def evaluate(
     notifications.enqueue_messages(connection, announced, now)
     silences.end_due(connection, now)
     reminders.enqueue(connection, rules, facts, region, simulated, now)
+    if settings is not None:
+        brief.enqueue(connection, rules, forecasts[document["outcome"]], headline, settings, now)
     digests.group(connection, rules, now)
     return log.changes
 

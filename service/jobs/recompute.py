@@ -124,6 +124,7 @@ def _evaluate_alerts_on_old_data(context: Context, rules: Sequence[Rule], run_id
                 snapshot_id=snapshot.id,
                 now=context.clock(),
                 causes=(),
+                settings=context.settings,
             )
 
 
@@ -190,7 +191,7 @@ def _run(context: Context, rules: Sequence[Rule], run_id: int, fence: Fence | No
             standing = _Standing.read(connection, settings, inputs)
             if standing.status == "snapshot" and content is None:
                 continue
-            return _issue(connection, standing, content, events, rules, run_id, context.clock())
+            return _issue(connection, standing, content, events, rules, run_id, settings, context.clock())
 
 
 def _issue(
@@ -200,6 +201,7 @@ def _issue(
     events: public_events.PublicEvents | None,
     rules: Sequence[Rule],
     run_id: int,
+    settings: Settings,
     now: datetime,
 ) -> RunResult:
     """Write the snapshot if there is a new one, update the alerts, and end the run."""
@@ -220,6 +222,7 @@ def _issue(
             snapshot_id=snapshot.id,
             now=now,
             causes=None if status == "snapshot" else (),
+            settings=settings,
         )
         transitions = len(changes)
     snapshot_id = snapshot.id if snapshot is not None else None

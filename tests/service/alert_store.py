@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from riskmodel.alerting.rule import Rule
 from riskmodel.bands import DEFAULT_BANDS
 from service.alerts import alert_list, lifecycle
+from service.settings import Settings
 from service.store.database import Store
 from service.store.tables import deliveries, metadata, runs, snapshots
 
@@ -44,6 +45,7 @@ class AlertStore:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.now = NOW
+        self.settings: Settings | None = None
         with store.writing() as connection:
             for table in reversed(metadata.sorted_tables):
                 connection.execute(sa.delete(table))
@@ -74,11 +76,12 @@ class AlertStore:
                 snapshot_id=1,
                 now=self.now,
                 causes=causes,
+                settings=self.settings,
             )
 
     def rows(self, table: sa.Table) -> list[Any]:
         with self.store.reading() as connection:
-            return list(connection.execute(sa.select(table)).all())
+            return list(connection.execute(sa.select(table).order_by(*table.primary_key)).all())
 
     def firing(self, *, simulated: bool = False) -> list[dict[str, Any]]:
         with self.store.reading() as connection:
