@@ -197,6 +197,7 @@ alert_states = sa.Table(
     sa.Column("reason", sa.String(64)),
     sa.Column("transition_id", sa.Integer, sa.ForeignKey("transitions.id")),  # the transition into the present state
     sa.Column("alert_id", sa.String(36), sa.ForeignKey("alerts.id")),  # null if the state is ok
+    sa.Index("states_of_alert", "alert_id"),
 )
 
 silences = sa.Table(  # alerts whose messages are not sent for some time; an empty matcher matches all

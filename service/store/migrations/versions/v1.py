@@ -245,6 +245,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["alert_id"], ["alerts.id"]),
         sa.PrimaryKeyConstraint("region", "rule", "location_code", "simulated"),
     )
+    op.create_index("states_of_alert", "alert_states", ["alert_id"])
     op.create_index("snapshots_of_region", "snapshots", ["region", "simulated", "id"])
     is_withdrawn = sa.text("withdrawn_at IS NOT NULL")
     op.create_index(
