@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import sqlalchemy as sa
 
 from service.alerts import channels, claims, outbox, refresh, routes, wording
+from service.alerts.at_sending import at_sending
 from service.alerts.channels.alertmanager import AlertmanagerChannel
 from service.alerts.channels.attempt import DeliveryError, Outgoing
 from service.alerts.claims import Attempt
@@ -223,7 +224,7 @@ def _attempt(settings: Settings, message: Message, clock: Clock, send: _Sender) 
     failure: DeliveryError | None = None
     started = time.monotonic()
     try:
-        document = wording.with_links(message.document, settings.base_url)
+        document = at_sending(message.document, settings.base_url, settings.stale_after_days, clock())
         send(Outgoing(message.id, document, message.thread), clock())
     except DeliveryError as refused:
         failure = refused

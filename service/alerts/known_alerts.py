@@ -66,6 +66,7 @@ def still_firing(connection: sa.Connection, alert_id: str, cause: str, now: date
     change = last_change(connection, alert_id)
     state = connection.execute(sa.select(alert_states).where(alert_states.c.alert_id == alert_id)).one()
     change |= {"value": state.value, "reason": state.reason, "causes": [cause], "at": instant(now)}
+    change |= {"facts": {}, "earlier": None}  # those of the transition are of an earlier forecast than the value
     return change | wording.change(FIRING, change)
 
 

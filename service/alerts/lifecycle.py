@@ -30,12 +30,15 @@ from service.alerts import (
     endings,
     episodes,
     inhibition,
+    metric_words,
     notifications,
+    records,
     reminders,
     silence_matching,
     silences,
     wording,
 )
+from service.alerts import facts as location_facts
 from service.alerts.readings import AlertReading, readings
 from service.settings import Settings
 from service.snapshots import change_feed
@@ -101,6 +104,7 @@ def evaluate(
 
     log = _TransitionLog(connection, now, silence_matching.active(connection, region, simulated))
     states = []
+    of_rules = records.of_rules(connection, region, simulated=simulated)
     for reading in readings(connection, rules, document, forecasts, now):
         rule, outcome = reading.rule, reading.outcome
         definition = rule.model_dump(include=set(DECIDING_KEYS))
@@ -133,8 +137,9 @@ def evaluate(
                 reason, cause = (reading.reason, "unknown") if forgotten else ("rule_changed", "rules")
                 change = _end_unread(connection, row, of_forecast, reason, cause)
             else:
-                label = wording.metric_label(rule.metric, forecasts[outcome])
-                change = _change(reading, label, old.state, new.state, of_forecast, why) | {"alert_id": alert_id}
+                of_location = _of_location(forecasts[outcome], reading, row)
+                of_location["record"] = records.of_rule(of_rules, rule)
+                change = _change(reading, of_location, old.state, new.state, of_forecast, why) | {"alert_id": alert_id}
             since, transition_id = now, log.add(change)
         states.append(
             {
@@ -145,6 +150,7 @@ def evaluate(
                 "location_code": reading.location_code,
                 "definition": definition,
                 "value": reading.value,
+                "value_origin": of_forecast["origin"],
                 "reason": reading.reason,
                 "since": since,
                 "transition_id": transition_id,
@@ -173,7 +179,7 @@ def evaluate(
     announced = [change for change in news if change["alert_id"] not in inhibited]
     notifications.enqueue_messages(connection, announced, now)
     silences.end_due(connection, now)
-    reminders.enqueue(connection, rules, facts, region, simulated, now)
+    reminders.enqueue(connection, rules, facts, forecasts, region, simulated, now)
     if settings is not None:
         brief.enqueue(connection, rules, forecasts[document["outcome"]], headline, settings, now)
     digests.group(connection, rules, now)
@@ -224,9 +230,19 @@ def _facts(forecast: Mapping[str, Any], run_id: int, snapshot_id: int, now: date
     return facts | {"run_id": run_id, "snapshot_id": snapshot_id, "at": instant(now)}
 
 
+def _of_location(forecast: Mapping[str, Any], reading: AlertReading, row: Any) -> dict[str, Any]:
+    """Return what a change says of its location: the facts, and the value of the origin before, if it is known."""
+    known = row is not None and row.value is not None
+    return {
+        "metric_label": metric_words.metric_label(reading.rule.metric, forecast),
+        "facts": location_facts.of_location(forecast, reading.location_code),
+        "earlier": {"value": row.value, "origin": row.value_origin} if known else None,
+    }
+
+
 def _change(
     reading: AlertReading,
-    label: wording.Bilingual,
+    of_location: Mapping[str, Any],
     from_state: str,
     to_state: str,
     facts: Mapping[str, Any],
@@ -235,6 +251,7 @@ def _change(
     rule = reading.rule
     change = {
         **facts,
+        **of_location,
         "rule": rule.name,
         "severity": rule.severity,
         "title": rule.title.model_dump(),
@@ -243,7 +260,6 @@ def _change(
         "name": wording.name(reading.location_code, facts["region"]),
         "note": rule.note.model_dump() if rule.note else None,
         "metric": rule.metric,
-        "metric_label": label,
         "value": reading.value,
         "reason": reading.reason,
         "fire_at": rule.fire_at,
@@ -283,6 +299,7 @@ def _end_unread(
         **last,
         **facts,
         "outcome": row.outcome,
+        "facts": {},
         "value": None,
         "reason": reason,
         "from_state": row.state,

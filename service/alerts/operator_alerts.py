@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.alerts import outbox, routes
-from service.alerts.wording import Bilingual
+from service.alerts.composition import Bilingual
 from service.settings import Settings
 from service.store.tables import deliveries
 

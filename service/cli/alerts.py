@@ -24,7 +24,7 @@ def list_(home: Home) -> None:
     """List the alerts that are firing."""
     from riskmodel.events import manifest
     from riskmodel.outcomes import OUTCOME_LABELS
-    from service.alerts import alert_list, wording
+    from service.alerts import alert_list, metric_words
     from service.snapshots import outcome_parts, snapshot_view
 
     settings, store = _open(home)
@@ -40,7 +40,7 @@ def list_(home: Home) -> None:
             reason = outcome_parts.MISSING_REASONS.get(alert["reason"], alert["reason"].replace("_", " "))
             value = f"unknown: {reason}"
         else:
-            value = wording.amount(alert["metric"], alert["value"], "en", settings.bands)
+            value = metric_words.amount(alert["metric"], alert["value"], "en", settings.bands)
         inhibited = f", inhibited by {alert['inhibited_by']}" if alert["inhibited_by"] else ""
         click.echo(
             f"{alert['severity']:8} {alert['location_code']:4} {alert['title']['en']} "

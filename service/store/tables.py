@@ -194,6 +194,7 @@ alert_states = sa.Table(
     sa.Column("known_origin", sa.String(7)),  # the newest origin with a known value
     sa.Column("definition", Document, nullable=False),  # what of its rule decides the state, as it was read
     sa.Column("value", sa.Float),  # the last reading; null is unknown, and `reason` has the reason code
+    sa.Column("value_origin", sa.String(7)),  # the origin of the last value
     sa.Column("reason", sa.String(64)),
     sa.Column("transition_id", sa.Integer, sa.ForeignKey("transitions.id")),  # the transition into the present state
     sa.Column("alert_id", sa.String(36), sa.ForeignKey("alerts.id")),  # null if the state is ok

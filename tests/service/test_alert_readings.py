@@ -97,7 +97,7 @@ def test_a_band_is_an_alert_when_it_is_entered_and_ends_after_a_year_in_it(alert
         alerts.add_hindcast(str(month("2022-12") - age), 60.0)
     (change,) = alerts.issue("2022-12", 72.0, RISEN)
     assert (change["to_state"], change["value"], change["fire_at"]) == ("firing", 70.0, 70.0)
-    assert "in the last 12 months: very high (alert from very high, end below very high)" in change["text"]["en"]
+    assert "in the last 12 months: very high (alert from very high)" in change["text"]["en"]
     assert "12 derniers mois\xa0: très élevé (alerte à partir de très élevé" in change["text"]["fr"]
     for age in range(1, 12):
         alerts.add_hindcast(str(month("2022-12") + age), 72.0)

@@ -41,8 +41,8 @@ def json_url(receiver: HookReceiver) -> str:
 @pytest.mark.parametrize(
     ("options", "title", "body"),
     [
-        ({}, "ALERT – Mali", "Deaths may double.\n\nhttps://vigie.example.org/en/"),
-        ({"language": "fr", "length": "full"}, "ALERTE – Mali", "Long, en français.\n\nhttps://vigie.example.org/fr/"),
+        ({}, "ALERT – Mali", "Deaths may double."),
+        ({"language": "fr", "length": "full"}, "ALERTE – Mali", "Long, en français."),
         ({"length": "sms"}, "", "VIGIE Mali"),
     ],
 )

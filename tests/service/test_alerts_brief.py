@@ -41,7 +41,7 @@ def test_it_is_sent_once_for_each_new_origin_even_if_nothing_fires(alerts: Alert
     for origin in ("2023-01", "2023-01", "2023-02", "2023-01"):
         alerts.evaluate(document(origin), *EVERYWHERE)
     assert origins(alerts) == ["2023-01", "2023-02"]
-    assert "no alert fires" in briefs(alerts)[0]["headline"]["en"]
+    assert "no alert is on" in briefs(alerts)[0]["headline"]["en"]
 
 
 def test_if_no_new_data_comes_it_says_so_after_five_weeks(alerts: AlertStore) -> None:
@@ -53,7 +53,7 @@ def test_if_no_new_data_comes_it_says_so_after_five_weeks(alerts: AlertStore) ->
         alerts.evaluate(document(), *EVERYWHERE, causes=(), age=150)
     (brief,) = briefs(alerts)
     assert brief["data_status"] == "stale"
-    assert "too old to rely on" in brief["text"]["en"].splitlines()[1], "old data stands first"
+    assert "too old to rely on" in brief["full"]["en"].splitlines()[2], "old data stands first"
 
 
 def test_one_that_was_cancelled_is_sent_again(alerts: AlertStore) -> None:
@@ -80,12 +80,12 @@ def test_it_says_what_moved_and_what_fires(alerts: AlertStore) -> None:
         ("very-high-risk", "MLI"),
     }
     assert brief["last_month"] == {"began": 2, "firing": 2}
-    english, french = brief["text"]["en"].splitlines(), brief["text"]["fr"].splitlines()
-    assert english[0] == "MONTHLY BRIEF – Mali and its neighbours, January 2023 – 2 alerts fire."
-    assert "- Mali: 78.2 of 100 (very high), +17.2" in english
-    assert "- Mali – Risk is very high, since the data of January 2023" in english
-    assert "- Niger\xa0: 36 sur 100 (modéré), −4" in french
-    assert "Depuis le dernier bulletin, 2 alertes ont commencé, dont 2 en cours." in french
+    english, french = brief["full"]["en"].splitlines(), brief["full"]["fr"].splitlines()
+    assert english[0] == "MONTHLY BRIEF – Mali and its neighbours – January 2023, 2 alerts are on"
+    assert "- Mali: 78 of 100 (very high), +17." in english
+    assert "- Mali – Risk is very high, since the data of January 2023." in english
+    assert "- Niger\xa0: 36 sur 100 (modéré), −4." in french
+    assert "Depuis le dernier bilan, 2 alertes ont commencé, dont 2 en cours." in french
     assert all(len(text) <= 160 for text in brief["sms"].values())
 
 

@@ -30,7 +30,7 @@ SIMULATED = {
     "timestamp": "2026-11-22T08:15:00Z",
     "data": {
         "headline": {"en": "SIMULATED – ALERT\r\nBcc: all@example.org\u2028x", "fr": "SIMULATED – Escalade à Bamako"},
-        "text": {"en": "SIMULATED – as text.\n- Côte d’Ivoire", "fr": "SIMULATED – en texte.\n- Côte d’Ivoire"},
+        "full": {"en": "SIMULATED – as text.\n- Côte d’Ivoire", "fr": "SIMULATED – en texte.\n- Côte d’Ivoire"},
     },
 }
 

@@ -34,7 +34,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def enqueue(store: Store, route: str = "duty", **more: Any) -> str:
-    data = {"headline": {"en": "ALERT", "fr": "ALERTE"}, "text": {"en": "Text.", "fr": "Texte."}}
+    data = {"headline": {"en": "ALERT", "fr": "ALERTE"}, "full": {"en": "Text.", "fr": "Texte."}}
     with store.writing() as connection:
         return outbox.enqueue(connection, route=route, kind="firing", data=data, now=now(), **more)
 

@@ -62,7 +62,7 @@ def test_figures_that_are_revised_away_take_the_alert_back(alerts: AlertStore) -
     assert unsent(alerts) == [("firing", "MLI"), ("firing", "BFA")]
     (change,) = alerts.evaluate(document(MLI=40, BFA=80), rule(), causes=["revision"])
     assert (change["to_state"], change["causes"]) == ("corrected", ["revision"])
-    assert "please disregard it. Reason: revised data." in change["text"]["en"]
+    assert "please disregard it." in change["text"]["en"]
     assert unsent(alerts) == [("corrected", "MLI")]
 
 

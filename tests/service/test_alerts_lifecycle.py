@@ -96,13 +96,13 @@ def test_an_alert_that_fires_is_a_state_a_transition_and_a_message(alerts: Alert
     assert data["text"]["en"] == (
         "ALERT – Mali – Risk is very high (state-based conflict). "
         "Risk score from 0 to 100: 78.1 (alert from 70, end below 65). Reason: a new month of data. "
-        "Forecast no. 1 covers state-based conflict and uses data up to 28 December 2022."
+        "Data: up to 28 December 2022 (1,425 days ago); none of the last three months is final."
     )
     assert data["text"]["fr"] == (
         "ALERTE – Mali – Le risque est très élevé (conflits impliquant un État). Score de risque de 0 à 100\xa0: 78,1 "
         "(alerte à partir de 70, fin en dessous de 65). Raison\xa0: un nouveau mois de données. "
-        "La prévision n°\xa01 (conflits impliquant un État) utilise les données jusqu’au "
-        "28 décembre 2022."
+        "Données\xa0: jusqu’au 28 décembre 2022 (il y a 1\u202f425 jours)\xa0; aucun des trois derniers mois n’est "
+        "définitif."
     )
 
 
@@ -184,8 +184,8 @@ def test_an_unknown_value_changes_nothing_and_is_listed_with_its_reason(alerts: 
         ([], "Reason: a changed alert rule. It does not reflect new events.", "de la règle d’alerte. Cela ne reflète"),
         (
             ["new_month", "model"],
-            "Reason: a new month of data and a new forecasting model. Forecast no. 1",
-            "de données et un nouveau modèle de prévision. La prévision",
+            "Reason: a new month of data and a new forecasting model. Data",
+            "de données et un nouveau modèle de prévision. Données",
         ),
     ],
 )
@@ -226,7 +226,7 @@ def test_a_first_snapshot_gives_one_summary_by_each_route(alerts: AlertStore) ->
         "- Mali – Risk is very high (state-based conflict). "
         "Risk score from 0 to 100: 78.1 (alert from 70, end below 65)."
     )
-    assert "first forecast, 3 alerts" in duty["headline"]["en"]
+    assert "first forecast of state-based conflict, 3 alerts" in duty["headline"]["en"]
     alerts.evaluate(document("2023-01", MLI=60, BFA=81, NER=66), rule(), elsewhere, unsent, AGE, age=30)
     assert sorted(alerts.messages()[2:]) == [("resolved", "*"), ("resolved", "MLI")]
 

@@ -41,7 +41,9 @@ FACTS = {
     "clear_at": 65,
     "causes": ["new_month"],
     "outcome": "state_based",
+    "origin": "2022-12",
     "data_as_of": "2022-12-31",
+    "at": "2023-01-10T08:30:00Z",
     "snapshot_id": 1,
 }
 

@@ -45,7 +45,8 @@ def store(tmp_path: Path) -> Store:
 
 
 def enqueue(store: Store, route: str = "duty", at: datetime | None = None, **more: Any) -> str:
-    data = {"headline": {"en": "ALERT", "fr": "ALERTE"}, "text": {"en": "Text.", "fr": "Texte."}}
+    text = {"en": "Text.", "fr": "Texte."}
+    data = {"headline": {"en": "ALERT", "fr": "ALERTE"}, "text": text, "full": text}
     with store.writing() as connection:
         return outbox.enqueue(connection, route=route, kind="firing", data=data, now=at or now(), **more)
 

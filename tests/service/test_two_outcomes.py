@@ -231,7 +231,7 @@ def test_a_rule_on_one_outcome_stands_beside_a_rule_on_the_headline(both: Operat
         ("any", "all"),
         ("armies", "state_based"),
     }
-    assert "covers all organised violence and state-based conflict" in summary["text"]["en"]
+    assert "first forecast of all organised violence and state-based conflict" in summary["text"]["en"]
 
 
 def test_readers_take_the_headline_or_the_outcome_that_they_name(both: OperatedHome) -> None:
@@ -302,15 +302,15 @@ def test_an_outcome_without_a_model_is_missing_and_its_alerts_go_over_to_the_oth
     assert all(row.document["causes"] == ["outcome", "new_month"] for row in began)
     for row in ended:  # the snapshot does not have the outcome that the alert was about
         assert "(all organised violence). This is not an all-clear" in row.document["text"]["en"]
-        assert "Forecast no. 4 covers state-based conflict" in row.document["text"]["en"]
+        assert "Data (forecast of state-based conflict): up to 30 April 2021" in row.document["text"]["en"]
     lost = {row.route: row.document["data"] for row in both.rows(deliveries) if row.kind == "missing"}
     assert set(lost) == {"duty", "staff"}, "each route of a rule that used it, named or as the headline"
     for message in lost.values():
         assert (message["outcome"], message["reason"], message["snapshot_id"]) == ("all", "no_model", 4)
         assert message["text"]["en"] == (
             "NO FORECAST – Mali and its neighbours – all organised violence. Reason: no model of these deaths is in "
-            "service. Until this forecast is back, there are no new alerts about these deaths. Forecast no. 4 covers "
-            "state-based conflict and uses data up to 30 April 2021."
+            "service. Until this forecast is back, there are no new alerts about these deaths. Data (forecast of "
+            "state-based conflict): up to 30 April 2021 (3 days ago)."
         )
         assert "Raison\xa0: aucun modèle" in message["text"]["fr"]
     printed = vigie("--home", both.home.root, "alerts", "list").out

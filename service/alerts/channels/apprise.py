@@ -65,11 +65,8 @@ class AppriseChannel:
     def _text(self, message: Outgoing) -> tuple[str, str]:
         """Return title and body. An SMS has no title, which would make it longer than one."""
         data, language = message.document["data"], self._route.language
-        body = data.get(self._route.length, data["text"])[language]
-        if self._route.length == "sms":
-            return "", body
-        link = f"\n\n{data['url'][language]}" if "url" in data else ""
-        return data["headline"][language], body + link
+        title = "" if self._route.length == "sms" else data["headline"][language]
+        return title, data[self._route.length][language]
 
 
 def _service(route: AppriseRoute) -> "NotifyBase":

@@ -67,9 +67,8 @@ def _email(route: EmailRoute, message: Outgoing, now: datetime) -> EmailMessage:
     if message.thread not in (None, message.id):
         email["In-Reply-To"] = email["References"] = f"<{message.thread}@{domain}>"
     email["Auto-Submitted"] = "auto-generated"  # keeps out-of-office replies away (RFC 3834)
-    page = f"\n\n{data['url'][route.language]}" if "url" in data else ""
     signature = f"\n\n-- \nVigie, {message.document['timestamp']}, {message.id}\n"
-    email.set_content(data.get(route.length, data["text"])[route.language] + page + signature, cte="quoted-printable")
+    email.set_content(data[route.length][route.language] + signature, cte="quoted-printable")
     return email
 
 

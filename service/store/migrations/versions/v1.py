@@ -238,6 +238,7 @@ def upgrade() -> None:
         sa.Column("known_origin", sa.String(7)),
         sa.Column("definition", sa.Text, nullable=False),
         sa.Column("value", sa.Float),
+        sa.Column("value_origin", sa.String(7)),
         sa.Column("reason", sa.String(64)),
         sa.Column("transition_id", sa.Integer),
         sa.Column("alert_id", sa.String(36)),
