@@ -170,7 +170,11 @@ class Record:
 
 def announcement_of(rule: Rule) -> Announcement | None:
     """Return what a rule announces; None for a notice about the data."""
-    metric = rule.metric
+    return announced_by(rule.metric)
+
+
+def announced_by(metric: str) -> Announcement | None:
+    """Return what a rule of this metric announces; None for a notice about the data."""
     if metric in NOTICES:
         return None
     if metric == "escalation_probability":

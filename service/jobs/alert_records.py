@@ -9,7 +9,8 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import sqlalchemy as sa
@@ -24,27 +25,33 @@ from riskmodel.alerting.judgement import (
     DeathsByMonth,
     Judged,
     JudgedAlert,
+    announced_by,
     announcement_of,
     judge,
     record_of,
 )
-from riskmodel.alerting.replay import of_hindcast, past_scores, replay
+from riskmodel.alerting.replay import RuleReplay, of_hindcast, past_scores, replay
 from riskmodel.alerting.rule import Rule
+from riskmodel.alerting.states import CORRECTED, FIRING
 from riskmodel.errors import BadInput
 from riskmodel.events.view import View
 from riskmodel.hindcast_payload import HINDCAST
 from riskmodel.months import last_day, month
+from service.alerts import records
 from service.alerts.records import ALL_RULES, digest_of
 from service.jobs import snapshot_chain
 from service.snapshots.earlier_scores import ISSUED
 from service.snapshots.outcome_parts import available, of_outcome
 from service.store.context import Context
 from service.store.leases import Fence, check
-from service.store.tables import alert_records, alert_results, alerts, hindcasts, scores, snapshots
+from service.store.tables import alert_records, alert_results, alerts, hindcasts, scores, snapshots, transitions
 from service.store.values import canonical
 
 ANY_RULE = Announcement("escalation", SEEN_MONTHS[0], seen=True)
 """What all rules together are judged by."""
+
+IN_FORCE_SINCE = "in_force_since"
+"""The key of the first origin that the service read with a rule as it is now. An edit starts a new record."""
 
 Fired = list[tuple[str, str]]
 """Alerts as (country, origin at which it fired)."""
@@ -78,11 +85,36 @@ def update(context: Context, view: View, fence: Fence | None = None) -> bool:
     return True
 
 
+class _Definition(NamedTuple):
+    """What a rule was when its alert fired."""
+
+    metric: str
+    fire_at: float
+    clear_at: float
+    for_origins: int
+
+    @classmethod
+    def of(cls, rule: Rule) -> Self:
+        return cls(rule.metric, rule.fire_at, rule.clear_at, rule.for_origins)
+
+
+class _FiredAlert(NamedTuple):
+    """An issued alert that fired at `origin`."""
+
+    id: str
+    rule: str
+    location_code: str
+    outcome: str
+    origin: str
+    definition: _Definition
+
+
 @dataclass(frozen=True)
 class _Past:
     """What alerts are judged by. `hindcasts` has flat documents by outcome, `issued` the origins that were issued.
 
-    `fired` has the issued alerts that fired, except those that a correction took back.
+    `fired` has the issued alerts that fired, except those that a correction took back. `in_force_since` has the first
+    origin of each rule whose record is stored, by the digest of the rule.
     """
 
     region: str
@@ -91,8 +123,9 @@ class _Past:
     families: Mapping[str, Sequence[Mapping[str, Any]]]
     hindcasts: Mapping[str, Sequence[Mapping[str, Any]]]
     issued: Mapping[str, Sequence[str]]
-    fired: Sequence[sa.Row[Any]]
+    fired: Sequence[_FiredAlert]
     rules: Mapping[str, Rule]
+    in_force_since: Mapping[str, str]
     input_digest: str
 
     @classmethod
@@ -102,7 +135,7 @@ class _Past:
         if snapshot is None:
             return None
         flat = {outcome: of_outcome(snapshot.document, outcome) for outcome in available(snapshot.document)}
-        stored, editions = _hindcasts(connection, region, view.simulated, flat)
+        found, editions = _hindcasts(connection, region, view.simulated, flat)
         fired = _fired(connection, region, view.simulated)
         issued = _issued_origins(connection, region, view.simulated)
         content = {
@@ -110,7 +143,7 @@ class _Past:
             "rules": [digest_of(rule) for rule in rules],
             "hindcasts": editions,
             "issued": issued,
-            "alerts": [[alert.id, alert.fired_origin, alert.state] for alert in fired],
+            "alerts": fired,
             "headline": snapshot.document["outcome"],
         }
         return cls(
@@ -118,10 +151,14 @@ class _Past:
             view=view,
             headline=snapshot.document["outcome"],
             families={outcome: document["indicator_families"] for outcome, document in flat.items()},
-            hindcasts=stored,
+            hindcasts=found,
             issued=issued,
             fired=fired,
             rules={rule.name: rule for rule in rules},
+            in_force_since={
+                digest: stored[IN_FORCE_SINCE]
+                for digest, stored in records.of_rules(connection, region, simulated=view.simulated).items()
+            },
             input_digest=hashlib.sha256(canonical(content).encode()).hexdigest(),
         )
 
@@ -132,10 +169,29 @@ class _Past:
         iso3 = tuple(observed.iso3[row] for row in rows)
         return DeathsByMonth(iso3, observed.months, observed.deaths[outcome][rows])
 
+    def outcome_of(self, rule: Rule) -> str:
+        """Return the outcome whose forecast a rule reads."""
+        return rule.outcome or self.headline
+
+    def first_origin_of(self, rule: Rule) -> str | None:
+        """Return the first issued origin that was read with a rule as it is now; None if none was issued."""
+        origins = self.issued.get(self.outcome_of(rule), ())
+        return self.in_force_since.get(digest_of(rule)) or max(origins, default=None)
+
+    @cached_property
+    def replays(self) -> Mapping[str, RuleReplay]:
+        """The replay of each rule over the hindcasts of its outcome, by name; none where there are no hindcasts."""
+        read = {outcome: past_scores(documents) for outcome, documents in self.hindcasts.items()}
+        return {
+            rule.name: replay(rule, read[self.outcome_of(rule)])
+            for rule in self.rules.values()
+            if announcement_of(rule) and self.outcome_of(rule) in read
+        }
+
     def record_of(self, rule: Rule) -> dict[str, Any]:
         """Return the records of a rule, ready for JSON."""
         announced = announcement_of(rule)
-        outcome = rule.outcome or self.headline
+        outcome = self.outcome_of(rule)
         record = {
             "rule": rule.name,
             "title": rule.title.model_dump(),
@@ -144,6 +200,7 @@ class _Past:
             "outcome": outcome,
             "digest": digest_of(rule),
             "announces": asdict(announced) if announced else None,
+            IN_FORCE_SINCE: self.first_origin_of(rule),
         }
         if announced is None or outcome not in self.families:
             return {**record, HINDCAST: None, ISSUED: None}
@@ -163,21 +220,19 @@ class _Past:
             ISSUED: self._of_issued(together, ANY_RULE, self.headline),
         }
 
-    def judgement_of(self, alert: sa.Row[Any]) -> tuple[Announcement, JudgedAlert] | None:
-        """Return the judgement of an issued alert; None if no rule in force has its name, or it is a notice."""
-        rule = self.rules.get(alert.rule)
-        announced = announcement_of(rule) if rule else None
+    def judgement_of(self, alert: _FiredAlert) -> tuple[Announcement, JudgedAlert] | None:
+        """Return the judgement of an issued alert by what its rule announced then; None if that was a notice."""
+        announced = announced_by(alert.definition.metric)
         if announced is None:
             return None
         deaths = self.deaths(alert.outcome, [alert.location_code])
         nothing = np.zeros(deaths.values.shape, dtype=bool)
-        return announced, judge(announced, deaths, [(alert.location_code, alert.fired_origin)], nothing).alerts[0]
+        return announced, judge(announced, deaths, [(alert.location_code, alert.origin)], nothing).alerts[0]
 
     def _of_hindcasts(self, rules: Sequence[Rule], announced: Announcement, outcome: str) -> dict[str, Any] | None:
-        documents = self.hindcasts.get(outcome, ())
-        if not documents:
+        if outcome not in self.hindcasts:
             return None
-        replays = [replay(rule, past_scores(documents)) for rule in rules]
+        replays = [self.replays[rule.name] for rule in rules]
         deaths = self.deaths(outcome, {iso3 for each in replays for iso3 in each.readings})
         read = np.zeros(deaths.values.shape, dtype=bool)
         for each in replays:
@@ -190,20 +245,25 @@ class _Past:
         return stored_record(announced, fired, deaths, read)
 
     def _of_issued(self, rules: Sequence[Rule], announced: Announcement, outcome: str) -> dict[str, Any] | None:
+        """Return the record of rules as they are now: origins and alerts from before an edit are no part of it."""
         origins = self.issued.get(outcome, ())
         if not origins:
             return None
-        names = {rule.name for rule in rules}
-        codes = {iso3 for rule in rules for iso3 in rule.countries or geography.region(self.region).members}
-        deaths = self.deaths(outcome, codes)
+        members = geography.region(self.region).members
+        deaths = self.deaths(outcome, members)
         read = np.zeros(deaths.values.shape, dtype=bool)
-        for iso3 in codes:
-            _mark(read, deaths, iso3, origins)
-        fired = [
-            (alert.location_code, alert.fired_origin)
-            for alert in self.fired
-            if alert.rule in names and alert.outcome == outcome
-        ]
+        fired: Fired = []
+        for rule in rules:
+            first, codes = self.first_origin_of(rule) or "", rule.countries or members
+            for iso3 in codes:
+                _mark(read, deaths, iso3, [origin for origin in origins if origin >= first])
+            fired += [
+                (alert.location_code, alert.origin)
+                for alert in self.fired
+                if (alert.rule, alert.outcome, alert.definition) == (rule.name, outcome, _Definition.of(rule))
+                and alert.origin >= first
+                and alert.location_code in codes
+            ]
         return stored_record(announced, fired, deaths, read)
 
 
@@ -261,13 +321,24 @@ def _issued_origins(connection: sa.Connection, region: str, simulated: bool) -> 
     return found
 
 
-def _fired(connection: sa.Connection, region: str, simulated: bool) -> Sequence[sa.Row[Any]]:
+def _fired(connection: sa.Connection, region: str, simulated: bool) -> list[_FiredAlert]:
     """Return the alerts that fired. One that a revision or a withdrawal took back was no alert."""
     c = alerts.c
     of_region = (c.region == region) & (c.simulated == simulated)
-    chosen = sa.select(*(c[name] for name in ("id", "rule", "location_code", "outcome", "fired_origin", "state")))
-    fired = chosen.where(of_region, c.fired_origin.is_not(None), c.state != "corrected")
-    return connection.execute(fired.order_by(c.id)).all()
+    columns = (c[name] for name in ("id", "rule", "location_code", "outcome", "fired_origin"))
+    fired = (
+        sa.select(*columns, transitions.c.document)
+        .join(transitions, (transitions.c.alert_id == c.id) & (transitions.c.to_state == FIRING))
+        .where(of_region, c.fired_origin.is_not(None), c.state != CORRECTED)
+        .order_by(c.id)
+    )
+    return [
+        _FiredAlert(
+            *(row.id, row.rule, row.location_code, row.outcome, row.fired_origin),
+            _Definition(*(row.document[key] for key in ("metric", "fire_at", "clear_at", "for"))),
+        )
+        for row in connection.execute(fired)
+    ]
 
 
 def _new_results(connection: sa.Connection, past: _Past) -> list[dict[str, Any]]:

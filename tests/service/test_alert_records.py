@@ -18,7 +18,7 @@ from service.alerts import records
 from service.cli.app import create_app
 from service.jobs import hindcast_store
 from service.store.context import Context
-from service.store.tables import alert_records, alert_results, alerts
+from service.store.tables import alert_records, alert_results, alerts, transitions
 from service.store.values import instant
 
 RULE = """[[rule]]
@@ -57,6 +57,17 @@ def stored(operated: OperatedHome) -> dict[str, Any]:
     (row,) = operated.rows(alert_records)
     document: dict[str, Any] = row.document
     return document
+
+
+def add_alert(operated: OperatedHome, number: int, *, state: str, fired_origin: str, **definition: Any) -> None:
+    """Store an alert of Mali that fired; by default by the rule as it is in the file."""
+    of = {"region": "MLI", "simulated": False, "rule": "high", "location_code": "MLI", "outcome": "state_based"}
+    alert = {"id": f"alr_{number:032}", "severity": "warning", "state": state, "fired_origin": fired_origin}
+    read = {"metric": "risk_score", "fire_at": 78, "clear_at": 77, "for": 1, **definition}
+    change = {"run_id": 1, "snapshot_id": 1, "from_state": "ok", "to_state": "firing", "at": NOW, "document": read}
+    with operated.store.writing() as connection:
+        connection.execute(sa.insert(alerts).values(**of, **alert, opened_at=NOW, fired_at=NOW))
+        connection.execute(sa.insert(transitions).values(**of, **change, alert_id=alert["id"]))
 
 
 def test_hindcasts_give_a_rule_a_record_that_says_what_happened(operated: OperatedHome) -> None:
@@ -112,12 +123,8 @@ def test_rules_and_issued_alerts_are_judged_again_only_if_something_has_changed(
     operated.verify(NOW + timedelta(days=3))
     assert stored(operated)["rules"][0]["hindcast"]["alerts"] == 0, "rules that cannot be read change no record"
     operated.home.alert_rules.write_text(RULE)
-    fired = {"id": "alr_" + "1" * 32, "region": "MLI", "simulated": False, "rule": "high", "location_code": "MLI"}
-    at = {"opened_at": NOW, "fired_at": NOW, "fired_origin": "2021-03", "state": "resolved", "ended_at": NOW}
-    with operated.store.writing() as connection:
-        for number, state in enumerate(("resolved", "corrected")):
-            row = {**fired, "outcome": "state_based", "severity": "warning", **at, "state": state}
-            connection.execute(sa.insert(alerts).values({**row, "id": f"alr_{number:032}"}))
+    for number, state in enumerate(("resolved", "corrected")):
+        add_alert(operated, number, state=state, fired_origin="2021-03")
     operated.verify(NOW + timedelta(days=4))
     operated.verify(NOW + timedelta(days=5))
     (first,) = operated.rows(alert_results)
@@ -128,3 +135,29 @@ def test_rules_and_issued_alerts_are_judged_again_only_if_something_has_changed(
     again = operated.rows(alert_results)
     assert [row.result for row in again] == ["hit", "false_alarm"]
     assert again[0].data_digest != again[1].data_digest
+
+
+def test_an_edited_rule_begins_a_new_record_and_its_old_alerts_keep_their_own_meaning(operated: OperatedHome) -> None:
+    operated.verify(NOW)
+    add_alert(operated, 1, state="firing", fired_origin="2021-12")
+    add_alert(operated, 2, state="firing", fired_origin="2021-12", fire_at=60, clear_at=60)
+    add_alert(operated, 3, state="expired", fired_origin="2021-04", metric="escalation_probability", fire_at=0.5)
+    operated.verify(NOW + timedelta(days=1))
+    issued = stored(operated)["rules"][0]["issued"]
+    assert [(alert["origin"], alert["result"]) for alert in issued["judged"]] == [("2021-12", "too_early")]
+    (result,) = operated.rows(alert_results)
+    assert (result.event, result.first_month, result.last_month, result.result) == (
+        *("escalation", "2021-05", "2021-07"),
+        "hit",
+    )
+    operated.ingest_months("2022-01", MLI=[5] * 16)
+    operated.run(NOW + timedelta(days=40))
+    operated.home.alert_rules.write_text(RULE.replace("clear_at = 77", "clear_at = 76"))
+    operated.verify(NOW + timedelta(days=41))
+    issued = stored(operated)["rules"][0]["issued"]
+    assert (issued["alerts"], issued["first_month"]) == (0, "2022-01"), "the months before the edit are no part of it"
+    operated.ingest_months("2022-02", MLI=[5] * 16)
+    operated.run(NOW + timedelta(days=70))
+    operated.verify(NOW + timedelta(days=71))
+    issued = stored(operated)["rules"][0]["issued"]
+    assert (issued["first_month"], issued["last_month"]) == ("2022-01", "2022-02")
