@@ -200,6 +200,7 @@ class AlertmanagerRoute(RouteOptions):
     url: HttpUrl
     username: str | None = None
     password: SecretStr | None = None
+    brief: bool = False
 
 
 Route = Annotated[WebhookRoute | EmailRoute | AppriseRoute | AlertmanagerRoute, Field(discriminator="type")]

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from riskmodel import score_changes
+from riskmodel.alerting.judgement import FALSE_ALARM, HIT
 from riskmodel.alerting.rule import SEVEREST_FIRST, Rule
 from riskmodel.alerting.states import FIRING
 from riskmodel.bands import band_of
@@ -19,7 +20,7 @@ from service.alerts import digest_wording, outbox, wording
 from service.alerts.outbox import Message
 from service.settings import Settings
 from service.snapshots import earlier_scores
-from service.store.tables import alert_states, alerts, deliveries, runs, snapshots, transitions
+from service.store.tables import alert_results, alert_states, alerts, deliveries, runs, snapshots, transitions
 
 BRIEF = "brief"
 
@@ -95,6 +96,7 @@ def _content(
     known = {iso3: each["change_1m"] for iso3, each in changes.items() if each["change_1m"] is not None}
     moved = sorted((iso3 for iso3 in known if abs(known[iso3]) >= MOVED_POINTS), key=lambda iso3: -abs(known[iso3]))
     age = (now.date() - date.fromisoformat(facts["data_as_of"])).days
+    limits = {"stale": settings.stale_after_days, "late": settings.late_after_days}
     return {
         **facts,
         "name": wording.name(WHOLE_REGION, facts["region"]),
@@ -112,21 +114,18 @@ def _content(
         "reason": None if known else score_changes.NO_EARLIER_SCORE,
         "firing": _firing(connection, facts),
         "data_age_days": age,
-        "data_status": "stale"
-        if age > settings.stale_after_days
-        else "late"
-        if age > settings.late_after_days
-        else "fresh",
+        "data_status": next((status for status, days in limits.items() if age > days), "fresh"),
     }
 
 
 def _firing(connection: sa.Connection, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the firing alerts of the region, severest first, then those that have fired longest."""
+    """Return the firing alerts of the region that are not inhibited, severest first, then those that fire longest."""
     rows = connection.execute(
         sa.select(alerts.c.id, alerts.c.fired_origin, transitions.c.document)
         .join(alert_states, alert_states.c.alert_id == alerts.c.id)
         .join(transitions, transitions.c.id == alert_states.c.transition_id)
         .where(alerts.c.region == facts["region"], alerts.c.simulated == facts["simulated"], alerts.c.state == FIRING)
+        .where(alerts.c.inhibited_by.is_(None))
         .order_by(alerts.c.fired_at, alerts.c.id)
     )
     keys = ("rule", "title", "severity", "location_code", "name", "outcome")
@@ -138,14 +137,21 @@ def _firing(connection: sa.Connection, facts: Mapping[str, Any]) -> list[dict[st
 
 
 def _since(connection: sa.Connection, facts: Mapping[str, Any], last: Message | None) -> dict[str, int] | None:
-    """Return how many alerts began since the last brief, and how many of them fire; None without a last brief."""
+    """Return how many alerts began since the last brief and how many of these fire, and how many turned out right or
+    false since then; None without a last brief."""
     if last is None:
         return None
-    began = connection.scalars(
-        sa.select(alerts.c.state).where(
-            alerts.c.region == facts["region"],
-            alerts.c.simulated == facts["simulated"],
-            alerts.c.fired_at > last.created_at,
-        )
+    of_region = (alerts.c.region == facts["region"]) & (alerts.c.simulated == facts["simulated"])
+    began = connection.scalars(sa.select(alerts.c.state).where(of_region, alerts.c.fired_at > last.created_at)).all()
+    newest = sa.select(sa.func.max(alert_results.c.id)).group_by(alert_results.c.alert_id)
+    judged = connection.scalars(
+        sa.select(alert_results.c.result)
+        .join(alerts, alerts.c.id == alert_results.c.alert_id)
+        .where(of_region, alert_results.c.at > last.created_at, alert_results.c.id.in_(newest))
     ).all()
-    return {"began": len(began), "firing": sum(state == FIRING for state in began)}
+    return {
+        "began": len(began),
+        "firing": sum(state == FIRING for state in began),
+        "hits": sum(result == HIT for result in judged),
+        "false_alarms": sum(result == FALSE_ALARM for result in judged),
+    }

@@ -25,17 +25,19 @@ COUNTS: Mapping[str, Mapping[str, tuple[str, str]]] = {
 BRIEF = {
     "en": {
         "moved": "Risk scores that changed most in a month",
-        "firing": "Alerts that are on",
+        "firing": "Alerts that are on, with the month of data in which they began",
         "unknown": "How risk scores have changed is not known: the month before has no scores",
         "same": "No risk score has changed by a point or more in a month",
         "nothing_began": "No alert has begun since the last brief",
+        "turned_out": "Alerts whose period has ended since then: right {hits}, false {false_alarms}",
     },
     "fr": {
         "moved": "Scores de risque qui ont le plus changé en un mois",
-        "firing": "Alertes en cours",
+        "firing": "Alertes en cours, avec le mois de données où elles ont commencé",
         "unknown": "L’évolution des scores de risque n’est pas connue\xa0: le mois précédent n’a pas de scores",
         "same": "Aucun score de risque n’a varié d’un point ou plus en un mois",
         "nothing_began": "Aucune alerte n’a commencé depuis le dernier bilan",
+        "turned_out": "Alertes arrivées à échéance depuis\xa0: justes {hits}, fausses {false_alarms}",
     },
 }
 
@@ -110,12 +112,13 @@ def monthly_brief(data: Mapping[str, Any]) -> dict[str, Bilingual]:
         texts = BRIEF[language]
         moved = texts["unknown"] if data["reason"] else "" if data["moved"] else texts["same"]
         state = sentences.data_age(data, language) + DATA_STATUS[data["data_status"]][language]
-        return [Line(state), Line(moved), Line(_began(data["last_month"], language))]
+        since = data["last_month"]
+        return [Line(state), Line(moved), Line(_began(since, language)), Line(_turned_out(since, language))]
 
     def sections(language: str) -> list[Section]:
         lists = {
             "moved": [_moved(each, language) for each in data["moved"]],
-            "firing": [_firing(each, language) for each in data["firing"]],
+            "firing": _firing(data["firing"], language),
         }
         return [Section(BRIEF[language][key], items) for key, items in lists.items() if items]
 
@@ -143,6 +146,13 @@ def _began(last_month: Mapping[str, int] | None, language: str) -> str:
     return counts["began"][began > 1].format(began) + counts["still"][2 if began > 1 else still].format(still)
 
 
+def _turned_out(since: Mapping[str, int] | None, language: str) -> str:
+    """Say how the alerts did whose period ended since the last brief; nothing if there are none."""
+    if since is None or not since["hits"] + since["false_alarms"]:
+        return ""
+    return BRIEF[language]["turned_out"].format(**since)
+
+
 def _moved(each: Mapping[str, Any], language: str) -> str:
     page_language = language_of(language)
     band = page_language.translations.gettext(BAND_LABELS.get(each["band"], each["band"]))
@@ -151,7 +161,10 @@ def _moved(each: Mapping[str, Any], language: str) -> str:
     return sentences.labelled(each["name"][language], text, language)
 
 
-def _firing(each: Mapping[str, Any], language: str) -> str:
-    month = language_of(language).month(each["since_origin"])
-    since = {"en": f"since the data of {month}", "fr": f"depuis les données {sentences.of(month)}"}[language]
-    return f"{each['name'][language]} – {each['title'][language]}, {since}"
+def _firing(alerts: Sequence[Mapping[str, Any]], language: str) -> list[str]:
+    """Return a line for each rule: its title, and its countries with the month of data with which each began."""
+    by_title: dict[str, list[str]] = {}
+    for each in alerts:
+        month = language_of(language).month(each["since_origin"])
+        by_title.setdefault(each["title"][language], []).append(f"{each['name'][language]} ({month})")
+    return [sentences.labelled(title, ", ".join(places), language) for title, places in by_title.items()]

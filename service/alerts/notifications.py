@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from riskmodel.alerting.rule import Rule
+from riskmodel.alerting.rule import SEVEREST_FIRST, Rule
 from riskmodel.alerting.states import FIRING
 from riskmodel.geography import WHOLE_REGION
 from service.alerts import known_alerts, outbox, silence_matching, wording
@@ -61,7 +61,9 @@ def enqueue_summaries(
         listed = [message_data(alert) for alert in firing_alerts if alert["route"] == route]
         known_alerts.note_announced(connection, [alert["alert_id"] for alert in listed], now)
         summary = {**facts, "name": wording.name(WHOLE_REGION, facts["region"]), "alerts": listed}
-        outbox.enqueue(connection, route=route, kind="summary", data=summary | wording.summary(summary), now=now)
+        severity = min((alert["severity"] for alert in listed), key=SEVEREST_FIRST.index, default="info")
+        summary |= wording.summary(summary)
+        outbox.enqueue(connection, route=route, kind="summary", data=summary, severity=severity, now=now)
 
 
 def enqueue_losses(

@@ -265,6 +265,14 @@ def cancel(connection: sa.Connection, which: sa.ColumnElement[bool], error: str 
     return len(rows) + cancel(connection, followers, error)
 
 
+def held(connection: sa.Connection, now: datetime) -> tuple[int, datetime | None]:
+    """Return how many messages wait for the end of quiet hours or for the rate cap, and when the first of them ends."""
+    first = sa.type_coerce(sa.func.min(deliveries.c.held_until), sa.Text)
+    waiting = deliveries.c.status == _WAITING
+    number, text = connection.execute(sa.select(sa.func.count(), first).where(waiting, is_held(now))).one()
+    return number, _moment(text)
+
+
 def is_waiting_on_purpose(connection: sa.Connection, message: Message, now: datetime) -> bool:
     """Return whether nobody has tried to send a message, or its digest, because of quiet hours or the rate cap."""
     carrier = deliveries.c.id == (message.digest_id if message.status == "merged" else message.id)

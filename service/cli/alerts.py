@@ -166,7 +166,8 @@ def undelivered(home: Home, retry: tuple[str, ...], dismiss: tuple[str, ...]) ->
 def deliver(home: Home) -> None:
     """Send the messages that are due, by all routes at once."""
     from service import logs
-    from service.alerts import delivery
+    from service.alerts import delivery, outbox
+    from service.store.values import instant
 
     # On SIGTERM the messages under way are finished: a cut connection would leave open whether they were received.
     ended = threading.Event()
@@ -175,6 +176,10 @@ def deliver(home: Home) -> None:
     logs.configure(settings.log_format)
     counts = delivery.deliver_due(store, settings, _now, ended=ended.is_set)
     click.echo(", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no message was due")
+    with store.reading() as connection:
+        number, until = outbox.held(connection, _now())
+    if until is not None:
+        click.echo(f"{number} wait for the end of quiet hours or for the rate cap, the first until {instant(until)}")
 
 
 def _no_route(settings: "Settings", name: str) -> str:

@@ -121,7 +121,7 @@ def messages() -> dict[str, dict[str, Any]]:
         "data_age_days": 10,
         "data_status": "fresh",
         "reason": None,
-        "last_month": {"began": 3, "firing": 2},
+        "last_month": {"began": 3, "firing": 2, "hits": 1, "false_alarms": 2},
         "moved": [
             {"name": wording.name("BFA", "MLI"), "risk_score": 86.2, "band": "extreme", "change_1m": 16.1},
             {"name": wording.name("CIV", "MLI"), "risk_score": 22.7, "band": "low", "change_1m": -8.3},
@@ -132,7 +132,7 @@ def messages() -> dict[str, dict[str, Any]]:
     loss = {**shared, "outcome": "all", "reason": "no_model"}
     correction = {**shared, "alerts": firing, "withdrawn_reason": "a file of another country.", "outcomes": ["all"]}
     ended = {**shared, "alerts": [data(**ENDED), data("NER", **ENDED)]}
-    nothing = {"moved": [], "firing": [], "last_month": {"began": 1, "firing": 0}}
+    nothing = {"moved": [], "firing": [], "last_month": {"began": 1, "firing": 0, "hits": 0, "false_alarms": 0}}
     quiet = {**shared, **brief, **nothing, "data_as_of": "2022-09-30", "data_status": "stale"}
     return {
         **made,

@@ -1,5 +1,6 @@
 """The route to an Alertmanager, against a real one."""
 
+import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -95,6 +96,16 @@ def test_a_password_is_sent_as_basic_authentication_and_is_in_no_error() -> None
             send_once(target, "msg_1", message(facts(now()), "firing"), now())
     assert receiver.paths == ["/am/api/v2/alerts"]
     assert str(failure.value) == "the receiver answered 401"
+
+
+def test_the_parts_of_a_digest_are_posted_without_texts_of_their_own() -> None:
+    part = {key: value for key, value in facts(now()).items() if key != "text"}
+    with HookReceiver(secret=None).listening() as receiver:
+        digest = {**TEXTS, "alerts": [part, {**part, "location_code": "BFA", "to_state": "resolved"}]}
+        send_once(route(receiver.url("/")), "msg_1", message(digest, "digest"), now())
+    posted = json.loads(receiver.bodies[0])
+    assert [alert["annotations"]["description"] for alert in posted] == ["SIMULATED – ALERT – Mali"] * 2
+    assert ["startsAt" in alert for alert in posted] == [True, False]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from receivers import SECRET
 
 from service.settings import Settings
 from service.store.database import Store
-from service.store.tables import deliveries, scores
+from service.store.tables import alert_results, deliveries, scores
 
 HOOK = {"type": "webhook", "url": "https://example.org", "secret": SECRET}
 EVERYWHERE = rule(name="desk-rule", route="desk"), rule()
@@ -79,14 +79,34 @@ def test_it_says_what_moved_and_what_fires(alerts: AlertStore) -> None:
         ("desk-rule", "MLI"),
         ("very-high-risk", "MLI"),
     }
-    assert brief["last_month"] == {"began": 2, "firing": 2}
+    assert brief["last_month"] == {"began": 2, "firing": 2, "hits": 0, "false_alarms": 0}
     english, french = brief["full"]["en"].splitlines(), brief["full"]["fr"].splitlines()
     assert english[0] == "MONTHLY BRIEF – Mali and its neighbours – January 2023, 2 alerts are on"
     assert "- Mali: 78 of 100 (very high), +17." in english
-    assert "- Mali – Risk is very high, since the data of January 2023." in english
+    assert "- Risk is very high: Mali (January 2023), Mali (January 2023)." in english
     assert "- Niger\xa0: 36 sur 100 (modéré), −4." in french
     assert "Depuis le dernier bilan, 2 alertes ont commencé, dont 2 en cours." in french
     assert all(len(text) <= 160 for text in brief["sms"].values())
+
+
+def test_it_says_how_alerts_turned_out_whose_period_ended_since_the_last_one(alerts: AlertStore) -> None:
+    changes = alerts.evaluate(document("2023-01", MLI=78), *EVERYWHERE)
+    results = zip((changes[0], changes[1], changes[1]), ("hit", "hit", "false_alarm"), strict=True)  # the newest counts
+    of_period = {"event": "escalation", "first_month": "2023-02", "last_month": "2023-04", "deaths": []}
+    with alerts.store.writing() as connection:
+        for change, result in results:
+            row = {"alert_id": change["alert_id"], "result": result, "data_digest": "d", **of_period}
+            connection.execute(sa.insert(alert_results).values(at=alerts.now + timedelta(minutes=5), **row))
+    alerts.evaluate(document("2023-05", MLI=78), *EVERYWHERE)
+    alerts.evaluate(document("2023-06", MLI=78), *EVERYWHERE)
+    found = [brief["last_month"] for brief in briefs(alerts)]
+    assert [(since["hits"], since["false_alarms"]) for since in found] == [(0, 0), (1, 1), (0, 0)]
+    assert "right 1, false 1" in briefs(alerts)[1]["full"]["en"]
+
+
+def test_an_inhibited_alert_is_not_listed(alerts: AlertStore) -> None:
+    alerts.evaluate(document("2023-01", MLI=78), rule(), rule(name="high", inhibited_by=["very-high-risk"]))
+    assert [each["rule"] for each in briefs(alerts)[0]["firing"]] == ["very-high-risk"]
 
 
 def test_without_scores_of_the_month_before_it_says_so(alerts: AlertStore) -> None:

@@ -113,6 +113,8 @@ def test_in_quiet_hours_warnings_wait_for_the_morning_and_arrive_as_one_digest(b
     second = box.add("b", iso3="NER")
     box.add("c", severity="severe")
     assert box.deliver(**QUIET) == ["firing c MLI"], "severe alerts never wait"
+    with box.store.reading() as connection:
+        assert outbox.held(connection, box.now) == (2, MORNING)
     box.now = MORNING - timedelta(minutes=1)
     box.add("d")
     assert box.deliver(**QUIET) == []

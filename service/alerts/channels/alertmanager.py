@@ -96,7 +96,7 @@ def _notice(document: Mapping[str, Any], now: datetime) -> dict[str, Any]:
 def _texts(entry: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
     names = {"summary": "headline", "description": "text"}
     annotations = {
-        f"{name}{suffix}": entry[key][language]
+        f"{name}{suffix}": entry.get(key, entry["headline"])[language]  # the parts of a digest have no text
         for name, key in names.items()
         for language, suffix in (("en", ""), ("fr", "_fr"))
     }
