@@ -5,6 +5,7 @@ Run `python tests/service/alert_messages.py` after a change of the texts, and re
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,7 @@ def messages() -> dict[str, dict[str, Any]]:
     }
 
 
+@cache
 def sent() -> dict[str, Mapping[str, Any]]:
     """Return the data of all messages as they are sent."""
     base = "https://vigie.example.org"

@@ -161,7 +161,9 @@ def test_an_email_is_in_the_language_of_its_route() -> None:
         send(receiver.route(["a@example.org", "b@example.org"], language="fr"), ID, SIMULATED, now())
     message = received_email(receiver)
     assert message["Subject"] == "SIMULATED – Escalade à Bamako"
-    assert message.get_content().splitlines()[:2] == ["SIMULATED – en texte.", "- Côte d’Ivoire"]
+    body = message.get_body(("plain",))
+    assert isinstance(body, EmailMessage)
+    assert body.get_content().splitlines()[:2] == ["SIMULATED – en texte.", "- Côte d’Ivoire"]
     assert message["Message-ID"] == f"<{ID}@example.org>"
     assert message["Auto-Submitted"] == "auto-generated"
     assert receiver.taken[0].rcpt_tos == ["a@example.org", "b@example.org"]

@@ -9,13 +9,18 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP
+from typing import Any
 
 from riskmodel.errors import BadInput
 from riskmodel.network import tls_context
+from service.alerts import email_body
 from service.alerts.channels import attempt
 from service.alerts.channels.attempt import DeliveryError, Outgoing
 from service.outbound import connect
 from service.settings import EmailRoute
+
+CHART_CID = "chart@vigie"
+"""Content id of the chart in an e-mail."""
 
 
 class EmailChannel:
@@ -69,7 +74,19 @@ def _email(route: EmailRoute, message: Outgoing, now: datetime) -> EmailMessage:
     email["Auto-Submitted"] = "auto-generated"  # keeps out-of-office replies away (RFC 3834)
     signature = f"\n\n-- \nVigie, {message.document['timestamp']}, {message.id}\n"
     email.set_content(data[route.length][route.language] + signature, cte="quoted-printable")
+    if route.length == "full":
+        _add_html(email, message.document, route.language)
     return email
+
+
+def _add_html(email: EmailMessage, document: Mapping[str, Any], language: str) -> None:
+    """Add the message as HTML, with its chart if there is one."""
+    chart = email_body.chart_png(document, language)
+    body = email_body.html(document, language, CHART_CID if chart else None)
+    email.add_alternative(body, subtype="html", cte="quoted-printable")
+    if chart:
+        _, alternative = email.iter_parts()
+        alternative.add_related(chart, "image", "png", cid=f"<{CHART_CID}>", filename="chart.png", disposition="inline")
 
 
 class _Session(smtplib.SMTP):
