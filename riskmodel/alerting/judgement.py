@@ -212,13 +212,12 @@ def judge(
     and country-years are counted there. A period that ends after the newest known month is `too_early`.
     """
     followed = outcomes(announcement, deaths.values)
+    judged = judge_alerts(announcement, deaths, alerts)
     fired = np.zeros(read.shape, dtype=bool)
-    judged = []
-    for iso3, origin in sorted(alerts, key=lambda alert: (alert[1], alert[0])):
-        row, column = _place(deaths, iso3, origin)
+    for alert in judged:
+        row, column = _place(deaths, alert.location_code, alert.origin)
         if row is not None and column is not None:
             fired[row, column] = True
-        judged.append(_judge_alert(announcement, deaths, followed, iso3, origin))
     at_risk = read & followed.at_risk
     known = at_risk & ~np.isnan(followed.happened)
     happened = known & (followed.happened > 0)
@@ -234,6 +233,15 @@ def judge(
         known_months=int(known.sum()),
         event_months=int(happened.sum()),
     )
+
+
+def judge_alerts(
+    announcement: Announcement, deaths: DeathsByMonth, alerts: Iterable[tuple[str, str]]
+) -> list[JudgedAlert]:
+    """Judge alerts, given as (country, origin at which it fired), in the order of time."""
+    followed = outcomes(announcement, deaths.values)
+    ordered = sorted(alerts, key=lambda alert: (alert[1], alert[0]))
+    return [_judge_alert(announcement, deaths, followed, iso3, origin) for iso3, origin in ordered]
 
 
 def record_of(judged: Judged) -> Record:
