@@ -43,8 +43,8 @@ class Hindcast:
 
     `countries` are the scores of `country_scores` with the default bands, ready for JSON. Each also has `observed`, the
     last twelve months up to the origin as known (`month`, `deaths`, and `expected_final` of an unsettled figure),
-    `escalation_h24`, the probability by the rule h24, and `signals`, `not_compared` and `percentiles`, found in the
-    newest figures of the months up to the origin.
+    `escalation_h24`, the probability by the rule h24, and `signals`, `not_compared`, `percentiles` and
+    `unlisted_signals`, found in the newest figures of the months up to the origin.
 
     `draws` has the draws of the model under `SERVED` and those of each baseline under its name, float32 of shape
     (country, lead, draw) [deaths], leads 1-12, countries in the order of `countries`. A country without a forecast is

@@ -39,8 +39,6 @@ PAST_TOO_SHORT = "past_too_short"
 """The reason where an indicator has no percentile, because not all of the ten years before are known."""
 NOT_DECLARED = "not_in_snapshot"
 """The reason where a snapshot does not declare the indicator or the family."""
-NOT_LISTED = "not_listed"
-"""The reason where a kind of signal may stand out, but rarer ones of its family are listed instead."""
 NOT_SETTLED = "not_settled"
 """The reason where less of the recent data is settled than a rule asks for."""
 
@@ -251,17 +249,16 @@ def _signal(scores: RegionScores, iso3: str, argument: str, thresholds: Threshol
     country = scores.countries[iso3]
     if country["signals"] is None:
         return Reading(None, country["reasons"].get("signals", "unknown"))
-    own = scores.indicators.get(argument)
-    if own is None and all(argument != each["family"] for each in scores.indicators.values()):
+    if argument not in scores.indicators and all(argument != each["family"] for each in scores.indicators.values()):
         return Reading(None, NOT_DECLARED)
+    if argument in country["unlisted_signals"]:
+        return Reading(1)
     matching = [signal for signal in country["signals"] if argument in (signal["indicator"], signal["family"])]
     if len(matching) >= thresholds.fire_at:
         return Reading(len(matching))
     for other in country["not_compared"]:
         if argument in (other["indicator"], other["family"]):
             return Reading(None, other["reason"])
-    if own and sum(signal["family"] == own["family"] for signal in country["signals"]) >= MAX_PER_FAMILY:
-        return Reading(None, NOT_LISTED)
     return Reading(len(matching))
 
 

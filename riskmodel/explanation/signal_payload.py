@@ -103,11 +103,13 @@ def payload(
     signals: list[dict[str, Any]],
     unknown: Sequence[tuple[Indicator, Reason]],
     percentiles: Mapping[str, float | None],
+    unlisted: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the signals of a country; None, with a reason, if no indicator could be compared with its past.
 
     `not_compared` lists the indicators of which that is unknown. `percentiles` has each indicator that can be a signal:
-    in how many of the last ten years' months it was lower [%].
+    in how many of the last ten years' months it was lower [%]. `unlisted_signals` stand out too, but rarer ones are
+    listed instead.
     """
     nothing_known = len(unknown) == len(percentiles)
     reasons = {reason for _, reason in unknown}
@@ -117,6 +119,7 @@ def payload(
         "signals": None if nothing_known else signals,
         "not_compared": [{"indicator": kind.name, "family": kind.family, "reason": reason} for kind, reason in unknown],
         "percentiles": dict(percentiles),
+        "unlisted_signals": list(unlisted),
         "reasons": {"signals": "value_unknown" if reasons == {"value_unknown"} else "past_too_short"}
         if nothing_known
         else {},

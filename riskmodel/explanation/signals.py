@@ -170,9 +170,11 @@ class RegionSignals:
                 found.append(signal)
         year = self.deaths[country, max(column - YEAR + 1, 0) : column + 1]
         recent = RecentDeaths(self.outcome, float(year.sum()), float(year.max()))
-        signals = [signal_payload(signal, recent) for signal in _most_telling(found, self.outcome)]
+        listed = _most_telling(found, self.outcome)
+        signals = [signal_payload(signal, recent) for signal in listed]
+        unlisted = [signal.kind.name for signal in found if signal not in listed]
         percentiles = {part.kind.name: part.percentile(country, column) for part in self.comparisons}
-        return payload(self.members[country], str(self.months[column]), signals, unknown, percentiles)
+        return payload(self.members[country], str(self.months[column]), signals, unknown, percentiles, unlisted)
 
 
 def _most_telling(found: Sequence[Signal], outcome: str) -> list[Signal]:
@@ -238,9 +240,9 @@ def signals_of_month(
 
 
 def with_signals(scores: Mapping[str, Any], stands_out: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a country's scores with its signals, the indicators that could not be compared with their past, and the
-    percentiles of the others."""
-    own = {name: stands_out[name] for name in ("signals", "not_compared", "percentiles")}
+    """Return a country's scores with its signals, the indicators that could not be compared with their past, the
+    percentiles of the others, and the signals that are not listed."""
+    own = {name: stands_out[name] for name in ("signals", "not_compared", "percentiles", "unlisted_signals")}
     return {**scores, **own, "reasons": {**scores["reasons"], **stands_out["reasons"]}}
 
 

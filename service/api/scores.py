@@ -245,6 +245,7 @@ class CountryDetail(CountryScore):
     signals: list[dict[str, Any]] | None = described("see /v1/signals/{iso3}")
     not_compared: list[dict[str, Any]] | None = described("see /v1/signals/{iso3}")
     percentiles: dict[str, float | None] | None = described("see /v1/signals/{iso3}")
+    unlisted_signals: list[str] | None = described("see /v1/signals/{iso3}")
 
 
 class CountryResponse(RegionMeta):

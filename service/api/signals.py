@@ -126,6 +126,7 @@ class CountrySignals(CountryRef):
     percentiles: dict[str, float | None] = described(
         "of each indicator that can be a signal: in how many of the 120 months before it was lower [%]"
     )
+    unlisted_signals: list[str] = described("indicators that stand out too, behind rarer ones of their family")
     reasons: dict[str, str]
 
 

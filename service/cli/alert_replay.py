@@ -35,8 +35,8 @@ RESULT_WORDS = {"hit": "right", "false_alarm": "false alarm", "too_early": "too 
 def replay(home: Home, first: "Month", last: "Month", countries: tuple[str, ...], region: str, form: str) -> None:
     """Show the messages that the alert rules in force would have sent, and what happened.
 
-    The rules are replayed over the hindcasts of the region; missing ones are computed first. Each alert is judged by the
-    newest figures of deaths. Whether messages would have been grouped, held back or silenced is not replayed.
+    The rules are replayed over the hindcasts of the region; missing ones are computed first. Each alert is judged by
+    the newest figures of deaths. Whether messages would have been grouped, held back or silenced is not replayed.
     """
     from riskmodel.errors import BadInput
     from riskmodel.events.archive import Archive
@@ -148,8 +148,9 @@ def _compute_missing(
             continue
         command = [sys.executable, "-m", "riskmodel", "hindcast", "--home", str(home.root), "--region", region]
         command += ["--outcome", outcome, "--from", str(first - MONTHS_BEFORE)]
-        # What it prints is about its progress: the replay alone is on standard output.
-        if subprocess.run(command, stdout=sys.stderr, check=False).returncode:  # noqa: S603
+        computed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
+        click.echo(computed.stdout, nl=False, err=True)  # only the replay itself goes to standard output
+        if computed.returncode:
             raise Refused("the missing hindcasts could not be computed: see the error above")
 
 

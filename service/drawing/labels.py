@@ -37,7 +37,6 @@ REASON_LABELS = {
     "value_unknown": "the month is not covered by the data",
     "past_too_short": "fewer than five years before are covered by the data",
     "not_settled": "too few of the last three months are settled",
-    "not_listed": "rarer signals of the same theme are listed instead",
 }
 ALERT_REASON_LABELS = {**REASON_LABELS, **MISSING_OUTCOME_LABELS}
 """Why a firing alert has no value today."""

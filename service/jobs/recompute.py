@@ -81,10 +81,13 @@ def recompute(context: Context, rules: Sequence[Rule], fence: Fence | None = Non
         mark_abandoned_runs(store, clock(), "killed before it was done", fence)
         with store.writing() as connection:
             check(connection, fence)
+            before = connection.scalar(sa.select(runs.c.status).order_by(runs.c.id.desc()).limit(1))
             started = {"region": context.settings.region, "started_at": clock(), "status": "running"}
             run_id = connection.execute(sa.insert(runs).values(started).returning(runs.c.id)).scalar_one()
         with logs.bind(run_id=run_id):
             try:
+                if before == "failed":  # this run may be killed as the one before was, and data get too old meanwhile
+                    _evaluate_alerts_on_old_data(context, rules, run_id, fence)
                 result = _run(context, rules, run_id, fence)
             except Exception as failure:
                 error = public_error(failure, context.home)

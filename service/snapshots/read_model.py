@@ -17,6 +17,7 @@ from service.store.values import instant
 
 COUNTRY_ONLY_KEYS = (
     *("forecast", "observed", "indicators", "indicators_before", "drivers", "signals", "not_compared", "percentiles"),
+    "unlisted_signals",
 )
 """The keys of a country that only its own payload has: they are long."""
 
@@ -157,6 +158,7 @@ def _signals(view: SnapshotView, row: Mapping[str, Any]) -> dict[str, Any]:
         "signals": row["signals"],
         "not_compared": row["not_compared"],
         "percentiles": row["percentiles"],
+        "unlisted_signals": row["unlisted_signals"],
         "reasons": {} if row["signals"] is not None else {"signals": row["reasons"]["signals"]},
     }
 

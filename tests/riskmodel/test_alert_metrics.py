@@ -39,6 +39,7 @@ def country(iso3: str, **changed: Any) -> dict[str, Any]:
         "signals": [],
         "not_compared": [],
         "percentiles": {"events_12m": 97.5, "refugees": None},
+        "unlisted_signals": [],
         "reasons": {"onset_probability": "not_quiet"},
         **changed,
     }
@@ -208,11 +209,12 @@ def test_signals_are_counted_by_kind_and_by_family() -> None:
     assert value("signal:new", scores) == (0, None)
 
 
-def test_a_signal_that_may_be_left_out_or_cannot_be_compared_is_unknown() -> None:
+def test_a_signal_that_is_not_listed_counts_and_one_that_cannot_be_compared_is_unknown() -> None:
     three = [signal(f"capital_{number}") for number in range(3)]
     not_compared = [{"indicator": "refugees", "family": "people", "reason": "past_too_short"}]
-    scores = region(country("MLI", signals=three, not_compared=not_compared))
-    assert value("signal:new", scores) == (None, "not_listed")
+    scores = region(country("MLI", signals=three, not_compared=not_compared, unlisted_signals=["new"]))
+    assert value("signal:new", scores) == (1, None)
+    assert value("signal:share", scores) == (0, None)
     assert value("signal:capital", scores, 3) == (3, None)
     assert value("signal:refugees", scores) == value("signal:people", scores) == (None, "past_too_short")
 

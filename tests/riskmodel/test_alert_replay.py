@@ -42,6 +42,7 @@ def hindcast(place: int, scores: dict[str, float | None]) -> dict[str, Any]:
                 "observed": [],
                 "signals": [{"indicator": "capital_events_250km_12m", "family": "capital"}] if iso3 == "MLI" else [],
                 "not_compared": [],
+                "unlisted_signals": [],
                 "reasons": {} if score is not None else {"risk_score": "no_history"},
             }
             for iso3, score in scores.items()

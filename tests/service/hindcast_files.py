@@ -13,7 +13,7 @@ from riskmodel.months import month
 FILE_KEYS = (
     *("location_code", "reference_period_start", "reference_period_end", "risk_score", "band", "rungs"),
     *("escalation_probability", "onset_probability", "expected_deaths", "escalation_model", "escalation_from_draws"),
-    *("onset_model", "forecast", "signals", "not_compared", "percentiles", "reasons"),
+    *("onset_model", "forecast", "signals", "not_compared", "percentiles", "unlisted_signals", "reasons"),
 )
 """The keys of a country in a file that a snapshot has too."""
 

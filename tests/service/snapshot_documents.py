@@ -326,6 +326,7 @@ def country(iso3: str, origin: str, source: dict[str, Any], score: float | None)
         "signals": signals(iso3, origin),
         "not_compared": [{"indicator": "displaced", "family": "people", "reason": "value_unknown"}],
         "percentiles": {"events_near_12m": 98.3 if iso3 == "MLI" else 40.0, "displaced": None},
+        "unlisted_signals": [],
     }
     if score is None:
         fields = ("risk_score", "escalation_probability", "onset_probability", "expected_deaths")

@@ -81,6 +81,7 @@ def test_the_list_of_scores_omits_long_keys(real: SnapshotHome, client: FlaskCli
         "signals",
         "not_compared",
         "percentiles",
+        "unlisted_signals",
     }
     assert full.keys() - row.keys() == long
     assert {key: full[key] for key in row} == row

@@ -292,7 +292,7 @@ def test_the_guide_names_every_key_of_indicators_and_drivers(client: FlaskClient
 
 
 def test_every_reason_has_a_label_and_is_in_the_guide() -> None:
-    of_alerts = {metrics.NOT_LISTED, metrics.NOT_SETTLED}
+    of_alerts = {metrics.NOT_SETTLED}
     codes = {*get_args(country_scores.ScoreReason), *EXPLAINING, *of_alerts}
     assert labels.REASON_LABELS.keys() == codes
     assert all(f"`{code}`" in DOCS.read_text(encoding="utf-8") for code in (*codes, *get_args(RateReason)))

@@ -20,6 +20,7 @@ from recompute_support import NOW, OperatedHome
 from snapshot_documents import nested
 
 from riskmodel import geography
+from riskmodel.alerting import rule_file
 from riskmodel.errors import BadInput, Refused
 from riskmodel.events.archive import Archive
 from riskmodel.events.coverage import Coverage
@@ -36,6 +37,7 @@ from service.cli.app import create_app
 from service.jobs import recompute
 from service.jobs.snapshot_chain import causes
 from service.jobs.withdrawal import withdraw
+from service.store.context import Context
 from service.store.tables import changes, deliveries, runs, snapshots, transitions
 from service.store.values import canonical
 
@@ -374,6 +376,31 @@ def test_data_get_too_old_also_while_runs_fail(operated: OperatedHome) -> None:
     messages = [(row.kind, row.run_id) for row in operated.rows(deliveries, "created_at")]
     assert messages == [("summary", 1), ("firing", 3)]
     assert [row.status for row in operated.rows(runs)] == ["snapshot", "failed", "failed", "failed"]
+
+
+def test_data_get_too_old_also_while_runs_are_killed(operated: OperatedHome) -> None:
+    """The clock kills a run when it is read again after the start: nothing after that is executed."""
+    [old] = [rule for rule in rule_file.shipped() if rule.name == "data-too-old"]
+    rules = [old.model_copy(update={"route": "duty"})]
+
+    def killed_in(number: int) -> None:
+        readings = iter([datetime(2022, number, 15, tzinfo=UTC)] * (3 if number > 2 else 2))
+
+        def clock() -> datetime:
+            if (now := next(readings, None)) is None:
+                raise KeyboardInterrupt
+            return now
+
+        with pytest.raises(KeyboardInterrupt):
+            recompute.recompute(Context(operated.home, operated.settings, operated.store, clock), rules)
+
+    january = Context(operated.home, operated.settings, operated.store, lambda: datetime(2022, 1, 15, tzinfo=UTC))
+    recompute.recompute(january, rules)
+    operated.ingest_months("2022-01", MLI=[30] * 13)
+    for number in (2, 6):
+        killed_in(number)
+    assert [row.kind for row in operated.rows(deliveries, "created_at")] == ["summary", "firing"]
+    assert [row.status for row in operated.rows(runs)] == ["snapshot", "failed", "running"]
 
 
 def test_a_damaged_archive_fails_the_run_even_if_nothing_else_changed(operated: OperatedHome) -> None:
