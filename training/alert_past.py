@@ -16,6 +16,7 @@ from riskmodel.alerting.judgement import DeathsByMonth, announcement_of
 from riskmodel.alerting.metrics import RegionScores, argument_of
 from riskmodel.alerting.replay import RuleReplay
 from riskmodel.alerting.rule import Rule
+from riskmodel.explanation.narrative import families_payload
 from riskmodel.hindcasts import Hindcast
 from riskmodel.months import Month, Months
 from riskmodel.targets import BATTLE_DEATHS, HORIZON
@@ -73,7 +74,7 @@ class HindcastPast:
     @cached_property
     def scores(self) -> list[RegionScores]:
         """What rules read at each origin."""
-        return region_scores(self.hindcasts, self.bands)
+        return region_scores(self.hindcasts, self.bands, families_payload(self.outcome))
 
     def replay(self, rule: Rule) -> RuleReplay:
         """Replay a rule with the states of the service."""

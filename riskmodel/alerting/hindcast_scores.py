@@ -1,26 +1,25 @@
 """What alert rules read from stored hindcasts, and the deaths by which their alerts are judged.
 
-The modules of the web process do not import this one: it knows indicators and the archive.
+The modules of the web process do not import this one: it knows the archive.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from riskmodel.alerting.judgement import DeathsByMonth
 from riskmodel.alerting.metrics import RegionScores
 from riskmodel.alerting.replay import of_hindcast, past_scores
 from riskmodel.events.view import View
 from riskmodel.hindcasts import Hindcast
-from riskmodel.indicators.panel import FAMILIES
 
 
-def region_scores(hindcasts: Iterable[Hindcast], bands: Mapping[str, float]) -> list[RegionScores]:
+def region_scores(
+    hindcasts: Iterable[Hindcast], bands: Mapping[str, float], families: Sequence[Mapping[str, Any]]
+) -> list[RegionScores]:
     """Return what rules read at the origins of some hindcasts of one outcome, oldest first.
 
-    `bands` gives the lowest risk score of each band.
+    `bands` gives the lowest risk score of each band. `families` declare the indicators, as in a snapshot.
     """
-    families = [
-        {"name": family.name, "indicators": [{"name": each.name} for each in family.indicators]} for family in FAMILIES
-    ]
     return past_scores([of_hindcast(each.document, bands, families) for each in hindcasts])
 
 

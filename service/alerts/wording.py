@@ -78,11 +78,6 @@ def name(location_code: str, region: str) -> Bilingual:
     return {"en": f"{focal['en']} and its neighbours", "fr": f"{focal['fr']} et pays voisins"}
 
 
-def headline(kind: str, data: Mapping[str, Any]) -> Bilingual:
-    """Return the headline of a transition to the state `kind`."""
-    return _bilingual(lambda language: _headline(kind, data, language, _alert(data, language)))
-
-
 def change(kind: str, data: Mapping[str, Any], *, of_forecast: str | None = None) -> dict[str, Bilingual]:
     """Return the texts of a transition to the state `kind`.
 

@@ -14,11 +14,14 @@ from riskmodel.home import Home
 
 if TYPE_CHECKING:
     from riskmodel.alerting.judgement import JudgedAlert
-    from riskmodel.alerting.replay import ReplayedAlert
+    from riskmodel.alerting.metrics import RegionScores
+    from riskmodel.alerting.replay import ReplayedAlert, RuleReplay
     from riskmodel.alerting.rule import Rule
     from riskmodel.events.view import View
     from riskmodel.months import Month
     from service.settings import Settings
+
+    Scores = Mapping[str, RegionScores]
 
 MONTHS_BEFORE = 12
 """Rules about changes read scores of so many earlier origins [months]."""
@@ -60,8 +63,8 @@ def replay(home: Home, first: "Month", last: "Month", countries: tuple[str, ...]
         click.echo(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
         return
     for message in messages:
-        click.echo(f"{message['origin']} {message['headline']['en']}")
-        click.echo(f"        {_describe(message)}")
+        click.echo(f"{message['origin']} {message['text']['en']}")
+        click.echo(f"        => {_describe(message)}")
     if not messages:
         click.echo(f"no rule would have sent a message from {first} to {last}")
     click.echo(f"\nalerts that began from {first} to {last}, judged by the newest figures:")
@@ -84,6 +87,7 @@ def _replay(
     from riskmodel.alerting import rule_file
     from riskmodel.alerting.hindcast_scores import newest_deaths, region_scores
     from riskmodel.alerting.judgement import announcement_of, judge_alerts
+    from riskmodel.explanation.narrative import families_payload
 
     rules = rule_file.load(home, settings.bands)
     headline = view.outcomes().default_outcome
@@ -93,16 +97,14 @@ def _replay(
     for outcome in wanted:
         stored = hindcasts.stored(home, region, simulated=view.simulated, outcome=outcome)
         past = (hindcasts.load(path) for origin, path in stored.items() if origin <= last)
-        scores[outcome] = region_scores(past, settings.bands)
+        scores[outcome] = region_scores(past, settings.bands, families_payload(outcome))
         deaths[outcome] = newest_deaths(view, outcome, geography.region(region).members)
     messages, records = [], []
     for rule in rules:
         outcome = rule.outcome or headline
-        found = [
-            alert
-            for alert in replaying.replay(rule, scores[outcome]).alerts
-            if not countries or alert.location_code in countries
-        ]
+        replayed = replaying.replay(rule, scores[outcome])
+        found = [alert for alert in replayed.alerts if not countries or alert.location_code in countries]
+        by_origin = {str(each.document["origin"]): each for each in scores[outcome]}
         began = [alert for alert in found if str(first) <= alert.fired_origin]
         announcement = announcement_of(rule)
         judged: list[JudgedAlert] = []
@@ -114,10 +116,11 @@ def _replay(
         for alert in found:
             if alert in began:
                 result = results.get((alert.location_code, alert.fired_origin))
-                messages.append(_message(rule, alert, facts, "firing") | _judgement(result))
+                fired = _message(rule, replayed, alert, "firing", facts, by_origin)
+                messages.append(fired | _judgement(result))
             if alert.ended_origin is not None and str(first) <= alert.ended_origin:
                 kind = "expired" if alert.ended_value is None else "resolved"
-                messages.append(_message(rule, alert, facts, kind))
+                messages.append(_message(rule, replayed, alert, kind, facts, by_origin))
         counts = [each.result for each in judged]
         records.append(
             {
@@ -154,19 +157,40 @@ def _compute_missing(
             raise Refused("the missing hindcasts could not be computed: see the error above")
 
 
-def _message(rule: "Rule", alert: "ReplayedAlert", facts: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    from service.alerts import wording
+def _message(
+    rule: "Rule", replayed: "RuleReplay", alert: "ReplayedAlert", kind: str, facts: Mapping[str, Any], scores: "Scores"
+) -> dict[str, Any]:
+    from riskmodel.months import last_day, month
+    from service.alerts import facts as location_facts
+    from service.alerts import metric_words, wording
 
+    origin = alert.fired_origin if kind == "firing" else str(alert.ended_origin)
     value = alert.value if kind == "firing" else alert.ended_value
+    document = scores[origin].document
+    place = replayed.origins.index(origin)
+    before = replayed.readings[alert.location_code][place - 1].value if place else None
+    earlier = None if before is None else {"origin": replayed.origins[place - 1], "value": before}
     data = {
         **facts,
+        "origin": origin,
+        "data_as_of": document["data_as_of"],
+        "at": f"{last_day(month(origin) + 1)}T23:00:00Z",  # a hindcast reads what was published by then
+        "metric_label": metric_words.metric_label(rule.metric, document),
+        "facts": location_facts.of_location(document, alert.location_code),
+        "earlier": earlier,
         "location_code": alert.location_code,
         "name": wording.name(alert.location_code, facts["region"]),
         "title": rule.title.model_dump(),
+        "note": rule.note.model_dump() if rule.note else None,
         "metric": rule.metric,
+        "value": value,
+        "fire_at": rule.fire_at,
+        "clear_at": rule.clear_at,
+        "causes": ["unknown" if value is None else "new_month"],
     }
+    texts = wording.change(kind, data)
     return {
-        "origin": alert.fired_origin if kind == "firing" else alert.ended_origin,
+        "origin": origin,
         "kind": kind,
         "rule": rule.name,
         "location_code": alert.location_code,
@@ -175,8 +199,8 @@ def _message(rule: "Rule", alert: "ReplayedAlert", facts: Mapping[str, Any], kin
         "route": rule.route,
         "metric": rule.metric,
         "value": value,
-        "amount": None if value is None else wording.amount(rule.metric, value, "en", facts["bands"]),
-        "headline": wording.headline(kind, data),
+        "headline": texts["headline"],
+        "text": texts["text"],
         "fired_origin": alert.fired_origin,
     }
 
@@ -193,17 +217,16 @@ def _judgement(judged: "JudgedAlert | None") -> dict[str, Any]:
 
 
 def _describe(message: Mapping[str, Any]) -> str:
-    """Return what follows a headline: the value, and how the alert was judged."""
-    value = f"{message['metric']} {message['amount']}" if message["amount"] else f"{message['metric']} unknown"
+    """Return what became of an alert."""
     if message["kind"] != "firing":
-        return f"{value}; it began in {message['fired_origin']}"
+        return f"the alert began in {message['fired_origin']}"
     if message["result"] is None:
-        return f"{value}; not judged: it is about the data"
+        return "not judged: it is about the data"
     found = RESULT_WORDS[message["result"]]
     if message["lead_months"] is not None:
         found += f" after {message['lead_months']} month(s)"
     deaths = " ".join("?" if each is None else str(each) for each in message["deaths"])
-    return f"{value}; {found}; deaths of the next months: {deaths}"
+    return f"{found}; deaths of the next months: {deaths}"
 
 
 def _describe_record(record: Mapping[str, Any]) -> str:

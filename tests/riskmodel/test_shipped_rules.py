@@ -12,9 +12,9 @@ from riskmodel.alerting.replay import alerts_of, of_hindcast, past_scores, repla
 from riskmodel.alerting.rule import Rule
 from riskmodel.bands import DEFAULT_BANDS
 from riskmodel.events.archive import Archive
+from riskmodel.explanation.narrative import families_payload
 from riskmodel.explanation.signals import observe
 from riskmodel.home import Home
-from riskmodel.indicators.panel import FAMILIES
 from riskmodel.months import month, span
 
 Vigie = Callable[..., Any]
@@ -29,9 +29,7 @@ def mali(vigie: Vigie, home: Home, shared: Path) -> list[RegionScores]:
     entered = vigie("ingest", "ucdp", file, "--covers", "MLI:1989-01..2022-12", "--release", "24.1")
     assert entered.code == 0, entered.err
     signals = observe(Archive(home.archive).view(), ("MLI",)).of("all")
-    families = [
-        {"name": family.name, "indicators": [{"name": each.name} for each in family.indicators]} for family in FAMILIES
-    ]
+    families = families_payload("all")
     hindcasts = [
         {"origin": str(origin), "countries": [{**each, "risk_score": None} for each in signals.at(origin)]}
         for origin in span(month("2020-01"), month("2022-12"))

@@ -56,6 +56,7 @@ def test_each_message_has_its_headline_and_each_alert_its_result(replayed: Home,
     fired, ended = content["messages"]
     assert (fired["origin"], fired["kind"], fired["location_code"]) == ("2021-05", "firing", "MLI")
     assert "Mali" in fired["headline"]["en"]
+    assert "81.4, up from 74.4 in April 2021 (alert from 80)" in fired["text"]["en"]
     assert "Le risque est élevé" in fired["headline"]["fr"]
     assert (fired["result"], fired["lead_months"], fired["deaths"]) == ("hit", 5, [30, 30, 30, 30, 600, 0])
     assert (ended["origin"], ended["kind"], ended["fired_origin"]) == ("2021-08", "resolved", "2021-05")
