@@ -24,6 +24,10 @@ Basis = Literal["issued", "hindcast"]
 BASES = (ISSUED, HINDCAST)
 
 
+SHARED_KEYS = ("rule", "title", "severity", "outcome", "metric", "fire_at", "clear_at", "announces")
+"""The keys of both records of a rule."""
+
+
 class Announced(Schema):
     """What an alert of a rule announces."""
 
@@ -42,6 +46,8 @@ class RuleRecord(Schema):
     severity: str | None
     outcome: str
     metric: str | None
+    fire_at: float | None
+    clear_at: float | None
     announces: Announced | None = described("null: the rule is about the data")
     first_month: str | None = described("the first origin that the rule has read")
     last_month: str | None = described("the last origin that the rule has read")
@@ -152,7 +158,7 @@ def _stored(session: ReadSession) -> tuple[str | None, list[dict[str, Any]]]:
     row = records.stored(session.connection, session.settings.region, simulated=bool(session.simulated))
     if row is None:
         return None, []
-    together = {**dict.fromkeys(("rule", "title", "severity", "metric")), **row.document[ALL_RULES]}
+    together = {**dict.fromkeys(("rule", "title", "severity", "metric", "fire_at", "clear_at")), **row.document[ALL_RULES]}
     return instant(row.at), [*row.document["rules"], together]
 
 
@@ -161,7 +167,7 @@ def _record(of_rule: Mapping[str, Any], basis: str) -> dict[str, Any]:
         **dict.fromkeys(RuleRecord.model_fields),
         "reason": "nothing_in_past" if of_rule["announces"] else "announces_nothing",
     }
-    shared = {key: of_rule[key] for key in ("rule", "title", "severity", "outcome", "metric", "announces")}
+    shared = {key: of_rule[key] for key in SHARED_KEYS}
     counts = {key: of_basis[key] for key in RuleRecord.model_fields if key in of_basis}
     return {**counts, **shared, "basis": basis}
 

@@ -40,6 +40,14 @@ REASON_LABELS = {
 }
 ALERT_REASON_LABELS = {**REASON_LABELS, **MISSING_OUTCOME_LABELS}
 """Why a firing alert has no value today."""
+RESULT_LABELS = {
+    "hit": "hit",
+    "false_alarm": "false alarm",
+    "too_early": "too early to say",
+    "unknown": "unknown",
+    "miss": "missed",
+}
+"""How an alert turned out."""
 RELEASE_CLASS_LABELS = {
     "monthly_candidate": "monthly first report",
     "year_file": "first report of the year",

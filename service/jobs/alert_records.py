@@ -197,6 +197,8 @@ class _Past:
             "title": rule.title.model_dump(),
             "severity": rule.severity,
             "metric": rule.metric,
+            "fire_at": rule.fire_at,
+            "clear_at": rule.clear_at,
             "outcome": outcome,
             "digest": digest_of(rule),
             "announces": asdict(announced) if announced else None,

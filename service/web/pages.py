@@ -1,4 +1,4 @@
-"""The pages: the region at `/`, one country at `/country/{iso3}`, the scorecard at `/scorecard`, the API at `/docs`.
+"""The pages: the region at `/`, a country at `/country/{iso3}`, `/alerts`, `/scorecard`, and the API at `/docs`.
 
 Each page also has an address for each language (`/fr/docs`), where neither a query nor a header chooses the language.
 Under the language, a page about scores has an address for each outcome (`/fr/state_based/`), which a file server that
@@ -30,7 +30,7 @@ from service.snapshots import earlier_scores, read_model, refit_view, score_hist
 from service.snapshots.outcome_parts import NOT_COMPUTED
 from service.snapshots.snapshot_view import SnapshotView
 from service.store import leases
-from service.web import api_reference, driver_view
+from service.web import alerts_page, api_reference, driver_view
 from service.web.neighbour_matrix import neighbour_matrix
 from service.web.templating import environment
 
@@ -105,6 +105,14 @@ def country(iso3: str) -> Response:
             families=read_model.indicators(snapshot.document, row),
             **_form_and_alerts(session, snapshot, iso3),
         )
+
+
+@page_route("/alerts", by_outcome=False)
+def alerts_overview() -> Response:
+    """Show the alerts of all outcomes, those of the past year with their results, and the record of each rule."""
+    with request_session() as session:
+        snapshot = session.served()
+        return _snapshot_page("alerts.html", snapshot, **alerts_page.content(session, snapshot))
 
 
 @page_route("/scorecard")

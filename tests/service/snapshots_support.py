@@ -232,6 +232,7 @@ def record_document() -> dict[str, Any]:
     both = {"outcome": "all", "announces": asdict(announces), "hindcast": record, "issued": None}
     rule = rule_file.shipped()[0]
     shown = {"rule": rule.name, "title": rule.title.model_dump(), "severity": rule.severity, "metric": rule.metric}
+    shown |= {"fire_at": rule.fire_at, "clear_at": rule.clear_at}
     notice = {**both, **shown, "rule": "data", "digest": "d" * 64, "announces": None, "hindcast": None}
     return {"rules": [{**both, **shown, "digest": records.digest_of(rule)}, notice], "all_rules": both}
 
