@@ -11,11 +11,13 @@ from typing import Any
 from babel.dates import format_date
 
 from riskmodel.alerting.metrics import kind_of
+from riskmodel.hindcast_payload import HINDCAST
 from riskmodel.outcomes import OUTCOME_LABELS
 from riskmodel.targets import BATTLE_DEATHS, HORIZON
 from service.alerts.metric_words import amount
 from service.drawing.labels import RELEASE_CLASS_LABELS
 from service.drawing.language import language as language_of
+from service.snapshots.earlier_scores import ISSUED
 
 VOWELS = "aeiouyéè"
 
@@ -116,6 +118,20 @@ RECORD = {
     "en": "This rule was right {hits} in {judged} {years}{lead}{base}",
     "fr": "Cette règle a eu raison {hits} sur {judged} {years}{lead}{base}",
 }
+PERIOD = {
+    "en": {
+        ISSUED: ("in {first}–{last}", "in {first}"),
+        HINDCAST: ("in hindcasts of {first}–{last}", "in hindcasts of {first}"),
+    },
+    "fr": {
+        ISSUED: ("de {first} à {last}", "en {first}"),
+        HINDCAST: (
+            "sur les prévisions rétrospectives de {first} à {last}",
+            "sur les prévisions rétrospectives de {first}",
+        ),
+    },
+}
+"""The years of a record, by its basis: several, and one."""
 LEAD = {
     "en": {1: ", one month ahead (median)", 2: ", {months} months ahead (median)"},
     "fr": {1: ", un mois à l’avance (médiane)", 2: ", {months} mois à l’avance (médiane)"},
@@ -287,7 +303,7 @@ def record(data: Mapping[str, Any], language: str) -> str:
     if found.get("reason"):
         return (TOO_FEW if found["reason"] == "too_few_cases" else NOT_JUDGED)[language]
     first, last = found["first_month"][:4], found["last_month"][:4]
-    period = {"en": f"in {first}–{last}", "fr": f"de {first} à {last}"}[language]
+    period, year = PERIOD[language][found.get("basis", ISSUED)]
     lead, ahead = found.get("median_lead_months"), ""
     if lead:
         months = ONES[language][int(lead)] if lead == int(lead) <= 12 else language_of(language).short_number(lead)
@@ -296,7 +312,7 @@ def record(data: Mapping[str, Any], language: str) -> str:
     return RECORD[language].format(
         hits=_times(found["hits"], language),
         judged=language_of(language).number(found["hits"] + found["false_alarms"]),
-        years=period if first != last else {"en": f"in {first}", "fr": f"en {first}"}[language],
+        years=(period if first != last else year).format(first=first, last=last),
         lead=ahead,
         base=BASE_RATE[language].format(chance=chance(base, language)) if base else "",
     )

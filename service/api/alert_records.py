@@ -158,7 +158,10 @@ def _stored(session: ReadSession) -> tuple[str | None, list[dict[str, Any]]]:
     row = records.stored(session.connection, session.settings.region, simulated=bool(session.simulated))
     if row is None:
         return None, []
-    together = {**dict.fromkeys(("rule", "title", "severity", "metric", "fire_at", "clear_at")), **row.document[ALL_RULES]}
+    together = {
+        **dict.fromkeys(("rule", "title", "severity", "metric", "fire_at", "clear_at")),
+        **row.document[ALL_RULES],
+    }
     return instant(row.at), [*row.document["rules"], together]
 
 

@@ -9,7 +9,7 @@ from riskmodel.alerting.metrics import BAND
 from riskmodel.alerting.states import FIRING
 from riskmodel.hindcast_payload import HINDCAST
 from riskmodel.months import month
-from service.alerts import alert_list, records, sentences, wording
+from service.alerts import alert_list, metric_words, records, sentences
 from service.http.request_context import ReadSession
 from service.snapshots.earlier_scores import ISSUED
 from service.snapshots.snapshot_view import SnapshotView
@@ -56,7 +56,7 @@ def _near(
             continue
         share = row.value / rule["fire_at"] if rule["fire_at"] > 0 else 0.0
         if share >= NEAR:
-            label = wording.metric_label(rule["metric"], snapshot.document)
+            label = metric_words.metric_label(rule["metric"], snapshot.document)
             found.append({**row._mapping, "share": share, "label": label, **_of_rule(rule)})
     return sorted(found, key=lambda each: -each["share"])[:MAX_NEAR]
 
@@ -94,7 +94,7 @@ def _rule(rule: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any
         **_of_rule(rule),
         "rule": rule["rule"],
         "outcome": rule["outcome"],
-        "label": wording.metric_label(rule["metric"], document),
+        "label": metric_words.metric_label(rule["metric"], document),
         "record": shown,
         "sentence": {code: sentences.record({"record": shown}, code) for code in ("en", "fr")},
     }
