@@ -94,7 +94,7 @@ def _rule(rule: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any
         **_of_rule(rule),
         "rule": rule["rule"],
         "outcome": rule["outcome"],
-        "label": metric_words.metric_label(rule["metric"], document),
+        "label": metric_words.metric_label(rule["metric"].replace("signal:", "indicator:"), document),
         "record": shown,
         "sentence": {code: sentences.record({"record": shown}, code) for code in ("en", "fr")},
     }

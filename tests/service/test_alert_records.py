@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import hindcast_files
+import html_page
 import pytest
 import sqlalchemy as sa
 from recompute_support import NOW, OperatedHome
@@ -99,6 +100,11 @@ def test_hindcasts_give_a_rule_a_record_that_says_what_happened(operated: Operat
         ("2021-09", "too_early", None),
         ("2021-03", "hit", 2),
     ]
+    page = html_page.get_page(client, "/en/alerts").text
+    assert "This rule has too few past alerts to say how often it is right." in page
+    assert "High Deaths in April – September 2021: 230 hit 2 months later" in page
+    assert "Deaths in October 2021 – March 2022: unknown" not in page, "the known months count"
+    assert "juste 2 mois plus tard" in html_page.get_page(client, "/fr/alerts").text
 
     rules = rule_file.load(operated.home, DEFAULT_BANDS)
     assert records.of_rule({}, rules[0]) == {"reason": "not_computed"}
