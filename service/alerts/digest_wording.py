@@ -7,7 +7,7 @@ from typing import Any
 from riskmodel.alerting.rule import SEVEREST_FIRST
 from riskmodel.alerting.states import FIRING
 from service.alerts import sentences, wording
-from service.alerts.composition import Bilingual, Line, Section, message
+from service.alerts.composition import SIMULATED, Bilingual, Line, Section, message
 from service.alerts.known_alerts import REMINDER
 from service.drawing.labels import BAND_LABELS
 from service.drawing.language import language as language_of
@@ -21,6 +21,9 @@ COUNTS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     },
 }
 """Words for one and for several parts of a digest, by what they say."""
+
+ALL_NEW = {"en": ("{} new alert", "{} new alerts"), "fr": ("{} nouvelle alerte", "{} nouvelles alertes")}
+"""The same if all parts are new."""
 
 BRIEF = {
     "en": {
@@ -80,11 +83,15 @@ def digest(data: Mapping[str, Any]) -> dict[str, Bilingual]:
         found = [
             words[number > 1].format(number) for kind, words in COUNTS[language].items() if (number := counts[kind])
         ]
+        if len(counts) == 1 and counts[FIRING]:
+            return ALL_NEW[language][len(alerts) > 1].format(len(alerts))
         return sentences.labelled(sentences.count_of(alerts, language), ", ".join(found), language)
 
     def item(each: Mapping[str, Any], language: str) -> str:
         value = sentences.measurement(each, language) if each.get("value") is not None else ""
-        return ". ".join(filter(None, (each["headline"][language], value)))
+        # The headline of the digest says it for all of them.
+        headline = each["headline"][language].removeprefix(f"{SIMULATED[language]} – ")
+        return ". ".join(filter(None, (headline, value)))
 
     return message(
         "digest",

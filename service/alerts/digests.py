@@ -28,7 +28,7 @@ MAX_SINGLE = 5
 ENTRY_KEYS = (
     *("alert_id", "rule", "severity", "title", "region", "location_code", "name", "outcome", "of_headline"),
     *("metric", "metric_label", "value", "reason", "bands", "fire_at", "clear_at", "for", "from_state", "to_state"),
-    *("causes", "origin", "data_as_of", "snapshot_id", "at", "simulated", "headline"),
+    *("earlier", "record", "causes", "origin", "data_as_of", "snapshot_id", "at", "since", "simulated", "headline"),
 )
 """What a digest has of each of its parts: their texts would make the digest of a storm too long."""
 

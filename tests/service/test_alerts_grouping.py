@@ -47,6 +47,15 @@ def test_a_storm_of_200_changes_is_one_message_for_each_route(alerts: AlertStore
     assert all(len(text) <= 160 for text in digest.document["data"]["sms"].values())
 
 
+def test_a_digest_of_simulated_data_says_so_once(alerts: AlertStore) -> None:
+    alerts.evaluate(document(MLI=78, NER=80, simulated=True), rule(group_by="rule"))
+    (data,) = (row.document["data"] for row in alerts.rows(deliveries) if row.kind == "digest")
+    for length in ("headline", "sms", "text", "full"):
+        for text in data[length].values():
+            assert text.startswith("SIMULATED")
+            assert text.count("SIMULATED") == 1
+
+
 def test_up_to_five_changes_are_messages_of_their_own(alerts: AlertStore) -> None:
     alerts.evaluate(document(**dict.fromkeys(REGION[:5], 78.0)), rule())
     assert news(alerts) == [("firing", iso3) for iso3 in sorted(REGION[:5])]

@@ -125,7 +125,7 @@ def test_in_quiet_hours_warnings_wait_for_the_morning_and_arrive_as_one_digest(b
     rows = box.rows()
     assert {rows[part].digest_id for part in (first, second)} == {digest_id}
     assert {rows[part].status for part in (first, second)} == {"sent"}
-    assert "3 alerts" in document["data"]["headline"]["en"]
+    assert "3 new alerts" in document["data"]["headline"]["en"]
     assert box.deliver(**QUIET) == []
 
 
