@@ -22,18 +22,20 @@ def at_sending(
 ) -> Mapping[str, Any]:
     """Return a message as it is sent at a moment: it says first that its data are old, and ends with its address.
 
-    The address of the page that it is about is in `url` too, if the service has a public address. An SMS ends with it
-    if there is room.
+    The address of the page that it is about is in `url` too, if the service has a public address: of a message about
+    one alert, the signed one of this alert. An SMS ends with that of the country, which is shorter, if there is room.
     """
     data = dict(document["data"])
     if (days := _age(data, now)) is not None and days > stale_after_days:
         for length in data.keys() & {"headline", *BEFORE_ADDRESS}:
             data[length] = {language: _marked(text, days, length, language) for language, text in data[length].items()}
     if base_url is not None:
-        data["url"] = bilingual(lambda language: f"{base_url}/{language}{_page(data)}")
+        short = bilingual(lambda language: f"{base_url}/{language}{_page(data)}")
+        data["url"] = bilingual(lambda language: f"{base_url}/{language}{data.get('path', _page(data))}")
         for length in data.keys() & BEFORE_ADDRESS:
+            addresses = short if length == "sms" else data["url"]
             data[length] = {
-                language: _with_address(text, BEFORE_ADDRESS[length] + data["url"][language], length)
+                language: _with_address(text, BEFORE_ADDRESS[length] + addresses[language], length)
                 for language, text in data[length].items()
             }
     return {**document, "data": data}

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from service.alerts import channels, claims, outbox, refresh, routes, wording
+from service.alerts import channels, claims, outbox, refresh, routes, silences, wording
 from service.alerts.at_sending import at_sending
 from service.alerts.channels.alertmanager import AlertmanagerChannel
 from service.alerts.channels.attempt import DeliveryError, Outgoing
@@ -67,6 +67,7 @@ def deliver_due(
     is not asked for each of its messages. A message whose route is not in the settings waits, and its error says so.
     No message is started once `ended` returns true.
     """
+    silences.end_due_of(store, clock())
     outbox.note_missing_routes(store, settings)
     return _Round(store, settings, clock, send, rng, ended).run()
 
@@ -76,7 +77,7 @@ def has_work(store: Store, settings: Settings, now: datetime) -> bool:
     if outbox.has_due(store, settings, now):
         return True
     with store.reading() as connection:
-        return bool(refresh.due(connection, settings, now))
+        return silences.is_due(connection, now) or bool(refresh.due(connection, settings, now))
 
 
 def send_test(store: Store, settings: Settings, route: str, clock: Clock) -> Attempt:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from service.alerts import routes, wording
+from service.alerts import routes, signed_links, wording
 from service.alerts.backoff import MAX_ATTEMPTS, longest_delay
 from service.alerts.routes import CLOCK_SKEW
 from service.settings import Settings
@@ -86,9 +86,10 @@ def enqueue(
     `alert` names what the message is about: messages with the same name by one route are sent in their order.
     `follows` is the id of an earlier message without which this one makes no sense. `claimed` reserves the message for
     the caller, who sends it at once. The default `severity` is that in the data, else `warning`.
-    A message is about the alerts that its data names: `alert_id`, or that of each
-    entry of `alerts`.
+    A message is about the alerts that its data names: `alert_id`, or that of each entry of `alerts`. Each gets the
+    signed `path` of its page.
     """
+    data = _with_paths(connection, data, now)
     # Ids sort by time: the messages of one transaction have the same `created_at`.
     delivery_id = sortable_id("msg")
     connection.execute(
@@ -112,6 +113,14 @@ def enqueue(
         links = [{"delivery_id": delivery_id, "alert_id": alert_id} for alert_id in sorted(alert_ids)]
         connection.execute(sa.insert(delivery_alerts), links)
     return delivery_id
+
+
+def _with_paths(connection: sa.Connection, data: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
+    if "alerts" in data:
+        return {**data, "alerts": [_with_paths(connection, entry, now) for entry in data["alerts"]]}
+    if not data.get("alert_id"):
+        return data
+    return {**data, "path": signed_links.path(connection, data["alert_id"], now.date())}
 
 
 def read(

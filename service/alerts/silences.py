@@ -15,7 +15,8 @@ from riskmodel.errors import BadInput
 from service.alerts import endings, known_alerts, notifications, outbox
 from service.alerts.episodes import MAX_NAME, MAX_NOTE, check_line
 from service.alerts.silence_matching import LASTS, MATCHER, active, covers, id_of_match
-from service.store.tables import alert_actions, alerts, deliveries, silences
+from service.store.database import Store
+from service.store.tables import alert_actions, alert_states, alerts, deliveries, silences
 from service.store.values import instant, sortable_id
 
 
@@ -38,9 +39,13 @@ def create(
     check_line(by, MAX_NAME, "by")
     check_line(reason, MAX_NOTE, "reason")
     if not any(matcher.values()):
-        raise BadInput(f"a silence of all alerts would hide everything: name one of {', '.join(MATCHER)}")
+        raise BadInput(f"rule: a silence of all alerts would hide everything; name one of {', '.join(MATCHER)}")
     if until <= now:
         raise BadInput(f"until: {instant(until)} is past")
+    for name in ("rule", "location_code"):
+        read = sa.select(alert_states.c[name]).where(alert_states.c.region == region).distinct()
+        if matcher.get(name) and matcher[name] not in (known := sorted(connection.scalars(read))):
+            raise BadInput(f"{name}: no rule reads {matcher[name]!r}; there are: {', '.join(known) or 'none yet'}")
     silence_id = sortable_id("sil")
     row = {"id": silence_id, "region": region, "simulated": simulated, **matcher, "starts_at": now, "until": until}
     made = sa.insert(silences).values(row | {"reason": reason, "by": by}).returning(silences)
@@ -72,11 +77,19 @@ def end_due(connection: sa.Connection, now: datetime) -> int:
     return len(over)
 
 
+def end_due_of(store: Store, now: datetime) -> None:
+    """End the silences of a database whose time is over. Most often there is none, and reading takes no lock."""
+    with store.reading() as connection:
+        if not is_due(connection, now):
+            return
+    with store.writing() as connection:
+        end_due(connection, now)
+
+
 def is_due(connection: sa.Connection, now: datetime) -> bool:
-    """Return whether a silence must be ended now."""
-    return (
-        connection.execute(sa.select(silences.c.id).where(LASTS, silences.c.until <= now).limit(1)).first() is not None
-    )
+    """Return whether the time of a silence is over."""
+    over = sa.select(silences.c.id).where(LASTS, silences.c.until <= now).limit(1)
+    return connection.execute(over).first() is not None
 
 
 def _end(connection: sa.Connection, silence: Any, by: str | None, now: datetime) -> None:

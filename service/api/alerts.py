@@ -6,13 +6,13 @@ from flask import Blueprint
 from pydantic import Field
 
 from service.alerts import alert_list, outbox
-from service.api.endpoints import OUTCOME_PROBLEMS, OutcomeQuery, Payload, Query, endpoint
+from service.api.endpoints import COMMA_SEPARATED, OUTCOME_PROBLEMS, OutcomeQuery, Payload, Query, endpoint
 from service.api.paging import DEFAULT_LIMIT, Limit, next_address, split_page
 from service.api.shared_schemas import LocalizedText, Meta, Page, Schema, described
 from service.api.tabular import as_csv, listed
 from service.http.links import link
 from service.http.problems import Problem
-from service.http.request_context import request_session
+from service.http.request_context import ReadSession, request_session
 from service.snapshots import snapshot_view
 
 resource = Blueprint("alerts", __name__)
@@ -86,8 +86,58 @@ class UndeliveredMessage(Schema):
     headline: LocalizedText
 
 
+class HistoryEntry(Schema):
+    """What happened to an alert: a change of its state, or what a person did."""
+
+    at: str
+    event: str = described("the new state; or acknowledged, unacknowledged, silenced, silence_ended")
+    value: float | None = described("the metric at a change of state")
+    reason: str | None = described("why the value is null")
+    causes: list[str] = described("what had changed in the snapshot of a change of state")
+    origin: str | None
+    snapshot_id: int | None
+    silence_id: str | None = described("the silence that held the message back, began or ended")
+    by: str | None = described("who did it; null: nobody")
+    note: str | None
+
+
+class Delivery(Schema):
+    """A message about an alert."""
+
+    id: str
+    route: str
+    kind: str
+    status: Literal["waiting", "sent", "failed", "dismissed"]
+    attempts: int
+    created_at: str
+    sent_at: str | None
+
+
+class AlertDetails(Alert):
+    """An alert with all that happened to it."""
+
+    history: list[HistoryEntry] = described("oldest first")
+    deliveries: list[Delivery] = described("its messages, oldest first")
+
+
+class AlertResponse(Meta):
+    """One alert."""
+
+    data: AlertDetails
+
+
+class AlertsQuery(OutcomeQuery):
+    """The alerts in some states."""
+
+    state: Annotated[
+        tuple[Literal["pending", "firing", "acknowledged", "silenced", "resolved", "corrected", "expired", "ok"], ...],
+        COMMA_SEPARATED,
+        Field(min_length=1, description="states, separated by commas; firing by default"),
+    ] = ("firing",)
+
+
 class AlertsResponse(Meta):
-    """The firing alerts and the newest undelivered messages."""
+    """The alerts in the requested states, by default those that fire, and the newest undelivered messages."""
 
     data: list[Alert]
     undelivered: list[UndeliveredMessage] = described(f"the newest {DEFAULT_LIMIT}; all are at undelivered_url")
@@ -135,19 +185,20 @@ ALERT_COLUMNS = [
 @endpoint(
     resource,
     "/v1/alerts",
-    "List the firing alerts",
+    "List the alerts in some states",
     AlertsResponse,
-    query=OutcomeQuery,
+    query=AlertsQuery,
     formats=[as_csv(listed, ALERT_COLUMNS)],
     problems=OUTCOME_PROBLEMS,
 )
-def alerts(query: OutcomeQuery) -> Payload:
-    """Return the firing alerts of all outcomes, or of one: no default may hide an alert."""
+def alerts(query: AlertsQuery) -> Payload:
+    """Return the alerts of all outcomes, or of one: no default may hide an alert."""
     with request_session() as session:
         view = session.served(outcome=query.outcome)
-        firing = alert_list.listed(session.connection, session.settings.region, bool(session.simulated))
+        region, simulated = session.settings.region, bool(session.simulated)
+        found = alert_list.listed(session.connection, region, simulated, query.state)
         return {
-            "data": [alert for alert in firing if query.outcome in (None, alert["outcome"])],
+            "data": [alert for alert in found if query.outcome in (None, alert["outcome"])],
             "undelivered": outbox.undelivered(session.connection, DEFAULT_LIMIT),
             "undelivered_count": outbox.count_undelivered(session.connection)[0],
             "undelivered_url": link("/v1/alerts/undelivered"),
@@ -177,3 +228,24 @@ def undelivered(query: UndeliveredQuery) -> Payload:
         page, last = split_page(messages, query.limit)
         following = next_address(last["id"] if last else None)
         return {"data": page, "next": following, **session.meta(session.find_served())}
+
+
+@endpoint(
+    resource,
+    "/v1/alerts/<string(length=36):alert_id>",
+    "Get an alert with its history and its messages",
+    AlertResponse,
+    problems=("unknown-alert",),
+)
+def alert(alert_id: str) -> Payload:
+    """Return one alert."""
+    with request_session() as session:
+        return alert_payload(session, alert_id)
+
+
+def alert_payload(session: ReadSession, alert_id: str) -> Payload:
+    """Return the payload of an alert. Raises Problem if there is none."""
+    found = alert_list.find(session.connection, session.settings.region, bool(session.simulated), alert_id)
+    if found is None:
+        raise Problem("unknown-alert")
+    return {"data": found, **session.meta(session.find_served())}

@@ -137,7 +137,8 @@ class Operation:
             response = payload
         else:
             text = chosen.render(payload, query) if chosen else current_app.json.dumps(payload)
-            response = Response(text, content_type=f"{chosen.media_type}; charset=utf-8" if chosen else JSON)
+            status, media_type = next(iter(self.responses)), f"{chosen.media_type}; charset=utf-8" if chosen else JSON
+            response = Response(text, status, content_type=media_type)
             if payload.get("next"):
                 response.headers["Link"] = f'<{payload["next"]}>; rel="next"'
         if self.formats and str(request.url_rule) == self.path:

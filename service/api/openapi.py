@@ -37,7 +37,8 @@ SECURITY_SCHEMES = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": "An API key of the scope read or write. Every POST needs the scope write.",
+        "description": "An API key of the scope read, ack or write. A POST or DELETE needs the scope write; for "
+        "acknowledgements and silences, ack is enough.",
     },
     "basic": {
         "type": "http",

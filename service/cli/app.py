@@ -18,6 +18,7 @@ from riskmodel.home import Home, default_home
 from riskmodel.parent_process import end_with_parent
 from service import logs
 from service.api import (
+    alert_actions,
     alert_records,
     alerts,
     changes,
@@ -76,6 +77,7 @@ RESOURCES = (
     ledger,
     alert_records,
     alerts,
+    alert_actions,
     changes,
     jobs,
     feeds,

@@ -19,7 +19,10 @@ def keys() -> None:
 
 @keys.command()
 @click.option(
-    "--scope", type=click.Choice(["read", "write"]), required=True, help="What the key allows; write includes read."
+    "--scope",
+    type=click.Choice(["read", "ack", "write"]),
+    required=True,
+    help="What the key allows: reading; also acknowledging and silencing alerts; everything.",
 )
 @click.option("--label", required=True, help="Who uses the key. vigie keys list shows it.")
 @click.pass_obj

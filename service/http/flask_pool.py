@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 KEY = "vigie.key"
 """Key in the WSGI environment: the prefix of the API key that the request showed."""
 
+BY_LINK = "vigie.by_link"
+"""Key in the WSGI environment: there is no key, and only a valid signature of the address opens the page."""
+
 START_TASK = "vigie.start_task"
 """Key in the WSGI environment: what a view calls before it adds a task to the queue (`task_quota.Start`)."""
 
@@ -130,4 +133,6 @@ def wsgi_environ(request: Request) -> "WSGIEnvironment":
     environ.pop("HTTP_TRANSFER_ENCODING", None)
     if request.admission.key is not None:
         environ[KEY] = request.admission.key
+    if request.admission.by_link:
+        environ[BY_LINK] = True
     return environ

@@ -33,7 +33,13 @@ SECURITY_HEADERS = {
 }
 """Sent with every response: no script, no frame, no guessing of media types, no referrer."""
 
-READ_METHODS, WRITE_METHODS = ("GET", "HEAD", "OPTIONS"), ("POST",)
+READ_METHODS, WRITE_METHODS = ("GET", "HEAD", "OPTIONS"), ("POST", "DELETE")
+
+ALERT_PAGE = re.compile(r"(?:/[a-z]{2})?/alerts/alr_[0-9a-f]{32}").fullmatch
+"""The page of one alert. Its form has a field for the key, and a link to it can have a signature: see `_check_key`."""
+
+ACK_PATH = re.compile(r"/v1/alerts/[^/]+/ack|/v1/silences(?:/[^/]+)?").fullmatch
+"""Where a key of the scope `ack` may write."""
 
 PUBLIC_PATHS = ("/healthz", "/favicon.ico", "/robots.txt")
 """Paths that need no key on any server: a monitor must learn whether the process lives, a browser shows an icon."""
@@ -129,7 +135,7 @@ class Gate:
                 self._allow_origin(origin, request, headers)
             if not is_public(path) and not self.site.answers_to_host(request):
                 refuse("unknown-host")
-            if method not in READ_METHODS and method not in WRITE_METHODS:
+            if method not in (*READ_METHODS, "POST") and not (method == "DELETE" and ACK_PATH(path)):
                 _refuse_method()
             if len(path) + len(request.query) > self._limits.url_bytes:
                 refuse("long-address")
@@ -143,17 +149,26 @@ class Gate:
             client, unlimited = self._client(request)
             # Count before the key is checked: wrong keys count against the address that guesses.
             self._count(client, unlimited, method, key, headers)
-            self._check_key(method, path, credentials, key)
+            by_link = self._check_key(request, credentials, key)
             body_length(request, self._limits.body_bytes)
         except Refusal as refusal:
             refusal.headers = [*headers, *refusal.headers]
             raise
         private = not self._public_read and not is_public(path)
-        return Admission(headers, client, unlimited, None if key is None else key.prefix, private)
+        return Admission(headers, client, unlimited, None if key is None else key.prefix, private, by_link)
 
-    def _check_key(self, method: str, path: str, credentials: str | None, key: Key | None) -> None:
-        """Check that a request has the key it needs. Raises Refusal."""
+    def _check_key(self, request: Request, credentials: str | None, key: Key | None) -> bool:
+        """Check that a request has the key it needs. Raises Refusal.
+
+        Return whether the view must check the signature of the address, because there is no key. The form of an alert
+        has its key in a field, which its view checks: no header that a browser adds by itself counts there.
+        """
+        method, path = request.method, request.path
         writes = method in WRITE_METHODS
+        if ALERT_PAGE(path) and method == "POST":
+            return False
+        if ALERT_PAGE(path) and credentials is None and "signature=" in request.query and not self._public_read:
+            return True
         if key is None:
             needed = writes or not (self._public_read or is_public(path) or method == "OPTIONS")
             # Where no key is needed, other credentials can be meant for a proxy. A wrong key of ours is refused.
@@ -161,8 +176,9 @@ class Gate:
                 refuse("key-refused", ("WWW-Authenticate", _CHALLENGES["POST" if writes else "GET"]))
             if needed:
                 refuse("key-needed", ("WWW-Authenticate", _CHALLENGES["POST" if writes else "GET"]))
-        elif writes and key.scope != "write":
+        elif writes and key.scope != "write" and not (key.scope == "ack" and ACK_PATH(path)):
             refuse("key-cannot-write")
+        return False
 
     def _count(self, client: str, unlimited: bool, method: str, key: Key | None, headers: Headers) -> None:
         """Count a request against the limit of its key, or else of its address. Raises Refusal beyond the limit."""
@@ -232,7 +248,7 @@ class Gate:
         )
         if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
             allowed = [
-                ("Access-Control-Allow-Methods", "GET, HEAD, POST"),
+                ("Access-Control-Allow-Methods", "GET, HEAD, POST, DELETE"),
                 ("Access-Control-Allow-Headers", "Accept, Authorization, Content-Type, If-None-Match, Prefer"),
                 ("Access-Control-Max-Age", "600"),
             ]
@@ -311,4 +327,4 @@ def _credentials(authorization: str | None, method: str) -> str | None:
 
 
 def _refuse_method() -> NoReturn:
-    raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, [("Allow", ", ".join((*READ_METHODS, *WRITE_METHODS)))])
+    raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, [("Allow", ", ".join((*READ_METHODS, "POST")))])

@@ -22,7 +22,7 @@ from riskmodel.errors import BadInput
 from service.store.database import Store
 from service.store.tables import keys
 
-Scope = Literal["read", "write"]
+Scope = Literal["read", "ack", "write"]
 
 KEY_START = "vigie_"
 """The start of every key, by which people and secret scanners recognise one."""
@@ -41,7 +41,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Key:
-    """A valid key that a request has sent. Scope `write` includes reading."""
+    """A valid key that a request has sent. Each scope includes those before it: `read`, `ack`, `write`."""
 
     prefix: str
     scope: Scope
@@ -57,6 +57,19 @@ def add(store: Store, scope: Scope, label: str, now: datetime) -> str:
             sa.insert(keys).values(prefix=prefix, digest=_digest(secret), scope=scope, label=label, created_at=now)
         )
     return f"{KEY_START}{prefix}_{secret}"
+
+
+def check(store: Store, text: str) -> Key | None:
+    """Return the key with this text as the database has it now, or None if it is not valid."""
+    keyring = Keyring(store)
+    keyring.read()
+    return keyring.find(text)
+
+
+def label(connection: sa.Connection, prefix: str) -> str:
+    """Return who uses a key, by its prefix."""
+    found: str = connection.execute(sa.select(keys.c.label).where(keys.c.prefix == prefix)).scalar_one()
+    return found
 
 
 def list_keys(store: Store) -> Sequence[Any]:

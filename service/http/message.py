@@ -17,7 +17,8 @@ class Admission:
     """What the gate knows of a request that it admits.
 
     `headers` belong to its response. `client` names what shares one limit; it is unlimited for this machine itself.
-    `key` is the prefix of the key that was shown. `private` responses must not be stored by shared caches.
+    `key` is the prefix of the key that was shown. `private` responses must not be stored by shared caches. With
+    `by_link` there is no key, and the response depends on the signature of the address, which the view checks.
     """
 
     headers: Headers
@@ -25,6 +26,7 @@ class Admission:
     unlimited: bool
     key: str | None
     private: bool
+    by_link: bool = False
 
 
 NOBODY = Admission([], "", True, None, False)

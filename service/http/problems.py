@@ -81,8 +81,8 @@ KINDS = {
         Kind(
             "key-cannot-write",
             403,
-            "The key can only read",
-            "This request needs a key with the scope write.",
+            "The key is not allowed to do this",
+            "This request needs a key with the scope write. For acknowledging and silencing, ack is enough.",
         ),
         Kind(
             "too-many-requests",
@@ -159,6 +159,10 @@ KINDS = {
         Kind(
             "unknown-task", 404, "No such task", "No task has this id, or it finished so long ago that it was deleted."
         ),
+        Kind("unknown-alert", 404, "No such alert", "No alert of the region in service has this id."),
+        Kind("alert-over", 409, "The alert has ended", "Only an alert that is pending or firing can be acknowledged."),
+        Kind("unknown-silence", 404, "No such silence", "No silence of the region in service has this id."),
+        Kind("silence-over", 409, "The silence has ended", "It has ended before, and cannot be ended again."),
         Kind(
             "task-failed",
             503,

@@ -14,7 +14,7 @@ from riskmodel.home import Home
 from riskmodel.outcomes import OUTCOMES
 from service.alerts import outbox
 from service.settings import Settings
-from service.store.tables import alert_records, changes, deliveries, jobs, runs, scorecards, snapshots
+from service.store.tables import alert_actions, alert_records, changes, deliveries, jobs, runs, scorecards, snapshots
 
 FileVersion = tuple[int, int, int] | None
 """Inode, modification time [ns] and size [bytes] of a file; None if there is no file."""
@@ -30,6 +30,7 @@ class StateVersion(NamedTuple):
     snapshot: int | None
     scorecard: int | None
     record: int | None
+    action: int | None
     run: tuple[int, str] | None
     undelivered: tuple[int, int]
     pull_failed: bool
@@ -74,6 +75,7 @@ def read(connection: sa.Connection, files: tuple[FileVersion, ...], settings: Se
         snapshot=counts.snapshot,
         scorecard=counts.scorecard,
         record=counts.record,
+        action=counts.action,
         run=(run.id, run.status) if run else None,
         undelivered=(counts.messages, counts.attempts),
         pull_failed=counts.pull_status == "failed",
@@ -90,12 +92,19 @@ def _of_newest_row(column: sa.Column[int] | sa.Column[datetime]) -> sa.ScalarSel
     return sa.select(column).where(row_id == sa.select(sa.func.max(row_id)).scalar_subquery()).scalar_subquery()
 
 
-_TABLES = {"change": changes, "snapshot": snapshots, "scorecard": scorecards, "record": alert_records}
+_TABLES = {
+    "change": changes,
+    "snapshot": snapshots,
+    "scorecard": scorecards,
+    "record": alert_records,
+    "action": alert_actions,
+}
 _TIMES = {
     "change": changes.c.at,
     "snapshot": snapshots.c.issued_at,
     "scorecard": scorecards.c.at,
     "record": alert_records.c.at,
+    "action": alert_actions.c.at,
 }
 _PULL = {"pull_status": jobs.c.status, "pull_at": jobs.c.finished_at}
 _UNDELIVERED = {"messages": sa.func.count(), "attempts": sa.func.coalesce(sa.func.sum(deliveries.c.attempts), 0)}

@@ -15,7 +15,7 @@ from flask import Flask
 
 from riskmodel.errors import VigieError
 from service import logs
-from service.http.flask_pool import KEY, START_TASK, call_wsgi
+from service.http.flask_pool import BY_LINK, KEY, START_TASK, call_wsgi
 from service.http.front import alive_response, without_internal
 from service.http.gate import (
     WRITE_METHODS,
@@ -119,7 +119,7 @@ class GatedWsgi:
         request.admission = self._gate.check(request)
         if request.method in WRITE_METHODS:
             request.body = self._read_body(request, environ["wsgi.input"])
-        for name in (KEY, "HTTP_HOST"):  # Flask cannot repeat a Host that it does not know
+        for name in (KEY, BY_LINK, "HTTP_HOST"):  # Flask cannot repeat a Host that it does not know
             environ.pop(name, None)
         environ |= {
             START_TASK: self._gate.tasks.of(request),
@@ -130,6 +130,8 @@ class GatedWsgi:
         }
         if request.admission.key is not None:
             environ[KEY] = request.admission.key
+        if request.admission.by_link:
+            environ[BY_LINK] = True
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(request.body), str(len(request.body))
         return without_internal(call_wsgi(self._app, environ))
 

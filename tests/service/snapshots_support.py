@@ -24,8 +24,22 @@ from service.jobs.forecast_scores import Cell
 from service.jobs.scorecard_build import CountedForecasts, ScoredForecast
 from service.snapshots import history
 from service.store.database import Store
+from service.store.tables import (
+    alert_actions,
+    alerts,
+    deliveries,
+    event_lists,
+    events,
+    forecasts,
+    jobs,
+    runs,
+    scorecards,
+    silences,
+    snapshots,
+    tasks,
+    transitions,
+)
 from service.store.tables import alert_records as alert_records_table
-from service.store.tables import deliveries, event_lists, events, forecasts, jobs, runs, scorecards, snapshots, tasks
 from service.store.values import canonical
 
 
@@ -127,6 +141,8 @@ class SnapshotHome:
 
 
 TASK = "5f0c1d7e-0000-4000-8000-000000000001"
+ALERT = f"alr_{'0' * 32}"
+SILENCE = f"sil_{'0' * 32}"
 """The id of the task in a full home."""
 
 
@@ -162,6 +178,7 @@ def full_home(root: Path, *, simulated: bool = False) -> SnapshotHome:
         fire_alerts(home, connection, 3, simulated=simulated)
         of_rules = {"region": "MLI", "simulated": simulated, "input_digest": "c" * 64, "at": NOW}
         connection.execute(sa.insert(alert_records_table).values(**of_rules, document=record_document()))
+        add_known_alert(connection)
         connection.execute(sa.insert(jobs), [job("recompute"), job("verify", succeeded_at=None, next_run_at=None)])
         requested = {"kind": "recompute", "request": {"region": "MLI"}, "digest": "b" * 64, "requested_at": NOW}
         done = {"status": "done", "attempts": 1, "started_at": NOW, "finished_at": NOW}
@@ -235,6 +252,22 @@ def record_document() -> dict[str, Any]:
     shown |= {"fire_at": rule.fire_at, "clear_at": rule.clear_at}
     notice = {**both, **shown, "rule": "data", "digest": "d" * 64, "announces": None, "hindcast": None}
     return {"rules": [{**both, **shown, "digest": records.digest_of(rule)}, notice], "all_rules": both}
+
+
+def add_known_alert(connection: sa.Connection) -> None:
+    """Add an alert and a silence whose ids tests know: a copy of a firing alert, and a silence."""
+    fired = connection.execute(sa.select(transitions).order_by(transitions.c.id).limit(1)).one()
+    values = dict(connection.execute(sa.select(alerts).where(alerts.c.id == fired.alert_id)).one()._mapping)
+    acknowledged = {"acknowledged_at": NOW, "acknowledged_by": "Awa", "acknowledged_note": None}
+    del values["seal"]
+    connection.execute(sa.insert(alerts).values(values | {"id": ALERT} | acknowledged))
+    columns = {key: value for key, value in fired._mapping.items() if key not in ("id", "seal")}
+    connection.execute(sa.insert(transitions).values(columns | {"alert_id": ALERT}))
+    silence = {"id": SILENCE, "region": "MLI", "simulated": values["simulated"], "rule": "an-old-rule"}
+    lasts = {"starts_at": NOW, "until": NOW + timedelta(days=365), "reason": "an invented exercise", "by": "Awa"}
+    connection.execute(sa.insert(silences).values(silence | lasts))
+    done = {"kind": "silenced", "at": NOW, "by": "Awa", "alert_id": ALERT, "silence_id": SILENCE}
+    connection.execute(sa.insert(alert_actions).values(done))
 
 
 def event_list() -> dict[str, Any]:

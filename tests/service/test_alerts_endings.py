@@ -138,6 +138,7 @@ def test_the_end_is_sent_by_the_route_that_had_the_start(alerts: AlertStore) -> 
 
 
 def test_a_silenced_alert_sends_nothing_and_says_once_that_it_still_fires(alerts: AlertStore) -> None:
+    alerts.evaluate(document(), rule())
     number = silence(alerts)
     (mali, burkina) = alerts.evaluate(document(MLI=78, BFA=80), rule())
     assert (mali["silence_id"], burkina["silence_id"]) == (number, None)

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 from snapshot_documents import NOW
-from snapshots_support import TASK, SettableClock, SnapshotHome, full_home
+from snapshots_support import ALERT, SILENCE, TASK, SettableClock, SnapshotHome, full_home
 
 from riskmodel import country_scores
 from riskmodel.alerting import metrics
@@ -30,11 +30,13 @@ from riskmodel.outcomes import OUTCOMES
 from service.api import openapi
 from service.cli.app import create_app
 from service.drawing import labels
+from service.http import keys
 from service.http.problems import KINDS
+from service.http.request_context import context_of
 from service.jobs import hindcast_store
 from service.settings import load
 from service.store.context import Context
-from service.store.tables import snapshots
+from service.store.tables import alerts, snapshots, transitions
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 PROMISED = Path(__file__).with_name("promised.txt")
@@ -53,7 +55,7 @@ EXPLAINING = (
 """The reasons of indicators, drivers, signals, hindcasts and changes that scores do not have."""
 MORE_THAN_A_SCHEMA_SAYS = """
 [[operations]]
-include-path-regex = "^/v1/(events|alerts/u|changes|stream|scores|forecasts|indicators|drivers|whatif|recompute|tasks)"
+include-path-regex = "^/v1/(events|alerts|silences|changes|stream|scores|forecasts|indicators|drivers|whatif|recompute|tasks)"
 checks.positive_data_acceptance.enabled = false
 
 [[operations]]
@@ -122,7 +124,7 @@ def differences(document: dict[str, Any], response: Any, path: str, method: str 
 
 def addresses(document: dict[str, Any]) -> list[tuple[str, str]]:
     """Every path of the document that takes GET, and an address that exists."""
-    filled = {"{iso3}": "MLI", "{number}": "1", "{a}": "1", "{b}": "2", "{id}": TASK}
+    filled = {"{iso3}": "MLI", "{number}": "1", "{a}": "1", "{b}": "2", "{id}": TASK, "{alert_id}": ALERT}
     read = [path for path, methods in document["paths"].items() if "get" in methods]
     return [(path, re.sub(r"{\w+}", lambda part: filled[part[0]], path)) for path in read]
 
@@ -131,6 +133,7 @@ NEEDS_NO_SNAPSHOT = {
     *("/healthz", "/metrics", "/openapi.json", "/v1/changes", "/v1/stream", "/v1/countries", "/v1/countries.csv"),
     *("/v1/jobs", "/v1/jobs.csv", "/v1/ledger", "/v1/ledger.csv", "/v1/runs", "/v1/runs.csv"),
     *("/v1/snapshots", "/v1/snapshots.csv", "/v1/alerts/undelivered", "/v1/alerts/undelivered.csv"),
+    "/v1/silences",
 }
 ONE_SNAPSHOT = "/v1/snapshots/{number}"
 TWO_SNAPSHOTS = {"/v1/snapshots/{a}/diff/{b}", "/v1/snapshots/{a}/diff/{b}.csv"}
@@ -144,6 +147,8 @@ def expected_problem(kind: str, path: str) -> str:
         return ""
     if path == "/v1/tasks/{id}":
         return "unknown-task"
+    if path == "/v1/alerts/{alert_id}":
+        return "unknown-alert"
     if kind == "empty":
         return "no-data"
     if path == "/feeds/scores.atom":
@@ -197,7 +202,8 @@ def test_every_request_for_a_task_is_accepted_as_described(
     """The other responses: 202 for each POST, and for each read as of a day that no snapshot answers."""
     client = of_kind("archive only")
     bodies = {"/v1/whatif": {"location_code": "MLI", "deaths": 2}, "/v1/recompute": None}
-    posts = {path for path, methods in document["paths"].items() if "post" in methods}
+    described = {path: methods.get("post", {"responses": {}}) for path, methods in document["paths"].items()}
+    posts = {path for path, method in described.items() if "202" in method["responses"]}
     assert posts == bodies.keys()
     for path, body in bodies.items():
         response = client.post(path, json=body, environ_overrides=KEY)
@@ -241,6 +247,34 @@ def test_every_problem_is_as_described(
     response = client.get(address)
     assert json.loads(response.data)["type"] == f"urn:vigie:problem:{problem}"
     assert differences(document, response, path) == []
+
+
+def test_what_people_do_about_alerts_is_as_described(client: FlaskClient, document: dict[str, Any]) -> None:
+    (rule, *_) = {alert["rule"] for alert in client.get("/v1/alerts").json["data"]}
+    silence = {"rule": rule, "hours": 2, "reason": "an exercise", "by": "Awa"}
+    key = {"vigie.key": keys.add(context_of(client.application).store, "ack", "duty phone", NOW).split("_")[1]}
+    for method, address, path, body, status in [
+        ("post", f"/v1/alerts/{ALERT}/ack", "/v1/alerts/{alert_id}/ack", {"note": "called"}, 200),
+        ("post", f"/v1/alerts/{ALERT}/ack", "/v1/alerts/{alert_id}/ack", {"note": ""}, 400),
+        ("delete", f"/v1/alerts/{ALERT}/ack", "/v1/alerts/{alert_id}/ack", None, 200),
+        ("post", f"/v1/alerts/{ALERT[:-1]}f/ack", "/v1/alerts/{alert_id}/ack", {}, 404),
+        ("post", "/v1/silences", "/v1/silences", silence, 201),
+        ("post", "/v1/silences", "/v1/silences", silence | {"hours": 0}, 400),
+        ("post", "/v1/silences", "/v1/silences", silence | {"rule": "nothing"}, 400),
+        ("delete", f"/v1/silences/{SILENCE}", "/v1/silences/{silence_id}", None, 200),
+        ("delete", f"/v1/silences/{SILENCE}", "/v1/silences/{silence_id}", None, 409),
+        ("delete", f"/v1/silences/{SILENCE[:-1]}f", "/v1/silences/{silence_id}", None, 404),
+    ]:
+        response = client.open(address, method=method.upper(), json=body, environ_overrides=key)
+        assert (response.status_code, differences(document, response, path, method)) == (status, []), response.data
+        refused = client.open(address, method=method.upper(), json=body)
+        assert refused.status_code in (400, 401, 404, 409)
+        assert differences(document, refused, path, method) == []
+    with context_of(client.application).store.writing() as connection:
+        connection.execute(sa.update(alerts).values(state="resolved", ended_at=NOW))
+        connection.execute(sa.update(transitions).values(to_state="resolved"))
+    over = client.post(f"/v1/alerts/{ALERT}/ack", json={}, environ_overrides=key)
+    assert (over.status_code, differences(document, over, "/v1/alerts/{alert_id}/ack", "post")) == (409, [])
 
 
 @pytest.mark.parametrize("body", [{"location_code": "MLI"}, {"location_code": "XYZ", "deaths": 2}, {"deaths": "2"}])
