@@ -59,7 +59,7 @@ from service.store.context import Context
 from service.store.database import Store
 from service.store.postgresql import Deadlines
 from service.store.values import instant
-from service.web import error_page, pages
+from service.web import alert_page, error_page, pages
 
 RESOURCES = (
     scores,
@@ -85,6 +85,7 @@ RESOURCES = (
     health,
     description,
     pages,
+    alert_page,
 )
 """Modules with a blueprint each."""
 

@@ -21,6 +21,32 @@ OUTCOME_MEANINGS = {
 """What the outcomes count. Their names are in `riskmodel.outcomes`."""
 MISSING_OUTCOME_LABELS, MISSING_OUTCOME_ACTIONS = outcome_parts.MISSING_REASONS, outcome_parts.MISSING_ACTIONS
 SEVERITY_LABELS = {"info": "information", "warning": "warning", "severe": "severe"}
+ALERT_STATE_LABELS = {
+    "ok": "ended before it fired",
+    "pending": "pending",
+    "firing": "firing",
+    "resolved": "over",
+    "corrected": "corrected: it should not have fired",
+    "expired": "expired: not known to be over",
+    "acknowledged": "acknowledged",
+    "unacknowledged": "acknowledgement taken back",
+    "silenced": "silenced",
+    "silence_ended": "silence ended",
+}
+"""The state of an alert, and what people did about it."""
+MESSAGE_KIND_LABELS = {
+    "firing": "start",
+    "resolved": "end",
+    "corrected": "correction",
+    "expired": "expiry",
+    "rule_changed": "changed rule",
+    "correction": "correction",
+    "summary": "summary",
+    "digest": "digest",
+    "reminder": "reminder",
+}
+"""Kinds of messages about alerts."""
+DELIVERY_LABELS = {"waiting": "not sent yet", "sent": "sent", "failed": "failed", "dismissed": "not sent: cancelled"}
 REASON_LABELS = {
     "no_history": "no known history",
     "history_ends_early": "no recent data",
@@ -38,7 +64,14 @@ REASON_LABELS = {
     "past_too_short": "fewer than five years before are covered by the data",
     "not_settled": "too few of the last three months are settled",
 }
-ALERT_REASON_LABELS = {**REASON_LABELS, **MISSING_OUTCOME_LABELS}
+ALERT_REASON_LABELS = {
+    **REASON_LABELS,
+    **MISSING_OUTCOME_LABELS,
+    "rule_changed": "the alert rule was changed",
+    "rule_withdrawn": "the alert rule was removed",
+    "other_outcome": "the alert rule uses another forecast",
+    "no_snapshot": "the forecast was withdrawn",
+}
 """Why a firing alert has no value today."""
 RESULT_LABELS = {
     "hit": "hit",

@@ -166,7 +166,7 @@ class Gate:
         method, path = request.method, request.path
         writes = method in WRITE_METHODS
         if ALERT_PAGE(path) and method == "POST":
-            return False
+            return key is None and not self._public_read
         if ALERT_PAGE(path) and credentials is None and "signature=" in request.query and not self._public_read:
             return True
         if key is None:

@@ -161,6 +161,12 @@ KINDS = {
         ),
         Kind("unknown-alert", 404, "No such alert", "No alert of the region in service has this id."),
         Kind("alert-over", 409, "The alert has ended", "Only an alert that is pending or firing can be acknowledged."),
+        Kind(
+            "link-refused",
+            403,
+            "The link does not open this page",
+            "It is more than 90 days old, or it was changed. Use the link in a newer message, or a key.",
+        ),
         Kind("unknown-silence", 404, "No such silence", "No silence of the region in service has this id."),
         Kind("silence-over", 409, "The silence has ended", "It has ended before, and cannot be ended again."),
         Kind(

@@ -43,6 +43,7 @@ PROMISED = Path(__file__).with_name("promised.txt")
 SHOWN = ("/", "/country/{iso3}", "/docs", "/scorecard")
 PAGES = {f"{under}{page}" for page in SHOWN for under in ("", "/{language}")}
 PAGES |= {f"/{{language}}/{{outcome}}{page}" for page in SHOWN if page != "/docs"}
+PAGES |= {"/alerts/{alert_id}", "/{language}/alerts/{alert_id}"}
 PAGES |= {"/static/{filename}", "/favicon.ico", "/robots.txt"}
 KEY = {"vigie.key": "abcdef"}
 """What the gate adds to a request with a key."""
@@ -55,11 +56,11 @@ EXPLAINING = (
 """The reasons of indicators, drivers, signals, hindcasts and changes that scores do not have."""
 MORE_THAN_A_SCHEMA_SAYS = """
 [[operations]]
-include-path-regex = "^/v1/(events|alerts|silences|changes|stream|scores|forecasts|indicators|drivers|whatif|recompute|tasks)"
+include-path-regex = "^/v1/(events|alerts|changes|stream|scores|forecasts|indicators|drivers|whatif|recompute|tasks)"
 checks.positive_data_acceptance.enabled = false
 
 [[operations]]
-include-path-regex = "^/v1/signals"
+include-path-regex = "^/v1/(signals|silences)"
 checks.positive_data_acceptance.enabled = false
 
 [[operations]]
