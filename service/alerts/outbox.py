@@ -303,13 +303,16 @@ def update_parts(connection: sa.Connection, digest_ids: Collection[str], **value
 
 
 def dissolve(connection: sa.Connection, digest_ids: Collection[str]) -> None:
-    """Dismiss unsent digests, and let their parts wait for themselves."""
+    """Dismiss unsent digests. Their parts wait again, and what is left of them becomes a digest (`pacing`)."""
     if not digest_ids:
         return
     unsent = deliveries.c.id.in_(digest_ids) & deliveries.c.status.in_(("waiting", "failed"))
     connection.execute(sa.update(deliveries).where(unsent).values(status="dismissed", error="its parts changed"))
     parts = deliveries.c.digest_id.in_(digest_ids) & (deliveries.c.status == "merged")
-    connection.execute(sa.update(deliveries).where(parts).values(status="waiting", digest_id=None))
+    waited_until = sa.func.coalesce(deliveries.c.held_until, deliveries.c.created_at)
+    connection.execute(
+        sa.update(deliveries).where(parts).values(status="waiting", digest_id=None, held_until=waited_until)
+    )
 
 
 def _is_due(now: datetime) -> sa.ColumnElement[bool]:

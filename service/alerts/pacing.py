@@ -26,8 +26,6 @@ SENT = (deliveries.c.status == "sent") & deliveries.c.digest_id.is_(None)
 
 def pace(connection: sa.Connection, route: str, options: RouteOptions, now: datetime) -> None:
     """Hold back what a route must not get now, and merge what has waited."""
-    if not options.quiet_hours and options.max_messages is None:
-        return
     of_route = outbox.ready(now) & (deliveries.c.route == route)
     for severity, hours in options.quiet_hours.items():
         if end := quiet_hours.end_of(hours, options.time_zone, now):
@@ -35,7 +33,11 @@ def pace(connection: sa.Connection, route: str, options: RouteOptions, now: date
             connection.execute(sa.update(deliveries).where(quiet).values(held_until=end))
     fresh = of_route & digests.is_fresh(now)
     waited = fresh & deliveries.c.held_until.is_not(None) & deliveries.c.kind.in_(MERGED_KINDS)
-    digests.merge(connection, outbox.read(connection, waited), now)
+    has_waited = (
+        (deliveries.c.status == "waiting") & (deliveries.c.route == route) & deliveries.c.held_until.is_not(None)
+    )
+    if connection.scalar(sa.select(deliveries.c.id).where(has_waited).limit(1)) is not None:
+        digests.merge(connection, outbox.read(connection, waited), now)
     if options.max_messages is not None:
         _cap(connection, route, fresh, options.max_messages, now)
 

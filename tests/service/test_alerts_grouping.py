@@ -7,8 +7,10 @@ import pytest
 import sqlalchemy as sa
 from alert_histories import rule
 from alert_store import REGION, AlertStore, document
+from receivers import SECRET
 
-from service.alerts import episodes
+from service.alerts import delivery, episodes, silences
+from service.settings import Settings
 from service.store.database import Store
 from service.store.tables import deliveries
 
@@ -45,6 +47,27 @@ def test_a_storm_of_200_changes_is_one_message_for_each_route(alerts: AlertStore
     assert len(digest.document["data"]["alerts"]) == 104
     assert len(digest.document["data"]["text"]["en"].splitlines()) < 12
     assert all(len(text) <= 160 for text in digest.document["data"]["sms"].values())
+
+
+def test_what_is_left_of_a_storm_after_a_silence_is_one_message(alerts: AlertStore) -> None:
+    alerts.evaluate(document(**ALL), rule())
+    with alerts.store.writing() as connection:
+        silences.create(
+            connection,
+            region="MLI",
+            simulated=False,
+            matcher={"location_code": "NER"},
+            until=alerts.now + DAY,
+            reason="exercise",
+            by="Awa",
+            now=alerts.now,
+        )
+    got: list[dict[str, Any]] = []
+    hook = {"type": "webhook", "url": "https://example.org", "secret": SECRET}
+    settings = Settings.model_validate({"routes": {"duty": hook}})
+    delivery.deliver_due(alerts.store, settings, lambda: alerts.now, lambda *sent: got.append(sent[2]))
+    assert [message["type"] for message in got] == ["alert.digest"]
+    assert {entry["location_code"] for entry in got[0]["data"]["alerts"]} == {*REGION} - {"NER"}
 
 
 def test_a_digest_of_simulated_data_says_so_once(alerts: AlertStore) -> None:
