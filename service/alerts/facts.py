@@ -10,22 +10,30 @@ from riskmodel.targets import BATTLE_DEATHS, HORIZON
 CHART_MONTHS = 24
 """Months of observed deaths in the chart of an e-mail [months]."""
 
+SIGNAL = "signal"
+"""The metric that counts signals. People need what stands out, not the count."""
+
 MAX_DRIVERS = 2
 """Families of indicators that a message names as associated with the score."""
 
 QUANTILES = ("p05", "p25", "p50", "p75", "p95")
 
 
-def of_location(forecast: Mapping[str, Any], location_code: str) -> dict[str, Any]:
+def of_location(forecast: Mapping[str, Any], location_code: str, metric: str) -> dict[str, Any]:
     """Return the facts about a country at the origin of a forecast, ready for JSON; of the whole region only `months`.
+
+    `metric` is that of the alert rule.
 
     - `months`: first and last day of the three months of the forecast, and of the last three months of data (`past`)
     - `escalation`: its `probability`, and the `deaths` in three months from which one counts. Like the forecast, it
       starts from what unsettled months are expected to turn out to be
-    - `onset_probability`; `reported` deaths of the last three months; `expected` deaths of the next three, and the
-      widest 90 % interval of one of these months as `low` and `high`. Each is null where it is unknown
+    - `onset_probability`; `reported` deaths of the last three months, and what they are expected to turn out to be as
+      `final`; `expected` deaths of the next three, and the widest 90 % interval of one of these months as `low` and
+      `high`. Each is null where it is unknown
     - `settled_months` of the last three, and `release_classes` of the others by month
-    - `signals`: sentences; `drivers`: names of the families that add most to the score, the largest first
+    - `watched`: the signal that the rule is about: its `sentence`, its `value` with its `unit`, and that of a year
+      `earlier`; null if there is none. `signals`: the first sentence of the signals, if the rule is about no signal
+    - `drivers`: names of the families that add most to the score, the largest first
     - `chart`: deaths by month and the quantiles of the forecast by month, each as a list
     """
     origin = month(forecast["origin"])
@@ -56,10 +64,11 @@ def of_location(forecast: Mapping[str, Any], location_code: str) -> dict[str, An
         },
         "onset_probability": country.get("onset_probability"),
         "reported": reported,
+        "final": None if final is None else round(final),
         "expected": expected,
         "settled_months": sum(each["deaths"] is not None and "release_class" not in each for each in recent),
         "release_classes": {each["month"]: each["release_class"] for each in recent if "release_class" in each},
-        "signals": [signal["sentence"] for signal in country.get("signals") or ()][:1],
+        **_signals(country.get("signals") or (), metric),
         "drivers": _drivers(forecast, country),
         "chart": {
             "first": observed[-CHART_MONTHS:][0]["month"] if observed else None,
@@ -67,6 +76,26 @@ def of_location(forecast: Mapping[str, Any], location_code: str) -> dict[str, An
             "unsettled": ["release_class" in each for each in observed[-CHART_MONTHS:]],
             **{quantile: [each[quantile] for each in ahead] for quantile in QUANTILES},
         },
+    }
+
+
+def _signals(signals: Sequence[Mapping[str, Any]], metric: str) -> dict[str, Any]:
+    name, _, subject = metric.partition(":")
+    if name != SIGNAL:
+        return {"watched": None, "signals": [signal["sentence"] for signal in signals[:1]]}
+    watched = next((each for each in signals if subject in (each["indicator"], each["family"])), None)
+    if watched is None:
+        return {"watched": None, "signals": []}
+    earlier = {each["month"]: each["value"] for each in watched["earlier"]}
+    latest = max(earlier) if earlier else None
+    return {
+        "watched": {
+            "sentence": watched["sentence"],
+            "value": watched["value"],
+            "unit": watched["unit"],
+            "earlier": {"origin": latest, "value": earlier[latest]} if latest else None,
+        },
+        "signals": [],
     }
 
 

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 SMS_LENGTH = 160
 """Characters of one SMS in this alphabet. The alphabet's extension characters are not used: each counts twice."""
 
+LEAST_FIRST = 60
+"""Characters that the first line keeps if it is cut for the second one."""
+
 ALPHABET = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§"
     "¿abcdefghijklmnopqrstuvwxyzäöñüà"
@@ -50,8 +53,15 @@ def is_gsm7(text: str) -> bool:
 
 
 def fitting(lines: Sequence[str]) -> str:
-    """Return the lines that fit into one SMS, in their order. The first one is cut if it is too long."""
+    """Return the lines that fit into one SMS, in their order. The first one is cut if it is too long.
+
+    It is cut a little for the second one too: the first line ends with the title of a rule, and the second says how
+    likely the event is.
+    """
     text = shortened(lines[0], SMS_LENGTH)
+    room = SMS_LENGTH - 1 - len(lines[1]) if len(lines) > 1 else 0
+    if room >= max(LEAST_FIRST, text.find(":")):
+        text = shortened(text, room)
     for line in lines[1:]:
         if len(text) + 1 + len(line) <= SMS_LENGTH:
             text += f"\n{line}"

@@ -235,7 +235,7 @@ def _of_location(forecast: Mapping[str, Any], reading: AlertReading, row: Any) -
     known = row is not None and row.value is not None
     return {
         "metric_label": metric_words.metric_label(reading.rule.metric, forecast),
-        "facts": location_facts.of_location(forecast, reading.location_code),
+        "facts": location_facts.of_location(forecast, reading.location_code, reading.rule.metric),
         "earlier": {"value": row.value, "origin": row.value_origin} if known else None,
     }
 

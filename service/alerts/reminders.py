@@ -67,7 +67,7 @@ def _enqueue(
     data = {key: value for key, value in message_data(change).items() if key not in TEXTS}
     data |= {**facts, "value": row.value, "reason": row.reason, "since": instant(row.fired_at), "at": instant(now)}
     data |= {
-        "facts": location_facts.of_location(forecast, row.location_code) if forecast else {},
+        "facts": location_facts.of_location(forecast, row.location_code, rule.metric) if forecast else {},
         "earlier": {"value": change["value"], "origin": change["origin"]},
     }
     data |= digest_wording.reminder(data)

@@ -10,10 +10,12 @@ from typing import Any
 
 from babel.dates import format_date
 
+from riskmodel.alerting.judgement import announced_by
 from riskmodel.alerting.metrics import kind_of
 from riskmodel.hindcast_payload import HINDCAST
 from riskmodel.outcomes import OUTCOME_LABELS
 from riskmodel.targets import BATTLE_DEATHS, HORIZON
+from service.alerts.facts import SIGNAL
 from service.alerts.metric_words import amount
 from service.drawing.labels import RELEASE_CLASS_LABELS
 from service.drawing.language import language as language_of
@@ -38,13 +40,24 @@ THRESHOLD = {"en": "(alert from {fire_at})", "fr": "(alerte à partir de {fire_a
 
 NOW = {"en": "Now {value}", "fr": "Valeur\xa0: {value}"}
 
+COUNTED = {"events": {"en": "{} events", "fr": "{} événements"}, "deaths": {"en": "{} deaths", "fr": "{} morts"}}
+UNCOUNTED = {"en": "{}", "fr": "{}"}
+"""Counts of signals, by unit: a signal is about several."""
+
+YEAR_BEFORE = {"en": " ({value} in {month})", "fr": " ({value} en {month})"}
+
+NO_SIGNAL = {
+    "en": "What the rule watches does not stand out any more",
+    "fr": "Ce que la règle surveille ne ressort plus",
+}
+
 LIKELIHOOD = {
     "en": {
         "double": "{chance}: deaths double, to {deaths} or more, {months}",
         "rise": "{chance}: {deaths} deaths or more {months}",
     },
     "fr": {
-        "double": "{chance}\xa0: le nombre de morts double et atteint {deaths} ou plus {months}",
+        "double": "{chance}\xa0: les morts doublent ({deaths} ou plus) {months}",
         "rise": "{chance}\xa0: {deaths} morts ou plus {months}",
     },
 }
@@ -64,11 +77,13 @@ EARLIER = {
 DEATHS = {
     "en": {
         "reported": "{deaths} {months}",
+        "final": "{deaths} {months}, {final} once the figures are final",
         "unknown": "not all known {months}",
         "expected": "{deaths} expected {months}, with {low} to {high} a month in 9 cases out of 10",
     },
     "fr": {
         "reported": "{deaths} {months}",
+        "final": "{deaths} {months}, {final} une fois les chiffres définitifs",
         "unknown": "pas tous connus {months}",
         "expected": "{deaths} prévus {months}, avec {low} à {high} par mois dans 9 cas sur 10",
     },
@@ -217,12 +232,14 @@ def deaths(data: Mapping[str, Any], language: str) -> str:
     if "reported" not in facts:
         return ""
     past = months_between(facts["months"]["past"][0], facts["months"]["past"][1], language)
-    known = facts["reported"] is not None
-    parts = [
-        texts["reported"].format(deaths=number(facts["reported"]), months=past)
-        if known
-        else texts["unknown"].format(months=past)
-    ]
+    parts = [texts["unknown"].format(months=past)]
+    if facts["reported"] is not None:
+        changes = facts["final"] != round(facts["reported"])
+        parts = [
+            texts["final" if changes else "reported"].format(
+                deaths=number(facts["reported"]), months=past, final=_rounded(facts["final"], language)
+            )
+        ]
     if facts["expected"]:
         parts.append(
             texts["expected"].format(
@@ -298,7 +315,7 @@ def _settled(count: int, release_classes: Mapping[str, str], language: str) -> s
 def record(data: Mapping[str, Any], language: str) -> str:
     """Say how often the rule was right, or why that is not known."""
     found = data.get("record")
-    if not found or found.get("reason") == "announces_nothing":
+    if not found or announced_by(data["metric"]) is None:
         return ""
     if found.get("reason"):
         return (TOO_FEW if found["reason"] == "too_few_cases" else NOT_JUDGED)[language]
@@ -364,7 +381,16 @@ def value(data: Mapping[str, Any], language: str) -> str:
 
 
 def short_value(data: Mapping[str, Any], language: str) -> str:
-    """Say which value there is, for an SMS: the name of a probability is too long."""
+    """Say which value there is, for an SMS: the names of probabilities and of signals are too long."""
+    if _is_of_signal(data):
+        if not (watched := data.get("facts", {}).get("watched")):
+            return ""
+        page_language, before = language_of(language), watched["earlier"]
+        now = COUNTED.get(watched["unit"], UNCOUNTED)[language].format(page_language.number(watched["value"]))
+        if before:
+            then, month = page_language.number(before["value"]), page_language.month(before["origin"])
+            now += YEAR_BEFORE[language].format(value=then, month=month)
+        return NOW[language].format(value=now)
     found = value(data, language)
     if kind_of(data["metric"]).probability:
         return NOW[language].format(value=found) if found else ""
@@ -372,9 +398,17 @@ def short_value(data: Mapping[str, Any], language: str) -> str:
 
 
 def measurement(data: Mapping[str, Any], language: str) -> str:
-    """Say what is measured, its value and the thresholds; nothing if the value did not cause the change."""
+    """Say what is measured, its value and the thresholds; nothing if the value did not cause the change.
+
+    Of a signal, say what stands out: the value is the number of signals, of which people know nothing.
+    """
     if data["value"] is None:
         return ""
+    if _is_of_signal(data):
+        if watched := data.get("facts", {}).get("watched"):
+            return str(watched["sentence"][language]).rstrip(".")
+        if data["value"] == 0:
+            return NO_SIGNAL[language]
     template = THRESHOLD if data["fire_at"] == data["clear_at"] else THRESHOLDS
     thresholds = template[language].format(**_amounts(data, language))
     return f"{labelled(data['metric_label'][language], value(data, language), language)} {thresholds}"
@@ -383,6 +417,10 @@ def measurement(data: Mapping[str, Any], language: str) -> str:
 def labelled(label: str, sentence: str, language: str) -> str:
     """Put a label before a sentence, if there is one."""
     return f"{label}{COLON[language]}{sentence}" if sentence else ""
+
+
+def _is_of_signal(data: Mapping[str, Any]) -> bool:
+    return str(data["metric"]).partition(":")[0] == SIGNAL
 
 
 def _amounts(data: Mapping[str, Any], language: str) -> dict[str, str]:

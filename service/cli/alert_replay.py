@@ -176,7 +176,7 @@ def _message(
         "data_as_of": document["data_as_of"],
         "at": f"{last_day(month(origin) + 1)}T23:00:00Z",  # a hindcast reads what was published by then
         "metric_label": metric_words.metric_label(rule.metric, document),
-        "facts": location_facts.of_location(document, alert.location_code),
+        "facts": location_facts.of_location(document, alert.location_code, rule.metric),
         "earlier": earlier,
         "location_code": alert.location_code,
         "name": wording.name(alert.location_code, facts["region"]),

@@ -90,11 +90,12 @@ def _missed(document: Mapping[str, Any], earliest: str) -> list[dict[str, Any]]:
 
 def _rule(rule: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
     shown = records.shown(rule)
+    judged = {"record": shown, "metric": rule["metric"]}
     return {
         **_of_rule(rule),
         "rule": rule["rule"],
         "outcome": rule["outcome"],
         "label": metric_words.metric_label(rule["metric"].replace("signal:", "indicator:"), document),
         "record": shown,
-        "sentence": {code: sentences.record({"record": shown}, code) for code in ("en", "fr")},
+        "sentence": {code: sentences.record(judged, code) for code in ("en", "fr")},
     }

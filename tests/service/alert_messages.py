@@ -11,6 +11,7 @@ from typing import Any
 
 from snapshot_documents import BANDS, document
 
+from riskmodel.alerting import rule_file
 from riskmodel.geography import WHOLE_REGION
 from service.alerts import digest_wording, facts, metric_words, wording
 from service.alerts.at_sending import at_sending
@@ -20,6 +21,10 @@ FOLDER = Path(__file__).parent / "messages"
 NOW = datetime(2023, 1, 10, 8, 30, tzinfo=UTC)
 FORECAST = document()
 LANGUAGES = ("en", "fr")
+TITLES = {rule.metric: rule.title.model_dump() for rule in rule_file.shipped()}
+"""Titles of shipped rules by metric. The forecast of the examples has another indicator near the capital."""
+TITLES["signal:events_near_12m"] = TITLES["signal:capital_events_250km_12m"]
+
 RECORD = {
     "alerts": 23,
     "hits": 9,
@@ -34,9 +39,14 @@ RECORD = {
 def data(iso3: str = "MLI", metric: str = "escalation_probability", **more: Any) -> dict[str, Any]:
     """Return the data of an alert, without its texts."""
     name = metric.partition(":")[0]
-    probabilities = {"value": 0.271, "fire_at": 0.2, "clear_at": 0.15, "earlier": {"value": 0.124, "origin": "2022-11"}}
+    probabilities = {
+        "value": 0.271,
+        "fire_at": 0.17,
+        "clear_at": 0.15,
+        "earlier": {"value": 0.124, "origin": "2022-11"},
+    }
     numbers = {"value": 78.1, "fire_at": 70, "clear_at": 65, "earlier": {"value": 64.8, "origin": "2022-11"}}
-    return {
+    made = {
         "region": "MLI",
         "simulated": False,
         "outcome": "all",
@@ -53,31 +63,29 @@ def data(iso3: str = "MLI", metric: str = "escalation_probability", **more: Any)
         "for": 1,
         "reason": None,
         "causes": ["new_month"],
-        "title": {"en": "An escalation is likely", "fr": "Une escalade est probable"},
+        "title": TITLES.get(metric, TITLES["escalation_probability"]),
         "location_code": iso3,
         "name": wording.name(iso3, "MLI"),
         "metric": metric,
         "metric_label": metric_words.metric_label(metric, FORECAST),
-        "facts": facts.of_location(FORECAST, iso3),
         **(probabilities if "probability" in name else numbers),
         **more,
     }
+    return {"facts": _facts(iso3, metric, made["value"]), **made}
+
+
+def _facts(iso3: str, metric: str, value: float | None) -> dict[str, Any]:
+    """Return the facts of a forecast that has this value of the metric."""
+    found = facts.of_location(FORECAST, iso3, metric)
+    if metric == "escalation_probability":
+        found["escalation"]["probability"] = value
+    changed = {"onset_probability": {metric: value}, CAPITAL["metric"]: {} if value else {"watched": None}}
+    return found | changed.get(metric, {})
 
 
 NOTE = {"en": "Call the desk officer.", "fr": "Appelez le chargé de dossier."}
-CAPITAL = {
-    "metric": "indicator:events_near_12m",
-    "metric_label": metric_words.metric_label("indicator:events_near_12m", FORECAST),
-    "title": {"en": "Violence nears the capital", "fr": "La violence se rapproche de la capitale"},
-    "value": 19,
-    "fire_at": 5,
-    "clear_at": 4,
-    "earlier": {"value": 8, "origin": "2022-11"},
-}
+CAPITAL: dict[str, Any] = {"metric": "signal:events_near_12m", "value": 1, "fire_at": 1, "clear_at": 1, "earlier": None}
 AGE = {
-    "metric": "data_age_days",
-    "metric_label": metric_words.metric_label("data_age_days", FORECAST),
-    "title": {"en": "The data is too old to rely on", "fr": "Les données sont trop anciennes pour être fiables"},
     "value": 123,
     "fire_at": 101,
     "clear_at": 101,
@@ -86,7 +94,6 @@ AGE = {
     "data_as_of": "2022-09-09",
     "origin": "2022-08",
 }
-ONSET = {"en": "War may begin", "fr": "Une guerre peut éclater"}
 MONTHS = ("2022-10", "2022-12", "2022-04")
 ENDED = {"value": None, "facts": {}, "earlier": None}
 
@@ -98,11 +105,10 @@ def changes() -> dict[str, dict[str, Any]]:
         "firing.simulated": data("BFA", simulated=True, record={"reason": "too_few_cases"}, causes=["model"]),
         "firing.old": data("NER", simulated=True, data_as_of="2022-09-30", causes=["revision"]),
         "firing.capital": data(**CAPITAL, record=RECORD),
-        "firing.onset": data(
-            "GIN", "onset_probability", title={"en": "War may begin", "fr": "Une guerre peut éclater"}
-        ),
+        "resolved.capital": data(**CAPITAL | {"value": 0}, record=RECORD),
+        "firing.onset": data("GIN", "onset_probability"),
         "firing.no_history": data("MRT", "reported_deaths", value=31, fire_at=25, clear_at=25, earlier=None),
-        "firing.data_too_old": data(WHOLE_REGION, **AGE),
+        "firing.data_too_old": data(WHOLE_REGION, "data_age_days", **AGE),
         "resolved": data(value=0.08, earlier={"value": 0.16, "origin": "2022-11"}, record=RECORD),
         "corrected": data(value=0.12, earlier={"value": 0.271, "origin": "2022-12"}, causes=["revision"]),
         "expired": data(**ENDED, causes=["unknown"]),

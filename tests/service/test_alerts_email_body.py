@@ -52,8 +52,8 @@ def test_the_body_loads_nothing_and_runs_nothing() -> None:
 def test_marks_and_titles_stand_apart() -> None:
     body = email_body.html(document("firing.old"), "en")
     assert re.search(r">SIMULATED</p>\s*<p[^>]*>OLD DATA \(102 days\)</p>", body)
-    assert re.search(r">ALERT</p>\s*<h1[^>]*>Niger – An escalation is likely", body)
-    assert "<strong>1 in 5:</strong> deaths double" in body
+    assert re.search(r">ALERT</p>\s*<h1[^>]*>Niger – Deaths may double", body)
+    assert "<strong>1 in 4:</strong> deaths double" in body
 
 
 def test_a_text_of_an_operator_cannot_add_html() -> None:

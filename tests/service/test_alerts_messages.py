@@ -70,6 +70,24 @@ def test_every_sms_about_any_country_and_rule_fits() -> None:
                 assert sms.startswith("SIMULATED"), sms
 
 
+def test_every_sms_about_a_shipped_rule_names_the_country_and_says_how_likely_the_event_is() -> None:
+    names = [wording.name(iso3, "MLI") for iso3 in geography.countries()]
+    for place in sorted(names, key=lambda name: -len(name["fr"]))[:10]:
+        for title in (rule.title.model_dump() for rule in rule_file.shipped()):
+            about = data(name=place, title=title)
+            for language, sms in wording.change("firing", about)["sms"].items():
+                assert gsm7.to_gsm7(place[language]) in sms, sms
+                assert gsm7.to_gsm7(sentences.likelihood(about, language)) in sms, sms
+
+
+def test_an_alert_about_a_signal_says_what_stands_out_and_not_how_many_signals_there_are() -> None:
+    firing = messages()["firing.capital"]
+    assert "Events near the capital: 19, the highest in five years." in firing["text"]["en"]
+    assert "Now 19 events (7 in December 2021)" in firing["sms"]["en"]
+    unlisted = data("NER", metric="signal:events_near_12m", value=1, fire_at=1, clear_at=1, earlier=None)
+    assert "Signals (Events near the capital): 1 (alert from 1)" in wording.change("firing", unlisted)["text"]["en"]
+
+
 def test_every_kind_of_message_has_an_sms_that_fits() -> None:
     for name, message in messages().items():
         for sms in message["sms"].values():
@@ -122,7 +140,6 @@ def test_close_probabilities_are_told_apart() -> None:
     [
         (None, ""),
         ({"reason": "too_few_cases"}, "too few past alerts"),
-        ({"reason": "announces_nothing"}, ""),
         ({"reason": "not_computed"}, "not known yet"),
         (
             {"hits": 1, "false_alarms": 6, "median_lead_months": 1},
@@ -133,17 +150,28 @@ def test_close_probabilities_are_told_apart() -> None:
 )
 def test_a_record_is_worded_with_its_numbers(record: dict[str, Any] | None, en: str) -> None:
     months = {"first_month": "2020-01", "last_month": "2020-12", "base_rate": None}
-    found = sentences.record({"record": record and months | record}, "en")
+    found = sentences.record({"record": record and months | record, "metric": "band"}, "en")
     assert en in found
     assert bool(found) == bool(en)
+
+
+def test_a_notice_about_the_data_has_no_record() -> None:
+    assert sentences.record({"record": {"reason": "not_computed"}, "metric": "data_age_days"}, "en") == ""
 
 
 def test_an_escalation_counts_from_twice_the_final_deaths() -> None:
     month = {"month": "2022-10", "deaths": 10}
     observed = [month, month, month | {"deaths": 4, "expected_final": 9.6, "release_class": "monthly_candidate"}]
     country = {"location_code": "MLI", "escalation_probability": 0.2, "observed": observed}
-    found = facts.of_location({"origin": "2022-12", "countries": [country], "indicator_families": []}, "MLI")
-    assert (found["reported"], found["escalation"]["deaths"], found["settled_months"]) == (24, 60, 2)
+    found = facts.of_location(
+        {"origin": "2022-12", "countries": [country], "indicator_families": []}, "MLI", "escalation_probability"
+    )
+    assert (found["reported"], found["final"], found["escalation"]["deaths"], found["settled_months"]) == (
+        24,
+        30,
+        60,
+        2,
+    )
     assert found["release_classes"] == {"2022-10": "monthly_candidate"}
     assert found["expected"] is None
 
