@@ -65,7 +65,7 @@ def evaluate_alerts(result: BacktestResult, forecaster: str, threshold: float | 
         fired = fire(values, threshold, threshold * ratio, rule.for_origins, rule.cool_down)
         thresholds = np.full(len(result.windows), threshold)
     read = (window_of >= first) & ~np.isnan(values)
-    units = units_of(result)
+    units = units_of(result, first)
     return BacktestAlerts(
         thresholds[first:], evaluate(fired, read, followed, units), evaluate(fired, read, onsets_of(result), units)
     )
@@ -115,9 +115,12 @@ def probability_of_escalation(result: BacktestResult, forecaster: str) -> Floats
     return np.where(np.isnan(escalations_of(result).happened), np.nan, probability)
 
 
-def units_of(result: BacktestResult) -> NDArray[np.intp]:
-    """Return the bootstrap unit of each country-month: its country, or its window where there is a single country."""
-    window_of = np.maximum(window_of_month(result), 0)
+def units_of(result: BacktestResult, first: int) -> NDArray[np.intp]:
+    """Return the bootstrap unit of each country-month: its country, or its window where there is a single country.
+
+    Windows count from the one with the index `first`.
+    """
+    window_of = np.maximum(window_of_month(result) - first, 0)
     if result.bootstrap_unit == "countries":
         return np.broadcast_to(np.arange(len(result.iso3))[:, None], (len(result.iso3), len(window_of)))
     return window_of[None]

@@ -50,7 +50,7 @@ ALERT_NOTES = (
     "an alert fires and clears as one of the shipped rule of escalation does, whose `clear_at` stays in proportion",
     "thresholds: of each window, the one that catches most escalations with at most "
     f"{MAX_ALERTS_PER_YEAR:.0f} alert per country-year in the windows before",
-    "a year: alerts per country-year",
+    "right: of the alerts; a year: alerts per country-year",
     "precision: the share of alerts that an escalation followed within three months; higher is better",
     "an episode is an unbroken run of months before an escalation; an alert that fires within it catches it",
     "recall: the share of episodes that were caught; higher is better",
@@ -138,7 +138,7 @@ def _alert_table(result: BacktestResult, evaluated: BacktestResult, seed: int, t
             (
                 forecaster,
                 *([] if threshold else [" ".join(_format_threshold(each) for each in thresholds)]),
-                f"{alerts.alerts.sum():.0f}",
+                f"{alerts.hits.sum():.0f} of {alerts.alerts.sum():.0f}",
                 *(
                     format_share(Estimate.from_bootstrap(of))
                     for of in (alerts.alerts_per_year(counts), *shares[forecaster])
@@ -153,7 +153,7 @@ def _alert_table(result: BacktestResult, evaluated: BacktestResult, seed: int, t
         gains = [one - other for one, other in zip(shares[ours], shares[RULE], strict=True)]
         texts = [format_share(Estimate.from_bootstrap(gain), signed=True) for gain in gains]
         rows.append((f"{ours} − {RULE}", *blank, "", "", *texts, "", "", ""))
-    headings = ("alerts", "a year", "precision", "recall", "caught", "lead", "onsets")
+    headings = ("right", "a year", "precision", "recall", "caught", "lead", "onsets")
     return ("forecaster", *(() if threshold else ("thresholds",)), *headings), rows
 
 

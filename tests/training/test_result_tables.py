@@ -43,6 +43,12 @@ def test_alert_rows_need_more_than_three_windows(result: BacktestResult) -> None
     assert all(len(row) == len(headings) for row in rows)
 
 
+def test_alerts_of_one_country_have_the_windows_that_are_evaluated_as_units(result: BacktestResult) -> None:
+    part, (headings, rows) = alert_rows(result.for_countries(["MLI"]), 1) or pytest.fail("no table")
+    assert (part.bootstrap_unit, len(part.windows)) == ("windows", 3)
+    assert all(len(row) == len(headings) for row in rows)
+
+
 def test_coverage_of_one_country_has_an_interval_only_with_several_windows(result: BacktestResult) -> None:
     mali = result.for_countries(["MLI"])
     assert " to " in coverage_rows(mali, ["conflictology12"], 1)[1][0][2]
