@@ -118,3 +118,16 @@ def test_a_key_of_the_scope_ack_reads_acknowledges_and_silences_only(home: Snaps
     assert far.post("/v1/recompute", headers=header).status_code == 403
     assert far.post("/v1/silences", headers=header, json={"rule": "x", "hours": 1, "reason": "x"}).status_code == 400
     assert far.post(f"/v1/alerts/{ALERT}/ack", headers=reader, json={}).status_code == 403
+
+
+def test_the_pages_say_that_another_rule_inhibits_an_alert(home: SnapshotHome) -> None:
+    of_alert = sa.update(alerts).where(alerts.c.id == ALERT)
+    with home.store.writing() as connection:
+        connection.execute(of_alert.values(inhibited_by="graver-rule"))
+    try:
+        public = client(home, public=True)
+        assert "while the rule graver-rule fires" in public.get(f"/en/alerts/{ALERT}").text
+        assert "tant que la règle graver-rule est en alerte" in public.get("/fr/alerts").text
+    finally:
+        with home.store.writing() as connection:
+            connection.execute(of_alert.values(inhibited_by=None))
