@@ -79,13 +79,15 @@ DEATHS = {
         "reported": "{deaths} {months}",
         "final": "{deaths} {months}, {final} once the figures are final",
         "unknown": "not all known {months}",
-        "expected": "{deaths} expected {months}, with {low} to {high} a month in 9 cases out of 10",
+        "expected": "{deaths} expected {months}",
+        "range": ", with {low} to {high} a month in 9 cases out of 10",
     },
     "fr": {
         "reported": "{deaths} {months}",
         "final": "{deaths} {months}, {final} une fois les chiffres définitifs",
         "unknown": "pas tous connus {months}",
-        "expected": "{deaths} prévus {months}, avec {low} à {high} par mois dans 9 cas sur 10",
+        "expected": "{deaths} {months} selon la prévision",
+        "range": ", avec {low} à {high} par mois dans 9 cas sur 10",
     },
 }
 
@@ -240,15 +242,11 @@ def deaths(data: Mapping[str, Any], language: str) -> str:
                 deaths=number(facts["reported"]), months=past, final=_rounded(facts["final"], language)
             )
         ]
-    if facts["expected"]:
-        parts.append(
-            texts["expected"].format(
-                deaths=_rounded(facts["expected"]["deaths"], language),
-                months=months_between(facts["months"]["first"], facts["months"]["last"], language),
-                low=number(facts["expected"]["low"]),
-                high=number(facts["expected"]["high"]),
-            )
-        )
+    if expected := facts["expected"]:
+        ahead = months_between(facts["months"]["first"], facts["months"]["last"], language)
+        about = texts["expected"].format(deaths=_rounded(expected["deaths"], language), months=ahead)
+        low, high = number(expected["low"]), number(expected["high"])
+        parts.append(about + (texts["range"].format(low=low, high=high) if expected["high"] else ""))
     return {"en": "; ", "fr": "\xa0; "}[language].join(parts)
 
 
