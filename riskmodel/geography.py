@@ -6,6 +6,7 @@ neighbours come from `data/countries.csv`, borders from `data/borders.csv`, airp
 UCDP uses them. This module imports no pandas and no pyarrow, because the web process uses it.
 """
 
+import contextlib
 import math
 from dataclasses import dataclass
 from functools import cache
@@ -169,6 +170,28 @@ def sites() -> Sites:
     for column in columns:
         column.setflags(write=False)
     return Sites(*columns)
+
+
+@cache
+def hull(iso3: str) -> NDArray[np.float64]:
+    """Return the convex hull of a country's land borders, capital, airports and towns, counter-clockwise, read-only.
+
+    Shape (corner, 2), latitude and longitude [degrees, WGS 84]. It covers more than the country where borders bend
+    inwards, and can miss a strip of an empty coast. There are no corners if the hull would cross the date line, or if
+    the places are too few. Raises BadInput for an unknown code.
+    """
+    from scipy.spatial import ConvexHull, QhullError  # its import takes a quarter of a second
+
+    here, known = country(iso3), sites()
+    places = [np.array([[here.latitude, here.longitude]]), *(here.border(there) for there in here.neighbours)]
+    places.append(np.stack([known.latitude, known.longitude], axis=-1)[known.iso3 == iso3])
+    points = np.concatenate(places)
+    corners = np.empty((0, 2))
+    if np.ptp(points[:, 1]) < 180:
+        with contextlib.suppress(QhullError):  # fewer than three places, or all in a line
+            corners = points[ConvexHull(points).vertices]
+    corners.setflags(write=False)
+    return corners
 
 
 def _columns(name: str, *types: type[np.generic]) -> tuple[NDArray[Any], ...]:

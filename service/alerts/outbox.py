@@ -150,14 +150,19 @@ def threads(connection: sa.Connection, route: str, ids: Collection[str]) -> dict
 def ready(now: datetime) -> sa.ColumnElement[bool]:
     """Select the messages that can be sent now: they are due, their route is not paused, and it is their turn."""
     earlier = deliveries.alias("earlier").c
-    of_alert = (earlier.alert == deliveries.c.alert) & (earlier.route == deliveries.c.route)
-    is_earlier = sa.tuple_(earlier.created_at, earlier.id) < sa.tuple_(deliveries.c.created_at, deliveries.c.id)
     # A message that is part of a digest counts as sent once the digest is.
     digest = deliveries.alias("digest").c
     in_digest = sa.exists().where(digest.id == earlier.digest_id, digest.status == _WAITING)
-    is_unsent = (earlier.status == _WAITING) | ((earlier.status == "merged") & in_digest)
+    is_unsent = [(earlier.status == _WAITING, True), ((earlier.status == "merged") & in_digest, True)]
+    is_earlier = sa.tuple_(earlier.created_at, earlier.id) < sa.tuple_(deliveries.c.created_at, deliveries.c.id)
+    # A case is in no index: PostgreSQL would read all that waits for each message, instead of the few about its alert.
     first = [
-        ~sa.exists().where(is_unsent, which) for which in (earlier.id == deliveries.c.follows, of_alert & is_earlier)
+        ~sa.exists().where(earlier.id == deliveries.c.follows, sa.case(*is_unsent, else_=False)),
+        ~sa.exists().where(
+            earlier.alert == deliveries.c.alert,
+            is_earlier,
+            sa.case((earlier.route != deliveries.c.route, False), *is_unsent, else_=False),
+        ),
     ]
     return sa.and_(_is_due(now), deliveries.c.route.not_in(routes.paused(now)), *first)
 

@@ -19,6 +19,7 @@ from riskmodel.parent_process import end_with_parent
 from service import logs
 from service.api import (
     alert_actions,
+    alert_changes,
     alert_records,
     alerts,
     changes,
@@ -75,6 +76,7 @@ RESOURCES = (
     tasks,
     scorecard,
     ledger,
+    alert_changes,
     alert_records,
     alerts,
     alert_actions,

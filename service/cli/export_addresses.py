@@ -18,7 +18,7 @@ from riskmodel.errors import Refused, VigieError
 from service.api.endpoints import Operation
 from service.drawing.language import LOCALES
 from service.http.request_context import context_of
-from service.store.tables import snapshots
+from service.store.tables import alerts, snapshots
 
 NOT_EXPORTED = frozenset({"changes", "health", "jobs", "metrics", "tasks"})
 """Blueprints that are not exported: their responses are about the present moment or about one process."""
@@ -75,6 +75,9 @@ def path_values(app: Flask, connection: sa.Connection, scores: ExportedResponse)
     payload = json.loads(scores.body)
     in_realm = (snapshots.c.region == payload["region"]) & (snapshots.c.simulated == payload["simulated"])
     numbers = list(connection.scalars(sa.select(snapshots.c.id).where(in_realm).order_by(snapshots.c.id)))
+    of_realm = (alerts.c.region == payload["region"]) & (alerts.c.simulated == payload["simulated"])
+    ids = sa.select(alerts.c.id).where(of_realm, alerts.c.fired_at.is_not(None)).order_by("id")
+    fired = list(connection.scalars(ids))
     countries, others = geography.region(payload["region"]).members, payload["outcomes"][1:]
     static = Path(cast(str, app.static_folder))
     return {
@@ -85,6 +88,8 @@ def path_values(app: Flask, connection: sa.Connection, scores: ExportedResponse)
         ("language", "outcome"): list(product(LOCALES, others)),
         ("iso3", "language", "outcome"): list(product(countries, LOCALES, others)),
         ("number",): [(number,) for number in numbers],
+        ("alert_id",): [(alert_id,) for alert_id in fired],
+        ("alert_id", "language"): list(product(fired, LOCALES)),
         ("a", "b"): list(pairwise(numbers)),
         ("filename",): [(str(path.relative_to(static)),) for path in sorted(static.rglob("*")) if path.is_file()],
     }

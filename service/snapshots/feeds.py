@@ -45,25 +45,25 @@ def scores(
     feed = Element("feed", {"xmlns": ATOM_NAMESPACE, "xml:lang": "en"})
     prefix = "SIMULATED: " if simulated else ""
     label = OUTCOME_LABELS[outcome]["en"]
-    _add_text(feed, "id", f"urn:vigie:feed:scores:{region}:{'simulated' if simulated else 'real'}:{outcome}")
-    _add_text(feed, "title", f"{prefix}Vigie – risk scores of {_name(region)} and its neighbours, {label}")
-    _add_text(feed, "subtitle", f"Forecasts of deaths in {label}. A forecast is not a fact.")
-    _add_text(feed, "updated", max((entry["updated"] for entry in entries), default=instant(now)))
+    add_text(feed, "id", f"urn:vigie:feed:scores:{region}:{'simulated' if simulated else 'real'}:{outcome}")
+    add_text(feed, "title", f"{prefix}Vigie – risk scores of {_name(region)} and its neighbours, {label}")
+    add_text(feed, "subtitle", f"Forecasts of deaths in {label}. A forecast is not a fact.")
+    add_text(feed, "updated", max((entry["updated"] for entry in entries), default=instant(now)))
     SubElement(
         feed, "link", {"rel": "self", "type": "application/atom+xml", "href": f"{site}/feeds/scores.atom{query}"}
     )
     SubElement(feed, "link", {"rel": "alternate", "type": "text/html", "href": f"{pages}/"})
-    _add_text(SubElement(feed, "author"), "name", "Vigie")
+    add_text(SubElement(feed, "author"), "name", "Vigie")
     if licence := shared.get("licence"):
-        _add_text(feed, "rights", licence)
+        add_text(feed, "rights", licence)
     for entry in entries:
         node = SubElement(feed, "entry")
         for name in ("id", "title", "updated", "published"):
-            _add_text(node, name, entry[name])
+            add_text(node, name, entry[name])
         SubElement(node, "link", {"rel": "alternate", "href": pages + entry["link"]})
         for code, text in OUTCOME_LABELS[outcome].items():
             SubElement(node, "category", {"term": outcome, "label": text, "xml:lang": code})
-        _add_text(node, entry["element"], entry["text"])
+        add_text(node, entry["element"], entry["text"])
     written: bytes = tostring(feed, encoding="utf-8", xml_declaration=True)
     return written
 
@@ -120,5 +120,6 @@ def _name(iso3: str) -> str:
     return geography.country(iso3).name()
 
 
-def _add_text(parent: Element, tag: str, text: str) -> None:
+def add_text(parent: Element, tag: str, text: str) -> None:
+    """Add an element with a text."""
     SubElement(parent, tag).text = text

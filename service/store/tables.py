@@ -281,7 +281,7 @@ deliveries = sa.Table(  # the outbox: one row for each message to each route
     sa.Index("deliveries_of_digest", "digest_id"),
     sa.Index("deliveries_of_route", "route", "status", "sent_at"),
     sa.Index("deliveries_by_status", "status", "created_at"),
-    sa.Index("deliveries_of_alert", "alert", "route", "created_at", "id"),
+    sa.Index("deliveries_of_alert", "alert", "created_at", "id"),
 )
 
 delivery_alerts = sa.Table(  # the alerts that a message is about

@@ -212,3 +212,18 @@ def _site(kind: str, name: str) -> tuple[float, float]:
     sites = geography.sites()
     (position,) = np.flatnonzero((sites.kind == kind) & (sites.iso3 == "MLI") & (sites.name == name))
     return float(sites.latitude[position]), float(sites.longitude[position])
+
+
+def test_the_hull_of_a_country_contains_its_capital_and_its_borders() -> None:
+    corners = geography.hull("MLI")
+    assert 4 < len(corners) < 60
+    edges = np.roll(corners, -1, axis=0) - corners
+    mali = geography.country("MLI")
+    for place in [(mali.latitude, mali.longitude), *mali.border("DZA")]:
+        offset = np.asarray(place) - corners
+        assert (edges[:, 0] * offset[:, 1] - edges[:, 1] * offset[:, 0] >= -1e-9).all(), place
+
+
+@pytest.mark.parametrize("iso3", ["RUS", "FJI"])
+def test_a_country_across_the_date_line_has_no_hull(iso3: str) -> None:
+    assert len(geography.hull(iso3)) == 0

@@ -89,8 +89,8 @@ class HookReceiver:
         return f"http://127.0.0.1:{self.port}{path}"
 
     @contextmanager
-    def listening(self) -> Iterator["HookReceiver"]:
-        """Serve on a free port of loopback."""
+    def listening(self, certificate: Path | None = None) -> Iterator["HookReceiver"]:
+        """Serve on a free port of loopback, with TLS if there is a certificate."""
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -105,6 +105,10 @@ class HookReceiver:
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.daemon_threads = True
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         server.block_on_close = False
         self.port = server.server_address[1]
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))

@@ -48,6 +48,7 @@ PAGES |= {"/static/{filename}", "/favicon.ico", "/robots.txt"}
 KEY = {"vigie.key": "abcdef"}
 """What the gate adds to a request with a key."""
 ATOM = "{http://www.w3.org/2005/Atom}"
+CAP = "{urn:oasis:names:tc:emergency:cap:1.2}"
 EXPLAINING = (
     *("input_missing", "unknown", "not_asked", "not_forecast", "no_neighbour", "not_in_snapshot"),
     *("hindcast", "no_earlier_score"),
@@ -135,6 +136,7 @@ NEEDS_NO_SNAPSHOT = {
     *("/v1/jobs", "/v1/jobs.csv", "/v1/ledger", "/v1/ledger.csv", "/v1/runs", "/v1/runs.csv"),
     *("/v1/snapshots", "/v1/snapshots.csv", "/v1/alerts/undelivered", "/v1/alerts/undelivered.csv"),
     "/v1/silences",
+    *("/v1/alerts/changes", "/v1/alerts/changes.csv"),
 }
 ONE_SNAPSHOT = "/v1/snapshots/{number}"
 TWO_SNAPSHOTS = {"/v1/snapshots/{a}/diff/{b}", "/v1/snapshots/{a}/diff/{b}.csv"}
@@ -148,11 +150,11 @@ def expected_problem(kind: str, path: str) -> str:
         return ""
     if path == "/v1/tasks/{id}":
         return "unknown-task"
-    if path == "/v1/alerts/{alert_id}":
+    if path.startswith("/v1/alerts/{alert_id}"):
         return "unknown-alert"
     if kind == "empty":
         return "no-data"
-    if path == "/feeds/scores.atom":
+    if path.startswith("/feeds/"):
         return ""
     if path in TWO_SNAPSHOTS or (path == ONE_SNAPSHOT and kind == "archive only"):
         return "unknown-snapshot"
@@ -412,9 +414,12 @@ def test_every_format_says_whether_the_data_are_simulated(
             assert {"SIMULATED" in title for title in titles} == {simulated}
         elif response.mimetype == "application/vnd.apache.parquet":
             assert response.headers["Vigie-Simulated"] == str(simulated).lower()
+        elif response.mimetype == "application/cap+xml":
+            (status,) = ElementTree.fromstring(response.data).iter(f"{CAP}status")  # noqa: S314 - our own
+            assert status.text == ("Test" if simulated else "Actual")
         else:
             assert response.mimetype == "text/event-stream"
-    assert len(seen) == 6
+    assert len(seen) == 7
 
 
 def test_every_payload_says_which_snapshot_it_is_from(client: FlaskClient, document: dict[str, Any]) -> None:

@@ -261,7 +261,7 @@ def upgrade() -> None:
     op.create_index("runs_of_snapshot", "runs", ["snapshot_id"])
     op.create_index("runs_started", "runs", ["region", "started_at"])
     op.create_index("deliveries_by_status", "deliveries", ["status", "created_at"])
-    op.create_index("deliveries_of_alert", "deliveries", ["alert", "route", "created_at", "id"])
+    op.create_index("deliveries_of_alert", "deliveries", ["alert", "created_at", "id"])
     op.create_index("deliveries_of_digest", "deliveries", ["digest_id"])
     op.create_index("deliveries_of_route", "deliveries", ["route", "status", "sent_at"])
     op.create_table(
