@@ -20,7 +20,7 @@ SHIPPED = "alert_rules.toml"
 BY_SEVERITY = "route_by_severity"
 """The table that gives a route to the rules of a severity that name none."""
 
-WAY_OUT = "Correct it and check it with `vigie alerts rules`, or move it away to use the rules that Vigie ships."
+WAY_OUT = "Correct it and check it with `vigie alerts check`, or move it away to use the rules that Vigie ships."
 
 
 def load(home: Home, bands: Mapping[str, float]) -> tuple[Rule, ...]:

@@ -1,4 +1,4 @@
-"""`vigie alerts …`: firing alerts, rules, tests of routes, and undelivered messages."""
+"""`vigie alerts …`: rules, tests of routes, and undelivered messages."""
 
 import signal
 import threading
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from riskmodel.cli.alerts import alerts
-from riskmodel.errors import BadInput, Unavailable
+from riskmodel.errors import Unavailable
 from riskmodel.home import Home
 
 if TYPE_CHECKING:
@@ -16,39 +16,6 @@ if TYPE_CHECKING:
     from service.store.database import Store
 
 __all__ = ["alerts"]
-
-
-@alerts.command("list")
-@click.pass_obj
-def list_(home: Home) -> None:
-    """List the alerts that are firing."""
-    from riskmodel.events import manifest
-    from riskmodel.outcomes import OUTCOME_LABELS
-    from service.alerts import alert_list, metric_words
-    from service.snapshots import outcome_parts, snapshot_view
-
-    settings, store = _open(home)
-    simulated = manifest.realm(home.archive) == "simulated"
-    with store.reading() as connection:
-        served = snapshot_view.in_service(connection, settings, simulated=simulated, now=_now())
-        if served is None:
-            raise BadInput(f"there is no snapshot of the region {settings.region} yet; run `vigie recompute` first")
-        firing = alert_list.listed(connection, settings.region, simulated)
-    click.echo(f"{'SIMULATED. ' if simulated else ''}Data as of {served.document['data_as_of']}, {served.status}.")
-    for alert in firing:
-        if alert["value"] is None:
-            reason = outcome_parts.MISSING_REASONS.get(alert["reason"], alert["reason"].replace("_", " "))
-            value = f"unknown: {reason}"
-        else:
-            value = metric_words.amount(alert["metric"], alert["value"], "en", settings.bands)
-        inhibited = f", inhibited by {alert['inhibited_by']}" if alert["inhibited_by"] else ""
-        click.echo(
-            f"{alert['severity']:8} {alert['location_code']:4} {alert['title']['en']} "
-            f"({OUTCOME_LABELS[alert['outcome']]['en']}): {alert['metric']} {value}, since {alert['since']}"
-            f"{inhibited}"
-        )
-    if not firing:
-        click.echo("no alert is firing")
 
 
 @alerts.command()
@@ -60,14 +27,14 @@ def init(home: Home) -> None:
     write_shipped(home)
     click.echo(f"wrote {home.alert_rules}")
     click.echo(f"The home is {home.root}. To use another one, set VIGIE_HOME or pass --home.")
-    click.echo("Next: edit the file and check it with `vigie alerts rules`. The next recompute uses it.")
+    click.echo("Next: edit the file and check it with `vigie alerts check`. The next recompute uses it.")
 
 
 @alerts.command()
 @click.option("--toml", is_flag=True, help="Print the file itself.")
 @click.pass_obj
 def rules(home: Home, toml: bool) -> None:
-    """Check the alert rules in force and print them."""
+    """Print the alert rules in force."""
     from riskmodel.alerting import rule_file
     from service.settings import load
 

@@ -1,5 +1,6 @@
 """The commands that the service adds to `vigie`, by section of its help."""
 
+import service.cli.alert_lifecycle  # it adds commands to the group `alerts`
 import service.cli.alert_replay  # noqa: F401  # it adds a command to the group `alerts`
 from service.cli.alerts import alerts
 from service.cli.database import db

@@ -26,6 +26,7 @@ from service.snapshots import history
 from service.store.database import Store
 from service.store.tables import (
     alert_actions,
+    alert_states,
     alerts,
     deliveries,
     event_lists,
@@ -263,6 +264,9 @@ def add_known_alert(connection: sa.Connection) -> None:
     connection.execute(sa.insert(alerts).values(values | {"id": ALERT} | acknowledged))
     columns = {key: value for key, value in fired._mapping.items() if key not in ("id", "seal")}
     connection.execute(sa.insert(transitions).values(columns | {"alert_id": ALERT}))
+    state = connection.execute(sa.select(alert_states).where(alert_states.c.alert_id == fired.alert_id)).one()
+    columns = {key: value for key, value in state._mapping.items() if key != "seal"}
+    connection.execute(sa.insert(alert_states).values(columns | {"alert_id": ALERT, "rule": "an-old-rule"}))
     silence = {"id": SILENCE, "region": "MLI", "simulated": values["simulated"], "rule": "an-old-rule"}
     lasts = {"starts_at": NOW, "until": NOW + timedelta(days=365), "reason": "an invented exercise", "by": "Awa"}
     connection.execute(sa.insert(silences).values(silence | lasts))

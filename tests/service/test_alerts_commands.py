@@ -117,7 +117,7 @@ def test_init_writes_the_shipped_rules_and_says_what_to_do_next(home: Home, vigi
     assert home.alert_rules.read_text(encoding="utf-8") == reference.text(rule_file.SHIPPED)
     assert str(home.alert_rules) in result.out
     assert f"The home is {home.root}" in result.out
-    assert "vigie alerts rules" in result.out
+    assert "vigie alerts check" in result.out
     assert vigie("alerts", "rules").code == 0
 
 

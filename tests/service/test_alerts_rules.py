@@ -107,7 +107,7 @@ def test_an_error_names_file_line_rule_and_key(old: str, new: str, key: str) -> 
     written = text.splitlines()[int(line[1]) - 1]
     assert written.startswith((key.partition(".")[0], "[[rule]]" if not new else key.partition(".")[0]))
     assert int(line[1]) > 10, "the first rule is correct"
-    assert "vigie alerts rules" in str(failure.value), "it names a way out"
+    assert "vigie alerts check" in str(failure.value), "it names a way out"
 
 
 @pytest.mark.parametrize(
