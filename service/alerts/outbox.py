@@ -149,22 +149,32 @@ def threads(connection: sa.Connection, route: str, ids: Collection[str]) -> dict
 
 def ready(now: datetime) -> sa.ColumnElement[bool]:
     """Select the messages that can be sent now: they are due, their route is not paused, and it is their turn."""
+    # A digest waits until it is the turn of each part. Otherwise the end of an alert could come before its start.
+    part = deliveries.alias("part").c
+    part_waits = sa.exists().where(part.digest_id == deliveries.c.id, _is_behind(part))
+    in_turn = ~_is_behind(deliveries.c) & ((deliveries.c.kind != DIGEST) | ~part_waits)
+    return _is_due(now) & deliveries.c.route.not_in(routes.paused(now)) & in_turn
+
+
+def _is_behind(message: Any) -> sa.ColumnElement[bool]:
+    """Select messages (columns of `deliveries`) that wait for another one: one that they follow, or an earlier one
+    about the same alert. Parts of the same digest do not wait for each other."""
     earlier = deliveries.alias("earlier").c
     # A message that is part of a digest counts as sent once the digest is.
     digest = deliveries.alias("digest").c
-    in_digest = sa.exists().where(digest.id == earlier.digest_id, digest.status == _WAITING)
+    other_digest = earlier.digest_id != sa.func.coalesce(message.digest_id, "")
+    in_digest = sa.exists().where(digest.id == earlier.digest_id, digest.status == _WAITING, other_digest)
     is_unsent = [(earlier.status == _WAITING, True), ((earlier.status == "merged") & in_digest, True)]
-    is_earlier = sa.tuple_(earlier.created_at, earlier.id) < sa.tuple_(deliveries.c.created_at, deliveries.c.id)
+    is_earlier = sa.tuple_(earlier.created_at, earlier.id) < sa.tuple_(message.created_at, message.id)
     # A case is in no index: PostgreSQL would read all that waits for each message, instead of the few about its alert.
-    first = [
-        ~sa.exists().where(earlier.id == deliveries.c.follows, sa.case(*is_unsent, else_=False)),
-        ~sa.exists().where(
-            earlier.alert == deliveries.c.alert,
+    return sa.or_(
+        sa.exists().where(earlier.id == message.follows, sa.case(*is_unsent, else_=False)),
+        sa.exists().where(
+            earlier.alert == message.alert,
             is_earlier,
-            sa.case((earlier.route != deliveries.c.route, False), *is_unsent, else_=False),
+            sa.case((earlier.route != message.route, False), *is_unsent, else_=False),
         ),
-    ]
-    return sa.and_(_is_due(now), deliveries.c.route.not_in(routes.paused(now)), *first)
+    )
 
 
 def routes_with_ready(connection: sa.Connection, names: Iterable[str], now: datetime) -> list[str]:

@@ -97,13 +97,20 @@ def _end(connection: sa.Connection, silence: Any, by: str | None, now: datetime)
     found = _covered(connection, silence)
     _note(connection, "silence_ended", silence, found, by, None, now)
     lasting = active(connection, silence.region, silence.simulated)
-    free = [alert for alert in found if id_of_match(lasting, dict(alert._mapping)) is None]
-    announced = [alert.id for alert in free if _needs_news(connection, alert)]
-    late = [known_alerts.still_firing(connection, alert_id, "silence", now) for alert_id in announced]
-    notifications.enqueue_messages(connection, late, now)
+
+    def is_free(alert: Any) -> bool:
+        # A silence that began after the end of an alert does not cover it, and would not announce that end later.
+        others = [each for each in lasting if alert.ended_at is None or each.starts_at <= alert.ended_at]
+        return id_of_match(others, dict(alert._mapping)) is None
+
+    free = [alert for alert in found if is_free(alert)]
+    # The end of an alert first: another one of the same rule can fire there by now.
     ended = [known_alerts.last_change(connection, alert.id) for alert in free if alert.state != FIRING]
     if ended:
         endings.enqueue(connection, ended, ended[-1], now)
+    announced = [alert.id for alert in free if _needs_news(connection, alert)]
+    late = [known_alerts.still_firing(connection, alert_id, "silence", now) for alert_id in announced]
+    notifications.enqueue_messages(connection, late, now)
 
 
 def _covered(connection: sa.Connection, silence: Any) -> list[Any]:

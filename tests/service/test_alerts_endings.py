@@ -169,6 +169,29 @@ def test_an_alert_that_ends_in_silence_is_ended_for_those_who_know_of_it(alerts:
         end_silence(alerts, number)
 
 
+def test_a_silence_that_begins_after_the_end_of_an_alert_does_not_swallow_that_end(alerts: AlertStore) -> None:
+    alerts.evaluate(document("2022-01", MLI=78), rule())
+    alerts.receive_all()
+    first = silence(alerts)
+    alerts.evaluate(document("2022-02", MLI=10), rule())
+    alerts.now += timedelta(hours=1)
+    second = silence(alerts)
+    end_silence(alerts, first)
+    assert unsent(alerts) == [("resolved", "MLI")]
+    end_silence(alerts, second)
+    assert unsent(alerts) == []
+
+
+def test_after_a_silence_the_end_of_an_alert_comes_before_the_next_alert(alerts: AlertStore) -> None:
+    alerts.evaluate(document("2022-01", MLI=78), rule())
+    alerts.receive_all()
+    number = silence(alerts)
+    for origin, score in (("2022-02", 10), ("2022-03", 80)):
+        alerts.evaluate(document(origin, MLI=score), rule())
+    end_silence(alerts, number)
+    assert unsent(alerts) == [("resolved", "MLI"), ("firing", "MLI")]
+
+
 def test_a_silence_holds_back_what_is_not_sent_yet(alerts: AlertStore) -> None:
     alerts.evaluate(document("2022-01", MLI=78, BFA=80), rule())
     number = silence(alerts)

@@ -6,10 +6,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
+from alert_histories import rule
 from receivers import SECRET
 
 from riskmodel.home import Home
-from service.alerts import delivery, outbox, quiet_hours, wording
+from service.alerts import delivery, digests, outbox, quiet_hours, wording
 from service.alerts.channels.attempt import DeliveryError
 from service.settings import QuietHours, Settings, WebhookRoute
 from service.store.database import Store
@@ -213,6 +214,22 @@ def test_a_message_about_an_alert_waits_for_the_digest_with_the_one_before(box: 
     assert box.deliver(**QUIET) == ["firing other MLI"], "the digest is tried again later"
     box.now = MORNING + timedelta(minutes=5)
     assert box.deliver(**QUIET) == ["digest: firing a MLI, firing b MLI", "resolved a MLI"]
+
+
+def test_a_digest_waits_for_earlier_messages_about_its_alerts(box: Outbox) -> None:
+    box.add("a")
+    box.add("b")
+    box.deliver(**QUIET)
+    box.now = MORNING
+    box.add("a", kind="resolved")
+    box.add("c")
+    with box.store.writing() as connection:
+        together = [rule(name=name, group_by="region") for name in ("a", "c")]
+        digests.group(connection, together, box.now)
+    box.now, box.broken = MORNING + timedelta(minutes=1), True
+    assert box.deliver(**QUIET) == []
+    box.now, box.broken = MORNING + timedelta(minutes=10), False
+    assert box.deliver(**QUIET) == ["digest: firing a MLI, firing b MLI", "digest: resolved a MLI, firing c MLI"]
 
 
 def test_a_part_that_is_cancelled_leaves_its_digest(box: Outbox) -> None:
