@@ -86,6 +86,8 @@ def test_rules_are_judged_beside_rivals_and_tuned_on_hindcasts_that_are_computed
     assert "escalation: escalation_probability" in tuned.out
     assert "high" not in tuned.out, "only rules that forecast an event are tuned unless they are named"
     assert drawing.read_text(encoding="utf-8").count("<circle") > 3
+    costs = vigie("alerts", "tune", "--rule", "high", "--from", "2007-01", "--cost-ratio", "5")
+    assert "goal: a missed event costs as much as 5 false alarms" in costs.out, costs.err
 
 
 @pytest.mark.parametrize(

@@ -262,9 +262,10 @@ def _rules_to_tune(in_force: "tuple[Rule, ...]", names: tuple[str, ...]) -> "lis
 
 
 def _print_tuning(tuning: "Tuning", prefix: str, goal: "Goal", console: "Console") -> None:
-    wanted = f"at most {goal.budget:g} alerts per country-year in the region"
     if goal.cost_ratio:
         wanted = f"a missed event costs as much as {goal.cost_ratio:g} false alarms"
+    else:
+        wanted = f"at most {goal.budget:g} alerts per country-year in the region"
     console.print(
         f"{prefix}{tuning.rule.name}: {tuning.rule.metric}; {tuning.where}, origins {tuning.first} to {tuning.last}; "
         f"goal: {wanted}",
