@@ -94,7 +94,8 @@ def store(context: Context, fence: Fence | None = None) -> StoreResult:
                 )
         stored[outcome], changed = len(rows), changed + new
     if damaged:
-        raise Refused("; ".join(damaged))
+        more = f" ({len(damaged)} files in all)" if len(damaged) > 1 else ""
+        raise Refused(f"{damaged[0]}{more}")
     return StoreResult(stored, changed)
 
 
