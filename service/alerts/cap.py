@@ -1,7 +1,7 @@
 """Changes of alerts as CAP messages (Common Alerting Protocol 1.2, OASIS), in English and French.
 
-The start of an alert is an `Alert`; its regular end an `Update` that says all clear; every other end (the rule was
-changed, the data were revised, nobody knows the value any more) a `Cancel`, because it says nothing about the danger.
+The start of an alert is an `Alert`. Its regular end is an `Update` that says all clear. Every other end is a `Cancel`:
+the rule was changed, the data were revised, or the value is no longer known. It says nothing about the danger.
 """
 
 from collections.abc import Iterator, Sequence
@@ -83,7 +83,7 @@ def _add_info(root: Element, change: PublishedChange, kind: str, language: str, 
     if facts.get("note"):
         _add(info, "instruction", facts["note"][language])
     if urlsplit(site).scheme:
-        _add(info, "web", f"{site}/v1/alerts/{change.alert_id}")
+        _add(info, "web", f"{site}/{language}/alerts/{change.alert_id}")
     for name in ("metric", "value", "reason", "fire_at", "outcome", "origin", "data_as_of", "snapshot_id"):
         if facts.get(name) is not None:
             _add_value(info, "parameter", name, str(facts[name]))

@@ -39,7 +39,7 @@ class AlertChange(Schema):
     summary_long: str
     summary_short_fr: str
     summary_long_fr: str
-    further_information: str = described("address of the alert")
+    further_information: str = described("address of the page of the alert")
     cap_url: str = described("address of the change as a CAP message")
     change: int = described("number of the change")
     alert_id: str
@@ -151,7 +151,6 @@ def atom(query: FeedQuery) -> Response:
 def _entry(change: PublishedChange, site: str) -> Payload:
     facts = change.facts
     is_country = facts["location_code"] != WHOLE_REGION
-    alert = f"{site}/v1/alerts/{change.alert_id}"
     kept = ("value", "reason", "rule", "outcome", "origin", "data_as_of", "snapshot_id", "simulated", "at")
     return {
         "iso3": facts["location_code"] if is_country else None,
@@ -165,8 +164,8 @@ def _entry(change: PublishedChange, site: str) -> Payload:
         "summary_long": facts["text"]["en"],
         "summary_short_fr": facts["headline"]["fr"],
         "summary_long_fr": facts["text"]["fr"],
-        "further_information": alert,
-        "cap_url": f"{alert}/cap.xml?change={change.number}",
+        "further_information": f"{site}/en/alerts/{change.alert_id}",
+        "cap_url": f"{site}/v1/alerts/{change.alert_id}/cap.xml?change={change.number}",
         "change": change.number,
         "alert_id": change.alert_id,
         "state": change.to_state,

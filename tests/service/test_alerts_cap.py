@@ -90,7 +90,7 @@ def test_the_end_of_an_alert_is_an_all_clear_that_refers_to_its_start(alerts: Al
     assert text(start, "sender") == "vigie@vigie.example.org"
     assert (text(start, "status"), text(start, "info/severity")) == ("Actual", "Moderate")
     assert text(start, "info/headline") == changes[0].facts["headline"]["en"]
-    assert text(start, "info/web") == f"{SITE}/v1/alerts/{changes[0].alert_id}"
+    assert text(start, "info/web") == f"{SITE}/en/alerts/{changes[0].alert_id}"
 
 
 def test_an_end_that_says_nothing_about_the_danger_is_a_cancel_and_no_all_clear(alerts: AlertStore) -> None:

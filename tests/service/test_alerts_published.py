@@ -34,6 +34,7 @@ def test_the_table_leads_to_the_messages_and_has_the_columns_of_hdx_signals(clie
         *("iso3", "location", "region", "indicator_name", "indicator_title", "date", "value", "alert_level")
     ]
     assert {row["alert_level"] for row in rows} <= {"High concern", "Medium concern", "Low concern"}
+    assert client.get(rows[0]["further_information"]).mimetype == "text/html"
     message = client.get(rows[0]["cap_url"])
     assert (message.status_code, message.mimetype) == (200, "application/cap+xml")
     assert ElementTree.fromstring(message.data).findtext(f"{{{cap.NAMESPACE}}}incidents") == rows[0]["alert_id"]  # noqa: S314 - our own
