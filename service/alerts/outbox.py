@@ -163,8 +163,8 @@ def _is_behind(message: Any) -> sa.ColumnElement[bool]:
     # A message that is part of a digest counts as sent once the digest is.
     digest = deliveries.alias("digest").c
     other_digest = earlier.digest_id != sa.func.coalesce(message.digest_id, "")
-    in_digest = sa.exists().where(digest.id == earlier.digest_id, digest.status == _WAITING, other_digest)
-    is_unsent = [(earlier.status == _WAITING, True), ((earlier.status == "merged") & in_digest, True)]
+    in_digest = sa.exists().where(digest.id == earlier.digest_id, digest.status == _WAITING)
+    is_unsent = [(earlier.status == _WAITING, True), ((earlier.status == "merged") & other_digest & in_digest, True)]
     is_earlier = sa.tuple_(earlier.created_at, earlier.id) < sa.tuple_(message.created_at, message.id)
     # A case is in no index: PostgreSQL would read all that waits for each message, instead of the few about its alert.
     return sa.or_(

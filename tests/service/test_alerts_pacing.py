@@ -232,6 +232,14 @@ def test_a_digest_waits_for_earlier_messages_about_its_alerts(box: Outbox) -> No
     assert box.deliver(**QUIET) == ["digest: firing a MLI, firing b MLI", "digest: resolved a MLI, firing c MLI"]
 
 
+def test_parts_of_one_digest_do_not_wait_for_each_other(box: Outbox) -> None:
+    box.add("a", kind="resolved")
+    box.add("a")
+    with box.store.writing() as connection:
+        digests.group(connection, [rule(name="a", group_by="rule")], box.now)
+    assert box.deliver() == ["digest: resolved a MLI, firing a MLI"]
+
+
 def test_a_part_that_is_cancelled_leaves_its_digest(box: Outbox) -> None:
     parts = [box.add(rule) for rule in ("a", "b", "c")]
     box.deliver(**QUIET)
