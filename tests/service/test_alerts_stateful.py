@@ -206,7 +206,7 @@ class Life(RuleBasedStateMachine):
             over |= {each["alert_id"] for each in data.get("alerts", ()) if each.get("to_state") in ENDED}
 
 
-@pytest.mark.parametrize(("examples", "steps"), [(8, 10), pytest.param(200, 30, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("examples", "steps"), [(5, 8), pytest.param(200, 30, marks=pytest.mark.long)])
 def test_alerts_live_by_the_rules(shared_store: Store, examples: int, steps: int) -> None:
     machine = type("Machine", (Life,), {"store": shared_store})
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
