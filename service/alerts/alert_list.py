@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from riskmodel.alerting.states import ACTIVE, CORRECTED, EXPIRED, FIRING, OK, PENDING, RESOLVED
-from service.alerts import silence_matching
+from service.alerts import records, silence_matching
 from service.store.tables import (
     alert_actions,
     alert_states,
@@ -66,11 +66,16 @@ def listed(
 
 
 def find(connection: sa.Connection, region: str, simulated: bool, alert_id: str) -> dict[str, Any] | None:
-    """Return an alert with its `history` and its `deliveries`, or None if there is none with this id."""
+    """Return an alert with `history`, `deliveries` and `results`, or None if there is none with this id."""
     found = _entries(connection, region, simulated, alerts.c.id == alert_id)
     if not found:
         return None
-    return {**found[0], "history": _history(connection, alert_id), "deliveries": _deliveries(connection, alert_id)}
+    return {
+        **found[0],
+        "history": _history(connection, alert_id),
+        "deliveries": _deliveries(connection, alert_id),
+        "results": records.results_of(connection, alert_id),
+    }
 
 
 def _entries(

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from riskmodel.alerting.rule import Rule
 from riskmodel.hindcast_payload import HINDCAST
 from service.snapshots.earlier_scores import ISSUED
-from service.store.tables import alert_records
-from service.store.values import canonical
+from service.store.tables import alert_records, alert_results
+from service.store.values import canonical, instant
 
 ALL_RULES = "all_rules"
 """The key of what all rules together announced and missed."""
@@ -27,6 +27,13 @@ MESSAGE_KEYS = frozenset({"note", "route", "repeat_every", "group_by", "inhibite
 """The keys of a rule that decide about its messages only."""
 
 
+RESULT_KEYS = (
+    *("result", "reason", "event", "first_month", "last_month", "lead_months", "deaths"),
+    *("data_as_of", "data_digest"),
+)
+"""The columns of a result that the API shows."""
+
+
 def digest_of(rule: Rule) -> str:
     """Return a digest of what the record of a rule depends on."""
     content = rule.model_dump(mode="json", exclude=set(MESSAGE_KEYS))
@@ -38,6 +45,13 @@ def stored(connection: sa.Connection, region: str, *, simulated: bool) -> sa.Row
     c = alert_records.c
     newest = sa.select(*(c[name] for name in ("at", "document"))).where(c.region == region, c.simulated == simulated)
     return connection.execute(newest.order_by(c.id.desc()).limit(1)).first()
+
+
+def results_of(connection: sa.Connection, alert_id: str) -> list[dict[str, Any]]:
+    """Return how an issued alert was judged, oldest first: the newest counts, the others were by earlier figures."""
+    c = alert_results.c
+    rows = connection.execute(sa.select(alert_results).where(c.alert_id == alert_id).order_by(c.id))
+    return [{**{key: row._mapping[key] for key in RESULT_KEYS}, "judged_at": instant(row.at)} for row in rows]
 
 
 def of_rules(connection: sa.Connection, region: str, *, simulated: bool) -> dict[str, Mapping[str, Any]]:

@@ -113,11 +113,27 @@ class Delivery(Schema):
     sent_at: str | None
 
 
+class JudgedResult(Schema):
+    """A judgement of an alert, once its period was over."""
+
+    result: Literal["hit", "false_alarm", "unknown"]
+    reason: str | None = described("why the result is unknown")
+    event: Literal["escalation", "onset", "deaths"] = described("what the alert announced")
+    first_month: str = described("the period in which it was to happen")
+    last_month: str
+    lead_months: int | None = described("from the alert to the event; null unless it is a hit")
+    deaths: list[int | None] = described("of each month of the period")
+    data_as_of: str | None = described("the last day of the data that it was judged by")
+    data_digest: str
+    judged_at: str
+
+
 class AlertDetails(Alert):
     """An alert with all that happened to it."""
 
     history: list[HistoryEntry] = described("oldest first")
     deliveries: list[Delivery] = described("its messages, oldest first")
+    results: list[JudgedResult] = described("oldest first; the newest counts. Empty until its period is over")
 
 
 class AlertResponse(Meta):

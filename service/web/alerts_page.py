@@ -76,7 +76,8 @@ def _past(document: Mapping[str, Any], earliest: str) -> list[dict[str, Any]]:
                 if judged["origin"] >= earliest and (basis == ISSUED or judged["origin"] < first_issued):
                     known = [deaths for deaths in judged["deaths"] if deaths is not None]
                     total = sum(known) if known else None
-                    shown = {"basis": basis, "total": total, "outcome": rule["outcome"], "rule": rule["rule"]}
+                    shown = {"basis": basis, "total": total, "complete": len(known) == len(judged["deaths"])}
+                    shown |= {key: rule[key] for key in ("outcome", "rule")}
                     entries.append({**judged, **shown, **_of_rule(rule)})
     return sorted(entries, key=lambda each: each["origin"], reverse=True)
 

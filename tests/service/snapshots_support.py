@@ -26,6 +26,7 @@ from service.snapshots import history
 from service.store.database import Store
 from service.store.tables import (
     alert_actions,
+    alert_results,
     alert_states,
     alerts,
     deliveries,
@@ -272,6 +273,11 @@ def add_known_alert(connection: sa.Connection) -> None:
     connection.execute(sa.insert(silences).values(silence | lasts))
     done = {"kind": "silenced", "at": NOW, "by": "Awa", "alert_id": ALERT, "silence_id": SILENCE}
     connection.execute(sa.insert(alert_actions).values(done))
+    period = {"event": "escalation", "first_month": "2023-01", "last_month": "2023-03", "deaths": [12, 40, 61]}
+    judged = {"alert_id": ALERT, **period, "data_as_of": "2023-03-31", "reason": None}
+    for result, lead in (("false_alarm", None), ("hit", 2)):
+        row = judged | {"result": result, "lead_months": lead, "at": NOW, "data_digest": result}
+        connection.execute(sa.insert(alert_results).values(row))
 
 
 def event_list() -> dict[str, Any]:

@@ -40,9 +40,9 @@ from service.store.tables import alerts, snapshots, transitions
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 PROMISED = Path(__file__).with_name("promised.txt")
-SHOWN = ("/", "/country/{iso3}", "/docs", "/scorecard")
+SHOWN = ("/", "/alerts", "/country/{iso3}", "/docs", "/scorecard")
 PAGES = {f"{under}{page}" for page in SHOWN for under in ("", "/{language}")}
-PAGES |= {f"/{{language}}/{{outcome}}{page}" for page in SHOWN if page != "/docs"}
+PAGES |= {f"/{{language}}/{{outcome}}{page}" for page in SHOWN if page not in ("/alerts", "/docs")}
 PAGES |= {"/alerts/{alert_id}", "/{language}/alerts/{alert_id}"}
 PAGES |= {"/static/{filename}", "/favicon.ico", "/robots.txt"}
 KEY = {"vigie.key": "abcdef"}
