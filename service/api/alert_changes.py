@@ -85,16 +85,18 @@ class CapQuery(Query):
     AlertChangesResponse,
     query=AlertChangesQuery,
     formats=[as_csv(listed, list(AlertChange.model_fields))],
+    problems=("no-outcome",),
 )
 def changes(query: AlertChangesQuery) -> Payload:
     """Return a page of the changes of alerts into firing, and out of it."""
     with request_session() as session:
+        meta = session.meta(session.find_served(query.outcome))
         realm = (session.connection, session.settings.region, bool(session.simulated))
         found = published.changes(*realm, query.limit + 1, before=query.before, outcome=query.outcome)
         page, last = split_page(found, query.limit)
         following = next_address(str(last.number) if last else None)
         entries = [_entry(change, public_site()) for change in page]
-        return {"data": entries, "next": following, **session.meta(session.find_served())}
+        return {"data": entries, "next": following, **meta}
 
 
 @endpoint(
@@ -151,7 +153,7 @@ def atom(query: FeedQuery) -> Response:
 def _entry(change: PublishedChange, site: str) -> Payload:
     facts = change.facts
     is_country = facts["location_code"] != WHOLE_REGION
-    kept = ("value", "reason", "rule", "outcome", "origin", "data_as_of", "snapshot_id", "simulated", "at")
+    copied = ("value", "reason", "rule", "outcome", "origin", "data_as_of", "snapshot_id", "simulated", "at")
     return {
         "iso3": facts["location_code"] if is_country else None,
         "location": facts["name"]["en"],
@@ -169,5 +171,5 @@ def _entry(change: PublishedChange, site: str) -> Payload:
         "change": change.number,
         "alert_id": change.alert_id,
         "state": change.to_state,
-        **{key: facts[key] for key in kept},
+        **{key: facts[key] for key in copied},
     }

@@ -86,7 +86,7 @@ class UndeliveredMessage(Schema):
     headline: LocalizedText
 
 
-class HistoryEntry(Schema):
+class AlertEvent(Schema):
     """What happened to an alert: a change of its state, or what a person did."""
 
     at: str
@@ -131,7 +131,7 @@ class JudgedResult(Schema):
 class AlertDetails(Alert):
     """An alert with all that happened to it."""
 
-    history: list[HistoryEntry] = described("oldest first")
+    history: list[AlertEvent] = described("oldest first")
     deliveries: list[Delivery] = described("its messages, oldest first")
     results: list[JudgedResult] = described("oldest first; the newest counts. Empty until its period is over")
 

@@ -136,6 +136,6 @@ def test_an_alert_that_a_withdrawal_ends_has_no_cool_down(alerts: AlertHome) -> 
     alerts.issue("2022-11", 60.0, patient)
     alerts.issue("2022-12", 90.0, patient)
     withdraw(alerts.home.store, [patient], 2, "a wrong file", alerts.now)
-    assert alerts.states() == {"patient": "resolved"}
+    assert alerts.states() == {"patient": "corrected"}
     (change,) = alerts.issue("2022-12", 80.0, patient)
     assert change["to_state"] == "firing"
