@@ -114,6 +114,7 @@ def test_moments_with_the_same_known_data_are_one_task(revised_home: RevisedHome
     assert len(all_tasks(revised_home.store)) == number
 
 
+@pytest.mark.long
 def test_later_data_do_not_change_the_response(revised_home: RevisedHome, before: bytes, revised: str) -> None:
     response = revised_home.client().get("/v1/scores?as_of=2024-07-01")
     assert (response.status_code, response.data) == (200, before)

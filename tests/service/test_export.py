@@ -274,7 +274,7 @@ def test_a_route_without_known_values_is_an_error(full: SnapshotHome) -> None:
         addresses(app, known)
 
 
-@pytest.mark.parametrize("turns", [4, pytest.param(60, marks=pytest.mark.long)])
+@pytest.mark.parametrize("turns", [2, pytest.param(60, marks=pytest.mark.long)])
 def test_a_killed_export_leaves_a_complete_version(small: SnapshotHome, tmp_path: Path, turns: int) -> None:
     """While exports are killed and snapshots issued, a reader sees complete versions and never an older one."""
     folder, rng = tmp_path / "files", random.Random(SEED)

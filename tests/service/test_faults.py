@@ -108,6 +108,7 @@ def test_a_web_worker_that_starts_after_its_server_was_killed_ends(tmp_path: Pat
         worker.kill()
 
 
+@pytest.mark.long
 def test_altered_files_are_refused_and_the_last_good_snapshot_is_served_as_late(tmp_path: Path) -> None:
     """First a file of the archive, then the model in service. Each is named, and runs succeed when it is put back."""
     with running_vigie(tmp_path, seed=7) as running:
@@ -246,6 +247,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
+@pytest.mark.long
 def test_a_full_disk_is_reported_and_work_goes_on_when_there_is_room(
     small_disk: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from riskmodel.home import Home
 NAME = "what? 100% #1 a%20b&c=d;e+f [0-9]* {x} $HOME 'q'"
 
 
+@pytest.mark.long
 def test_a_home_with_an_odd_path_works(
     tmp_path: Path, vigie: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -333,7 +333,7 @@ def test_a_run_killed_at_any_moment_leaves_the_old_or_the_new_snapshot(operated:
     started = time.monotonic()
     subprocess.run(command, check=True, capture_output=True)
     duration = time.monotonic() - started
-    for step in range(1, 4):
+    for step in (1, 3):
         operated.ingest_months("2022-01", MLI=[30] * 12 + [400 + step])
         before = operated.rows(snapshots)
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -219,6 +219,7 @@ def _wait_for(writer: Writer, number: int) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.long
 def test_every_response_is_complete_and_none_is_older_than_the_last(tmp_path: Path) -> None:
     poll_through_kills(tmp_path, workers=1, recomputes=100, kills=1, pause=0.02, seed=1)
 

@@ -299,6 +299,7 @@ def published_until(last: np.datetime64) -> Ucdp:
     return ucdp
 
 
+@pytest.mark.long
 def test_real_data_replace_simulated_scores(prepared_home: Path, tmp_path: Path) -> None:
     """While it runs: real data are ingested, simulated scores are retired at once, a model is trained."""
     months = [f"{year}-{month:02d}" for year in range(2001, 2023) for month in range(1, 13)]

@@ -104,7 +104,7 @@ def test_workers_that_are_killed_again_and_again_are_replaced(home: SnapshotHome
 
 
 def test_a_stop_drains_first_and_ends_streams_and_long_polls(home: SnapshotHome, tmp_path: Path) -> None:
-    with serving(home, tmp_path, "--workers", "2", VIGIE_DRAIN_SECONDS="20") as server:
+    with serving(home, tmp_path, "--workers", "2", VIGIE_DRAIN_SECONDS="12") as server:
         cursor = httpx2.get(f"{server.url}/v1/changes", timeout=20).json()["next"]
         stream, poll = connect(server.url), connect(server.url)
         stream.sendall(b"GET /v1/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -139,6 +139,7 @@ def test_a_second_signal_stops_at_once(home: SnapshotHome, tmp_path: Path) -> No
         assert server.process.wait(PATIENCE) == 0
 
 
+@pytest.mark.long
 def test_the_admin_server_has_a_port_of_its_own_and_notices_workers_that_hang(
     home: SnapshotHome, tmp_path: Path
 ) -> None:
