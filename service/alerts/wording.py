@@ -95,7 +95,7 @@ def change(kind: str, data: Mapping[str, Any], *, of_forecast: str | None = None
             Line(sentences.labelled(labels["deaths"], sentences.deaths(data, language), language), short=False),
             Line(sentences.labelled(labels["why"], sentences.why(data, language), language), short=False),
             Line(sentences.data_age(data, language, of_forecast)),
-            Line(sentences.record(data, language), short=False),
+            Line(sentences.record(data, language)),
             Line(sentences.labelled(labels["note"], data["note"][language] if data["note"] else "", language)),
         ]
 
