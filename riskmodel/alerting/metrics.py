@@ -6,10 +6,11 @@ metrics are in `service.alerts.wording`.
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property, partial
+from itertools import accumulate
 from typing import Any, NamedTuple, TypeAlias
 
 from riskmodel import geography, score_changes
@@ -184,22 +185,29 @@ def _probability(threshold: int, scores: RegionScores, iso3: str, argument: str,
 
 
 def _band(scores: RegionScores, iso3: str, argument: str, thresholds: Thresholds) -> Reading:
-    """Return the lowest score of the highest band that the score entered from below within a year, 0 if none.
+    """Return the lowest score of the present band if the score rose into that of `fire_at` or a higher one; else 0.
 
-    A country that has been in a band for longer has not entered it. An earlier score that is unknown may have been
-    lower. If that could change the state of an alert, the answer is unknown.
+    The rise was within a year. A country that has been in a band for longer has not risen into it. An earlier score
+    that is unknown may have been lower. If that could change the state of an alert, the answer is unknown.
     """
     score, reason = _of(scores.countries[iso3], "risk_score")
     if score is None:
         return Reading(None, reason)
-    earlier = [scores.before(months).get(iso3) for months in range(1, BAND_MONTHS + 1)]
-    known = [each for each in earlier if each is not None]
-    reached = [floor for floor in scores.document["bands"].values() if floor <= score]
-    entered = [floor for floor in reached if any(each < floor for each in known)]
-    value, highest_possible = max(entered, default=0.0), max(reached)
-    if len(known) < len(earlier) and value < highest_possible >= thresholds.clear_at:
+    earlier = [scores.before(months).get(iso3) for months in range(BAND_MONTHS, 0, -1)]
+    path = [*(each for each in earlier if each is not None), score]
+    floors = scores.document["bands"].values()
+    present = max(floor for floor in floors if floor <= score)
+    if any(_rises_into(floor, path) for floor in floors if floor >= thresholds.fire_at):
+        return Reading(present)
+    if None in earlier and present >= thresholds.clear_at:
         return Reading(None, NO_EARLIER_SCORE)
-    return Reading(value)
+    return Reading(0.0)
+
+
+def _rises_into(floor: float, path: Sequence[float]) -> bool:
+    """Return whether scores in the order of time reach `floor` after one below it."""
+    lowest = accumulate(path, min)
+    return any(before < floor <= after for before, after in zip(lowest, path[1:], strict=False))
 
 
 def _reported_deaths(scores: RegionScores, iso3: str, argument: str, thresholds: Thresholds) -> Reading:

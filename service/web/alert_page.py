@@ -103,6 +103,13 @@ def _alert(session: ReadSession, alert_id: str) -> dict[str, object]:
     return found
 
 
+def _old_data_days(session: ReadSession) -> int:
+    """Return how old the data are, if they are too old to rely on; else 0."""
+    served = session.find_served()
+    age: int = served.data_age_days if served else 0
+    return age if age > session.settings.stale_after_days else 0
+
+
 def _page(session: ReadSession, alert_id: str, named: str | None, error: str = "") -> Response:
     language = named or request.accept_languages.best_match(LOCALES, DEFAULT_LANGUAGE) or DEFAULT_LANGUAGE
     link = {name: request.args[name] for name in ("until", "signature") if name in request.args}
@@ -111,6 +118,7 @@ def _page(session: ReadSession, alert_id: str, named: str | None, error: str = "
         .get_template("alert.html")
         .render(
             alert=_alert(session, alert_id),
+            old_data_days=_old_data_days(session),
             error=error,
             hours=SILENCE_HOURS,
             amount=metric_words.amount,

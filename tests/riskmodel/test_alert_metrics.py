@@ -167,10 +167,12 @@ def test_changes_compare_with_the_origins_one_and_twelve_months_before() -> None
         (72.0, [71.0] * 11 + [69.0], 70.0),  # the rise was eleven months ago
         (90.0, [20.0] * 12, 85.0),  # through four bands
         (60.0, [20.0, 80.0] * 6, 50.0),  # a fall from very high leaves the rise to high
+        (84.6, [86.0] + [84.0] * 11, 70.0),  # back from a higher band: no all-clear while it is very high
+        (60.0, [20.0] * 12, 0.0),  # the rise did not reach fire_at
         (5.0, [60.0] * 12, 0.0),
     ],
 )
-def test_a_band_counts_while_it_is_above_that_of_a_month_of_the_last_year(
+def test_a_band_counts_for_a_year_after_a_rise_to_fire_at_or_above(
     score: float, earlier: list[float], expected: float
 ) -> None:
     before = {origin: {"MLI": each} for origin, each in zip(EARLIER, earlier, strict=True)}
