@@ -14,8 +14,8 @@ from service.drawing.language import language as language_of
 METRICS: dict[str, Bilingual] = {
     "risk_score": {"en": "Risk score from 0 to 100", "fr": "Score de risque de 0 à 100"},
     "band": {
-        "en": "Risk level entered from below in the last 12 months",
-        "fr": "Niveau de risque atteint à la hausse au cours des 12 derniers mois",
+        "en": "Risk level after a rise in the last 12 months",
+        "fr": "Niveau de risque après une hausse au cours des 12 derniers mois",
     },
     "escalation_probability": {
         "en": "Probability of an escalation in the next 3 months",
