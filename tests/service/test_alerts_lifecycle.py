@@ -96,13 +96,15 @@ def test_an_alert_that_fires_is_a_state_a_transition_and_a_message(alerts: Alert
     assert data["text"]["en"] == (
         "ALERT – Mali – Risk is very high (state-based conflict). "
         "Risk score from 0 to 100: 78.1 (alert from 70, end below 65). Reason: a new month of data. "
-        "Data: up to 28 December 2022 (1,425 days ago); none of the last three months is final."
+        "Data: up to 28 December 2022 (1,425 days ago); none of the last three months is final. "
+        "It is not known yet how often this rule is right."
     )
     assert data["text"]["fr"] == (
         "ALERTE – Mali – Le risque est très élevé (conflits impliquant un État). Score de risque de 0 à 100\xa0: 78,1 "
         "(alerte à partir de 70, fin en dessous de 65). Raison\xa0: un nouveau mois de données. "
         "Données\xa0: jusqu’au 28 décembre 2022 (il y a 1\u202f425 jours)\xa0; aucun des trois derniers mois n’est "
-        "définitif."
+        "définitif. "
+        "On ne sait pas encore si cette règle a souvent raison."
     )
 
 
