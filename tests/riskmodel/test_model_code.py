@@ -60,6 +60,9 @@ def model_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
         for name, source in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(source, encoding="utf-8")
+        own = {name.partition("/")[0].removesuffix(".py") for name in files}
+        for name in [name for name in sys.modules if name.partition(".")[0] in own]:
+            monkeypatch.delitem(sys.modules, name)  # another test of this process may have left one of this name
         known = set(sys.modules)
         with monkeypatch.context() as path:
             path.syspath_prepend(folder)
