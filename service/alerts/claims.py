@@ -89,7 +89,7 @@ def _digests(messages: Iterable[Message]) -> list[str]:
     return [message.id for message in messages if message.kind == outbox.DIGEST]
 
 
-def settle(
+def store_results(
     store: Store,
     settings: Settings,
     route: str,

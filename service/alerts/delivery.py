@@ -93,7 +93,7 @@ def send_test(store: Store, settings: Settings, route: str, clock: Clock) -> Att
     message = message._replace(attempts=0)  # as it was before its claim
     with _opened(settings, route) as send:
         attempt = _attempt(settings, message, clock, send)
-    claims.settle(store, settings, route, [attempt], [], now=clock(), rng=_rng)
+    claims.store_results(store, settings, route, [attempt], [], now=clock(), rng=_rng)
     if attempt.failure is None:
         with store.writing() as connection:
             routes.enable(connection, [route])
@@ -191,18 +191,19 @@ class _Round:
     def _send_batch(self, route: str, messages: list[Message], send: _Sender) -> list[Attempt]:
         """Send claimed messages until one fails or the time of the batch is over, and record the results."""
         attempts: list[Attempt] = []
-        begun, batch_over = 0, time.monotonic() + BATCH_SECONDS
+        started, batch_over = 0, time.monotonic() + BATCH_SECONDS
         try:
             for message in messages:
                 if self._over(route) or time.monotonic() > batch_over:
                     break
-                begun += 1
+                started += 1
                 attempts.append(_attempt(self._settings, message, self._clock, send))
                 if attempts[-1].failure is not None:
                     break
         finally:
+            unsent = messages[started:]
             now = self._clock()
-            claims.settle(self._store, self._settings, route, attempts, messages[begun:], now=now, rng=self._rng)
+            claims.store_results(self._store, self._settings, route, attempts, unsent, now=now, rng=self._rng)
         return attempts
 
     def _over(self, route: str) -> bool:

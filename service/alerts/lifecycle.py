@@ -120,8 +120,8 @@ def evaluate(
         edited = row is not None and row.definition != definition
         if edited and old.state == FIRING and new.state in ENDED:
             new = ended(old, of_forecast["origin"])
-        if edited and reading.value is None:
-            definition = row.definition  # type: ignore[union-attr]  # an edited rule has a row
+        if row is not None and reading.value is None:  # an edit counts from the first known value on
+            definition = row.definition
         if new.state != old.state:
             why = causes_by_outcome.get(outcome, ())
             if new.state in ENDED and "withdrawal" in why:

@@ -151,7 +151,7 @@ def _compute_missing(
             continue
         command = [sys.executable, "-m", "riskmodel", "hindcast", "--home", str(home.root), "--region", region]
         command += ["--outcome", outcome, "--from", str(first - MONTHS_BEFORE)]
-        computed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
+        computed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 - ourselves
         click.echo(computed.stdout, nl=False, err=True)  # only the replay itself goes to standard output
         if computed.returncode:
             raise Refused("the missing hindcasts could not be computed: see the error above")
